@@ -1,0 +1,89 @@
+"""Everything that can go wrong, as one family.
+
+    APIError                 the base: anything that failed, with words to show a person
+    ├── AuthenticationError  401: no credentials, or wrong ones
+    ├── PermissionDenied     403: these credentials may not do this
+    ├── NotFound             404: no such thing, or not yours
+    ├── InvalidRequest       the request is wrong and stays wrong; nothing was sent, or the server refused it
+    │   └── InsufficientFunds    not enough of the currency or asset
+    ├── RateLimited          429: nothing happened; `retry_after` says when to come back
+    ├── Unavailable          nobody answered and certainly nothing happened
+    └── OutcomeUnknown       it may have happened; ask again with `key`, never order anew
+
+A class exists only where a program would act differently.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "APIError",
+    "AuthenticationError",
+    "InsufficientFunds",
+    "InvalidRequest",
+    "NotFound",
+    "OutcomeUnknown",
+    "PermissionDenied",
+    "RateLimited",
+    "Unavailable",
+]
+
+
+class APIError(Exception):
+    """The reason why a call failed, in words fit to show a person: `str(error)`.
+
+    `reason`: the words. `status`: the HTTP status, None when no answer came. `code`: the stable name of the reason,
+    None when the server gave none. `retryable`: the same call may work later. `may_have_executed`: an order or a send
+    may have reached the exchange. `key`: the idempotency key of an order or a send. `retry_after`: seconds to wait.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        status: int | None = None,
+        code: str | None = None,
+        retryable: bool = False,
+        may_have_executed: bool = False,
+        key: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.status = status
+        self.code = code
+        self.retryable = retryable
+        self.may_have_executed = may_have_executed
+        self.key = key
+        self.retry_after = retry_after
+
+
+class AuthenticationError(APIError):
+    """No credentials, or wrong ones."""
+
+
+class PermissionDenied(APIError):
+    """These credentials may not do this."""
+
+
+class NotFound(APIError):
+    """There is no such thing, or it is another account's."""
+
+
+class InvalidRequest(APIError):
+    """The request is wrong and stays wrong; nothing was executed."""
+
+
+class InsufficientFunds(InvalidRequest):
+    """Not enough of the currency or asset; nothing was executed."""
+
+
+class RateLimited(APIError):
+    """Too many calls; nothing was executed; `retry_after` says when to come back."""
+
+
+class Unavailable(APIError):
+    """Nobody could be reached; certainly nothing was executed."""
+
+
+class OutcomeUnknown(APIError):
+    """The order or send may have been executed; look it up by `key` before anything else."""

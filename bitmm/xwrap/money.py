@@ -1,0 +1,84 @@
+"""Exact numbers: Decimal in, plain digits out, and JSON that loses none of them.
+
+Nothing here depends on the program's decimal context: a program may work with three digits or with traps of its own, and
+an amount still has all the digits it came with.
+"""
+
+from __future__ import annotations
+
+import decimal
+import json
+import re
+from decimal import Decimal
+from typing import Any
+
+from .errors import InvalidRequest
+
+__all__ = ["EXACT", "decode", "exact", "plain"]
+
+#: Amounts have at most this many digits, and exponents of this size at most: beyond it a number is an attack.
+MAX_DIGITS = 100
+
+#: For sums and products of amounts: nothing is rounded silently, an inexact step raises decimal.Inexact.
+EXACT = decimal.Context(
+    prec=1000,
+    traps=[decimal.Inexact, decimal.InvalidOperation, decimal.DivisionByZero, decimal.Overflow],
+)
+
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,4})?", re.ASCII)
+
+
+def exact(text: str) -> Decimal:
+    """The number that `text` spells, with every digit. Raises ValueError for anything but a bounded, finite number."""
+    if len(text) > 2 * MAX_DIGITS or not _NUMBER.fullmatch(text):
+        raise ValueError("not a decimal number")
+    number = Decimal(text)
+    _, digits, exponent = number.as_tuple()
+    if len(digits) > MAX_DIGITS or abs(int(exponent)) > MAX_DIGITS:
+        raise ValueError(f"a number with more than {MAX_DIGITS} digits")
+    return number
+
+
+def plain(amount: Decimal | int | str, name: str = "amount") -> str:
+    """`amount` in plain digits, never 1E-8.
+
+    `name` is what the error calls it. Raises InvalidRequest for a float (its digits were lost before it came here), for NaN,
+    infinity, text that is not a number, and numbers of more than 100 digits.
+    """
+    if isinstance(amount, float):
+        raise InvalidRequest(
+            f"{name} is the float {amount!r}, and a float is rarely the number one wrote; "
+            f"pass Decimal('{amount!r}') or '{amount!r}'",
+            code="invalid_amount",
+        )
+    if isinstance(amount, bool) or not isinstance(amount, (Decimal, int, str)):
+        raise InvalidRequest(f"{name} must be a Decimal, an int or decimal text", code="invalid_amount")
+    try:
+        return format(exact(str(amount) if isinstance(amount, (Decimal, int)) else amount), "f")
+    except ValueError as error:
+        raise InvalidRequest(f"{name} is {error}", code="invalid_amount") from None
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ValueError("a JSON object names a key twice")
+    return result
+
+
+_DECODER = json.JSONDecoder(parse_float=exact, parse_constant=_refuse_constant, object_pairs_hook=_unique)
+
+
+def decode(text: str) -> Any:
+    """The JSON document `text`; fractions come as Decimal with all their digits, whole numbers as int.
+
+    Raises ValueError for text that is not JSON, for NaN and Infinity, for a key named twice and for nesting that is too deep.
+    """
+    try:
+        return _DECODER.decode(text)
+    except RecursionError:
+        raise ValueError("JSON nested too deeply") from None
