@@ -14,7 +14,7 @@ from typing import Any
 
 from .errors import InvalidRequest
 
-__all__ = ["EXACT", "decode", "exact", "plain"]
+__all__ = ["EXACT", "decode", "exact", "number", "plain"]
 
 #: Amounts have at most this many digits, and exponents of this size at most: beyond it a number is an attack.
 MAX_DIGITS = 100
@@ -37,6 +37,15 @@ def exact(text: str) -> Decimal:
     if len(digits) > MAX_DIGITS or abs(int(exponent)) > MAX_DIGITS:
         raise ValueError(f"a number with more than {MAX_DIGITS} digits")
     return number
+
+
+def number(value: object) -> Decimal:
+    """The amount in a decoded JSON document, a text or a number. Raises ValueError for anything else."""
+    if isinstance(value, Decimal):
+        return value
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        raise ValueError("not a decimal number")  # noqa: TRY004 - callers catch one error for a bad document
+    return exact(str(value))
 
 
 def plain(amount: Decimal | int | str, name: str = "amount") -> str:

@@ -7,15 +7,18 @@ currency per unit of the asset, `cost` is currency. Currencies and assets have t
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from ..errors import APIError, OutcomeUnknown
 
 if TYPE_CHECKING:
-    from ..transport import Transport
+    from ..transport import Answer, Request, Transport
     from .paper import Book
 
 Side = Literal["buy", "sell"]
@@ -388,5 +391,35 @@ VERBS = (
 
 def can(exchange: type[Exchange]) -> list[str]:
     """The verbs that an exchange's class has, in the order of `VERBS`."""
-    verbs: list[Any] = [verb for verb in VERBS if getattr(exchange, verb) is not getattr(Exchange, verb)]
-    return verbs
+    return [verb for verb in VERBS if getattr(exchange, verb) is not getattr(Exchange, verb)]
+
+
+# --- what adapters share ----------------------------------------------------------------------------------------------
+
+
+def ask(transport: Transport, request: Request, name: str, *, moves: bool) -> Answer:
+    """Send `request` once to the exchange called `name`; whatever the status, the answer is for the adapter to read.
+
+    `moves`: the request places, cancels or sends. Raises Unknown when such a request may have arrived and no answer came
+    back, and Refused with code exchange_unavailable when nothing was executed (a read executes nothing).
+    """
+    try:
+        return transport.send(request)
+    except OutcomeUnknown as error:
+        if moves:
+            raise Unknown(f"no answer from {name}, the outcome is unknown: {error}") from error
+        raise Refused(f"no answer from {name}: {error}", code="exchange_unavailable", retryable=True) from error
+    except APIError as error:
+        raise Refused(f"{name} cannot be reached: {error}", code="exchange_unavailable", retryable=True) from error
+
+
+def until_final(
+    read: Callable[[], OrderState], *, seconds: float = 4.0, sleep: Callable[[float], None] = time.sleep
+) -> OrderState:
+    """Read a market order until it is no longer open, for at most `seconds`; the last state that was read."""
+    deadline = time.monotonic() + seconds
+    pause = 0.1
+    while (state := read()).status == "open" and time.monotonic() + pause < deadline:
+        sleep(pause)
+        pause = min(2 * pause, 1.0)
+    return state
