@@ -1,0 +1,128 @@
+"""Which exchanges this server offers, and how each one is reached."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from ..exchanges import load
+from ..exchanges.base import Access, Credentials, Exchange, can
+from ..exchanges.paper import Ground
+from ..transport import Transport
+from .problems import Problem
+from .settings import Settings
+from .store import Registration
+from .vault import Vault
+
+__all__ = ["Directory"]
+
+
+@dataclass(slots=True)
+class _Entry:
+    """One offered exchange: its class, its connections, and its share of the threads that may wait for it."""
+
+    kind: type[Exchange]
+    transport: Transport
+    share: threading.Semaphore
+    url: str | None = None
+
+
+class Directory:
+    """The offered exchanges, by id."""
+
+    def __init__(self, settings: Settings, vault: Vault, paper: Ground) -> None:
+        self._vault = vault
+        self._settings = settings
+        self._paper = paper
+        self._entries = {id: self._entry(id) for id in settings.exchanges}
+
+    def _entry(self, id: str) -> _Entry:
+        return _Entry(
+            kind=load(id),
+            transport=Transport(timeout=self._settings.exchange_seconds),
+            share=threading.Semaphore(self._settings.exchange_threads),
+            url=self._settings.exchange_urls.get(id),
+        )
+
+    def close(self) -> None:
+        """Close every connection to an exchange."""
+        for entry in self._entries.values():
+            entry.transport.close()
+
+    def ids(self) -> list[str]:
+        """The offered exchanges."""
+        return list(self._entries)
+
+    def kind(self, id: str) -> type[Exchange]:
+        """The class of an exchange. Raises Problem 422 naming what is offered."""
+        if id not in self._entries:
+            offered = ", ".join(self._entries)
+            raise Problem(422, "unknown_exchange", f"no exchange '{id}' here; offered are {offered}", field="exchange")
+        return self._entries[id].kind
+
+    def available(self, id: str) -> bool:
+        """Whether this exchange can be asked from here: it is offered, and it is not a closed one without an
+        address.
+        """
+        entry = self._entries.get(id)
+        return entry is not None and (entry.kind.status != "closed" or entry.url is not None)
+
+    def public(self) -> list[dict[str, object]]:
+        """The answer to `list_exchanges`."""
+        return [
+            {
+                "id": id,
+                "name": entry.kind.name,
+                "description": entry.kind.description,
+                "status": entry.kind.status,
+                "can": can(entry.kind),
+            }
+            for id, entry in self._entries.items()
+        ]
+
+    @contextmanager
+    def exchange(self, id: str, credentials: Credentials | None = None, registration: int = 0) -> Iterator[Exchange]:
+        """An exchange, ready to be asked with these credentials (or with none), within its share of the threads.
+
+        Raises Problem 503, before anything was sent, when all threads that may wait for this exchange are waiting.
+        """
+        kind = self.kind(id)
+        entry = self._entries[id]
+        access = Access(entry.transport, credentials or Credentials(), registration, url=entry.url, paper=self._paper)
+        if not entry.share.acquire(timeout=self._settings.queue_seconds):
+            raise Problem(
+                503,
+                "exchange_busy",
+                f"too many calls wait for {kind.name}; nothing was sent",
+                retryable=True,
+                headers={"Retry-After": "1"},
+            )
+        try:
+            yield kind(access)
+        finally:
+            entry.share.release()
+
+    @contextmanager
+    def registered(self, registration: Registration) -> Iterator[Exchange]:
+        """The exchange of a registration, with its keys opened for this one use."""
+        place = (registration.account_id, registration.id)
+        credentials = Credentials(
+            username=registration.username,
+            apikey=self._vault.open(*place, "apikey", registration.sealed_apikey),
+            apisecret=self._vault.open(*place, "apisecret", registration.sealed_apisecret),
+            more=json.loads(self._vault.open(*place, "more", registration.sealed_more)),
+        )
+        with self.exchange(registration.exchange, credentials, registration.id) as exchange:
+            yield exchange
+
+    def seal(self, account: int, registration: int, credentials: Credentials) -> dict[str, bytes]:
+        """The sealed columns of a registration."""
+        texts = {
+            "apikey": credentials.apikey,
+            "apisecret": credentials.apisecret,
+            "more": json.dumps(dict(credentials.more)),
+        }
+        return {f"sealed_{name}": self._vault.seal(account, registration, name, text) for name, text in texts.items()}

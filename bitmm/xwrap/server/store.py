@@ -1,0 +1,379 @@
+"""Every SQL statement of the server.
+
+Reads run without a transaction. Writes are short transactions, one at a time in this process (SQLite's own waiting is
+unfair: with one lock in front the slowest order waits 21 ms instead of 180), begun IMMEDIATE so that they wait instead
+of failing, and on the disk when they return (synchronous=FULL). None is open while an exchange thinks.
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Protocol
+
+from sqlalchemy import (
+    URL,
+    Column,
+    Connection,
+    Engine,
+    RowMapping,
+    Select,
+    Table,
+    create_engine,
+    event,
+    insert,
+    inspect,
+    select,
+    update,
+)
+from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
+
+from ..money import EXACT, exact, plain
+from . import tables as t
+
+__all__ = ["Account", "Intent", "Journal", "PaperBook", "Registration", "Store", "StoreError", "now"]
+
+
+class StoreError(Exception):
+    """The data base cannot be used, in one line that says what to do."""
+
+
+def now() -> str:
+    """The time as the data base keeps it: ISO 8601, UTC, microseconds."""
+    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A person who may log in."""
+
+    id: int
+    name: str
+    password_hash: str
+    active: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """An account's key at an exchange, sealed."""
+
+    id: int
+    account_id: int
+    exchange: str
+    username: str
+    label: str
+    apikey_hint: str
+    sealed_apikey: bytes
+    sealed_apisecret: bytes
+    sealed_more: bytes
+    permissions: str | None
+    enabled: bool
+    created: str
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """A row of a journal; `fresh`: it is this caller's to carry out."""
+
+    row: dict[str, Any]
+    fresh: bool
+
+
+class Store:
+    """The data base of one server."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._engine = create_engine(URL.create("sqlite", database=str(path)), pool_size=32, max_overflow=256)
+        self._writer = threading.Lock()
+        event.listen(self._engine, "connect", _prepare)
+        event.listen(self._engine, "begin", _begin)
+        self.orders = Journal(t.orders, self._reading, self._writing)
+        self.withdrawals = Journal(t.withdrawals, self._reading, self._writing)
+
+    def close(self) -> None:
+        """Give back every connection."""
+        self._engine.dispose()
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        with self._engine.connect() as connection:
+            yield connection.execution_options(xwrap_reads=True)
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        with self._writer, self._engine.begin() as connection:
+            yield connection
+
+    # --- the schema ---------------------------------------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """Make the tables, or bring them to this version. Raises StoreError for a newer or damaged data base."""
+        try:
+            revision = self._revision()
+            if revision != t.REVISION:
+                _migrate(self._engine, revision, self.path)
+        except OperationalError as error:
+            raise StoreError(f"the data base {self.path} cannot be written: {error.orig}") from None
+        except DatabaseError as error:
+            raise StoreError(
+                f"the data base {self.path} is damaged ({error.orig}); restore it from your backup"
+            ) from None
+
+    def _revision(self) -> str | None:
+        with self._reading() as connection:
+            if not inspect(connection).has_table("alembic_version"):
+                return None
+            return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+
+    def check_value(self, make: Callable[[], bytes] | None = None) -> bytes | None:
+        """The vault's check value; when there is none yet, what `make` gives is kept."""
+        with self._reading() as connection:
+            value = connection.execute(select(t.vault_check.c.sealed)).scalar()
+        if value is None and make:
+            value = make()
+            with self._writing() as connection:
+                connection.execute(insert(t.vault_check).values(id=1, sealed=value))
+        return value
+
+    # --- accounts -----------------------------------------------------------------------------------------------------
+
+    def add_account(self, name: str, password_hash: str) -> int:
+        """A new account's id. Raises ValueError when the name is taken."""
+        try:
+            with self._writing() as connection:
+                values = {"name": name, "password_hash": password_hash, "created": now()}
+                return _inserted(connection, t.accounts, values)
+        except IntegrityError:
+            raise ValueError(f"there is an account '{name}' already") from None
+
+    def account(self, name: str) -> Account | None:
+        """The account called `name`."""
+        with self._reading() as connection:
+            row = connection.execute(_ACCOUNTS.where(t.accounts.c.name == name)).first()
+        return Account(*row) if row else None
+
+    def accounts(self) -> list[RowMapping]:
+        """Every account's id, name, active and created, oldest first."""
+        a = t.accounts.c
+        with self._reading() as connection:
+            return list(connection.execute(select(a.id, a.name, a.active, a.created).order_by(a.id)).mappings())
+
+    def rehash(self, account: int, password_hash: str) -> None:
+        """Keep a stronger hash of the same password."""
+        with self._writing() as connection:
+            connection.execute(update(t.accounts).where(t.accounts.c.id == account).values(password_hash=password_hash))
+
+    # --- registrations ------------------------------------------------------------------------------------------------
+
+    def add_registration(self, values: Mapping[str, Any], seal: Callable[[int], dict[str, bytes]]) -> Registration:
+        """A new registration; `seal` gives its sealed columns once its id is known."""
+        r = t.registrations
+        unsealed = dict.fromkeys(("sealed_apikey", "sealed_apisecret", "sealed_more"), b"")
+        with self._writing() as connection:
+            id = _inserted(connection, r, {**values, **unsealed, "created": now()})
+            connection.execute(update(r).where(r.c.id == id).values(**seal(id)))
+            return Registration(*connection.execute(_REGISTRATIONS.where(r.c.id == id)).one())
+
+    def registration(self, account: int, id: int) -> Registration | None:
+        """One registration of this account; another account's is as if it were not there."""
+        r = t.registrations.c
+        with self._reading() as connection:
+            row = connection.execute(_REGISTRATIONS.where(r.id == id, r.account_id == account)).first()
+        return Registration(*row) if row else None
+
+    def registrations(
+        self, account: int, *, exchange: str | None = None, active_only: bool = False
+    ) -> list[Registration]:
+        """This account's registrations, oldest first."""
+        r = t.registrations.c
+        query = _REGISTRATIONS.where(r.account_id == account).order_by(r.id)
+        if exchange is not None:
+            query = query.where(r.exchange == exchange)
+        if active_only:
+            query = query.where(r.enabled)
+        with self._reading() as connection:
+            return [Registration(*row) for row in connection.execute(query)]
+
+    def orphan(self) -> int:
+        """At start: what was running when the server ended has an unknown outcome now; how many rows."""
+        return self.orders.orphan() + self.withdrawals.orphan()
+
+    # --- the paper exchange's book ------------------------------------------------------------------------------------
+
+    def paper_book(self, registration: int) -> PaperBook:
+        """The book of one paper registration."""
+        return PaperBook(self._reading, self._writing, registration)
+
+
+class _Opens(Protocol):
+    def __call__(self) -> AbstractContextManager[Connection]: ...
+
+
+class Journal:
+    """Orders, or withdrawals: one row each, found by the key that the caller gave it."""
+
+    def __init__(self, table: Table, reading: _Opens, writing: _Opens) -> None:
+        self._table, self._reading, self._writing = table, reading, writing
+
+    def begin(self, registration: int, key: str, fingerprint: str, values: Mapping[str, str | None]) -> Intent:
+        """Commit an intent, or find the row that has its key already. A released row with the same parameters runs
+        anew.
+        """
+        table, moment = self._table, now()
+        fixed = {
+            "registration_id": registration,
+            "key": key,
+            "fingerprint": fingerprint,
+            "client_id": uuid.uuid4().hex,
+            "status": "running",
+            "created": moment,
+            "updated": moment,
+        }
+        with self._writing() as connection:
+            row = connection.execute(self._keyed(registration, key)).mappings().first()
+            if row is None:
+                query = insert(table).values(**fixed, **values).returning(table)
+                return Intent(dict(connection.execute(query).mappings().one()), fresh=True)
+            if row["released"] and row["fingerprint"] == fingerprint:
+                reset = dict.fromkeys(("answer_status", "answer"))
+                again = {"status": "running", "released": False, "updated": moment, **reset}
+                rerun = update(table).where(table.c.id == row["id"]).values(**again).returning(table)
+                return Intent(dict(connection.execute(rerun).mappings().one()), fresh=True)
+        return Intent(dict(row), fresh=False)
+
+    def finish(self, id: int, columns: Mapping[str, Any]) -> None:
+        """Commit what became of an intent."""
+        with self._writing() as connection:
+            connection.execute(update(self._table).where(self._table.c.id == id).values(**columns))
+
+    def by_key(self, registration: int, key: str) -> dict[str, Any] | None:
+        """The row that carries `key`."""
+        with self._reading() as connection:
+            row = connection.execute(self._keyed(registration, key)).mappings().first()
+        return dict(row) if row else None
+
+    def orphan(self) -> int:
+        """What is running has lost its server: its outcome is unknown; how many rows."""
+        running = update(self._table).where(self._table.c.status == "running")
+        with self._writing() as connection:
+            return connection.execute(running.values(status="unknown", updated=now())).rowcount
+
+    def _keyed(self, registration: int, key: str) -> Select[Any]:
+        return select(self._table).where(self._table.c.registration_id == registration, self._table.c.key == key)
+
+
+class PaperBook:
+    """One registration's page of the paper exchange: balances, and every entry that led to them."""
+
+    def __init__(self, reading: _Opens, writing: _Opens, registration: int) -> None:
+        self._reading, self._writing, self._registration = reading, writing, registration
+
+    def balances(self) -> dict[str, Decimal]:
+        """What is owned, by currency; empty before the opening."""
+        with self._reading() as connection:
+            return self._balances(connection)
+
+    @contextmanager
+    def page(self) -> Iterator[PaperPage]:
+        """The page, locked against everybody else; kept whole when the block ends, or not at all when it raises."""
+        with self._writing() as connection:
+            yield PaperPage(connection, self._registration, self._balances(connection))
+
+    def order(self, client_id: str) -> dict[str, Any] | None:
+        """The order that carries `client_id`."""
+        p = t.paper_orders
+        query = select(p).where(p.c.registration_id == self._registration, p.c.client_id == client_id)
+        with self._reading() as connection:
+            row = connection.execute(query).mappings().first()
+        return dict(row) if row else None
+
+    def _balances(self, connection: Connection) -> dict[str, Decimal]:
+        p = t.paper_balances.c
+        rows = connection.execute(select(p.currency, p.total).where(p.registration_id == self._registration))
+        return {currency: exact(total) for currency, total in rows}
+
+
+class PaperPage:
+    """A page of the book, open for writing."""
+
+    def __init__(self, connection: Connection, registration: int, balances: dict[str, Decimal]) -> None:
+        self._connection, self._registration = connection, registration
+        self.balances = balances
+
+    def enter(self, kind: str, reference: str | None, currency: str, amount: Decimal) -> None:
+        """Add `amount` (negative: take) to the balance of `currency`, with an entry that says why."""
+        before = self.balances.get(currency)
+        total = amount if before is None else EXACT.add(before, amount)
+        place: dict[str, Any] = {"registration_id": self._registration, "currency": currency}
+        p = t.paper_balances
+        if before is None:
+            self._connection.execute(insert(p).values(**place, total=plain(total)))
+        else:
+            mine = (p.c.registration_id == self._registration) & (p.c.currency == currency)
+            self._connection.execute(update(p).where(mine).values(total=plain(total)))
+        entry = {"kind": kind, "reference": reference, "amount": plain(amount), "created": now()}
+        self._connection.execute(insert(t.paper_entries).values(**place, **entry))
+        self.balances[currency] = total
+
+    def add_order(self, **values: str) -> int:
+        """Keep an order that was executed; its number."""
+        return _inserted(self._connection, t.paper_orders, self._stamped(values))
+
+    def add_send(self, **values: str) -> int:
+        """Keep a send; its number."""
+        return _inserted(self._connection, t.paper_sends, self._stamped(values))
+
+    def _stamped(self, values: dict[str, str]) -> dict[str, Any]:
+        return {"registration_id": self._registration, "created": now(), **values}
+
+
+# --- what the statements above share ----------------------------------------------------------------------------------
+
+_ACCOUNTS = select(t.accounts.c.id, t.accounts.c.name, t.accounts.c.password_hash, t.accounts.c.active)
+_REGISTRATIONS = select(*(t.registrations.c[name] for name in Registration.__dataclass_fields__))
+
+
+def _inserted(connection: Connection, table: Table, values: dict[str, Any]) -> int:
+    id_column: Column[int] = table.c.id
+    id: int = connection.execute(insert(table).values(**values).returning(id_column)).scalar_one()
+    return id
+
+
+def _prepare(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # sqlite3 must not begin transactions by itself; `_begin` does
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA busy_timeout = 10000")
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+
+
+def _begin(connection: Connection) -> None:
+    if not connection.get_execution_options().get("xwrap_reads"):
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _migrate(engine: Engine, revision: str | None, path: Path) -> None:
+    """Alembic is imported when there is something to do: it costs 60 ms."""
+    from alembic import command
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")).replace("%", "%%"))
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    if revision is not None and revision not in known:
+        raise StoreError(
+            f"the data base {path} was made by a newer version of bitmm; update bitmm: pip install -U bitmm"
+        )
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
