@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from ..errors import APIError, OutcomeUnknown
@@ -258,7 +257,7 @@ class Credentials:
     username: str = ""
     apikey: str = field(default="", repr=False)
     apisecret: str = field(default="", repr=False)
-    more: Mapping[str, str] = field(default=MappingProxyType({}), repr=False)
+    more: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

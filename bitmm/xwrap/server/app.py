@@ -54,9 +54,12 @@ def build(house: House) -> Starlette:
         ("GET", "/exchanges/{id}/orders", _in_database(trading.order_by_key)),
         ("GET", "/exchanges/{id}/withdrawals", _in_database(trading.withdrawal_by_key)),
     ]
+    methods: dict[str, dict[str, Endpoint]] = {}
+    for method, path, wrap in table:
+        methods.setdefault(path, {})[method] = _answering(wrap(house))
     routes = [
-        Route(path + slash, _answering(wrap(house)), methods=[method])
-        for method, path, wrap in table
+        Route(path + slash, _by_method(endpoints), methods=list(endpoints))
+        for path, endpoints in methods.items()
         for slash in ("", "/")
     ]
     hosts = frozenset(host.lower() for host in (house.settings.host, *house.settings.hosts))
@@ -67,6 +70,13 @@ def build(house: House) -> Starlette:
     )
     app.router.redirect_slashes = False
     return app
+
+
+def _by_method(endpoints: dict[str, Endpoint]) -> Endpoint:
+    async def endpoint(request: Request) -> Response:
+        return await endpoints["GET" if request.method == "HEAD" else request.method](request)
+
+    return endpoint
 
 
 def _for_anybody(view: Callable[[House, Fields], Awaitable[Any]]) -> Wrapper:

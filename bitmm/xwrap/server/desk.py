@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from ..exchanges.base import Exchange, ExchangeError, NewOrder, NewWithdrawal, Side, Unknown
@@ -31,6 +32,9 @@ _ORDER = (
     " created updated"
 ).split()
 _WITHDRAWAL = "id key asset amount fee address tag network txid status created".split()
+
+
+_dumps = partial(json.dumps, ensure_ascii=False, separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,12 +133,12 @@ def _carry_out(act: Callable[[], dict[str, Any]]) -> tuple[dict[str, Any], Probl
 
 def _answer(row: Mapping[str, Any], names: list[str], problem: Problem | None = None) -> Answer:
     if problem is not None:
-        return Answer(problem.status, json.dumps(problem.body | {"key": row["key"]}), problem.headers)
+        return Answer(problem.status, _dumps(problem.body | {"key": row["key"]}), problem.headers)
     return Answer(202 if row["status"] == "unknown" else 200, _record(row, names))
 
 
 def _record(row: Mapping[str, Any], names: list[str], **more: Any) -> str:
-    return json.dumps({name: row[name] for name in names} | more)
+    return _dumps({name: row[name] for name in names} | more)
 
 
 def _again(row: Mapping[str, Any], fingerprint: str, names: list[str]) -> Answer:

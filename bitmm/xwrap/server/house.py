@@ -9,14 +9,14 @@ from typing import Any, TypeVar
 from anyio import CapacityLimiter, fail_after, to_thread
 from starlette.requests import Request
 
-from ..exchanges.paper import Ground, Prices
+from ..exchanges.paper import PACKED_PRICES, Ground, Prices, PricesError
 from .auth import Gate
 from .desk import Desk
 from .directory import Directory
 from .forms import Fields
 from .problems import Problem
 from .rates import Rates
-from .settings import Settings
+from .settings import Settings, SettingsError
 from .store import Account, Registration, Store
 from .vault import Vault, VaultError
 
@@ -70,15 +70,14 @@ _UNLIMITED = CapacityLimiter(float("inf"))
 def open_house(settings: Settings) -> tuple[House, bool]:
     """Open the data folder, or make it; True: the master key was made now.
 
-    Raises StoreError, VaultError, PricesError or OSError when something cannot be used.
+    Raises SetupError (in one line) or OSError when something cannot be used.
     """
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     store = Store(settings.database)
     store.prepare()
     vault, made = _open_vault(settings, store)
     store.orphan()
-    prices = Prices.load(settings.paper_prices) if settings.paper_prices else Prices.load()
-    ground = Ground(prices, settings.paper_funds, store.paper_book)
+    ground = Ground(_prices(settings), settings.paper_funds, store.paper_book)
     directory = Directory(settings, vault, ground)
     house = House(
         settings=settings,
@@ -91,6 +90,13 @@ def open_house(settings: Settings) -> tuple[House, bool]:
         database=CapacityLimiter(settings.database_threads),
     )
     return house, made
+
+
+def _prices(settings: Settings) -> Prices:
+    try:
+        return Prices.load(settings.paper_prices or PACKED_PRICES)
+    except PricesError as error:
+        raise SettingsError(f"{error}; see XWRAP_PAPER_PRICES") from None
 
 
 def _open_vault(settings: Settings, store: Store) -> tuple[Vault, bool]:

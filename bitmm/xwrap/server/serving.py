@@ -17,13 +17,13 @@ import uvicorn
 
 from .app import build
 from .house import House, open_house
-from .settings import Settings
+from .settings import Settings, SetupError
 
 __all__ = ["ServeError", "running", "serve"]
 
 
-class ServeError(Exception):
-    """The server cannot start, in one line that says what to do."""
+class ServeError(SetupError):
+    """The server cannot listen, or must not."""
 
 
 class _Server(uvicorn.Server):
@@ -89,6 +89,11 @@ def _bound(settings: Settings) -> Iterator[socket.socket]:
         address = ip_address("127.0.0.1" if settings.host == "localhost" else settings.host)
     except ValueError:
         raise ServeError(f"--host takes an IP address of this machine, not '{settings.host}'") from None
+    if not (address.is_loopback or settings.plain_http):
+        raise ServeError(
+            f"{settings.host} is reached from other machines, where plain HTTP shows every password on the way; "
+            "put a proxy with TLS in front and say --plain-http, or stay on 127.0.0.1"
+        )
     listener = socket.socket(socket.AF_INET6 if address.version == 6 else socket.AF_INET)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -6,20 +6,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from types import MappingProxyType
 
 from platformdirs import user_data_path
 
 from ..exchanges import EXCHANGES
 from ..money import exact
 
-__all__ = ["Settings", "SettingsError"]
+__all__ = ["Settings", "SettingsError", "SetupError"]
 
 _URL_PREFIX = "XWRAP_EXCHANGE_URL_"
 
 
-class SettingsError(Exception):
-    """A setting that cannot be used, in one line that says what to do."""
+class SetupError(Exception):
+    """Why the server cannot work here, in one line that says what to do."""
+
+
+class SettingsError(SetupError):
+    """A setting that cannot be used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +39,12 @@ class Settings:
     master_key_file: Path
     host: str = "127.0.0.1"
     port: int = 8000
+    plain_http: bool = False
     hosts: tuple[str, ...] = ()
     exchanges: tuple[str, ...] = tuple(EXCHANGES)
-    exchange_urls: Mapping[str, str] = field(default=MappingProxyType({}))
+    exchange_urls: Mapping[str, str] = field(default_factory=dict)
     paper_prices: Path | None = None
-    paper_funds: Mapping[str, Decimal] = field(
-        default=MappingProxyType({"USD": Decimal(50000), "BTC": Decimal(1)}),
-    )
+    paper_funds: Mapping[str, Decimal] = field(default_factory=lambda: {"USD": Decimal(50000), "BTC": Decimal(1)})
     exchange_seconds: float = 7.0
     stop_seconds: float = 9.0
     rate_seconds: float = 3.0

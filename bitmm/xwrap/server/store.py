@@ -36,12 +36,13 @@ from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
 
 from ..money import EXACT, exact, plain
 from . import tables as t
+from .settings import SetupError
 
 __all__ = ["Account", "Intent", "Journal", "PaperBook", "Registration", "Store", "StoreError", "now"]
 
 
-class StoreError(Exception):
-    """The data base cannot be used, in one line that says what to do."""
+class StoreError(SetupError):
+    """The data base cannot be used."""
 
 
 def now() -> str:
@@ -116,6 +117,7 @@ class Store:
     def prepare(self) -> None:
         """Make the tables, or bring them to this version. Raises StoreError for a newer or damaged data base."""
         try:
+            self.path.touch(mode=0o600)
             revision = self._revision()
             if revision != t.REVISION:
                 _migrate(self._engine, revision, self.path)

@@ -17,13 +17,15 @@ from pathlib import Path
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from .settings import SetupError
+
 __all__ = ["Vault", "VaultError"]
 
 _VERSION = b"\x01"
 
 
-class VaultError(Exception):
-    """The master key or a sealed text is not what it must be, in one line that says what to do."""
+class VaultError(SetupError):
+    """The master key or a sealed text is not what it must be."""
 
 
 class Vault:
