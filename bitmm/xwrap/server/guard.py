@@ -6,6 +6,7 @@ other than our own, and a Host that is not ours (a name that was rebound to this
 
 from __future__ import annotations
 
+import re
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -15,6 +16,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from .problems import Problem, response
 
 __all__ = ["Guard"]
+
+_HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9.-]+)(:\d{1,5})?", re.ASCII)
 
 
 class Guard:
@@ -42,16 +45,12 @@ class Guard:
         return None
 
     def _ours(self, host: str) -> bool:
-        name, _, port = host.rpartition(":") if not host.endswith("]") and ":" in host else (host, "", "")
-        if port and not (port.isascii() and port.isdigit()):
-            return False
-        return name.lower() in self._hosts or _is_loopback(name)
+        match = _HOST.fullmatch(host.lower())
+        return match is not None and (match["name"] in self._hosts or _is_loopback(match["name"]))
 
 
 def _is_loopback(name: str) -> bool:
-    if name.startswith("[") and name.endswith("]"):
-        name = name[1:-1]
     try:
-        return ip_address(name).is_loopback
+        return ip_address(name.strip("[]")).is_loopback
     except ValueError:
-        return name.lower() == "localhost"
+        return name == "localhost"
