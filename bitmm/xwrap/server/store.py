@@ -91,7 +91,9 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._engine = create_engine(URL.create("sqlite", database=str(path)), pool_size=32, max_overflow=256)
+        self._engine = create_engine(
+            URL.create("sqlite", database=str(path)), pool_size=32, max_overflow=256, hide_parameters=True
+        )
         self._writer = threading.Lock()
         event.listen(self._engine, "connect", _prepare)
         event.listen(self._engine, "begin", _begin)
