@@ -13,7 +13,7 @@ def main() -> None:
         if error.name != "typer":
             raise
         sys.exit("xwrap: the command and the server are an extra; install them: pip install 'bitmm[server]'")
-    app()
+    app(prog_name="xwrap")
 
 
 if __name__ == "__main__":
