@@ -12,7 +12,7 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name != "typer":
             raise
-        sys.exit("xwrap: the command and the server are an extra; install them: pip install 'bitmm[server]'")
+        sys.exit("xwrap: the command and the server are an extra; in a clone of bitmm: pip install '.[server]'")
     app(prog_name="xwrap")
 
 

@@ -184,7 +184,7 @@ def _explained() -> Iterator[None]:
     except ModuleNotFoundError as error:
         if error.name and error.name.startswith("bitmm"):
             raise
-        _stop("this needs the server: pip install 'bitmm[server]'")
+        _stop("this needs the server; in a clone of bitmm: pip install '.[server]'")
     try:
         yield
     except SetupError as error:

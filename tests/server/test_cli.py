@@ -158,7 +158,7 @@ def test_a_newer_data_base_is_one_line(tmp_path):
     with closing(sqlite3.connect(tmp_path / "xwrap.sqlite3")) as connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
         connection.commit()
-    one_line(xwrap("serve", "--port", 0, "--data", tmp_path), "newer version", "pip install")
+    one_line(xwrap("serve", "--port", 0, "--data", tmp_path), "newer version", "update bitmm")
 
 
 def test_a_second_server_on_the_same_folder_is_one_line(tmp_path):

@@ -76,3 +76,15 @@ def test_when_all_threads_wait_the_next_call_is_503_before_anything_is_sent(serv
             for thread in threads:
                 thread.join()
     assert [answer.status_code for answer in answers] == [200] * 3
+
+
+def test_a_stopping_server_answers_what_is_in_flight(serving, slow):
+    with serving(exchanges=("stub",)) as server:
+        auth = server.account()
+        threads, answers = waiting_calls(server, auth, server.registration(auth, "stub"), 20)
+        for _ in range(20):
+            assert slow.waiting.acquire(timeout=60)
+        threading.Timer(0.5, slow.gate.set).start()  # well after the stop has begun
+    for thread in threads:
+        thread.join()
+    assert [answer.status_code for answer in answers] == [200] * 20

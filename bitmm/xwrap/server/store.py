@@ -375,9 +375,7 @@ def _migrate(engine: Engine, revision: str | None, path: Path) -> None:
     config.set_main_option("script_location", str(Path(__file__).with_name("migrations")).replace("%", "%%"))
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     if revision is not None and revision not in known:
-        raise StoreError(
-            f"the data base {path} was made by a newer version of bitmm; update bitmm: pip install -U bitmm"
-        )
+        raise StoreError(f"the data base {path} was made by a newer version of bitmm; update bitmm")
     with engine.begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
