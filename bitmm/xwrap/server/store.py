@@ -19,12 +19,11 @@ from typing import Any, Protocol
 
 from sqlalchemy import (
     URL,
-    Column,
     Connection,
     Engine,
     RowMapping,
-    Select,
     Table,
+    bindparam,
     create_engine,
     event,
     insert,
@@ -160,7 +159,7 @@ class Store:
     def account(self, name: str) -> Account | None:
         """The account called `name`."""
         with self._reading() as connection:
-            row = connection.execute(_ACCOUNTS.where(t.accounts.c.name == name)).first()
+            row = connection.execute(_ACCOUNT, {"name": name}).first()
         return Account(*row) if row else None
 
     def accounts(self) -> list[RowMapping]:
@@ -187,9 +186,8 @@ class Store:
 
     def registration(self, account: int, id: int) -> Registration | None:
         """One registration of this account; another account's is as if it were not there."""
-        r = t.registrations.c
         with self._reading() as connection:
-            row = connection.execute(_REGISTRATIONS.where(r.id == id, r.account_id == account)).first()
+            row = connection.execute(_REGISTRATION, {"id": id, "account": account}).first()
         return Registration(*row) if row else None
 
     def registrations(
@@ -224,53 +222,55 @@ class Journal:
     """Orders, or withdrawals: one row each, found by the key that the caller gave it."""
 
     def __init__(self, table: Table, reading: _Opens, writing: _Opens) -> None:
-        self._table, self._reading, self._writing = table, reading, writing
+        self._reading, self._writing = reading, writing
+        mine = (table.c.registration_id == bindparam("registration"), table.c.key == bindparam("key"))
+        self._by_key = select(table).where(*mine)
+        self._add = insert(table).returning(table)
+        self._change = update(table).where(table.c.id == bindparam("row"))
+        self._rerun = self._change.returning(table)
+        self._orphans = update(table).where(table.c.status == "running").values(status="unknown")
 
     def begin(self, registration: int, key: str, fingerprint: str, values: Mapping[str, str | None]) -> Intent:
-        """Commit an intent, or find the row that has its key already. A released row with the same parameters runs
-        anew.
+        """Commit an intent, or find the row that has its key already.
+
+        A released row with the same parameters runs anew.
         """
-        table, moment = self._table, now()
-        fixed = {
-            "registration_id": registration,
-            "key": key,
-            "fingerprint": fingerprint,
-            "client_id": uuid.uuid4().hex,
-            "status": "running",
-            "created": moment,
-            "updated": moment,
-        }
+        moment = now()
         with self._writing() as connection:
-            row = connection.execute(self._keyed(registration, key)).mappings().first()
+            row = connection.execute(self._by_key, {"registration": registration, "key": key}).mappings().first()
             if row is None:
-                query = insert(table).values(**fixed, **values).returning(table)
-                return Intent(dict(connection.execute(query).mappings().one()), fresh=True)
+                intent = {
+                    "registration_id": registration,
+                    "key": key,
+                    "fingerprint": fingerprint,
+                    "client_id": uuid.uuid4().hex,
+                    "status": "running",
+                    "created": moment,
+                    "updated": moment,
+                    **values,
+                }
+                return Intent(dict(connection.execute(self._add, intent).mappings().one()), fresh=True)
             if row["released"] and row["fingerprint"] == fingerprint:
-                reset = dict.fromkeys(("answer_status", "answer"))
-                again = {"status": "running", "released": False, "updated": moment, **reset}
-                rerun = update(table).where(table.c.id == row["id"]).values(**again).returning(table)
-                return Intent(dict(connection.execute(rerun).mappings().one()), fresh=True)
+                again = {"row": row["id"], "status": "running", "released": False, "updated": moment}
+                again |= {"answer_status": None, "answer": None}
+                return Intent(dict(connection.execute(self._rerun, again).mappings().one()), fresh=True)
         return Intent(dict(row), fresh=False)
 
     def finish(self, id: int, columns: Mapping[str, Any]) -> None:
         """Commit what became of an intent."""
         with self._writing() as connection:
-            connection.execute(update(self._table).where(self._table.c.id == id).values(**columns))
+            connection.execute(self._change, {"row": id, **columns})
 
     def by_key(self, registration: int, key: str) -> dict[str, Any] | None:
         """The row that carries `key`."""
         with self._reading() as connection:
-            row = connection.execute(self._keyed(registration, key)).mappings().first()
+            row = connection.execute(self._by_key, {"registration": registration, "key": key}).mappings().first()
         return dict(row) if row else None
 
     def orphan(self) -> int:
         """What is running has lost its server: its outcome is unknown; how many rows."""
-        running = update(self._table).where(self._table.c.status == "running")
         with self._writing() as connection:
-            return connection.execute(running.values(status="unknown", updated=now())).rowcount
-
-    def _keyed(self, registration: int, key: str) -> Select[Any]:
-        return select(self._table).where(self._table.c.registration_id == registration, self._table.c.key == key)
+            return connection.execute(self._orphans, {"updated": now()}).rowcount
 
 
 class PaperBook:
@@ -288,19 +288,19 @@ class PaperBook:
     def page(self) -> Iterator[PaperPage]:
         """The page, locked against everybody else; kept whole when the block ends, or not at all when it raises."""
         with self._writing() as connection:
-            yield PaperPage(connection, self._registration, self._balances(connection))
+            page = PaperPage(connection, self._registration, self._balances(connection))
+            yield page
+            page.keep()
 
     def order(self, client_id: str) -> dict[str, Any] | None:
         """The order that carries `client_id`."""
-        p = t.paper_orders
-        query = select(p).where(p.c.registration_id == self._registration, p.c.client_id == client_id)
+        asked = {"registration": self._registration, "client_id": client_id}
         with self._reading() as connection:
-            row = connection.execute(query).mappings().first()
+            row = connection.execute(_PAPER_ORDER, asked).mappings().first()
         return dict(row) if row else None
 
     def _balances(self, connection: Connection) -> dict[str, Decimal]:
-        p = t.paper_balances.c
-        rows = connection.execute(select(p.currency, p.total).where(p.registration_id == self._registration))
+        rows = connection.execute(_PAPER_BALANCES, {"registration": self._registration})
         return {currency: exact(total) for currency, total in rows}
 
 
@@ -309,22 +309,15 @@ class PaperPage:
 
     def __init__(self, connection: Connection, registration: int, balances: dict[str, Decimal]) -> None:
         self._connection, self._registration = connection, registration
+        self._known = set(balances)
+        self._entries: list[dict[str, Any]] = []
         self.balances = balances
 
     def enter(self, kind: str, reference: str | None, currency: str, amount: Decimal) -> None:
         """Add `amount` (negative: take) to the balance of `currency`, with an entry that says why."""
-        before = self.balances.get(currency)
-        total = amount if before is None else EXACT.add(before, amount)
-        place: dict[str, Any] = {"registration_id": self._registration, "currency": currency}
-        p = t.paper_balances
-        if before is None:
-            self._connection.execute(insert(p).values(**place, total=plain(total)))
-        else:
-            mine = (p.c.registration_id == self._registration) & (p.c.currency == currency)
-            self._connection.execute(update(p).where(mine).values(total=plain(total)))
-        entry = {"kind": kind, "reference": reference, "amount": plain(amount), "created": now()}
-        self._connection.execute(insert(t.paper_entries).values(**place, **entry))
-        self.balances[currency] = total
+        self.balances[currency] = EXACT.add(self.balances.get(currency, Decimal(0)), amount)
+        entry = {"kind": kind, "reference": reference, "currency": currency, "amount": plain(amount)}
+        self._entries.append(self._stamped(entry))
 
     def add_order(self, **values: str) -> int:
         """Keep an order that was executed; its number."""
@@ -334,19 +327,51 @@ class PaperPage:
         """Keep a send; its number."""
         return _inserted(self._connection, t.paper_sends, self._stamped(values))
 
-    def _stamped(self, values: dict[str, str]) -> dict[str, Any]:
+    def keep(self) -> None:
+        """Write the entries and the balances that they changed."""
+        changed = dict.fromkeys(entry["currency"] for entry in self._entries)
+        totals = [(currency, plain(self.balances[currency])) for currency in changed]
+        place = {"registration_id": self._registration}
+        new = [
+            {**place, "currency": currency, "total": total} for currency, total in totals if currency not in self._known
+        ]
+        old = [
+            {"registration": self._registration, "of": currency, "total": total}
+            for currency, total in totals
+            if currency in self._known
+        ]
+        for statement, rows in ((_ADD_ENTRIES, self._entries), (_ADD_BALANCES, new), (_SET_BALANCES, old)):
+            if rows:
+                self._connection.execute(statement, rows)
+
+    def _stamped(self, values: Mapping[str, Any]) -> dict[str, Any]:
         return {"registration_id": self._registration, "created": now(), **values}
 
 
 # --- what the statements above share ----------------------------------------------------------------------------------
 
-_ACCOUNTS = select(t.accounts.c.id, t.accounts.c.name, t.accounts.c.password_hash, t.accounts.c.active)
+_ACCOUNT = select(t.accounts.c.id, t.accounts.c.name, t.accounts.c.password_hash, t.accounts.c.active).where(
+    t.accounts.c.name == bindparam("name")
+)
 _REGISTRATIONS = select(*(t.registrations.c[name] for name in Registration.__dataclass_fields__))
+_REGISTRATION = _REGISTRATIONS.where(
+    t.registrations.c.id == bindparam("id"), t.registrations.c.account_id == bindparam("account")
+)
+_PAPER_ORDER = select(t.paper_orders).where(
+    t.paper_orders.c.registration_id == bindparam("registration"), t.paper_orders.c.client_id == bindparam("client_id")
+)
+_PAPER_BALANCES = select(t.paper_balances.c.currency, t.paper_balances.c.total).where(
+    t.paper_balances.c.registration_id == bindparam("registration")
+)
+_ADD_ENTRIES, _ADD_BALANCES = insert(t.paper_entries), insert(t.paper_balances)
+_SET_BALANCES = update(t.paper_balances).where(
+    t.paper_balances.c.registration_id == bindparam("registration"), t.paper_balances.c.currency == bindparam("of")
+)
+_INSERTS = {table.name: insert(table).returning(table.c.id) for table in t.metadata.tables.values() if "id" in table.c}
 
 
-def _inserted(connection: Connection, table: Table, values: dict[str, Any]) -> int:
-    id_column: Column[int] = table.c.id
-    id: int = connection.execute(insert(table).values(**values).returning(id_column)).scalar_one()
+def _inserted(connection: Connection, table: Table, values: Mapping[str, Any]) -> int:
+    id: int = connection.execute(_INSERTS[table.name], values).scalar_one()
     return id
 
 
