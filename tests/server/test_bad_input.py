@@ -187,3 +187,10 @@ def test_a_bad_idempotency_key_is_422(server, owner, key):
 def test_a_disabled_filter_needs_true_or_false(server, owner):
     answer = requests.get(f"{server.url}/exchanges/?active_only=perhaps", auth=owner[0], timeout=30)
     assert answer.json()["field"] == "active_only"
+
+
+@pytest.mark.parametrize(("id", "year"), [("btce", "2017"), ("btc-e", "2017"), ("wex", "2018"), ("vircurex", "2014")])
+def test_a_dead_exchange_is_refused_by_name(server, owner, id, year):
+    answer = requests.post(f"{server.url}/exchanges/", data={"exchange": id}, auth=owner[0], timeout=30)
+    assert (answer.status_code, answer.json()["code"]) == (422, "exchange_dead")
+    assert year in answer.json()["detail"]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
-from ..exchanges import load
+from ..exchanges import DEAD, load
 from ..exchanges.base import Access, Credentials, Exchange, can
 from ..exchanges.paper import Ground
 from ..transport import Transport
+from .lanes import Lanes
 from .problems import Problem
 from .settings import Settings
 from .store import Registration
@@ -33,8 +34,9 @@ class _Entry:
 class Directory:
     """The offered exchanges, by id."""
 
-    def __init__(self, settings: Settings, vault: Vault, paper: Ground) -> None:
+    def __init__(self, settings: Settings, vault: Vault, lanes: Lanes, paper: Ground) -> None:
         self._vault = vault
+        self._lanes = lanes
         self._settings = settings
         self._paper = paper
         self._entries = {id: self._entry(id) for id in settings.exchanges}
@@ -57,11 +59,13 @@ class Directory:
         return list(self._entries)
 
     def kind(self, id: str) -> type[Exchange]:
-        """The class of an exchange. Raises Problem 422 naming what is offered."""
-        if id not in self._entries:
-            offered = ", ".join(self._entries)
-            raise Problem(422, "unknown_exchange", f"no exchange '{id}' here; offered are {offered}", field="exchange")
-        return self._entries[id].kind
+        """The class of an exchange. Raises Problem 422 naming what is offered, or why it never will be."""
+        if id in self._entries:
+            return self._entries[id].kind
+        if id in DEAD:
+            raise Problem(422, "exchange_dead", f"{DEAD[id]}; it cannot be offered", field="exchange")
+        offered = ", ".join(self._entries)
+        raise Problem(422, "unknown_exchange", f"no exchange '{id}' here; offered are {offered}", field="exchange")
 
     def available(self, id: str) -> bool:
         """Whether this exchange can be asked from here: it is offered, and it is not a closed one without an
@@ -78,6 +82,7 @@ class Directory:
                 "name": entry.kind.name,
                 "description": entry.kind.description,
                 "status": entry.kind.status,
+                "available": self.available(id),
                 "can": can(entry.kind),
             }
             for id, entry in self._entries.items()
@@ -91,7 +96,10 @@ class Directory:
         """
         kind = self.kind(id)
         entry = self._entries[id]
-        access = Access(entry.transport, credentials or Credentials(), registration, url=entry.url, paper=self._paper)
+        credentials = credentials or Credentials()
+        lane = self._lanes.name(id, credentials.apikey)
+        nonce = self._lanes.nonce(lane)
+        access = Access(entry.transport, credentials, registration, entry.url, nonce, self._paper)
         if not entry.share.acquire(timeout=self._settings.queue_seconds):
             raise Problem(
                 503,
@@ -101,7 +109,8 @@ class Directory:
                 headers={"Retry-After": "1"},
             )
         try:
-            yield kind(access)
+            with self._lanes.in_order(lane) if kind.ordered and credentials.apikey else nullcontext():
+                yield kind(access)
         finally:
             entry.share.release()
 

@@ -14,6 +14,7 @@ from .auth import Gate
 from .desk import Desk
 from .directory import Directory
 from .forms import Fields
+from .lanes import Lanes
 from .problems import Problem
 from .rates import Rates
 from .settings import Settings, SettingsError
@@ -78,7 +79,7 @@ def open_house(settings: Settings) -> tuple[House, bool]:
     vault, made = _open_vault(settings, store)
     store.orphan()
     ground = Ground(_prices(settings), settings.paper_funds, store.paper_book)
-    directory = Directory(settings, vault, ground)
+    directory = Directory(settings, vault, Lanes(store, settings.queue_seconds), ground)
     house = House(
         settings=settings,
         store=store,

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 
 from platformdirs import user_data_path
 
+from ..errors import InvalidRequest
 from ..exchanges import EXCHANGES
 from ..money import exact
+from ..transport import base_url
 
 __all__ = ["Settings", "SettingsError", "SetupError"]
 
@@ -75,17 +78,29 @@ class Settings:
             values["exchanges"] = _offered(exchanges)
         if funds := environ.get("XWRAP_PAPER_FUNDS"):
             values["paper_funds"] = _funds(funds)
-        values["exchange_urls"] = {
-            name.removeprefix(_URL_PREFIX).lower(): url.rstrip("/")
-            for name, url in environ.items()
-            if name.startswith(_URL_PREFIX)
-        }
         values.update(given)
-        return cls(**values)  # type: ignore[arg-type]  # each value was made for its field above
+        settings = cls(**values)  # type: ignore[arg-type]  # each value was made for its field above
+        urls = _exchange_urls(environ, settings.exchanges)
+        return replace(settings, exchange_urls={**urls, **settings.exchange_urls})
 
 
 def _path(environ: Mapping[str, str], name: str) -> Path | None:
     return Path(environ[name]).expanduser() if environ.get(name) else None
+
+
+def _exchange_urls(environ: Mapping[str, str], offered: tuple[str, ...]) -> dict[str, str]:
+    names = {_URL_PREFIX + re.sub(r"\W", "_", id).upper(): id for id in offered}
+    urls = {}
+    for name, url in environ.items():
+        if not name.startswith(_URL_PREFIX) or not url:
+            continue
+        if name not in names:
+            raise SettingsError(f"{name} names no exchange that is offered; known are {', '.join(names)}")
+        try:
+            urls[names[name]] = base_url(url)
+        except InvalidRequest as error:
+            raise SettingsError(f"{name}: {error}") from None
+    return urls
 
 
 def _names(text: str) -> list[str]:

@@ -24,6 +24,7 @@ from sqlalchemy import (
     RowMapping,
     Table,
     bindparam,
+    case,
     create_engine,
     event,
     insert,
@@ -144,6 +145,17 @@ class Store:
             with self._writing() as connection:
                 connection.execute(insert(t.vault_check).values(id=1, sealed=value))
         return value
+
+    def next_nonce(self, lane: str, at_least: int) -> int:
+        """A number above every earlier one of this lane, and not below `at_least`; one statement, so never given
+        twice.
+        """
+        asked = {"of": lane, "at_least": at_least}
+        with self._writing() as connection:
+            nonce: int | None = connection.execute(_NEXT_NONCE, asked).scalar()
+            if nonce is None:
+                connection.execute(_FIRST_NONCE, {"lane": lane, "last": at_least})
+        return at_least if nonce is None else nonce
 
     # --- accounts -----------------------------------------------------------------------------------------------------
 
@@ -363,6 +375,14 @@ _PAPER_ORDER = select(t.paper_orders).where(
 _PAPER_BALANCES = select(t.paper_balances.c.currency, t.paper_balances.c.total).where(
     t.paper_balances.c.registration_id == bindparam("registration")
 )
+_LAST = t.nonces.c.last
+_NEXT_NONCE = (
+    update(t.nonces)
+    .where(t.nonces.c.lane == bindparam("of"))
+    .values(last=case((bindparam("at_least") > _LAST, bindparam("at_least")), else_=_LAST + 1))
+    .returning(_LAST)
+)
+_FIRST_NONCE = insert(t.nonces)
 _ADD_ENTRIES, _ADD_BALANCES = insert(t.paper_entries), insert(t.paper_balances)
 _SET_BALANCES = update(t.paper_balances).where(
     t.paper_balances.c.registration_id == bindparam("registration"), t.paper_balances.c.currency == bindparam("of")

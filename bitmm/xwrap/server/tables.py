@@ -72,6 +72,14 @@ registrations = Table(
     Column("created", Text, nullable=False),
 )
 
+#: The last nonce of each exchange key; see `lanes`.
+nonces = Table(
+    "nonces",
+    metadata,
+    Column("lane", Text, primary_key=True),
+    Column("last", BigInteger, nullable=False),
+)
+
 #: One sealed known text: it shows at start whether the master key belongs to this data base.
 vault_check = Table(
     "vault_check",

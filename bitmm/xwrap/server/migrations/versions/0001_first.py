@@ -21,6 +21,12 @@ def upgrade() -> None:
         sa.UniqueConstraint("name", name=op.f("uq_accounts_name")),
     )
     op.create_table(
+        "nonces",
+        sa.Column("lane", sa.Text(), nullable=False),
+        sa.Column("last", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("lane", name=op.f("pk_nonces")),
+    )
+    op.create_table(
         "vault_check",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("sealed", sa.LargeBinary(), nullable=False),
@@ -234,4 +240,5 @@ def downgrade() -> None:
 
     op.drop_table("registrations")
     op.drop_table("vault_check")
+    op.drop_table("nonces")
     op.drop_table("accounts")
