@@ -43,6 +43,7 @@ import threading
 import time
 import traceback
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal, localcontext
 from http.client import responses
@@ -705,15 +706,14 @@ class Venue:
         server = self._server = _Server(("127.0.0.1", self._port), _Connection)
         server.venue = self
         self._port = server.server_address[1]
-        threading.Thread(target=server.serve_forever, args=(0.05,), name=f"venue-{self.name}", daemon=True).start()
+        server.accepting.start()
 
     def _deafen(self) -> None:
         """Stop listening and end all connections, but not the one that asks for it."""
         with self.lock:
             server, self._server = self._server, None
         if server is not None:
-            server.shutdown()
-            server.server_close()
+            server.stop_accepting()
             server.cut_connections()
 
     def _refuse(self, seconds: float) -> None:
@@ -747,7 +747,23 @@ class _Server(ThreadingTCPServer):
 
     def __init__(self, *arguments: Any) -> None:
         self.connections: dict[socket.socket, int] = {}
+        self.accepting = threading.Thread(target=self.accept, name="venue", daemon=True)
         super().__init__(*arguments)
+
+    def accept(self) -> None:
+        """Instead of `serve_forever`, which looks only now and then whether it is to stop."""
+        while True:
+            try:
+                connection, address = self.get_request()
+            except OSError:
+                return
+            self.process_request(connection, address)
+
+    def stop_accepting(self) -> None:
+        with suppress(OSError):  # where it is not allowed, closing wakes `accept`
+            self.socket.shutdown(socket.SHUT_RDWR)
+        self.server_close()
+        self.accepting.join(1)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         self.connections[request] = threading.get_ident()
@@ -760,10 +776,8 @@ class _Server(ThreadingTCPServer):
     def cut_connections(self) -> None:
         for connection, thread in list(self.connections.items()):
             if thread != threading.get_ident():
-                try:
+                with suppress(OSError):  # it has just ended by itself
                     connection.shutdown(socket.SHUT_RDWR)
-                except OSError:
-                    continue  # it has just ended by itself
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that goes away is no mistake of the venue."""
