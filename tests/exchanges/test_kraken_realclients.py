@@ -112,7 +112,7 @@ def test_ccxt_trades(venue, ccxt):
     api.cancel_order(sold, "BTC/EUR")
     assert api.fetch_open_orders("BTC/EUR") == []
     by_cost = api.create_market_buy_order_with_cost("BTC/EUR", 100)["id"]
-    assert api.fetch_order(by_cost, "BTC/EUR")["cost"] == 100
+    assert api.fetch_order(by_cost, "BTC/EUR")["info"]["cost"] == "100.00000"
     address = api.fetch_deposit_address("BTC")["address"]
     assert address == venue.address(venue.account, "BTC", network="Bitcoin")
     assert [row["order_id"] for row in venue.ledger()] == [bought, sold, by_cost]
