@@ -7,8 +7,10 @@ currency per unit of the asset, `cost` is currency. Currencies and assets have t
 
 from __future__ import annotations
 
+import decimal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -16,6 +18,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from ..errors import APIError, OutcomeUnknown
+from ..money import EXACT
 
 if TYPE_CHECKING:
     from ..transport import Answer, Request, Transport
@@ -423,3 +426,39 @@ def until_final(
         sleep(pause)
         pause = min(2 * pause, 1.0)
     return state
+
+
+@contextmanager
+def understood(name: str, *, moves: bool = False) -> Iterator[None]:
+    """Around the reading of a good answer of the exchange called `name`: what does not fit is not believed.
+
+    A missing field, a number that is none, another order than the one asked for: KeyError, TypeError, ValueError and
+    their like become Unknown when the request `moves` something, and Refused with code exchange_unavailable when not.
+    """
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        words = f"{name}'s answer cannot be understood ({type(error).__name__}: {str(error)[:100]})"
+        if moves:
+            raise Unknown(f"{words}; the outcome is unknown") from error
+        raise Refused(words, code="exchange_unavailable", retryable=True) from error
+
+
+def no_such_market(name: str, currency: str, asset: str, offered: Iterable[tuple[str, str]]) -> Refused:
+    """The refusal of a pair that is not among `offered` (currency, asset); it says what is offered instead."""
+    currencies = sorted(money for money, thing in offered if thing == asset)
+    instead = f"{asset} is traded there in {', '.join(currencies)}" if currencies else f"{asset} is not traded there"
+    return Refused(f"{name} has no market {asset}/{currency}; {instead}", code="unknown_market")
+
+
+def total(amounts: Iterable[Decimal]) -> Decimal:
+    """The exact sum."""
+    result = Decimal(0)
+    for amount in amounts:
+        result = EXACT.add(result, amount)
+    return result
+
+
+def mean(cost: Decimal, amount: Decimal) -> Decimal | None:
+    """The mean price of `amount` units that cost `cost`, to 28 digits; None of nothing."""
+    return decimal.Context(prec=28).divide(cost, amount) if amount else None
