@@ -1,7 +1,8 @@
 """Bitstamp: its REST API v2 (`BitstampAPI`), and our verbs said in it (`Bitstamp`).
 
-Sources: Bitstamp's API documentation (OpenAPI text, changelog up to 2026-02-16), with what client libraries saw on the wire.
-Numbers come as text in most answers and as JSON numbers in some (cancel, crypto-transactions); both are read exactly.
+Sources: Bitstamp's API documentation (OpenAPI text, changelog up to 2026-02-16), and what client libraries saw on the
+wire. Numbers come as text in most answers and as JSON numbers in some (cancel, crypto-transactions); both are read
+exactly.
 """
 
 from __future__ import annotations
@@ -57,6 +58,9 @@ __all__ = ["URL", "Bitstamp", "BitstampAPI"]
 URL = "https://www.bitstamp.net"
 
 FORM = "application/x-www-form-urlencoded"
+
+#: What a field may be; None is left out, True is "True".
+Value = Decimal | str | int | None
 
 # --- the exchange's own API -------------------------------------------------------------------------------------------
 
@@ -139,7 +143,7 @@ class BitstampAPI:
         """Close the connections."""
         self.transport.close()
 
-    def public(self, path: str, query: Mapping[str, object] | None = None) -> Any:
+    def public(self, path: str, query: Mapping[str, Value] | None = None) -> Any:
         """The answer of a public GET call, as `public("order_book/btceur", {"group": 1})`."""
         request = Request("GET", self._url(path, query), {})
         return self._read(ask(self.transport, request, "Bitstamp", moves=False), moves=False)
@@ -147,10 +151,10 @@ class BitstampAPI:
     def private(
         self,
         path: str,
-        form: Mapping[str, object] | None = None,
+        form: Mapping[str, Value] | None = None,
         *,
         method: Literal["POST", "GET"] = "POST",
-        query: Mapping[str, object] | None = None,
+        query: Mapping[str, Value] | None = None,
     ) -> Any:
         """The answer of a private call; `method` is POST for almost all. Values that are None are left out.
 
@@ -167,10 +171,10 @@ class BitstampAPI:
     def signed(
         self,
         path: str,
-        form: Mapping[str, object] | None = None,
+        form: Mapping[str, Value] | None = None,
         *,
         method: Literal["POST", "GET"] = "POST",
-        query: Mapping[str, object] | None = None,
+        query: Mapping[str, Value] | None = None,
     ) -> Request:
         """The signed request of a private call, ready to send; nothing is sent here.
 
@@ -200,7 +204,7 @@ class BitstampAPI:
         return Request(method, url, {**headers, "Content-Type": content_type}, body.encode())
 
     def verified(self, request: Request, answer: Answer) -> bool:
-        """Whether `answer` to the signed `request` carries Bitstamp's own signature (documentation, "Authentication")."""
+        """Whether `answer` to the signed `request` carries Bitstamp's own signature ("Authentication", last part)."""
         prefix = request.headers["X-Auth-Nonce"] + request.headers["X-Auth-Timestamp"]
         expected = self._digest((prefix + answer.headers.get("Content-Type", "")).encode() + answer.body)
         given = answer.headers.get("X-Server-Auth-Signature", "").lower()
@@ -209,7 +213,7 @@ class BitstampAPI:
     def _digest(self, text: bytes) -> str:
         return hmac.new(self._secret, text, hashlib.sha256).hexdigest()
 
-    def _url(self, path: str, query: Mapping[str, object] | None) -> str:
+    def _url(self, path: str, query: Mapping[str, Value] | None) -> str:
         text = _encoded(query)
         return f"{self.url}/api/v2/{path.strip('/')}/" + (f"?{text}" if text else "")
 
@@ -226,9 +230,9 @@ class BitstampAPI:
         return document
 
 
-def _encoded(fields: Mapping[str, object] | None) -> str:
+def _encoded(fields: Mapping[str, Value] | None) -> str:
     given = {name: value for name, value in (fields or {}).items() if value is not None}
-    return urlencode({name: plain(v, name) if isinstance(v, (Decimal, float)) else str(v) for name, v in given.items()})
+    return urlencode({name: str(v) if isinstance(v, (str, bool)) else plain(v, name) for name, v in given.items()})
 
 
 def _host(parts: SplitResult) -> str:
@@ -330,8 +334,8 @@ class Bitstamp(Exchange):
     """Spot markets of Bitstamp. Market buys by cost are its "instant" orders.
 
     Open orders are up to 10 s old (Bitstamp caches them); `order` and `find` tell the truth of the moment, for 30 days
-    after an order is over. Bitstamp takes the same client order id twice, so it protects from nothing, and it cannot tell
-    what a key may do.
+    after an order is over. Bitstamp takes the same client order id twice, so it protects from nothing, and it cannot
+    tell what a key may do.
     """
 
     id: ClassVar[str] = "bitstamp"
@@ -403,8 +407,8 @@ class Bitstamp(Exchange):
             return [_open(row) for row in rows]
 
     def cancel(self, ref: OrderRef) -> None:
-        id = ref.exchange_order_id
-        form = {"id": id} if id else {"client_order_id": ref.client_id}
+        order_id = ref.exchange_order_id
+        form = {"id": order_id} if order_id else {"client_order_id": ref.client_id}
         try:
             row = self.api.private("cancel_order", form)
         except Refused as error:
@@ -412,7 +416,7 @@ class Bitstamp(Exchange):
                 raise Refused(error.words, code="order_not_open") from error
             raise
         with understood(self.name, moves=True):
-            if id and str(row["id"]) != id:
+            if order_id and str(row["id"]) != order_id:
                 raise ValueError("another order")
 
     def cancel_all(self) -> int:
@@ -488,7 +492,7 @@ class Bitstamp(Exchange):
         except KeyError:
             raise no_such_market(self.name, currency, asset, table) from None
 
-    def _status(self, form: dict[str, str | None], currency: str, asset: str) -> OrderState:
+    def _status(self, form: Mapping[str, str | None], currency: str, asset: str) -> OrderState:
         row = self.api.private("order_status", form)
         with understood(self.name):
             state = _state(row)
@@ -514,7 +518,7 @@ def _symbol(currency: str, asset: str) -> str:
     return _code(asset) + _code(currency)
 
 
-def _described(order: NewOrder) -> tuple[str, dict[str, object]]:
+def _described(order: NewOrder) -> tuple[str, dict[str, Value]]:
     """The call and the form of a new order ("Orders": limit, market, instant)."""
     symbol = _symbol(order.currency, order.asset)
     if order.price is not None and order.amount is not None:
