@@ -259,7 +259,7 @@ class Credentials:
     username: str = ""
     apikey: str = field(default="", repr=False)
     apisecret: str = field(default="", repr=False)
-    more: Mapping[str, str] = field(default=MappingProxyType({}), repr=False)
+    more: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
