@@ -309,7 +309,7 @@ REFUSALS = {
 @pytest.mark.parametrize("code", REFUSALS)
 def test_a_refusal_is_certain_and_has_our_code_whatever_the_call(call, code):
     line = Line(json.dumps({"code": code, "message": "Words of theirs"}), 503 if code == "MAINTENANCE" else 400)
-    with pytest.raises(Refused, match="^Words of theirs$") as caught:
+    with pytest.raises(Refused, match=r"^Words of theirs$") as caught:
         call(api(line))
     assert type(caught.value) is Refused
     assert caught.value.code == REFUSALS[code]
