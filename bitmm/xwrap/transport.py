@@ -399,7 +399,9 @@ def _certainly_unsent(error: BaseException) -> bool:
     if not isinstance(error, requests.RequestException):
         return True
     certain = (NewConnectionError, ConnectionRefusedError, socket.gaierror)
-    return isinstance(error, (ValueError, requests.ConnectTimeout)) or any(isinstance(e, certain) for e in _chain(error))
+    return isinstance(error, (ValueError, requests.ConnectTimeout)) or any(
+        isinstance(e, certain) for e in _chain(error)
+    )
 
 
 _REASONS: tuple[tuple[type[BaseException], str], ...] = (

@@ -126,6 +126,11 @@ class BackpackVenue(Venue):
             **{route: self.private(*entry) for route, entry in private.items()},
         }
 
+    def address(self, account: Account, asset: str, *, network: str | None = None, new: bool = False) -> str:
+        """One address for each chain, whatever comes in."""
+        chain = network or CHAINS[asset][0][0]
+        return super().address(account, chain, network=chain, new=new)
+
     # --- the door ---
 
     def handle(self, request: Request) -> Reply:
@@ -474,7 +479,7 @@ class BackpackVenue(Venue):
         if not 0 < limit <= 1000:
             raise No("INVALID_RANGE", "limit is 1 to 1000")
         if self.choice(parameters, "sortDirection", "Asc", "Desc") != "Asc":
-            rows = list(reversed(rows))
+            rows.reverse()
         return Reply.json(
             rows[offset : offset + limit],
             X_PAGE_COUNT=str(-(-len(rows) // limit)),
@@ -539,8 +544,7 @@ class BackpackVenue(Venue):
         return name
 
     def deposit_address(self, account: Account, parameters: dict[str, Any]) -> Any:
-        # One address for each chain, whatever comes in.
-        return {"address": self.address(account, "any", network=self.chain_of(parameters.get("blockchain")))}
+        return {"address": self.address(account, "", network=self.chain_of(parameters.get("blockchain")))}
 
     def deposit_history(self, account: Account, parameters: dict[str, Any]) -> Reply:
         rows = [

@@ -34,6 +34,7 @@ from .base import (
     Fill,
     Funds,
     Market,
+    Memory,
     NewOrder,
     NewWithdrawal,
     OrderRef,
@@ -45,6 +46,7 @@ from .base import (
     Unknown,
     Withdrawal,
     ask,
+    check,
     mean,
     no_such_market,
     total,
@@ -69,12 +71,13 @@ _CODES = {
     **dict.fromkeys(("UNAUTHORIZED", "INVALID_SIGNATURE"), "exchange_key_refused"),
     **dict.fromkeys(("FORBIDDEN", "ACCOUNT_DEACTIVATED", "INVALID_TWO_FACTOR_CODE"), "permission_denied"),
     **dict.fromkeys(("INSUFFICIENT_FUNDS", "INSUFFICIENT_MARGIN"), "insufficient_funds"),
-    **dict.fromkeys(("INVALID_MARKET", "INVALID_SYMBOL", "INVALID_ASSET"), "unknown_market"),
+    **dict.fromkeys(("INVALID_MARKET", "INVALID_SYMBOL"), "unknown_market"),
     **dict.fromkeys(("INVALID_CLIENT_REQUEST", "INVALID_RANGE", "INVALID_SOURCE"), "invalid_request"),
     **dict.fromkeys(("MAINTENANCE", "TRADING_PAUSED", "INSUFFICIENT_SUPPLY"), "exchange_unavailable"),
+    "INVALID_ASSET": "unknown_asset",
     "INVALID_PRICE": "invalid_price",
     "INVALID_QUANTITY": "invalid_amount",
-    "RESOURCE_NOT_FOUND": "unknown_order",
+    "RESOURCE_NOT_FOUND": "order_not_found",
 }
 #: Failures inside the exchange: what became of the request is not told.
 _UNSURE = {"SERVER_ERROR", "TIMEOUT"}
@@ -85,9 +88,9 @@ _UNPARSED = ("bad request parse", "failed to parse")
 class BackpackAPI:
     """Every call of Backpack's REST API, signed.
 
-    `BackpackAPI().depth("SOL_USDC", limit=5)`, `BackpackAPI(key, secret).balances()`; for a call without a method of its
-    own there are `public(path, params)` and `private(method, path, instruction, params)`. Answers are decoded JSON with
-    exact numbers.
+    `BackpackAPI().depth("SOL_USDC", limit=5)`, `BackpackAPI(key, secret).balances()`; for a call without a method of
+    its own there are `public(path, params)` and `private(method, path, instruction, params)`. Answers are decoded JSON
+    with exact numbers.
     Raises what an adapter raises: Refused, Busy, and Unknown when a call that moves something may have been executed.
     Nothing is repeated, and each order needs a client id to be found again.
 
@@ -475,17 +478,15 @@ _LAG = timedelta(seconds=30)
 _SKEW = timedelta(minutes=5)
 _PAGE = 1000
 
-#: Base URL -> (currency, asset) -> market, and base URL -> asset -> its blockchains; asked once in a process, the
-#: markets again by `markets`.
-_MARKETS: dict[str, dict[tuple[str, str], Market]] = {}
-_CHAINS: dict[str, dict[str, list[Mapping[str, Any]]]] = {}
+#: (base URL, call) -> what is listed there: asked once an hour at most, and shared by the whole process.
+_LISTED = Memory(3600.0)
 
 
 class Backpack(Exchange):
     """Spot markets of Backpack. It cannot tell what a key may do.
 
-    A client id is a number of 32 bits there: the last eight digits of ours. It protects from nothing (the same one twice
-    is two orders), and other orders may have it, so `find` also compares market, side, amount and time.
+    A client id is a number of 32 bits there: the last eight digits of ours. It protects from nothing (the same one
+    twice is two orders), and other orders may have it, so `find` also compares market, side, amount and time.
     """
 
     id: ClassVar[str] = "backpack"
@@ -512,11 +513,7 @@ class Backpack(Exchange):
             return Rate(buy=min(asks), sell=max(bids), time=_moment(book["timestamp"] // 1000))
 
     def markets(self) -> list[Market]:
-        rows = self.api.markets()
-        with understood(self.name):
-            spot = [_market(row) for row in rows if row["marketType"] == "SPOT" and row["orderBookState"] not in _SHUT]
-            _MARKETS[self.api.url] = {(market.currency, market.asset): market for market in spot}
-        return spot
+        return list(self._markets().values())
 
     def funds(self) -> dict[str, Funds]:
         rows = self.api.balances()
@@ -524,7 +521,10 @@ class Backpack(Exchange):
             return {name: _funds(row) for name, row in rows.items()}
 
     def place(self, order: NewOrder) -> OrderState:
-        self._known(order.currency, order.asset)
+        markets = self._markets()
+        if (order.currency, order.asset) not in markets:
+            raise no_such_market(self.name, order.currency, order.asset, markets)
+        check(order, markets[order.currency, order.asset])
         if (order.amount is None) == (order.cost is None) or (order.cost is not None and order.price is not None):
             raise Refused("an order has an amount, or a market buy a cost", code="invalid_request")
         row = self.api.execute_order(
@@ -542,9 +542,9 @@ class Backpack(Exchange):
             ref = OrderRef(order.side, order.currency, order.asset, order.client_id)
             placed = _state(row, ref)
         try:
-            if order.price is None:
+            if order.price is None and placed.status == "open":
                 ref = replace(ref, exchange_order_id=placed.exchange_order_id)
-                placed = placed if placed.status != "open" else until_final(lambda: self._read(ref))
+                placed = until_final(lambda: self._read(ref))
             return self._with_fee(placed, patient=True)
         except Refused:
             # The order stands; only more of it could not be read.
@@ -558,7 +558,7 @@ class Backpack(Exchange):
         try:
             row = self.api.order(symbol, client_id=client)
         except Refused as error:
-            if error.code != "unknown_order":
+            if error.code != "order_not_found":
                 raise
         else:
             with understood(self.name):
@@ -582,7 +582,7 @@ class Backpack(Exchange):
         try:
             row = self.api.cancel_order(symbol, order_id=order_id, client_id=client)
         except Refused as error:
-            if error.code == "unknown_order":
+            if error.code == "order_not_found":
                 raise Refused(error.words, code="order_not_open") from error
             raise
         with understood(self.name, moves=True):
@@ -641,31 +641,35 @@ class Backpack(Exchange):
         with understood(self.name):
             return [_withdrawal(row) for row in rows if asset in (None, row["symbol"])]
 
-    def _known(self, currency: str, asset: str) -> Market:
-        """The market of a pair, from the table of this process. Raises Refused with what is offered instead."""
-        if self.api.url not in _MARKETS:
-            self.markets()
-        table = _MARKETS[self.api.url]
-        try:
-            return table[currency, asset]
-        except KeyError:
-            raise no_such_market(self.name, currency, asset, table) from None
+    def _markets(self) -> Mapping[tuple[str, str], Market]:
+        """(currency, asset) -> market, of the spot markets that take orders."""
+
+        def fetch() -> Mapping[tuple[str, str], Market]:
+            rows = self.api.markets()
+            with understood(self.name):
+                spot = [_market(r) for r in rows if r["marketType"] == "SPOT" and r["orderBookState"] not in _SHUT]
+                return {(market.currency, market.asset): market for market in spot}
+
+        listed: Mapping[tuple[str, str], Market] = _LISTED.get((self.api.url, "markets"), fetch)
+        return listed
 
     def _chain(self, asset: str, network: str | None, switch: str) -> str:
         """The blockchain called `network`; without one, the only one that the asset has."""
-        if self.api.url not in _CHAINS:
+
+        def fetch() -> Mapping[str, Any]:
             rows = self.api.assets()
             with understood(self.name):
-                _CHAINS[self.api.url] = {row["symbol"]: row["tokens"] for row in rows}
+                return {row["symbol"]: row["tokens"] for row in rows}
+
+        assets = _LISTED.get((self.api.url, "assets"), fetch)
+        if asset not in assets:
+            raise Refused(f"{self.name} does not list {asset}", code="unknown_asset")
         with understood(self.name):
-            tokens = _CHAINS[self.api.url].get(asset, [])
-            chains = {token["blockchain"].lower(): token["blockchain"] for token in tokens if token[switch]}
-        if network is None and len(chains) == 1:
-            return str(*chains.values())
-        if network is not None and network.lower() in chains:
-            return str(chains[network.lower()])
-        choice = f"networks: {', '.join(sorted(chains.values()))}" if chains else "none now"
-        raise Refused(f"name a network for {asset} at {self.name}; {choice}", code="invalid_request")
+            chains: list[str] = [_text(token["blockchain"]) for token in assets[asset] if token[switch]]
+        fitting = [chain for chain in chains if network is None or chain.casefold() == network.casefold()]
+        if len(fitting) != 1:
+            raise Refused(f"name the network for {asset}: {', '.join(chains)}"[:300], code="network_required")
+        return fitting[0]
 
     def _read(self, ref: OrderRef) -> OrderState:
         """An order by its id: among the open ones, or else in the history."""
@@ -673,14 +677,14 @@ class Backpack(Exchange):
         try:
             rows = [self.api.order(symbol, order_id=order_id)]
         except Refused as error:
-            if error.code != "unknown_order":
+            if error.code != "order_not_found":
                 raise
             rows = self.api.order_history(symbol, order_id=order_id, limit=1)
         with understood(self.name):
             if rows:
                 return _state(rows[0], ref)
         self._refuse_too_early(ref)
-        raise Refused(f"{self.name} knows no order {order_id}", code="unknown_order")
+        raise Refused(f"{self.name} knows no order {order_id}", code="order_not_found")
 
     def _history(self, symbol: str, created: datetime | None) -> Iterable[Mapping[str, Any]]:
         """The orders of a market, newest first, back to some time before `created`."""

@@ -31,6 +31,7 @@ from .base import (
     Fill,
     Funds,
     Market,
+    Memory,
     NewOrder,
     NewWithdrawal,
     OrderRef,
@@ -43,6 +44,7 @@ from .base import (
     Unsupported,
     Withdrawal,
     ask,
+    check,
     mean,
     no_such_market,
     total,
@@ -80,10 +82,11 @@ _CODES = {
     **dict.fromkeys(("400.004", "400.005", "400.006", "400.007", "400.008"), "invalid_request"),
     **dict.fromkeys(("400.026", "400.036", "400.041"), "invalid_request"),
     **dict.fromkeys(("400.020", "400.037", "400.038", "400.039", "400.046"), "invalid_amount"),
-    **dict.fromkeys(("404.003", "404.005", "404.006", "404.007"), "unknown_market"),
+    **dict.fromkeys(("404.003", "404.005", "404.007"), "unknown_market"),
     "400.009": "insufficient_funds",
     "400.021": "invalid_price",
-    "404.002": "unknown_order",
+    "404.002": "order_not_found",
+    "404.006": "unknown_asset",
 }
 _BUSY = {"400.002", "400.067", "400.068"}
 #: Failures inside the exchange: whether the order exists is not told.
@@ -97,12 +100,12 @@ _WORDS = (
     ("ensure this value is greater than or equal to", "invalid_amount"),
     ("amount at the moment is", "invalid_amount"),
     ("price is more than", "invalid_price"),
-    ("order not found", "unknown_order"),
+    ("order not found", "order_not_found"),
     ("no permission found", "permission_denied"),
     ("api access disabled", "permission_denied"),
     ("your withdrawals are currently disabled", "permission_denied"),
-    ("not allowed to withdraw to specified", "address_not_allowed"),
-    ("the address you provided is not verified", "address_not_allowed"),
+    ("not allowed to withdraw to specified", "address_not_registered"),
+    ("the address you provided is not verified", "address_not_registered"),
     ("invalid username and/or password", "exchange_key_refused"),
     ("under scheduled maintenance", "exchange_unavailable"),
 )
@@ -320,14 +323,12 @@ _DEPOSITED: dict[str, Literal["pending", "done", "failed"]] = {
 }
 #: Rows of before 2019 name no currency, only the type of the withdrawal.
 _WITHDRAWAL_TYPES = {"0": "EUR", "1": "BTC", "14": "XRP", "15": "LTC", "16": "ETH"}
-#: Crypto deposits have a list of their own; those of money are told only among the user's transactions.
-_MONEY = ("EUR", "USD", "GBP")
 #: What a tag is called, by asset ("Crypto withdrawals").
 _TAGS = {"XRP": "destination_tag", "CSPR": "transfer_id"} | dict.fromkeys(("XLM", "HBAR", "ATOM"), "memo_id")
 _TIME_BACK = 50_000_000  # seconds, the most that withdrawal-requests takes
 
-#: Base URL -> (currency, asset) -> market; asked once in a process, and again by `markets`.
-_MARKETS: dict[str, dict[tuple[str, str], Market]] = {}
+#: (base URL, call) -> what is listed there: asked once an hour at most, and shared by the whole process.
+_LISTED = Memory(3600.0)
 
 
 class Bitstamp(Exchange):
@@ -361,11 +362,7 @@ class Bitstamp(Exchange):
             return Rate(buy=buy, sell=sell, time=datetime.fromtimestamp(int(ticker["timestamp"]), UTC))
 
     def markets(self) -> list[Market]:
-        rows = self.api.public("markets")
-        with understood(self.name):
-            spot = [_market(row) for row in rows if row["market_type"] == "SPOT" and row["trading"] == "Enabled"]
-            _MARKETS[self.api.url] = {(market.currency, market.asset): market for market in spot}
-        return spot
+        return list(self._markets().values())
 
     def funds(self) -> dict[str, Funds]:
         rows = self.api.private("account_balances")
@@ -373,7 +370,10 @@ class Bitstamp(Exchange):
             return {row["currency"].upper(): _funds(row) for row in rows}
 
     def place(self, order: NewOrder) -> OrderState:
-        self._known(order.currency, order.asset)
+        markets = self._markets()
+        if (order.currency, order.asset) not in markets:
+            raise no_such_market(self.name, order.currency, order.asset, markets)
+        check(order, markets[order.currency, order.asset])
         path, form = _described(order)
         row = self.api.private(path, form)
         with understood(self.name, moves=True):
@@ -384,11 +384,16 @@ class Bitstamp(Exchange):
         def read() -> OrderState:
             try:
                 return self._status({"id": placed.exchange_order_id}, order.currency, order.asset)
+            except Busy:
+                raise
             except Refused:
-                # The order stands; only its state could not be read.
+                # The order stands; only its state cannot be read yet.
                 return placed
 
-        return until_final(read)
+        try:
+            return until_final(read)
+        except Busy:
+            return placed
 
     def order(self, ref: OrderRef) -> OrderState:
         return self._status({"id": ref.exchange_order_id}, ref.currency, ref.asset)
@@ -397,7 +402,7 @@ class Bitstamp(Exchange):
         try:
             return self._status({"client_order_id": ref.client_id}, ref.currency, ref.asset)
         except Refused as error:
-            if error.code == "unknown_order":
+            if error.code == "order_not_found":
                 return None
             raise
 
@@ -412,7 +417,7 @@ class Bitstamp(Exchange):
         try:
             row = self.api.private("cancel_order", form)
         except Refused as error:
-            if error.code == "unknown_order":
+            if error.code == "order_not_found":
                 raise Refused(error.words, code="order_not_open") from error
             raise
         with understood(self.name, moves=True):
@@ -432,6 +437,7 @@ class Bitstamp(Exchange):
             return [_fill(row, currency, asset) for row in rows if str(row["type"]) == "2"]
 
     def deposit_address(self, asset: str, network: str | None = None) -> DepositAddress:
+        self._listed(asset)
         row = self.api.private(f"{_code(asset)}_address", {"network": network})
         with understood(self.name):
             names = [_TAGS.get(asset, "memo_id"), "memo_id", "destination_tag", "transfer_id"]
@@ -440,8 +446,8 @@ class Bitstamp(Exchange):
 
     def withdraw(self, withdrawal: NewWithdrawal) -> Withdrawal:
         asset, tag = withdrawal.asset, withdrawal.tag
-        if asset in _MONEY:
-            raise Unsupported(f"{self.name} sends money only to bank accounts")
+        if self._listed(asset) == "fiat":
+            raise Unsupported(f"{self.name} sends {asset} to bank accounts only")
         if tag is not None and asset not in _TAGS:
             raise Refused(f"{self.name} takes no tag for {asset}", code="invalid_request")
         form = {
@@ -463,15 +469,18 @@ class Bitstamp(Exchange):
             )
 
     def deposits(self, asset: str | None = None) -> list[Deposit]:
+        """Crypto deposits have a list of their own; those of money are told only among the user's transactions."""
+        kind = None if asset is None else self._listed(asset)
         found: list[Deposit] = []
-        if asset not in _MONEY:
+        if kind != "fiat":
             rows = self.api.private("crypto-transactions", {"limit": 1000})
             with understood(self.name):
                 found += [_deposit(row) for row in rows["deposits"]]
-        if asset is None or asset in _MONEY:
+        if kind != "crypto":
+            money = [name for name, kind in self._currencies().items() if kind == "fiat"]
             rows = self.api.private("user_transactions", {"limit": 1000, "sort": "desc"})
             with understood(self.name):
-                found += [deposit for row in rows if str(row["type"]) == "0" for deposit in _money_deposits(row)]
+                found += [deposit for row in rows if str(row["type"]) == "0" for deposit in _came_in(row, money)]
         found.sort(key=lambda deposit: deposit.time or datetime.min.replace(tzinfo=UTC), reverse=True)
         return [deposit for deposit in found if asset in (None, deposit.asset)]
 
@@ -481,16 +490,35 @@ class Bitstamp(Exchange):
             found = [_withdrawal(row) for row in rows]
         return [withdrawal for withdrawal in found if asset in (None, withdrawal.asset)]
 
-    def _known(self, currency: str, asset: str) -> Market:
-        """The market of a pair, from the table of this process. Raises Refused with what is offered instead."""
-        table = _MARKETS.get(self.api.url)
-        if table is None:
-            self.markets()
-            table = _MARKETS[self.api.url]
+    def _markets(self) -> Mapping[tuple[str, str], Market]:
+        """(currency, asset) -> market, of the spot markets that are open."""
+
+        def fetch() -> Mapping[tuple[str, str], Market]:
+            rows = self.api.public("markets")
+            with understood(self.name):
+                spot = [_market(row) for row in rows if row["market_type"] == "SPOT" and row["trading"] == "Enabled"]
+                return {(market.currency, market.asset): market for market in spot}
+
+        listed: Mapping[tuple[str, str], Market] = _LISTED.get((self.api.url, "markets"), fetch)
+        return listed
+
+    def _currencies(self) -> Mapping[str, str]:
+        """Currency or asset -> "fiat" or "crypto"."""
+
+        def fetch() -> Mapping[str, str]:
+            rows = self.api.public("currencies")
+            with understood(self.name):
+                return {row["currency"].upper(): _text(row["type"]) for row in rows}
+
+        listed: Mapping[str, str] = _LISTED.get((self.api.url, "currencies"), fetch)
+        return listed
+
+    def _listed(self, asset: str) -> str:
+        """Its type, "fiat" or "crypto". Raises Refused for an asset that is not listed: its name would become part of a path."""
         try:
-            return table[currency, asset]
+            return self._currencies()[asset]
         except KeyError:
-            raise no_such_market(self.name, currency, asset, table) from None
+            raise Refused(f"{self.name} does not list {asset}", code="unknown_asset") from None
 
     def _status(self, form: Mapping[str, str | None], currency: str, asset: str) -> OrderState:
         row = self.api.private("order_status", form)
@@ -650,8 +678,8 @@ def _deposit(row: Mapping[str, Any]) -> Deposit:
     )
 
 
-def _money_deposits(row: Mapping[str, Any]) -> Iterable[Deposit]:
-    for asset in _MONEY:
+def _came_in(row: Mapping[str, Any], money: Iterable[str]) -> Iterable[Deposit]:
+    for asset in money:
         amount = number(row.get(asset.lower(), 0))
         if amount > 0:
             yield Deposit(str(row["id"]), asset, amount, "done", time=_time(row["datetime"]))
@@ -667,7 +695,7 @@ def _withdrawal(row: Mapping[str, Any]) -> Withdrawal:
         address=address,
         tag=tag,
         network=row.get("network"),
-        txid=row.get("transaction_id"),
+        txid=row.get("transaction_id") or None,
         created=_time(row["datetime"]),
     )
 
