@@ -1,8 +1,8 @@
 """The wall to the network: one request out, one complete answer back, within a total deadline. Both halves use it.
 
-`requests` gives the connections, TLS, proxies and the environment's settings; what is added here is a deadline for the whole
-call (its own timeout bounds each receive only), a bound on what an answer may weigh, and one statement on every failure:
-certainly nothing was sent, or something may have been received.
+`requests` gives the connections, TLS, proxies and the environment's settings. Added here are a deadline for the whole
+call (its own timeout bounds each receive only), a bound on what an answer may weigh, and one statement on every
+failure: certainly nothing was sent, or something may have been received.
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ from urllib.parse import urlsplit
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
-from requests.cookies import extract_cookies_to_jar
-from requests.hooks import default_hooks, dispatch_hook
+from requests.structures import CaseInsensitiveDict
 from requests.utils import select_proxy
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError, NewConnectionError
@@ -77,9 +76,10 @@ class Answer:
 class Transport:
     """Sends requests; one object, with its connections, may be used from many threads and after a fork.
 
-    `timeout`: seconds for a whole call, from looking up the host's name to the last byte. `session`: a requests.Session of
-    the caller's, for its proxies, certificates, headers, cookies, hooks and adapters; with an adapter that is not requests'
-    own, the deadline is looked at between the pieces of the body only. Without one there are no cookies.
+    `timeout`: seconds for a whole call, from looking up the host's name to the last byte. `session`: a requests.Session
+    of the caller's, for its proxies, certificates, headers, cookies, hooks and adapters; with an adapter that is not
+    requests' own, the deadline is looked at between the pieces of the body only. Without a session there are no
+    cookies.
 
     Proxies and certificate bundles of the environment (HTTPS_PROXY, NO_PROXY, REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE,
     SSL_CERT_FILE) are read once for each origin (scheme, host and port). HTTP_PROXY is not used: a proxy for plain http
@@ -96,8 +96,8 @@ class Transport:
     def send(self, request: Request, *, timeout: float | None = None) -> Answer:
         """Send `request` once, follow no redirect, repeat nothing, and return the complete answer.
 
-        Raises Unavailable when certainly nothing reached the other side, and OutcomeUnknown when the request may have been
-        received and no complete answer came (`retryable` is False when the answer was too big: it will be so again).
+        Raises Unavailable when certainly nothing reached the other side, and OutcomeUnknown when the request may have
+        been received and no complete answer came (code "no_answer", or "answer_too_big").
         """
         _call.deadline = monotonic() + (self.timeout if timeout is None else timeout)
         _call.sent = None
@@ -108,19 +108,20 @@ class Transport:
             prepared = self._prepare(request)
             response = route.adapter.send(prepared, stream=True, timeout=_left(), **route.settings)
             if self._caller is not None:
-                extract_cookies_to_jar(self._caller.cookies, prepared, response.raw)
-                response = dispatch_hook("response", prepared.hooks, response, **route.settings)
+                self._caller.cookies.update(response.cookies)
+                for hook in prepared.hooks["response"]:
+                    response = hook(response, **route.settings) or response
             if response.status_code < 200:
                 # http.client takes 101, 102 and 103 for final answers; the real one would be read as the next call's.
                 response.close()
-                raise _Odd(f"an interim answer ({response.status_code}) and no final one")
+                raise _Odd(f"an interim answer ({response.status_code}) and no final one", "no_answer")
             body = _read(response)
         except _Odd as error:
-            raise OutcomeUnknown(f"{_host(origin)} sent {error}", retryable=error.passing) from None
+            raise OutcomeUnknown(f"{_host(origin)} sent {error}", code=error.code) from None
         except (OSError, ValueError, HTTPError, http.client.HTTPException) as error:
             if _certainly_unsent(error):
                 raise Unavailable(f"no connection to {_host(origin)}: {_why(error)}", retryable=True) from error
-            raise OutcomeUnknown(f"no complete answer from {_host(origin)}: {_why(error)}", retryable=True) from error
+            raise OutcomeUnknown(f"no complete answer from {_host(origin)}: {_why(error)}", code="no_answer") from error
         return Answer(response.status_code, response.headers, body)
 
     def close(self) -> None:
@@ -130,14 +131,17 @@ class Transport:
     def _find(self, origin: str) -> _Route:
         """How `origin` is reached, by the session's and the environment's settings as they are now."""
         session = self._session
-        settings = session.merge_environment_settings(origin, {}, stream=True, verify=None, cert=None)
-        del settings["stream"]
-        if settings["verify"] is True and session.trust_env:
-            settings["verify"] = os.environ.get("SSL_CERT_FILE") or True
-        proxies = dict(session.proxies) if origin.startswith("http://") else settings["proxies"]
-        settings["proxies"] = proxies if select_proxy(origin, proxies) else {}
+        merged = session.merge_environment_settings(origin, {}, stream=True, verify=None, cert=None)
+        verify = merged["verify"]
+        if verify is True and session.trust_env:
+            verify = os.environ.get("SSL_CERT_FILE") or True
+        proxies = session.proxies if origin.startswith("http://") else merged["proxies"]
+        proxies = dict(proxies) if select_proxy(origin, proxies) else {}
         adapter = session.get_adapter(origin)
-        route = _Route(self._adapter if type(adapter) is HTTPAdapter else adapter, settings)
+        route = _Route(
+            self._adapter if type(adapter) is HTTPAdapter else adapter,
+            {"verify": verify, "cert": merged["cert"], "proxies": proxies},
+        )
         self._routes[origin] = route
         return route
 
@@ -153,12 +157,11 @@ class Transport:
         prepared = requests.PreparedRequest()
         prepared.method = request.method
         prepared.url = request.url
-        prepared.hooks = default_hooks()
-        prepared.body = request.body
-        headers = dict(request.headers)
+        # Text where it can be, as requests itself has it: what intercepts requests looks at forms as text.
+        prepared.body = request.body.decode() if request.body and request.body.isascii() else request.body
+        prepared.headers = CaseInsensitiveDict(request.headers)
         if request.body is not None:
-            headers["Content-Length"] = str(len(request.body))
-        prepared.headers = headers
+            prepared.headers["Content-Length"] = str(len(request.body))
         return prepared
 
 
@@ -174,7 +177,7 @@ def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
     return request
 
 
-# --- the deadline ---------------------------------------------------------------------------------------------------------
+# --- the deadline -----------------------------------------------------------------------------------------------------
 
 
 class _Call(threading.local):
@@ -218,7 +221,7 @@ class _Source(io.RawIOBase):
         count = self._file.readinto(buffer)
         self._room -= count or 0
         if self._room < 0:
-            raise _Odd("more than 16 MiB", passing=False)
+            raise _Odd("more than 16 MiB", "answer_too_big")
         return count
 
     def close(self) -> None:
@@ -288,6 +291,9 @@ class _HTTPSPool(urllib3.HTTPSConnectionPool):
     ConnectionCls = _HTTPSConnection
 
 
+#: As many connections as threads; a smaller pool closes and opens one for every call of the threads beyond it.
+_THREADS = 256
+_ORIGINS = 1000
 _POOLS = {"http": _HTTPPool, "https": _HTTPSPool}
 
 
@@ -295,13 +301,12 @@ class _Adapter(HTTPAdapter):
     """requests' adapter with our connections; it keeps the pool of each origin, whose settings never change here."""
 
     def __init__(self) -> None:
-        # As many connections as threads: a smaller pool would close and open one for every thread beyond it.
-        super().__init__(pool_connections=1000, pool_maxsize=256)
+        super().__init__(_ORIGINS, _THREADS)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
         self.poolmanager.pool_classes_by_scheme = _POOLS
-        self._pools: dict[str, urllib3.HTTPConnectionPool] = {}
+        self._pools: dict[str, Any] = {}
         self._pid = os.getpid()
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> urllib3.ProxyManager:
@@ -312,19 +317,18 @@ class _Adapter(HTTPAdapter):
 
     def get_connection_with_tls_context(
         self, request: requests.PreparedRequest, verify: Any, proxies: Any = None, cert: Any = None
-    ) -> urllib3.HTTPConnectionPool:
+    ) -> Any:
         if self._pid != os.getpid():
             # After a fork the connections are the parent's; they are left alone, not closed.
-            self.proxy_manager = {}
             self._parents = self.poolmanager, self.proxy_manager
-            self.init_poolmanager(self._pool_connections, self._pool_maxsize)
+            self.proxy_manager = {}
+            self.init_poolmanager(_ORIGINS, _THREADS)
         url = str(request.url)
         origin = url[: url.find("/", 8)]
         pool = self._pools.get(origin)
         if pool is None:
-            pool = super().get_connection_with_tls_context(request, verify, proxies=proxies, cert=cert)
-            super().cert_verify(pool, url, verify, cert)
-            self._pools[origin] = pool
+            pool = self._pools[origin] = super().get_connection_with_tls_context(request, verify, proxies, cert)
+            super().cert_verify(pool, url, verify, cert)  # type: ignore[no-untyped-call]
         return pool
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
@@ -356,15 +360,15 @@ def _addresses(host: str, port: int) -> list[Any]:
     return list(found[0])
 
 
-# --- the answer -----------------------------------------------------------------------------------------------------------
+# --- the answer -------------------------------------------------------------------------------------------------------
 
 
-class _Odd(Exception):  # noqa: N818 - what was sent, not what failed
-    """A complete sentence about an answer that is refused. `passing`: another try may bring a better one."""
+class _Odd(Exception):
+    """What came instead of an answer that can be accepted."""
 
-    def __init__(self, words: str, *, passing: bool = True) -> None:
+    def __init__(self, words: str, code: str) -> None:
         super().__init__(words)
-        self.passing = passing
+        self.code = code
 
 
 def _read(response: requests.Response) -> bytes:
@@ -373,17 +377,17 @@ def _read(response: requests.Response) -> bytes:
     length = response.headers.get("Content-Length", "0")
     if length.isdecimal() and int(length[:20]) > MAX_ANSWER:
         response.close()
-        raise _Odd("more than 16 MiB", passing=False)
+        raise _Odd("more than 16 MiB", "answer_too_big")
     for piece in response.iter_content(_PIECE):
         body += piece
         if len(body) > MAX_ANSWER:
             response.close()
-            raise _Odd("more than 16 MiB", passing=False)
+            raise _Odd("more than 16 MiB", "answer_too_big")
         _left()
     return bytes(body)
 
 
-# --- what is said of a failure --------------------------------------------------------------------------------------------
+# --- what is said of a failure ----------------------------------------------------------------------------------------
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -393,7 +397,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _certainly_unsent(error: BaseException) -> bool:
-    """Whether no byte of the request left. Where no connection of ours was used, only what cannot be otherwise counts."""
+    """Whether no byte of the request left. Where no connection of ours was used, only what is certain counts."""
     if _call.sent is not None:
         return not _call.sent
     if not isinstance(error, requests.RequestException):
@@ -430,14 +434,14 @@ def _host(origin: str) -> str:
     return urlsplit(origin).netloc
 
 
-# --- addresses ------------------------------------------------------------------------------------------------------------
+# --- addresses --------------------------------------------------------------------------------------------------------
 
 
 def base_url(url: str, *, insecure: bool = False) -> str:
     """`url` as it goes on the wire, without a slash at its end.
 
-    Raises InvalidRequest for anything but http and https, for credentials, a query or a fragment in it, and for plain http to
-    another machine unless `insecure`.
+    Raises InvalidRequest for anything but http and https, for credentials, a query or a fragment in it, and for plain
+    http to another machine unless `insecure`.
     """
     prepared = requests.PreparedRequest()
     try:
@@ -449,14 +453,14 @@ def base_url(url: str, *, insecure: bool = False) -> str:
     host = parts.hostname or ""
     if "@" in url or "\\" in url or "?" in url or "#" in url:
         raise InvalidRequest(
-            "the address of a server holds no user, password, query or fragment: pass user name and password to the calls",
+            "the address of a server holds no user, password, query or fragment; user and password go to the calls",
             code="invalid_url",
         )
     if parts.scheme not in ("http", "https") or not host:
         raise InvalidRequest(f"{url!r} is no http:// or https:// address", code="invalid_url")
     if parts.scheme == "http" and not insecure and not _is_this_machine(host):
         raise InvalidRequest(
-            f"plain http would show your password to the network between here and {host}; use https://, or pass insecure=True",
+            f"plain http would show your password on the way to {host}; use https://, or pass insecure=True",
             code="insecure_url",
         )
     host = f"[{host}]" if ":" in host else host
