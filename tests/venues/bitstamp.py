@@ -75,12 +75,7 @@ class BitstampVenue(Venue):
         super().__init__(**options)
 
     def default_pairs(self) -> list[Pair]:
-        rules = {
-            "cost_min": Decimal(10),
-            "cost_places": 2,
-            "fee": Decimal("0.0040"),
-            "amount_min": Decimal("0.00000001"),
-        }
+        rules = {"cost_min": Decimal(10), "cost_places": 2, "fee": Decimal("0.0040")}
         return [
             pair("BTC", "EUR", "30010.00", "30000.00", **rules),
             pair("BTC", "USD", "32010.00", "32000.00", **rules),
@@ -222,6 +217,7 @@ class BitstampVenue(Venue):
                 "counter_currency": known.currency,
                 "counter_decimals": known.price_places,
                 "minimum_order_value": f"{known.cost_min:f}",
+                "minimum_order_amount": f"{known.amount_min:f}",
                 "instant_order_counter_decimals": 2,
                 "trading": "Enabled",
                 "instant_and_market_orders": "Enabled",

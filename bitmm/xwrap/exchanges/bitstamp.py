@@ -380,10 +380,11 @@ class Bitstamp(Exchange):
             placed = _placed(row, order)
         if order.price is not None:
             return placed
+        ref = OrderRef(order.side, order.currency, order.asset, order.client_id, placed.exchange_order_id)
 
         def read() -> OrderState:
             try:
-                return self._status({"id": placed.exchange_order_id}, order.currency, order.asset)
+                return self.order(ref)
             except Busy:
                 raise
             except Refused:
@@ -396,11 +397,11 @@ class Bitstamp(Exchange):
             return placed
 
     def order(self, ref: OrderRef) -> OrderState:
-        return self._status({"id": ref.exchange_order_id}, ref.currency, ref.asset)
+        return self._told(ref, {"id": ref.exchange_order_id})
 
     def find(self, ref: OrderRef) -> OrderState | None:
         try:
-            return self._status({"client_order_id": ref.client_id}, ref.currency, ref.asset)
+            return self._told(ref, {"client_order_id": ref.client_id})
         except Refused as error:
             if error.code == "order_not_found":
                 return None
@@ -520,17 +521,14 @@ class Bitstamp(Exchange):
         except KeyError:
             raise Refused(f"{self.name} does not list {asset}", code="unknown_asset") from None
 
-    def _status(self, form: Mapping[str, str | None], currency: str, asset: str) -> OrderState:
+    def _told(self, ref: OrderRef, form: Mapping[str, str | None]) -> OrderState:
+        """The state of the order that `form` names; it must be the one of `ref`."""
         row = self.api.private("order_status", form)
         with understood(self.name):
             state = _state(row)
-            asked = (
-                form.get("id", state.exchange_order_id),
-                form.get("client_order_id", state.client_id),
-                currency,
-                asset,
-            )
-            if asked != (state.exchange_order_id, state.client_id, state.currency, state.asset):
+            told = (state.exchange_order_id, state.side, state.currency, state.asset, state.client_id or ref.client_id)
+            known = ref.exchange_order_id or state.exchange_order_id
+            if told != (known, ref.side, ref.currency, ref.asset, ref.client_id):
                 raise ValueError("another order")
             return state
 
