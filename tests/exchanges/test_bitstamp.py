@@ -138,7 +138,7 @@ def test_limit_orders_with_a_cost_and_sales_for_a_cost_are_refused_unsent(venue,
         ({"amount": Decimal("0.123456789")}, "amount_step", "0.12345679"),
         ({"amount": Decimal("0.00001")}, "amount_min", "0.0001"),
         ({"amount": Decimal("0.1"), "price": Decimal("30000.001")}, "price_step", "30000.00"),
-        ({"amount": Decimal("0.0001"), "price": Decimal("30000")}, "cost_min", "10"),
+        ({"amount": Decimal("0.0001"), "price": Decimal(30000)}, "cost_min", "10"),
         ({"cost": Decimal("9.99")}, "cost_min", "10"),
     ],
 )
@@ -332,12 +332,11 @@ def answering(venue, path: str, change) -> None:
     """The venue's handler of `path` answers what `change` makes of its true answer; signed as ever."""
     for number, (method, pattern, handler) in enumerate(venue._routes):
         if pattern.fullmatch(f"/api/v2/{path}/"):
-            account = venue.account
 
             def lying(request, handler=handler, **names):
                 honest = handler(request, **names)
                 body = change(json.loads(honest.body, parse_float=Decimal))
-                return venue.sign(request, Reply.json(body), account)
+                return venue.sign(request, Reply.json(body), venue.account)
 
             venue._routes[number] = (method, pattern, lying)
 
@@ -443,7 +442,7 @@ def test_a_withdrawal_under_a_fault_is_refused_or_unknown_as_the_ledger_says(ven
     transport.close()
 
 
-# --- the venue's door: a true exchange refuses all of this --------------------------------------------------------------
+# --- the venue's door: a true exchange refuses all of this ------------------------------------------------------------
 
 
 def send(venue, transport, *, key=None, secret=None, seconds=0.0, nonce=uuid.uuid4, **changes):

@@ -525,8 +525,6 @@ class Backpack(Exchange):
         if (order.currency, order.asset) not in markets:
             raise no_such_market(self.name, order.currency, order.asset, markets)
         check(order, markets[order.currency, order.asset])
-        if (order.amount is None) == (order.cost is None) or (order.cost is not None and order.price is not None):
-            raise Refused("an order has an amount, or a market buy a cost", code="invalid_request")
         row = self.api.execute_order(
             _symbol(order.currency, order.asset),
             _WORDS[order.side],
@@ -797,7 +795,7 @@ def _status(word: str, filled: Decimal) -> Status:
 def _fill(row: Mapping[str, Any]) -> Fill:
     asset, currency = row["symbol"].split("_")
     return Fill(
-        id=str(row["tradeId"]),
+        id=_serial(row["tradeId"]),
         exchange_order_id=row["orderId"],
         side=_SIDES[row["side"]],
         currency=currency,
@@ -812,7 +810,7 @@ def _fill(row: Mapping[str, Any]) -> Fill:
 
 def _deposit(row: Mapping[str, Any]) -> Deposit:
     return Deposit(
-        id=str(row["id"]),
+        id=_serial(row["id"]),
         asset=_text(row["symbol"]),
         amount=number(row["quantity"]),
         status=_DEPOSITED.get(row["status"], "pending"),
@@ -826,7 +824,7 @@ def _deposit(row: Mapping[str, Any]) -> Deposit:
 
 def _withdrawal(row: Mapping[str, Any]) -> Withdrawal:
     return Withdrawal(
-        id=str(row["id"]),
+        id=_serial(row["id"]),
         asset=_text(row["symbol"]),
         amount=number(row["quantity"]),
         status=_WITHDRAWN.get(row["status"], "unknown"),
@@ -852,6 +850,11 @@ def _text(value: object) -> str:
     if not isinstance(value, str) or not value:
         raise ValueError("not a text")
     return value
+
+
+def _serial(value: object) -> str:
+    """The number of a trade or a transfer, as text."""
+    return str(int(str(value)))
 
 
 def _moment(value: object) -> datetime:

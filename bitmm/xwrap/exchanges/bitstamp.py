@@ -515,7 +515,7 @@ class Bitstamp(Exchange):
         return listed
 
     def _listed(self, asset: str) -> str:
-        """Its type, "fiat" or "crypto". Raises Refused for an asset that is not listed: its name would become part of a path."""
+        """Its type, "fiat" or "crypto". Raises Refused for what is not listed: its name would become part of a path."""
         try:
             return self._currencies()[asset]
         except KeyError:
@@ -547,15 +547,12 @@ def _symbol(currency: str, asset: str) -> str:
 def _described(order: NewOrder) -> tuple[str, dict[str, Value]]:
     """The call and the form of a new order ("Orders": limit, market, instant)."""
     symbol = _symbol(order.currency, order.asset)
-    if order.price is not None and order.amount is not None:
-        path, form = f"{order.side}/{symbol}", {"amount": plain(order.amount), "price": plain(order.price)}
-    elif order.price is None and order.amount is not None:
-        path, form = f"{order.side}/market/{symbol}", {"amount": plain(order.amount)}
-    elif order.price is None and order.cost is not None and order.side == "buy":
-        path, form = f"buy/instant/{symbol}", {"amount": plain(order.cost, "cost")}
-    else:
-        raise Refused("a cost is for market buys", code="invalid_request")
-    return path, {**form, "client_order_id": order.client_id}
+    form: dict[str, Value] = {"amount": order.amount, "client_order_id": order.client_id}
+    if order.cost is not None:
+        return f"buy/instant/{symbol}", {**form, "amount": order.cost}
+    if order.price is not None:
+        return f"{order.side}/{symbol}", {**form, "price": order.price}
+    return f"{order.side}/market/{symbol}", form
 
 
 def _market(row: Mapping[str, Any]) -> Market:
