@@ -51,8 +51,16 @@ def build(house: House) -> Starlette:
         ("POST", "/exchanges/{id}/sell", _outbound(trading.sell)),
         ("POST", "/exchanges/{id}/send_to_address", _outbound(trading.send_to_address)),
         ("GET", "/exchanges/{id}/get_address", _outbound(trading.get_address)),
-        ("GET", "/exchanges/{id}/orders", _in_database(trading.order_by_key)),
-        ("GET", "/exchanges/{id}/withdrawals", _in_database(trading.withdrawal_by_key)),
+        ("GET", "/exchanges/{id}/funds", _outbound(trading.funds)),
+        ("GET", "/exchanges/{id}/markets", _outbound(trading.markets)),
+        ("GET", "/exchanges/{id}/fills", _outbound(trading.fills)),
+        ("GET", "/exchanges/{id}/orders", _outbound(trading.orders)),
+        ("DELETE", "/exchanges/{id}/orders", _outbound(trading.cancel_all)),
+        ("GET", "/exchanges/{id}/orders/{order_id}", _outbound(trading.order)),
+        ("DELETE", "/exchanges/{id}/orders/{order_id}", _outbound(trading.cancel)),
+        ("GET", "/exchanges/{id}/deposits", _outbound(trading.deposits)),
+        ("GET", "/exchanges/{id}/deposit_address", _outbound(trading.deposit_address)),
+        ("GET", "/exchanges/{id}/withdrawals", _outbound(trading.withdrawals)),
     ]
     methods: dict[str, dict[str, Endpoint]] = {}
     for method, path, wrap in table:
