@@ -75,7 +75,7 @@ FAULTS = {
 }
 
 
-class Reject(Exception):  # noqa: N818 - it is an answer, not a mistake
+class Reject(Exception):
     """Why the core refused: insufficient_funds, unknown_pair, amount_min, cost_min, amount_places, price_places,
     no_liquidity, post_only, order_not_found, order_not_open. A venue says it in its own words.
     """

@@ -332,7 +332,7 @@ class Journal:
     def count_unknown(self) -> dict[str, int]:
         """How many rows have an unknown outcome, by exchange."""
         with self._reading() as connection:
-            return dict(connection.execute(self._count).tuples().all())
+            return {row[0]: row[1] for row in connection.execute(self._count)}
 
     def orphan(self, until: str) -> int:
         """What is running since before `until` has lost its server: its outcome is unknown; how many rows."""
