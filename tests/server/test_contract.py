@@ -29,7 +29,7 @@ def test_the_server_has_exactly_the_routes_of_the_contract(tmp_path):
     from bitmm.xwrap.server.house import open_house
     from bitmm.xwrap.server.settings import Settings
 
-    house, _ = open_house(Settings.read({}, data=tmp_path))
+    house, _ = open_house(Settings.read({}, data=tmp_path, exchanges=("paper",)))
     served = {
         (route.path.rstrip("/"), method.lower())
         for route in build(house).routes
