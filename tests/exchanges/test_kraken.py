@@ -127,18 +127,22 @@ def test_what_is_listed_is_shared_by_all_registrations_of_a_process(exchange, ve
     assert calls(venue) == ["Ticker", "BalanceEx"]
 
 
-def test_each_order_carries_our_id_and_the_fee_in_the_currency(exchange, venue):
-    placed = order(cost="50", amount=None)
+@pytest.mark.parametrize(
+    ("placed", "form"),
+    [
+        (order(), {"type": "buy", "ordertype": "market", "volume": "0.1", "oflags": "fciq"}),
+        (order(cost="50", amount=None), {"type": "buy", "ordertype": "market", "volume": "50", "oflags": "fciq,viqc"}),
+        (
+            order("sell", "0.10", "60000.0"),
+            {"type": "sell", "ordertype": "limit", "volume": "0.10", "price": "60000.0", "oflags": "fciq"},
+        ),
+    ],
+)
+def test_each_order_carries_our_id_and_asks_for_the_fee_in_the_currency(exchange, venue, placed, form):
     exchange.place(placed)
-    form = next(request.form for request in venue.requests if request.path.endswith("AddOrder"))
-    assert {name: value for name, value in form.items() if name != "nonce"} == {
-        "pair": "XXBTZEUR",
-        "type": "buy",
-        "ordertype": "market",
-        "volume": "50",
-        "oflags": "fciq,viqc",
-        "cl_ord_id": placed.client_id,
-    }
+    sent = next(request.form for request in venue.requests if request.path.endswith("AddOrder"))
+    del sent["nonce"]
+    assert sent == {"pair": "XXBTZEUR", **form, "cl_ord_id": placed.client_id}
 
 
 def test_nonces_come_from_the_server(venue, transport):
@@ -287,6 +291,10 @@ def test_another_orders_state_is_not_believed(exchange, venue):
         venue, "QueryOrders", lambda rows: {state.exchange_order_id: venue._view(venue.orders[wrong.exchange_order_id])}
     )
     refused("exchange_unavailable", exchange.order, ref(one, state))
+    nameless = venue._view(venue.orders[wrong.exchange_order_id])
+    del nameless["cl_ord_id"]
+    lying(venue, "QueryOrders", lambda rows: {state.exchange_order_id: nameless})
+    refused("exchange_unavailable", exchange.order, ref(one, state))
     lying(venue, "QueryOrders", lambda rows: {})
     refused("exchange_unavailable", exchange.order, ref(one, state))
 
@@ -378,6 +386,7 @@ def test_the_first_address_is_made_and_then_it_stays(exchange, venue):
     assert first.network == "Ripple XRP"
     assert calls(venue) == ["Assets", "DepositMethods", "DepositAddresses", "DepositAddresses"]
     assert exchange.deposit_address("XRP") == first
+    assert calls(venue) == ["DepositMethods", "DepositAddresses"]
 
 
 def test_a_network_is_never_guessed(exchange):
