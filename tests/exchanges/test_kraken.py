@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import decimal
 import threading
 import uuid
 from datetime import UTC, datetime
@@ -25,10 +26,10 @@ from bitmm.xwrap.exchanges.base import (
     until_final,
 )
 from bitmm.xwrap.exchanges.contract import ExchangeContract
-from bitmm.xwrap.exchanges.kraken import Kraken
+from bitmm.xwrap.exchanges.kraken import Kraken, _read_assets, _read_pairs
 from bitmm.xwrap.transport import Transport
 from tests.venues.core import FAULTS, Reply
-from tests.venues.kraken import KrakenVenue
+from tests.venues.kraken import ASSETS, PAIRS, KrakenVenue
 
 WALLET = "bc1qxdsh4sdd29h6ldehz0se5c61asq8cgwyjf2y3z"
 TAGGED = "rLHzPsX3oXdzU2qP17kHCH2G4csZv1rAJh"
@@ -307,6 +308,32 @@ def test_an_accepted_order_without_one_id_is_unknown_and_not_sent_again(exchange
     assert len(ledger()) == 1
 
 
+@pytest.mark.parametrize("answer", [{}, {"refid": None}, {"refid": ""}, {"refid": 7}, [], None, "FT", 7])
+def test_a_taken_send_without_an_id_is_unknown_and_not_sent_again(exchange, venue, ledger, answer):
+    lying(venue, "Withdraw", lambda result: answer)
+    with pytest.raises(Unknown):
+        exchange.withdraw(send())
+    assert len(ledger()) == 1
+
+
+@pytest.mark.parametrize("answer", [{}, {"count": None}, {"count": "many"}, {"count": True}, [], None, 7])
+def test_a_cancel_that_cannot_be_understood_is_unknown(exchange, venue, answer):
+    placed = order("sell", price="60000")
+    state = exchange.place(placed)
+    for method in ("CancelOrder", "CancelAll"):
+        lying(venue, method, lambda result: answer)
+    with pytest.raises(Unknown):
+        exchange.cancel(ref(placed, state))
+    with pytest.raises(Unknown):
+        exchange.cancel_all()
+
+
+def test_a_cancel_that_canceled_nothing_is_refused(exchange, venue):
+    lying(venue, "CancelOrder", lambda result: {"count": 0})
+    placed = order("sell", price="60000")
+    refused("order_not_open", exchange.cancel, ref(placed, exchange.place(placed)))
+
+
 def test_an_accepted_market_order_that_cannot_be_read_is_open_and_nothing_is_invented(exchange, venue, monkeypatch):
     monkeypatch.setattr(kraken, "until_final", partial(until_final, seconds=0.3))
     lying(venue, "QueryOrders", lambda rows: {"nonsense": True})
@@ -350,6 +377,31 @@ def test_balances_that_cannot_be_are_not_believed(exchange, venue, row):
 def test_a_bid_above_the_ask_is_not_believed(exchange, venue):
     venue.pairs["BTC/EUR"].bids = [(Decimal(90000), Decimal(1))]
     refused("exchange_unavailable", exchange.rate, "EUR", "BTC")
+
+
+# --- names and numbers ---
+
+
+def test_a_pairs_names_are_those_of_its_assets():
+    names = _read_assets(ASSETS)
+    pairs = {(names[row["quote"]], names[row["base"]]): key for key, row in PAIRS.items()}
+    assert {name: pair.key for name, pair in _read_pairs(PAIRS).items()} == pairs
+    assert pairs == {("BTC", "ETH"): "XETHXXBT", ("USD", "BTC"): "XXBTZUSD", ("EUR", "BTC"): "XXBTZEUR"}
+
+
+def test_the_programs_decimal_context_changes_nothing(exchange, venue):
+    harsh = decimal.Context(prec=2, traps=[decimal.Inexact, decimal.Rounded, decimal.FloatOperation])
+    with decimal.localcontext(harsh):
+        state = exchange.place(order(amount="0.12345678"))
+        funds = exchange.funds()
+        fills = exchange.fills("EUR", "BTC")
+        rate = exchange.rate("EUR", "BTC")
+        refusal = refused("amount_step", exchange.place, order(amount="12345.123456789"))
+    assert (state.filled, state.average) == (Decimal("0.12345678"), Decimal("3438.2837") / Decimal("0.12345678"))
+    assert funds["BTC"].available == Decimal("100.62345678")
+    assert [fill.amount for fill in fills] == [Decimal("0.12345678")]
+    assert rate.buy == Decimal("27850.1")
+    assert refusal.details["nearest"] == "12345.12345679"
 
 
 # --- funds ---
