@@ -321,7 +321,7 @@ def withdrawals(replay):
             "Bitcoin",
             D("0.00020000"),
             "29323ce212ceb2daf81255cbea8a5...ad7a626471e05e1f82929501e82934",
-            at("1688015423"),
+            created=at("1688015423"),
         ),
         Withdrawal(
             "FTQcuak-V6Za8qrWnhzTx67yYHz8Tg",
@@ -333,7 +333,7 @@ def withdrawals(replay):
             "Bitcoin",
             D("0.00020000"),
             "29323ce235cee8dae22503caba7....8ad3a506879a03b1e87992923d80428",
-            at("1688014586"),
+            created=at("1688014586"),
         ),
     ]
 
