@@ -484,17 +484,21 @@ def mean(cost: Decimal, amount: Decimal) -> Decimal | None:
     return decimal.Context(prec=28).divide(cost, amount) if amount else None
 
 
-def check(order: NewOrder, market: Market) -> None:
+def check(order: NewOrder, market: Market, *, cost_step: Decimal | None = None) -> None:
     """Refuse an order that makes no sense or breaks the rules of its market; nothing is rounded.
 
-    The refusal's `details`: the `field`, its `value`, the `rule` (amount_step, price_step, amount_min or cost_min), the
-    rule's `limit` and the `nearest` allowed value; the code is the rule's name.
+    The refusal's `details`: the `field`, its `value`, the `rule` (amount_step, price_step, cost_step, amount_min or
+    cost_min), the rule's `limit` and the `nearest` allowed value; the code is the rule's name.
     """
     if (order.amount is None) == (order.cost is None):
         raise Refused("an order has either an amount or a cost", code="invalid_amount")
     if order.cost is not None and (order.side == "sell" or order.price is not None):
         raise Refused("a cost is for market buys only", code="unsupported")
-    for name, value, step in (("amount", order.amount, market.amount_step), ("price", order.price, market.price_step)):
+    for name, value, step in (
+        ("amount", order.amount, market.amount_step),
+        ("price", order.price, market.price_step),
+        ("cost", order.cost, cost_step),
+    ):
         if value is not None and step is not None and _WIDE.remainder(value, step):
             nearest = _WIDE.multiply(_WIDE.quantize(_WIDE.divide(value, step), Decimal(1)), step) or step
             raise _broken(name, value, f"{name}_step", step, nearest, "is no multiple of")
