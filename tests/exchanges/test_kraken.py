@@ -194,7 +194,6 @@ def test_a_resting_order_is_filled_when_the_market_comes_to_it(exchange, venue):
         (order(amount="0.100000006"), "amount_step", "0.00000001", "0.10000001"),
         (order(amount="0.000000001"), "amount_step", "0.00000001", "0.00000001"),
         (order(price="27000.14"), "price_step", "0.1", "27000.1"),
-        (order(cost="100.000001", amount=None), "cost_step", "0.00001", "100.00000"),
     ],
 )
 def test_nothing_is_rounded_and_the_nearest_allowed_value_is_told(exchange, venue, ledger, placed, code, step, nearest):

@@ -313,7 +313,6 @@ _LISTED = Memory(3600.0)
 class _Pair:
     key: str
     altname: str
-    cost_step: Decimal
     market: Market
 
 
@@ -335,7 +334,6 @@ def _read_pairs(rows: Mapping[str, Any]) -> dict[tuple[str, str], _Pair]:
         pairs[currency, asset] = _Pair(
             key=key,
             altname=row["altname"],
-            cost_step=_step(row["cost_decimals"]),
             market=Market(
                 currency=currency,
                 asset=asset,
@@ -411,7 +409,7 @@ class Kraken(Exchange):
 
     def place(self, order: NewOrder) -> OrderState:
         pair = self._pair(order.currency, order.asset)
-        check(order, pair.market, cost_step=pair.cost_step)
+        check(order, pair.market)
         form = {
             "pair": pair.key,
             "type": order.side,
