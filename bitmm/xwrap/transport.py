@@ -67,7 +67,11 @@ class Answer:
 
     def json(self) -> Any:
         """The document in the body, decoded by `money.decode`. Raises ValueError when it is not JSON in UTF-8."""
-        return money.decode(self.body.decode())
+        try:
+            text = self.body.decode()
+        except UnicodeDecodeError:
+            raise ValueError("it is not UTF-8") from None
+        return money.decode(text)
 
     def __repr__(self) -> str:
         return f"<Answer {self.status}, {len(self.body)} bytes>"
@@ -90,7 +94,7 @@ class Transport:
         self.timeout = timeout
         self._caller = session
         self._session = session or requests.Session()
-        self._adapter = _Adapter()
+        self._adapter = _Adapter(full=session is not None)
         self._routes: dict[str, _Route] = {}
 
     def send(self, request: Request, *, timeout: float | None = None) -> Answer:
@@ -159,7 +163,7 @@ class Transport:
         prepared.url = request.url
         # Text where it can be, as requests itself has it: what intercepts requests looks at forms as text.
         prepared.body = request.body.decode() if request.body and request.body.isascii() else request.body
-        prepared.headers = CaseInsensitiveDict(request.headers)
+        prepared.headers = _Headers(request.headers)
         if request.body is not None:
             prepared.headers["Content-Length"] = str(len(request.body))
         return prepared
@@ -298,9 +302,13 @@ _POOLS = {"http": _HTTPPool, "https": _HTTPSPool}
 
 
 class _Adapter(HTTPAdapter):
-    """requests' adapter with our connections; it keeps the pool of each origin, whose settings never change here."""
+    """requests' adapter with our connections; it keeps the pool of each origin, whose settings never change here.
 
-    def __init__(self) -> None:
+    `full`: it hands out complete Responses, for the hooks and cookies of a caller's session.
+    """
+
+    def __init__(self, *, full: bool) -> None:
+        self._full = full
         super().__init__(_ORIGINS, _THREADS)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
@@ -334,6 +342,9 @@ class _Adapter(HTTPAdapter):
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
         """Done when the pool was made."""
 
+    def build_response(self, req: requests.PreparedRequest, resp: Any) -> Any:
+        return super().build_response(req, resp) if self._full else _Arrived(req, resp)
+
     def request_url(self, request: requests.PreparedRequest, proxies: Any) -> str:
         return super().request_url(request, proxies) if proxies else request.path_url
 
@@ -363,6 +374,26 @@ def _addresses(host: str, port: int) -> list[Any]:
 # --- the answer -------------------------------------------------------------------------------------------------------
 
 
+class _Headers(CaseInsensitiveDict[str]):
+    def copy(self) -> dict[str, str]:  # type: ignore[override]
+        """What urllib3 asks for; it looks each name up itself."""
+        return dict(self.items())
+
+
+class _Arrived:
+    """As much of a requests.Response as is needed here; making the whole of one takes a tenth of a call."""
+
+    def __init__(self, request: requests.PreparedRequest, raw: urllib3.HTTPResponse) -> None:
+        self.request = request
+        self.raw = raw
+        self.status_code = raw.status
+        self.headers = raw.headers
+        self.close = raw.close
+
+    def iter_content(self, size: int) -> Iterator[bytes]:
+        return self.raw.stream(size, decode_content=True)
+
+
 class _Odd(Exception):
     """What came instead of an answer that can be accepted."""
 
@@ -371,7 +402,7 @@ class _Odd(Exception):
         self.code = code
 
 
-def _read(response: requests.Response) -> bytes:
+def _read(response: requests.Response | _Arrived) -> bytes:
     """The body, decompressed, as long as it stays within bounds."""
     body = bytearray()
     length = response.headers.get("Content-Length", "0")
