@@ -238,7 +238,11 @@ class Backend:
 
     def _trade(self, side: str, currency: str, asset: str, amount: Amount, key: str | None) -> Order:
         form = {"currency": _text(currency, "currency"), "asset": _text(asset, "asset"), "amount": plain(amount)}
-        return self._server.move(f"{self._path}/{side}", f"{self._path}/orders/", form, self._auth, key, _order)
+
+        def order(record: Any, asked: Mapping[str, str]) -> Order:
+            return _order(record, {**asked, "side": side})
+
+        return self._server.move(f"{self._path}/{side}", f"{self._path}/orders/", form, self._auth, key, order)
 
 
 def _backend(info: dict[str, Any], username: str, password: str, xwrap: XWrap) -> Backend:
@@ -291,7 +295,7 @@ class _Server:
             except APIError as error:
                 failure = error
             pause = failure.retry_after or random.uniform(0.05, 0.15) * 2**attempt  # noqa: S311 - jitter is no secret
-            if not failure.retryable or attempt == _READS or monotonic() + pause >= deadline:
+            if not failure.retryable or attempt == _READS or monotonic() + 2 * pause >= deadline:
                 break
             time.sleep(pause)
         raise failure
@@ -341,7 +345,8 @@ class _Server:
         except OutcomeUnknown as error:
             if error.code == "outcome_unknown":
                 raise
-            lost = error
+            words = f"outcome unknown, ask for the key before trying again: {error.reason}"
+            lost = OutcomeUnknown(words, status=error.status, code=error.code)
         try:
             document = self._ask(record, auth, deadline)
         except APIError as error:
@@ -527,8 +532,7 @@ def _decided(document: Any, asked: Mapping[str, str]) -> dict[str, Any]:
     """The record of what was asked for; an answer on a line shared with others may be the answer to something else."""
     row = _row(document)
     for name, value in asked.items():
-        told = row.get(name)
-        if told is not None and (number(told) != Decimal(value) if name == "amount" else told != value):
+        if row.get(name) is not None and not _same(name, row[name], value):
             raise ValueError(f"its {name!r} is not what was sent")
     status = row.get("status")
     if status == "unknown":
@@ -536,6 +540,14 @@ def _decided(document: Any, asked: Mapping[str, str]) -> dict[str, Any]:
     if status in ("rejected", "failed"):
         raise refusal(422, row, None)
     return row
+
+
+def _same(name: str, told: object, sent: str) -> bool:
+    if name == "amount":
+        return number(told) == Decimal(sent)
+    return isinstance(told, str) and (told if name == "key" else told.upper()) == (
+        sent if name == "key" else sent.upper()
+    )
 
 
 def _maybe(amount: object) -> Decimal | None:

@@ -25,7 +25,7 @@ from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
 from requests.utils import select_proxy
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import HTTPError, NewConnectionError
+from urllib3.exceptions import DecodeError, HTTPError, InvalidHeader, NewConnectionError
 
 from . import money
 from .errors import InvalidRequest, OutcomeUnknown, Unavailable
@@ -448,7 +448,13 @@ _REASONS: tuple[tuple[type[BaseException], str], ...] = (
     (ConnectionRefusedError, "connection refused"),
     (ConnectionError, "the connection was closed"),
     (http.client.IncompleteRead, "the answer broke off"),
-    (http.client.HTTPException, "the answer is not HTTP"),
+    (http.client.BadStatusLine, "the answer is not HTTP"),
+    (http.client.UnknownProtocol, "the answer is not HTTP"),
+    (http.client.HTTPException, "{0}"),
+    (DecodeError, "the compression of the answer is damaged"),
+    (requests.exceptions.ContentDecodingError, "the compression of the answer is damaged"),
+    (InvalidHeader, "the answer has two lengths"),
+    (HTTPError, "the answer is not HTTP"),
 )
 
 
