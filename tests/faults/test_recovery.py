@@ -1,4 +1,4 @@
-"""When the answer to an order is lost, the server is asked what became of it; only if it never saw it, it is sent again."""
+"""When the answer to an order is lost, the server is asked for it; only if it never saw the order, it is sent again."""
 
 from __future__ import annotations
 
