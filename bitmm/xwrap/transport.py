@@ -13,6 +13,7 @@ import ipaddress
 import os
 import socket
 import ssl
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from time import monotonic
@@ -22,7 +23,6 @@ from urllib.parse import urlsplit
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
-from requests.structures import CaseInsensitiveDict
 from requests.utils import select_proxy
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import DecodeError, HTTPError, InvalidHeader, NewConnectionError
@@ -105,6 +105,7 @@ class Transport:
         """
         _call.deadline = monotonic() + (self.timeout if timeout is None else timeout)
         _call.sent = None
+        _call.outer = sys.exception()
         slash = request.url.find("/", 8)
         origin = request.url[:slash]
         route = self._routes.get(origin) or self._find(origin)
@@ -163,9 +164,10 @@ class Transport:
         prepared.url = request.url
         # Text where it can be, as requests itself has it: what intercepts requests looks at forms as text.
         prepared.body = request.body.decode() if request.body and request.body.isascii() else request.body
-        prepared.headers = _Headers(request.headers)
+        headers = _Headers(request.headers)
         if request.body is not None:
-            prepared.headers["Content-Length"] = str(len(request.body))
+            headers["Content-Length"] = str(len(request.body))
+        prepared.headers = headers  # type: ignore[assignment]
         return prepared
 
 
@@ -190,6 +192,8 @@ class _Call(threading.local):
     deadline = float("inf")
     #: False: the request's first byte has not left. None: no connection of ours was asked.
     sent: bool | None = None
+    #: What the program was handling when it called; it says nothing about this call.
+    outer: BaseException | None = None
 
 
 _call = _Call()
@@ -271,6 +275,7 @@ class _Bounded(HTTPConnection):
         _call.sent = False
         try:
             super().connect()
+            self.sock.settimeout(_left())
         finally:
             # A proxy's CONNECT is no part of the request.
             _call.sent = False
@@ -278,9 +283,12 @@ class _Bounded(HTTPConnection):
     def send(self, data: Any) -> None:
         if self.sock is None:
             self.connect()
-        self.sock.settimeout(_left())
         _call.sent = True
-        super().send(data)
+        # A timeout bounds a whole sendall, but over TLS each piece of it.
+        for start in range(0, len(data), _PIECE):
+            if start:
+                self.sock.settimeout(_left())
+            super().send(data[start : start + _PIECE])
 
 
 class _HTTPSConnection(_Bounded, HTTPSConnection):
@@ -374,10 +382,14 @@ def _addresses(host: str, port: int) -> list[Any]:
 # --- the answer -------------------------------------------------------------------------------------------------------
 
 
-class _Headers(CaseInsensitiveDict[str]):
-    def copy(self) -> dict[str, str]:  # type: ignore[override]
-        """What urllib3 asks for; it looks each name up itself."""
-        return dict(self.items())
+class _Headers(dict[str, str]):
+    """A dict for urllib3, which copies and reads it at every call; case-insensitive for who looks a name up."""
+
+    def __missing__(self, name: str) -> str:
+        for known, value in self.items():
+            if known.lower() == name.lower():
+                return value
+        raise KeyError(name)
 
 
 class _Arrived:
@@ -422,7 +434,7 @@ def _read(response: requests.Response | _Arrived) -> bytes:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
+    while error is not None and error is not _call.outer:
         yield error
         error = error.__cause__ or error.__context__
 

@@ -251,6 +251,17 @@ def test_what_another_adapter_raises_is_unknown_unless_it_is_certain(server, err
     assert type(caught.value) is kind
 
 
+def test_what_the_program_is_handling_says_nothing_about_the_call(server):
+    session = requests.Session()
+    session.mount("http://", Elsewhere(requests.ReadTimeout("x")))
+    backend = Backend(1, USER, PASSWORD, server.url, session=session)
+    try:
+        raise ConnectionRefusedError
+    except ConnectionRefusedError:
+        with pytest.raises(OutcomeUnknown):
+            backend.buy("USD", "BTC", "0.1")
+
+
 # --- what is said about them ------------------------------------------------------------------------------------------
 
 

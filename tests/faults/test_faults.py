@@ -262,6 +262,12 @@ def meet(fault: Fault, call: Callable[[Backend], object], server: Server, backen
     assert sum(seen.method == "GET" and "?key=" not in seen.path for seen in server.seen) <= 3 * (call is READ)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def packed():
+    """The bomb takes longer to make than a call may take."""
+    bomb()
+
+
 @pytest.mark.parametrize("call", [READ, BUY, SEND], ids=["read", "order", "send"])
 @pytest.mark.parametrize("name", FAULTS)
 def test_every_fault_has_its_error_in_time_and_nothing_is_sent_twice(name, call):

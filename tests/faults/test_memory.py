@@ -50,7 +50,8 @@ except APIError as error:
 def test_what_is_too_much_is_refused_in_little_memory(name):
     with serving(FAULTS[name].play) as server, serving(lambda line: line.answer("{}")) as warm:
         command = [sys.executable, "-c", CALL, server.url, warm.url]
-        result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+        root = Path(__file__).parents[2]
+        result = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=60, check=True)
         kind, grown = result.stdout.split()
         assert kind in ("APIError", "Unavailable")
         assert int(grown) <= LIMIT
