@@ -218,13 +218,16 @@ def test_another_accounts_keys_cannot_be_asked_for(bench):
     assert stranger.get("orders/?key=k1").json()["code"] == "not_found"
 
 
-def test_a_registration_that_is_switched_off_trades_nothing(bench):
+def test_a_registration_that_is_switched_off_trades_nothing_and_forgets_nothing(bench):
     answer_with(FILLED)
+    first = bench.post("buy", ORDER, "k1")
+    [placed] = Stub.placed
     with closing(sqlite3.connect(bench.server.data / "xwrap.sqlite3")) as connection:
         connection.execute("UPDATE registrations SET enabled = 0")
         connection.commit()
     assert bench.post("buy", ORDER).json()["code"] == "registration_disabled"
-    assert Stub.placed == []
+    assert [order.client_id for order in Stub.placed] == [placed.client_id]
+    assert bench.post("buy", ORDER, "k1").content == first.content
     assert requests.get(f"{bench.server.url}/exchanges/?active_only=1", auth=bench.auth, timeout=30).json() == []
     assert len(requests.get(f"{bench.server.url}/exchanges/", auth=bench.auth, timeout=30).json()) == 1
 
