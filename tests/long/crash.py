@@ -6,13 +6,14 @@ Five sevenths of the kills come at named points of an order's way (see crash_ser
 All the time eight threads place orders with keys of their own, through the real client, and repeat each with its key
 until they have a definite answer. Each order has an amount of its own, so the ledger tells what was executed.
 
-It prints, and exits with 1 unless the first four are 0 and every data base was sound:
-  lost     orders that a client was told of, or should have got done, and the exchange does not have
+It prints, and exits with 1 unless the first three are 0 and every data base was sound:
+  lost     orders that a client was told of and the exchange does not have
   doubled  executions beyond the first of one order, and those that nobody ordered
   unknown  orders that had no definite outcome 60 s after it was first unknown
-  resent   requests to execute an order that the exchange got beyond the first one
+  resent   requests to execute an order that the exchange got beyond the first one: after it had refused that one (its
+           nonce came too late), and had told that it has no such order
 Where an exchange cannot look up orders (mtgox, hub), unknown ones are left: then they must be listed by `xwrap orders
-unknown` and by /ready, and a repeat of their keys must not send anything.
+unknown` and by /ready, nothing may be resent, and a repeat of their keys must not send anything either.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import heapq
 import itertools
 import os
 import random
+import re
 import shutil
 import signal
 import sqlite3
@@ -34,6 +36,7 @@ import uuid
 from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +50,8 @@ from tests.long.rig import LINES, PATIENCE, ROOT, Broken, Line, Rig, executions,
 THREADS = 8
 RANDOM = "at random moments"
 UNKNOWN_SECONDS = 60.0
+#: More orders than any run has.
+MOST = 100_000
 #: So often an order that its exchange cannot look up is asked for again.
 ASKED = 3
 
@@ -178,15 +183,16 @@ class Figures:
 
     @property
     def good(self) -> bool:
-        zeros = (self.lost, self.doubled, self.unknown, self.resent)
-        return not any(zeros) and not self.wrong
+        return not (self.lost or self.doubled or self.unknown or self.wrong)
 
     def __str__(self) -> str:
         where = [f"{count} {POINTS.get(point, point)}" for point, count in self.kills.items()]
         lines = [
             f"{self.kills.total()} kills of the server on {self.base} against {self.venue}: {'; '.join(where)}",
-            f"{self.orders} orders from {THREADS} threads in {self.seconds:.0f} s; {self.doubted} were unknown for a "
-            f"while, the longest for {self.longest:.1f} s",
+            (
+                f"{self.orders} orders from {THREADS} threads in {self.seconds:.0f} s; {self.doubted} were unknown for "
+                f"a while, the longest for {self.longest:.1f} s"
+            ),
             f"lost {self.lost}, doubled {self.doubled}, unknown after 60 s {self.unknown}, resent {self.resent}",
         ]
         if self.listed or self.blocked:
@@ -271,12 +277,26 @@ def check(built: Rig, figures: Figures) -> bool:
     return said == [("ok",)]
 
 
-def arrived(line: Line, built: Rig) -> int:
-    """How many requests to execute an order the venue got."""
+def arrivals(line: Line, built: Rig) -> Counter[int]:
+    """How many requests to execute each order the venue got; an order is known by its amount."""
+    [venue] = built.venues.values()
+    with venue.lock:
+        requests = list(venue.requests)
+    if len(requests) == venue.requests.maxlen:
+        raise Broken("the venue got more requests than it keeps")
     paths = {line.moves["buy"], line.moves["sell"]}
-    rows = requests.get(f"{next(iter(built.venues.values())).url}/_venue/requests", timeout=60).json()
-    asked = [f"{row['method']} {row['target']}" for row in rows if row["method"] == "POST"]
-    return sum(any(path in request for path in paths) for request in asked)
+    asked = [request for request in requests if any(path in f"{request.method} {request.path}" for path in paths)]
+    return Counter(number for request in asked if (number := number_in(line, request.body.decode())) is not None)
+
+
+def number_in(line: Line, body: str) -> int | None:
+    """The order that a request is for. Its amount is among the numbers there, perhaps as an integer of 1e-8."""
+    for text in re.findall(r"(?<![\w.])\d+(?:\.\d+)?(?![\w.])", body):
+        for amount in (Decimal(text), Decimal(text).scaleb(-8)):
+            number = line.number(amount)
+            if number is not None and number < MOST:
+                return number
+    return None
 
 
 def count(figures: Figures, built: Rig, line: Line, work: Work) -> None:
@@ -289,7 +309,10 @@ def count(figures: Figures, built: Rig, line: Line, work: Work) -> None:
     figures.orders = len(work.orders)
     figures.lost = sum(not executed[order.number] for order in known)
     figures.doubled = sum(max(0, executed[order.number] - 1) for order in work.orders) + strangers
-    figures.resent = max(0, arrived(line, built) - sum(executed[order.number] > 0 for order in work.orders))
+    got = arrivals(line, built)
+    figures.resent = sum(times - 1 for times in got.values())
+    if not set(executed) <= {*got, None}:
+        figures.wrong.append("the venue executed orders without having been asked to")
     figures.doubted = sum(order.unknown_since is not None for order in work.orders)
     late = [order.doubt > UNKNOWN_SECONDS for order in known]
     figures.longest = max([order.doubt for order in known], default=0.0)
@@ -312,14 +335,16 @@ def look_at_the_unknown(figures: Figures, built: Rig, line: Line, work: Work, ba
     ready = requests.get(f"{built.keeper.url}/ready", timeout=30).json()["unknown"]["orders"]
     if ready.get(line.exchange, 0) != len(unknown):
         figures.wrong.append(f"/ready tells of {ready}, {len(unknown)} are unknown")
-    before = arrived(line, built)
+    if figures.resent:
+        figures.wrong.append("orders were sent again though nobody could know what had become of them")
+    before = arrivals(line, built).total()
     for order in unknown:
         try:
             line.move(backend, order.side, order.number, order.key)
         except OutcomeUnknown:
             figures.blocked += 1
     figures.listed = len(keys)
-    figures.resent += arrived(line, built) - before
+    figures.resent += arrivals(line, built).total() - before
     if figures.blocked != len(unknown):
         figures.wrong.append(f"of {len(unknown)} unknown orders {figures.blocked} are blocked")
 

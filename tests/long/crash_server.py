@@ -1,9 +1,9 @@
 """A server that can be killed at a named point: for tests alone.
 
 It reads one line of JSON per life from standard input - {"settings": {...}, "point": "after-sending", "hit": 3,
-"ahead": 0} - and forks a server process for it, which prints "lives PID" and "serves at URL". It kills itself with SIGKILL when it
-comes to the point for the `hit`-th time. When the process has ended, for whatever reason, "ended STATUS" is printed (a
-signal's number is negative). `ahead`: seconds that the clock of that life is ahead.
+"ahead": 0} - and forks a server process for it, which prints "lives PID" and "serves at URL". It kills itself with
+SIGKILL when it comes to the point for the `hit`-th time. When the process has ended, for whatever reason, "ended
+STATUS" is printed (a signal's number is negative). `ahead`: seconds that the clock of that life is ahead.
 
 Nothing of the package knows of this: the points are reached by wrapping the journal, what adapters ask with, and the
 connection below them. All modules are loaded once, so a life begins within some tens of milliseconds.
@@ -11,7 +11,7 @@ connection below them. All modules are loaded once, so a life begins within some
 
 from __future__ import annotations
 
-import datetime as datetimes
+import datetime as dt
 import http.client
 import json
 import logging
@@ -128,12 +128,12 @@ def _asked(real: Any, reach: Any) -> Any:
 
 def move_clock(seconds: float) -> None:
     """The clock of this process is `seconds` ahead; its monotonic one stays."""
-    real_time, real_ns, real_datetime = time.time, time.time_ns, datetimes.datetime
+    real_time, real_ns, real_datetime = time.time, time.time_ns, dt.datetime
 
     class Ahead(real_datetime):  # type: ignore[misc, valid-type]
         @classmethod
         def now(cls, tz: Any = None) -> Any:
-            return real_datetime.now(tz) + datetimes.timedelta(seconds=seconds)
+            return real_datetime.now(tz) + dt.timedelta(seconds=seconds)
 
     time.time = lambda: real_time() + seconds
     time.time_ns = lambda: real_ns() + int(seconds * 10**9)

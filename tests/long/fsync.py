@@ -51,8 +51,10 @@ class Figures:
     def __str__(self) -> str:
         return "\n".join(
             [
-                f"the intent's fsync came before the first byte to the exchange: {self.synced} of {self.orders} orders "
-                f"({self.syncs} fsyncs of the log, {self.seconds:.0f} s)",
+                (
+                    f"the intent's fsync came before the first byte to the exchange: {self.synced} of {self.orders} "
+                    f"orders ({self.syncs} fsyncs of the log, {self.seconds:.0f} s)"
+                ),
                 *self.wrong[:20],
             ]
         )

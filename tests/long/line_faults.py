@@ -72,14 +72,16 @@ class Figures:
         faults = [*dict.fromkeys(fault for _, fault in self.told)]
         rows = ["told by the client, of buy/sell/send (+ executed, - not executed, ? may have been)"]
         rows.append(f"{'':22}" + "".join(f"{line:>12}" for line in lines))
-        for fault in faults:
-            rows.append(f"{fault:22}" + "".join(f"{''.join(self.told[line, fault]):>12}" for line in lines))
+        told = {fault: [f"{''.join(self.told[line, fault]):>12}" for line in lines] for fault in faults}
+        rows += [f"{fault:22}" + "".join(columns) for fault, columns in told.items()]
         return "\n".join(
             [
                 *rows,
-                f"{self.cases} cases in {self.seconds:.0f} s: doubled {self.doubled}, may_have_executed wrong "
-                f"{len(self.wrong)}, over too late {len(self.late)} (slowest {self.slowest:.2f} s, allowed "
-                f"{CLIENT_SECONDS + 0.5} s); {self.left_unknown} stay unknown where the exchange cannot tell",
+                (
+                    f"{self.cases} cases in {self.seconds:.0f} s: doubled {self.doubled}, may_have_executed wrong "
+                    f"{len(self.wrong)}, over too late {len(self.late)} (slowest {self.slowest:.2f} s, allowed "
+                    f"{CLIENT_SECONDS + 0.5} s); {self.left_unknown} stay unknown where the exchange cannot tell"
+                ),
                 *self.wrong,
                 *self.late,
             ]

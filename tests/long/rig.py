@@ -64,9 +64,9 @@ class Line:
     finds_orders: bool = True
     asset: str = "BTC"
 
-    def number(self, amount: str) -> int | None:
+    def number(self, amount: Decimal) -> int | None:
         """Which order has this amount; None: none of ours."""
-        found = (Decimal(amount) - self.amount) / self.step
+        found = (amount - self.amount) / self.step
         return int(found) if found == int(found) >= 0 else None
 
     def amount_of(self, number: int) -> Decimal:
@@ -156,7 +156,7 @@ def ledger(venue: Venue) -> list[dict[str, Any]]:
 
 def executions(line: Line, venue: Venue) -> Counter[int | None]:
     """How often each order number was executed; None: something that nobody ordered."""
-    return Counter(line.number(row["amount"]) for row in ledger(venue))
+    return Counter(line.number(Decimal(row["amount"])) for row in ledger(venue))
 
 
 class Keeper:
@@ -181,7 +181,8 @@ class Keeper:
             env={**os.environ, **environ, "PYTHONPATH": paths},
         )
         self._said: queue.Queue[str] = queue.Queue()
-        threading.Thread(target=self._listen, daemon=True).start()
+        self._listening = threading.Thread(target=self._listen, daemon=True)
+        self._listening.start()
 
     def _listen(self) -> None:
         for line in self._process.stdout:
@@ -224,6 +225,8 @@ class Keeper:
             self.end(signal.SIGKILL)
         self._process.stdin.close()
         self._process.wait(PATIENCE)
+        self._listening.join()
+        self._process.stdout.close()
         self._port.close()
 
 
