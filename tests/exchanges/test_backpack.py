@@ -281,7 +281,8 @@ def test_an_empty_side_of_the_book_is_no_price(venue, exchange):
 
 
 def test_only_open_spot_markets_are_listed_and_others_are_refused_with_what_is_offered(venue, exchange):
-    assert [market.asset for market in exchange.markets()] == ["BTC", "SOL", "ETH"]
+    steps = [(market.asset, market.price_step) for market in exchange.markets()]
+    assert steps == [("BTC", Decimal("0.1")), ("SOL", Decimal("0.01")), ("ETH", Decimal("0.01"))]
     with pytest.raises(Refused, match="BTC is traded there in USDC") as caught:
         exchange.place(NewOrder("buy", "EUR", "BTC", uuid.uuid4().hex, amount=Decimal(1)))
     assert caught.value.code == "unknown_market"
@@ -379,6 +380,26 @@ def test_the_answer_to_a_withdrawal_that_tells_another_one_is_unknown(venue, exc
     with pytest.raises(Unknown):
         exchange.withdraw(NewWithdrawal("BTC", Decimal("0.1"), "somewhere", uuid.uuid4().hex))
     assert len(venue.ledger()) == 1
+
+
+def test_a_cancellation_that_tells_another_order_is_unknown(venue, exchange):
+    order = new("sell", amount=Decimal("0.1"), price=Decimal(35000))
+    placed = exchange.place(order)
+    answering(venue, "DELETE", "/api/v1/order", lambda row: {**row, "id": "1"})
+    with pytest.raises(Unknown):
+        exchange.cancel(ref_of(order, placed.exchange_order_id))
+
+
+def test_a_fee_of_some_of_the_fills_only_is_not_told(venue, exchange):
+    answering(venue, "GET", "/wapi/v1/history/fills", lambda rows: rows[:1])
+    state = exchange.place(new(amount=Decimal("1.5")))
+    assert (state.filled, state.fee) == (Decimal("1.5"), None)
+
+
+def test_what_is_staked_is_owned_and_not_available(venue, exchange):
+    answering(venue, "GET", "/api/v1/capital", lambda rows: {**rows, "SOL": {**rows["SOL"], "staked": "2.5"}})
+    sol = exchange.funds()["SOL"]
+    assert (sol.total, sol.available, sol.held) == (Decimal("102.5"), Decimal(100), Decimal("2.5"))
 
 
 def test_negative_balances_are_not_believed(venue, exchange):

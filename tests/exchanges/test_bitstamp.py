@@ -377,6 +377,17 @@ def test_the_answer_to_an_order_that_tells_another_one_is_unknown(venue, exchang
     assert len(venue.ledger()) == 1
 
 
+def test_a_cancellation_that_tells_another_order_or_not_all_is_unknown(venue, exchange):
+    order = new("sell", amount=Decimal("0.1"), price=Decimal(35000))
+    placed = exchange.place(order)
+    answering(venue, "cancel_order", lambda row: {**row, "id": 1})
+    with pytest.raises(Unknown):
+        exchange.cancel(ref_of(order, placed.exchange_order_id))
+    answering(venue, "cancel_all_orders", lambda row: {**row, "success": False})
+    with pytest.raises(Unknown):
+        exchange.cancel_all()
+
+
 def test_negative_balances_and_crossed_prices_are_not_believed(venue, exchange):
     answering(venue, "account_balances", lambda rows: [{**row, "available": "-1.0"} for row in rows])
     with pytest.raises(Refused):
