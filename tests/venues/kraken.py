@@ -142,7 +142,7 @@ class KrakenVenue(Venue):
         return [
             Pair("BTC", "USD", asks, bids, **_rules(usd, 4)),
             pair("BTC", "EUR", "27850.1", "27850.0", **_rules(PAIRS["XXBTZEUR"], 4)),
-            pair("ETH", "BTC", "0.06151", "0.06149", **_rules(eth, 10)),
+            pair("ETH", "BTC", "0.06151", "0.06149", **_rules(eth, 6)),
         ]
 
     def add_account(self, key: str, secret: str, balances: Mapping[str, Decimal] | None = None) -> Account:
@@ -424,14 +424,14 @@ class KrakenVenue(Venue):
         """The account's orders, newest first, that carry the asked userref or cl_ord_id."""
         rows = {}
         for order in reversed(self.orders_of(account)):
-            view = self._view(order, trades=_true(given.get("trades")))
-            if (view["status"] == "open") != (status == "open"):
-                continue
-            if "userref" in given and str(view["userref"]) != str(given["userref"]):
-                continue
-            if "cl_ord_id" in given and view.get("cl_ord_id") != given["cl_ord_id"]:
-                continue
-            rows[order.id] = view
+            still_open = order.status == "open" or order.words["reads"] > 0
+            asked_for = (
+                still_open == (status == "open")
+                and given.get("cl_ord_id", order.client_id) == order.client_id
+                and str(given.get("userref", order.words["userref"])) == str(order.words["userref"])
+            )
+            if asked_for:
+                rows[order.id] = self._view(order, trades=_true(given.get("trades")))
         return rows
 
     def private_OpenOrders(self, account: Account, given: Mapping[str, Any]) -> Any:
@@ -671,7 +671,7 @@ def _common(key: str) -> str:
 
 
 def _rules(about: Mapping[str, Any], cost_places: int) -> dict[str, Any]:
-    """`cost_places`: balances are booked with the decimals of the quote asset."""
+    """`cost_places`: money is booked with as many decimals as both the quote asset and the pair's costs have."""
     return {
         "price_places": about["pair_decimals"],
         "amount_places": about["lot_decimals"],
