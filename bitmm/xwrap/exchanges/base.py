@@ -18,7 +18,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ..errors import APIError, OutcomeUnknown
-from ..money import EXACT, plain
+from ..money import EXACT, number, plain
 
 if TYPE_CHECKING:
     from ..transport import Answer, Request, Transport
@@ -471,6 +471,14 @@ def no_such_market(name: str, currency: str, asset: str, offered: Iterable[tuple
     return Refused(f"{name} has no market {asset}/{currency}; {instead}", code="unknown_market")
 
 
+def unsigned(value: object) -> Decimal:
+    """The amount in a decoded document, which is never below zero. Raises ValueError when it is, or is no number."""
+    amount = number(value)
+    if amount < 0:
+        raise ValueError("a negative amount")
+    return amount
+
+
 def total(amounts: Iterable[Decimal]) -> Decimal:
     """The exact sum."""
     result = Decimal(0)
@@ -495,7 +503,7 @@ def check(order: NewOrder, market: Market) -> None:
     if order.cost is not None and (order.side == "sell" or order.price is not None):
         raise Refused("a cost is for market buys only", code="unsupported")
     for name, value, step in (("amount", order.amount, market.amount_step), ("price", order.price, market.price_step)):
-        if value is not None and step is not None and _WIDE.remainder(value, step):
+        if value is not None and step and _WIDE.remainder(value, step):
             nearest = _WIDE.multiply(_WIDE.quantize(_WIDE.divide(value, step), Decimal(1)), step) or step
             raise _broken(name, value, f"{name}_step", step, nearest, "is no multiple of")
     cost = order.cost
