@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import decimal
 import itertools
 import json
 import time
@@ -23,6 +24,7 @@ from bitmm.xwrap.exchanges.base import (
     OrderRef,
     Refused,
     Unknown,
+    total,
 )
 from bitmm.xwrap.exchanges.contract import ExchangeContract
 from bitmm.xwrap.transport import Request, Transport
@@ -289,6 +291,23 @@ def test_only_open_spot_markets_are_listed_and_others_are_refused_with_what_is_o
     assert calls(venue) == ["GET markets"]
 
 
+def test_the_programs_decimal_context_changes_nothing(exchange):
+    harsh = decimal.Context(prec=2, traps=[decimal.Inexact, decimal.Rounded, decimal.FloatOperation])
+    with decimal.localcontext(harsh):
+        state = exchange.place(new(amount=Decimal("0.12345")))
+        funds = exchange.funds()
+        fills = exchange.fills("USDC", "BTC")
+        rate = exchange.rate("USDC", "BTC")
+        markets = exchange.markets()
+        with pytest.raises(Refused) as caught:
+            exchange.place(new(amount=Decimal("12345.1234567891")))
+    assert (state.filled, state.average) == (Decimal("0.12345"), Decimal(30010))
+    assert funds["BTC"].available == Decimal("100.12333")
+    assert total(fill.amount for fill in fills) == Decimal("0.12345")
+    assert (rate.buy, markets[0].price_step) == (Decimal(30010), Decimal("0.1"))
+    assert caught.value.details["nearest"] == "12345.12346"
+
+
 # --- transfers --------------------------------------------------------------------------------------------------------
 
 
@@ -350,6 +369,7 @@ LIES = [
     {"side": "Bid"},
     {"executedQuantity": "x"},
     {"executedQuantity": None},
+    {"executedQuantity": "-1"},
     {"createdAt": "yesterday"},
     {"status": []},
     {"id": 7},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import decimal
 import json
 import time
 import uuid
@@ -20,6 +21,7 @@ from bitmm.xwrap.exchanges.base import (
     OrderRef,
     Refused,
     Unknown,
+    total,
 )
 from bitmm.xwrap.exchanges.bitstamp import Bitstamp, BitstampAPI
 from bitmm.xwrap.exchanges.contract import ExchangeContract
@@ -236,6 +238,23 @@ def test_a_market_that_is_not_there_is_refused_with_what_is_offered(venue, excha
     assert calls(venue) == ["markets/"]
 
 
+def test_the_programs_decimal_context_changes_nothing(exchange):
+    harsh = decimal.Context(prec=2, traps=[decimal.Inexact, decimal.Rounded, decimal.FloatOperation])
+    with decimal.localcontext(harsh):
+        state = exchange.place(new(amount=Decimal("0.12345678")))
+        funds = exchange.funds()
+        fills = exchange.fills("EUR", "BTC")
+        rate = exchange.rate("EUR", "BTC")
+        markets = exchange.markets()
+        with pytest.raises(Refused) as caught:
+            exchange.place(new(amount=Decimal("12345.1234567891")))
+    assert (state.filled, state.average) == (Decimal("0.12345678"), Decimal(30010))
+    assert funds["BTC"].available == Decimal("100.12345678")
+    assert total(fill.amount for fill in fills) == Decimal("0.12345678")
+    assert (rate.buy, markets[0].price_step) == (Decimal(30010), Decimal("0.01"))
+    assert caught.value.details["nearest"] == "12345.12345679"
+
+
 # --- transfers --------------------------------------------------------------------------------------------------------
 
 
@@ -352,6 +371,7 @@ def answering(venue, path: str, change) -> None:
         {"transactions": None},
         {"transactions": [{"btc": "0.1", "eur": "x", "price": "1", "fee": "0"}]},
         {"amount_remaining": "NaN"},
+        {"amount_remaining": "-1"},
         {"datetime": "yesterday"},
         {"id": "one"},
     ],

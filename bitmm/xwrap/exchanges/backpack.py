@@ -52,6 +52,7 @@ from .base import (
     no_such_market,
     total,
     understood,
+    unsigned,
 )
 
 if TYPE_CHECKING:
@@ -711,7 +712,7 @@ class Backpack(Exchange):
             rows = self.api.fill_history(_symbol(state.currency, state.asset), order_id=state.exchange_order_id)
             with understood(self.name):
                 rows = [row for row in rows if row["orderId"] == state.exchange_order_id]
-                if total(number(row["quantity"]) for row in rows) == state.filled:
+                if total(unsigned(row["quantity"]) for row in rows) == state.filled:
                     names = {row["feeSymbol"] for row in rows}
                     if len(names) != 1:
                         return state
@@ -751,16 +752,14 @@ def _market(row: Mapping[str, Any]) -> Market:
 
 def _funds(row: Mapping[str, Any]) -> Funds:
     """What is staked is owned, and not available."""
-    available, held = number(row["available"]), total((number(row["locked"]), number(row["staked"])))
-    if available < 0 or held < 0:
-        raise ValueError("a negative balance")
+    available, held = unsigned(row["available"]), total((unsigned(row["locked"]), unsigned(row["staked"])))
     return Funds(total=total((available, held)), available=available, held=held)
 
 
 def _state(row: Mapping[str, Any], ref: OrderRef | None = None) -> OrderState:
     """An order, live or of the history. Raises ValueError when it is not the one of `ref`."""
     asset, currency = _pair(row["symbol"])
-    filled, spent = number(row["executedQuantity"]), number(row["executedQuoteQuantity"])
+    filled, spent = unsigned(row["executedQuantity"]), unsigned(row["executedQuoteQuantity"])
     state = OrderState(
         exchange_order_id=_text(row["id"]),
         status=_status(row["status"], filled),
@@ -800,8 +799,8 @@ def _fill(row: Mapping[str, Any]) -> Fill:
         side=_SIDES[row["side"]],
         currency=currency,
         asset=asset,
-        amount=number(row["quantity"]),
-        price=number(row["price"]),
+        amount=unsigned(row["quantity"]),
+        price=unsigned(row["price"]),
         fee=number(row["fee"]),
         fee_currency=row["feeSymbol"],
         time=_moment(row["timestamp"]),
@@ -812,7 +811,7 @@ def _deposit(row: Mapping[str, Any]) -> Deposit:
     return Deposit(
         id=_serial(row["id"]),
         asset=_text(row["symbol"]),
-        amount=number(row["quantity"]),
+        amount=unsigned(row["quantity"]),
         status=_DEPOSITED.get(row["status"], "pending"),
         address=row.get("toAddress"),
         tag=row.get("platformMemo"),
@@ -826,7 +825,7 @@ def _withdrawal(row: Mapping[str, Any]) -> Withdrawal:
     return Withdrawal(
         id=_serial(row["id"]),
         asset=_text(row["symbol"]),
-        amount=number(row["quantity"]),
+        amount=unsigned(row["quantity"]),
         status=_WITHDRAWN.get(row["status"], "unknown"),
         address=row.get("toAddress"),
         network=row.get("blockchain"),
@@ -843,7 +842,7 @@ def _pair(symbol: str) -> tuple[str | None, str | None]:
 
 
 def _number(value: object) -> Decimal | None:
-    return None if value is None else number(value)
+    return None if value is None else unsigned(value)
 
 
 def _text(value: object) -> str:

@@ -50,6 +50,7 @@ from .base import (
     no_such_market,
     total,
     understood,
+    unsigned,
 )
 
 if TYPE_CHECKING:
@@ -547,18 +548,19 @@ def _market(row: Mapping[str, Any]) -> Market:
     return Market(
         currency=_text(row["counter_currency"]),
         asset=_text(row["base_currency"]),
-        price_step=number(row["tick_size"]) if row.get("tick_size") else Decimal(1).scaleb(-row["counter_decimals"]),
-        amount_step=Decimal(1).scaleb(-row["base_decimals"]),
+        price_step=number(row["tick_size"]) if row.get("tick_size") else _step(row["counter_decimals"]),
+        amount_step=_step(row["base_decimals"]),
         amount_min=least,
         cost_min=number(row["minimum_order_value"]),
     )
 
 
+def _step(decimals: int) -> Decimal:
+    return Decimal((0, (1,), -decimals))
+
+
 def _funds(row: Mapping[str, Any]) -> Funds:
-    total, available, held = number(row["total"]), number(row["available"]), number(row["reserved"])
-    if min(total, available, held) < 0:
-        raise ValueError("a negative balance")
-    return Funds(total=total, available=available, held=held)
+    return Funds(unsigned(row["total"]), unsigned(row["available"]), unsigned(row["reserved"]))
 
 
 def _placed(row: Mapping[str, Any], order: NewOrder) -> OrderState:
@@ -581,19 +583,22 @@ def _placed(row: Mapping[str, Any], order: NewOrder) -> OrderState:
 def _state(row: Mapping[str, Any]) -> OrderState:
     """An answer of order_status; filled, average, spent and fee come from the order's transactions."""
     asset, currency = _pair(row["market"])
-    fills = [(number(fill[asset.lower()]), number(fill[currency.lower()]), fill) for fill in row["transactions"]]
-    filled = total(abs(amount) for amount, _, _ in fills)
+    fills = [
+        (unsigned(fill[asset.lower()]), unsigned(fill[currency.lower()]), unsigned(fill["price"]), number(fill["fee"]))
+        for fill in row["transactions"]
+    ]
+    filled = total(amount for amount, _, _, _ in fills)
     return OrderState(
         exchange_order_id=_order_id(row["id"]),
         status=_status(row["status"], filled),
         side=_SIDES[str(row["type"])],
         currency=currency,
         asset=asset,
-        amount=EXACT.add(filled, number(row["amount_remaining"])),
+        amount=EXACT.add(filled, unsigned(row["amount_remaining"])),
         filled=filled,
-        average=mean(total(EXACT.multiply(abs(amount), number(fill["price"])) for amount, _, fill in fills), filled),
-        spent=total(abs(cost) for _, cost, _ in fills),
-        fee=total(number(fill["fee"]) for _, _, fill in fills),
+        average=mean(total(EXACT.multiply(amount, price) for amount, _, price, _ in fills), filled),
+        spent=total(cost for _, cost, _, _ in fills),
+        fee=total(fee for _, _, _, fee in fills),
         fee_currency=currency,
         client_id=row.get("client_order_id"),
         created=_time(row["datetime"]),
@@ -613,7 +618,7 @@ def _status(word: str, filled: Decimal) -> Status:
 def _open(row: Mapping[str, Any]) -> OrderState:
     """A row of open_orders; `amount` is what remains."""
     asset, currency = _pair(row["market"])
-    amount = number(row["amount_at_create"])
+    amount = unsigned(row["amount_at_create"])
     return OrderState(
         exchange_order_id=_order_id(row["id"]),
         status="open",
@@ -621,8 +626,8 @@ def _open(row: Mapping[str, Any]) -> OrderState:
         currency=currency,
         asset=asset,
         amount=amount,
-        price=number(row["price"]),
-        filled=EXACT.subtract(amount, number(row["amount"])),
+        price=unsigned(row["price"]),
+        filled=unsigned(EXACT.subtract(amount, unsigned(row["amount"]))),
         client_id=row.get("client_order_id"),
         created=_time(row["datetime"]),
     )
@@ -637,8 +642,8 @@ def _fill(row: Mapping[str, Any], currency: str, asset: str) -> Fill:
         side="buy" if spent < 0 else "sell",
         currency=currency,
         asset=asset,
-        amount=abs(number(row[asset.lower()])),
-        price=abs(number(row[f"{asset}_{currency}".lower()])),
+        amount=number(row[asset.lower()]).copy_abs(),
+        price=number(row[f"{asset}_{currency}".lower()]).copy_abs(),
         fee=number(row["fee"]),
         fee_currency=currency,
         time=_time(row["datetime"]),
@@ -650,7 +655,7 @@ def _deposit(row: Mapping[str, Any]) -> Deposit:
     return Deposit(
         id=str(row["id"]),
         asset=_text(row["currency"]).upper(),
-        amount=number(row["amount"]),
+        amount=unsigned(row["amount"]),
         status=_DEPOSITED.get(row["status"], "pending"),
         address=address,
         tag=tag,
@@ -672,7 +677,7 @@ def _withdrawal(row: Mapping[str, Any]) -> Withdrawal:
     return Withdrawal(
         id=str(row["id"]),
         asset=_text(row.get("currency") or _WITHDRAWAL_TYPES[str(row["type"])]).upper(),
-        amount=number(row["amount"]),
+        amount=unsigned(row["amount"]),
         status=_WITHDRAWN.get(str(row["status"]), "unknown"),
         address=address,
         tag=tag,
