@@ -459,9 +459,20 @@ def understood(name: str, *, moves: bool = False) -> Iterator[None]:
         yield
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         words = f"{name}'s answer cannot be understood ({type(error).__name__}: {str(error)[:100]})"
-        if moves:
-            raise Unknown(f"{words}; the outcome is unknown") from error
-        raise Refused(words, code="exchange_unavailable", retryable=True) from error
+        raise no_outcome(words, moves=moves) from error
+
+
+def no_outcome(words: str, *, moves: bool) -> ExchangeError:
+    """What an answer is that tells no outcome: Unknown when the request `moves` something, else a refused read."""
+    if moves:
+        return Unknown(f"{words}; the outcome is unknown")
+    return Refused(words, code="exchange_unavailable", retryable=True)
+
+
+def retry_after(answer: Answer, *, seconds: float) -> float:
+    """The seconds that an answer's Retry-After asks to wait, ten minutes at most; `seconds` when it asks for none."""
+    given = answer.headers.get("Retry-After", "")
+    return min(float(given), 600.0) if given.isascii() and given.isdigit() else seconds
 
 
 def no_such_market(name: str, currency: str, asset: str, offered: Iterable[tuple[str, str]]) -> Refused:
