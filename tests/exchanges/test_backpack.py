@@ -13,6 +13,7 @@ from decimal import Decimal
 
 import pytest
 
+from bitmm.xwrap.exchanges import backpack
 from bitmm.xwrap.exchanges.backpack import Backpack, BackpackAPI
 from bitmm.xwrap.exchanges.base import (
     Access,
@@ -131,6 +132,24 @@ def test_an_order_that_may_just_have_been_placed_is_never_said_to_be_missing(ven
     assert exchange.find(ref_of(order, age=60)) is None
     venue.history_lag = 0
     assert exchange.find(ref_of(order, age=1)).exchange_order_id == placed.exchange_order_id
+
+
+def test_a_limit_order_that_was_filled_a_moment_ago_is_never_said_to_be_missing(venue, exchange, monkeypatch):
+    order = new("sell", amount=Decimal("0.1"), price=Decimal(35000))
+    exchange.place(order)
+    old = replace(ref_of(order), price=order.price)
+    venue.history_lag = 3600
+    venue.move("BTC/USDC", Decimal(35001), Decimal(35000))
+    assert not venue.open
+    with pytest.raises(Refused, match="lags"):
+        exchange.find(old)
+    venue.history_lag = 0
+    assert exchange.find(old).status == "filled"
+    never = replace(old, client_id=uuid.uuid4().hex)
+    with pytest.raises(Refused, match="lags"):
+        exchange.find(never)
+    monkeypatch.setattr(backpack, "_LAG", timedelta(0))
+    assert exchange.find(never) is None
 
 
 def test_another_order_with_the_same_client_number_is_not_taken_for_ours(venue, exchange):

@@ -40,14 +40,15 @@ from .base import (
     Refused,
     Side,
     Status,
-    Unknown,
     Unsupported,
     Withdrawal,
     ask,
     check,
     followed,
     mean,
+    no_outcome,
     no_such_market,
+    retry_after,
     total,
     understood,
     unsigned,
@@ -89,6 +90,8 @@ _CODES = {
     "404.002": "order_not_found",
     "404.006": "unknown_asset",
 }
+#: Seconds to wait after a rate limit; 400 calls a second and 10,000 in ten minutes are allowed, no header is documented.
+_PAUSE = 10.0
 _BUSY = {"400.002", "400.067", "400.068"}
 #: Failures inside the exchange: whether the order exists is not told.
 _UNSURE = {"500.001", "500.002", "500.003", "500.009", "500.013", "500.016", "500.017"}
@@ -169,7 +172,7 @@ class BitstampAPI:
         answer = ask(self.transport, request, "Bitstamp", moves=moves)
         document = self._read(answer, moves=moves)
         if not self.verified(request, answer):
-            raise _no_outcome("an answer without Bitstamp's signature", moves=moves)
+            raise no_outcome("an answer without Bitstamp's signature", moves=moves)
         return document
 
     def signed(
@@ -276,34 +279,22 @@ def _sentences(reason: object) -> Iterable[str]:
 def _error(words: str, code: str, answer: Answer, *, moves: bool) -> ExchangeError:
     low = words.lower()
     if code in _BUSY or answer.status == 429:
-        return Busy(words, retry_after=_retry_after(answer))
+        return Busy(words, retry_after=retry_after(answer, seconds=_PAUSE))
     if code in _UNSURE or low.startswith("order could not be placed"):
-        return _no_outcome(words, moves=moves)
+        return no_outcome(words, moves=moves)
     ours = _CODES.get(code) or next((ours for start, ours in _WORDS if start in low), None)
     if ours is None and answer.status >= 500:
-        return _no_outcome(words, moves=moves)
+        return no_outcome(words, moves=moves)
     return Refused(words, code=ours or "exchange_refused", retryable=ours in _RETRYABLE)
 
 
 def _unreadable(answer: Answer, *, moves: bool) -> ExchangeError:
     """What an answer means that is not one of the API's documents: HTML of the front, a cut text, a bare status."""
     if answer.status == 429:
-        return Busy("Bitstamp says: too many requests", retry_after=_retry_after(answer))
+        return Busy("Bitstamp says: too many requests", retry_after=retry_after(answer, seconds=_PAUSE))
     if answer.status == 404:
         return Refused("Bitstamp has no such page: an unknown market or currency", code="unknown_market")
-    return _no_outcome(f"Bitstamp's answer (HTTP {answer.status}) cannot be read", moves=moves)
-
-
-def _no_outcome(words: str, *, moves: bool) -> ExchangeError:
-    if moves:
-        return Unknown(f"{words}; the outcome is unknown")
-    return Refused(words, code="exchange_unavailable", retryable=True)
-
-
-def _retry_after(answer: Answer) -> float:
-    """Seconds to wait; the limit is 400 a second and 10,000 in ten minutes, and Bitstamp documents no header for it."""
-    given = answer.headers.get("Retry-After", "")
-    return float(given) if given.isascii() and given.isdigit() and len(given) < 6 else 10.0
+    return no_outcome(f"Bitstamp's answer (HTTP {answer.status}) cannot be read", moves=moves)
 
 
 # --- the adapter ------------------------------------------------------------------------------------------------------
