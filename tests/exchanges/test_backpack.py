@@ -361,7 +361,8 @@ def test_a_withdrawal_carries_our_id_in_full(venue, exchange):
     client_id = uuid.uuid4().hex
     made = exchange.withdraw(NewWithdrawal("USDC", Decimal("12.5"), "somewhere", client_id, network="Ethereum"))
     assert (made.fee, made.network, made.status) == (Decimal(3), "Ethereum", "pending")
-    assert venue.withdrawals[made.id].client_id == client_id
+    assert venue.withdrawals[made.id].client_id == made.client_id == client_id
+    assert [row.client_id for row in exchange.withdrawals("USDC")] == [client_id]
 
 
 # --- answers that are not to be believed ------------------------------------------------------------------------------

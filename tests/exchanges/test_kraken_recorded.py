@@ -85,7 +85,12 @@ CALLS = {
 def listed(key, wsname):
     """A row of AssetPairs for a pair that was not recorded."""
     row = RECORDED["GetSymbols"][1]["result"]["XXBTZUSD"]
-    return key, row | {"altname": wsname.replace("/", ""), "wsname": wsname, "tick_size": "0.00001"}
+    return key, row | {
+        "altname": wsname.replace("/", ""),
+        "wsname": wsname,
+        "tick_size": "0.00001",
+        "costmin": "0.00001",
+    }
 
 
 PAIRS = RECORDED["GetSymbols"][1]["result"] | dict(

@@ -833,6 +833,7 @@ def _withdrawal(row: Mapping[str, Any]) -> Withdrawal:
         network=row.get("blockchain"),
         fee=_number(row.get("fee")),
         txid=row.get("transactionHash"),
+        client_id=row.get("clientId"),
         created=_moment(row["createdAt"]),
     )
 

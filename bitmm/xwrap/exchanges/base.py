@@ -1,8 +1,10 @@
 """What every exchange can be asked, in our words, and what it may answer.
 
-An exchange is a class with the verbs of `Exchange`; it overrides those it can do. The docstrings here are the contract, and
-`contract.py` holds every exchange to it. All amounts are Decimal and exact; `amount` counts units of the asset, `price` is
-currency per unit of the asset, `cost` is currency. Currencies and assets have their common upper-case names ("USD", "BTC").
+An exchange is a class with the verbs of `Exchange`; it overrides those it can do. The docstrings here are the
+contract, and
+`contract.py` holds every exchange to it. All amounts are Decimal and exact; `amount` counts units of the asset,
+`price` is currency per unit of the asset, `cost` is currency. Currencies and assets have their common upper-case names
+("USD", "BTC").
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from ..money import EXACT, number, plain
 
 if TYPE_CHECKING:
     from ..transport import Answer, Request, Transport
-    from .paper import Book
+    from .paper import Ground
 
 Side = Literal["buy", "sell"]
 #: Where an order can be. "unknown" is an answer too: nobody can say yet whether it was executed.
@@ -150,8 +152,8 @@ class OrderRef:
 class OrderState:
     """An order as its exchange tells it now. None: not told, never invented.
 
-    `filled` counts the asset, `average` is the mean price of the fills, `spent` is the currency paid (or got, for a sell)
-    without the fee, `fee` counts `fee_currency`.
+    `filled` counts the asset, `average` is the mean price of the fills, `spent` is the currency paid (or got, for a
+    sell) without the fee, `fee` counts `fee_currency`.
     """
 
     exchange_order_id: str
@@ -211,6 +213,7 @@ class Withdrawal:
     network: str | None = None
     fee: Decimal | None = None
     txid: str | None = None
+    client_id: str | None = None
     created: datetime | None = None
 
 
@@ -266,8 +269,8 @@ class Credentials:
 class Access:
     """One registration's way to its exchange; `registration` 0 with empty credentials is for public calls.
 
-    `url` is the administrator's base URL, None for the exchange's own. `nonce` gives strictly rising integers for this key,
-    at least the microseconds since 1970. `book` is for the paper exchange alone.
+    `url` is the administrator's base URL, None for the exchange's own. `nonce` gives strictly rising integers for this
+    key, at least the microseconds since 1970. `paper` is what the paper exchange stands on.
     """
 
     transport: Transport
@@ -275,7 +278,7 @@ class Access:
     registration: int = 0
     url: str | None = None
     nonce: Callable[[], int] | None = None
-    book: Book | None = None
+    paper: Ground | None = None
 
 
 # --- the contract -----------------------------------------------------------------------------------------------------
@@ -338,7 +341,9 @@ class Exchange:
         raise self._lacks("open_orders")
 
     def cancel(self, ref: OrderRef) -> None:
-        """Ask the exchange to cancel an order; it may be filled before. Refused with `order_not_open` when it is over."""
+        """Ask the exchange to cancel an order; it may be filled before. Refused with `order_not_open` when it is
+        over.
+        """
         raise self._lacks("cancel")
 
     def cancel_all(self) -> int:
@@ -403,8 +408,8 @@ def can(exchange: type[Exchange]) -> list[str]:
 def ask(transport: Transport, request: Request, name: str, *, moves: bool) -> Answer:
     """Send `request` once to the exchange called `name`; whatever the status, the answer is for the adapter to read.
 
-    `moves`: the request places, cancels or sends. Raises Unknown when such a request may have arrived and no answer came
-    back, and Refused with code exchange_unavailable when nothing was executed (a read executes nothing).
+    `moves`: the request places, cancels or sends. Raises Unknown when such a request may have arrived and no answer
+    came back, and Refused with code exchange_unavailable when nothing was executed (a read executes nothing).
     """
     try:
         return transport.send(request)

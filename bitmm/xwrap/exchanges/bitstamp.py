@@ -90,7 +90,7 @@ _CODES = {
     "404.002": "order_not_found",
     "404.006": "unknown_asset",
 }
-#: Seconds to wait after a rate limit; 400 calls a second and 10,000 in ten minutes are allowed, no header is documented.
+#: Seconds to wait after a rate limit: 400 calls a second and 10,000 in ten minutes; no header is documented.
 _PAUSE = 10.0
 _BUSY = {"400.002", "400.067", "400.068"}
 #: Failures inside the exchange: whether the order exists is not told.
