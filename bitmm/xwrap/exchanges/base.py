@@ -8,14 +8,15 @@ currency per unit of the asset, `cost` is currency. Currencies and assets have t
 from __future__ import annotations
 
 import decimal
+import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from types import MappingProxyType
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ..errors import APIError, OutcomeUnknown
 from ..money import EXACT
@@ -462,3 +463,41 @@ def total(amounts: Iterable[Decimal]) -> Decimal:
 def mean(cost: Decimal, amount: Decimal) -> Decimal | None:
     """The mean price of `amount` units that cost `cost`, to 28 digits; None of nothing."""
     return decimal.Context(prec=28).divide(cost, amount) if amount else None
+
+
+@dataclass(slots=True)
+class _Kept:
+    answer: Any = None
+    until: float = float("-inf")
+    asking: threading.Lock = field(default_factory=threading.Lock)
+
+
+class Memory:
+    """Answers kept for `seconds`, with one question in flight per key: for exchanges that forbid to ask more often.
+
+    A failure is not kept. Everybody who asks gets the same object. `clock` gives seconds that never go back.
+    """
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._all: dict[Hashable, _Kept] = {}
+
+    def get(self, key: Hashable, fetch: Callable[[], Any]) -> Any:
+        """The answer for `key`; from `fetch` when there is none or it is too old."""
+        with self._lock:
+            now = self._clock()
+            for old in [name for name, kept in self._all.items() if kept.until <= now and not kept.asking.locked()]:
+                del self._all[old]
+            kept = self._all.setdefault(key, _Kept())
+        with kept.asking:
+            if kept.until <= self._clock():
+                kept.answer = fetch()
+                kept.until = self._clock() + self._seconds
+            return kept.answer
+
+    def forget(self, key: Hashable) -> None:
+        """Ask anew the next time."""
+        with self._lock:
+            self._all.pop(key, None)
