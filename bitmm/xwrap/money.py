@@ -1,7 +1,7 @@
 """Exact numbers: Decimal in, plain digits out, and JSON that loses none of them.
 
-Nothing here depends on the program's decimal context: a program may work with three digits or with traps of its own, and
-an amount still has all the digits it came with.
+Nothing here depends on the program's decimal context: a program may work with three digits or with traps of its own,
+and an amount still has all the digits it came with.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from .errors import InvalidRequest
 
-__all__ = ["EXACT", "decode", "exact", "number", "plain"]
+__all__ = ["EXACT", "ROUNDED", "decode", "exact", "number", "plain"]
 
 #: Amounts have at most this many digits, and exponents of this size at most: beyond it a number is an attack.
 MAX_DIGITS = 100
@@ -24,6 +24,9 @@ EXACT = decimal.Context(
     prec=1000,
     traps=[decimal.Inexact, decimal.InvalidOperation, decimal.DivisionByZero, decimal.Overflow],
 )
+
+#: For the one step where a rounding is asked for by name: quantize(step, rounding, ROUNDED).
+ROUNDED = decimal.Context(prec=1000, traps=[decimal.InvalidOperation, decimal.DivisionByZero, decimal.Overflow])
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,4})?", re.ASCII)
 
@@ -51,8 +54,8 @@ def number(value: object) -> Decimal:
 def plain(amount: Decimal | int | str, name: str = "amount") -> str:
     """`amount` in plain digits, never 1E-8.
 
-    `name` is what the error calls it. Raises InvalidRequest for a float (its digits were lost before it came here), for NaN,
-    infinity, text that is not a number, and numbers of more than 100 digits.
+    `name` is what the error calls it. Raises InvalidRequest for a float (its digits were lost before it came here),
+    for NaN, infinity, text that is not a number, and numbers of more than 100 digits.
     """
     if isinstance(amount, float):
         raise InvalidRequest(
@@ -85,7 +88,8 @@ _DECODER = json.JSONDecoder(parse_float=exact, parse_constant=_refuse_constant, 
 def decode(text: str) -> Any:
     """The JSON document `text`; fractions come as Decimal with all their digits, whole numbers as int.
 
-    Raises ValueError for text that is not JSON, for NaN and Infinity, for a key named twice and for nesting that is too deep.
+    Raises ValueError for text that is not JSON, for NaN and Infinity, for a key named twice and for nesting that is
+    too deep.
     """
     try:
         return _DECODER.decode(text)

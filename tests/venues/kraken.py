@@ -148,6 +148,7 @@ class KrakenVenue(Venue):
     def add_account(self, key: str, secret: str, balances: Mapping[str, Decimal] | None = None) -> Account:
         account = super().add_account(key, secret, balances)
         account.balances.setdefault("XRP", Decimal(1000))
+        self.address(account, "BTC", network="Bitcoin")  # as of somebody who has deposited before
         return account
 
     def new_id(self, kind: str) -> str:
@@ -536,7 +537,7 @@ class KrakenVenue(Venue):
         if _true(given.get("new")):
             if len(made) >= 5:
                 raise KrakenError("EFunding:Too many addresses")
-            self.address(account, key, network=str(method), new=True)
+            self.address(account, _name(key), network=str(method), new=True)
         rows = []
         for number, address in enumerate(made):
             row = {"address": address, "expiretm": "0", "new": True}

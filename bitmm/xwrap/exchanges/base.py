@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ..errors import APIError, OutcomeUnknown
@@ -260,7 +259,7 @@ class Credentials:
     username: str = ""
     apikey: str = field(default="", repr=False)
     apisecret: str = field(default="", repr=False)
-    more: Mapping[str, str] = field(default=MappingProxyType({}), repr=False)
+    more: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,476 @@
+"""The wall to the network: one request out, one complete answer back, within a total deadline. Both halves use it.
+
+`requests` gives the connections, TLS, proxies and the environment's settings. Added here are a deadline for the whole
+call (its own timeout bounds each receive only), a bound on what an answer may weigh, and one statement on every
+failure: certainly nothing was sent, or something may have been received.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import ipaddress
+import os
+import socket
+import ssl
+import threading
+from collections.abc import Iterator, Mapping
+from time import monotonic
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from requests.structures import CaseInsensitiveDict
+from requests.utils import select_proxy
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import HTTPError, NewConnectionError
+
+from . import money
+from .errors import InvalidRequest, OutcomeUnknown, Unavailable
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+__all__ = ["MAX_ANSWER", "Answer", "Request", "Transport", "base_url"]
+
+#: Bytes of an answer's body, decompressed.
+MAX_ANSWER = 16 * 1024 * 1024
+#: Bytes on the wire of one answer: its body, its header lines, interim answers, chunk sizes.
+_MAX_WIRE = MAX_ANSWER + 1024 * 1024
+_PIECE = 16 * 1024
+
+
+class Request(NamedTuple):
+    """A request, complete: `url` and `body` go out exactly as they are, so that a signature over them holds."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes | None = None
+
+    def __repr__(self) -> str:
+        """Headers, query and body may hold secrets."""
+        return f"<Request {self.method} {self.url.partition('?')[0]}>"
+
+
+class Answer:
+    """A complete answer, whatever its status. The names in `headers` are case-insensitive."""
+
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+    def json(self) -> Any:
+        """The document in the body, decoded by `money.decode`. Raises ValueError when it is not JSON in UTF-8."""
+        return money.decode(self.body.decode())
+
+    def __repr__(self) -> str:
+        return f"<Answer {self.status}, {len(self.body)} bytes>"
+
+
+class Transport:
+    """Sends requests; one object, with its connections, may be used from many threads and after a fork.
+
+    `timeout`: seconds for a whole call, from looking up the host's name to the last byte. `session`: a requests.Session
+    of the caller's, for its proxies, certificates, headers, cookies, hooks and adapters; with an adapter that is not
+    requests' own, the deadline is looked at between the pieces of the body only. Without a session there are no
+    cookies.
+
+    Proxies and certificate bundles of the environment (HTTPS_PROXY, NO_PROXY, REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE,
+    SSL_CERT_FILE) are read once for each origin (scheme, host and port). HTTP_PROXY is not used: a proxy for plain http
+    sees the credentials. A .netrc is never read.
+    """
+
+    def __init__(self, *, timeout: float = 30.0, session: requests.Session | None = None) -> None:
+        self.timeout = timeout
+        self._caller = session
+        self._session = session or requests.Session()
+        self._adapter = _Adapter()
+        self._routes: dict[str, _Route] = {}
+
+    def send(self, request: Request, *, timeout: float | None = None) -> Answer:
+        """Send `request` once, follow no redirect, repeat nothing, and return the complete answer.
+
+        Raises Unavailable when certainly nothing reached the other side, and OutcomeUnknown when the request may have
+        been received and no complete answer came (code "no_answer", or "answer_too_big").
+        """
+        _call.deadline = monotonic() + (self.timeout if timeout is None else timeout)
+        _call.sent = None
+        slash = request.url.find("/", 8)
+        origin = request.url[:slash]
+        route = self._routes.get(origin) or self._find(origin)
+        try:
+            prepared = self._prepare(request)
+            response = route.adapter.send(prepared, stream=True, timeout=_left(), **route.settings)
+            if self._caller is not None:
+                self._caller.cookies.update(response.cookies)
+                for hook in prepared.hooks["response"]:
+                    response = hook(response, **route.settings) or response
+            if response.status_code < 200:
+                # http.client takes 101, 102 and 103 for final answers; the real one would be read as the next call's.
+                response.close()
+                raise _Odd(f"an interim answer ({response.status_code}) and no final one", "no_answer")
+            body = _read(response)
+        except _Odd as error:
+            raise OutcomeUnknown(f"{_host(origin)} sent {error}", code=error.code) from None
+        except (OSError, ValueError, HTTPError, http.client.HTTPException) as error:
+            if _certainly_unsent(error):
+                raise Unavailable(f"no connection to {_host(origin)}: {_why(error)}", retryable=True) from error
+            raise OutcomeUnknown(f"no complete answer from {_host(origin)}: {_why(error)}", code="no_answer") from error
+        return Answer(response.status_code, response.headers, body)
+
+    def close(self) -> None:
+        """Close the connections; a caller's session stays open."""
+        self._adapter.close()
+
+    def _find(self, origin: str) -> _Route:
+        """How `origin` is reached, by the session's and the environment's settings as they are now."""
+        session = self._session
+        merged = session.merge_environment_settings(origin, {}, stream=True, verify=None, cert=None)
+        verify = merged["verify"]
+        if verify is True and session.trust_env:
+            verify = os.environ.get("SSL_CERT_FILE") or True
+        proxies = session.proxies if origin.startswith("http://") else merged["proxies"]
+        proxies = dict(proxies) if select_proxy(origin, proxies) else {}
+        adapter = session.get_adapter(origin)
+        route = _Route(
+            self._adapter if type(adapter) is HTTPAdapter else adapter,
+            {"verify": verify, "cert": merged["cert"], "proxies": proxies},
+        )
+        self._routes[origin] = route
+        return route
+
+    def _prepare(self, request: Request) -> requests.PreparedRequest:
+        if self._caller is not None:
+            prepared = self._caller.prepare_request(
+                requests.Request(
+                    request.method, request.url, headers=dict(request.headers), data=request.body, auth=_as_it_is
+                )
+            )
+            prepared.url = request.url
+            return prepared
+        prepared = requests.PreparedRequest()
+        prepared.method = request.method
+        prepared.url = request.url
+        # Text where it can be, as requests itself has it: what intercepts requests looks at forms as text.
+        prepared.body = request.body.decode() if request.body and request.body.isascii() else request.body
+        prepared.headers = CaseInsensitiveDict(request.headers)
+        if request.body is not None:
+            prepared.headers["Content-Length"] = str(len(request.body))
+        return prepared
+
+
+class _Route(NamedTuple):
+    """How an origin is reached."""
+
+    adapter: requests.adapters.BaseAdapter
+    settings: Mapping[str, Any]
+
+
+def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """The auth of every request: its headers are complete. Without one, requests looks into .netrc."""
+    return request
+
+
+# --- the deadline -----------------------------------------------------------------------------------------------------
+
+
+class _Call(threading.local):
+    """What the connections need to know of the call that this thread makes, and what it needs to know of them."""
+
+    deadline = float("inf")
+    #: False: the request's first byte has not left. None: no connection of ours was asked.
+    sent: bool | None = None
+
+
+_call = _Call()
+
+
+def _left(deadline: float | None = None) -> float:
+    """Seconds until the deadline of this thread's call, never zero (which would mean: do not block)."""
+    left = (_call.deadline if deadline is None else deadline) - monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left
+
+
+class _Source(io.RawIOBase):
+    """What arrives on a socket until the deadline of the call that is waiting for it."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        # http.client may close the socket before the body is read; a file of its own holds it open.
+        self._file: io.RawIOBase = sock.makefile("rb", buffering=0)
+        self._deadline = _call.deadline
+        self._room = _MAX_WIRE
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        """What http.client asks of the socket that it reads from."""
+        return io.BufferedReader(self)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int | None:
+        self._sock.settimeout(_left(self._deadline))
+        count = self._file.readinto(buffer)
+        self._room -= count or 0
+        if self._room < 0:
+            raise _Odd("more than 16 MiB", "answer_too_big")
+        return count
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+class _Reply(http.client.HTTPResponse):
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(_Source(sock), *args, **kwargs)  # type: ignore[arg-type]
+
+
+class _Bounded(HTTPConnection):
+    """Connects, shakes hands, sends and receives until the deadline of the call."""
+
+    #: http.client prints headers at debug levels; a level set on its class for a whole program is not for credentials.
+    debuglevel = 0
+    response_class = _Reply
+
+    def _new_conn(self) -> socket.socket:
+        error: OSError = TimeoutError()
+        try:
+            addresses = _addresses(self.host, self.port)
+            for tried, (family, kind, protocol, _, address) in enumerate(addresses):
+                sock = socket.socket(family, kind, protocol)
+                try:
+                    for option in self.socket_options or ():
+                        sock.setsockopt(*option)
+                    sock.settimeout(_left() / (len(addresses) - tried))
+                    sock.connect(address)
+                    # One timeout bounds a whole TLS handshake, and a whole sendall.
+                    sock.settimeout(_left())
+                except OSError as failure:
+                    sock.close()
+                    error = failure
+                else:
+                    return sock
+        except OSError as failure:
+            error = failure
+        raise NewConnectionError(self, _why(error)) from error
+
+    def connect(self) -> None:
+        _call.sent = False
+        try:
+            super().connect()
+        finally:
+            # A proxy's CONNECT is no part of the request.
+            _call.sent = False
+
+    def send(self, data: Any) -> None:
+        if self.sock is None:
+            self.connect()
+        self.sock.settimeout(_left())
+        _call.sent = True
+        super().send(data)
+
+
+class _HTTPSConnection(_Bounded, HTTPSConnection):
+    pass
+
+
+class _HTTPPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Bounded
+
+
+class _HTTPSPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _HTTPSConnection
+
+
+#: As many connections as threads; a smaller pool closes and opens one for every call of the threads beyond it.
+_THREADS = 256
+_ORIGINS = 1000
+_POOLS = {"http": _HTTPPool, "https": _HTTPSPool}
+
+
+class _Adapter(HTTPAdapter):
+    """requests' adapter with our connections; it keeps the pool of each origin, whose settings never change here."""
+
+    def __init__(self) -> None:
+        super().__init__(_ORIGINS, _THREADS)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = _POOLS
+        self._pools: dict[str, Any] = {}
+        self._pid = os.getpid()
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> urllib3.ProxyManager:
+        manager: urllib3.ProxyManager = super().proxy_manager_for(proxy, **kwargs)
+        if not proxy.lower().startswith("socks"):
+            manager.pool_classes_by_scheme = _POOLS
+        return manager
+
+    def get_connection_with_tls_context(
+        self, request: requests.PreparedRequest, verify: Any, proxies: Any = None, cert: Any = None
+    ) -> Any:
+        if self._pid != os.getpid():
+            # After a fork the connections are the parent's; they are left alone, not closed.
+            self._parents = self.poolmanager, self.proxy_manager
+            self.proxy_manager = {}
+            self.init_poolmanager(_ORIGINS, _THREADS)
+        url = str(request.url)
+        origin = url[: url.find("/", 8)]
+        pool = self._pools.get(origin)
+        if pool is None:
+            pool = self._pools[origin] = super().get_connection_with_tls_context(request, verify, proxies, cert)
+            super().cert_verify(pool, url, verify, cert)  # type: ignore[no-untyped-call]
+        return pool
+
+    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
+        """Done when the pool was made."""
+
+    def request_url(self, request: requests.PreparedRequest, proxies: Any) -> str:
+        return super().request_url(request, proxies) if proxies else request.path_url
+
+
+def _addresses(host: str, port: int) -> list[Any]:
+    """The addresses of `host`; a look-up cannot be stopped, so it has a thread that may be left behind."""
+    found: list[Any] = []
+
+    def look_up() -> None:
+        try:
+            found.append(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except (OSError, UnicodeError) as error:
+            found.append(error)
+
+    thread = threading.Thread(target=look_up, daemon=True)
+    thread.start()
+    thread.join(_left())
+    if not found:
+        raise TimeoutError
+    if isinstance(found[0], OSError):
+        raise found[0]
+    if isinstance(found[0], UnicodeError):
+        raise socket.gaierror(socket.EAI_NONAME, "no host name")
+    return list(found[0])
+
+
+# --- the answer -------------------------------------------------------------------------------------------------------
+
+
+class _Odd(Exception):
+    """What came instead of an answer that can be accepted."""
+
+    def __init__(self, words: str, code: str) -> None:
+        super().__init__(words)
+        self.code = code
+
+
+def _read(response: requests.Response) -> bytes:
+    """The body, decompressed, as long as it stays within bounds."""
+    body = bytearray()
+    length = response.headers.get("Content-Length", "0")
+    if length.isdecimal() and int(length[:20]) > MAX_ANSWER:
+        response.close()
+        raise _Odd("more than 16 MiB", "answer_too_big")
+    for piece in response.iter_content(_PIECE):
+        body += piece
+        if len(body) > MAX_ANSWER:
+            response.close()
+            raise _Odd("more than 16 MiB", "answer_too_big")
+        _left()
+    return bytes(body)
+
+
+# --- what is said of a failure ----------------------------------------------------------------------------------------
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _certainly_unsent(error: BaseException) -> bool:
+    """Whether no byte of the request left. Where no connection of ours was used, only what is certain counts."""
+    if _call.sent is not None:
+        return not _call.sent
+    if not isinstance(error, requests.RequestException):
+        return True
+    certain = (NewConnectionError, ConnectionRefusedError, socket.gaierror)
+    return isinstance(error, (ValueError, requests.ConnectTimeout)) or any(
+        isinstance(e, certain) for e in _chain(error)
+    )
+
+
+_REASONS: tuple[tuple[type[BaseException], str], ...] = (
+    (TimeoutError, "the time was up"),
+    (requests.Timeout, "the time was up"),
+    (ssl.SSLCertVerificationError, "its certificate is not accepted ({0.verify_message})"),
+    (ssl.SSLError, "TLS failed"),
+    (socket.gaierror, "its name is not known"),
+    (ConnectionRefusedError, "connection refused"),
+    (ConnectionError, "the connection was closed"),
+    (http.client.IncompleteRead, "the answer broke off"),
+    (http.client.HTTPException, "the answer is not HTTP"),
+)
+
+
+def _why(error: BaseException) -> str:
+    """The cause in our words; the libraries' own texts hold URLs and what a stranger sent."""
+    for kind, words in _REASONS:
+        for link in _chain(error):
+            if isinstance(link, kind):
+                return words.format(link)
+    return next((link.strerror for link in _chain(error) if isinstance(link, OSError) and link.strerror), "it failed")
+
+
+def _host(origin: str) -> str:
+    return urlsplit(origin).netloc
+
+
+# --- addresses --------------------------------------------------------------------------------------------------------
+
+
+def base_url(url: str, *, insecure: bool = False) -> str:
+    """`url` as it goes on the wire, without a slash at its end.
+
+    Raises InvalidRequest for anything but http and https, for credentials, a query or a fragment in it, and for plain
+    http to another machine unless `insecure`.
+    """
+    prepared = requests.PreparedRequest()
+    try:
+        prepared.prepare_url(url, None)
+        parts = urlsplit(str(prepared.url))
+        port = parts.port
+    except ValueError as error:
+        raise InvalidRequest(f"{url!r} is no address of a server: {error}", code="invalid_url") from None
+    host = parts.hostname or ""
+    if "@" in url or "\\" in url or "?" in url or "#" in url:
+        raise InvalidRequest(
+            "the address of a server holds no user, password, query or fragment; user and password go to the calls",
+            code="invalid_url",
+        )
+    if parts.scheme not in ("http", "https") or not host:
+        raise InvalidRequest(f"{url!r} is no http:// or https:// address", code="invalid_url")
+    if parts.scheme == "http" and not insecure and not _is_this_machine(host):
+        raise InvalidRequest(
+            f"plain http would show your password on the way to {host}; use https://, or pass insecure=True",
+            code="insecure_url",
+        )
+    host = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{host}{'' if port is None else f':{port}'}{parts.path.rstrip('/')}"
+
+
+def _is_this_machine(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
