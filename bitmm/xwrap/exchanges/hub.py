@@ -1,8 +1,7 @@
 """The hub protocol (`HubAPI`), and our verbs said in it (`Hub`).
 
-Source: the wiki page "API" of the repository tafa/account-hub (12 January 2011, revision 5). It is a sketch, and nothing is
-known to run it. What it does not say is our choice, in the comments and docstrings marked "choice"; what it marks TODO is
-not there.
+Source: the wiki page "API" of the repository tafa/account-hub (12 January 2011, revision 5). It is a sketch, and
+nothing is known to run it. What it does not say is our choice, marked so below; what it marks TODO is not there.
 """
 
 from __future__ import annotations
@@ -111,14 +110,15 @@ class Overview(NamedTuple):
 class HubAPI:
     """Every function of a hub that the page finishes, signed.
 
-    `HubAPI(url, account=..., token=..., key=...)` for authentication type 2, `HubAPI(url, account=..., password=...)` for
-    type 1; which one is the hub's choice, but a key is never sent as a password. `key_encoding` (choice) says how the key is
-    written: "utf-8" as it is, or "base64". Calls go to the hub's own origin, or to one of `hosts` ("host" or "host:port"),
-    whatever its overview says: else it could send names and passwords anywhere (the page's own example does).
+    `HubAPI(url, account=..., token=..., key=...)` for authentication type 2, `HubAPI(url, account=..., password=...)`
+    for type 1; which one is the hub's choice, but a key is never sent as a password. `key_encoding` (choice) says how
+    the key is written: "utf-8" as it is, or "base64". Calls go to the hub's own origin, or to one of `hosts` ("host" or
+    "host:port"), whatever its overview says: else it could send names and passwords anywhere, as the page's own example
+    does.
 
     Values are text, also in JSON. Raises what an adapter raises: Refused, Busy, and Unknown when a call that moves
-    something may have been executed. Nothing is repeated. `clock` gives the seconds since 1970, `random` a text that was
-    never used before.
+    something may have been executed. Nothing is repeated. `clock` gives the seconds since 1970, `random` a text that
+    was never used before.
     """
 
     def __init__(
@@ -170,7 +170,7 @@ class HubAPI:
         return self.call("cancel-order", {"oid": oid})
 
     def my_open_orders(self) -> list[Mapping[str, str]]:
-        """Choice, the page says TODO: rows of oid, trade_amt, trade_cur, for_amt, for_cur, remaining_trade_amt, created_ms."""
+        """Rows of oid, trade_amt, trade_cur, for_amt, for_cur, remaining_trade_amt, created_ms (choice)."""
         answer = self.call("my-open-orders")
         with understood("the hub"):
             return list(answer if isinstance(answer, list) else answer["orders"])
@@ -188,7 +188,7 @@ class HubAPI:
         return self.call("find-invoices", parameters)
 
     def create_account(self) -> Any:
-        """`{"account", "authkey": {"type", "token", "key"} or {"type", "password"}}`, without authentication (choice)."""
+        """`{"account", "authkey": {"type", "token", "key"} or {"type", "password"}}`; unsigned (choice)."""
         return self.call("create-account")
 
     def create_authkey(self) -> Any:
@@ -419,8 +419,8 @@ class Hub(Exchange):
     """A hub at the administrator's address, for BTC.
 
     The protocol has limit orders alone and tells of an order only whether it is open: one that is not is "unknown".
-    Prices are told by hubs with our extension `ticker`. A total is told only where nothing is pending, for the page does
-    not say what "pending" means.
+    Prices are told by hubs with our extension `ticker`. A total is told only where nothing is pending, for the page
+    does not say what "pending" means.
     """
 
     id: ClassVar[str] = "hub"
@@ -550,7 +550,7 @@ class Hub(Exchange):
             return DepositAddress(asset, answer["btc_address"], network=network)
 
     def withdraw(self, withdrawal: NewWithdrawal) -> Withdrawal:
-        """The id is the transaction where a hub tells it (choice), else ""."""
+        """The id is the transaction where a hub tells it (choice), else it is ours."""
         _only_bitcoin(withdrawal.asset, withdrawal.network)
         if withdrawal.tag is not None:
             raise Refused("bitcoin addresses have no tag", code="invalid_request")
@@ -561,7 +561,13 @@ class Hub(Exchange):
             if txid is not None and not re.fullmatch(r"[0-9a-f]{64}", txid, re.ASCII):
                 raise ValueError("no transaction")
             return Withdrawal(
-                txid or "", "BTC", amount, "done", address=withdrawal.address, network=withdrawal.network, txid=txid
+                txid or withdrawal.client_id,
+                "BTC",
+                amount,
+                "done",
+                address=withdrawal.address,
+                network=withdrawal.network,
+                txid=txid,
             )
 
 

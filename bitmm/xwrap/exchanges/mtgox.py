@@ -359,6 +359,7 @@ class MtGox(Exchange):
         )
 
     def rate(self, currency: str, asset: str) -> Rate:
+        self._pair(currency, asset)
         path = self._call("ticker", currency, asset)
         document = self.api.public(path, {"Currency": currency} if self.api.version == 0 else None)
         with understood(self.name):
@@ -484,7 +485,7 @@ class MtGox(Exchange):
             return DepositAddress(asset, answer["addr"], network=network)
 
     def withdraw(self, withdrawal: NewWithdrawal) -> Withdrawal:
-        """The id is the bitcoin transaction, or a UUID for a transfer inside Mt.Gox; version 0 tells none ("")."""
+        """The id is the bitcoin transaction, or a UUID for a transfer inside Mt.Gox; in version 0 it is ours."""
         _only_bitcoin(withdrawal.asset, withdrawal.network)
         if withdrawal.tag is not None:
             raise Refused("bitcoin addresses have no tag", code="invalid_request")
@@ -494,7 +495,12 @@ class MtGox(Exchange):
             form = {"group1": "BTC", "btca": withdrawal.address, "amount": plain(withdrawal.amount)}
         answer = self.api.private(self._call("send"), form)
         sent = Withdrawal(
-            "", "BTC", withdrawal.amount, "unknown", address=withdrawal.address, network=withdrawal.network
+            withdrawal.client_id,
+            "BTC",
+            withdrawal.amount,
+            "unknown",
+            address=withdrawal.address,
+            network=withdrawal.network,
         )
         if self.api.version == 0:
             # The answer is a sentence for people and the balances; what the sentence was is not recorded anywhere.
@@ -525,6 +531,7 @@ class MtGox(Exchange):
                     _money(row["Value"], name),
                     "done",
                     address=_address(row),
+                    txid=_transaction(row),
                     created=_row_time(row),
                 )
                 for name, row in rows
@@ -626,12 +633,13 @@ def _rate(ticker: Mapping[str, Any], currency: str) -> Rate:
 
 
 def _funds(wallet: Mapping[str, Any], currency: str) -> Funds:
-    """Answers of 2012 lack Open_Orders. Orders did not need funds, so they may hold more than there is."""
+    """Answers of 2012 lack Open_Orders. Orders needed no funds, so they may hold more than there is."""
     owned = _money(wallet["Balance"], currency)
     held = _money(wallet["Open_Orders"], currency) if "Open_Orders" in wallet else None
     if owned < 0 or (held is not None and held < 0):
         raise ValueError("a negative balance")
-    return Funds(owned, None if held is None else max(EXACT.subtract(owned, held), Decimal(0)), held)
+    free = None if held is None or held > owned else EXACT.subtract(owned, held)
+    return Funds(owned, free, held)
 
 
 def _open_order(row: Mapping[str, Any]) -> OrderState:
@@ -724,7 +732,12 @@ def _trade_id(row: Mapping[str, Any]) -> str | None:
 
 
 def _row_id(row: Mapping[str, Any]) -> str:
-    return str(row["Link"][0])
+    """The bitcoin transaction where the row names it, as the answer to the send did; else the row's own id."""
+    return _transaction(row) or str(row["Link"][0])
+
+
+def _transaction(row: Mapping[str, Any]) -> str | None:
+    return next((text for text in row["Link"] if re.fullmatch(r"[0-9a-f]{64}", text, re.ASCII)), None)
 
 
 def _row_time(row: Mapping[str, Any]) -> datetime:
