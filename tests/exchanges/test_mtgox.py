@@ -22,12 +22,18 @@ from bitmm.xwrap.exchanges.base import (
     can,
 )
 from bitmm.xwrap.exchanges.contract import ExchangeContract
-from bitmm.xwrap.exchanges.mtgox import MtGox
+from bitmm.xwrap.exchanges.mtgox import _PUBLIC, MtGox
 from bitmm.xwrap.transport import Transport
 from tests.venues.mtgox import MtGoxVenue
 
 ADDRESS = "1KxSo9bGBfPVFEtWNLpnUK1bfLNNT4q31L"
 VERSIONS = ("0", "1", "2")
+
+
+@pytest.fixture(autouse=True)
+def no_memory_of_other_tests():
+    """A port may come again within ten seconds."""
+    _PUBLIC._all.clear()
 
 
 @pytest.fixture
@@ -156,7 +162,9 @@ def test_without_a_base_url_every_verb_says_so(transport):
     arguments = {
         **dict.fromkeys(("rate", "fills"), ("USD", "BTC")),
         **dict.fromkeys(("order", "cancel"), (ref_of(placed),)),
-        **{"place": (order(),), "withdraw": (send(),), "deposit_address": ("BTC",)},
+        "place": (order(),),
+        "withdraw": (send(),),
+        "deposit_address": ("BTC",),
     }
     verbs = can(MtGox)
     assert len(verbs) == 14
@@ -316,7 +324,7 @@ def test_a_transfer_inside_has_no_transaction(mtgox, venue):
     assert other.balances["BTC"] == Decimal("0.5")
 
 
-# --- refusals: nothing is executed, nothing is rounded ------------------------------------------------------------------
+# --- refusals: nothing is executed, nothing is rounded ----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -394,7 +402,7 @@ def test_in_version_0_an_order_that_is_not_in_the_list_is_unknown(mtgox, venue):
     assert len(venue.ledger()) == 1
 
 
-# --- faults: what is certain, what is not, and nothing twice --------------------------------------------------------------
+# --- faults: what is certain, what is not, and nothing twice ----------------------------------------------------------
 
 #: kind -> what is raised, and whether it was executed.
 OUTCOMES = {

@@ -10,7 +10,7 @@ from decimal import Decimal
 import pytest
 
 from bitmm.xwrap.exchanges.base import Memory, Refused, Unknown
-from bitmm.xwrap.exchanges.mtgox import MtGoxAPI
+from bitmm.xwrap.exchanges.mtgox import _PUBLIC, MtGoxAPI
 from bitmm.xwrap.transport import Request, Transport
 from tests.venues.mtgox import MtGoxVenue
 
@@ -21,8 +21,8 @@ NONCE = 1364767201933187
 BID = {"type": "bid", "amount_int": "50000000", "price_int": "9250000"}
 SEND = {"address": "1KxSo9bGBfPVFEtWNLpnUK1bfLNNT4q31L", "amount_int": "100000000"}
 OID = {"oid": "fda8917a-63d3-4415-b827-758408013690"}
-#: Version, path, form, nonce or tonce, the body, its signature: equal in Python's hmac, openssl, node and the exchange's
-#: own client.
+#: Version, path, form, nonce or tonce, the body, its signature: equal in Python's hmac, openssl, node and the
+#: exchange's own client.
 VECTORS = [
     (
         *(0, "info.php", {}, "nonce", "nonce=1364767201933187"),
@@ -66,6 +66,12 @@ VECTORS = [
         "Zydad9IF2cA3u+TIAF9IyXUDYNF6XJ9IjcGjSDZWg5fZ9wDU7FwvojA9V1jF7HQAE/0LD111KbFzT6A+DRuOIw==",
     ),
 ]
+
+
+@pytest.fixture(autouse=True)
+def no_memory_of_other_tests():
+    """A port may come again within ten seconds."""
+    _PUBLIC._all.clear()
 
 
 @pytest.fixture
