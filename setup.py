@@ -47,7 +47,7 @@ setup(
         "cli": CLI,
         "test": [*SERVER, "pytest>=8", "pytest-xdist>=3.6", "responses>=0.25", "hypothesis>=6.120", "PyYAML>=6"],
     },
-    entry_points={"console_scripts": ["xwrap = bitmm.xwrap.cli:main"]},
+    entry_points={"console_scripts": ["xwrap = bitmm.xwrap.__main__:main"]},
     classifiers=[
         "License :: OSI Approved :: MIT License",
         "Programming Language :: Python :: 3.11",

@@ -43,6 +43,7 @@ import threading
 import time
 import traceback
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal, localcontext
 from http.client import responses
@@ -56,7 +57,8 @@ if TYPE_CHECKING:
 
 ZERO = Decimal(0)
 
-#: kind -> what happens to the next `times` requests whose path contains `path`
+#: kind -> what happens to the next `times` requests whose path contains `path` as whole words: "Withdraw" is a part of
+#: "/0/private/Withdraw", not of "/0/private/WithdrawStatus"; "" is a part of every path.
 FAULTS = {
     "executed_but_timeout": "executed, never answered; the connection is closed after `seconds` (60)",
     "refused": "nobody listens at the port for `seconds` (1); `times` and `path` mean nothing, for nothing arrives",
@@ -286,6 +288,11 @@ class Fault:
     times: int
     path: str
     seconds: float | None
+
+    def meets(self, path: str) -> bool:
+        before = "(?<![A-Za-z0-9])" if self.path[:1].isalnum() else ""
+        after = "(?![A-Za-z0-9])" if self.path[-1:].isalnum() else ""
+        return re.search(before + re.escape(self.path) + after, path) is not None
 
     def wait(self, default: float) -> float:
         return default if self.seconds is None else self.seconds
@@ -616,7 +623,7 @@ class Venue:
     # --- faults ---
 
     def fault(self, kind: str, *, times: int = 1, path: str = "", seconds: float | None = None) -> None:
-        """Switch a fault of `FAULTS` on for the next `times` requests whose path contains `path`."""
+        """Switch a fault of `FAULTS` on for the next `times` requests to `path`."""
         if kind not in FAULTS:
             raise ValueError(f"no such fault: {kind}")
         if kind == "refused":
@@ -634,7 +641,7 @@ class Venue:
     def take_fault(self, path: str) -> Fault | None:
         with self.lock:
             for fault in self.faults:
-                if fault.path in path:
+                if fault.meets(path):
                     fault.times -= 1
                     if fault.times <= 0:
                         self.faults.remove(fault)
@@ -705,15 +712,14 @@ class Venue:
         server = self._server = _Server(("127.0.0.1", self._port), _Connection)
         server.venue = self
         self._port = server.server_address[1]
-        threading.Thread(target=server.serve_forever, args=(0.05,), name=f"venue-{self.name}", daemon=True).start()
+        server.accepting.start()
 
     def _deafen(self) -> None:
         """Stop listening and end all connections, but not the one that asks for it."""
         with self.lock:
             server, self._server = self._server, None
         if server is not None:
-            server.shutdown()
-            server.server_close()
+            server.stop_accepting()
             server.cut_connections()
 
     def _refuse(self, seconds: float) -> None:
@@ -747,7 +753,23 @@ class _Server(ThreadingTCPServer):
 
     def __init__(self, *arguments: Any) -> None:
         self.connections: dict[socket.socket, int] = {}
+        self.accepting = threading.Thread(target=self.accept, name="venue", daemon=True)
         super().__init__(*arguments)
+
+    def accept(self) -> None:
+        """Instead of `serve_forever`, which looks only now and then whether it is to stop."""
+        while True:
+            try:
+                connection, address = self.get_request()
+            except OSError:
+                return
+            self.process_request(connection, address)
+
+    def stop_accepting(self) -> None:
+        with suppress(OSError):  # where it is not allowed, closing wakes `accept`
+            self.socket.shutdown(socket.SHUT_RDWR)
+        self.server_close()
+        self.accepting.join(1)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         self.connections[request] = threading.get_ident()
@@ -760,10 +782,8 @@ class _Server(ThreadingTCPServer):
     def cut_connections(self) -> None:
         for connection, thread in list(self.connections.items()):
             if thread != threading.get_ident():
-                try:
+                with suppress(OSError):  # it has just ended by itself
                     connection.shutdown(socket.SHUT_RDWR)
-                except OSError:
-                    continue  # it has just ended by itself
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that goes away is no mistake of the venue."""

@@ -13,6 +13,14 @@ EXCHANGES = {
     "paper": "bitmm.xwrap.exchanges.paper:Paper",
 }
 
+#: What people still ask for and nobody can trade on: id -> what became of it.
+DEAD = {
+    "btce": "BTC-e was seized in July 2017 and is dead",
+    "btc-e": "BTC-e was seized in July 2017 and is dead",
+    "wex": "WEX, the former BTC-e, collapsed in 2018 and is dead",
+    "vircurex": "Vircurex froze its balances in March 2014 and is dead",
+}
+
 
 def load(id: str) -> type[Exchange]:
     """The class of the exchange `id`. Raises KeyError for an exchange that is not in the table."""

@@ -1,8 +1,10 @@
 """What every exchange can be asked, in our words, and what it may answer.
 
-An exchange is a class with the verbs of `Exchange`; it overrides those it can do. The docstrings here are the contract, and
-`contract.py` holds every exchange to it. All amounts are Decimal and exact; `amount` counts units of the asset, `price` is
-currency per unit of the asset, `cost` is currency. Currencies and assets have their common upper-case names ("USD", "BTC").
+An exchange is a class with the verbs of `Exchange`; it overrides those it can do. The docstrings here are the
+contract, and
+`contract.py` holds every exchange to it. All amounts are Decimal and exact; `amount` counts units of the asset,
+`price` is currency per unit of the asset, `cost` is currency. Currencies and assets have their common upper-case names
+("USD", "BTC").
 """
 
 from __future__ import annotations
@@ -18,11 +20,11 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ..errors import APIError, OutcomeUnknown
-from ..money import EXACT
+from ..money import EXACT, plain
 
 if TYPE_CHECKING:
     from ..transport import Answer, Request, Transport
-    from .paper import Book
+    from .paper import Ground
 
 Side = Literal["buy", "sell"]
 #: Where an order can be. "unknown" is an answer too: nobody can say yet whether it was executed.
@@ -150,8 +152,8 @@ class OrderRef:
 class OrderState:
     """An order as its exchange tells it now. None: not told, never invented.
 
-    `filled` counts the asset, `average` is the mean price of the fills, `spent` is the currency paid (or got, for a sell)
-    without the fee, `fee` counts `fee_currency`.
+    `filled` counts the asset, `average` is the mean price of the fills, `spent` is the currency paid (or got, for a
+    sell) without the fee, `fee` counts `fee_currency`.
     """
 
     exchange_order_id: str
@@ -211,6 +213,7 @@ class Withdrawal:
     network: str | None = None
     fee: Decimal | None = None
     txid: str | None = None
+    client_id: str | None = None
     created: datetime | None = None
 
 
@@ -266,8 +269,8 @@ class Credentials:
 class Access:
     """One registration's way to its exchange; `registration` 0 with empty credentials is for public calls.
 
-    `url` is the administrator's base URL, None for the exchange's own. `nonce` gives strictly rising integers for this key,
-    at least the microseconds since 1970. `book` is for the paper exchange alone.
+    `url` is the administrator's base URL, None for the exchange's own. `nonce` gives strictly rising integers for this
+    key, at least the microseconds since 1970. `paper` is what the paper exchange stands on.
     """
 
     transport: Transport
@@ -275,7 +278,7 @@ class Access:
     registration: int = 0
     url: str | None = None
     nonce: Callable[[], int] | None = None
-    book: Book | None = None
+    paper: Ground | None = None
 
 
 # --- the contract -----------------------------------------------------------------------------------------------------
@@ -338,7 +341,9 @@ class Exchange:
         raise self._lacks("open_orders")
 
     def cancel(self, ref: OrderRef) -> None:
-        """Ask the exchange to cancel an order; it may be filled before. Refused with `order_not_open` when it is over."""
+        """Ask the exchange to cancel an order; it may be filled before. Refused with `order_not_open` when it is
+        over.
+        """
         raise self._lacks("cancel")
 
     def cancel_all(self) -> int:
@@ -403,8 +408,8 @@ def can(exchange: type[Exchange]) -> list[str]:
 def ask(transport: Transport, request: Request, name: str, *, moves: bool) -> Answer:
     """Send `request` once to the exchange called `name`; whatever the status, the answer is for the adapter to read.
 
-    `moves`: the request places, cancels or sends. Raises Unknown when such a request may have arrived and no answer came
-    back, and Refused with code exchange_unavailable when nothing was executed (a read executes nothing).
+    `moves`: the request places, cancels or sends. Raises Unknown when such a request may have arrived and no answer
+    came back, and Refused with code exchange_unavailable when nothing was executed (a read executes nothing).
     """
     try:
         return transport.send(request)
@@ -426,6 +431,26 @@ def until_final(
         sleep(pause)
         pause = min(2 * pause, 1.0)
     return state
+
+
+def followed(placed: OrderState, read: Callable[[], OrderState]) -> OrderState:
+    """The market order `placed`, read until it is final, or for a few seconds.
+
+    It stands, so a state that cannot be read changes nothing; a rate limit ends the reading.
+    """
+
+    def attempt() -> OrderState:
+        try:
+            return read()
+        except Busy:
+            raise
+        except Refused:
+            return placed
+
+    try:
+        return until_final(attempt)
+    except Busy:
+        return placed
 
 
 @contextmanager
@@ -462,6 +487,46 @@ def total(amounts: Iterable[Decimal]) -> Decimal:
 def mean(cost: Decimal, amount: Decimal) -> Decimal | None:
     """The mean price of `amount` units that cost `cost`, to 28 digits; None of nothing."""
     return decimal.Context(prec=28).divide(cost, amount) if amount else None
+
+
+def check(order: NewOrder, market: Market) -> None:
+    """Refuse an order that makes no sense or breaks the rules of its market; nothing is rounded.
+
+    The refusal's `details`: the `field`, its `value`, the `rule` (amount_step, price_step, amount_min or cost_min), the
+    rule's `limit` and the `nearest` allowed value; the code is the rule's name.
+    """
+    if (order.amount is None) == (order.cost is None):
+        raise Refused("an order has either an amount or a cost", code="invalid_amount")
+    if order.cost is not None and (order.side == "sell" or order.price is not None):
+        raise Refused("a cost is for market buys only", code="unsupported")
+    for name, value, step in (("amount", order.amount, market.amount_step), ("price", order.price, market.price_step)):
+        if value is not None and step is not None and _WIDE.remainder(value, step):
+            nearest = _WIDE.multiply(_WIDE.quantize(_WIDE.divide(value, step), Decimal(1)), step) or step
+            raise _broken(name, value, f"{name}_step", step, nearest, "is no multiple of")
+    cost = order.cost
+    if order.amount is not None and order.price is not None:
+        cost = EXACT.multiply(order.amount, order.price)
+    for name, value, least in (("amount", order.amount, market.amount_min), ("cost", cost, market.cost_min)):
+        if value is not None and least is not None and value < least:
+            raise _broken(name, value, f"{name}_min", least, least, "is less than")
+
+
+#: For finding the nearest allowed value; what is sent is never rounded.
+_WIDE = decimal.Context(prec=250, traps=[])
+
+
+def _broken(name: str, value: Decimal, rule: str, limit: Decimal, nearest: Decimal, words: str) -> Refused:
+    return Refused(
+        f"the {name} {plain(value)} {words} {plain(limit)}; the nearest allowed is {plain(nearest)}",
+        code=rule,
+        details={
+            "field": name,
+            "value": plain(value),
+            "rule": rule,
+            "limit": plain(limit),
+            "nearest": plain(nearest),
+        },
+    )
 
 
 @dataclass(slots=True)

@@ -1,0 +1,163 @@
+"""The route table, and the one place where what went wrong becomes an answer.
+
+Two kinds of calls: those that anybody may make answer from memory and never block; all others run as one function in
+one thread, login and data base and exchange together.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from sqlalchemy.exc import OperationalError
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from ..exchanges.base import ExchangeError
+from .desk import Answer
+from .forms import Fields, read_fields
+from .guard import Guard
+from .house import Call, House
+from .problems import Problem, from_exchange, response
+from .store import Account
+from .views import balances, public, registrations, trading
+
+__all__ = ["build"]
+
+_log = logging.getLogger(__name__)
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+Wrapper = Callable[[House], Endpoint]
+
+
+def build(house: House) -> Starlette:
+    """The ASGI application of a house."""
+    table: list[tuple[str, str, Wrapper]] = [
+        ("GET", "/list_exchanges", _for_anybody(public.list_exchanges)),
+        ("GET", "/exchange_rates", _for_anybody(public.exchange_rates)),
+        ("GET", "/balance", _gathering(balances.balance)),
+        ("GET", "/exchanges", _in_database(registrations.index)),
+        ("POST", "/exchanges", _outbound(registrations.create, status=201)),
+        ("GET", "/exchanges/{id}", _in_database(registrations.show)),
+        ("GET", "/exchanges/{id}/balance", _outbound(trading.balance)),
+        ("GET", "/exchanges/{id}/exchange_rate", _outbound(trading.exchange_rate)),
+        ("POST", "/exchanges/{id}/buy", _outbound(trading.buy)),
+        ("POST", "/exchanges/{id}/sell", _outbound(trading.sell)),
+        ("POST", "/exchanges/{id}/send_to_address", _outbound(trading.send_to_address)),
+        ("GET", "/exchanges/{id}/get_address", _outbound(trading.get_address)),
+        ("GET", "/exchanges/{id}/orders", _in_database(trading.order_by_key)),
+        ("GET", "/exchanges/{id}/withdrawals", _in_database(trading.withdrawal_by_key)),
+    ]
+    methods: dict[str, dict[str, Endpoint]] = {}
+    for method, path, wrap in table:
+        methods.setdefault(path, {})[method] = _answering(wrap(house))
+    routes = [
+        Route(path + slash, _by_method(endpoints), methods=list(endpoints))
+        for path, endpoints in methods.items()
+        for slash in ("", "/")
+    ]
+    hosts = frozenset(host.lower() for host in (house.settings.host, *house.settings.hosts))
+    app = Starlette(
+        routes=routes,
+        middleware=[Middleware(Guard, hosts=hosts)],
+        exception_handlers={HTTPException: _no_such_call},
+    )
+    app.router.redirect_slashes = False
+    return app
+
+
+def _by_method(endpoints: dict[str, Endpoint]) -> Endpoint:
+    async def endpoint(request: Request) -> Response:
+        return await endpoints["GET" if request.method == "HEAD" else request.method](request)
+
+    return endpoint
+
+
+def _for_anybody(view: Callable[[House, Fields], Awaitable[Any]]) -> Wrapper:
+    def wrapper(house: House) -> Endpoint:
+        async def endpoint(request: Request) -> Response:
+            return JSONResponse(await view(house, await read_fields(request)))
+
+        return endpoint
+
+    return wrapper
+
+
+def _in_database(view: Callable[[Call], Any], status: int = 200) -> Wrapper:
+    return lambda house: _threaded(house, house.database, view, status)
+
+
+def _outbound(view: Callable[[Call], Any], status: int = 200) -> Wrapper:
+    return lambda house: _threaded(house, house.outbound, view, status)
+
+
+def _threaded(house: House, limiter: Any, view: Callable[[Call], Any], status: int) -> Endpoint:
+    def work(request: Request, fields: Fields) -> Response:
+        body = view(Call(house, _account(house, request), request, fields))
+        if isinstance(body, Answer):
+            return Response(body.text, body.status, body.headers, media_type="application/json")
+        return JSONResponse(body, status)
+
+    async def endpoint(request: Request) -> Response:
+        if "authorization" not in request.headers:
+            _account(house, request)
+        return await house.run(limiter, work, request, await read_fields(request))
+
+    return endpoint
+
+
+def _gathering(view: Callable[[Call], Awaitable[Any]]) -> Wrapper:
+    """For a view that asks many exchanges at once: it is given the account and spreads over threads by itself."""
+
+    def wrapper(house: House) -> Endpoint:
+        async def endpoint(request: Request) -> Response:
+            account = await house.run(house.database, _account, house, request)
+            return JSONResponse(await view(Call(house, account, request, await read_fields(request))))
+
+        return endpoint
+
+    return wrapper
+
+
+def _account(house: House, request: Request) -> Account:
+    return house.gate.account(request.headers.get("authorization"), request.client.host if request.client else "")
+
+
+def _answering(endpoint: Endpoint) -> Endpoint:
+    async def answer(request: Request) -> Response:
+        try:
+            return await endpoint(request)
+        except Problem as problem:
+            return response(problem)
+        except ExchangeError as error:
+            return response(from_exchange(error))
+        except OperationalError as error:
+            # The statement and its values stay out of the log.
+            _log.error("the data base cannot be used: %s", error.orig)
+            busy = Problem(503, "database_unavailable", "the server's data base cannot be used now", retryable=True)
+            return response(busy)
+        except ClientDisconnect:
+            return Response(status_code=400)
+        except Exception:
+            number = secrets.token_hex(4)
+            _log.exception("server error %s", number)
+            return response(Problem(500, "server_error", "server error", id=number))
+
+    return answer
+
+
+async def _no_such_call(_request: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        raise error
+    codes = {
+        404: ("not_found", "no such address"),
+        405: ("method_not_allowed", "this address does not take this method"),
+    }
+    code, detail = codes.get(error.status_code, ("invalid_request", error.detail))
+    return response(Problem(error.status_code, code, detail, headers=error.headers))

@@ -1,0 +1,137 @@
+"""Which exchanges this server offers, and how each one is reached."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+
+from ..exchanges import DEAD, load
+from ..exchanges.base import Access, Credentials, Exchange, can
+from ..exchanges.paper import Ground
+from ..transport import Transport
+from .lanes import Lanes
+from .problems import Problem
+from .settings import Settings
+from .store import Registration
+from .vault import Vault
+
+__all__ = ["Directory"]
+
+
+@dataclass(slots=True)
+class _Entry:
+    """One offered exchange: its class, its connections, and its share of the threads that may wait for it."""
+
+    kind: type[Exchange]
+    transport: Transport
+    share: threading.Semaphore
+    url: str | None = None
+
+
+class Directory:
+    """The offered exchanges, by id."""
+
+    def __init__(self, settings: Settings, vault: Vault, lanes: Lanes, paper: Ground) -> None:
+        self._vault = vault
+        self._lanes = lanes
+        self._settings = settings
+        self._paper = paper
+        self._entries = {id: self._entry(id) for id in settings.exchanges}
+
+    def _entry(self, id: str) -> _Entry:
+        return _Entry(
+            kind=load(id),
+            transport=Transport(timeout=self._settings.exchange_seconds),
+            share=threading.Semaphore(self._settings.exchange_threads),
+            url=self._settings.exchange_urls.get(id),
+        )
+
+    def close(self) -> None:
+        """Close every connection to an exchange."""
+        for entry in self._entries.values():
+            entry.transport.close()
+
+    def ids(self) -> list[str]:
+        """The offered exchanges."""
+        return list(self._entries)
+
+    def kind(self, id: str) -> type[Exchange]:
+        """The class of an exchange. Raises Problem 422 naming what is offered, or why it never will be."""
+        if id in self._entries:
+            return self._entries[id].kind
+        if id in DEAD:
+            raise Problem(422, "exchange_dead", f"{DEAD[id]}; it cannot be offered", field="exchange")
+        offered = ", ".join(self._entries)
+        raise Problem(422, "unknown_exchange", f"no exchange '{id}' here; offered are {offered}", field="exchange")
+
+    def available(self, id: str) -> bool:
+        """Whether this exchange can be asked from here: it is offered, and it is not a closed one without an
+        address.
+        """
+        entry = self._entries.get(id)
+        return entry is not None and (entry.kind.status != "closed" or entry.url is not None)
+
+    def public(self) -> list[dict[str, object]]:
+        """The answer to `list_exchanges`."""
+        return [
+            {
+                "id": id,
+                "name": entry.kind.name,
+                "description": entry.kind.description,
+                "status": entry.kind.status,
+                "available": self.available(id),
+                "can": can(entry.kind),
+            }
+            for id, entry in self._entries.items()
+        ]
+
+    @contextmanager
+    def exchange(self, id: str, credentials: Credentials | None = None, registration: int = 0) -> Iterator[Exchange]:
+        """An exchange, ready to be asked with these credentials (or with none), within its share of the threads.
+
+        Raises Problem 503, before anything was sent, when all threads that may wait for this exchange are waiting.
+        """
+        kind = self.kind(id)
+        entry = self._entries[id]
+        credentials = credentials or Credentials()
+        lane = self._lanes.name(id, credentials.apikey)
+        nonce = self._lanes.nonce(lane)
+        access = Access(entry.transport, credentials, registration, entry.url, nonce, self._paper)
+        if not entry.share.acquire(timeout=self._settings.queue_seconds):
+            raise Problem(
+                503,
+                "exchange_busy",
+                f"too many calls wait for {kind.name}; nothing was sent",
+                retryable=True,
+                headers={"Retry-After": "1"},
+            )
+        try:
+            with self._lanes.in_order(lane) if kind.ordered and credentials.apikey else nullcontext():
+                yield kind(access)
+        finally:
+            entry.share.release()
+
+    @contextmanager
+    def registered(self, registration: Registration) -> Iterator[Exchange]:
+        """The exchange of a registration, with its keys opened for this one use."""
+        place = (registration.account_id, registration.id)
+        credentials = Credentials(
+            username=registration.username,
+            apikey=self._vault.open(*place, "apikey", registration.sealed_apikey),
+            apisecret=self._vault.open(*place, "apisecret", registration.sealed_apisecret),
+            more=json.loads(self._vault.open(*place, "more", registration.sealed_more)),
+        )
+        with self.exchange(registration.exchange, credentials, registration.id) as exchange:
+            yield exchange
+
+    def seal(self, account: int, registration: int, credentials: Credentials) -> dict[str, bytes]:
+        """The sealed columns of a registration."""
+        texts = {
+            "apikey": credentials.apikey,
+            "apisecret": credentials.apisecret,
+            "more": json.dumps(dict(credentials.more)),
+        }
+        return {f"sealed_{name}": self._vault.seal(account, registration, name, text) for name, text in texts.items()}

@@ -1,0 +1,147 @@
+"""The parts of one server, put together, and the threads in which its calls wait."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from anyio import CapacityLimiter, fail_after, to_thread
+from starlette.requests import Request
+
+from ..exchanges.paper import PACKED_PRICES, Ground, Prices, PricesError
+from .auth import Gate
+from .desk import Desk
+from .directory import Directory
+from .forms import Fields
+from .lanes import Lanes
+from .problems import Problem
+from .rates import Rates
+from .settings import Settings, SettingsError
+from .store import Account, Registration, Store
+from .vault import Vault, VaultError
+
+__all__ = ["Call", "House", "open_house"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """One server: its data, its exchanges, its threads."""
+
+    settings: Settings
+    store: Store
+    directory: Directory
+    gate: Gate
+    desk: Desk
+    rates: Rates
+    outbound: CapacityLimiter
+    database: CapacityLimiter
+
+    async def run(self, limiter: CapacityLimiter, function: Callable[..., T], *args: Any) -> T:
+        """Run `function` in a thread. Raises Problem 503, before it ran, when no thread is free for some seconds."""
+        borrower = object()
+        try:
+            with fail_after(self.settings.queue_seconds):
+                await limiter.acquire_on_behalf_of(borrower)
+        except TimeoutError:
+            raise Problem(
+                503,
+                "server_busy",
+                "too many calls at once; nothing was sent",
+                retryable=True,
+                headers={"Retry-After": "1"},
+            ) from None
+        try:
+            return await to_thread.run_sync(function, *args, limiter=_UNLIMITED)
+        finally:
+            limiter.release_on_behalf_of(borrower)
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.directory.close()
+        self.store.close()
+
+
+#: The limiters of a house do the limiting; anyio's own must not.
+_UNLIMITED = CapacityLimiter(float("inf"))
+
+
+def open_house(settings: Settings) -> tuple[House, bool]:
+    """Open the data folder, or make it; True: the master key was made now.
+
+    Raises SetupError (in one line) or OSError when something cannot be used.
+    """
+    settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    store = Store(settings.database)
+    store.prepare()
+    vault, made = _open_vault(settings, store)
+    store.orphan()
+    ground = Ground(_prices(settings), settings.paper_funds, store.paper_book)
+    directory = Directory(settings, vault, Lanes(store, settings.queue_seconds), ground)
+    house = House(
+        settings=settings,
+        store=store,
+        directory=directory,
+        gate=Gate(store, settings.credential_cache_seconds),
+        desk=Desk(store, directory),
+        rates=Rates(directory, settings.rate_seconds, settings.rate_cache_seconds),
+        outbound=CapacityLimiter(settings.outbound_threads),
+        database=CapacityLimiter(settings.database_threads),
+    )
+    return house, made
+
+
+def _prices(settings: Settings) -> Prices:
+    try:
+        return Prices.load(settings.paper_prices or PACKED_PRICES)
+    except PricesError as error:
+        raise SettingsError(f"{error}; see XWRAP_PAPER_PRICES") from None
+
+
+def _open_vault(settings: Settings, store: Store) -> tuple[Vault, bool]:
+    path = settings.master_key_file
+    made = not path.exists()
+    if made and store.check_value() is not None:
+        raise VaultError(
+            f"the master key {path} is missing; put it back, the exchange keys cannot be opened without it"
+        )
+    vault = Vault.create(path) if made else Vault.load(path)
+    if sealed := store.check_value(vault.check_value):
+        vault.check(sealed)
+    return vault, made
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of an account, on its way through a view."""
+
+    house: House
+    account: Account
+    request: Request
+    fields: Fields
+
+    def registration(self) -> Registration:
+        """The registration that the address names. Raises Problem 404, the same for another account's and for none."""
+        text: str = self.request.path_params["id"]
+        number = int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0
+        found = self.house.store.registration(self.account.id, number) if str(number) == text else None
+        if found is None:
+            raise Problem(404, "not_found", "no such exchange registration")
+        return found
+
+    def key(self) -> str | None:
+        """The Idempotency-Key of this call. Raises Problem 422 for one that is empty, too long or not printable
+        ASCII.
+        """
+        key: str | None = self.request.headers.get("idempotency-key")
+        if key is not None:
+            check_key(key, "Idempotency-Key")
+        return key
+
+
+def check_key(key: str, name: str) -> None:
+    """Raises Problem 422 for a key that is empty, too long or not printable ASCII."""
+    if not (0 < len(key) <= 255 and key.isascii() and key.isprintable()):
+        raise Problem(422, "invalid_request", f"'{name}' must be 1 to 255 printable ASCII characters", field=name)

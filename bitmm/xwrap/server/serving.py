@@ -1,0 +1,141 @@
+"""Runs a server: in the foreground until it is told to stop, or in the background of a program."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from ipaddress import ip_address
+from typing import IO
+
+import uvicorn
+
+from .app import build
+from .house import House, open_house
+from .settings import Settings, SetupError
+
+__all__ = ["ServeError", "running", "serve"]
+
+
+class ServeError(SetupError):
+    """The server cannot listen, or must not."""
+
+
+class _Server(uvicorn.Server):
+    """Tells when it accepts connections."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._ready()
+
+
+def serve(settings: Settings, tell: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or Ctrl-C; `tell` gets one line for each thing a person should know. Raises ServeError and
+    others.
+    """
+    with _opened(settings, tell) as (house, listener):
+        url = _url(listener)
+        server = _server(house, lambda: tell(f"XWrap serves at {url}"))
+        # uvicorn stops at the first signal and raises it again when it has stopped; by then there is nothing left to
+        # do.
+        signal.signal(signal.SIGTERM, lambda *_: None)
+        signal.signal(signal.SIGINT, lambda *_: None)
+        server.run(sockets=[listener])
+        tell("XWrap has stopped")
+
+
+@contextmanager
+def running(settings: Settings) -> Iterator[str]:
+    """A server in the background; gives its URL, and stops it at the end of the block."""
+    ready = threading.Event()
+    with _opened(settings, lambda _line: None) as (house, listener):
+        server = _server(house, ready.set)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="xwrap-server")
+        thread.start()
+        try:
+            while not ready.wait(0.05):
+                if not thread.is_alive():
+                    raise ServeError("the server did not start; its log says why")
+            yield _url(listener)
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+@contextmanager
+def _opened(settings: Settings, tell: Callable[[str], None]) -> Iterator[tuple[House, socket.socket]]:
+    with _bound(settings) as listener, _alone(settings):
+        house, key_made = open_house(settings)
+        try:
+            if key_made:
+                tell(f"A master key was made: {settings.master_key_file} - keep a copy of it apart from the data base")
+            yield house, listener
+        finally:
+            house.close()
+
+
+@contextmanager
+def _bound(settings: Settings) -> Iterator[socket.socket]:
+    try:
+        address = ip_address("127.0.0.1" if settings.host == "localhost" else settings.host)
+    except ValueError:
+        raise ServeError(f"--host takes an IP address of this machine, not '{settings.host}'") from None
+    if not (address.is_loopback or settings.plain_http):
+        raise ServeError(
+            f"{settings.host} is reached from other machines, where plain HTTP shows every password on the way; "
+            "put a proxy with TLS in front and say --plain-http, or stay on 127.0.0.1"
+        )
+    listener = socket.socket(socket.AF_INET6 if address.version == 6 else socket.AF_INET)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((str(address), settings.port))
+            listener.listen(2048)
+        except OSError as error:
+            raise ServeError(
+                f"cannot listen on {settings.host} port {settings.port} ({error.strerror}); choose another with --port"
+            ) from None
+        yield listener
+    finally:
+        listener.close()
+
+
+@contextmanager
+def _alone(settings: Settings) -> Iterator[IO[str]]:
+    """SQLite is for one server process; a second one on the same folder is refused."""
+    settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (settings.data / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ServeError(f"another XWrap serves from {settings.data}; stop it, or choose another --data") from None
+        yield lock
+
+
+def _server(house: House, ready: Callable[[], None]) -> _Server:
+    config = uvicorn.Config(
+        build(house),
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=round(house.settings.stop_seconds),
+        limit_concurrency=None,
+    )
+    logging.getLogger("uvicorn.error").setLevel(os.environ.get("XWRAP_LOG_LEVEL", "WARNING"))
+    return _Server(config, ready)
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,0 +1,128 @@
+"""What the administrator decides, read once from the environment (and the command line) into a frozen object."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from pathlib import Path
+
+from platformdirs import user_data_path
+
+from ..errors import InvalidRequest
+from ..exchanges import EXCHANGES
+from ..money import exact
+from ..transport import base_url
+
+__all__ = ["Settings", "SettingsError", "SetupError"]
+
+_URL_PREFIX = "XWRAP_EXCHANGE_URL_"
+
+
+class SetupError(Exception):
+    """Why the server cannot work here, in one line that says what to do."""
+
+
+class SettingsError(SetupError):
+    """A setting that cannot be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Where the server keeps its data, what it offers and how long it waits.
+
+    `exchange_seconds`: how long one call to an exchange may take, connect to last byte. It must stay below the
+    client's 30 s and below `stop_seconds`, in which the server finishes what is in flight when it is told to stop.
+    `outbound_threads` wait for exchanges, at most `exchange_threads` of them for one exchange; `database_threads` do
+    the rest. A call that finds no thread for `queue_seconds` is answered 503 before anything was sent.
+    """
+
+    data: Path
+    master_key_file: Path
+    host: str = "127.0.0.1"
+    port: int = 8000
+    plain_http: bool = False
+    hosts: tuple[str, ...] = ()
+    exchanges: tuple[str, ...] = tuple(EXCHANGES)
+    exchange_urls: Mapping[str, str] = field(default_factory=dict)
+    paper_prices: Path | None = None
+    paper_funds: Mapping[str, Decimal] = field(default_factory=lambda: {"USD": Decimal(50000), "BTC": Decimal(1)})
+    exchange_seconds: float = 7.0
+    stop_seconds: float = 9.0
+    rate_seconds: float = 3.0
+    rate_cache_seconds: float = 10.0
+    outbound_threads: int = 256
+    exchange_threads: int = 220
+    database_threads: int = 16
+    queue_seconds: float = 2.0
+    credential_cache_seconds: float = 300.0
+
+    @property
+    def database(self) -> Path:
+        """The SQLite file."""
+        return self.data / "xwrap.sqlite3"
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str], *, data: Path | None = None, **given: object) -> Settings:
+        """The settings of `environ`; what is `given` (from the command line) wins. Raises SettingsError."""
+        folder = data or _path(environ, "XWRAP_DATA_DIR") or user_data_path("xwrap")
+        values: dict[str, object] = {
+            "data": folder,
+            "master_key_file": _path(environ, "XWRAP_MASTER_KEY_FILE") or folder / "master.key",
+            "paper_prices": _path(environ, "XWRAP_PAPER_PRICES"),
+        }
+        if hosts := environ.get("XWRAP_HOSTS"):
+            values["hosts"] = tuple(_names(hosts))
+        if exchanges := environ.get("XWRAP_EXCHANGES"):
+            values["exchanges"] = _offered(exchanges)
+        if funds := environ.get("XWRAP_PAPER_FUNDS"):
+            values["paper_funds"] = _funds(funds)
+        values.update(given)
+        settings = cls(**values)  # type: ignore[arg-type]  # each value was made for its field above
+        urls = _exchange_urls(environ, settings.exchanges)
+        return replace(settings, exchange_urls={**urls, **settings.exchange_urls})
+
+
+def _path(environ: Mapping[str, str], name: str) -> Path | None:
+    return Path(environ[name]).expanduser() if environ.get(name) else None
+
+
+def _exchange_urls(environ: Mapping[str, str], offered: tuple[str, ...]) -> dict[str, str]:
+    names = {_URL_PREFIX + re.sub(r"\W", "_", id).upper(): id for id in offered}
+    urls = {}
+    for name, url in environ.items():
+        if not name.startswith(_URL_PREFIX) or not url:
+            continue
+        if name not in names:
+            raise SettingsError(f"{name} names no exchange that is offered; known are {', '.join(names)}")
+        try:
+            urls[names[name]] = base_url(url)
+        except InvalidRequest as error:
+            raise SettingsError(f"{name}: {error}") from None
+    return urls
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _offered(text: str) -> tuple[str, ...]:
+    names = _names(text)
+    for name in names:
+        if name not in EXCHANGES:
+            raise SettingsError(f"XWRAP_EXCHANGES names '{name}'; known are {', '.join(EXCHANGES)}")
+    return tuple(names)
+
+
+def _funds(text: str) -> dict[str, Decimal]:
+    funds = {}
+    for item in _names(text):
+        name, _, amount = item.partition("=")
+        try:
+            funds[name.strip()] = exact(amount.strip())
+        except ValueError:
+            name = ""
+        if not name.strip() or funds[name.strip()] < 0:
+            raise SettingsError(f'XWRAP_PAPER_FUNDS has "{item}"; write it like USD=50000,BTC=1')
+    return funds

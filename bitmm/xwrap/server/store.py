@@ -1,0 +1,454 @@
+"""Every SQL statement of the server.
+
+Reads run without a transaction. Writes are short transactions, one at a time in this process (SQLite's own waiting is
+unfair: with one lock in front the slowest order waits 21 ms instead of 180), begun IMMEDIATE so that they wait instead
+of failing, and on the disk when they return (synchronous=FULL). None is open while an exchange thinks.
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Protocol
+
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    RowMapping,
+    Select,
+    Table,
+    bindparam,
+    case,
+    create_engine,
+    event,
+    insert,
+    inspect,
+    select,
+    update,
+)
+from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
+
+from ..money import EXACT, exact, plain
+from . import tables as t
+from .settings import SetupError
+
+__all__ = ["Account", "Intent", "Journal", "PaperBook", "Registration", "Store", "StoreError", "now"]
+
+
+class StoreError(SetupError):
+    """The data base cannot be used."""
+
+
+def now() -> str:
+    """The time as the data base keeps it: ISO 8601, UTC, microseconds."""
+    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A person who may log in."""
+
+    id: int
+    name: str
+    password_hash: str
+    active: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """An account's key at an exchange, sealed."""
+
+    id: int
+    account_id: int
+    exchange: str
+    username: str
+    label: str
+    apikey_hint: str
+    sealed_apikey: bytes
+    sealed_apisecret: bytes
+    sealed_more: bytes
+    permissions: str | None
+    enabled: bool
+    created: str
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """A row of a journal; `fresh`: it is this caller's to carry out."""
+
+    row: dict[str, Any]
+    fresh: bool
+
+
+class Store:
+    """The data base of one server."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._engine = create_engine(
+            URL.create("sqlite", database=str(path)), pool_size=32, max_overflow=256, hide_parameters=True
+        )
+        self._writer = threading.Lock()
+        event.listen(self._engine, "connect", _prepare)
+        event.listen(self._engine, "begin", _begin)
+        self.orders = Journal(t.orders, self._reading, self._writing)
+        self.withdrawals = Journal(t.withdrawals, self._reading, self._writing)
+
+    def close(self) -> None:
+        """Give back every connection."""
+        self._engine.dispose()
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        with self._engine.connect() as connection:
+            yield connection.execution_options(xwrap_reads=True)
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        with self._writer, self._engine.begin() as connection:
+            yield connection
+
+    # --- the schema ---------------------------------------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """Make the tables, or bring them to this version. Raises StoreError for a newer or damaged data base."""
+        try:
+            self.path.touch(mode=0o600)
+            revision = self._revision()
+            if revision != t.REVISION:
+                _migrate(self._engine, revision, self.path)
+        except OperationalError as error:
+            raise StoreError(f"the data base {self.path} cannot be written: {error.orig}") from None
+        except DatabaseError as error:
+            raise StoreError(
+                f"the data base {self.path} is damaged ({error.orig}); restore it from your backup"
+            ) from None
+
+    def _revision(self) -> str | None:
+        with self._reading() as connection:
+            if not inspect(connection).has_table("alembic_version"):
+                return None
+            return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+
+    def check_value(self, make: Callable[[], bytes] | None = None) -> bytes | None:
+        """The vault's check value; when there is none yet, what `make` gives is kept."""
+        with self._reading() as connection:
+            value = connection.execute(select(t.vault_check.c.sealed)).scalar()
+        if value is None and make:
+            value = make()
+            with self._writing() as connection:
+                connection.execute(insert(t.vault_check).values(id=1, sealed=value))
+        return value
+
+    def next_nonce(self, lane: str, at_least: int) -> int:
+        """A number above every earlier one of this lane, and not below `at_least`; one statement, so never given
+        twice.
+        """
+        asked = {"of": lane, "at_least": at_least}
+        with self._writing() as connection:
+            nonce: int | None = connection.execute(_NEXT_NONCE, asked).scalar()
+            if nonce is None:
+                connection.execute(_FIRST_NONCE, {"lane": lane, "last": at_least})
+        return at_least if nonce is None else nonce
+
+    # --- accounts -----------------------------------------------------------------------------------------------------
+
+    def add_account(self, name: str, password_hash: str) -> int:
+        """A new account's id. Raises ValueError when the name is taken."""
+        try:
+            with self._writing() as connection:
+                values = {"name": name, "password_hash": password_hash, "created": now()}
+                return _inserted(connection, t.accounts, values)
+        except IntegrityError:
+            raise ValueError(f"there is an account '{name}' already") from None
+
+    def account(self, name: str) -> Account | None:
+        """The account called `name`."""
+        with self._reading() as connection:
+            row = connection.execute(_ACCOUNT, {"name": name}).first()
+        return Account(*row) if row else None
+
+    def accounts(self) -> list[RowMapping]:
+        """Every account's id, name, active and created, oldest first."""
+        a = t.accounts.c
+        with self._reading() as connection:
+            return list(connection.execute(select(a.id, a.name, a.active, a.created).order_by(a.id)).mappings())
+
+    def rehash(self, account: int, password_hash: str) -> None:
+        """Keep a stronger hash of the same password."""
+        with self._writing() as connection:
+            connection.execute(update(t.accounts).where(t.accounts.c.id == account).values(password_hash=password_hash))
+
+    # --- registrations ------------------------------------------------------------------------------------------------
+
+    def add_registration(self, values: Mapping[str, Any], seal: Callable[[int], dict[str, bytes]]) -> Registration:
+        """A new registration; `seal` gives its sealed columns once its id is known."""
+        r = t.registrations
+        unsealed = dict.fromkeys(("sealed_apikey", "sealed_apisecret", "sealed_more"), b"")
+        with self._writing() as connection:
+            id = _inserted(connection, r, {**values, **unsealed, "created": now()})
+            connection.execute(update(r).where(r.c.id == id).values(**seal(id)))
+            return Registration(*connection.execute(_REGISTRATIONS.where(r.c.id == id)).one())
+
+    def registration(self, account: int, id: int) -> Registration | None:
+        """One registration of this account; another account's is as if it were not there."""
+        with self._reading() as connection:
+            row = connection.execute(_REGISTRATION, {"id": id, "account": account}).first()
+        return Registration(*row) if row else None
+
+    def registrations(
+        self, account: int, *, exchange: str | None = None, active_only: bool = False
+    ) -> list[Registration]:
+        """This account's registrations, oldest first."""
+        r = t.registrations.c
+        query = _REGISTRATIONS.where(r.account_id == account).order_by(r.id)
+        if exchange is not None:
+            query = query.where(r.exchange == exchange)
+        if active_only:
+            query = query.where(r.enabled)
+        with self._reading() as connection:
+            return [Registration(*row) for row in connection.execute(query)]
+
+    def orphan(self) -> int:
+        """At start: what was running when the server ended has an unknown outcome now; how many rows."""
+        return self.orders.orphan() + self.withdrawals.orphan()
+
+    # --- the paper exchange's book ------------------------------------------------------------------------------------
+
+    def paper_book(self, registration: int) -> PaperBook:
+        """The book of one paper registration."""
+        return PaperBook(self._reading, self._writing, registration)
+
+
+class _Opens(Protocol):
+    def __call__(self) -> AbstractContextManager[Connection]: ...
+
+
+class Journal:
+    """Orders, or withdrawals: one row each, found by the key that the caller gave it."""
+
+    def __init__(self, table: Table, reading: _Opens, writing: _Opens) -> None:
+        self._reading, self._writing = reading, writing
+        mine = (table.c.registration_id == bindparam("registration"), table.c.key == bindparam("key"))
+        self._by_key = select(table).where(*mine)
+        self._add = insert(table).returning(table)
+        self._change = update(table).where(table.c.id == bindparam("row"))
+        self._rerun = self._change.returning(table)
+        self._orphans = update(table).where(table.c.status == "running").values(status="unknown")
+
+    def begin(self, registration: int, key: str, fingerprint: str, values: Mapping[str, str | None]) -> Intent:
+        """Commit an intent, or find the row that has its key already.
+
+        A released row with the same parameters runs anew.
+        """
+        moment = now()
+        with self._writing() as connection:
+            row = connection.execute(self._by_key, {"registration": registration, "key": key}).mappings().first()
+            if row is None:
+                intent = {
+                    "registration_id": registration,
+                    "key": key,
+                    "fingerprint": fingerprint,
+                    "client_id": uuid.uuid4().hex,
+                    "status": "running",
+                    "created": moment,
+                    "updated": moment,
+                    **values,
+                }
+                return Intent(dict(connection.execute(self._add, intent).mappings().one()), fresh=True)
+            if row["released"] and row["fingerprint"] == fingerprint:
+                again = {"row": row["id"], "status": "running", "released": False, "updated": moment}
+                again |= {"answer_status": None, "answer": None}
+                return Intent(dict(connection.execute(self._rerun, again).mappings().one()), fresh=True)
+        return Intent(dict(row), fresh=False)
+
+    def finish(self, id: int, columns: Mapping[str, Any]) -> None:
+        """Commit what became of an intent."""
+        with self._writing() as connection:
+            connection.execute(self._change, {"row": id, **columns})
+
+    def by_key(self, registration: int, key: str) -> dict[str, Any] | None:
+        """The row that carries `key`."""
+        with self._reading() as connection:
+            row = connection.execute(self._by_key, {"registration": registration, "key": key}).mappings().first()
+        return dict(row) if row else None
+
+    def orphan(self) -> int:
+        """What is running has lost its server: its outcome is unknown; how many rows."""
+        with self._writing() as connection:
+            return connection.execute(self._orphans, {"updated": now()}).rowcount
+
+
+class PaperBook:
+    """One registration's page of the paper exchange: balances, orders, and every entry that led to them."""
+
+    def __init__(self, reading: _Opens, writing: _Opens, registration: int) -> None:
+        self._reading, self._writing, self._registration = reading, writing, registration
+
+    @contextmanager
+    def page(self) -> Iterator[PaperPage]:
+        """The page, locked against everybody else; kept whole when the block ends, or not at all when it raises."""
+        with self._writing() as connection:
+            page = PaperPage(connection, self._registration, self.balances(connection))
+            yield page
+            page.keep()
+
+    def balances(self, connection: Connection | None = None) -> dict[str, Decimal]:
+        """What is owned, by currency; empty before the opening."""
+        rows = self._rows(_PAPER_BALANCES, connection)
+        return {row["currency"]: exact(row["total"]) for row in rows}
+
+    def open_orders(self) -> list[dict[str, Any]]:
+        """The orders that wait for their price, oldest first."""
+        return self._rows(_PAPER_OPEN)
+
+    def order(self, client_id: str) -> dict[str, Any] | None:
+        """The order that carries `client_id`."""
+        return next(iter(self._rows(_PAPER_ORDER, client_id=client_id)), None)
+
+    def orders(self, limit: int) -> list[dict[str, Any]]:
+        """The latest orders, newest first."""
+        return self._rows(_PAPER_ORDERS, limit=limit)
+
+    def sends(self, limit: int) -> list[dict[str, Any]]:
+        """The latest sends, newest first."""
+        return self._rows(_PAPER_SENDS, limit=limit)
+
+    def _rows(self, query: Select[Any], connection: Connection | None = None, **asked: Any) -> list[dict[str, Any]]:
+        asked["registration"] = self._registration
+        if connection is not None:
+            return [dict(row) for row in connection.execute(query, asked).mappings()]
+        with self._reading() as reading:
+            return [dict(row) for row in reading.execute(query, asked).mappings()]
+
+
+class PaperPage:
+    """A page of the book, open for writing."""
+
+    def __init__(self, connection: Connection, registration: int, balances: dict[str, Decimal]) -> None:
+        self._connection, self._registration = connection, registration
+        self._known = set(balances)
+        self._entries: list[dict[str, Any]] = []
+        self.balances = balances
+
+    def open_orders(self) -> list[dict[str, Any]]:
+        """The orders that wait for their price, oldest first."""
+        rows = self._connection.execute(_PAPER_OPEN, {"registration": self._registration}).mappings()
+        return [dict(row) for row in rows]
+
+    def enter(self, kind: str, reference: str | None, currency: str, amount: Decimal) -> None:
+        """Add `amount` (negative: take) to the balance of `currency`, with an entry that says why."""
+        self.balances[currency] = EXACT.add(self.balances.get(currency, Decimal(0)), amount)
+        entry = {"kind": kind, "reference": reference, "currency": currency, "amount": plain(amount)}
+        self._entries.append(self._stamped(entry))
+
+    def add_order(self, values: Mapping[str, Any]) -> int:
+        """Keep a new order; its number."""
+        return _inserted(self._connection, t.paper_orders, self._stamped(values))
+
+    def change_order(self, id: int, values: Mapping[str, Any]) -> None:
+        """Keep what became of an order."""
+        self._connection.execute(_PAPER_CHANGE, {"row": id, **values})
+
+    def add_send(self, values: Mapping[str, Any]) -> int:
+        """Keep a send; its number."""
+        return _inserted(self._connection, t.paper_sends, self._stamped(values))
+
+    def keep(self) -> None:
+        """Write the entries and the balances that they changed."""
+        changed = dict.fromkeys(entry["currency"] for entry in self._entries)
+        totals = [(currency, plain(self.balances[currency])) for currency in changed]
+        place = {"registration_id": self._registration}
+        new = [{**place, "currency": name, "total": total} for name, total in totals if name not in self._known]
+        old = [
+            {"registration": self._registration, "of": name, "total": total}
+            for name, total in totals
+            if name in self._known
+        ]
+        for statement, rows in ((_ADD_ENTRIES, self._entries), (_ADD_BALANCES, new), (_SET_BALANCES, old)):
+            if rows:
+                self._connection.execute(statement, rows)
+
+    def _stamped(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        return {"registration_id": self._registration, "created": now(), **values}
+
+
+# --- what the statements above share ----------------------------------------------------------------------------------
+
+_ACCOUNT = select(t.accounts.c.id, t.accounts.c.name, t.accounts.c.password_hash, t.accounts.c.active).where(
+    t.accounts.c.name == bindparam("name")
+)
+_REGISTRATIONS = select(*(t.registrations.c[name] for name in Registration.__dataclass_fields__))
+_REGISTRATION = _REGISTRATIONS.where(
+    t.registrations.c.id == bindparam("id"), t.registrations.c.account_id == bindparam("account")
+)
+_MINE = t.paper_orders.c.registration_id == bindparam("registration")
+_PAPER_ORDER = select(t.paper_orders).where(_MINE, t.paper_orders.c.client_id == bindparam("client_id"))
+_PAPER_ORDERS = select(t.paper_orders).where(_MINE).order_by(t.paper_orders.c.id.desc()).limit(bindparam("limit"))
+_PAPER_OPEN = select(t.paper_orders).where(_MINE, t.paper_orders.c.status == "open").order_by(t.paper_orders.c.id)
+_PAPER_CHANGE = update(t.paper_orders).where(t.paper_orders.c.id == bindparam("row"))
+_PAPER_SENDS = (
+    select(t.paper_sends)
+    .where(t.paper_sends.c.registration_id == bindparam("registration"))
+    .order_by(t.paper_sends.c.id.desc())
+    .limit(bindparam("limit"))
+)
+_PAPER_BALANCES = select(t.paper_balances.c.currency, t.paper_balances.c.total).where(
+    t.paper_balances.c.registration_id == bindparam("registration")
+)
+_LAST = t.nonces.c.last
+_NEXT_NONCE = (
+    update(t.nonces)
+    .where(t.nonces.c.lane == bindparam("of"))
+    .values(last=case((bindparam("at_least") > _LAST, bindparam("at_least")), else_=_LAST + 1))
+    .returning(_LAST)
+)
+_FIRST_NONCE = insert(t.nonces)
+_ADD_ENTRIES, _ADD_BALANCES = insert(t.paper_entries), insert(t.paper_balances)
+_SET_BALANCES = update(t.paper_balances).where(
+    t.paper_balances.c.registration_id == bindparam("registration"), t.paper_balances.c.currency == bindparam("of")
+)
+_INSERTS = {table.name: insert(table).returning(table.c.id) for table in t.metadata.tables.values() if "id" in table.c}
+
+
+def _inserted(connection: Connection, table: Table, values: Mapping[str, Any]) -> int:
+    id: int = connection.execute(_INSERTS[table.name], values).scalar_one()
+    return id
+
+
+def _prepare(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # sqlite3 must not begin transactions by itself; `_begin` does
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA busy_timeout = 10000")
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+
+
+def _begin(connection: Connection) -> None:
+    if not connection.get_execution_options().get("xwrap_reads"):
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _migrate(engine: Engine, revision: str | None, path: Path) -> None:
+    """Alembic is imported when there is something to do: it costs 60 ms."""
+    from alembic import command
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")).replace("%", "%%"))
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    if revision is not None and revision not in known:
+        raise StoreError(f"the data base {path} was made by a newer version of bitmm; update bitmm")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")

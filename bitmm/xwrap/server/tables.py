@@ -1,0 +1,225 @@
+"""The tables, for SQLite and PostgreSQL alike.
+
+Money is decimal text (SQLite has no exact numeric type), times are ISO 8601 UTC text with microseconds.
+A change here needs a revision in `migrations/versions` and the new `REVISION`; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    false,
+    text,
+    true,
+)
+
+#: The newest revision in migrations/versions.
+REVISION = "0001"
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(column_0_N_label)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+_Id = BigInteger().with_variant(Integer, "sqlite")
+
+
+def _registration() -> Column[int]:
+    return Column("registration_id", _Id, ForeignKey("registrations.id", ondelete="CASCADE"), nullable=False)
+
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("password_hash", Text, nullable=False),
+    Column("active", Boolean, nullable=False, server_default=true()),
+    Column("created", Text, nullable=False),
+)
+
+#: An account's key at an exchange. The sealed columns are opened by `vault` alone.
+registrations = Table(
+    "registrations",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("account_id", _Id, ForeignKey("accounts.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("exchange", Text, nullable=False),
+    Column("username", Text, nullable=False),
+    Column("label", Text, nullable=False),
+    Column("apikey_hint", Text, nullable=False),
+    Column("sealed_apikey", LargeBinary, nullable=False),
+    Column("sealed_apisecret", LargeBinary, nullable=False),
+    Column("sealed_more", LargeBinary, nullable=False),
+    # What the exchange said that the key may do, a JSON list; null: it cannot tell.
+    Column("permissions", Text),
+    Column("enabled", Boolean, nullable=False, server_default=true()),
+    Column("created", Text, nullable=False),
+)
+
+#: The last nonce of each exchange key; see `lanes`.
+nonces = Table(
+    "nonces",
+    metadata,
+    Column("lane", Text, primary_key=True),
+    Column("last", BigInteger, nullable=False),
+)
+
+#: One sealed known text: it shows at start whether the master key belongs to this data base.
+vault_check = Table(
+    "vault_check",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("sealed", LargeBinary, nullable=False),
+)
+
+
+_UNSETTLED = text("status IN ('running', 'unknown')")
+
+
+def _journal(name: str, *columns: Column[str] | Column[str | None]) -> Table:
+    """A journal of things that move money: the intent is committed before the exchange hears of it.
+
+    `answer_status` and `answer` are what the caller was told, kept for a repeat under the same key; both are null
+    while the call is running and while its outcome is unknown. A repeat of a row that is `released` (it was certainly
+    not executed, and may work later) runs anew.
+    """
+    return Table(
+        name,
+        metadata,
+        Column("id", _Id, primary_key=True),
+        _registration(),
+        Column("key", Text, nullable=False),
+        Column("fingerprint", Text, nullable=False),
+        Column("client_id", Text, nullable=False),
+        *columns,
+        Column("status", Text, nullable=False),
+        Column("created", Text, nullable=False),
+        Column("updated", Text, nullable=False),
+        Column("answer_status", Integer),
+        Column("answer", Text),
+        Column("released", Boolean, nullable=False, server_default=false()),
+        UniqueConstraint("registration_id", "key"),
+        Index(f"ix_{name}_registration_id_id", "registration_id", "id"),
+        Index(f"ix_{name}_unsettled", "status", sqlite_where=_UNSETTLED, postgresql_where=_UNSETTLED),
+    )
+
+
+orders = _journal(
+    "orders",
+    Column("side", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("asset", Text, nullable=False),
+    Column("amount", Text),
+    Column("price", Text),
+    Column("cost", Text),
+    Column("exchange_order_id", Text),
+    Column("filled", Text),
+    Column("average", Text),
+    Column("spent", Text),
+    Column("fee", Text),
+    Column("fee_currency", Text),
+)
+
+withdrawals = _journal(
+    "withdrawals",
+    Column("asset", Text, nullable=False),
+    Column("amount", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("tag", Text),
+    Column("network", Text),
+    Column("fee", Text),
+    Column("exchange_withdrawal_id", Text),
+    Column("txid", Text),
+)
+
+#: What a person decided about the journals, for whoever looks into them later.
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("created", Text, nullable=False),
+    Column("what", Text, nullable=False),
+    Column("journal", Text, nullable=False),
+    Column("row", _Id, nullable=False),
+    Column("before", Text, nullable=False),
+    Column("after", Text, nullable=False),
+)
+
+# --- the paper exchange's own book: what really happened there, apart from our journals
+# --------------------------------
+
+paper_balances = Table(
+    "paper_balances",
+    metadata,
+    Column("registration_id", _Id, ForeignKey("registrations.id", ondelete="CASCADE"), primary_key=True),
+    Column("currency", Text, primary_key=True),
+    Column("total", Text, nullable=False),
+)
+
+#: Every change of a balance. The sum of a currency's entries is its balance, to the last digit.
+paper_entries = Table(
+    "paper_entries",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    _registration(),
+    Column("kind", Text, nullable=False),
+    Column("reference", Text),
+    Column("currency", Text, nullable=False),
+    Column("amount", Text, nullable=False),
+    Column("created", Text, nullable=False),
+    Index("ix_paper_entries_registration_id", "registration_id"),
+)
+
+#: `held` of the currency (buy) or asset (sell) is not available while the order is open; `checked` is the last minute
+#: of prices (since 1970) that it was held against.
+paper_orders = Table(
+    "paper_orders",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    _registration(),
+    Column("client_id", Text, nullable=False),
+    Column("side", Text, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("asset", Text, nullable=False),
+    Column("amount", Text, nullable=False),
+    Column("price", Text),
+    Column("status", Text, nullable=False),
+    Column("held", Text, nullable=False),
+    Column("average", Text),
+    Column("spent", Text),
+    Column("fee", Text),
+    Column("checked", BigInteger, nullable=False),
+    Column("created", Text, nullable=False),
+    UniqueConstraint("registration_id", "client_id"),
+    Index("ix_paper_orders_registration_id_status", "registration_id", "status"),
+)
+
+paper_sends = Table(
+    "paper_sends",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    _registration(),
+    Column("client_id", Text, nullable=False),
+    Column("asset", Text, nullable=False),
+    Column("amount", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("created", Text, nullable=False),
+    UniqueConstraint("registration_id", "client_id"),
+)

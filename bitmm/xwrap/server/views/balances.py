@@ -1,0 +1,28 @@
+"""All balances of an account at once."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from ...exchanges.base import ExchangeError
+from ..house import Call
+from ..problems import Problem
+from ..store import Registration
+from .trading import balance_of
+
+
+async def balance(call: Call) -> list[dict[str, Any]]:
+    """GET /balance: every registration is asked in a thread of its own; one that fails says why and holds up nobody."""
+    call.fields.end()
+    house = call.house
+    rows = await house.run(house.database, lambda: house.store.registrations(call.account.id, active_only=True))
+    return list(await asyncio.gather(*(house.run(house.outbound, _row, call, row) for row in rows)))
+
+
+def _row(call: Call, registration: Registration) -> dict[str, Any]:
+    row: dict[str, Any] = {"id": registration.id, "exchange": registration.exchange, "balance": {}}
+    try:
+        return row | {"balance": balance_of(call, registration)}
+    except (ExchangeError, Problem) as error:
+        return row | {"error": str(error)}

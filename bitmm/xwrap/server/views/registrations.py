@@ -1,0 +1,107 @@
+"""An account's keys at the exchanges."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ...exchanges.base import Credentials, Exchange, ExchangeError
+from ..directory import Directory
+from ..forms import Fields
+from ..house import Call
+from ..problems import Problem, from_exchange
+from ..store import Registration
+
+_STANDARD = ("username", "apikey", "apisecret")
+
+
+def index(call: Call) -> list[dict[str, Any]]:
+    """GET /exchanges/"""
+    exchange = call.fields.take("exchange", default="")
+    active_only = call.fields.take_flag("active_only", default=False)
+    call.fields.end()
+    if exchange:
+        call.house.directory.kind(exchange)
+    rows = call.house.store.registrations(call.account.id, exchange=exchange or None, active_only=active_only)
+    return [_told(row, call.house.directory) for row in rows]
+
+
+def show(call: Call) -> dict[str, Any]:
+    """GET /exchanges/ID"""
+    call.fields.end()
+    return _told(call.registration(), call.house.directory)
+
+
+def create(call: Call) -> dict[str, Any]:
+    """POST /exchanges/
+
+    `account` was a field of the 2013 protocol; the account is the one that logs in. A key that the exchange has no use
+    for is not kept.
+    """
+    directory, fields = call.house.directory, call.fields
+    id = fields.take_name("exchange")
+    kind = directory.kind(id)
+    fields.take("account", default="")
+    label = fields.take("label", limit=100, default="")
+    credentials = _credentials(kind, fields)
+    fields.end()
+    permissions = _permissions(directory, id, credentials)
+    values = {
+        "account_id": call.account.id,
+        "exchange": id,
+        "username": credentials.username,
+        "label": label,
+        "apikey_hint": _hint(credentials.apikey),
+        "permissions": None if permissions is None else json.dumps(permissions),
+    }
+    row = call.house.store.add_registration(values, lambda number: directory.seal(call.account.id, number, credentials))
+    return _told(row, directory)
+
+
+def _credentials(kind: type[Exchange], fields: Fields) -> Credentials:
+    form = {field.name: field for field in kind.form}
+    given = {name: fields.take(name, limit=8192, default="") for name in _STANDARD}
+    given |= fields.rest(set(form) - set(_STANDARD))
+    for name, field in form.items():
+        if field.required and not given.get(name):
+            raise Problem(422, "invalid_request", f"{kind.name} needs '{name}': {field.about}", field=name)
+    kept = {name: value for name, value in given.items() if name in form}
+    return Credentials(
+        username=given["username"][:255],
+        apikey=kept.pop("apikey", ""),
+        apisecret=kept.pop("apisecret", ""),
+        more={name: value for name, value in kept.items() if name != "username"},
+    )
+
+
+def _permissions(directory: Directory, id: str, credentials: Credentials) -> list[str] | None:
+    """What the exchange says that the key may do. Raises Problem for a key that it refuses; None when it cannot
+    tell.
+    """
+    try:
+        with directory.exchange(id, credentials) as exchange:
+            return sorted(exchange.permissions())
+    except ExchangeError as error:
+        if error.code == "exchange_key_refused":
+            raise from_exchange(error) from error
+        return None
+
+
+def _hint(apikey: str) -> str:
+    return apikey[:3] + "…" if len(apikey) >= 8 else "…" if apikey else ""
+
+
+def _told(row: Registration, directory: Directory) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "account": row.account_id,
+        "exchange": row.exchange,
+        "username": row.username,
+        "apikey": row.apikey_hint,
+        "apisecret": "<hidden>",
+        "label": row.label,
+        "enabled": row.enabled,
+        "available": directory.available(row.exchange),
+        "permissions": row.permissions and json.loads(row.permissions),
+        "url": f"/exchanges/{row.id}",
+    }

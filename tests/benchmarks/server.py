@@ -1,0 +1,141 @@
+"""What a call costs the server, against a bare Starlette "hello" on the same uvicorn, in one interleaved run.
+
+    python -m tests.benchmarks.server [--rounds 15] [--seconds 0.4] [--connections 8]
+
+Each target is a process of its own; in each round every request is sent for a while over kept-alive connections, in a
+new order. The ratios are taken inside a round, then their median over the rounds is printed: on a busy machine only
+these mean something. CPU is the server process's own (from /proc), per request.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import base64
+import os
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+HELLO = """
+import sys, uvicorn
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+async def hello(request):
+    return JSONResponse({"hello": "world"})
+
+class Server(uvicorn.Server):
+    async def startup(self, sockets=None):
+        await super().startup(sockets)
+        print("serves at http://127.0.0.1:%d" % self.servers[0].sockets[0].getsockname()[1], flush=True)
+
+app = Starlette(routes=[Route("/hello", hello)])
+Server(uvicorn.Config(app, port=0, log_config=None, access_log=False, lifespan="off")).run()
+"""
+PASSWORD = "a password for the benchmark"
+
+
+@contextmanager
+def process(*args):
+    """A server process; gives its URL and its id."""
+    child = subprocess.Popen([sys.executable, *args], stdout=subprocess.PIPE, text=True)
+    try:
+        url = next(line for line in child.stdout if "serves at" in line).split()[-1]
+        yield url, child.pid
+    finally:
+        child.terminate()
+        child.communicate(timeout=15)
+
+
+def request(method, path, form="", *, auth=True):
+    """A whole request in bytes."""
+    token = base64.b64encode(f"ann:{PASSWORD}".encode()).decode()
+    lines = [f"{method} {path} HTTP/1.1", "Host: localhost"]
+    lines += [f"Authorization: Basic {token}"] * auth
+    if form:
+        lines += ["Content-Type: application/x-www-form-urlencoded", f"Content-Length: {len(form)}"]
+    return ("\r\n".join(lines) + "\r\n\r\n" + form).encode()
+
+
+async def load(url, message, seconds, connections):
+    """Send `message` over kept-alive connections for a while; how many answers came."""
+    address = urlsplit(url)
+    end = time.monotonic() + seconds
+    count = 0
+
+    async def talk():
+        nonlocal count
+        reader, writer = await asyncio.open_connection(address.hostname, address.port)
+        while time.monotonic() < end:
+            writer.write(message)
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 2"), head
+            length = head.lower().partition(b"content-length: ")[2].partition(b"\r")[0]
+            await reader.readexactly(int(length))
+            count += 1
+        writer.close()
+
+    await asyncio.gather(*(talk() for _ in range(connections)))
+    return count
+
+
+def cpu(pid):
+    """Seconds of CPU that a process used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--seconds", type=float, default=0.4)
+    parser.add_argument("--connections", type=int, default=8)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        xwrap = ["-m", "bitmm.xwrap"]
+        add = [sys.executable, *xwrap, "account", "add", "ann", "--password-stdin", "--data", folder]
+        subprocess.run(add, input=PASSWORD, text=True, check=True, stdout=subprocess.DEVNULL)
+        serve = [*xwrap, "serve", "--port", "0", "--data", folder]
+        with process("-c", HELLO) as (hello, hello_pid), process(*serve) as (server, pid):
+            order = "currency=USD&asset=BTC&amount=0.00000001"
+            targets = {
+                "hello (bare Starlette)": (hello, hello_pid, request("GET", "/hello", auth=False)),
+                "list_exchanges": (server, pid, request("GET", "/list_exchanges/", auth=False)),
+                "exchange_rates": (server, pid, request("GET", "/exchange_rates/?from=USD&to=BTC", auth=False)),
+                "one registration": (server, pid, request("GET", "/exchanges/1")),
+                "balance of one": (server, pid, request("GET", "/exchanges/1/balance")),
+                "buy on paper": (server, pid, request("POST", "/exchanges/1/buy", order)),
+            }
+            asyncio.run(load(server, request("POST", "/exchanges/", "exchange=paper"), 0.001, 1))
+            measure(targets, options)
+
+
+def measure(targets, options):
+    rates, costs = {name: [] for name in targets}, {name: [] for name in targets}
+    for _ in range(options.rounds):
+        for name in random.sample(list(targets), len(targets)):
+            url, pid, message = targets[name]
+            before, start = cpu(pid), time.monotonic()
+            count = asyncio.run(load(url, message, options.seconds, options.connections))
+            rates[name].append(count / (time.monotonic() - start))
+            costs[name].append((cpu(pid) - before) / count)
+    base = next(iter(targets))
+    print(f"{options.rounds} rounds of {options.seconds} s, {options.connections} connections, {os.cpu_count()} CPUs")
+    print(f"{'call':24}{'rate / hello':>14}{'CPU / hello':>14}{'calls/s':>10}{'CPU us':>9}")
+    for name in targets:
+        rate = statistics.median(mine / its for mine, its in zip(rates[name], rates[base], strict=True))
+        cost = statistics.median(mine / its for mine, its in zip(costs[name], costs[base], strict=True) if its)
+        median_cost = statistics.median(costs[name]) * 1e6
+        print(f"{name:24}{rate:14.2f}{cost:14.2f}{statistics.median(rates[name]):10.0f}{median_cost:9.0f}")
+
+
+if __name__ == "__main__":
+    main()

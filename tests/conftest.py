@@ -1,0 +1,69 @@
+"""What the tests of the server share. Nothing here is imported where only the client is installed."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import requests
+
+
+@dataclass
+class Server:
+    """A real server on a real socket, and the folder it keeps its data in."""
+
+    url: str
+    data: Path
+
+    def account(self, name: str | None = None, password: str = "correct horse battery") -> tuple[str, str]:
+        """A new account; its user name and password."""
+        from bitmm.xwrap.server.auth import hash_password
+        from bitmm.xwrap.server.store import Store
+
+        name = name or f"user-{secrets.token_hex(4)}"
+        store = Store(self.data / "xwrap.sqlite3")
+        store.add_account(name, hash_password(password))
+        store.close()
+        return name, password
+
+    def registration(self, auth: tuple[str, str], exchange: str = "paper", **form: str) -> int:
+        """The id of a new registration of this account."""
+        answer = requests.post(f"{self.url}/exchanges/", data={"exchange": exchange, **form}, auth=auth, timeout=30)
+        assert answer.status_code == 201, answer.text
+        return int(answer.json()["id"])
+
+
+Serving = Callable[..., AbstractContextManager[Server]]
+
+
+@pytest.fixture(scope="session")
+def serving(tmp_path_factory: pytest.TempPathFactory) -> Serving:
+    """`with serving(setting=value, ...) as server`: a server with fresh data."""
+    pytest.importorskip("starlette", reason="the server is not installed")
+    from bitmm.xwrap.server.serving import running
+    from bitmm.xwrap.server.settings import Settings
+
+    @contextmanager
+    def serve(data: Path | None = None, environ: dict[str, str] | None = None, **given: object) -> Iterator[Server]:
+        folder = data or tmp_path_factory.mktemp("data")
+        with running(Settings.read(environ or {}, data=folder, port=0, **given)) as url:
+            yield Server(url, folder)
+
+    return serve
+
+
+@pytest.fixture(scope="session")
+def server(serving: Serving) -> Iterator[Server]:
+    """One server for all tests that bring their own accounts."""
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture
+def auth(server: Server) -> tuple[str, str]:
+    """A fresh account on the shared server."""
+    return server.account()

@@ -1,0 +1,53 @@
+"""An exchange that does what a test tells it: for what no real exchange does on demand."""
+
+from __future__ import annotations
+
+import threading
+from decimal import Decimal
+from typing import ClassVar
+
+from bitmm.xwrap.exchanges.base import (
+    DepositAddress,
+    Exchange,
+    Field,
+    Funds,
+    NewOrder,
+    NewWithdrawal,
+    OrderState,
+    Rate,
+    Withdrawal,
+)
+
+
+class Stub(Exchange):
+    """`act` answers orders and sends; `gate` holds up every read of the funds until it is opened."""
+
+    id = "stub"
+    name = "Stub"
+    description = "Does what a test says"
+    form = (Field("apikey", "any text", required=False), Field("apisecret", "any text", required=False, secret=True))
+
+    act: ClassVar = None
+    gate: ClassVar[threading.Event] = threading.Event()
+    waiting: ClassVar[threading.Semaphore] = threading.Semaphore(0)
+    placed: ClassVar[list] = []
+
+    def rate(self, currency: str, asset: str) -> Rate:
+        return type(self).act(currency, asset)
+
+    def funds(self) -> dict[str, Funds]:
+        self.waiting.release()
+        assert self.gate.wait(60)
+        return {"BTC": Funds(Decimal(1), Decimal(1), Decimal(0))}
+
+    def place(self, order: NewOrder) -> OrderState:
+        self.placed.append(order)
+        return type(self).act(order)
+
+    def withdraw(self, withdrawal: NewWithdrawal) -> Withdrawal:
+        self.placed.append(withdrawal)
+        return type(self).act(withdrawal)
+
+    def deposit_address(self, asset: str, network: str | None = None) -> DepositAddress:
+        keys = self.access.credentials
+        return DepositAddress(asset, f"{keys.apikey}/{keys.apisecret}", tag="9" if asset == "XRP" else None)

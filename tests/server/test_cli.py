@@ -1,0 +1,217 @@
+"""The `xwrap` command, run as a person runs it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing, contextmanager
+
+import pytest
+import requests
+
+XWRAP = [sys.executable, "-m", "bitmm.xwrap"]
+ENVIRON = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(sys.path), "HOME": "/nonexistent"}
+
+
+def xwrap(*args, stdin="", **environ):
+    return subprocess.run(
+        [*XWRAP, *map(str, args)],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        env=ENVIRON | environ,
+        timeout=60,
+        check=False,
+    )
+
+
+@contextmanager
+def serve(*args, **environ):
+    """A running `xwrap serve`; gives the process and the lines it printed until it accepted connections."""
+    process = subprocess.Popen(
+        [*XWRAP, "serve", *map(str, args)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENVIRON | environ,
+    )
+    try:
+        lines = []
+        for line in process.stdout:
+            lines.append(line.strip())
+            if "serves at" in line:
+                break
+        yield process, lines
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def url_of(lines):
+    return lines[-1].split()[-1]
+
+
+def test_from_nothing_to_a_served_account(tmp_path):
+    added = xwrap("account", "add", "ann", "--generate", "--data", tmp_path)
+    assert added.returncode == 0
+    password = added.stdout.strip()
+    assert len(password) >= 24
+    with serve("--port", 0, "--data", tmp_path) as (_process, lines):
+        assert f"A master key was made: {tmp_path}/master.key" in lines[0]
+        answer = requests.get(f"{url_of(lines)}/exchanges/", auth=("ann", password), timeout=30)
+        assert answer.json() == []
+
+
+def test_the_folder_may_come_from_the_environment(tmp_path):
+    folder = tmp_path / "deep" / "er"
+    assert xwrap("account", "add", "ann", "--generate", XWRAP_DATA_DIR=str(folder)).returncode == 0
+    assert (folder / "xwrap.sqlite3").exists()
+    assert "ann" in xwrap("account", "list", XWRAP_DATA_DIR=str(folder)).stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_the_server_cleanly(tmp_path, number):
+    with serve("--port", 0, "--data", tmp_path) as (process, _lines):
+        process.send_signal(number)
+        output, errors = process.communicate(timeout=10)
+    assert process.returncode == 0
+    assert "XWrap has stopped" in output
+    assert errors == ""
+
+
+def test_a_password_comes_from_standard_input_and_shows_nowhere(tmp_path):
+    added = xwrap("account", "add", "ann", "--password-stdin", "--data", tmp_path, stdin="canary-password\n")
+    assert (added.returncode, added.stdout, added.stderr) == (0, "account 'ann' added\n", "")
+    assert b"canary" not in (tmp_path / "xwrap.sqlite3").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("args", "stdin", "words"),
+    [
+        (["ann:x", "--generate"], "", "without a colon"),
+        (["", "--generate"], "", "without a colon"),
+        (["ann", "--password-stdin"], "short\n", "at least 8"),
+        (["ann", "--password-stdin", "--generate"], "", "choose one"),
+    ],
+)
+def test_a_bad_account_is_one_line_and_exit_1(tmp_path, args, stdin, words):
+    result = xwrap("account", "add", *args, "--data", tmp_path, stdin=stdin)
+    assert result.returncode == 1
+    assert words in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_an_account_can_be_added_once_also_while_the_server_runs(tmp_path):
+    with serve("--port", 0, "--data", tmp_path):
+        assert xwrap("account", "add", "ann", "--generate", "--data", tmp_path).returncode == 0
+        again = xwrap("account", "add", "ann", "--generate", "--data", tmp_path)
+    assert (again.returncode, again.stderr) == (1, "xwrap: there is an account 'ann' already\n")
+
+
+def one_line(result, *words):
+    assert result.returncode == 1, result.stderr
+    assert result.stderr.startswith("xwrap: ")
+    assert result.stderr.count("\n") == 1
+    for word in words:
+        assert word in result.stderr
+
+
+def test_a_taken_port_is_one_line_that_says_what_to_do(tmp_path):
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        port = taken.getsockname()[1]
+        one_line(xwrap("serve", "--port", port, "--data", tmp_path), str(port), "--port")
+
+
+def test_a_folder_that_cannot_be_written_is_one_line_that_says_what_to_do(tmp_path):
+    (tmp_path / "file").write_text("")
+    one_line(xwrap("serve", "--port", 0, "--data", tmp_path / "file" / "data"), "--data")
+    one_line(xwrap("account", "add", "ann", "--generate", "--data", tmp_path / "file" / "data"), "--data")
+
+
+def prepared(folder):
+    with serve("--port", 0, "--data", folder):
+        pass
+
+
+def test_a_damaged_or_missing_or_foreign_master_key_is_one_line(tmp_path):
+    prepared(tmp_path)
+    key = tmp_path / "master.key"
+    good = key.read_text()
+    key.write_text("nonsense")
+    one_line(xwrap("serve", "--port", 0, "--data", tmp_path), "damaged", str(key))
+    key.write_text("A" * 43 + "=")
+    one_line(xwrap("serve", "--port", 0, "--data", tmp_path), "does not open this data base")
+    key.unlink()
+    one_line(xwrap("serve", "--port", 0, "--data", tmp_path), "missing", str(key))
+    assert not key.exists(), "no new key is made beside data that it cannot open"
+    key.write_text(good)
+    key.chmod(0o600)
+    prepared(tmp_path)
+
+
+def test_a_newer_data_base_is_one_line(tmp_path):
+    prepared(tmp_path)
+    with closing(sqlite3.connect(tmp_path / "xwrap.sqlite3")) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+        connection.commit()
+    one_line(xwrap("serve", "--port", 0, "--data", tmp_path), "newer version", "update bitmm")
+
+
+def test_a_second_server_on_the_same_folder_is_one_line(tmp_path):
+    with serve("--port", 0, "--data", tmp_path):
+        one_line(xwrap("serve", "--port", 0, "--data", tmp_path), "another XWrap", "--data")
+
+
+@pytest.mark.parametrize(
+    ("environ", "words"),
+    [
+        ({"XWRAP_PAPER_FUNDS": "USD"}, ["XWRAP_PAPER_FUNDS", "USD=50000"]),
+        ({"XWRAP_PAPER_FUNDS": "USD=-1"}, ["XWRAP_PAPER_FUNDS"]),
+        ({"XWRAP_PAPER_FUNDS": "=5"}, ["XWRAP_PAPER_FUNDS"]),
+        ({"XWRAP_PAPER_PRICES": "/nonexistent.csv"}, ["XWRAP_PAPER_PRICES", "nonexistent"]),
+        ({"XWRAP_EXCHANGES": "paper,nowhere"}, ["XWRAP_EXCHANGES", "nowhere"]),
+    ],
+)
+def test_a_bad_setting_is_one_line(tmp_path, environ, words):
+    one_line(xwrap("serve", "--port", 0, "--data", tmp_path, **environ), *words)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+def test_other_machines_are_let_in_only_on_an_explicit_word(tmp_path, host):
+    one_line(xwrap("serve", "--host", host, "--port", 0, "--data", tmp_path), "TLS", "--plain-http")
+
+
+def test_a_host_that_is_no_address_is_one_line(tmp_path):
+    one_line(xwrap("serve", "--host", "nowhere", "--port", 0, "--data", tmp_path), "--host")
+
+
+def test_the_paper_exchange_takes_prices_and_funds_from_the_environment(tmp_path):
+    prices = tmp_path / "prices.csv"
+    prices.write_text("timestamp,close\n0,100\n")
+    password = xwrap("account", "add", "ann", "--generate", "--data", tmp_path).stdout.strip()
+    environ = {"XWRAP_PAPER_PRICES": str(prices), "XWRAP_PAPER_FUNDS": "USD=10.5, ETH=3"}
+    with serve("--port", 0, "--data", tmp_path, **environ) as (_process, lines):
+        url = url_of(lines)
+        rate = requests.get(f"{url}/exchange_rates/?from=USD&to=BTC", timeout=30).json()[0]
+        assert (rate["buy"], rate["sell"]) == ("100.02", "99.98")
+        requests.post(f"{url}/exchanges/", data={"exchange": "paper"}, auth=("ann", password), timeout=30)
+        balance = requests.get(f"{url}/exchanges/1/balance", auth=("ann", password), timeout=30).json()
+        assert balance == {"USD": "10.5", "BTC": "0", "ETH": "3"}
+
+
+@pytest.mark.parametrize("command", [[], ["serve"], ["account"], ["account", "add"], ["account", "list"], ["demo"]])
+def test_help_shows_examples_everywhere(command):
+    result = xwrap(*command, "--help")
+    assert result.returncode == 0
+    assert "Examples:\n    " in result.stdout
+    assert result.stdout.startswith("Usage: xwrap")
+
+
+def test_the_version_is_told():
+    from bitmm.xwrap import __version__
+
+    assert xwrap("--version").stdout == f"xwrap {__version__}\n"

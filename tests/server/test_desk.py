@@ -1,0 +1,258 @@
+"""Orders and sends: once, in the journal before they are sent, and never more certain than one can be."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from contextlib import closing
+from decimal import Decimal
+
+import pytest
+import requests
+
+from bitmm.xwrap import exchanges
+from bitmm.xwrap.exchanges.base import Busy, OrderState, Refused, Unknown, Withdrawal
+
+from .stub import Stub
+
+FILLED = OrderState("X1", "filled", filled=Decimal("0.1"), average=Decimal(10), spent=Decimal(1), fee=Decimal("0.01"))
+ORDER = {"currency": "USD", "asset": "BTC", "amount": "0.1"}
+SEND = {"asset": "BTC", "amount": "0.1", "address": "tb1qx"}
+
+
+class Bench:
+    """A registration at the stub exchange, and the calls of its owner."""
+
+    def __init__(self, server, auth, id):
+        self.server, self.auth, self.id = server, auth, id
+
+    def post(self, call, form, key=None):
+        headers = {"Idempotency-Key": key} if key else {}
+        url = f"{self.server.url}/exchanges/{self.id}/{call}"
+        return requests.post(url, data=form, headers=headers, auth=self.auth, timeout=30)
+
+    def get(self, call):
+        return requests.get(f"{self.server.url}/exchanges/{self.id}/{call}", auth=self.auth, timeout=30)
+
+    def rows(self, query):
+        with closing(sqlite3.connect(self.server.data / "xwrap.sqlite3")) as connection:
+            return connection.execute(query).fetchall()
+
+
+@pytest.fixture(autouse=True)
+def _stub_exchange(monkeypatch):
+    monkeypatch.setitem(exchanges.EXCHANGES, "stub", "tests.server.stub:Stub")
+    Stub.placed.clear()
+
+
+@pytest.fixture
+def bench(serving):
+    with serving(exchanges=("stub", "paper")) as server:
+        auth = server.account()
+        yield Bench(server, auth, server.registration(auth, "stub"))
+
+
+def answer_with(result):
+    """Make the stub answer with `result`, or raise it."""
+
+    def act(_asked):
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    Stub.act = staticmethod(act)
+
+
+def test_the_intent_is_committed_before_the_exchange_hears_of_it(bench):
+    seen = []
+
+    def act(order):
+        seen.extend(bench.rows("SELECT status, side, amount, client_id FROM orders"))
+        return FILLED
+
+    Stub.act = staticmethod(act)
+    bench.post("buy", ORDER)
+    assert seen == [("running", "buy", "0.1", Stub.placed[0].client_id)]
+
+
+def test_the_same_key_gets_the_first_answer_again_byte_for_byte(bench):
+    answer_with(FILLED)
+    first, second = bench.post("buy", ORDER, "k1"), bench.post("buy", ORDER, "k1")
+    assert (first.status_code, first.content) == (second.status_code, second.content)
+    assert "Idempotent-Replayed" not in first.headers
+    assert second.headers["Idempotent-Replayed"] == "true"
+    assert len(Stub.placed) == 1
+
+
+def test_a_call_without_a_key_is_a_new_order_each_time(bench):
+    answer_with(FILLED)
+    assert bench.post("buy", ORDER).json()["id"] != bench.post("buy", ORDER).json()["id"]
+    assert len(Stub.placed) == 2
+
+
+@pytest.mark.parametrize(
+    "changed", [("sell", ORDER), ("buy", ORDER | {"amount": "0.2"}), ("buy", ORDER | {"asset": "ETH"})]
+)
+def test_the_same_key_with_other_parameters_is_422_and_sends_nothing(bench, changed):
+    answer_with(FILLED)
+    bench.post("buy", ORDER, "k1")
+    answer = bench.post(*changed, "k1")
+    assert (answer.status_code, answer.json()["code"]) == (422, "key_reused")
+    assert len(Stub.placed) == 1
+
+
+def test_a_key_is_its_registrations_own_and_its_operations_own(bench):
+    answer_with(FILLED)
+    other = Bench(bench.server, bench.auth, bench.server.registration(bench.auth, "stub"))
+    assert bench.post("buy", ORDER, "k1").json()["id"] != other.post("buy", ORDER, "k1").json()["id"]
+    answer_with(Withdrawal("W1", "BTC", Decimal("0.1"), "pending"))
+    assert bench.post("send_to_address", SEND, "k1").status_code == 200
+    assert len(Stub.placed) == 3
+
+
+def test_a_repeat_while_the_first_is_running_is_409_and_sends_nothing(bench):
+    sent, go_on = threading.Event(), threading.Event()
+
+    def act(_order):
+        sent.set()
+        assert go_on.wait(30)
+        return FILLED
+
+    Stub.act = staticmethod(act)
+    first = threading.Thread(target=bench.post, args=("buy", ORDER, "k1"))
+    first.start()
+    assert sent.wait(30)
+    repeat, asked = bench.post("buy", ORDER, "k1"), bench.get("orders/?key=k1")
+    go_on.set()
+    first.join()
+    assert (repeat.status_code, repeat.json()["code"]) == (409, "still_running")
+    assert (asked.status_code, asked.json()["code"]) == (409, "still_running")
+    assert len(Stub.placed) == 1
+    assert bench.get("orders/?key=k1").json()["status"] == "filled"
+
+
+def test_many_repeats_at_once_send_one_order(bench):
+    answer_with(FILLED)
+    answers = []
+    threads = [
+        threading.Thread(target=lambda: answers.append(bench.post("buy", ORDER, "k1").status_code)) for _ in range(16)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(Stub.placed) == 1
+    assert set(answers) <= {200, 409}
+    assert answers.count(200) >= 1
+
+
+@pytest.mark.parametrize("failure", [Unknown("no answer"), RuntimeError("a fault of ours after sending")])
+@pytest.mark.parametrize(
+    ("call", "form", "asked"), [("buy", ORDER, "orders"), ("send_to_address", SEND, "withdrawals")]
+)
+def test_an_unknown_outcome_is_202_and_blocks_its_key_and_is_not_sent_again(bench, failure, call, form, asked):
+    answer_with(failure)
+    first = bench.post(call, form, "k1")
+    assert (first.status_code, first.json()["status"], first.json()["key"]) == (202, "unknown", "k1")
+    answer_with(FILLED)
+    repeat, found = bench.post(call, form, "k1"), bench.get(f"{asked}/?key=k1")
+    assert (repeat.status_code, repeat.json()["status"]) == (202, "unknown")
+    assert (found.status_code, found.json()["status"]) == (202, "unknown")
+    assert len(Stub.placed) == 1
+
+
+def test_what_was_running_when_the_server_died_is_unknown_after_its_start(serving, tmp_path):
+    with serving(data=tmp_path, exchanges=("stub",)) as server:
+        auth = server.account("ann", "correct horse battery")
+        id = server.registration(auth, "stub")
+        answer_with(FILLED)
+        Bench(server, auth, id).post("buy", ORDER, "k1")
+    with closing(sqlite3.connect(tmp_path / "xwrap.sqlite3")) as connection:
+        connection.execute("UPDATE orders SET status = 'running', answer = NULL, answer_status = NULL")
+        connection.commit()
+    with serving(data=tmp_path, exchanges=("stub",)) as server:
+        repeat = Bench(server, auth, id).post("buy", ORDER, "k1")
+    assert (repeat.status_code, repeat.json()["status"]) == (202, "unknown")
+    assert len(Stub.placed) == 1
+
+
+def test_a_final_refusal_is_told_again_the_same_way(bench):
+    answer_with(Refused("not enough", code="insufficient_funds"))
+    first = bench.post("buy", ORDER, "k1")
+    answer_with(FILLED)
+    second = bench.post("buy", ORDER, "k1")
+    assert first.status_code == second.status_code == 422
+    assert first.content == second.content
+    assert first.json()["may_have_executed"] is False
+    found = bench.get("orders/?key=k1").json()
+    assert (found["status"], found["error"]["code"]) == ("rejected", "insufficient_funds")
+    assert len(Stub.placed) == 1
+
+
+@pytest.mark.parametrize(
+    ("failure", "status"),
+    [(Busy("slow down", retry_after=7), 429), (Refused("down", code="exchange_unavailable", retryable=True), 503)],
+)
+def test_after_a_passing_refusal_the_same_key_may_try_again(bench, failure, status):
+    answer_with(failure)
+    refused = bench.post("buy", ORDER, "k1")
+    assert (refused.status_code, refused.json()["retryable"]) == (status, True)
+    if status == 429:
+        assert refused.headers["Retry-After"] == "7"
+    answer_with(FILLED)
+    assert bench.post("buy", ORDER, "k1").json()["status"] == "filled"
+    assert [order.client_id for order in Stub.placed] == [Stub.placed[0].client_id] * 2
+    assert bench.rows("SELECT count(*) FROM orders") == [(1,)]
+
+
+def test_a_key_that_never_came_is_known_not_to_have_come(bench):
+    for call in ("orders", "withdrawals"):
+        answer = bench.get(f"{call}/?key=never")
+        assert (answer.status_code, answer.json()["code"]) == (404, "no_such_key")
+
+
+def test_another_accounts_keys_cannot_be_asked_for(bench):
+    answer_with(FILLED)
+    bench.post("buy", ORDER, "k1")
+    stranger = Bench(bench.server, bench.server.account(), bench.id)
+    assert stranger.get("orders/?key=k1").json()["code"] == "not_found"
+
+
+def test_a_registration_that_is_switched_off_trades_nothing(bench):
+    answer_with(FILLED)
+    with closing(sqlite3.connect(bench.server.data / "xwrap.sqlite3")) as connection:
+        connection.execute("UPDATE registrations SET enabled = 0")
+        connection.commit()
+    assert bench.post("buy", ORDER).json()["code"] == "registration_disabled"
+    assert Stub.placed == []
+    assert requests.get(f"{bench.server.url}/exchanges/?active_only=1", auth=bench.auth, timeout=30).json() == []
+    assert len(requests.get(f"{bench.server.url}/exchanges/", auth=bench.auth, timeout=30).json()) == 1
+
+
+def test_a_failing_registration_says_why_in_the_list_of_balances_and_hides_no_other(bench, monkeypatch):
+    bench.server.registration(bench.auth, "paper")
+
+    def fail(_self):
+        raise Refused("the exchange is on holiday", code="exchange_unavailable")
+
+    monkeypatch.setattr(Stub, "funds", fail)
+    stub, paper = requests.get(f"{bench.server.url}/balance", auth=bench.auth, timeout=30).json()
+    assert stub["balance"] == {}
+    assert stub["error"] == "the exchange is on holiday"
+    assert paper["balance"] == {"USD": "50000", "BTC": "1"}
+
+
+def test_an_address_that_needs_a_tag_is_not_told_without_it(bench):
+    answer = bench.get("get_address?asset=XRP")
+    assert (answer.status_code, answer.json()["code"]) == (422, "tag_required")
+
+
+def test_an_unforeseen_fault_shows_nothing_but_a_number(bench, monkeypatch):
+    def fail(_self):
+        raise RuntimeError("canary-detail")
+
+    monkeypatch.setattr(Stub, "funds", fail)
+    answer = bench.get("balance")
+    assert (answer.status_code, answer.json()["detail"]) == (500, "server error")
+    assert answer.json()["id"]
+    assert "canary" not in answer.text
