@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from urllib.parse import parse_qsl
 
 import pytest
 
@@ -302,6 +303,9 @@ def test_a_missing_key_is_named(served, key):
         json.dumps({**GOOD, "req_authentication_type": "2"}),
         json.dumps({**GOOD, "req_authentication_type": True}),
         json.dumps({**GOOD, "supported_functions": 5}),
+        json.dumps({**GOOD, "supported_functions": "my-balance"}),
+        json.dumps({**GOOD, "supported_functions": {"my-balance": 1}}),
+        json.dumps({**GOOD, "supported_functions": [[]]}),
         json.dumps({**GOOD, "supported_functions": [5]}),
         json.dumps({**GOOD, "req_url": 5}),
         json.dumps({**GOOD, "padding": "x" * 64 * 1024}),
@@ -395,6 +399,22 @@ def test_a_key_in_base64_works(venue, hub):
     venue.key_encoding = "base64"
     venue.authkeys[venue.key] = venue.account, BASE64_KEY
     assert hub(key=BASE64_KEY, key_encoding="base64").my_balance()
+
+
+@pytest.mark.parametrize("function", ["ticker", "create-account"])
+@pytest.mark.parametrize("method", ["POST", "GET"])
+@pytest.mark.parametrize(("authentication", "f"), [(1, []), (2, ["f"])])
+def test_what_everybody_may_call_carries_no_credentials(function, method, authentication, f):
+    there = overview(JSON, authentication, method)._replace(supported_functions=frozenset({function}))
+    api = HubAPI("https://hub.example", account="a", password="hush", token="token", key="hush")
+    request = api.request(there, function)
+    assert request.headers == ({"Content-Type": JSON} if method == "POST" else {})
+    sent = json.loads(request.body) if request.body else dict(parse_qsl(request.url.partition("?")[2]))
+    assert sent == dict.fromkeys(f, function)
+
+
+def test_prices_need_no_credentials(venue, transport):
+    assert HubAPI(venue.url, transport=transport).ticker("BTC", "USD") == {"bid": "370.8", "ask": "371.2"}
 
 
 @pytest.mark.parametrize(

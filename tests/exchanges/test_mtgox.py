@@ -375,6 +375,21 @@ def test_the_exchanges_own_refusals_keep_their_words(mtgox, venue, version, aske
     assert not venue.ledger()
 
 
+@pytest.mark.parametrize("verb", ["cancel", "order"])
+@pytest.mark.parametrize("oid", [None, "", "../../info"])
+def test_an_order_without_mt_goxs_id_is_not_asked_for(mtgox, venue, verb, oid):
+    with pytest.raises(Refused) as caught:
+        getattr(mtgox(), verb)(OrderRef("buy", "USD", "BTC", "0" * 32, oid))
+    assert caught.value.code == "unknown_order"
+    assert not venue.requests
+
+
+def test_an_amount_and_a_cost_together_are_refused(mtgox, venue):
+    with pytest.raises(Unsupported):
+        mtgox().place(order(cost=Decimal(5)))
+    assert not venue.requests
+
+
 def test_an_unknown_pair_says_what_is_offered(mtgox, venue):
     with pytest.raises(Refused, match="AUD, CAD") as caught:
         mtgox().rate("BRL", "BTC")
@@ -419,7 +434,7 @@ OUTCOMES = {
     # "MySQL error, please retry later" with status 200: nobody can tell what was done before.
     "maintenance": (Unknown, "outcome_unknown", 0),
 }
-PATHS = {"place": {"0": "BTC.php", "1": "order/add", "2": "order/add"}}
+PATHS = {"place": {"0": "sellBTC.php", "1": "order/add", "2": "order/add"}}
 PATHS["withdraw"] = {"0": "withdraw.php", "1": "send_simple", "2": "send_simple"}
 
 

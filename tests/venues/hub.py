@@ -30,13 +30,14 @@ RIGHTS = {
     "my-balance": "read",
     "my-open-orders": "read",
     "find-invoices": "read",
-    "ticker": "read",
     "place-order": "trade",
     "cancel-order": "trade",
     "new-btc-address": "read",
     "send-btc": "send",
     "create-authkey": "send",
 }
+#: Called without authentication; create-account is listed only by a hub that is open to everybody.
+PUBLIC = {"create-account", "ticker"}
 PARAMETERS = {
     "send-btc": {"to_btc_address", "amount"},
     "place-order": {"trade_amt", "trade_cur", "for_amt", "for_cur"},
@@ -79,7 +80,7 @@ class HubVenue(Venue):
         self.encoding = "form"
         self.method = "POST"
         self.key_encoding = "utf-8"
-        self.functions = [*RIGHTS]
+        self.functions = [*RIGHTS, "ticker"]
         self.req_url: str | None = None
         self.tells_txid = True
         #: Authkey token -> account and key.
@@ -131,16 +132,23 @@ class HubVenue(Venue):
     def function(self, request: Request, function: str) -> Any:
         if function not in self.functions or request.method != self.method:
             raise HubError(404, "no such function")
-        if function == "create-account":
-            return self.create_account()
+        if function in PUBLIC:
+            given = self.parameters(request)
+            if self.authentication == 2 and given.pop("f", None) != function:
+                raise HubError(400, "another function in f", "invalid_request")
+            self.check(function, given)
+            return self.ticker(given) if function == "ticker" else self.create_account()
         account, given = self.caller(request, function)
         if RIGHTS[function] not in account.permissions:
             raise HubError(403, f"this key may not {RIGHTS[function]}")
+        self.check(function, given)
+        return getattr(self, function.replace("-", "_"))(account, given)
+
+    def check(self, function: str, given: Mapping[str, str]) -> None:
         wanted = PARAMETERS.get(function, set())
         optional = {"t", "lat", "lng", "random"} if function == "find-invoices" else set()
         if wrong := (given.keys() ^ wanted) - optional:
             raise HubError(400, f"missing or unknown: {', '.join(sorted(wrong))}", "invalid_request")
-        return getattr(self, function.replace("-", "_"))(account, given)
 
     # --- who may ask ---
 
@@ -238,7 +246,7 @@ class HubVenue(Venue):
             "pending": {name.lower(): _text(held) for name in names if (held := self.held(account, name))},
         }
 
-    def ticker(self, account: Account, given: Mapping[str, str]) -> Any:
+    def ticker(self, given: Mapping[str, str]) -> Any:
         book = self.pairs.get(f"{given['cur_a'].upper()}/{given['cur_b'].upper()}")
         if book is None:
             raise Reject("unknown_pair")

@@ -67,10 +67,18 @@ _TODO = {
     "withdraw-invoice": "what its signature signs",
     "change-authkey-permissions": "its parameters and which permissions there are",
 }
+#: Choice: functions that are called without authentication. Nobody has an account before the first one, and prices are
+#: for everybody.
+_PUBLIC = {"create-account", "ticker"}
 _PLACE = "(function_name)"
 #: Choice: an overview document has at most this many bytes, and is read again after ten minutes.
 _MAX_OVERVIEW = 64 * 1024
 _OVERVIEWS = Memory(600.0)
+_ALLOWED: dict[str, tuple[object, ...]] = {
+    "req_method": ("POST", "GET"),
+    "post_body_encoding": (FORM, JSON),
+    "req_authentication_type": (1, 2),
+}
 #: Nothing that one parser takes for a host and another one for a path.
 _URL = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?/[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*", re.ASCII)
 
@@ -196,7 +204,7 @@ class HubAPI:
         return self.call("create-authkey")
 
     def ticker(self, cur_a: str, cur_b: str) -> Any:
-        """`{"bid", "ask"}` of one unit of `cur_a` in `cur_b`: our extension, where a hub lists it (choice)."""
+        """`{"bid", "ask"}` of one unit of `cur_a` in `cur_b`, unsigned: our extension, where a hub lists it."""
         return self.call("ticker", {"cur_a": cur_a, "cur_b": cur_b})
 
     # --- how they are called ---
@@ -218,6 +226,8 @@ class HubAPI:
     def _overview(self) -> Overview:
         request = Request("GET", f"{self.url}/api/overview.js", {})
         answer = ask(self.transport, request, "the hub", moves=False)
+        if answer.status == 429:
+            raise _busy(answer)
         if answer.status != 200:
             raise Refused(
                 f"the hub has no overview document (HTTP {answer.status})", code="exchange_unavailable", retryable=True
@@ -243,27 +253,28 @@ class HubAPI:
         if function not in overview.supported_functions:
             raise Unsupported(f"this hub has no {function}")
         url = self._target(overview, function)
-        headers: dict[str, str] = {}
-        if overview.req_authentication_type == 1:
-            fields = {} if function == "create-account" else self._named(overview)
-        else:
-            fields = {"f": function}
-            if function != "create-account":
-                fields |= {
-                    "account": self.account or self.token,
-                    "nonce_ms": str(int(self._clock() * 1000) if nonce_ms is None else nonce_ms),
-                    "nonce_random": self._random() if nonce_random is None else nonce_random,
-                }
+        signed = overview.req_authentication_type == 2
+        fields = {"f": function} if signed else {}
+        if function not in _PUBLIC:
+            fields |= self._nonces(nonce_ms, nonce_random) if signed else self._named(overview)
         fields |= parameters or {}
+        headers: dict[str, str] = {}
         if overview.req_method == "GET":
             url += ("&" if "?" in url else "?") + urlencode(fields)
             body, message = None, url.partition("?")[2].encode()
         else:
             headers["Content-Type"] = overview.post_body_encoding
             body = message = _encoded(fields, overview.post_body_encoding)
-        if "nonce_random" in fields:
+        if signed and function not in _PUBLIC:
             headers |= self._signature(message)
         return Request(overview.req_method, url, headers, body)
+
+    def _nonces(self, nonce_ms: int | None, nonce_random: str | None) -> dict[str, str]:
+        return {
+            "account": self.account or self.token,
+            "nonce_ms": str(int(self._clock() * 1000) if nonce_ms is None else nonce_ms),
+            "nonce_random": self._random() if nonce_random is None else nonce_random,
+        }
 
     def _named(self, overview: Overview) -> dict[str, str]:
         if overview.req_method == "GET":
@@ -341,17 +352,13 @@ def _overview(answer: Answer) -> Overview:
             document["req_authentication_type"],
             frozenset(document["supported_functions"]),
         )
-        for key, allowed in (
-            ("req_method", ("POST", "GET")),
-            ("post_body_encoding", (FORM, JSON)),
-            ("req_authentication_type", (1, 2)),
-        ):
-            if getattr(overview, key) not in allowed or isinstance(getattr(overview, key), bool):
+        texts = [overview.req_url, *overview.supported_functions]
+        if not (isinstance(document["supported_functions"], list) and all(isinstance(text, str) for text in texts)):
+            raise ValueError("a URL or a name is no text, or the functions are no list")
+        for key, allowed in _ALLOWED.items():
+            value = document[key]
+            if value not in allowed or isinstance(value, bool):
                 raise ValueError(f"{key} is none of {', '.join(map(str, allowed))}")
-        if not isinstance(overview.req_url, str) or not all(
-            isinstance(name, str) for name in overview.supported_functions
-        ):
-            raise ValueError("a URL or a name is no text")
     except KeyError as error:
         raise Refused(f"the hub's overview lacks {error.args[0]}", code="overview_refused") from None
     except (TypeError, ValueError) as error:
@@ -361,7 +368,7 @@ def _overview(answer: Answer) -> Overview:
 
 def _read(answer: Answer, *, moves: bool) -> Any:
     if answer.status == 429:
-        raise Busy(_words(answer) or "the hub says: too many requests", retry_after=_retry_after(answer))
+        raise _busy(answer)
     if answer.status == 200:
         try:
             return answer.json() if answer.body.strip() else {}
@@ -403,9 +410,10 @@ def _no_outcome(words: str, *, moves: bool) -> ExchangeError:
     return Refused(words, code="exchange_unavailable", retryable=True)
 
 
-def _retry_after(answer: Answer) -> float:
+def _busy(answer: Answer) -> Busy:
     given = answer.headers.get("Retry-After", "")
-    return float(given) if given.isascii() and given.isdigit() and len(given) < 6 else 10.0
+    seconds = float(given) if given.isascii() and given.isdigit() and len(given) < 6 else 10.0
+    return Busy(_words(answer) or "the hub says: too many requests", retry_after=seconds)
 
 
 # --- the adapter ------------------------------------------------------------------------------------------------------
@@ -484,7 +492,7 @@ class Hub(Exchange):
             raise Refused("a hub trades BTC against another currency", code="unknown_market")
         if order.price is None:
             raise Refused("a hub has limit orders alone: give a price", code="price_required")
-        if order.amount is None:
+        if order.amount is None or order.cost is not None:
             raise Unsupported("a hub cannot trade for a given cost; give the amount")
         give, get = _described(order.side, _checked_amount(order.amount), order.price)
         (trade_cur, for_cur) = (order.currency, order.asset) if order.side == "buy" else (order.asset, order.currency)
@@ -503,7 +511,7 @@ class Hub(Exchange):
 
     def order(self, ref: OrderRef) -> OrderState:
         """Open, or "unknown": what became of an order that is no longer open is not told."""
-        oid = ref.exchange_order_id or ""
+        oid = _known(ref)
         state = OrderState(oid, "unknown", ref.side, ref.currency, ref.asset, ref.amount, ref.price)
         told = {state.exchange_order_id: state for state in self.open_orders()}.get(oid)
         with understood(self.name):
@@ -520,24 +528,18 @@ class Hub(Exchange):
             return [_open_order(row) for row in rows]
 
     def cancel(self, ref: OrderRef) -> None:
-        try:
-            self.api.cancel_order(ref.exchange_order_id or "")
-        except Refused as error:
-            if error.code == "unknown_order":
-                raise Refused(error.words, code="order_not_open") from error
-            raise
+        self._cancel(_known(ref))
 
     def cancel_all(self) -> int:
         """Each open order is cancelled by itself; a hub has no call for all."""
         canceled = 0
         for state in self.open_orders():
             try:
-                self.cancel(OrderRef("buy", "", "", "", state.exchange_order_id))
+                self._cancel(state.exchange_order_id)
+                canceled += 1
             except Refused as error:
                 if error.code != "order_not_open":
                     raise
-            else:
-                canceled += 1
         return canceled
 
     def deposit_address(self, asset: str, network: str | None = None) -> DepositAddress:
@@ -569,6 +571,14 @@ class Hub(Exchange):
                 network=withdrawal.network,
                 txid=txid,
             )
+
+    def _cancel(self, oid: str) -> None:
+        try:
+            self.api.cancel_order(oid)
+        except Refused as error:
+            if error.code == "unknown_order":
+                raise Refused(error.words, code="order_not_open") from error
+            raise
 
 
 def _checked_amount(amount: Decimal) -> Decimal:
@@ -635,6 +645,12 @@ def _open_order(row: Mapping[str, Any]) -> OrderState:
 
 def _moment(milliseconds: object) -> datetime:
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=int(str(milliseconds)))
+
+
+def _known(ref: OrderRef) -> str:
+    if not ref.exchange_order_id:
+        raise Refused("a hub knows orders by its own id alone", code="unknown_order")
+    return ref.exchange_order_id
 
 
 def _oid(text: object) -> str:

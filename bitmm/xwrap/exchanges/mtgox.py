@@ -51,10 +51,10 @@ from .base import (
     Unsupported,
     Withdrawal,
     ask,
+    followed,
     no_such_market,
     total,
     understood,
-    until_final,
 )
 
 if TYPE_CHECKING:
@@ -367,11 +367,8 @@ class MtGox(Exchange):
 
     def markets(self) -> list[Market]:
         """The pairs that Mt.Gox had, from its documentation: no call tells them."""
-        self._call("ticker", "USD", "BTC")
-        return [
-            Market(currency, "BTC", price_step=Decimal(1).scaleb(-_digits(currency)), amount_step=Decimal("1E-8"))
-            for currency in _CURRENCIES
-        ]
+        _ = self.api  # refused without a base URL, as every verb
+        return [_market(currency) for currency in _CURRENCIES]
 
     def funds(self) -> dict[str, Funds]:
         info = self.api.private(self._call("info"))
@@ -385,12 +382,9 @@ class MtGox(Exchange):
 
     def place(self, order: NewOrder) -> OrderState:
         self._pair(order.currency, order.asset)
-        if order.amount is None:
+        if order.amount is None or order.cost is not None:
             raise Unsupported("Mt.Gox cannot buy for a given cost; give the amount")
-        _units(order.amount, order.asset, "amount")
-        if order.price is not None:
-            _units(order.price, order.currency, "price")
-        oid = self._placed_by_0(order) if self.api.version == 0 else self._placed(order, order.amount)
+        oid = self._placed_by_0(order, order.amount) if self.api.version == 0 else self._placed(order, order.amount)
         placed = OrderState(
             oid,
             "open",
@@ -406,17 +400,13 @@ class MtGox(Exchange):
         ref = OrderRef(order.side, order.currency, order.asset, order.client_id, oid, amount=order.amount)
 
         def read() -> OrderState:
-            try:
-                state = self.order(ref)
-            except Refused:
-                # The order stands; only its state could not be read.
-                return placed
+            state = self.order(ref)
             return placed if state.status == "unknown" else state
 
-        return until_final(read)
+        return followed(placed, read)
 
     def order(self, ref: OrderRef) -> OrderState:
-        oid = ref.exchange_order_id or ""
+        oid = _known(ref)
         state = OrderState(oid, "unknown", ref.side, ref.currency, ref.asset, ref.amount, ref.price)
         told = {state.exchange_order_id: state for state in self.open_orders()}.get(oid)
         with understood(self.name):
@@ -439,33 +429,18 @@ class MtGox(Exchange):
             return [_open_order(row) for row in rows]
 
     def cancel(self, ref: OrderRef) -> None:
-        oid = _oid(ref.exchange_order_id)
-        try:
-            answer = self.api.private(self._call("cancel", ref.currency, ref.asset), {"oid": oid})
-        except Refused as error:
-            if error.code == "unknown_order":
-                raise Refused(error.words, code="order_not_open") from error
-            raise
-        if self.api.version != 0:
-            with understood(self.name, moves=True):
-                if answer["oid"] != oid:
-                    raise ValueError("another order")
+        self._cancel(_known(ref), ref.currency, ref.asset)
 
     def cancel_all(self) -> int:
         """Each open order is cancelled by itself; Mt.Gox had no call for all."""
         canceled = 0
         for state in self.open_orders():
-            with understood(self.name):
-                ref = OrderRef(
-                    state.side or "buy", state.currency or "", state.asset or "", "", state.exchange_order_id
-                )
             try:
-                self.cancel(ref)
+                self._cancel(state.exchange_order_id, str(state.currency), str(state.asset))
+                canceled += 1
             except Refused as error:
                 if error.code != "order_not_open":
                     raise
-            else:
-                canceled += 1
         return canceled
 
     def fills(self, currency: str, asset: str) -> list[Fill]:
@@ -559,12 +534,15 @@ class MtGox(Exchange):
         with understood(self.name, moves=True):
             return _oid(answer)
 
-    def _placed_by_0(self, order: NewOrder) -> str:
+    def _placed_by_0(self, order: NewOrder, amount: Decimal) -> str:
         """Version 0 answers with all open orders: ours was not there before, and is what was asked for."""
-        before = {state.exchange_order_id for state in self.open_orders()}
-        form = {"amount": plain(order.amount or 0), "Currency": order.currency}
+        _units(amount, order.asset, "amount")
+        form = {"amount": plain(amount)}
         if order.price is not None:
-            form = {"amount": plain(order.amount or 0), "price": plain(order.price), "Currency": order.currency}
+            _units(order.price, order.currency, "price")
+            form["price"] = plain(order.price)
+        form["Currency"] = order.currency
+        before = {state.exchange_order_id for state in self.open_orders()}
         answer = self.api.private("buyBTC.php" if order.side == "buy" else "sellBTC.php", form)
         with understood(self.name, moves=True):
             asked = (order.side, order.currency, order.asset, order.amount, order.price)
@@ -578,9 +556,21 @@ class MtGox(Exchange):
                 raise ValueError(f"{len(found)} new orders in the list")
             return found[0]
 
+    def _cancel(self, oid: str, currency: str, asset: str) -> None:
+        try:
+            answer = self.api.private(self._call("cancel", currency, asset), {"oid": oid})
+        except Refused as error:
+            if error.code == "unknown_order":
+                raise Refused(error.words, code="order_not_open") from error
+            raise
+        if self.api.version != 0:
+            with understood(self.name, moves=True):
+                if answer["oid"] != oid:
+                    raise ValueError("another order")
+
     def _result(self, ref: OrderRef) -> Any:
         """The trades of an order; None when there are none (yet): the exchange does not know the id then."""
-        form = {"type": _WORDS_OF_SIDES[ref.side], "order": _oid(ref.exchange_order_id)}
+        form = {"type": _WORDS_OF_SIDES[ref.side], "order": _known(ref)}
         try:
             result = self.api.private(self._call("result"), form)
         except Refused as error:
@@ -597,15 +587,15 @@ class MtGox(Exchange):
         where = (state.asset if state.side == "buy" else state.currency) or ""
         try:
             rows = self._history(where)
+            with understood(self.name):
+                wanted = {trade["trade_id"] for trade in result["trades"]}
+                booked = [row for row in rows if _trade_id(row) in wanted]
+                fee = total(_money(row["Value"], where) for row in booked if row["Type"] == "fee")
         except Refused:
             return state
-        with understood(self.name):
-            wanted = {trade["trade_id"] for trade in result["trades"]}
-            booked = [row for row in rows if _trade_id(row) in wanted]
-            if {_trade_id(row) for row in booked} != wanted:
-                return state
-            fee = total(_money(row["Value"], where) for row in booked if row["Type"] == "fee")
-            return replace(state, fee=fee, fee_currency=where)
+        if {_trade_id(row) for row in booked} != wanted:
+            return state
+        return replace(state, fee=fee, fee_currency=where)
 
     def _history(self, currency: str) -> list[Mapping[str, Any]]:
         """The newest 50 rows of a wallet."""
@@ -619,6 +609,10 @@ class MtGox(Exchange):
         with understood(self.name):
             rows = [(name, row) for name in names for row in self._history(name) if row["Type"] == kind]
             return sorted(rows, key=lambda row: int(row[1]["Date"]), reverse=True)
+
+
+def _market(currency: str) -> Market:
+    return Market(currency, "BTC", price_step=Decimal(1).scaleb(-_digits(currency)), amount_step=Decimal("1E-8"))
 
 
 def _rate(ticker: Mapping[str, Any], currency: str) -> Rate:
@@ -718,6 +712,13 @@ def _price_in_words(sentence: str, currency: str) -> Decimal:
     if not re.fullmatch(rf"\d{{1,15}}\.\d{{{_digits(currency)}}}", text, re.ASCII):
         raise ValueError("no price in the sentence")
     return Decimal(text)
+
+
+def _known(ref: OrderRef) -> str:
+    try:
+        return _oid(ref.exchange_order_id)
+    except ValueError:
+        raise Refused("Mt.Gox knows orders by its own id alone", code="unknown_order") from None
 
 
 def _oid(text: object) -> str:
