@@ -376,6 +376,19 @@ def test_a_balance_that_cannot_be_is_not_believed(venue, hub, answer):
     assert caught.value.code == "exchange_unavailable"
 
 
+@pytest.mark.parametrize(
+    "change", [{"trade_cur": "BTC", "for_cur": "USD"}, {"trade_cur": "EUR"}, {"for_cur": "EUR"}, {"trade_amt": "x"}]
+)
+def test_an_open_order_that_became_another_is_not_believed(venue, hub, change):
+    exchange = hub()
+    placed = exchange.place(order())
+    rows = exchange.api.my_open_orders()
+    venue.my_open_orders = lambda account, given: [{**row, **change} for row in rows]
+    with pytest.raises(Refused, match="cannot be understood") as caught:
+        exchange.order(ref_of(placed))
+    assert caught.value.code == "exchange_unavailable"
+
+
 # --- faults: what is certain, what is not, and nothing twice ----------------------------------------------------------
 
 #: kind -> what is raised, and whether it was executed.

@@ -270,6 +270,18 @@ def test_a_market_order_whose_state_cannot_be_read_is_still_an_order(mtgox, venu
     assert state.exchange_order_id == venue.ledger()[0]["order_id"]
 
 
+def test_a_market_order_that_is_nowhere_for_a_moment_is_waited_for(mtgox, venue):
+    venue.result_lag = 2
+    state = mtgox().place(order())
+    assert (state.status, state.filled) == ("filled", Decimal("0.05"))
+    assert len(venue.ledger()) == 1
+
+
+def test_two_adapters_ask_for_a_rate_once_in_ten_seconds(mtgox, venue):
+    assert mtgox().rate("USD", "BTC") == mtgox().rate("USD", "BTC")
+    assert len(venue.requests) == 1
+
+
 def test_fills_have_both_sides_of_the_booking(mtgox, venue):
     exchange = mtgox()
     bought = exchange.place(order("buy", "0.05"))

@@ -123,6 +123,12 @@ def test_a_key_that_is_no_header_is_refused_before_anything_is_sent(key):
     assert caught.value.code == "exchange_key_refused"
 
 
+def test_nonces_rise_while_the_clock_stands_still(monkeypatch):
+    monkeypatch.setattr(time, "time_ns", lambda: 5_000_000)
+    api = MtGoxAPI("https://mtgox.example", KEY, SECRET)
+    assert [api.signed("money/info").body for _ in range(3)] == [b"nonce=5000", b"nonce=5001", b"nonce=5002"]
+
+
 def test_nonces_rise_over_threads():
     api = MtGoxAPI("https://mtgox.example", KEY, SECRET)
     with ThreadPoolExecutor(4) as pool:

@@ -45,6 +45,7 @@ class Player(Venue):
 
     def __init__(self) -> None:
         self.texts: dict[str, str] = {}
+        self.status = 200
         super().__init__()
 
     def routes(self):
@@ -53,7 +54,7 @@ class Player(Venue):
     def handle(self, request):
         called = f"{request.path}?{request.form.get('currency', '')}"
         found = [text for part, text in self.texts.items() if part in called]
-        return Reply.text(found[0] if found else '{"result":"success","return":[],"data":[]}')
+        return Reply.text(found[0] if found else '{"result":"success","return":[],"data":[]}', self.status)
 
 
 @pytest.fixture(autouse=True)
@@ -111,6 +112,10 @@ def send(address: str = "15xmfK1f1BnUWVaoZpjPWJmUHaexp8FHVs") -> NewWithdrawal:
 
 def at(seconds: int) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
+
+
+def units(value_int: int, currency: str) -> dict[str, str]:
+    return {"value_int": str(value_int), "currency": currency}
 
 
 def invalid(oid: str, amount: str, date: int, price: str = "1.25000") -> OrderState:
@@ -425,6 +430,45 @@ def test_an_answer_that_does_not_fit_is_not_believed(play, verb, path, body):
     with pytest.raises(Refused, match="cannot be understood") as caught:
         getattr(play(2, path, body), verb)()
     assert caught.value.code == "exchange_unavailable"
+
+
+def test_orders_may_hold_more_than_there_is(play):
+    wallet = {"Balance": units(5, "USD"), "Open_Orders": units(7, "USD")}
+    assert play(2, "info", {"Wallets": {"USD": wallet}}).funds() == {"USD": Funds(D("0.00005"), None, D("0.00007"))}
+
+
+def test_a_fee_is_told_only_when_every_trade_is_booked(play):
+    result = {
+        "trades": [{"trade_id": "1"}, {"trade_id": "2"}],
+        "total_amount": units(100000000, "BTC"),
+        "total_spent": units(1000000, "USD"),
+        "avg_cost": units(1000000, "USD"),
+    }
+    fees = [{"Type": "fee", "Trade": {"tid": tid}, "Value": units(3, "BTC")} for tid in "12"]
+    play(2, "order/result", result)
+    ref = replace(placed("055e81e4-fe38-4b3c-bbca-69e61724f64a"), amount=D(1))
+    assert play(2, "wallet/history", {"result": fees[:1]}).order(ref).fee is None
+    assert play(2, "wallet/history", {"result": fees}).order(ref).fee == D("0.00000006")
+
+
+def test_in_version_0_two_new_orders_that_are_the_same_are_of_unknown_outcome(play):
+    (row,) = xchange(0, "trade/example-cancel-order-response.json")["orders"]
+    wanted = NewOrder("buy", "USD", "BTC", "0" * 32, amount=D("0.92907324"), price=D("1.25"))
+    play(0, "getOrders.php", {"orders": []})
+    assert play(0, "buyBTC.php", {"orders": [row]}).place(wanted).exchange_order_id == row["oid"]
+    for rows in ([], [row, {**row, "oid": "39b5cd7e-8452-4ace-890e-84ba236fe5cc"}]):
+        with pytest.raises(Unknown, match=f"{len(rows)} new orders"):
+            play(0, "buyBTC.php", {"orders": rows}).place(wanted)
+
+
+def test_words_that_nobody_knows_with_a_server_error_are_of_unknown_outcome(play, player):
+    exchange = play(2, "order/add", {"result": "error", "error": "Something new"}, whole=True)
+    with pytest.raises(Refused) as caught:
+        exchange.place(sell())
+    assert caught.value.code == "exchange_refused"
+    player.status = 500
+    with pytest.raises(Unknown, match="Something new"):
+        exchange.place(sell())
 
 
 @pytest.mark.parametrize("price", [{"buy": 17, "sell": 16}, {"buy": 0, "sell": 16}, {"buy": "x", "sell": 16}, {}])

@@ -76,7 +76,9 @@ class Row(NamedTuple):
 
 
 class MtGoxVenue(Venue):
-    """`lag`: how many times the open orders still show an order that is already executed, as "pending"."""
+    """`lag`: how many times the open orders still show an order that is already executed, as "pending";
+    `result_lag`: how many times its result is asked for in vain after that.
+    """
 
     name = "mtgox"
     default_key = "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0"
@@ -86,6 +88,7 @@ class MtGoxVenue(Venue):
 
     def __init__(self, **options: Any) -> None:
         self.lag = 1
+        self.result_lag = 0
         self.last_tid = 0
         self.unfunded: dict[str, Order] = {}
         self.kept: dict[str, tuple[float, Reply]] = {}
@@ -412,7 +415,8 @@ class MtGoxVenue(Venue):
                     "time": order.time,
                 }
             )
-        order.words = {"lag": self.lag if order.status != "open" else 0, "of": amount}
+        over = order.status != "open"
+        order.words = {"lag": self.lag * over, "result_lag": self.result_lag * over, "of": amount}
         return order
 
     def listed(self, account: Account, view: Callable[[Order, Decimal, str], Any]) -> list[Any]:
@@ -473,6 +477,9 @@ class MtGoxVenue(Venue):
         except Reject:
             order = None
         if order is None or order.side != SIDES[given["type"]] or not order.fills or order.words["lag"] > 0:
+            raise MtGoxError("Order not found", "unknown_order_id")
+        if order.words["result_lag"] > 0:
+            order.words["result_lag"] -= 1
             raise MtGoxError("Order not found", "unknown_order_id")
         currency = order.pair.currency
         return {
