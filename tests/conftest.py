@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 import secrets
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -37,6 +40,21 @@ class Server:
         return int(answer.json()["id"])
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _loopback_only() -> Iterator[None]:
+    """No test reaches another machine: a connection that leaves this one fails, whoever opens it."""
+    connect = socket.socket.connect
+
+    def guarded(self: socket.socket, address: Any) -> None:
+        if self.family in (socket.AF_INET, socket.AF_INET6) and not ipaddress.ip_address(address[0]).is_loopback:
+            raise AssertionError(f"a test connects to {address[0]}")
+        connect(self, address)
+
+    socket.socket.connect = guarded  # type: ignore[method-assign]
+    yield
+    socket.socket.connect = connect  # type: ignore[method-assign]
+
+
 Serving = Callable[..., AbstractContextManager[Server]]
 
 
@@ -50,6 +68,7 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Serving:
     @contextmanager
     def serve(data: Path | None = None, environ: dict[str, str] | None = None, **given: object) -> Iterator[Server]:
         folder = data or tmp_path_factory.mktemp("data")
+        given.setdefault("exchanges", ("paper",))
         with running(Settings.read(environ or {}, data=folder, port=0, **given)) as url:
             yield Server(url, folder)
 

@@ -220,25 +220,22 @@ class Backend:
         `key`: the idempotency key of this order, a fresh one when not given; a server that knows keys executes it once,
         whatever is repeated. Raises OutcomeUnknown, with the key, when nobody can say whether the order was executed.
         """
-        return self._trade("buy", currency, asset, amount, key)
+        form = _trade(currency, asset, amount)
+        return self._server.move(self._path, "buy", "orders", form, self._auth, key, _order)
 
     def sell(self, currency: str, asset: str, amount: Amount, *, key: str | None = None) -> Order:
         """Sell `amount` units of `asset` for `currency` at the current price; see `buy`."""
-        return self._trade("sell", currency, asset, amount, key)
+        form = _trade(currency, asset, amount)
+        return self._server.move(self._path, "sell", "orders", form, self._auth, key, _order)
 
     def send_to_address(self, asset: str, amount: Amount, address: str, *, key: str | None = None) -> bool:
         """Send `amount` units of `asset` to `address`; True when the exchange took it. See `buy` for `key`."""
         form = {"asset": _text(asset, "asset"), "amount": plain(amount), "address": _text(address, "address")}
-        verb, records = f"{self._path}/send_to_address", f"{self._path}/withdrawals/"
-        return self._server.move(verb, records, form, self._auth, key, _sent)
+        return self._server.move(self._path, "send_to_address", "withdrawals", form, self._auth, key, _sent)
 
     def get_address(self, asset: str = "BTC") -> str:
         """An address at the exchange to send `asset` to."""
         return self._server.read(f"{self._path}/get_address?{_query(asset=asset)}", self._auth, _address)
-
-    def _trade(self, side: str, currency: str, asset: str, amount: Amount, key: str | None) -> Order:
-        form = {"currency": _text(currency, "currency"), "asset": _text(asset, "asset"), "amount": plain(amount)}
-        return self._server.move(f"{self._path}/{side}", f"{self._path}/orders/", form, self._auth, key, _order)
 
 
 def _backend(info: dict[str, Any], username: str, password: str, xwrap: XWrap) -> Backend:
@@ -291,7 +288,7 @@ class _Server:
             except APIError as error:
                 failure = error
             pause = failure.retry_after or random.uniform(0.05, 0.15) * 2**attempt  # noqa: S311 - jitter is no secret
-            if not failure.retryable or attempt == _READS or monotonic() + pause >= deadline:
+            if not failure.retryable or attempt == _READS or monotonic() + 2 * pause >= deadline:
                 break
             time.sleep(pause)
         raise failure
@@ -303,6 +300,7 @@ class _Server:
 
     def move(
         self,
+        path: str,
         verb: str,
         records: str,
         form: Mapping[str, str],
@@ -310,50 +308,61 @@ class _Server:
         key: str | None,
         shape: Callable[[Any, Mapping[str, str]], _T],
     ) -> _T:
-        """POST an order or a send to `verb` under its key; what became of it can be asked at `records`."""
+        """POST an order or a send under its key; what became of it can be asked among the records."""
         key = uuid.uuid4().hex if key is None else _key(key)
         headers = {**_HEADERS, **_FORM, **auth, "Idempotency-Key": key}
-        request = Request("POST", self.url + verb, headers, _encoded(form))
-        record = f"{records}?{urlencode({'key': key})}"
-        asked = {**form, "key": key}
+        request = Request("POST", f"{self.url}{path}/{verb}", headers, _encoded(form))
+        deadline = monotonic() + self._timeout
+
+        def order(document: Any) -> _T:
+            return shape(document, {**form, "side": verb, "key": key})
+
         try:
-            return self._settle(request, record, auth, lambda order: shape(order, asked), monotonic() + self._timeout)
+            try:
+                answer = self._transport.send(request, timeout=self._timeout * (1 - _ASKING))
+                return _result(answer, order, moves=True)
+            except OutcomeUnknown as error:
+                lost = error
+            record = f"{path}/{records}/?{urlencode({'key': key})}"
+            return self._recover(lost, request, record, auth, order, deadline)
         except APIError as error:
             error.key = key
             raise
 
-    def _settle(
+    def _recover(
         self,
+        lost: OutcomeUnknown,
         request: Request,
         record: str,
         auth: Mapping[str, str],
         shape: Callable[[Any], _T],
         deadline: float,
-        sends: int = _SENDS,
+        sends: int = _SENDS - 1,
     ) -> _T:
-        """Send `request`; when its answer is lost, ask for its record before anything else.
+        """What became of a request whose answer was lost.
 
         Only after a server that knows keys said that it never saw this one is the same request sent again.
         """
+        if lost.code == "outcome_unknown":
+            raise lost
+        words = f"outcome unknown, ask for the key before trying again: {lost.reason}"
+        unknown = OutcomeUnknown(words, status=lost.status, code=lost.code)
+        try:
+            document = self._ask(record, auth, deadline)
+        except APIError as error:
+            if error.code != "no_such_key" or not sends:
+                raise unknown from error
+        else:
+            return _fit(document, shape, moves=True)
         left = deadline - monotonic() - _ASKING * self._timeout
         try:
             return _result(self._transport.send(request, timeout=left), shape, moves=True)
         except OutcomeUnknown as error:
-            if error.code == "outcome_unknown":
-                raise
             lost = error
-        try:
-            document = self._ask(record, auth, deadline)
-        except APIError as error:
-            if error.code != "no_such_key" or sends == 1:
-                raise lost from error
-        else:
-            return _fit(document, shape, moves=True)
-        try:
-            return self._settle(request, record, auth, shape, deadline, sends - 1)
         except (Unavailable, RateLimited) as error:
             # This time it was certainly not executed; of the first time nobody knows.
-            raise lost from error
+            raise unknown from error
+        return self._recover(lost, request, record, auth, shape, deadline, sends - 1)
 
     def _ask(self, record: str, auth: Mapping[str, str], deadline: float) -> Any:
         """What the server knows of an order; while that is still running, its end is waited for."""
@@ -422,6 +431,10 @@ def _basic(username: str, password: str) -> Mapping[str, str]:
         raise InvalidRequest("a user name cannot hold a colon", code="invalid_argument")
     pair = _utf8(f"{username}:{_text(password, 'password')}")
     return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
+
+
+def _trade(currency: object, asset: object, amount: Amount) -> Mapping[str, str]:
+    return {"currency": _text(currency, "currency"), "asset": _text(asset, "asset"), "amount": plain(amount)}
 
 
 def _encoded(form: Mapping[str, str]) -> bytes:
@@ -511,24 +524,24 @@ def _address(document: Any) -> str:
 _AMOUNTS = ("amount", "price", "cost", "filled", "average", "spent", "fee")
 
 
-def _order(document: Any, asked: Mapping[str, str]) -> Order:
-    row = _decided(document, asked)
+def _order(document: Any, sent: Mapping[str, str]) -> Order:
+    row = _decided(document, sent)
     return cast("Order", {**row, **{name: _maybe(row[name]) for name in _AMOUNTS if name in row}})
 
 
-def _sent(document: Any, asked: Mapping[str, str]) -> bool:
+def _sent(document: Any, sent: Mapping[str, str]) -> bool:
     # A server of 2013 answers true.
     if document is not True:
-        _decided(document, asked)
+        _decided(document, sent)
     return True
 
 
-def _decided(document: Any, asked: Mapping[str, str]) -> dict[str, Any]:
-    """The record of what was asked for; an answer on a line shared with others may be the answer to something else."""
+def _decided(document: Any, sent: Mapping[str, str]) -> dict[str, Any]:
+    """The record of what was sent; an answer on a shared connection may be the answer to something else."""
     row = _row(document)
-    for name, value in asked.items():
+    for name, value in sent.items():
         told = row.get(name)
-        if told is not None and (number(told) != Decimal(value) if name == "amount" else told != value):
+        if told is not None and told != value and not _same(name, told, value):
             raise ValueError(f"its {name!r} is not what was sent")
     status = row.get("status")
     if status == "unknown":
@@ -536,6 +549,14 @@ def _decided(document: Any, asked: Mapping[str, str]) -> dict[str, Any]:
     if status in ("rejected", "failed"):
         raise refusal(422, row, None)
     return row
+
+
+def _same(name: str, told: object, sent: str) -> bool:
+    if name == "amount":
+        return number(told) == Decimal(sent)
+    return isinstance(told, str) and (told if name == "key" else told.upper()) == (
+        sent if name == "key" else sent.upper()
+    )
 
 
 def _maybe(amount: object) -> Decimal | None:
