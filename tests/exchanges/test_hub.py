@@ -161,8 +161,14 @@ def test_without_a_base_url_every_verb_says_so(transport):
 @pytest.mark.parametrize("more", [{"authentication": "3"}, {"key_encoding": "hex"}])
 def test_a_setting_that_is_none_is_refused(hub, more):
     with pytest.raises(Refused) as caught:
-        hub(more=more).funds()
+        hub(more=more)
     assert caught.value.code == "invalid_request"
+
+
+def test_a_key_that_is_not_base64_is_refused(hub):
+    with pytest.raises(Refused) as caught:
+        hub(apisecret="?", more={"key_encoding": "base64"})
+    assert caught.value.code == "exchange_key_refused"
 
 
 def test_type_2_and_utf_8_are_the_defaults(venue, transport):

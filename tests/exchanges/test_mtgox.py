@@ -176,13 +176,13 @@ def test_without_a_base_url_every_verb_says_so(transport):
 
 def test_a_version_that_never_was_is_refused(mtgox):
     with pytest.raises(Refused) as caught:
-        mtgox("3").rate("USD", "BTC")
+        mtgox("3")
     assert caught.value.code == "invalid_request"
 
 
 def test_a_secret_that_is_not_base64_is_refused(mtgox):
     with pytest.raises(Refused) as caught:
-        mtgox(apisecret="?").permissions()
+        mtgox(apisecret="?")
     assert caught.value.code == "exchange_key_refused"
 
 

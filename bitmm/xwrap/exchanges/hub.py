@@ -19,13 +19,13 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Context, Decimal
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 from urllib.parse import quote, urlencode, urlsplit
 
 from ..money import EXACT, number, plain
 from ..transport import Request, Transport
 from .base import (
+    Access,
     Busy,
     DepositAddress,
     Exchange,
@@ -445,29 +445,19 @@ class Hub(Exchange):
     )
     finds: ClassVar[Literal["all", "open", "none"]] = "none"
 
-    @cached_property
+    def __init__(self, access: Access) -> None:
+        super().__init__(access)
+        self._api = _api(access, access.url) if access.url else None
+
+    @property
     def api(self) -> HubAPI:
         """The hub at the administrator's base URL. Raises Refused without one."""
-        if not self.access.url:
+        if self._api is None:
             raise Refused(
                 "a hub has no address of its own; an administrator must name it, by the setting XWRAP_EXCHANGE_URL_HUB",
                 code="exchange_url_missing",
             )
-        keys = self.access.credentials
-        kind, encoding = keys.more.get("authentication") or "2", keys.more.get("key_encoding") or "utf-8"
-        if kind not in ("1", "2"):
-            raise Refused("a hub's authentication type is 1 or 2", code="invalid_request")
-        if encoding not in ("utf-8", "base64"):
-            raise Refused("a key is written as utf-8 or as base64", code="invalid_request")
-        return HubAPI(
-            self.access.url,
-            account=keys.username,
-            token=keys.apikey,
-            password=keys.apisecret if kind == "1" else "",
-            key=keys.apisecret if kind == "2" else "",
-            key_encoding="base64" if encoding == "base64" else "utf-8",
-            transport=self.access.transport,
-        )
+        return self._api
 
     def rate(self, currency: str, asset: str) -> Rate:
         ticker = self.api.ticker(asset, currency)
@@ -579,6 +569,25 @@ class Hub(Exchange):
             if error.code == "unknown_order":
                 raise Refused(error.words, code="order_not_open") from error
             raise
+
+
+def _api(access: Access, url: str) -> HubAPI:
+    """The secret is a password only where the registration says so: a hub cannot make it one."""
+    keys = access.credentials
+    kind, encoding = keys.more.get("authentication") or "2", keys.more.get("key_encoding") or "utf-8"
+    if kind not in ("1", "2"):
+        raise Refused("a hub's authentication type is 1 or 2", code="invalid_request")
+    if encoding not in ("utf-8", "base64"):
+        raise Refused("a key is written as utf-8 or as base64", code="invalid_request")
+    return HubAPI(
+        url,
+        account=keys.username,
+        token=keys.apikey,
+        password=keys.apisecret if kind == "1" else "",
+        key=keys.apisecret if kind == "2" else "",
+        key_encoding="base64" if encoding == "base64" else "utf-8",
+        transport=access.transport,
+    )
 
 
 def _checked_amount(amount: Decimal) -> Decimal:

@@ -22,13 +22,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from urllib.parse import urlencode
 
 from ..money import EXACT, number, plain
 from ..transport import Request, Transport
 from .base import (
+    Access,
     Busy,
     Deposit,
     DepositAddress,
@@ -336,27 +336,20 @@ class MtGox(Exchange):
     finds: ClassVar[Literal["all", "open", "none"]] = "none"
     ordered: ClassVar[bool] = True
 
-    @cached_property
+    def __init__(self, access: Access) -> None:
+        super().__init__(access)
+        self._api = _api(access, access.url) if access.url else None
+
+    @property
     def api(self) -> MtGoxAPI:
         """The API at the administrator's base URL. Raises Refused without one."""
-        if not self.access.url:
+        if self._api is None:
             raise Refused(
                 "Mt.Gox closed in February 2014; only an administrator can name a server that speaks its protocol,"
                 " by the setting XWRAP_EXCHANGE_URL_MTGOX",
                 code="exchange_url_missing",
             )
-        keys = self.access.credentials
-        version = _VERSIONS.get(keys.more.get("version", ""))
-        if version is None:
-            raise Refused("the version of Mt.Gox's API is 0, 1 or 2", code="invalid_request")
-        return MtGoxAPI(
-            self.access.url,
-            keys.apikey,
-            keys.apisecret,
-            version=version,
-            transport=self.access.transport,
-            nonce=self.access.nonce,
-        )
+        return self._api
 
     def rate(self, currency: str, asset: str) -> Rate:
         self._pair(currency, asset)
@@ -609,6 +602,14 @@ class MtGox(Exchange):
         with understood(self.name):
             rows = [(name, row) for name in names for row in self._history(name) if row["Type"] == kind]
             return sorted(rows, key=lambda row: int(row[1]["Date"]), reverse=True)
+
+
+def _api(access: Access, url: str) -> MtGoxAPI:
+    keys = access.credentials
+    version = _VERSIONS.get(keys.more.get("version", ""))
+    if version is None:
+        raise Refused("the version of Mt.Gox's API is 0, 1 or 2", code="invalid_request")
+    return MtGoxAPI(url, keys.apikey, keys.apisecret, version=version, transport=access.transport, nonce=access.nonce)
 
 
 def _market(currency: str) -> Market:
