@@ -6,7 +6,10 @@ import uuid
 from decimal import Decimal
 
 import pytest
+import requests
 
+from bitmm.xwrap.client import Backend
+from bitmm.xwrap.errors import InvalidRequest
 from bitmm.xwrap.exchanges.base import (
     Access,
     Busy,
@@ -287,6 +290,21 @@ def test_a_send_without_a_transaction_id_carries_ours(venue, hub):
     made = hub().withdraw(asked)
     assert (made.id, made.txid, made.status) == (asked.client_id, None, "done")
     assert len(venue.ledger()) == 1
+
+
+def test_a_buy_through_client_and_server_needs_a_price_and_is_one_request(serving, venue):
+    with serving(exchanges=("hub",), exchange_urls={"hub": venue.url}) as server:
+        auth = server.account()
+        keys = {"username": "acct-1", "apikey": venue.key, "apisecret": venue.secret}
+        number = server.registration(auth, "hub", **keys)
+        with pytest.raises(InvalidRequest) as caught:
+            Backend(number, *auth, server.url).buy("USD", "BTC", D("0.1"))
+        assert caught.value.code == "price_required"
+        asked = {"currency": "USD", "asset": "BTC", "amount": "0.1", "price": "300"}
+        bought = requests.post(f"{server.url}/exchanges/{number}/buy", data=asked, auth=auth, timeout=30).json()
+    assert (bought["status"], bought["filled"], bought["price"]) == ("open", None, "300")
+    assert [made.path for made in venue.requests] == ["/api/overview.js", "/api/place-order"]
+    assert [row["order_id"] for row in venue.ledger()] == [bought["exchange_order_id"]]
 
 
 # --- refusals: nothing is executed, nothing is rounded ----------------------------------------------------------------

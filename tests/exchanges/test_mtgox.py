@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import pytest
 
+from bitmm.xwrap.client import Backend
 from bitmm.xwrap.exchanges.base import (
     Access,
     Busy,
@@ -251,6 +252,7 @@ def test_the_fee_of_a_market_order_over_several_trades_is_told(mtgox, venue, sid
     state = mtgox().place(order(side, "2.5"))
     fills = [fill for made in venue.orders.values() for fill in made.fills]
     assert len(fills) == 2
+    assert state.average == sum(fill.price * fill.amount for fill in fills) / Decimal("2.5")
     assert (state.status, state.filled, state.fee_currency) == ("filled", Decimal("2.5"), where)
     assert state.fee == sum(fill.fee for fill in fills)
     assert state.spent == sum(fill.cost for fill in fills)
@@ -334,6 +336,20 @@ def test_a_transfer_inside_has_no_transaction(mtgox, venue):
     made = mtgox().withdraw(send("0.5", venue.address(other, "BTC")))
     assert (len(made.id), made.txid) == (36, None)
     assert other.balances["BTC"] == Decimal("0.5")
+
+
+@pytest.mark.parametrize("version", ["1", "2"])
+def test_a_buy_through_client_and_server_tells_what_it_did(serving, venue, version):
+    with serving(exchanges=("mtgox",), exchange_urls={"mtgox": venue.url}) as server:
+        auth = server.account()
+        keys = {"apikey": venue.key, "apisecret": venue.secret, "version": version}
+        backend = Backend(server.registration(auth, "mtgox", **keys), *auth, server.url)
+        venue.requests.clear()
+        bought = backend.buy("USD", "BTC", Decimal("0.1"))
+    told = [bought[name] for name in ("status", "filled", "average", "spent", "fee", "fee_currency")]
+    assert told == ["filled", *map(Decimal, ("0.1", "91.45898", "9.14590", "0.0006")), "BTC"]
+    assert "order/add" in venue.requests[0].path
+    assert [row["order_id"] for row in venue.ledger()] == [bought["exchange_order_id"]]
 
 
 # --- refusals: nothing is executed, nothing is rounded ----------------------------------------------------------------

@@ -271,7 +271,7 @@ def result_of_the_gem(play):
         "BTC",
         D("0.1"),
         filled=D("0.1"),
-        average=D("100.8323"),
+        average=D("100.83227"),
         spent=D("10.08323"),
         client_id="0" * 32,
     )
@@ -438,17 +438,19 @@ def test_orders_may_hold_more_than_there_is(play):
 
 
 def test_a_fee_is_told_only_when_every_trade_is_booked(play):
+    half = {"amount": units(50000000, "BTC"), "price": units(1000000, "USD")}
     result = {
-        "trades": [{"trade_id": "1"}, {"trade_id": "2"}],
+        "trades": [{"trade_id": "1", **half}, {"trade_id": "2", **half}],
         "total_amount": units(100000000, "BTC"),
         "total_spent": units(1000000, "USD"),
-        "avg_cost": units(1000000, "USD"),
     }
     fees = [{"Type": "fee", "Trade": {"tid": tid}, "Value": units(3, "BTC")} for tid in "12"]
     play(2, "order/result", result)
     ref = replace(placed("055e81e4-fe38-4b3c-bbca-69e61724f64a"), amount=D(1))
     assert play(2, "wallet/history", {"result": fees[:1]}).order(ref).fee is None
     assert play(2, "wallet/history", {"result": fees}).order(ref).fee == D("0.00000006")
+    with pytest.raises(Refused, match="not the sum of the trades"):
+        play(2, "order/result", {**result, "trades": result["trades"][:1]}).order(ref)
 
 
 def test_in_version_0_two_new_orders_that_are_the_same_are_of_unknown_outcome(play):

@@ -52,6 +52,7 @@ from .base import (
     Withdrawal,
     ask,
     followed,
+    mean,
     no_such_market,
     total,
     understood,
@@ -658,8 +659,12 @@ def _of_order(row: Mapping[str, Any], field: str, currency: str) -> Decimal:
 
 
 def _with_result(state: OrderState, result: Mapping[str, Any]) -> OrderState:
+    """The average is that of the trades; "avg_cost" is made of the rounded sum."""
     currency, asset = state.currency or "", state.asset or ""
+    trades = [(_money(trade["amount"], asset), _money(trade["price"], currency)) for trade in result["trades"]]
     filled = _money(result["total_amount"], asset)
+    if filled != total(amount for amount, _ in trades):
+        raise ValueError("a sum that is not the sum of the trades")
     if state.status != "open" and state.amount is not None and filled > state.amount:
         raise ValueError("more than was ordered")
     status: Status = state.status
@@ -670,7 +675,7 @@ def _with_result(state: OrderState, result: Mapping[str, Any]) -> OrderState:
         status=status,
         filled=filled,
         spent=_money(result["total_spent"], currency),
-        average=_money(result["avg_cost"], currency),
+        average=mean(total(EXACT.multiply(amount, price) for amount, price in trades), filled),
     )
 
 
