@@ -51,7 +51,8 @@ def main() -> None:
     exchanges.EXCHANGES.update(dict.fromkeys(ten, "tests.server.stub:Stub"))
     ratios = [took(ten, 10.0) / took(ten[:1], 10.0) for _ in range(parser.parse_args().rounds)]
     print(
-        f"ten exchanges / one of them: {statistics.median(ratios):.2f} (limit 1.20; {min(ratios):.2f} to {max(ratios):.2f})"
+        f"ten exchanges / one of them: {statistics.median(ratios):.2f} (limit 1.20), "
+        f"{min(ratios):.2f} to {max(ratios):.2f} in single rounds"
     )
 
 
