@@ -443,6 +443,7 @@ class Hub(Exchange):
         ),
         Field("key_encoding", "how the key is written: utf-8 (the default) or base64", required=False),
     )
+    needs_url: ClassVar[bool] = True
     finds: ClassVar[Literal["all", "open", "none"]] = "none"
 
     def __init__(self, access: Access) -> None:

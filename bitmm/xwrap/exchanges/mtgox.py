@@ -334,6 +334,7 @@ class MtGox(Exchange):
         Field("apisecret", "the secret of the key, in base64", secret=True),
         Field("version", "of the HTTP API: 0, 1 or 2 (the default)", required=False),
     )
+    needs_url: ClassVar[bool] = True
     finds: ClassVar[Literal["all", "open", "none"]] = "none"
     ordered: ClassVar[bool] = True
 

@@ -138,12 +138,7 @@ class Desk:
             )
         if row["status"] == "open":
             with self._directory.registered(registration) as exchange:
-                try:
-                    exchange.cancel(reference(row))
-                except Refused as error:
-                    if error.code != "order_not_open":
-                        raise
-                row = self._refreshed(exchange, row)
+                row = self._canceled(exchange, row)
         return _told(row, _ORDER)
 
     def cancel_all(self, registration: Registration) -> dict[str, Any]:
@@ -164,10 +159,22 @@ class Desk:
             raise Problem(404, "order_not_found", "no such order")
         return row
 
+    def _canceled(self, exchange: Exchange, row: dict[str, Any]) -> dict[str, Any]:
+        """The row after its order was canceled, or was over already."""
+        try:
+            exchange.cancel(reference(row))
+        except Refused as error:
+            if error.code != "order_not_open":
+                raise
+            return self._refreshed(exchange, row)
+        state = exchange.order(reference(row))
+        # Some exchanges forget an order that is gone; this one is, because they said so just now.
+        return self._refreshed(exchange, row, replace(state, status="canceled") if state.status == "unknown" else state)
+
     def _refreshed(self, exchange: Exchange, row: dict[str, Any], state: OrderState | None = None) -> dict[str, Any]:
         """The row with what the exchange tells of its order now; kept, when that is something new."""
         columns = order_columns(state or exchange.order(reference(row)))
-        if columns["status"] == "unknown" or all(row[name] == value for name, value in columns.items()):
+        if all(row[name] == value for name, value in columns.items()):
             return row
         columns["updated"] = now()
         self._store.orders.finish(row["id"], columns)
