@@ -22,7 +22,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from time import monotonic
-from typing import TYPE_CHECKING, Any, NoReturn, TypedDict, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NoReturn, NotRequired, TypedDict, TypeVar, cast
 from urllib.parse import urlencode
 
 from . import __version__
@@ -69,10 +69,10 @@ class Rate(TypedDict):
 
 
 class ExchangeRate(Rate):
-    """The rate at one exchange; `time` is ISO 8601 text."""
+    """The rate at one exchange; `time` is ISO 8601 text, which a server of 2013 did not tell."""
 
     exchange: str
-    time: str
+    time: NotRequired[str]
 
 
 class _Balance(TypedDict):
@@ -691,7 +691,7 @@ def _rate(document: Any) -> Rate:
 
 
 def _exchange_rates(document: Any) -> list[ExchangeRate]:
-    rows = _rows(document, "exchange", "buy", "sell", "time")
+    rows = _rows(document, "exchange", "buy", "sell")
     return cast("list[ExchangeRate]", [{**row, **_rate(row)} for row in rows])
 
 

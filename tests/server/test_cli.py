@@ -208,7 +208,21 @@ def test_the_paper_exchange_takes_prices_and_funds_from_the_environment(tmp_path
         assert balance == {"USD": "10.5", "BTC": "0", "ETH": "3"}
 
 
-@pytest.mark.parametrize("command", [[], ["serve"], ["account"], ["account", "add"], ["account", "list"], ["demo"]])
+@pytest.mark.parametrize(
+    "command",
+    [
+        [],
+        ["serve"],
+        ["account"],
+        ["account", "add"],
+        ["account", "list"],
+        ["orders"],
+        ["orders", "unknown"],
+        ["orders", "settle"],
+        ["exchanges"],
+        ["demo"],
+    ],
+)
 def test_help_shows_examples_everywhere(command):
     result = xwrap(*command, "--help")
     assert result.returncode == 0
