@@ -148,7 +148,7 @@ def test_nonces_rise_strictly_over_threads():
     assert min(nonces) > 1_700_000_000_000_000, "microseconds"
 
 
-@pytest.mark.parametrize("secret", ["not base64!", "abc", "kQH5HW/8p1uGOVj\nbgWA"])
+@pytest.mark.parametrize("secret", ["not base64!", "abc", "AAAA!AAAA", "kQH5HW/8p1uGOVj\nbgWA"])
 def test_a_secret_that_does_not_decode_is_refused_and_not_shown(secret):
     with pytest.raises(Refused) as caught:
         KrakenAPI("key", secret)
@@ -284,6 +284,9 @@ BUSY = [
     "EOrder:Rate limit exceeded",
     "EOrder:Domain rate limit exceeded",
     "EService: Throttled: 1",
+    "EService: Throttled: 99999999999",
+    "EService: Throttled: " + "9" * 5000,
+    "EService: Throttled: soon",
 ]
 OPEN = [
     "EService:Unavailable",

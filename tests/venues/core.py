@@ -57,7 +57,8 @@ if TYPE_CHECKING:
 
 ZERO = Decimal(0)
 
-#: kind -> what happens to the next `times` requests whose path contains `path`
+#: kind -> what happens to the next `times` requests whose path contains `path` as whole words: "Withdraw" is a part of
+#: "/0/private/Withdraw", not of "/0/private/WithdrawStatus"; "" is a part of every path.
 FAULTS = {
     "executed_but_timeout": "executed, never answered; the connection is closed after `seconds` (60)",
     "refused": "nobody listens at the port for `seconds` (1); `times` and `path` mean nothing, for nothing arrives",
@@ -287,6 +288,11 @@ class Fault:
     times: int
     path: str
     seconds: float | None
+
+    def meets(self, path: str) -> bool:
+        before = "(?<![A-Za-z0-9])" if self.path[:1].isalnum() else ""
+        after = "(?![A-Za-z0-9])" if self.path[-1:].isalnum() else ""
+        return re.search(before + re.escape(self.path) + after, path) is not None
 
     def wait(self, default: float) -> float:
         return default if self.seconds is None else self.seconds
@@ -617,7 +623,7 @@ class Venue:
     # --- faults ---
 
     def fault(self, kind: str, *, times: int = 1, path: str = "", seconds: float | None = None) -> None:
-        """Switch a fault of `FAULTS` on for the next `times` requests whose path contains `path`."""
+        """Switch a fault of `FAULTS` on for the next `times` requests to `path`."""
         if kind not in FAULTS:
             raise ValueError(f"no such fault: {kind}")
         if kind == "refused":
@@ -635,7 +641,7 @@ class Venue:
     def take_fault(self, path: str) -> Fault | None:
         with self.lock:
             for fault in self.faults:
-                if fault.path in path:
+                if fault.meets(path):
                     fault.times -= 1
                     if fault.times <= 0:
                         self.faults.remove(fault)

@@ -142,7 +142,7 @@ class KrakenVenue(Venue):
         return [
             Pair("BTC", "USD", asks, bids, **_rules(usd, 4)),
             pair("BTC", "EUR", "27850.1", "27850.0", **_rules(PAIRS["XXBTZEUR"], 4)),
-            pair("ETH", "BTC", "0.06151", "0.06149", **_rules(eth, 10)),
+            pair("ETH", "BTC", "0.06151", "0.06149", **_rules(eth, 6)),
         ]
 
     def add_account(self, key: str, secret: str, balances: Mapping[str, Decimal] | None = None) -> Account:
@@ -671,7 +671,7 @@ def _common(key: str) -> str:
 
 
 def _rules(about: Mapping[str, Any], cost_places: int) -> dict[str, Any]:
-    """`cost_places`: balances are booked with the decimals of the quote asset."""
+    """`cost_places`: money is booked with as many decimals as both the quote asset and the pair's costs have."""
     return {
         "price_places": about["pair_decimals"],
         "amount_places": about["lot_decimals"],
