@@ -179,7 +179,6 @@ def test_cancel_all_goes_through_all_markets_and_is_unknown_when_it_stops_half_w
     for asset, price in (("BTC", 35000), ("ETH", 2400), ("BTC", 35001)):
         order = NewOrder("sell", "USDC", asset, uuid.uuid4().hex, amount=Decimal("0.1"), price=Decimal(price))
         exchange.place(order)
-    venue.fault("rate_limit", path="/api/v1/nothing")
     assert exchange.cancel_all() == 3
     for asset, price in (("BTC", 35000), ("ETH", 2400)):
         order = NewOrder("sell", "USDC", asset, uuid.uuid4().hex, amount=Decimal("0.1"), price=Decimal(price))
@@ -201,6 +200,19 @@ def refuse_second(venue) -> None:
     for number, (method, pattern, _) in enumerate(venue._routes):
         if method == replaced[0] and pattern.fullmatch(replaced[1]):
             venue._routes[number] = (method, pattern, venue.private("orderCancelAll", "trade", once))
+
+
+def test_a_market_order_that_is_answered_before_it_is_filled_is_read_until_it_is(venue, exchange):
+    venue.history_lag = 0.3
+    answering(
+        venue,
+        "POST",
+        "/api/v1/order",
+        lambda row: {**row, "status": "New", "executedQuantity": "0", "executedQuoteQuantity": "0"},
+    )
+    state = exchange.place(new(amount=Decimal("0.1")))
+    assert (state.status, state.filled, state.fee) == ("filled", Decimal("0.1"), Decimal("0.0001"))
+    assert len(venue.ledger()) == 1
 
 
 def test_an_order_whose_fee_cannot_be_read_stands(venue, exchange):

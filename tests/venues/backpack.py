@@ -168,7 +168,7 @@ class BackpackVenue(Venue):
             if request.method == "GET":
                 parameters = request.args
             else:
-                if request.headers.get("Content-Type") != "application/json":
+                if request.headers.get("Content-Type", "").partition(";")[0] != "application/json":
                     raise Unparsed("Bad Request parse request payload error: the content type is not application/json")
                 try:
                     parameters = json.loads(request.body)

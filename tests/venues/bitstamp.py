@@ -221,7 +221,7 @@ class BitstampVenue(Venue):
                 "instant_order_counter_decimals": 2,
                 "trading": "Enabled",
                 "instant_and_market_orders": "Enabled",
-                "description": known.name,
+                "description": f"{known.asset} / {known.currency}",
                 "market_type": "SPOT",
             }
             for known in self.pairs.values()

@@ -47,11 +47,11 @@ from .base import (
     Withdrawal,
     ask,
     check,
+    followed,
     mean,
     no_such_market,
     total,
     understood,
-    until_final,
 )
 
 if TYPE_CHECKING:
@@ -539,13 +539,13 @@ class Backpack(Exchange):
                 raise ValueError("another order")
             ref = OrderRef(order.side, order.currency, order.asset, order.client_id)
             placed = _state(row, ref)
+        if order.price is None and placed.status == "open":
+            ref = replace(ref, exchange_order_id=placed.exchange_order_id)
+            placed = followed(placed, lambda: self._read(ref))
         try:
-            if order.price is None and placed.status == "open":
-                ref = replace(ref, exchange_order_id=placed.exchange_order_id)
-                placed = until_final(lambda: self._read(ref))
             return self._with_fee(placed, patient=True)
         except Refused:
-            # The order stands; only more of it could not be read.
+            # The order stands; only its fee cannot be read.
             return placed
 
     def order(self, ref: OrderRef) -> OrderState:

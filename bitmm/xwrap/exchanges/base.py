@@ -432,6 +432,26 @@ def until_final(
     return state
 
 
+def followed(placed: OrderState, read: Callable[[], OrderState]) -> OrderState:
+    """The market order `placed`, read until it is final, or for a few seconds.
+
+    It stands, so a state that cannot be read changes nothing; a rate limit ends the reading.
+    """
+
+    def attempt() -> OrderState:
+        try:
+            return read()
+        except Busy:
+            raise
+        except Refused:
+            return placed
+
+    try:
+        return until_final(attempt)
+    except Busy:
+        return placed
+
+
 @contextmanager
 def understood(name: str, *, moves: bool = False) -> Iterator[None]:
     """Around the reading of a good answer of the exchange called `name`: what does not fit is not believed.

@@ -45,11 +45,11 @@ from .base import (
     Withdrawal,
     ask,
     check,
+    followed,
     mean,
     no_such_market,
     total,
     understood,
-    until_final,
 )
 
 if TYPE_CHECKING:
@@ -381,20 +381,7 @@ class Bitstamp(Exchange):
         if order.price is not None:
             return placed
         ref = OrderRef(order.side, order.currency, order.asset, order.client_id, placed.exchange_order_id)
-
-        def read() -> OrderState:
-            try:
-                return self.order(ref)
-            except Busy:
-                raise
-            except Refused:
-                # The order stands; only its state cannot be read yet.
-                return placed
-
-        try:
-            return until_final(read)
-        except Busy:
-            return placed
+        return followed(placed, lambda: self.order(ref))
 
     def order(self, ref: OrderRef) -> OrderState:
         return self._told(ref, {"id": ref.exchange_order_id})
