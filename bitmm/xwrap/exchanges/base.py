@@ -213,6 +213,7 @@ class Withdrawal:
     network: str | None = None
     fee: Decimal | None = None
     txid: str | None = None
+    client_id: str | None = None
     created: datetime | None = None
 
 
