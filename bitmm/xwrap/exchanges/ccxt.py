@@ -84,7 +84,10 @@ _LACKS = {"kraken": {"withdraw"}}
 #: Exchanges where ccxt sends a withdrawal's tag as something else. Backpack gets it as the client's id.
 _NO_TAGS = {"backpack"}
 #: Answers that ccxt calls by a wrong name: (exchange, text in the answer) -> our code.
-_MISNAMED = {("backpack", "RESOURCE_NOT_FOUND"): "order_not_found"}
+_MISNAMED = {
+    ("backpack", "RESOURCE_NOT_FOUND"): "order_not_found",
+    ("kraken", "EAPI:Invalid signature"): "exchange_key_refused",
+}
 
 # --- what ccxt calls things -------------------------------------------------------------------------------------------
 
