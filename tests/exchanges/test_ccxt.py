@@ -279,6 +279,17 @@ def test_fees_are_kept_and_what_was_spent_is_what_the_fills_tell(backpack, krake
     assert (state.fee, state.fee_currency) == (fill.fee, "EUR")
 
 
+@pytest.mark.parametrize("fault", ["html", "rate_limit"])
+def test_an_order_is_told_without_its_fills_when_they_cannot_be_read(kraken, transport, fault):
+    exchange, placed = connected(kraken, transport), order(currency="EUR")
+    exchange.markets()
+    kraken.fault(fault, path="TradesHistory", times=99)
+    state = exchange.place(placed)
+    assert (state.status, state.filled) == ("filled", Decimal("0.1"))
+    assert (state.fee, state.fee_currency) == (kraken.orders[state.exchange_order_id].fee, "EUR")
+    assert exchange.order(ref_of(placed, state.exchange_order_id)) == state
+
+
 def test_a_programs_decimal_context_changes_nothing_and_is_not_changed(backpack, transport):
     exchange = connected(backpack, transport)
     with decimal.localcontext(decimal.Context(prec=3, rounding=decimal.ROUND_UP, traps=[decimal.Inexact])) as context:
@@ -323,21 +334,25 @@ def test_an_order_that_ccxt_would_change_is_refused_unsent(backpack, transport, 
     assert not [request for request in backpack.requests if request.method != "GET"]
 
 
-def test_significant_digits_are_kept_too(transport):
-    """Bitfinex takes prices of five digits; ccxt would round one of six."""
-    kind = exchange_class("ccxt:bitfinex")
+def listed(kind, url, **precision):
+    """The exchange at `url`, with one market that is not read from it."""
     offline = kind.kind()
     offline.set_markets(
         [
             offline.safe_market_structure()
-            | {"id": "tBTCUSD", "symbol": "BTC/USD", "base": "BTC", "quote": "USD", "spot": True, "type": "spot"}
-            | {"precision": {"amount": 8, "price": 5}}
+            | {"id": "BTCUSD", "symbol": "BTC/USD", "base": "BTC", "quote": "USD", "spot": True, "type": "spot"}
+            | {"precision": precision, "baseId": "BTC", "quoteId": "USD"}
         ]
     )
     listing = bridge._Listing(offline, bridge._spot_markets(offline))
-    nowhere = "http://127.0.0.1:9"
-    bridge._LISTED.get((kind.id, nowhere), lambda: listing)
-    exchange = kind(Access(transport, Credentials(apikey="key", apisecret="secret"), 1, url=nowhere))
+    bridge._LISTED.get((kind.id, url), lambda: listing)
+    return lambda transport, keys: kind(Access(transport, keys, 1, url=url))
+
+
+def test_significant_digits_are_kept_too(transport):
+    """Bitfinex takes prices of five digits; ccxt would round one of six."""
+    made = listed(exchange_class("ccxt:bitfinex"), "http://127.0.0.1:9", amount=8, price=5)
+    exchange = made(transport, Credentials(apikey="key", apisecret="secret"))
     with pytest.raises(Refused) as caught:
         exchange.place(order(currency="USD", price="12345.6"))
     assert (caught.value.code, caught.value.details["nearest"]) == ("price_step", "12346")
@@ -443,11 +458,14 @@ def test_a_redirect_is_not_followed(backpack, kraken, transport, verb):
         {"executedQuantity": "-1"},
         {"executedQuantity": "x"},
         {"id": None},
+        [],
+        None,
+        "<script>",
     ],
     ids=str,
 )
 def test_the_answer_to_an_order_that_tells_another_one_is_unknown(backpack, transport, lie):
-    answering(backpack, "POST", "/api/v1/order", lambda row: {**row, **lie})
+    answering(backpack, "POST", "/api/v1/order", lambda row: {**row, **lie} if isinstance(lie, dict) else lie)
     with pytest.raises(Unknown):
         connected(backpack, transport).place(order("sell", price="35000"))
     assert len(backpack.ledger()) == 1
@@ -510,6 +528,29 @@ def test_no_key_secret_or_signature_reaches_a_log_at_debug(backpack, kraken, tra
         for secret in {venue.key, venue.secret, *sent} - {None}:
             assert secret not in caplog.text
             assert secret not in repr(exchange.access)
+
+
+class QueryVenue(Venue):
+    """An exchange that is asked with the signature in the query, and that says it back."""
+
+    def routes(self):
+        return {
+            ("GET", "/api/v3/account"): lambda request: Reply.text(f'{{"code": -1, "msg": "{request.target}"}}', 400)
+        }
+
+
+def test_a_signature_in_the_query_reaches_no_log_and_no_words(transport, caplog):
+    caplog.set_level(logging.DEBUG)
+    with QueryVenue() as venue:
+        exchange = listed(exchange_class("ccxt:binance"), venue.url)(transport, Credentials("", "a-key", "a-secret"))
+        with pytest.raises(Refused) as caught:
+            exchange.funds()
+        [request] = venue.requests
+    assert len(request.args["signature"]) == 64
+    assert "/api/v3/account" in caplog.text, "the connection's own log is on"
+    for words in (caplog.text, str(caught.value)):
+        assert request.args["signature"][:16] not in words
+        assert request.args["timestamp"] not in words
 
 
 @pytest.mark.parametrize("escape", [str, lambda text: text.replace("/", "\\/"), lambda text: text.replace("+", "%2B")])
@@ -644,7 +685,7 @@ def test_one_registration_that_waits_does_not_hold_up_another(kraken, transport)
     keys = Credentials(apikey=other.key, apisecret=kraken.secret)
     free = exchange_class("ccxt:kraken")(Access(transport, keys, 2, url=kraken.url))
     stuck.funds(), free.funds()
-    kraken.fault("slow", path="BalanceEx", seconds=3)
+    kraken.fault("slow", path="BalanceEx", seconds=4)
     before = len(kraken.requests)
     waiting = threading.Thread(target=stuck.funds)
     waiting.start()
@@ -652,6 +693,7 @@ def test_one_registration_that_waits_does_not_hold_up_another(kraken, transport)
         waiting.join(0.01)
     assert free.funds()
     assert waiting.is_alive()
+    kraken._stopping.set()
     waiting.join()
 
 
@@ -671,6 +713,59 @@ def test_ccxt_objects_are_bounded(kraken, transport, monkeypatch):
         connected(kraken, transport, registration=registration)
     assert len(bridge._SEATS) == 3
     assert first.funds(), "who has one keeps it"
+
+
+# --- canceling --------------------------------------------------------------------------------------------------------
+
+
+def resting(exchange):
+    for asset, price in (("BTC", 35000), ("ETH", 2300), ("ETH", 2400)):
+        exchange.place(NewOrder("sell", "USDC", asset, uuid.uuid4().hex, amount=Decimal("0.1"), price=Decimal(price)))
+
+
+def test_all_markets_are_canceled_and_counted(backpack, transport):
+    exchange = connected(backpack, transport)
+    resting(exchange)
+    assert exchange.cancel_all() == 3
+    assert not backpack.open
+
+
+def test_a_cancellation_that_breaks_off_half_way_is_unknown(backpack, transport):
+    exchange = connected(backpack, transport)
+    resting(exchange)
+
+    def half(account, given):
+        return backpack.cancel_all(account, given) if given["symbol"] == "BTC_USDC" else Reply.json({"code": "X"}, 400)
+
+    call = backpack.private("orderCancelAll", "trade", half)
+    backpack._routes.insert(0, ("DELETE", core._pattern("/api/v1/orders"), call))
+    with pytest.raises(Unknown, match="some orders were canceled"):
+        exchange.cancel_all()
+    assert len(backpack.open) == 2
+
+
+def test_an_order_without_an_id_is_canceled_by_ours(kraken, transport):
+    exchange, placed = connected(kraken, transport), order("sell", price="60000", currency="EUR")
+    exchange.place(placed)
+    exchange.cancel(ref_of(placed, None))
+    assert not kraken.open
+    with pytest.raises(Refused) as caught:
+        exchange.cancel(ref_of(order(currency="EUR"), None))
+    assert caught.value.code == "order_not_open"
+
+
+@pytest.mark.parametrize("id", ["bybit", "okx"])
+def test_a_market_buys_amount_is_never_taken_for_its_cost(transport, id):
+    """By default a market buy of 100 DOGE is one for 100 USDT in Bybit's accounts of the old kind."""
+
+    def told(ccxt):
+        places = (ccxt.options, ccxt.options.get("createOrder") or {})
+        return {place[name] for place in places for name in ("createMarketBuyOrderRequiresPrice",) if name in place}
+
+    exchange = exchange_class(f"ccxt:{id}")(
+        Access(transport, Credentials("", "key", "secret", {"password": "phrase"}), 1)
+    )
+    assert (told(getattr(library, id)()), told(exchange._seat.ccxt)) == ({False}, {True})
 
 
 # --- transfers --------------------------------------------------------------------------------------------------------

@@ -161,6 +161,16 @@ _SILENT = logging.Logger("bitmm.ccxt", logging.CRITICAL)  # noqa: LOG001 - the m
 _SILENT.addHandler(logging.NullHandler())
 
 
+def _without_query(record: logging.LogRecord) -> bool:
+    """A filter: some exchanges are sent key and signature in the query, and urllib3 writes paths with it at DEBUG."""
+    if isinstance(record.args, tuple):
+        record.args = tuple(a.partition("?")[0] if isinstance(a, str) else a for a in record.args)
+    return True
+
+
+logging.getLogger("urllib3.connectionpool").addFilter(_without_query)
+
+
 # --- the classes ------------------------------------------------------------------------------------------------------
 
 
@@ -275,7 +285,7 @@ class _Line:
         self.headers: dict[str, str] = {}
         self.cookies: dict[str, str] = {}
         self.name = name
-        self._base = base
+        self._base = None if base is None else str(requests.Request("GET", base).prepare().url).rstrip("/")
         self.begin(None)
 
     def begin(self, transport: Transport | None, *, moves: bool = False, carries: str | None = None) -> None:
@@ -364,9 +374,10 @@ class _Seat:
                 "options": {"warnOnFetchOpenOrdersWithoutSymbol": False},
             }
         )
-        if self.ccxt.options.get(_AMOUNT_IS_COUNTED) is False:
-            # Our amounts always count the asset (Bybit's accounts of the old kind would spend them).
-            self.ccxt.options[_AMOUNT_IS_COUNTED] = True
+        for options in (self.ccxt.options, self.ccxt.options.get("createOrder")):
+            if isinstance(options, dict) and options.get(_AMOUNT_IS_COUNTED) is False:
+                # Our amounts always count the asset (for Bybit's accounts of the old kind they would be the cost).
+                options[_AMOUNT_IS_COUNTED] = True
         if base is not None:
             self.ccxt.urls = {**self.ccxt.urls, "api": _moved(self.ccxt.urls["api"], base)}
         if self.ccxt.id in _COUNTERS:
@@ -416,7 +427,7 @@ class _Seat:
             return Unknown(f"{words}; the outcome is unknown")
         if code == "rate_limited":
             wait = line.retry_after
-            return Busy(words, retry_after=float(wait[:9]) if wait.isdecimal() else 1.0)
+            return Busy(words, retry_after=min(float(wait[:9]), 3600.0) if wait.isdecimal() else 1.0)
         if code is None:
             words = f"{name}'s answer cannot be understood ({type(error).__name__})"
         return Refused(words, code=code or "exchange_unavailable", retryable=code in _RETRYABLE or code is None)
@@ -574,11 +585,7 @@ class _Ccxt(Exchange):
             placed = self._state(row, ref)
         if order.price is None and placed.status == "open" and type(self).order is not Exchange.order:
             placed = followed(placed, lambda: self._read(ref))
-        try:
-            return self._with_fills(placed, patient=True)
-        except Refused:
-            # The order stands; only more of it could not be read.
-            return placed
+        return self._with_fills(placed, patient=True)
 
     def order(self, ref: OrderRef) -> OrderState:
         return self._with_fills(self._read(ref))
@@ -794,7 +801,7 @@ class _Ccxt(Exchange):
             client_id=client_id or None,
             created=_moment(row.get("timestamp")),
         )
-        state = replace(state, **_fee(row))
+        state = replace(state, **(_fee(row) or {}))
         if ref is not None:
             told = (state.exchange_order_id, state.side, currency, asset, amount, state.price)
             known = (ref.exchange_order_id, ref.side, ref.currency, ref.asset, ref.amount, ref.price)
@@ -803,19 +810,23 @@ class _Ccxt(Exchange):
         return state
 
     def _with_fills(self, state: OrderState, *, patient: bool = False) -> OrderState:
-        """The order with what its fills tell, when all of them are there; `patient`: wait for them for a moment."""
+        """The order with what its fills tell, when all of them can be read; `patient`: wait for them for a moment."""
         if not state.filled or type(self).fills is Exchange.fills or state.asset is None or state.currency is None:
             return state
         symbol = f"{state.asset}/{state.currency}"
         for pause in (0.0, 0.2, 0.4, 0.8) if patient and state.fee is None else (0.0,):
             time.sleep(pause)
-            rows = self._ask("fetch_my_trades", symbol)
-            with understood(self.name):
-                rows = [row for row in rows if row["order"] == state.exchange_order_id]
-                if total(number(row["amount"]) for row in rows) == state.filled:
-                    spent = total(number(row["cost"]) for row in rows)
-                    fees = [fee for row in rows for fee in row.get("fees") or [row.get("fee")]]
-                    return replace(state, spent=spent, average=mean(spent, state.filled), **_fee({"fees": fees}))
+            try:
+                rows = self._ask("fetch_my_trades", symbol)
+                with understood(self.name):
+                    rows = [row for row in rows if row["order"] == state.exchange_order_id]
+                    if total(number(row["amount"]) for row in rows) == state.filled:
+                        spent = total(number(row["cost"]) for row in rows)
+                        state = replace(state, spent=spent, average=mean(spent, state.filled))
+                        fees = [fee for row in rows for fee in row.get("fees") or [row.get("fee")]]
+                        return replace(state, **(_fee({"fees": fees}) or {}))
+            except Refused:
+                return state
         return state
 
     def _cancellations(self, states: Iterable[OrderState]) -> list[Callable[[], object]]:
@@ -907,12 +918,12 @@ def _status(word: object, amount: Decimal | None, filled: Decimal | None) -> Sta
     return "unknown"
 
 
-def _fee(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields `fee` and `fee_currency`, when there is a fee in one currency."""
+def _fee(row: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The fields `fee` and `fee_currency`; None when the fees are not told, or not in one currency."""
     rows = row.get("fees") or [row.get("fee")]
     names = {fee.get("currency") if fee and fee.get("cost") is not None else None for fee in rows}
     if len(names) != 1 or None in names:
-        return {"fee": None, "fee_currency": None}
+        return None
     return {"fee": total(number(fee["cost"]) for fee in rows), "fee_currency": names.pop()}
 
 
@@ -930,7 +941,7 @@ def _fill(row: Mapping[str, Any], symbol: str) -> Fill:
         amount=amount,
         price=price,
         time=time,
-        **_fee(row),
+        **(_fee(row) or {"fee": None, "fee_currency": None}),
     )
 
 
@@ -957,6 +968,6 @@ def _withdrawal(row: Mapping[str, Any]) -> Withdrawal:
     return Withdrawal(
         **_transfer(row),
         status=_WITHDRAWN.get(row.get("status", ""), "unknown"),
-        fee=_fee(row)["fee"],
+        fee=(_fee(row) or {}).get("fee"),
         created=_moment(row.get("timestamp")),
     )
