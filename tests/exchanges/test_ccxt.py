@@ -188,6 +188,11 @@ def test_a_missing_credential_is_refused_at_once(transport):
     assert caught.value.code == "exchange_key_refused"
 
 
+def test_only_spot_markets_that_take_orders_are_listed(backpack, transport):
+    assert {row["symbol"] for row in backpack.markets(None)} > {"OLD_USDC", "BTC_USDC_PERP"}
+    assert [market.asset for market in connected(backpack, transport).markets()] == ["BTC", "SOL", "ETH"]
+
+
 # --- exact numbers ----------------------------------------------------------------------------------------------------
 
 LONG = Decimal("12345678901234567.12345678901234567891")
@@ -273,7 +278,9 @@ def test_fees_are_kept_and_what_was_spent_is_what_the_fills_tell(backpack, krake
     assert (state.fee, state.fee_currency) == (Decimal("0.0001"), "BTC")
     assert (state.spent, state.average) == (Decimal("3001.00"), Decimal("30010.0"))
     # Kraken books 5 decimals; ccxt multiplies the mean price by the amount.
-    state = connected(kraken, transport).place(order(currency="EUR", amount="0.12345678"))
+    exchange = connected(kraken, transport)
+    exchange.place(order(currency="EUR"))
+    state = exchange.place(order(currency="EUR", amount="0.12345678"))
     [fill] = kraken.orders[state.exchange_order_id].fills
     assert state.spent == Decimal(f"{fill.cost:.5f}")
     assert (state.fee, state.fee_currency) == (fill.fee, "EUR")
@@ -422,6 +429,71 @@ def test_a_fault_is_a_refusal_or_unknown_as_the_ledger_says_and_nothing_is_repea
     hasty.close()
 
 
+def test_an_error_that_comes_up_after_a_good_answer_is_unknown(backpack, transport):
+    """ccxt's classes raise their own errors while they read answers, too: that is no refusal by the exchange."""
+    exchange = connected(backpack, transport)
+    honest = exchange._seat.ccxt.create_order
+
+    def confused(*arguments):
+        honest(*arguments)
+        raise library.InvalidOrder("no such order")
+
+    exchange._seat.ccxt.create_order = confused
+    with pytest.raises(Unknown, match="no such order"):
+        exchange.place(order())
+    assert len(backpack.ledger()) == 1
+
+
+def test_a_refusal_of_the_second_of_two_requests_is_unknown(backpack, transport):
+    exchange = connected(backpack, transport)
+    honest = exchange._seat.ccxt.create_order
+
+    def twice(*arguments):
+        honest(*arguments)
+        return honest(*arguments[:3], "1000", *arguments[4:])
+
+    exchange._seat.ccxt.create_order = twice
+    with pytest.raises(Unknown, match="INSUFFICIENT_FUNDS"):
+        exchange.place(order("sell"))
+    assert len(backpack.ledger()) == 1
+
+
+def test_a_line_that_breaks_after_a_first_request_is_unknown(backpack, transport):
+    exchange = connected(backpack, transport)
+    honest = exchange._seat.ccxt.create_order
+
+    def twice(*arguments):
+        honest(*arguments)
+        backpack.fault("refused", seconds=30)
+        return honest(*arguments)
+
+    exchange._seat.ccxt.create_order = twice
+    with pytest.raises(Unknown, match="something was sent before"):
+        exchange.place(order())
+    backpack.heal()
+    assert len(backpack.ledger()) == 1
+
+
+def test_a_question_before_an_order_leaves_its_refusal_a_refusal(backpack, transport):
+    exchange = connected(backpack, transport)
+    ccxt = exchange._seat.ccxt
+    honest = ccxt.create_order
+    ccxt.create_order = lambda *arguments: (ccxt.fetch_ticker("BTC/USDC"), honest(*arguments))[1]
+    with pytest.raises(Refused) as caught:
+        exchange.place(order("sell", amount="1000"))
+    assert caught.value.code == "insufficient_funds"
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"), [(400, Refused), (403, Refused), (404, Refused), (408, Unknown), (500, Unknown), (520, Unknown)]
+)
+def test_a_status_alone_says_whether_an_order_was_refused(backpack, transport, status, kind):
+    backpack._routes.insert(0, ("POST", core._pattern("/api/v1/order"), lambda request: Reply.text("sorry", status)))
+    with pytest.raises(kind, match="sorry"):
+        connected(backpack, transport).place(order())
+    backpack._routes.pop(0)
+
+
 @pytest.mark.parametrize("fault", sorted(set(FAULTS) - {"slow", "drip", "executed_but_timeout"}))
 def test_a_read_never_has_an_unknown_outcome(backpack, transport, fault):
     exchange = connected(backpack, transport)
@@ -484,12 +556,11 @@ def test_an_order_told_otherwise_than_asked_for_is_not_believed(backpack, transp
 
 
 def test_an_order_among_answers_to_another_question_is_not_found(kraken, transport):
-    exchange, placed = connected(kraken, transport), order("sell", price="60000", currency="EUR")
-    exchange.place(placed)
-    answering(kraken, "POST", "/0/private/OpenOrders", lambda told: told)
+    exchange = connected(kraken, transport)
+    exchange.place(order("sell", price="60000", currency="EUR"))
     kraken.private_OpenOrders = lambda account, given: {"open": kraken._selected(account, {}, "open")}
     with pytest.raises(Refused) as caught:
-        exchange.find(ref_of(order(currency="EUR"), None))
+        exchange.find(ref_of(order("sell", price="60000", currency="EUR"), None))
     assert caught.value.code == "exchange_unavailable"
 
 
