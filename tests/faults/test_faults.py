@@ -86,7 +86,7 @@ def unread(then: Play) -> Play:
 def drip(start: bytes, rest: bytes) -> Play:
     def play(line: Line) -> None:
         line.send(start)
-        line.drip(rest * 1000)
+        line.drip((rest * 1000)[:200])
 
     return play
 
