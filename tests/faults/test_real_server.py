@@ -1,6 +1,4 @@
-"""The real server behind a line that loses its answers: every order is executed exactly once, and its result is
-known.
-"""
+"""The real server behind a line that loses answers: every order is executed exactly once, and its result is known."""
 
 from __future__ import annotations
 

@@ -180,7 +180,10 @@ def test_a_second_server_on_the_same_folder_is_one_line(tmp_path):
         ({"XWRAP_PAPER_PRICES": "/nonexistent.csv"}, ["XWRAP_PAPER_PRICES", "nonexistent"]),
         ({"XWRAP_EXCHANGES": "paper,nowhere"}, ["XWRAP_EXCHANGES", "nowhere"]),
         ({"XWRAP_EXCHANGES": "paper,ccxt:nowhere"}, ["XWRAP_EXCHANGES", "ccxt:nowhere"]),
-        ({"XWRAP_EXCHANGE_URL_NOWHERE": "http://127.0.0.1:1"}, ["XWRAP_EXCHANGE_URL_NOWHERE", "XWRAP_EXCHANGE_URL_PAPER"]),
+        (
+            {"XWRAP_EXCHANGE_URL_NOWHERE": "http://127.0.0.1:1"},
+            ["XWRAP_EXCHANGE_URL_NOWHERE", "XWRAP_EXCHANGE_URL_PAPER"],
+        ),
         ({"XWRAP_EXCHANGE_URL_PAPER": "http://evil.example"}, ["XWRAP_EXCHANGE_URL_PAPER", "https"]),
     ],
 )
