@@ -1,4 +1,6 @@
-"""The real server behind a line that loses answers: every order is executed exactly once, and its result is known."""
+"""The real server behind a line that loses its answers: every order is executed exactly once, and its result is
+known.
+"""
 
 from __future__ import annotations
 
