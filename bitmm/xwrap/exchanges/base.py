@@ -9,14 +9,18 @@ contract, and
 
 from __future__ import annotations
 
+import decimal
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ..errors import APIError, OutcomeUnknown
+from ..money import EXACT
 
 if TYPE_CHECKING:
     from ..transport import Answer, Request, Transport
@@ -426,3 +430,77 @@ def until_final(
         sleep(pause)
         pause = min(2 * pause, 1.0)
     return state
+
+
+@contextmanager
+def understood(name: str, *, moves: bool = False) -> Iterator[None]:
+    """Around the reading of a good answer of the exchange called `name`: what does not fit is not believed.
+
+    A missing field, a number that is none, another order than the one asked for: KeyError, TypeError, ValueError and
+    their like become Unknown when the request `moves` something, and Refused with code exchange_unavailable when not.
+    """
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        words = f"{name}'s answer cannot be understood ({type(error).__name__}: {str(error)[:100]})"
+        if moves:
+            raise Unknown(f"{words}; the outcome is unknown") from error
+        raise Refused(words, code="exchange_unavailable", retryable=True) from error
+
+
+def no_such_market(name: str, currency: str, asset: str, offered: Iterable[tuple[str, str]]) -> Refused:
+    """The refusal of a pair that is not among `offered` (currency, asset); it says what is offered instead."""
+    currencies = sorted(money for money, thing in offered if thing == asset)
+    instead = f"{asset} is traded there in {', '.join(currencies)}" if currencies else f"{asset} is not traded there"
+    return Refused(f"{name} has no market {asset}/{currency}; {instead}", code="unknown_market")
+
+
+def total(amounts: Iterable[Decimal]) -> Decimal:
+    """The exact sum."""
+    result = Decimal(0)
+    for amount in amounts:
+        result = EXACT.add(result, amount)
+    return result
+
+
+def mean(cost: Decimal, amount: Decimal) -> Decimal | None:
+    """The mean price of `amount` units that cost `cost`, to 28 digits; None of nothing."""
+    return decimal.Context(prec=28).divide(cost, amount) if amount else None
+
+
+@dataclass(slots=True)
+class _Kept:
+    answer: Any = None
+    until: float = float("-inf")
+    asking: threading.Lock = field(default_factory=threading.Lock)
+
+
+class Memory:
+    """Answers kept for `seconds`, with one question in flight per key: for exchanges that forbid to ask more often.
+
+    A failure is not kept. Everybody who asks gets the same object. `clock` gives seconds that never go back.
+    """
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._all: dict[Hashable, _Kept] = {}
+
+    def get(self, key: Hashable, fetch: Callable[[], Any]) -> Any:
+        """The answer for `key`; from `fetch` when there is none or it is too old."""
+        with self._lock:
+            now = self._clock()
+            for old in [name for name, kept in self._all.items() if kept.until <= now and not kept.asking.locked()]:
+                del self._all[old]
+            kept = self._all.setdefault(key, _Kept())
+        with kept.asking:
+            if kept.until <= self._clock():
+                kept.answer = fetch()
+                kept.until = self._clock() + self._seconds
+            return kept.answer
+
+    def forget(self, key: Hashable) -> None:
+        """Ask anew the next time."""
+        with self._lock:
+            self._all.pop(key, None)
