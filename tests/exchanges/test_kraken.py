@@ -403,7 +403,7 @@ def test_money_has_no_address(exchange):
         send("50", TAGGED, "XRP", tag="1"),
         send("50", WALLET, "XRP"),
     ],
-    ids=str,
+    ids=lambda asked: f"{asked.asset} {asked.address} {asked.tag} {asked.network}",
 )
 def test_a_send_goes_only_where_krakens_address_book_says(exchange, venue, ledger, asked):
     assert "register it at Kraken first" in str(refused("address_not_registered", exchange.withdraw, asked))

@@ -284,6 +284,9 @@ BUSY = [
     "EOrder:Rate limit exceeded",
     "EOrder:Domain rate limit exceeded",
     "EService: Throttled: 1",
+    "EService: Throttled: 99999999999",
+    "EService: Throttled: " + "9" * 5000,
+    "EService: Throttled: soon",
 ]
 OPEN = [
     "EService:Unavailable",

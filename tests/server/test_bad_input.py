@@ -83,7 +83,7 @@ def test_an_unknown_market_names_what_is_traded(server, owner):
 def test_too_many_decimals_name_the_nearest_allowed_amount(server, owner):
     answer = post(server, owner, GOOD | {"amount": "0.123456789"}).json()
     assert answer["code"] == "amount_step"
-    assert answer["nearest"] == "0.12345678"
+    assert answer["nearest"] == "0.12345679"
 
 
 def test_an_unknown_exchange_names_what_is_offered(server, owner):

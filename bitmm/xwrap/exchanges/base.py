@@ -20,7 +20,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ..errors import APIError, OutcomeUnknown
-from ..money import EXACT
+from ..money import EXACT, plain
 
 if TYPE_CHECKING:
     from ..transport import Answer, Request, Transport
@@ -213,6 +213,7 @@ class Withdrawal:
     network: str | None = None
     fee: Decimal | None = None
     txid: str | None = None
+    client_id: str | None = None
     created: datetime | None = None
 
 
@@ -432,6 +433,26 @@ def until_final(
     return state
 
 
+def followed(placed: OrderState, read: Callable[[], OrderState]) -> OrderState:
+    """The market order `placed`, read until it is final, or for a few seconds.
+
+    It stands, so a state that cannot be read changes nothing; a rate limit ends the reading.
+    """
+
+    def attempt() -> OrderState:
+        try:
+            return read()
+        except Busy:
+            raise
+        except Refused:
+            return placed
+
+    try:
+        return until_final(attempt)
+    except Busy:
+        return placed
+
+
 @contextmanager
 def understood(name: str, *, moves: bool = False) -> Iterator[None]:
     """Around the reading of a good answer of the exchange called `name`: what does not fit is not believed.
@@ -466,6 +487,46 @@ def total(amounts: Iterable[Decimal]) -> Decimal:
 def mean(cost: Decimal, amount: Decimal) -> Decimal | None:
     """The mean price of `amount` units that cost `cost`, to 28 digits; None of nothing."""
     return decimal.Context(prec=28).divide(cost, amount) if amount else None
+
+
+def check(order: NewOrder, market: Market) -> None:
+    """Refuse an order that makes no sense or breaks the rules of its market; nothing is rounded.
+
+    The refusal's `details`: the `field`, its `value`, the `rule` (amount_step, price_step, amount_min or cost_min), the
+    rule's `limit` and the `nearest` allowed value; the code is the rule's name.
+    """
+    if (order.amount is None) == (order.cost is None):
+        raise Refused("an order has either an amount or a cost", code="invalid_amount")
+    if order.cost is not None and (order.side == "sell" or order.price is not None):
+        raise Refused("a cost is for market buys only", code="unsupported")
+    for name, value, step in (("amount", order.amount, market.amount_step), ("price", order.price, market.price_step)):
+        if value is not None and step is not None and _WIDE.remainder(value, step):
+            nearest = _WIDE.multiply(_WIDE.quantize(_WIDE.divide(value, step), Decimal(1)), step) or step
+            raise _broken(name, value, f"{name}_step", step, nearest, "is no multiple of")
+    cost = order.cost
+    if order.amount is not None and order.price is not None:
+        cost = EXACT.multiply(order.amount, order.price)
+    for name, value, least in (("amount", order.amount, market.amount_min), ("cost", cost, market.cost_min)):
+        if value is not None and least is not None and value < least:
+            raise _broken(name, value, f"{name}_min", least, least, "is less than")
+
+
+#: For finding the nearest allowed value; what is sent is never rounded.
+_WIDE = decimal.Context(prec=250, traps=[])
+
+
+def _broken(name: str, value: Decimal, rule: str, limit: Decimal, nearest: Decimal, words: str) -> Refused:
+    return Refused(
+        f"the {name} {plain(value)} {words} {plain(limit)}; the nearest allowed is {plain(nearest)}",
+        code=rule,
+        details={
+            "field": name,
+            "value": plain(value),
+            "rule": rule,
+            "limit": plain(limit),
+            "nearest": plain(nearest),
+        },
+    )
 
 
 @dataclass(slots=True)

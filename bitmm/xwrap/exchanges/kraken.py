@@ -86,6 +86,8 @@ _BUSY = (
     "EOrder:Domain rate limit exceeded",
 )
 _THROTTLED = "EService: Throttled:"
+#: Seconds to wait when Kraken does not say how long, and at most.
+_PAUSE, _LONG = 5.0, 600.0
 #: The start of an error's text -> our code; the first that fits. What is not listed stays exchange_refused.
 _CODES = {
     "EAPI:Invalid key": "exchange_key_refused",
@@ -126,7 +128,8 @@ class KrakenAPI:
 
     `KrakenAPI().public("Ticker", {"pair": "XBTEUR"})`, `KrakenAPI(key, secret).private("OpenOrders")`. A call returns
     the `result` of the answer, its numbers exact; warnings beside it are in `response`. Raises what an adapter raises:
-    Refused, Busy, and Unknown when a call that moves something may have been executed. Nothing is repeated.
+    Refused, Busy, and Unknown when a call that moves something may have been executed; and errors.InvalidRequest for a
+    float. Nothing is repeated.
 
     `secret` is base64 text; Refused when it does not decode. `url`: another base URL. `session`: a requests.Session of
     the caller's, `transport`: a Transport to share. `nonce` gives strictly rising integers for this key; without it
@@ -228,7 +231,8 @@ class KrakenAPI:
             if answer.status == 200 and "result" in document:
                 return document["result"]
         if answer.status == 429:
-            raise Busy("Kraken says: too many requests", retry_after=_seconds(answer.headers.get("Retry-After", "")))
+            seconds = _whole(answer.headers.get("Retry-After", ""), default=_PAUSE)
+            raise Busy("Kraken says: too many requests", retry_after=min(seconds, _LONG))
         raise _no_outcome(f"Kraken's answer (HTTP {answer.status}) cannot be read", moves=moves)
 
 
@@ -266,10 +270,11 @@ def _failure(failures: list[str], *, moves: bool) -> ExchangeError:
     words = "; ".join(failures)[:300]
     for text in failures:
         if text.startswith(_THROTTLED):
-            return Busy(words, retry_after=_until(text.removeprefix(_THROTTLED).strip()))
+            moment = _whole(text.removeprefix(_THROTTLED).strip(), default=0)
+            return Busy(words, retry_after=max(1.0, min(moment - time.time(), _LONG)))
         if text.startswith(_BUSY):
             # The counter falls by 0.33 to 1 a second ("Spot REST Rate Limits"); calls while it is full make it longer.
-            return Busy(words, retry_after=5.0)
+            return Busy(words, retry_after=_PAUSE)
     if all(text.startswith((*_DECIDED, *_CODES)) for text in failures):
         code = next((code for start, code in _CODES.items() if failures[0].startswith(start)), "exchange_refused")
         return Refused(words, code=code, retryable=code in _RETRYABLE)
@@ -282,13 +287,8 @@ def _no_outcome(words: str, *, moves: bool) -> ExchangeError:
     return Refused(words, code="exchange_unavailable", retryable=True)
 
 
-def _seconds(text: str) -> float:
-    return min(float(text), 600.0) if text.isascii() and text.isdigit() else 5.0
-
-
-def _until(moment: str) -> float:
-    """Seconds until a Unix time, at least one."""
-    return max(1.0, min(int(moment) - time.time(), 600.0)) if moment.isascii() and moment.isdigit() else 5.0
+def _whole(text: str, *, default: float) -> float:
+    return float(text) if text.isascii() and text.isdigit() else default
 
 
 # --- names ------------------------------------------------------------------------------------------------------------
@@ -506,18 +506,17 @@ class Kraken(Exchange):
     def fills(self, currency: str, asset: str) -> list[Fill]:
         """TradesHistory tells those of all pairs, 50 a page; a few pages are read."""
         pair = self._pair(currency, asset)
-        fills: list[Fill] = []
+        fills: dict[str, Fill] = {}
         for page in range(_PAGES):
             result = self.api.private("TradesHistory", {"ofs": page * _PAGE})
             with understood("Kraken"):
                 rows = result["trades"]
-                fills += [
-                    _fill(name, row, pair) for name, row in rows.items() if row["pair"] in (pair.key, pair.altname)
-                ]
+                mine = {name: row for name, row in rows.items() if row["pair"] in (pair.key, pair.altname)}
+                fills |= {name: _fill(name, row, pair) for name, row in mine.items()}
                 over = len(rows) < _PAGE or (page + 1) * _PAGE >= int(number(result["count"]))
             if over or len(fills) >= _PAGE:
                 break
-        return sorted(fills, key=lambda fill: fill.time, reverse=True)
+        return sorted(fills.values(), key=lambda fill: fill.time, reverse=True)
 
     def deposit_address(self, asset: str, network: str | None = None) -> DepositAddress:
         """`network` is one of Kraken's deposit methods; needed where an asset has several."""
@@ -527,9 +526,8 @@ class Kraken(Exchange):
             method = _method(asset, [str(row["method"]) for row in rows], network)
         asked = {"asset": key, "method": method}
         # An address comes again until a new one is asked for; the very first time there may be none.
-        rows = self.api.private("DepositAddresses", asked) or self.api.private(
-            "DepositAddresses", asked | {"new": True}
-        )
+        rows = self.api.private("DepositAddresses", asked)
+        rows = rows or self.api.private("DepositAddresses", asked | {"new": True})
         with understood("Kraken"):
             row = rows[0]
             return DepositAddress(asset, _text(row["address"]), _tag(row), method)

@@ -12,7 +12,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from functools import lru_cache
@@ -24,6 +24,7 @@ from .base import (
     Access,
     DepositAddress,
     Exchange,
+    Fill,
     Funds,
     Market,
     NewOrder,
@@ -34,6 +35,8 @@ from .base import (
     Refused,
     Side,
     Withdrawal,
+    check,
+    total,
 )
 
 CURRENCY, ASSET = "USD", "BTC"
@@ -82,17 +85,22 @@ class Page(Protocol):
 
     balances: dict[str, Decimal]
 
+    def open_orders(self) -> list[dict[str, Any]]: ...
     def enter(self, kind: str, reference: str | None, currency: str, amount: Decimal) -> None: ...
-    def add_order(self, **values: str) -> int: ...
-    def add_send(self, **values: str) -> int: ...
+    def add_order(self, values: Mapping[str, Any]) -> int: ...
+    def change_order(self, id: int, values: Mapping[str, Any]) -> None: ...
+    def add_send(self, values: Mapping[str, Any]) -> int: ...
 
 
 class Book(Protocol):
-    """Where a registration's balances and entries are kept; the server's store has it."""
+    """Where a registration's balances, orders and entries are kept; the server's store has it."""
 
-    def balances(self) -> dict[str, Decimal]: ...
     def page(self) -> AbstractContextManager[Page]: ...
-    def order(self, client_id: str) -> Mapping[str, Any] | None: ...
+    def balances(self) -> dict[str, Decimal]: ...
+    def open_orders(self) -> list[dict[str, Any]]: ...
+    def order(self, client_id: str) -> dict[str, Any] | None: ...
+    def orders(self, limit: int) -> list[dict[str, Any]]: ...
+    def sends(self, limit: int) -> list[dict[str, Any]]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +116,11 @@ class Ground:
 
 
 class Paper(Exchange):
-    """Market orders against the recorded price; fee 0.26 % in USD, every rounding against the user."""
+    """Orders against the recorded prices; fee 0.26 % in USD, every rounding against the user.
+
+    A market order, and a limit order whose price is reached at once, are filled at the current price. Another limit
+    order waits, with its money held, until a later minute's price reaches its own, at which it is filled.
+    """
 
     id = "paper"
     name = "Paper"
@@ -126,74 +138,102 @@ class Paper(Exchange):
     def rate(self, currency: str, asset: str) -> Rate:
         _traded(currency, asset)
         moment = self._ground.clock()
-        close = self._ground.prices.at(moment)
-        spread = EXACT.multiply(close, HALF_SPREAD)
-        return Rate(
-            buy=_cents(EXACT.add(close, spread), ROUND_CEILING),
-            sell=_cents(EXACT.subtract(close, spread), ROUND_FLOOR),
-            time=datetime.fromtimestamp(moment, UTC),
-        )
+        buy, sell = self._prices(int(moment // 60))
+        return Rate(buy, sell, datetime.fromtimestamp(moment, UTC))
 
     def markets(self) -> list[Market]:
-        return [Market(CURRENCY, ASSET, amount_step=SATOSHI, amount_min=SATOSHI)]
+        return [_MARKET]
 
     def funds(self) -> dict[str, Funds]:
+        waiting = self._waiting()
         balances = self._book.balances() or self._opening()
-        return {name: Funds(total=total, available=total, held=Decimal(0)) for name, total in balances.items()}
+        return {
+            name: Funds(total, _available(balances, waiting, name), _held(waiting, name))
+            for name, total in balances.items()
+        }
 
     def place(self, order: NewOrder) -> OrderState:
-        if order.price is not None or order.amount is None:
-            raise Refused("the paper exchange takes market orders for an amount, no others", code="unsupported")
-        rate = self.rate(order.currency, order.asset)
-        _whole(order.amount, SATOSHI)
-        price, rounding = (rate.buy, ROUND_CEILING) if order.side == "buy" else (rate.sell, ROUND_FLOOR)
-        value = EXACT.multiply(order.amount, price)
-        spent, fee = _cents(value, rounding), _cents(EXACT.multiply(value, FEE), ROUND_CEILING)
+        _traded(order.currency, order.asset)
+        minute = self._minute()
+        now = self._prices(minute)[0 if order.side == "buy" else 1]
+        amount = order.amount
+        if order.cost is not None:
+            amount = ROUNDED.divide(order.cost, now).quantize(SATOSHI, ROUND_FLOOR, ROUNDED)
+        if amount is None:
+            raise Refused("an order needs an amount or a cost", code="invalid_amount", details={"field": "amount"})
+        check(replace(order, amount=amount, cost=None), _MARKET)
+        reached = order.price is None or (now <= order.price if order.side == "buy" else now >= order.price)
+        fill = _fill(order.side, amount, now if order.price is None or reached else order.price)
+        values: dict[str, Any] = {
+            "client_id": order.client_id,
+            "side": order.side,
+            "currency": order.currency,
+            "asset": order.asset,
+            "amount": plain(amount),
+            "price": None if order.price is None else plain(order.price),
+            "status": "open",
+            "held": plain(fill.needs),
+            "checked": minute,
+        }
         with self._page() as page:
-            number = page.add_order(
-                client_id=order.client_id,
-                side=order.side,
-                currency=order.currency,
-                asset=order.asset,
-                amount=plain(order.amount),
-                average=plain(price),
-                spent=plain(spent),
-                fee=plain(fee),
-            )
-            reference = f"order {number}"
-            if order.side == "buy":
-                _afford(page, order.currency, EXACT.add(spent, fee))
-                page.enter("buy", reference, order.currency, spent.copy_negate())
-                page.enter("buy", reference, order.asset, order.amount)
-            else:
-                _afford(page, order.asset, order.amount)
-                page.enter("sell", reference, order.asset, order.amount.copy_negate())
-                page.enter("sell", reference, order.currency, spent)
-                _afford(page, order.currency, fee)
-            page.enter("fee", reference, order.currency, fee.copy_negate())
-        return OrderState(
-            exchange_order_id=str(number),
-            status="filled",
-            side=order.side,
-            currency=order.currency,
-            asset=order.asset,
-            amount=order.amount,
-            filled=order.amount,
-            average=price,
-            spent=spent,
-            fee=fee,
-            fee_currency=order.currency,
-            client_id=order.client_id,
-        )
+            needed = order.currency if order.side == "buy" else order.asset
+            _afford(page, needed, fill.needs)
+            values["id"] = page.add_order(values)
+            if reached:
+                values |= _execute(page, values, fill)
+        return _state(values)
+
+    def order(self, ref: OrderRef) -> OrderState:
+        if (found := self.find(ref)) is None:
+            raise Refused("there is no such order", code="order_not_found")
+        return found
 
     def find(self, ref: OrderRef) -> OrderState | None:
+        self._waiting()
         row = self._book.order(ref.client_id)
         return None if row is None else _state(row)
+
+    def open_orders(self) -> list[OrderState]:
+        return [_state(row) for row in self._waiting()]
+
+    def cancel(self, ref: OrderRef) -> None:
+        with self._page() as page:
+            row = next((row for row in page.open_orders() if row["client_id"] == ref.client_id), None)
+            if row is None:
+                raise Refused("this order is not open", code="order_not_open")
+            page.change_order(row["id"], {"status": "canceled", "held": "0"})
+
+    def cancel_all(self) -> int:
+        with self._page() as page:
+            rows = page.open_orders()
+            for row in rows:
+                page.change_order(row["id"], {"status": "canceled", "held": "0"})
+        return len(rows)
+
+    def fills(self, currency: str, asset: str) -> list[Fill]:
+        _traded(currency, asset)
+        self._waiting()
+        return [
+            Fill(
+                id=str(row["id"]),
+                exchange_order_id=str(row["id"]),
+                side=row["side"],
+                currency=row["currency"],
+                asset=row["asset"],
+                amount=exact(row["amount"]),
+                price=exact(row["average"]),
+                fee=exact(row["fee"]),
+                fee_currency=row["currency"],
+                time=datetime.fromisoformat(row["created"]),
+            )
+            for row in self._book.orders(_LATEST)
+            if row["status"] == "filled"
+        ]
 
     def withdraw(self, withdrawal: NewWithdrawal) -> Withdrawal:
         if withdrawal.tag or withdrawal.network:
             raise Refused("the paper exchange knows no tags and no networks", code="unsupported")
-        _whole(withdrawal.amount, SATOSHI)
+        check(NewOrder("sell", CURRENCY, withdrawal.asset, withdrawal.client_id, amount=withdrawal.amount), _MARKET)
         with self._page() as page:
             if withdrawal.asset not in page.balances:
                 known = ", ".join(sorted(page.balances))
@@ -202,22 +242,19 @@ class Paper(Exchange):
                     code="unknown_asset",
                     details={"field": "asset"},
                 )
-            number = page.add_send(
-                client_id=withdrawal.client_id,
-                asset=withdrawal.asset,
-                amount=plain(withdrawal.amount),
-                address=withdrawal.address,
-            )
             _afford(page, withdrawal.asset, withdrawal.amount)
+            values = {
+                "client_id": withdrawal.client_id,
+                "asset": withdrawal.asset,
+                "amount": plain(withdrawal.amount),
+                "address": withdrawal.address,
+            }
+            number = page.add_send(values)
             page.enter("send", f"send {number}", withdrawal.asset, withdrawal.amount.copy_negate())
-        return Withdrawal(
-            id=str(number),
-            asset=withdrawal.asset,
-            amount=withdrawal.amount,
-            status="done",
-            address=withdrawal.address,
-            fee=Decimal(0),
-        )
+        return _sent({**values, "id": number})
+
+    def withdrawals(self, asset: str | None = None) -> list[Withdrawal]:
+        return [_sent(row) for row in self._book.sends(_LATEST) if asset in (None, row["asset"])]
 
     def deposit_address(self, asset: str, network: str | None = None) -> DepositAddress:
         if asset != ASSET or network:
@@ -230,17 +267,106 @@ class Paper(Exchange):
     def permissions(self) -> frozenset[str]:
         return frozenset({"read", "trade", "send"})
 
+    def _minute(self) -> int:
+        return int(self._ground.clock() // 60)
+
+    def _prices(self, minute: int) -> tuple[Decimal, Decimal]:
+        """What one unit costs, and what it brings, in this minute."""
+        close = self._ground.prices.at(minute * 60)
+        spread = EXACT.multiply(close, HALF_SPREAD)
+        return _cents(EXACT.add(close, spread), ROUND_CEILING), _cents(EXACT.subtract(close, spread), ROUND_FLOOR)
+
     def _opening(self) -> dict[str, Decimal]:
         return {CURRENCY: Decimal(0), ASSET: Decimal(0), **self._ground.opening}
 
+    def _waiting(self) -> list[dict[str, Any]]:
+        """The open orders, after those are filled whose price came by meanwhile."""
+        waiting = self._book.open_orders()
+        if all(row["checked"] == self._minute() for row in waiting):
+            return waiting
+        with self._page() as page:
+            return page.open_orders()
+
     @contextmanager
     def _page(self) -> Iterator[Page]:
-        """The page for writing; the first time it opens with the starting funds."""
+        """The page for writing; opened with the starting funds, and with every fill that is due."""
         with self._book.page() as page:
             if not page.balances:
                 for name, amount in self._opening().items():
                     page.enter("opening", None, name, amount)
+            for row in page.open_orders():
+                self._fill_if_due(page, row)
             yield page
+
+    def _fill_if_due(self, page: Page, row: dict[str, Any]) -> None:
+        minute, price = self._minute(), exact(row["price"])
+        after_a_round = max(row["checked"], minute - len(self._ground.prices.closes))
+        for passed in range(after_a_round + 1, minute + 1):
+            buy, sell = self._prices(passed)
+            if buy <= price if row["side"] == "buy" else sell >= price:
+                _execute(page, row, _fill(row["side"], exact(row["amount"]), price))
+                return
+        if minute > row["checked"]:
+            page.change_order(row["id"], {"checked": minute})
+
+
+_MARKET = Market(CURRENCY, ASSET, price_step=CENT, amount_step=SATOSHI, amount_min=SATOSHI)
+#: So many of the latest orders and sends are told.
+_LATEST = 100
+
+
+@dataclass(frozen=True, slots=True)
+class _Fill:
+    """What an execution moves; `needs` is what must be there for it."""
+
+    price: Decimal
+    spent: Decimal
+    fee: Decimal
+    needs: Decimal
+
+
+def _fill(side: Side, amount: Decimal, price: Decimal) -> _Fill:
+    value = EXACT.multiply(amount, price)
+    spent = _cents(value, ROUND_CEILING if side == "buy" else ROUND_FLOOR)
+    fee = _cents(EXACT.multiply(value, FEE), ROUND_CEILING)
+    return _Fill(price, spent, fee, EXACT.add(spent, fee) if side == "buy" else amount)
+
+
+def _execute(page: Page, row: Mapping[str, Any], fill: _Fill) -> dict[str, Any]:
+    """Move what the fill of an order moves; what is new in its row."""
+    reference, currency, asset, amount = f"order {row['id']}", row["currency"], row["asset"], exact(row["amount"])
+    if row["side"] == "buy":
+        page.enter("buy", reference, currency, fill.spent.copy_negate())
+        page.enter("buy", reference, asset, amount)
+    else:
+        page.enter("sell", reference, asset, amount.copy_negate())
+        page.enter("sell", reference, currency, fill.spent)
+    page.enter("fee", reference, currency, fill.fee.copy_negate())
+    news = {
+        "status": "filled",
+        "held": "0",
+        "average": plain(fill.price),
+        "spent": plain(fill.spent),
+        "fee": plain(fill.fee),
+    }
+    page.change_order(row["id"], news)
+    return news
+
+
+def _held(waiting: list[dict[str, Any]], name: str) -> Decimal:
+    return total(exact(row["held"]) for row in waiting if row["currency" if row["side"] == "buy" else "asset"] == name)
+
+
+def _available(balances: Mapping[str, Decimal], waiting: list[dict[str, Any]], name: str) -> Decimal:
+    return EXACT.subtract(balances.get(name, Decimal(0)), _held(waiting, name))
+
+
+def _afford(page: Page, name: str, amount: Decimal) -> None:
+    available = _available(page.balances, page.open_orders(), name)
+    if available < amount:
+        raise Refused(
+            f"not enough {name}: {plain(amount)} needed, {plain(available)} available", code="insufficient_funds"
+        )
 
 
 def _traded(currency: str, asset: str) -> None:
@@ -253,48 +379,41 @@ def _traded(currency: str, asset: str) -> None:
         )
 
 
-def _whole(amount: Decimal, step: Decimal) -> None:
-    """Nothing is rounded unasked: an amount with too many digits is refused."""
-    if amount <= 0:
-        raise Refused("the amount must be more than zero", code="invalid_amount", details={"field": "amount"})
-    allowed = amount.quantize(step, ROUND_FLOOR, ROUNDED)
-    if allowed != amount:
-        raise Refused(
-            f"the amount may have 8 decimals at most; the nearest allowed is {plain(allowed)}",
-            code="amount_step",
-            details={"field": "amount", "nearest": plain(allowed)},
-        )
-
-
-def _afford(page: Page, currency: str, amount: Decimal) -> None:
-    available = page.balances.get(currency, Decimal(0))
-    if available < amount:
-        raise Refused(
-            f"not enough {currency}: {plain(amount)} needed, {plain(available)} available", code="insufficient_funds"
-        )
-
-
 def _cents(amount: Decimal, rounding: str) -> Decimal:
     return amount.quantize(CENT, rounding, ROUNDED)
 
 
 def _state(row: Mapping[str, Any]) -> OrderState:
-    side: Side = row["side"]
     amount = exact(row["amount"])
+    filled = row["status"] == "filled"
     return OrderState(
         exchange_order_id=str(row["id"]),
-        status="filled",
-        side=side,
+        status=row["status"],
+        side=row["side"],
         currency=row["currency"],
         asset=row["asset"],
         amount=amount,
-        filled=amount,
-        average=exact(row["average"]),
-        spent=exact(row["spent"]),
-        fee=exact(row["fee"]),
+        price=exact(row["price"]) if row["price"] else None,
+        filled=amount if filled else Decimal(0),
+        average=exact(row["average"]) if filled else None,
+        spent=exact(row["spent"]) if filled else Decimal(0),
+        fee=exact(row["fee"]) if filled else Decimal(0),
         fee_currency=row["currency"],
         client_id=row["client_id"],
-        created=datetime.fromisoformat(row["created"]),
+        created=datetime.fromisoformat(row["created"]) if "created" in row else None,
+    )
+
+
+def _sent(row: Mapping[str, Any]) -> Withdrawal:
+    return Withdrawal(
+        id=str(row["id"]),
+        asset=row["asset"],
+        amount=exact(row["amount"]),
+        status="done",
+        address=row["address"],
+        fee=Decimal(0),
+        client_id=row["client_id"],
+        created=datetime.fromisoformat(row["created"]) if "created" in row else None,
     )
 
 

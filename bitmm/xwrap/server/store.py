@@ -22,6 +22,7 @@ from sqlalchemy import (
     Connection,
     Engine,
     RowMapping,
+    Select,
     Table,
     bindparam,
     case,
@@ -286,34 +287,46 @@ class Journal:
 
 
 class PaperBook:
-    """One registration's page of the paper exchange: balances, and every entry that led to them."""
+    """One registration's page of the paper exchange: balances, orders, and every entry that led to them."""
 
     def __init__(self, reading: _Opens, writing: _Opens, registration: int) -> None:
         self._reading, self._writing, self._registration = reading, writing, registration
-
-    def balances(self) -> dict[str, Decimal]:
-        """What is owned, by currency; empty before the opening."""
-        with self._reading() as connection:
-            return self._balances(connection)
 
     @contextmanager
     def page(self) -> Iterator[PaperPage]:
         """The page, locked against everybody else; kept whole when the block ends, or not at all when it raises."""
         with self._writing() as connection:
-            page = PaperPage(connection, self._registration, self._balances(connection))
+            page = PaperPage(connection, self._registration, self.balances(connection))
             yield page
             page.keep()
 
+    def balances(self, connection: Connection | None = None) -> dict[str, Decimal]:
+        """What is owned, by currency; empty before the opening."""
+        rows = self._rows(_PAPER_BALANCES, connection)
+        return {row["currency"]: exact(row["total"]) for row in rows}
+
+    def open_orders(self) -> list[dict[str, Any]]:
+        """The orders that wait for their price, oldest first."""
+        return self._rows(_PAPER_OPEN)
+
     def order(self, client_id: str) -> dict[str, Any] | None:
         """The order that carries `client_id`."""
-        asked = {"registration": self._registration, "client_id": client_id}
-        with self._reading() as connection:
-            row = connection.execute(_PAPER_ORDER, asked).mappings().first()
-        return dict(row) if row else None
+        return next(iter(self._rows(_PAPER_ORDER, client_id=client_id)), None)
 
-    def _balances(self, connection: Connection) -> dict[str, Decimal]:
-        rows = connection.execute(_PAPER_BALANCES, {"registration": self._registration})
-        return {currency: exact(total) for currency, total in rows}
+    def orders(self, limit: int) -> list[dict[str, Any]]:
+        """The latest orders, newest first."""
+        return self._rows(_PAPER_ORDERS, limit=limit)
+
+    def sends(self, limit: int) -> list[dict[str, Any]]:
+        """The latest sends, newest first."""
+        return self._rows(_PAPER_SENDS, limit=limit)
+
+    def _rows(self, query: Select[Any], connection: Connection | None = None, **asked: Any) -> list[dict[str, Any]]:
+        asked["registration"] = self._registration
+        if connection is not None:
+            return [dict(row) for row in connection.execute(query, asked).mappings()]
+        with self._reading() as reading:
+            return [dict(row) for row in reading.execute(query, asked).mappings()]
 
 
 class PaperPage:
@@ -325,17 +338,26 @@ class PaperPage:
         self._entries: list[dict[str, Any]] = []
         self.balances = balances
 
+    def open_orders(self) -> list[dict[str, Any]]:
+        """The orders that wait for their price, oldest first."""
+        rows = self._connection.execute(_PAPER_OPEN, {"registration": self._registration}).mappings()
+        return [dict(row) for row in rows]
+
     def enter(self, kind: str, reference: str | None, currency: str, amount: Decimal) -> None:
         """Add `amount` (negative: take) to the balance of `currency`, with an entry that says why."""
         self.balances[currency] = EXACT.add(self.balances.get(currency, Decimal(0)), amount)
         entry = {"kind": kind, "reference": reference, "currency": currency, "amount": plain(amount)}
         self._entries.append(self._stamped(entry))
 
-    def add_order(self, **values: str) -> int:
-        """Keep an order that was executed; its number."""
+    def add_order(self, values: Mapping[str, Any]) -> int:
+        """Keep a new order; its number."""
         return _inserted(self._connection, t.paper_orders, self._stamped(values))
 
-    def add_send(self, **values: str) -> int:
+    def change_order(self, id: int, values: Mapping[str, Any]) -> None:
+        """Keep what became of an order."""
+        self._connection.execute(_PAPER_CHANGE, {"row": id, **values})
+
+    def add_send(self, values: Mapping[str, Any]) -> int:
         """Keep a send; its number."""
         return _inserted(self._connection, t.paper_sends, self._stamped(values))
 
@@ -344,13 +366,11 @@ class PaperPage:
         changed = dict.fromkeys(entry["currency"] for entry in self._entries)
         totals = [(currency, plain(self.balances[currency])) for currency in changed]
         place = {"registration_id": self._registration}
-        new = [
-            {**place, "currency": currency, "total": total} for currency, total in totals if currency not in self._known
-        ]
+        new = [{**place, "currency": name, "total": total} for name, total in totals if name not in self._known]
         old = [
-            {"registration": self._registration, "of": currency, "total": total}
-            for currency, total in totals
-            if currency in self._known
+            {"registration": self._registration, "of": name, "total": total}
+            for name, total in totals
+            if name in self._known
         ]
         for statement, rows in ((_ADD_ENTRIES, self._entries), (_ADD_BALANCES, new), (_SET_BALANCES, old)):
             if rows:
@@ -369,8 +389,16 @@ _REGISTRATIONS = select(*(t.registrations.c[name] for name in Registration.__dat
 _REGISTRATION = _REGISTRATIONS.where(
     t.registrations.c.id == bindparam("id"), t.registrations.c.account_id == bindparam("account")
 )
-_PAPER_ORDER = select(t.paper_orders).where(
-    t.paper_orders.c.registration_id == bindparam("registration"), t.paper_orders.c.client_id == bindparam("client_id")
+_MINE = t.paper_orders.c.registration_id == bindparam("registration")
+_PAPER_ORDER = select(t.paper_orders).where(_MINE, t.paper_orders.c.client_id == bindparam("client_id"))
+_PAPER_ORDERS = select(t.paper_orders).where(_MINE).order_by(t.paper_orders.c.id.desc()).limit(bindparam("limit"))
+_PAPER_OPEN = select(t.paper_orders).where(_MINE, t.paper_orders.c.status == "open").order_by(t.paper_orders.c.id)
+_PAPER_CHANGE = update(t.paper_orders).where(t.paper_orders.c.id == bindparam("row"))
+_PAPER_SENDS = (
+    select(t.paper_sends)
+    .where(t.paper_sends.c.registration_id == bindparam("registration"))
+    .order_by(t.paper_sends.c.id.desc())
+    .limit(bindparam("limit"))
 )
 _PAPER_BALANCES = select(t.paper_balances.c.currency, t.paper_balances.c.total).where(
     t.paper_balances.c.registration_id == bindparam("registration")

@@ -115,6 +115,7 @@ def _journal(name: str, *columns: Column[str] | Column[str | None]) -> Table:
         Column("answer", Text),
         Column("released", Boolean, nullable=False, server_default=false()),
         UniqueConstraint("registration_id", "key"),
+        Index(f"ix_{name}_registration_id_id", "registration_id", "id"),
         Index(f"ix_{name}_unsettled", "status", sqlite_where=_UNSETTLED, postgresql_where=_UNSETTLED),
     )
 
@@ -148,6 +149,19 @@ withdrawals = _journal(
     Column("txid", Text),
 )
 
+#: What a person decided about the journals, for whoever looks into them later.
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("created", Text, nullable=False),
+    Column("what", Text, nullable=False),
+    Column("journal", Text, nullable=False),
+    Column("row", _Id, nullable=False),
+    Column("before", Text, nullable=False),
+    Column("after", Text, nullable=False),
+)
+
 # --- the paper exchange's own book: what really happened there, apart from our journals
 # --------------------------------
 
@@ -173,6 +187,8 @@ paper_entries = Table(
     Index("ix_paper_entries_registration_id", "registration_id"),
 )
 
+#: `held` of the currency (buy) or asset (sell) is not available while the order is open; `checked` is the last minute
+#: of prices (since 1970) that it was held against.
 paper_orders = Table(
     "paper_orders",
     metadata,
@@ -183,11 +199,16 @@ paper_orders = Table(
     Column("currency", Text, nullable=False),
     Column("asset", Text, nullable=False),
     Column("amount", Text, nullable=False),
-    Column("average", Text, nullable=False),
-    Column("spent", Text, nullable=False),
-    Column("fee", Text, nullable=False),
+    Column("price", Text),
+    Column("status", Text, nullable=False),
+    Column("held", Text, nullable=False),
+    Column("average", Text),
+    Column("spent", Text),
+    Column("fee", Text),
+    Column("checked", BigInteger, nullable=False),
     Column("created", Text, nullable=False),
     UniqueConstraint("registration_id", "client_id"),
+    Index("ix_paper_orders_registration_id_status", "registration_id", "status"),
 )
 
 paper_sends = Table(

@@ -21,6 +21,17 @@ def upgrade() -> None:
         sa.UniqueConstraint("name", name=op.f("uq_accounts_name")),
     )
     op.create_table(
+        "audit",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("created", sa.Text(), nullable=False),
+        sa.Column("what", sa.Text(), nullable=False),
+        sa.Column("journal", sa.Text(), nullable=False),
+        sa.Column("row", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("before", sa.Text(), nullable=False),
+        sa.Column("after", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_audit")),
+    )
+    op.create_table(
         "nonces",
         sa.Column("lane", sa.Text(), nullable=False),
         sa.Column("last", sa.BigInteger(), nullable=False),
@@ -90,6 +101,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("registration_id", "key", name=op.f("uq_orders_registration_id_key")),
     )
     with op.batch_alter_table("orders", schema=None) as batch_op:
+        batch_op.create_index("ix_orders_registration_id_id", ["registration_id", "id"], unique=False)
         batch_op.create_index(
             "ix_orders_unsettled",
             ["status"],
@@ -140,9 +152,13 @@ def upgrade() -> None:
         sa.Column("currency", sa.Text(), nullable=False),
         sa.Column("asset", sa.Text(), nullable=False),
         sa.Column("amount", sa.Text(), nullable=False),
-        sa.Column("average", sa.Text(), nullable=False),
-        sa.Column("spent", sa.Text(), nullable=False),
-        sa.Column("fee", sa.Text(), nullable=False),
+        sa.Column("price", sa.Text(), nullable=True),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("held", sa.Text(), nullable=False),
+        sa.Column("average", sa.Text(), nullable=True),
+        sa.Column("spent", sa.Text(), nullable=True),
+        sa.Column("fee", sa.Text(), nullable=True),
+        sa.Column("checked", sa.BigInteger(), nullable=False),
         sa.Column("created", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(
             ["registration_id"],
@@ -153,6 +169,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_paper_orders")),
         sa.UniqueConstraint("registration_id", "client_id", name=op.f("uq_paper_orders_registration_id_client_id")),
     )
+    with op.batch_alter_table("paper_orders", schema=None) as batch_op:
+        batch_op.create_index("ix_paper_orders_registration_id_status", ["registration_id", "status"], unique=False)
+
     op.create_table(
         "paper_sends",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -202,6 +221,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("registration_id", "key", name=op.f("uq_withdrawals_registration_id_key")),
     )
     with op.batch_alter_table("withdrawals", schema=None) as batch_op:
+        batch_op.create_index("ix_withdrawals_registration_id_id", ["registration_id", "id"], unique=False)
         batch_op.create_index(
             "ix_withdrawals_unsettled",
             ["status"],
@@ -218,9 +238,13 @@ def downgrade() -> None:
             sqlite_where=sa.text("status IN ('running', 'unknown')"),
             postgresql_where=sa.text("status IN ('running', 'unknown')"),
         )
+        batch_op.drop_index("ix_withdrawals_registration_id_id")
 
     op.drop_table("withdrawals")
     op.drop_table("paper_sends")
+    with op.batch_alter_table("paper_orders", schema=None) as batch_op:
+        batch_op.drop_index("ix_paper_orders_registration_id_status")
+
     op.drop_table("paper_orders")
     with op.batch_alter_table("paper_entries", schema=None) as batch_op:
         batch_op.drop_index("ix_paper_entries_registration_id")
@@ -233,6 +257,7 @@ def downgrade() -> None:
             sqlite_where=sa.text("status IN ('running', 'unknown')"),
             postgresql_where=sa.text("status IN ('running', 'unknown')"),
         )
+        batch_op.drop_index("ix_orders_registration_id_id")
 
     op.drop_table("orders")
     with op.batch_alter_table("registrations", schema=None) as batch_op:
@@ -241,4 +266,5 @@ def downgrade() -> None:
     op.drop_table("registrations")
     op.drop_table("vault_check")
     op.drop_table("nonces")
+    op.drop_table("audit")
     op.drop_table("accounts")
