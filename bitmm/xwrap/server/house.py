@@ -79,7 +79,7 @@ def open_house(settings: Settings) -> tuple[House, bool]:
     vault, made = _open_vault(settings, store)
     store.orphan()
     ground = Ground(_prices(settings), settings.paper_funds, store.paper_book)
-    directory = Directory(settings, vault, Lanes(store, settings.queue_seconds), ground)
+    directory = Directory(settings, vault, Lanes(store.lanes, settings.queue_seconds), ground)
     house = House(
         settings=settings,
         store=store,

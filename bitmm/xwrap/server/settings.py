@@ -40,6 +40,8 @@ class Settings:
 
     data: Path
     master_key_file: Path
+    #: Of PostgreSQL; it may hold a password. None: SQLite, in the data folder.
+    database_url: str | None = field(default=None, repr=False)
     host: str = "127.0.0.1"
     port: int = 8000
     plain_http: bool = False
@@ -59,9 +61,9 @@ class Settings:
     credential_cache_seconds: float = 300.0
 
     @property
-    def database(self) -> Path:
-        """The SQLite file."""
-        return self.data / "xwrap.sqlite3"
+    def database(self) -> Path | str:
+        """The SQLite file, or the URL of PostgreSQL."""
+        return self.database_url or self.data / "xwrap.sqlite3"
 
     @classmethod
     def read(cls, environ: Mapping[str, str], *, data: Path | None = None, **given: object) -> Settings:
@@ -70,6 +72,7 @@ class Settings:
         values: dict[str, object] = {
             "data": folder,
             "master_key_file": _path(environ, "XWRAP_MASTER_KEY_FILE") or folder / "master.key",
+            "database_url": environ.get("XWRAP_DATABASE_URL") or None,
             "paper_prices": _path(environ, "XWRAP_PAPER_PRICES"),
         }
         if hosts := environ.get("XWRAP_HOSTS"):
