@@ -19,6 +19,7 @@ from sqlalchemy import (
     Connection,
     Double,
     Engine,
+    Table,
     cast,
     create_engine,
     event,
@@ -36,10 +37,10 @@ from .settings import SetupError
 
 __all__ = ["Database", "StoreError", "open_database"]
 
-#: How long a lock that spans all processes is waited for, and a connection from a pool that is used up.
+#: How long a lock that spans all processes is waited for.
 _LOCK_SECONDS = 2
 #: Connections of one process to PostgreSQL, which allows 100 of all processes by default; and those that hold locks.
-_CONNECTIONS, _LOCKS = 12, 8
+_CONNECTIONS, _LOCKS = 16, 8
 #: Only one process at a time makes or moves on the tables.
 _SCHEMA_LOCK = 0x787772617031
 _LOCK_NOT_AVAILABLE = "55P03"  # PostgreSQL documentation, appendix A "Error Codes"
@@ -77,6 +78,10 @@ class Database(ABC):
     @abstractmethod
     def hold(self, connection: Connection, number: int) -> None:
         """In a transaction: one process at a time, for each number, until it ends."""
+
+    @abstractmethod
+    def lock_row(self, connection: Connection, table: Table, id: int) -> None:
+        """In a transaction: no other one gets past this call for the same row until it ends."""
 
     @abstractmethod
     def complaint(self, error: DatabaseError) -> str:
@@ -152,7 +157,10 @@ class _SQLite(Database):
         return nullcontext()
 
     def hold(self, connection: Connection, number: int) -> None:
-        pass
+        """A transaction here holds the whole file."""
+
+    def lock_row(self, connection: Connection, table: Table, id: int) -> None:
+        """A transaction here holds the whole file."""
 
     def prepare(self) -> None:
         self.path.touch(mode=0o600)
@@ -196,8 +204,8 @@ class _PostgreSQL(Database):
         parts = parts.set(drivername="postgresql+psycopg")
         self.name = f"{parts.database or ''} at {parts.host or parts.query.get('host') or 'the local PostgreSQL'}"
         try:
-            self.engine = _connects(parts, _CONNECTIONS, {})
-            self._locks = _connects(parts, _LOCKS, {"options": f"-c lock_timeout={_LOCK_SECONDS}s"})
+            self.engine = _connects(parts, _CONNECTIONS, 10)
+            self._locks = _connects(parts, _LOCKS, _LOCK_SECONDS, options=f"-c lock_timeout={_LOCK_SECONDS}s")
         except ModuleNotFoundError:
             raise StoreError("this needs psycopg; in a clone of bitmm: pip install '.[server,postgres]'") from None
         self._reads = self.engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -230,6 +238,10 @@ class _PostgreSQL(Database):
     def hold(self, connection: Connection, number: int) -> None:
         connection.execute(select(func.pg_advisory_xact_lock(number)))
 
+    def lock_row(self, connection: Connection, table: Table, id: int) -> None:
+        # Rows that refer to this one can be added meanwhile.
+        connection.execute(select(table.c.id).where(table.c.id == id).with_for_update(key_share=True))
+
     def close(self) -> None:
         self._locks.dispose()
         super().close()
@@ -242,13 +254,13 @@ class _PostgreSQL(Database):
 _URL = "XWRAP_DATABASE_URL must be like postgresql+psycopg://user:password@host/database"
 
 
-def _connects(url: URL, connections: int, options: dict[str, str]) -> Engine:
+def _connects(url: URL, connections: int, wait: float, **options: str) -> Engine:
     """A connection that broke meanwhile is noticed before it is used; a silent server is given up after 10 s."""
     return create_engine(
         url,
         pool_size=connections,
         max_overflow=0,
-        pool_timeout=_LOCK_SECONDS,
+        pool_timeout=wait,
         pool_pre_ping=True,
         hide_parameters=True,
         connect_args={"connect_timeout": 5, "tcp_user_timeout": 10_000, "application_name": "xwrap", **options},

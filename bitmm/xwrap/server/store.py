@@ -160,7 +160,7 @@ class Store:
 
     def paper_book(self, registration: int) -> PaperBook:
         """The book of one paper registration."""
-        return PaperBook(self._reading, self._writing, registration)
+        return PaperBook(self._database, registration)
 
 
 class LaneBook:
@@ -290,13 +290,14 @@ class Journal:
 class PaperBook:
     """One registration's page of the paper exchange: balances, orders, and every entry that led to them."""
 
-    def __init__(self, reading: _Opens, writing: _Opens, registration: int) -> None:
-        self._reading, self._writing, self._registration = reading, writing, registration
+    def __init__(self, database: Database, registration: int) -> None:
+        self._database, self._registration = database, registration
 
     @contextmanager
     def page(self) -> Iterator[PaperPage]:
         """The page, locked against everybody else; kept whole when the block ends, or not at all when it raises."""
-        with self._writing() as connection:
+        with self._database.writing() as connection:
+            self._database.lock_row(connection, t.registrations, self._registration)
             page = PaperPage(connection, self._registration, self.balances(connection))
             yield page
             page.keep()
@@ -326,7 +327,7 @@ class PaperBook:
         asked["registration"] = self._registration
         if connection is not None:
             return [dict(row) for row in connection.execute(query, asked).mappings()]
-        with self._reading() as reading:
+        with self._database.reading() as reading:
             return [dict(row) for row in reading.execute(query, asked).mappings()]
 
 
