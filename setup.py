@@ -20,6 +20,7 @@ SERVER = [
     "argon2-cffi>=23.1",
     "cryptography>=43",
     "platformdirs>=4",
+    "prometheus-client>=0.21",
     *CLI,
 ]
 POSTGRES = ["psycopg[binary]>=3.2,<4"]
@@ -45,7 +46,15 @@ setup(
         "postgres": POSTGRES,
         "ccxt": CCXT,
         "cli": CLI,
-        "test": [*SERVER, "pytest>=8", "pytest-xdist>=3.6", "responses>=0.25", "hypothesis>=6.120", "PyYAML>=6"],
+        "test": [
+            *SERVER,
+            "pytest>=8",
+            "pytest-xdist>=3.6",
+            "responses>=0.25",
+            "hypothesis>=6.120",
+            "PyYAML>=6",
+            "jsonschema>=4.20",
+        ],
     },
     entry_points={"console_scripts": ["xwrap = bitmm.xwrap.__main__:main"]},
     classifiers=[

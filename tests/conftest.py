@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import secrets
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -89,6 +91,21 @@ class Server:
         return int(answer.json()["id"])
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _loopback_only() -> Iterator[None]:
+    """No test reaches another machine: a connection that leaves this one fails, whoever opens it."""
+    connect = socket.socket.connect
+
+    def guarded(self: socket.socket, address: Any) -> None:
+        if self.family in (socket.AF_INET, socket.AF_INET6) and not ipaddress.ip_address(address[0]).is_loopback:
+            raise AssertionError(f"a test connects to {address[0]}")
+        connect(self, address)
+
+    socket.socket.connect = guarded  # type: ignore[method-assign]
+    yield
+    socket.socket.connect = connect  # type: ignore[method-assign]
+
+
 Serving = Callable[..., AbstractContextManager[Server]]
 
 
@@ -104,6 +121,7 @@ def serving(tmp_path_factory: pytest.TempPathFactory, database: Database) -> Ser
         folder = data or tmp_path_factory.mktemp("data")
         where = database(folder)
         given["database_url"] = where if isinstance(where, str) else None
+        given.setdefault("exchanges", ("paper",))
         with running(Settings.read(environ or {}, data=folder, port=0, **given)) as url:
             yield Server(url, folder, where)
 

@@ -42,6 +42,13 @@ account = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(account, name="account")
+orders = typer.Typer(
+    help="Orders whose outcome nobody knows.",
+    epilog=_examples("xwrap orders unknown", "xwrap orders settle 17 --as not-placed"),
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(orders, name="orders")
 
 Data = Annotated[
     Path | None,
@@ -134,6 +141,49 @@ def account_list(data: Data = None) -> None:
         for row in store.accounts():
             state = "" if row["active"] else "  (switched off)"
             typer.echo(f"{row['id']:>4}  {row['name']}  since {row['created'][:10]}{state}")
+
+
+@orders.command("unknown", epilog=_examples("xwrap orders unknown", "xwrap orders unknown --data ./xwrap-data"))
+def orders_unknown(data: Data = None) -> None:
+    """List them. The server asks their exchanges by itself; what stays here, an exchange cannot tell."""
+    with _explained(), _opened(data) as store:
+        for registration, row in store.orders.unsettled():
+            what = f"{row['side']} {row['amount'] or row['cost']} {row['asset']} for {row['currency']}"
+            typer.echo(f"{row['id']:>6}  {registration.exchange}  {what}  {row['created']}  key {row['key']}")
+
+
+@orders.command(
+    "settle",
+    epilog=_examples("xwrap orders settle 17 --as filled", "xwrap orders settle 17 --as not-placed"),
+)
+def orders_settle(
+    id: Annotated[int, typer.Argument(help="The order, as `xwrap orders unknown` numbers it.")],
+    as_: Annotated[str, typer.Option("--as", help="What you found out at the exchange: filled, or not-placed.")],
+    data: Data = None,
+) -> None:
+    """Decide what became of an order, after you looked at the exchange. What you say is kept with the time."""
+    if as_ not in {"filled", "not-placed"}:
+        _stop("--as takes filled or not-placed")
+    with _explained(), _opened(data) as store:
+        from .server.settler import not_placed
+
+        row = next((row for _, row in store.orders.unsettled() if row["id"] == id), None)
+        if row is None:
+            _stop(f"order {id} is not among the unknown ones; see: xwrap orders unknown")
+        columns = not_placed(row) if as_ == "not-placed" else {"status": "filled", "filled": row["amount"]}
+        if not store.orders.settle(id, columns, audit=f"xwrap orders settle {id} --as {as_}"):
+            _stop(f"order {id} has been settled meanwhile")
+    typer.echo(f"order {id} is settled: {as_}")
+
+
+@app.command(epilog=_examples("xwrap exchanges"))
+def exchanges() -> None:
+    """List the exchanges and what each can do."""
+    with _explained():
+        from .exchanges import table
+
+        for line in table.lines():
+            typer.echo(line)
 
 
 @app.command(epilog=_examples("xwrap demo", "xwrap demo --serve"))

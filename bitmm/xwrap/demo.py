@@ -34,7 +34,7 @@ _ELSEWHERE = "tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx"
 def run(*, stay: bool) -> None:
     """Run the demo; with `stay`, leave the server running afterwards until Ctrl-C. Exits 1 when a step went wrong."""
     with tempfile.TemporaryDirectory(prefix="xwrap-demo-") as folder:
-        settings = Settings.read({}, data=Path(folder), port=0)
+        settings = Settings.read({}, data=Path(folder), port=0, exchanges=("paper",))
         password = secrets.token_urlsafe(18)
         store = Store(settings.database)
         store.prepare()

@@ -1,4 +1,7 @@
-"""What a call costs the server, against a bare Starlette "hello" on the same uvicorn, in one interleaved run.
+"""What a call costs the server, against bare Starlette handlers on the same uvicorn, in one interleaved run.
+
+"hello" answers at once; "two commits" does what no order can do without: in one thread, two commits to an SQLite file
+with synchronous=FULL.
 
     python -m tests.benchmarks.server [--rounds 15] [--seconds 0.4] [--connections 8]
 
@@ -23,8 +26,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-HELLO = """
-import sys, uvicorn
+BARE = """
+import sqlite3, sys, tempfile, threading, uvicorn
+from anyio import to_thread
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 from starlette.routing import Route
@@ -32,12 +36,35 @@ from starlette.routing import Route
 async def hello(request):
     return JSONResponse({"hello": "world"})
 
+local, lock = threading.local(), threading.Lock()
+path = tempfile.mkdtemp() + "/bare.sqlite3"
+
+def connection():
+    if not hasattr(local, "connection"):
+        local.connection = sqlite3.connect(path, isolation_level=None)
+        local.connection.execute("PRAGMA journal_mode = WAL")
+        local.connection.execute("PRAGMA synchronous = FULL")
+        local.connection.execute("CREATE TABLE IF NOT EXISTS t (id INTEGER PRIMARY KEY, a TEXT)")
+    return local.connection
+
+def commits():
+    for _ in range(2):
+        with lock:
+            connection().execute("BEGIN IMMEDIATE")
+            connection().execute("INSERT INTO t (a) VALUES ('0.00000001')")
+            connection().execute("COMMIT")
+
+async def two_commits(request):
+    await request.body()
+    await to_thread.run_sync(commits)
+    return JSONResponse({"hello": "world"})
+
 class Server(uvicorn.Server):
     async def startup(self, sockets=None):
         await super().startup(sockets)
         print("serves at http://127.0.0.1:%d" % self.servers[0].sockets[0].getsockname()[1], flush=True)
 
-app = Starlette(routes=[Route("/hello", hello)])
+app = Starlette(routes=[Route("/hello", hello), Route("/commits", two_commits, methods=["POST"])])
 Server(uvicorn.Config(app, port=0, log_config=None, access_log=False, lifespan="off")).run()
 """
 PASSWORD = "a password for the benchmark"
@@ -104,10 +131,12 @@ def main():
         add = [sys.executable, *xwrap, "account", "add", "ann", "--password-stdin", "--data", folder]
         subprocess.run(add, input=PASSWORD, text=True, check=True, stdout=subprocess.DEVNULL)
         serve = [*xwrap, "serve", "--port", "0", "--data", folder]
-        with process("-c", HELLO) as (hello, hello_pid), process(*serve) as (server, pid):
+        os.environ["XWRAP_EXCHANGES"] = "paper"
+        with process("-c", BARE) as (hello, hello_pid), process(*serve) as (server, pid):
             order = "currency=USD&asset=BTC&amount=0.00000001"
             targets = {
-                "hello (bare Starlette)": (hello, hello_pid, request("GET", "/hello", auth=False)),
+                "hello": (hello, hello_pid, request("GET", "/hello", auth=False)),
+                "two commits": (hello, hello_pid, request("POST", "/commits", order)),
                 "list_exchanges": (server, pid, request("GET", "/list_exchanges/", auth=False)),
                 "exchange_rates": (server, pid, request("GET", "/exchange_rates/?from=USD&to=BTC", auth=False)),
                 "one registration": (server, pid, request("GET", "/exchanges/1")),
@@ -127,14 +156,21 @@ def measure(targets, options):
             count = asyncio.run(load(url, message, options.seconds, options.connections))
             rates[name].append(count / (time.monotonic() - start))
             costs[name].append((cpu(pid) - before) / count)
-    base = next(iter(targets))
     print(f"{options.rounds} rounds of {options.seconds} s, {options.connections} connections, {os.cpu_count()} CPUs")
-    print(f"{'call':24}{'rate / hello':>14}{'CPU / hello':>14}{'calls/s':>10}{'CPU us':>9}")
+    print(f"{'call':20}{'rate / hello':>14}{'CPU / hello':>14}{'rate / commits':>16}{'calls/s':>10}{'CPU us':>9}")
     for name in targets:
-        rate = statistics.median(mine / its for mine, its in zip(rates[name], rates[base], strict=True))
-        cost = statistics.median(mine / its for mine, its in zip(costs[name], costs[base], strict=True) if its)
-        median_cost = statistics.median(costs[name]) * 1e6
-        print(f"{name:24}{rate:14.2f}{cost:14.2f}{statistics.median(rates[name]):10.0f}{median_cost:9.0f}")
+        rate, cost, commits = (
+            ratio(rates[name], rates["hello"]),
+            ratio(costs[name], costs["hello"]),
+            ratio(rates[name], rates["two commits"]),
+        )
+        own = f"{statistics.median(rates[name]):10.0f}{statistics.median(costs[name]) * 1e6:9.0f}"
+        print(f"{name:20}{rate:14.2f}{cost:14.2f}{commits:16.2f}{own}")
+
+
+def ratio(mine, its):
+    """The median over the rounds."""
+    return statistics.median(one / other for one, other in zip(mine, its, strict=True) if other)
 
 
 if __name__ == "__main__":

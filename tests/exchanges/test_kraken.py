@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import decimal
 import threading
 import uuid
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ from functools import partial
 
 import pytest
 
-from bitmm.xwrap.exchanges import kraken
+from bitmm.xwrap.exchanges import base
 from bitmm.xwrap.exchanges.base import (
     Access,
     Busy,
@@ -25,10 +26,10 @@ from bitmm.xwrap.exchanges.base import (
     until_final,
 )
 from bitmm.xwrap.exchanges.contract import ExchangeContract
-from bitmm.xwrap.exchanges.kraken import Kraken
+from bitmm.xwrap.exchanges.kraken import Kraken, _read_assets, _read_pairs
 from bitmm.xwrap.transport import Transport
 from tests.venues.core import FAULTS, Reply
-from tests.venues.kraken import KrakenVenue
+from tests.venues.kraken import ASSETS, PAIRS, KrakenVenue
 
 WALLET = "bc1qxdsh4sdd29h6ldehz0se5c61asq8cgwyjf2y3z"
 TAGGED = "rLHzPsX3oXdzU2qP17kHCH2G4csZv1rAJh"
@@ -127,18 +128,22 @@ def test_what_is_listed_is_shared_by_all_registrations_of_a_process(exchange, ve
     assert calls(venue) == ["Ticker", "BalanceEx"]
 
 
-def test_each_order_carries_our_id_and_the_fee_in_the_currency(exchange, venue):
-    placed = order(cost="50", amount=None)
+@pytest.mark.parametrize(
+    ("placed", "form"),
+    [
+        (order(), {"type": "buy", "ordertype": "market", "volume": "0.1", "oflags": "fciq"}),
+        (order(cost="50", amount=None), {"type": "buy", "ordertype": "market", "volume": "50", "oflags": "fciq,viqc"}),
+        (
+            order("sell", "0.10", "60000.0"),
+            {"type": "sell", "ordertype": "limit", "volume": "0.10", "price": "60000.0", "oflags": "fciq"},
+        ),
+    ],
+)
+def test_each_order_carries_our_id_and_asks_for_the_fee_in_the_currency(exchange, venue, placed, form):
     exchange.place(placed)
-    form = next(request.form for request in venue.requests if request.path.endswith("AddOrder"))
-    assert {name: value for name, value in form.items() if name != "nonce"} == {
-        "pair": "XXBTZEUR",
-        "type": "buy",
-        "ordertype": "market",
-        "volume": "50",
-        "oflags": "fciq,viqc",
-        "cl_ord_id": placed.client_id,
-    }
+    sent = next(request.form for request in venue.requests if request.path.endswith("AddOrder"))
+    del sent["nonce"]
+    assert sent == {"pair": "XXBTZEUR", **form, "cl_ord_id": placed.client_id}
 
 
 def test_nonces_come_from_the_server(venue, transport):
@@ -183,18 +188,19 @@ def test_a_resting_order_is_filled_when_the_market_comes_to_it(exchange, venue):
 
 
 @pytest.mark.parametrize(
-    ("placed", "code", "nearest"),
+    ("placed", "code", "step", "nearest"),
     [
-        (order(amount="0.100000004"), "amount_step", "0.10000000"),
-        (order(amount="0.100000006"), "amount_step", "0.10000001"),
-        (order(amount="0.000000001"), "amount_step", "0.00000001"),
-        (order(price="27000.14"), "price_step", "27000.1"),
-        (order(cost="100.000001", amount=None), "cost_step", "100.00000"),
+        (order(amount="0.100000004"), "amount_step", "0.00000001", "0.10000000"),
+        (order(amount="0.100000006"), "amount_step", "0.00000001", "0.10000001"),
+        (order(amount="0.000000001"), "amount_step", "0.00000001", "0.00000001"),
+        (order(price="27000.14"), "price_step", "0.1", "27000.1"),
     ],
 )
-def test_nothing_is_rounded_and_the_nearest_allowed_value_is_told(exchange, venue, ledger, placed, code, nearest):
+def test_nothing_is_rounded_and_the_nearest_allowed_value_is_told(exchange, venue, ledger, placed, code, step, nearest):
     refusal = refused(code, exchange.place, placed)
-    assert refusal.details == {"field": code.removesuffix("_step"), "nearest": nearest}
+    field = code.removesuffix("_step")
+    value = f"{getattr(placed, field):f}"
+    assert refusal.details == {"field": field, "value": value, "rule": code, "limit": step, "nearest": nearest}
     assert nearest in str(refusal)
     assert "AddOrder" not in calls(venue)
     assert not ledger()
@@ -203,18 +209,27 @@ def test_nothing_is_rounded_and_the_nearest_allowed_value_is_told(exchange, venu
 @pytest.mark.parametrize(
     ("placed", "code", "words"),
     [
-        (order(amount="0.00001"), "invalid_amount", "EOrder:Order minimum not met"),
-        (order(amount="0.0001", price="1"), "invalid_amount", "EOrder:Cost minimum not met"),
+        (order(amount="0.00001"), "amount_min", "0.00001 is less than 0.0001"),
+        (order(amount="0.0001", price="1"), "cost_min", "0.0001 is less than 0.5"),
+        (order(amount=None, cost="0.49"), "cost_min", "0.49 is less than 0.5"),
         (order(amount="50", price="90000"), "insufficient_funds", "EOrder:Insufficient funds"),
-        (order(cost="1000", amount=None, side="sell"), "unsupported", "Kraken takes a cost for market buys only"),
-        (order(cost="1000", amount=None, price="1"), "unsupported", "Kraken takes a cost for market buys only"),
-        (order(amount=None), "invalid_amount", "an order needs an amount or a cost"),
+        (order(cost="1000", amount=None, side="sell"), "unsupported", "a cost is for market buys only"),
+        (order(cost="1000", amount=None, price="1"), "unsupported", "a cost is for market buys only"),
+        (order(amount=None), "invalid_amount", "an order has either an amount or a cost"),
         (order(asset="DOGE"), "unknown_market", "Kraken has no market DOGE/EUR; DOGE is not traded there"),
         (order(asset="ETH"), "unknown_market", "Kraken has no market ETH/EUR; ETH is traded there in BTC"),
     ],
 )
 def test_an_order_that_cannot_be_is_refused_in_plain_words(exchange, ledger, placed, code, words):
     assert words in str(refused(code, exchange.place, placed))
+    assert not ledger()
+
+
+def test_rules_that_changed_since_they_were_listed_are_told_in_krakens_words(exchange, venue, ledger):
+    venue.pairs["BTC/EUR"].amount_min = Decimal(1)
+    assert str(refused("invalid_amount", exchange.place, order())) == "EOrder:Order minimum not met"
+    venue.pairs["BTC/EUR"].price_places = 0
+    assert "EOrder:Invalid price" in str(refused("invalid_price", exchange.place, order("sell", "1", "60000.5")))
     assert not ledger()
 
 
@@ -287,6 +302,10 @@ def test_another_orders_state_is_not_believed(exchange, venue):
         venue, "QueryOrders", lambda rows: {state.exchange_order_id: venue._view(venue.orders[wrong.exchange_order_id])}
     )
     refused("exchange_unavailable", exchange.order, ref(one, state))
+    nameless = venue._view(venue.orders[wrong.exchange_order_id])
+    del nameless["cl_ord_id"]
+    lying(venue, "QueryOrders", lambda rows: {state.exchange_order_id: nameless})
+    refused("exchange_unavailable", exchange.order, ref(one, state))
     lying(venue, "QueryOrders", lambda rows: {})
     refused("exchange_unavailable", exchange.order, ref(one, state))
 
@@ -299,8 +318,34 @@ def test_an_accepted_order_without_one_id_is_unknown_and_not_sent_again(exchange
     assert len(ledger()) == 1
 
 
+@pytest.mark.parametrize("answer", [{}, {"refid": None}, {"refid": ""}, {"refid": 7}, [], None, "FT", 7])
+def test_a_taken_send_without_an_id_is_unknown_and_not_sent_again(exchange, venue, ledger, answer):
+    lying(venue, "Withdraw", lambda result: answer)
+    with pytest.raises(Unknown):
+        exchange.withdraw(send())
+    assert len(ledger()) == 1
+
+
+@pytest.mark.parametrize("answer", [{}, {"count": None}, {"count": "many"}, {"count": True}, [], None, 7])
+def test_a_cancel_that_cannot_be_understood_is_unknown(exchange, venue, answer):
+    placed = order("sell", price="60000")
+    state = exchange.place(placed)
+    for method in ("CancelOrder", "CancelAll"):
+        lying(venue, method, lambda result: answer)
+    with pytest.raises(Unknown):
+        exchange.cancel(ref(placed, state))
+    with pytest.raises(Unknown):
+        exchange.cancel_all()
+
+
+def test_a_cancel_that_canceled_nothing_is_refused(exchange, venue):
+    lying(venue, "CancelOrder", lambda result: {"count": 0})
+    placed = order("sell", price="60000")
+    refused("order_not_open", exchange.cancel, ref(placed, exchange.place(placed)))
+
+
 def test_an_accepted_market_order_that_cannot_be_read_is_open_and_nothing_is_invented(exchange, venue, monkeypatch):
-    monkeypatch.setattr(kraken, "until_final", partial(until_final, seconds=0.3))
+    monkeypatch.setattr(base, "until_final", partial(until_final, seconds=0.3))
     lying(venue, "QueryOrders", lambda rows: {"nonsense": True})
     state = exchange.place(order())
     assert (state.status, state.filled, state.average, state.fee) == ("open", None, None, None)
@@ -344,6 +389,31 @@ def test_a_bid_above_the_ask_is_not_believed(exchange, venue):
     refused("exchange_unavailable", exchange.rate, "EUR", "BTC")
 
 
+# --- names and numbers ---
+
+
+def test_a_pairs_names_are_those_of_its_assets():
+    names = _read_assets(ASSETS)
+    pairs = {(names[row["quote"]], names[row["base"]]): key for key, row in PAIRS.items()}
+    assert {name: pair.key for name, pair in _read_pairs(PAIRS).items()} == pairs
+    assert pairs == {("BTC", "ETH"): "XETHXXBT", ("USD", "BTC"): "XXBTZUSD", ("EUR", "BTC"): "XXBTZEUR"}
+
+
+def test_the_programs_decimal_context_changes_nothing(exchange, venue):
+    harsh = decimal.Context(prec=2, traps=[decimal.Inexact, decimal.Rounded, decimal.FloatOperation])
+    with decimal.localcontext(harsh):
+        state = exchange.place(order(amount="0.12345678"))
+        funds = exchange.funds()
+        fills = exchange.fills("EUR", "BTC")
+        rate = exchange.rate("EUR", "BTC")
+        refusal = refused("amount_step", exchange.place, order(amount="12345.123456789"))
+    assert (state.filled, state.average) == (Decimal("0.12345678"), Decimal("3438.2837") / Decimal("0.12345678"))
+    assert funds["BTC"].available == Decimal("100.62345678")
+    assert [fill.amount for fill in fills] == [Decimal("0.12345678")]
+    assert rate.buy == Decimal("27850.1")
+    assert refusal.details["nearest"] == "12345.12345679"
+
+
 # --- funds ---
 
 
@@ -378,6 +448,7 @@ def test_the_first_address_is_made_and_then_it_stays(exchange, venue):
     assert first.network == "Ripple XRP"
     assert calls(venue) == ["Assets", "DepositMethods", "DepositAddresses", "DepositAddresses"]
     assert exchange.deposit_address("XRP") == first
+    assert calls(venue) == ["DepositMethods", "DepositAddresses"]
 
 
 def test_a_network_is_never_guessed(exchange):

@@ -85,7 +85,12 @@ CALLS = {
 def listed(key, wsname):
     """A row of AssetPairs for a pair that was not recorded."""
     row = RECORDED["GetSymbols"][1]["result"]["XXBTZUSD"]
-    return key, row | {"altname": wsname.replace("/", ""), "wsname": wsname, "tick_size": "0.00001"}
+    return key, row | {
+        "altname": wsname.replace("/", ""),
+        "wsname": wsname,
+        "tick_size": "0.00001",
+        "costmin": "0.00001",
+    }
 
 
 PAIRS = RECORDED["GetSymbols"][1]["result"] | dict(
@@ -321,7 +326,7 @@ def withdrawals(replay):
             "Bitcoin",
             D("0.00020000"),
             "29323ce212ceb2daf81255cbea8a5...ad7a626471e05e1f82929501e82934",
-            at("1688015423"),
+            created=at("1688015423"),
         ),
         Withdrawal(
             "FTQcuak-V6Za8qrWnhzTx67yYHz8Tg",
@@ -333,7 +338,7 @@ def withdrawals(replay):
             "Bitcoin",
             D("0.00020000"),
             "29323ce235cee8dae22503caba7....8ad3a506879a03b1e87992923d80428",
-            at("1688014586"),
+            created=at("1688014586"),
         ),
     ]
 

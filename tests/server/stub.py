@@ -13,6 +13,7 @@ from bitmm.xwrap.exchanges.base import (
     Funds,
     NewOrder,
     NewWithdrawal,
+    OrderRef,
     OrderState,
     Rate,
     Withdrawal,
@@ -31,6 +32,10 @@ class Stub(Exchange):
     gate: ClassVar[threading.Event] = threading.Event()
     waiting: ClassVar[threading.Semaphore] = threading.Semaphore(0)
     placed: ClassVar[list] = []
+    #: What `find` and `withdrawals` answer, or raise.
+    found: ClassVar = None
+    find_one: ClassVar = None
+    finds = "all"
 
     def rate(self, currency: str, asset: str) -> Rate:
         return type(self).act(currency, asset)
@@ -43,6 +48,15 @@ class Stub(Exchange):
     def place(self, order: NewOrder) -> OrderState:
         self.placed.append(order)
         return type(self).act(order)
+
+    def find(self, ref: OrderRef) -> OrderState | None:
+        found = type(self).find_one() if type(self).find_one else type(self).found
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def withdrawals(self, asset: str | None = None) -> list[Withdrawal]:
+        return type(self).found
 
     def withdraw(self, withdrawal: NewWithdrawal) -> Withdrawal:
         self.placed.append(withdrawal)

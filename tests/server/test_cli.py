@@ -14,7 +14,12 @@ import pytest
 import requests
 
 XWRAP = [sys.executable, "-m", "bitmm.xwrap"]
-ENVIRON = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(sys.path), "HOME": "/nonexistent"}
+ENVIRON = {
+    "PATH": os.environ["PATH"],
+    "PYTHONPATH": os.pathsep.join(sys.path),
+    "HOME": "/nonexistent",
+    "XWRAP_EXCHANGES": "paper",
+}
 
 
 def xwrap(*args, stdin="", **environ):

@@ -40,7 +40,7 @@ def keys(seed: bytes) -> tuple[str, str]:
     return base64.b64encode(public).decode(), base64.b64encode(seed).decode()
 
 
-class No(Exception):  # noqa: N818 - it is an answer, not a mistake
+class No(Exception):
     def __init__(self, code: str, message: str, status: int = 400) -> None:
         super().__init__(code)
         self.reply = Reply.json({"code": code, "message": message}, status)

@@ -40,7 +40,7 @@ NETWORKS = {
 TAGS = {"XRP": "destination_tag", "XLM": "memo_id"}
 
 
-class No(Exception):  # noqa: N818 - it is an answer, not a mistake
+class No(Exception):
     def __init__(self, reply: Reply) -> None:
         super().__init__(reply.status)
         self.reply = reply

@@ -75,7 +75,7 @@ FAULTS = {
 }
 
 
-class Reject(Exception):  # noqa: N818 - it is an answer, not a mistake
+class Reject(Exception):
     """Why the core refused: insufficient_funds, unknown_pair, amount_min, cost_min, amount_places, price_places,
     no_liquidity, post_only, order_not_found, order_not_open. A venue says it in its own words.
     """
@@ -478,8 +478,9 @@ class Venue:
 
     def orders_of(self, account: Account, *, status: str | None = None) -> list[Order]:
         """The account's orders, oldest first; `status` "open", or "closed" for filled and canceled ones."""
-        mine = [order for order in self.orders.values() if order.account is account]
-        return mine if status is None else [order for order in mine if (order.status == "open") == (status == "open")]
+        orders = self.open if status == "open" else self.orders
+        mine = [order for order in orders.values() if order.account is account]
+        return mine if status != "closed" else [order for order in mine if order.status != "open"]
 
     def fills_of(self, account: Account) -> list[Fill]:
         return sorted((fill for order in self.orders_of(account) for fill in order.fills), key=lambda fill: fill.time)

@@ -424,14 +424,14 @@ class KrakenVenue(Venue):
         """The account's orders, newest first, that carry the asked userref or cl_ord_id."""
         rows = {}
         for order in reversed(self.orders_of(account)):
-            view = self._view(order, trades=_true(given.get("trades")))
-            if (view["status"] == "open") != (status == "open"):
-                continue
-            if "userref" in given and str(view["userref"]) != str(given["userref"]):
-                continue
-            if "cl_ord_id" in given and view.get("cl_ord_id") != given["cl_ord_id"]:
-                continue
-            rows[order.id] = view
+            still_open = order.status == "open" or order.words["reads"] > 0
+            asked_for = (
+                still_open == (status == "open")
+                and given.get("cl_ord_id", order.client_id) == order.client_id
+                and str(given.get("userref", order.words["userref"])) == str(order.words["userref"])
+            )
+            if asked_for:
+                rows[order.id] = self._view(order, trades=_true(given.get("trades")))
         return rows
 
     def private_OpenOrders(self, account: Account, given: Mapping[str, Any]) -> Any:

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 #: id -> module:class
 EXCHANGES = {
     "paper": "bitmm.xwrap.exchanges.paper:Paper",
+    "kraken": "bitmm.xwrap.exchanges.kraken:Kraken",
+    "bitstamp": "bitmm.xwrap.exchanges.bitstamp:Bitstamp",
+    "backpack": "bitmm.xwrap.exchanges.backpack:Backpack",
 }
 
 #: What people still ask for and nobody can trade on: id -> what became of it.

@@ -213,8 +213,8 @@ class Withdrawal:
     network: str | None = None
     fee: Decimal | None = None
     txid: str | None = None
-    client_id: str | None = None
     created: datetime | None = None
+    client_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import decimal
 import hashlib
 import hmac
 import json
@@ -51,10 +50,11 @@ from .base import (
     Withdrawal,
     ask,
     at_once,
+    check,
+    followed,
     mean,
     no_such_market,
     understood,
-    until_final,
 )
 
 if TYPE_CHECKING:
@@ -320,7 +320,6 @@ _LISTED = Memory(3600.0)
 class _Pair:
     key: str
     altname: str
-    cost_step: Decimal
     market: Market
 
 
@@ -342,7 +341,6 @@ def _read_pairs(rows: Mapping[str, Any]) -> dict[tuple[str, str], _Pair]:
         pairs[currency, asset] = _Pair(
             key=key,
             altname=row["altname"],
-            cost_step=_step(row["cost_decimals"]),
             market=Market(
                 currency=currency,
                 asset=asset,
@@ -371,8 +369,6 @@ _MOVED: dict[str, Literal["pending", "done", "failed"]] = {
 }
 #: Which of several ways in is meant when nobody says; any other choice would be a guess.
 _USUAL_METHOD = {"BTC": "Bitcoin"}
-#: For finding the nearest allowed value; what is sent is never rounded.
-_WIDE = decimal.Context(prec=250, traps=[])
 #: A page of TradesHistory, and how many of them are read: each counts 2 of at least 15 on the key's counter.
 _PAGE, _PAGES = 50, 4
 
@@ -437,12 +433,14 @@ class Kraken(Exchange):
 
     def place(self, order: NewOrder) -> OrderState:
         pair = self._pair(order.currency, order.asset)
+        check(order, pair.market)
         form = {
             "pair": pair.key,
             "type": order.side,
             "ordertype": "market" if order.price is None else "limit",
-            "volume": _volume(order, pair),
-            "price": _price(order, pair),
+            # With `viqc` the volume counts the currency.
+            "volume": order.amount if order.cost is None else order.cost,
+            "price": order.price,
             # With `fciq` the fee's currency is known; the default differs by side ("Add Order", oflags).
             "oflags": "fciq" if order.cost is None else "fciq,viqc",
             "cl_ord_id": order.client_id,
@@ -465,19 +463,7 @@ class Kraken(Exchange):
         if order.price is not None:
             return accepted
         ref = OrderRef(order.side, order.currency, order.asset, order.client_id, exchange_order_id=txid)
-
-        def read() -> OrderState:
-            try:
-                return self.order(ref)
-            except Busy:
-                raise
-            except Refused:
-                return accepted  # it was taken; only its state cannot be read yet
-
-        try:
-            return until_final(read)
-        except Busy:
-            return accepted
+        return followed(accepted, lambda: self.order(ref))
 
     def order(self, ref: OrderRef) -> OrderState:
         rows = self.api.private("QueryOrders", {"txid": ref.exchange_order_id})
@@ -785,32 +771,3 @@ def _method(asset: str, offered: Iterable[str], network: str | None) -> str:
 
 def _which_network(asset: str, networks: Iterable[str]) -> Refused:
     return Refused(f"name the network for {asset}: {', '.join(networks)}"[:300], code="network_required")
-
-
-# --- writing requests -------------------------------------------------------------------------------------------------
-
-
-def _volume(order: NewOrder, pair: _Pair) -> Decimal:
-    if order.cost is None:
-        if order.amount is None:
-            raise Refused("an order needs an amount or a cost", code="invalid_amount")
-        return _unrounded("amount", order.amount, pair.market.amount_step)
-    if order.side == "sell" or order.price is not None or order.amount is not None:
-        raise Refused("Kraken takes a cost for market buys only, and then no amount", code="unsupported")
-    return _unrounded("cost", order.cost, pair.cost_step)
-
-
-def _price(order: NewOrder, pair: _Pair) -> Decimal | None:
-    return None if order.price is None else _unrounded("price", order.price, pair.market.price_step)
-
-
-def _unrounded(field: str, value: Decimal, step: Decimal | None) -> Decimal:
-    """`value` as it is; Kraken would cut or refuse one that is not a multiple of `step`."""
-    if step is not None and _WIDE.remainder(value, step):
-        nearest = _WIDE.multiply(_WIDE.quantize(_WIDE.divide(value, step), Decimal(1)), step) or step
-        raise Refused(
-            f"the {field} {plain(value)} is no multiple of {plain(step)}; the nearest allowed is {plain(nearest)}",
-            code=f"{field}_step",
-            details={"field": field, "nearest": plain(nearest)},
-        )
-    return value

@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from prometheus_client import Counter
 from sqlalchemy.exc import OperationalError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -26,7 +27,7 @@ from .guard import Guard
 from .house import Call, House
 from .problems import Problem, from_exchange, response
 from .store import Account
-from .views import balances, public, registrations, trading
+from .views import balances, health, public, registrations, trading
 
 __all__ = ["build"]
 
@@ -38,7 +39,12 @@ Wrapper = Callable[[House], Endpoint]
 
 def build(house: House) -> Starlette:
     """The ASGI application of a house."""
+    meter = health.Meter()
     table: list[tuple[str, str, Wrapper]] = [
+        ("GET", "/health", _plain(health.health)),
+        ("GET", "/ready", _plain(health.ready)),
+        ("GET", "/metrics", _plain(meter.metrics)),
+        ("GET", "/openapi.yaml", _plain(public.openapi)),
         ("GET", "/list_exchanges", _for_anybody(public.list_exchanges)),
         ("GET", "/exchange_rates", _for_anybody(public.exchange_rates)),
         ("GET", "/balance", _gathering(balances.balance)),
@@ -51,12 +57,20 @@ def build(house: House) -> Starlette:
         ("POST", "/exchanges/{id}/sell", _outbound(trading.sell)),
         ("POST", "/exchanges/{id}/send_to_address", _outbound(trading.send_to_address)),
         ("GET", "/exchanges/{id}/get_address", _outbound(trading.get_address)),
-        ("GET", "/exchanges/{id}/orders", _in_database(trading.order_by_key)),
-        ("GET", "/exchanges/{id}/withdrawals", _in_database(trading.withdrawal_by_key)),
+        ("GET", "/exchanges/{id}/funds", _outbound(trading.funds)),
+        ("GET", "/exchanges/{id}/markets", _outbound(trading.markets)),
+        ("GET", "/exchanges/{id}/fills", _outbound(trading.fills)),
+        ("GET", "/exchanges/{id}/orders", _outbound(trading.orders)),
+        ("DELETE", "/exchanges/{id}/orders", _outbound(trading.cancel_all)),
+        ("GET", "/exchanges/{id}/orders/{order_id}", _outbound(trading.order)),
+        ("DELETE", "/exchanges/{id}/orders/{order_id}", _outbound(trading.cancel)),
+        ("GET", "/exchanges/{id}/deposits", _outbound(trading.deposits)),
+        ("GET", "/exchanges/{id}/deposit_address", _outbound(trading.deposit_address)),
+        ("GET", "/exchanges/{id}/withdrawals", _outbound(trading.withdrawals)),
     ]
     methods: dict[str, dict[str, Endpoint]] = {}
     for method, path, wrap in table:
-        methods.setdefault(path, {})[method] = _answering(wrap(house))
+        methods.setdefault(path, {})[method] = _counted(_answering(wrap(house)), meter.calls, method, path)
     routes = [
         Route(path + slash, _by_method(endpoints), methods=list(endpoints))
         for path, endpoints in methods.items()
@@ -77,6 +91,30 @@ def _by_method(endpoints: dict[str, Endpoint]) -> Endpoint:
         return await endpoints["GET" if request.method == "HEAD" else request.method](request)
 
     return endpoint
+
+
+def _counted(endpoint: Endpoint, calls: Counter, method: str, path: str) -> Endpoint:
+    counters: dict[int, Any] = {}
+
+    async def count(request: Request) -> Response:
+        answer = await endpoint(request)
+        counter = counters.get(answer.status_code)
+        if counter is None:
+            counter = counters[answer.status_code] = calls.labels(method, path, str(answer.status_code))
+        counter.inc()
+        return answer
+
+    return count
+
+
+def _plain(view: Callable[[House, Request], Awaitable[Response]]) -> Wrapper:
+    def wrapper(house: House) -> Endpoint:
+        async def endpoint(request: Request) -> Response:
+            return await view(house, request)
+
+        return endpoint
+
+    return wrapper
 
 
 def _for_anybody(view: Callable[[House, Fields], Awaitable[Any]]) -> Wrapper:

@@ -2,7 +2,7 @@
 
 The journal has the intent before the exchange hears of it, and no transaction is open while the exchange thinks. The
 same key with the same parameters gets the first answer again. What may have been executed is `unknown` until the
-exchange was asked; it is neither called a failure nor sent again.
+exchange was asked (see `settler`); it is neither called a failure nor sent again.
 """
 
 from __future__ import annotations
@@ -12,18 +12,32 @@ import json
 import logging
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from decimal import Decimal
 from functools import partial
 from typing import Any
 
-from ..exchanges.base import Exchange, ExchangeError, NewOrder, NewWithdrawal, Side, Unknown
-from ..money import plain
+from ..exchanges.base import (
+    Exchange,
+    ExchangeError,
+    NewOrder,
+    NewWithdrawal,
+    OrderRef,
+    OrderState,
+    Refused,
+    Unknown,
+    Unsupported,
+    Withdrawal,
+    check,
+    no_such_market,
+)
+from ..money import EXACT, exact, plain
 from .directory import Directory
 from .problems import Problem, from_exchange
 from .store import Journal, Registration, Store, now
 
-__all__ = ["Answer", "Desk"]
+__all__ = ["Answer", "Desk", "order_columns", "reference", "withdrawal_columns"]
 
 _log = logging.getLogger(__name__)
 
@@ -32,8 +46,11 @@ _ORDER = (
     " created updated"
 ).split()
 _WITHDRAWAL = "id key asset amount fee address tag network txid status created".split()
-
-
+_STATUSES = {
+    "open": ("open",),
+    "closed": ("filled", "partly_filled", "canceled", "rejected", "done", "failed"),
+    "all": ("open filled partly_filled canceled rejected unknown running pending done failed".split()),
+}
 _dumps = partial(json.dumps, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -53,37 +70,149 @@ class Desk:
         self._store = store
         self._directory = directory
 
-    def place(
-        self, registration: Registration, side: Side, currency: str, asset: str, amount: Decimal, key: str | None
-    ) -> Answer:
-        """Buy or sell `amount` of `asset` at the market; the answer is the order, or why nothing was placed."""
-        intent = {"side": side, "type": "market", "currency": currency, "asset": asset, "amount": plain(amount)}
+    # --- orders -------------------------------------------------------------------------------------------------------
+
+    def place(self, registration: Registration, order: NewOrder, key: str | None) -> Answer:
+        """Place `order` (its client id is given here); the answer is the order, or why nothing was placed."""
+        intent = {
+            "side": order.side,
+            "type": "market" if order.price is None else "limit",
+            "currency": order.currency,
+            "asset": order.asset,
+            "amount": _text(order.amount),
+            "price": _text(order.price),
+            "cost": _text(order.cost),
+        }
 
         def act(exchange: Exchange, client_id: str) -> dict[str, Any]:
-            state = exchange.place(NewOrder(side, currency, asset, client_id, amount=amount))
-            told = ("exchange_order_id", "status", "filled", "average", "spent", "fee", "fee_currency")
-            return {name: getattr(state, name) for name in told}
+            return order_columns(exchange.place(replace(order, client_id=client_id)))
 
         return self._once(self._store.orders, _ORDER, registration, key, intent, act)
 
-    def send(self, registration: Registration, asset: str, amount: Decimal, address: str, key: str | None) -> Answer:
-        """Send `amount` of `asset` to `address`; the answer is the withdrawal, or why nothing was sent."""
-        intent = {"asset": asset, "amount": plain(amount), "address": address}
+    def try_out(self, registration: Registration, order: NewOrder) -> dict[str, Any]:
+        """Every check that can be made of `order` without placing it; the order as it would be sent.
+
+        Raises Refused like the order itself would be.
+        """
+        _check_enabled(registration)
+        with self._directory.registered(registration) as exchange:
+            market = _market(exchange, order)
+            if market is not None:
+                check(order, market)
+            _check_funds(exchange, order)
+        told: dict[str, Any] = dict.fromkeys(_ORDER)
+        told |= {"side": order.side, "currency": order.currency, "asset": order.asset, "dry_run": True}
+        told |= {"amount": _text(order.amount), "price": _text(order.price), "cost": _text(order.cost)}
+        return told | {"type": "market" if order.price is None else "limit"}
+
+    def orders(self, registration: Registration, which: str, limit: int, before: int | None) -> list[dict[str, Any]]:
+        """The orders of a registration, newest first; open ones as the exchange tells them now.
+
+        With `which` "open", orders that were not placed through this server are listed too, without an id.
+        """
+        journal = self._store.orders
+        if which != "open":
+            return [_told(row, _ORDER) for row in journal.rows(registration.id, _STATUSES[which], limit, before)]
+        rows = journal.rows(registration.id, ("open",), limit, before)
+        with self._directory.registered(registration) as exchange:
+            states = {state.exchange_order_id: state for state in _open_orders(exchange)}
+            mine = [self._refreshed(exchange, row, states.pop(row["exchange_order_id"], None)) for row in rows]
+        known = [_told(row, _ORDER) for row in mine if row["status"] == "open"]
+        foreign = [] if before else [_foreign(state) for state in states.values()]
+        return (known + foreign)[:limit]
+
+    def order(self, registration: Registration, id: int) -> dict[str, Any]:
+        """One order, as the exchange tells it now when it is open. Raises Problem 404."""
+        row = self._row(registration, id)
+        if row["status"] == "open":
+            with self._directory.registered(registration) as exchange:
+                row = self._refreshed(exchange, row)
+        return _told(row, _ORDER)
+
+    def cancel(self, registration: Registration, id: int) -> dict[str, Any]:
+        """Cancel an order; the order as it is then, which may be filled. Raises Problem 404, 409 or Unknown."""
+        row = self._row(registration, id)
+        if row["status"] in {"running", "unknown"}:
+            raise Problem(
+                409, "outcome_unknown", "nobody knows yet whether this order exists; ask again", retryable=True
+            )
+        if row["status"] == "open":
+            with self._directory.registered(registration) as exchange:
+                try:
+                    exchange.cancel(reference(row))
+                except Refused as error:
+                    if error.code != "order_not_open":
+                        raise
+                row = self._refreshed(exchange, row)
+        return _told(row, _ORDER)
+
+    def cancel_all(self, registration: Registration) -> dict[str, Any]:
+        """Cancel every open order of this exchange key, also those not placed here; how many there were."""
+        with self._directory.registered(registration) as exchange:
+            count = exchange.cancel_all()
+            for row in self._store.orders.rows(registration.id, ("open",), 500, None):
+                self._refreshed(exchange, row)
+        return {"canceled": count}
+
+    def order_by_key(self, registration: Registration, key: str) -> Answer:
+        """What became of the order with this key. Raises Problem 404 `no_such_key` when nothing was placed with it."""
+        return _found(self._store.orders, _ORDER, registration, key)
+
+    def _row(self, registration: Registration, id: int) -> dict[str, Any]:
+        row = self._store.orders.get(registration.id, id)
+        if row is None:
+            raise Problem(404, "order_not_found", "no such order")
+        return row
+
+    def _refreshed(self, exchange: Exchange, row: dict[str, Any], state: OrderState | None = None) -> dict[str, Any]:
+        """The row with what the exchange tells of its order now; kept, when that is something new."""
+        columns = order_columns(state or exchange.order(reference(row)))
+        if columns["status"] == "unknown" or all(row[name] == value for name, value in columns.items()):
+            return row
+        columns["updated"] = now()
+        self._store.orders.finish(row["id"], columns)
+        return row | columns
+
+    # --- sends --------------------------------------------------------------------------------------------------------
+
+    def send(self, registration: Registration, withdrawal: NewWithdrawal, key: str | None) -> Answer:
+        """Carry out `withdrawal` (its client id is given here); the answer is the withdrawal, or why nothing was
+        sent.
+        """
+        intent = {
+            "asset": withdrawal.asset,
+            "amount": plain(withdrawal.amount),
+            "address": withdrawal.address,
+            "tag": withdrawal.tag,
+            "network": withdrawal.network,
+        }
 
         def act(exchange: Exchange, client_id: str) -> dict[str, Any]:
-            sent = exchange.withdraw(NewWithdrawal(asset, amount, address, client_id))
-            told = {name: getattr(sent, name) for name in ("status", "fee", "txid", "network")}
-            return {"exchange_withdrawal_id": sent.id, **told}
+            return withdrawal_columns(exchange.withdraw(replace(withdrawal, client_id=client_id)))
 
         return self._once(self._store.withdrawals, _WITHDRAWAL, registration, key, intent, act)
 
-    def order_by_key(self, registration: Registration, key: str) -> Answer:
-        """What became of the order with this key. Raises Problem 404 `no_such_key` when it never came here."""
-        return _found(self._store.orders, _ORDER, registration, key)
+    def withdrawals(self, registration: Registration, limit: int, before: int | None) -> list[dict[str, Any]]:
+        """The sends of a registration, newest first; pending ones as the exchange tells them now, where it does."""
+        rows = self._store.withdrawals.rows(registration.id, _STATUSES["all"], limit, before)
+        if any(row["status"] == "pending" for row in rows):
+            with self._directory.registered(registration) as exchange:
+                sends = {sent.id: sent for sent in _sends(exchange)}
+            rows = [self._brought_up(row, sends.get(row["exchange_withdrawal_id"])) for row in rows]
+        return [_told(row, _WITHDRAWAL) for row in rows]
+
+    def _brought_up(self, row: dict[str, Any], sent: Withdrawal | None) -> dict[str, Any]:
+        if row["status"] != "pending" or sent is None or sent.status not in {"done", "failed"}:
+            return row
+        columns = {**withdrawal_columns(sent), "updated": now()}
+        self._store.withdrawals.finish(row["id"], columns)
+        return row | columns
 
     def withdrawal_by_key(self, registration: Registration, key: str) -> Answer:
-        """What became of the send with this key. Raises Problem 404 `no_such_key` when it never came here."""
+        """What became of the send with this key. Raises Problem 404 `no_such_key` when nothing was sent with it."""
         return _found(self._store.withdrawals, _WITHDRAWAL, registration, key)
+
+    # --- once ---------------------------------------------------------------------------------------------------------
 
     def _once(
         self,
@@ -91,11 +220,10 @@ class Desk:
         names: list[str],
         registration: Registration,
         key: str | None,
-        values: dict[str, str],
+        values: dict[str, str | None],
         act: Callable[[Exchange, str], dict[str, Any]],
     ) -> Answer:
-        if not registration.enabled:
-            raise Problem(403, "registration_disabled", "this registration is switched off; nothing was sent")
+        _check_enabled(registration)
         key = key or uuid.uuid4().hex
         fingerprint = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
         with self._directory.registered(registration) as exchange:
@@ -104,7 +232,8 @@ class Desk:
                 return _again(intent.row, fingerprint, names)
             columns, problem = _carry_out(lambda: act(exchange, intent.row["client_id"]))
         columns["updated"] = now()
-        answer = _answer({**intent.row, **columns}, names, problem)
+        row = {**intent.row, **columns}
+        answer = _success(row, names) if problem is None else _failure(row, problem)
         if columns["status"] != "unknown":
             columns |= {"answer_status": answer.status, "answer": answer.text}
         try:
@@ -117,10 +246,91 @@ class Desk:
         return answer
 
 
+# --- between exchanges and the journal --------------------------------------------------------------------------------
+
+
+def order_columns(state: OrderState) -> dict[str, Any]:
+    """What the journal keeps of what an exchange tells of an order."""
+    names = ("exchange_order_id", "status", "filled", "average", "spent", "fee", "fee_currency")
+    return {name: _text_or(getattr(state, name)) for name in names}
+
+
+def withdrawal_columns(sent: Withdrawal) -> dict[str, Any]:
+    """What the journal keeps of what an exchange tells of a send."""
+    told = {name: _text_or(getattr(sent, name)) for name in ("status", "fee", "txid")}
+    return {"exchange_withdrawal_id": sent.id, **told}
+
+
+def reference(row: Mapping[str, Any]) -> OrderRef:
+    """What an exchange needs to know to find the order of a row."""
+    return OrderRef(
+        side=row["side"],
+        currency=row["currency"],
+        asset=row["asset"],
+        client_id=row["client_id"],
+        exchange_order_id=row["exchange_order_id"],
+        created=datetime.fromisoformat(row["created"]),
+        amount=exact(row["amount"]) if row["amount"] else None,
+        price=exact(row["price"]) if row["price"] else None,
+    )
+
+
+def _open_orders(exchange: Exchange) -> list[OrderState]:
+    try:
+        return exchange.open_orders()
+    except Unsupported:
+        return []
+
+
+def _sends(exchange: Exchange) -> list[Withdrawal]:
+    try:
+        return exchange.withdrawals()
+    except Unsupported:
+        return []
+
+
+def _market(exchange: Exchange, order: NewOrder) -> Any:
+    """The rules of the order's market; None when the exchange does not tell any."""
+    try:
+        markets = exchange.markets()
+    except Unsupported:
+        return None
+    for market in markets:
+        if (market.currency, market.asset) == (order.currency, order.asset):
+            return market
+    raise no_such_market(
+        exchange.name, order.currency, order.asset, ((market.currency, market.asset) for market in markets)
+    )
+
+
+def _check_funds(exchange: Exchange, order: NewOrder) -> None:
+    """Refuses an order that is not covered, fees left aside; an exchange that does not tell is not asked twice."""
+    if order.side == "sell":
+        name, needed = order.asset, order.amount
+    elif order.cost is not None:
+        name, needed = order.currency, order.cost
+    else:
+        price = order.price or exchange.rate(order.currency, order.asset).buy
+        name, needed = order.currency, EXACT.multiply(order.amount or Decimal(0), price)
+    try:
+        there = exchange.funds().get(name)
+    except Unsupported:
+        return
+    available = there.available if there else Decimal(0)
+    if available is not None and needed is not None and available < needed:
+        words = f"not enough {name}: {plain(needed)} needed, {plain(available)} available"
+        raise Refused(words, code="insufficient_funds")
+
+
+def _check_enabled(registration: Registration) -> None:
+    if not registration.enabled:
+        raise Problem(403, "registration_disabled", "this registration is switched off; nothing was sent")
+
+
 def _carry_out(act: Callable[[], dict[str, Any]]) -> tuple[dict[str, Any], Problem | None]:
     """What to write into the journal, and the problem to tell when it was refused."""
     try:
-        return {name: plain(v) if isinstance(v, Decimal) else v for name, v in act().items()}, None
+        return act(), None
     except Unknown as error:
         _log.warning("outcome unknown: %s", error)
         return {"status": "unknown"}, None
@@ -131,14 +341,27 @@ def _carry_out(act: Callable[[], dict[str, Any]]) -> tuple[dict[str, Any], Probl
         return {"status": "unknown"}, None
 
 
-def _answer(row: Mapping[str, Any], names: list[str], problem: Problem | None = None) -> Answer:
-    if problem is not None:
-        return Answer(problem.status, _dumps(problem.body | {"key": row["key"]}), problem.headers)
-    return Answer(202 if row["status"] == "unknown" else 200, _record(row, names))
+# --- between the journal and the caller -------------------------------------------------------------------------------
 
 
-def _record(row: Mapping[str, Any], names: list[str], **more: Any) -> str:
-    return _dumps({name: row[name] for name in names} | more)
+def _told(row: Mapping[str, Any], names: list[str]) -> dict[str, Any]:
+    told = {name: row[name] for name in names}
+    # To everybody but a repeat with its key, a call that is running is one whose outcome is unknown.
+    return told | {"status": "unknown"} if row["status"] == "running" else told
+
+
+def _foreign(state: OrderState) -> dict[str, Any]:
+    told = {name: _text_or(getattr(state, name, None)) for name in _ORDER}
+    created = state.created and state.created.isoformat().replace("+00:00", "Z")
+    return told | {"type": "limit" if state.price is not None else "market", "created": created}
+
+
+def _success(row: Mapping[str, Any], names: list[str]) -> Answer:
+    return Answer(202 if row["status"] == "unknown" else 200, _dumps(_told(row, names)))
+
+
+def _failure(row: Mapping[str, Any], problem: Problem) -> Answer:
+    return Answer(problem.status, _dumps(problem.body | {"key": row["key"]}), problem.headers)
 
 
 def _again(row: Mapping[str, Any], fingerprint: str, names: list[str]) -> Answer:
@@ -146,21 +369,19 @@ def _again(row: Mapping[str, Any], fingerprint: str, names: list[str]) -> Answer
         raise Problem(422, "key_reused", "this Idempotency-Key was used with other parameters; nothing was sent")
     if row["status"] == "running":
         raise _still_running()
-    headers = {"Idempotent-Replayed": "true"}
-    if row["answer"] is None:
-        return Answer(202, _record(row, names), headers)
-    return Answer(row["answer_status"], row["answer"], headers)
+    answer = _success(row, names) if row["answer"] is None else Answer(row["answer_status"], row["answer"])
+    return replace(answer, headers={"Idempotent-Replayed": "true"})
 
 
 def _found(journal: Journal, names: list[str], registration: Registration, key: str) -> Answer:
     row = journal.by_key(registration.id, key)
-    if row is None:
-        raise Problem(404, "no_such_key", "nothing with this key came to this server")
+    if row is None or row["released"]:
+        raise Problem(404, "no_such_key", "nothing was executed with this key")
     if row["status"] == "running":
         raise _still_running()
     if row["status"] == "rejected":
-        return Answer(200, _record(row, names, error=json.loads(row["answer"])))
-    return Answer(202 if row["status"] == "unknown" else 200, _record(row, names))
+        return Answer(200, _dumps(_told(row, names) | {"error": json.loads(row["answer"])}))
+    return _success(row, names)
 
 
 def _still_running() -> Problem:
@@ -172,3 +393,11 @@ def _still_running() -> Problem:
         may_have_executed=True,
         headers={"Retry-After": "1"},
     )
+
+
+def _text(amount: Decimal | None) -> str | None:
+    return None if amount is None else plain(amount)
+
+
+def _text_or(value: Any) -> Any:
+    return plain(value) if isinstance(value, Decimal) else value

@@ -44,6 +44,17 @@ class Fields:
             raise _bad(name, f"has more than {limit} characters")
         return value
 
+    def has(self, name: str) -> bool:
+        """Whether a field is there and was not taken."""
+        return name in self._left
+
+    def take_number(self, name: str, *, default: int) -> int:
+        """A whole number that is not negative."""
+        value = self.take(name, limit=18, default=str(default))
+        if not (value.isascii() and value.isdigit()):
+            raise _bad(name, "must be a whole number")
+        return int(value)
+
     def take_name(self, name: str, *, default: str | None = None) -> str:
         """The id of an exchange, a currency or an asset."""
         value = self.take(name, default=default)

@@ -18,6 +18,7 @@ from .lanes import Lanes
 from .problems import Problem
 from .rates import Rates
 from .settings import Settings, SettingsError
+from .settler import Settler
 from .store import Account, Registration, Store
 from .vault import Vault, VaultError
 
@@ -35,6 +36,7 @@ class House:
     directory: Directory
     gate: Gate
     desk: Desk
+    settler: Settler
     rates: Rates
     outbound: CapacityLimiter
     database: CapacityLimiter
@@ -59,7 +61,8 @@ class House:
             limiter.release_on_behalf_of(borrower)
 
     def close(self) -> None:
-        """Close every connection."""
+        """Stop the settler and close every connection."""
+        self.settler.stop()
         self.directory.close()
         self.store.close()
 
@@ -77,7 +80,6 @@ def open_house(settings: Settings) -> tuple[House, bool]:
     store = Store(settings.database)
     store.prepare()
     vault, made = _open_vault(settings, store)
-    store.orphan()
     ground = Ground(_prices(settings), settings.paper_funds, store.paper_book)
     directory = Directory(settings, vault, Lanes(store.lanes, settings.queue_seconds), ground)
     house = House(
@@ -86,10 +88,12 @@ def open_house(settings: Settings) -> tuple[House, bool]:
         directory=directory,
         gate=Gate(store, settings.credential_cache_seconds),
         desk=Desk(store, directory),
+        settler=Settler(store, directory, every=settings.settle_seconds, grace=settings.settle_grace_seconds),
         rates=Rates(directory, settings.rate_seconds, settings.rate_cache_seconds),
         outbound=CapacityLimiter(settings.outbound_threads),
         database=CapacityLimiter(settings.database_threads),
     )
+    house.settler.start(alone=settings.database_url is None)
     return house, made
 
 
@@ -124,12 +128,15 @@ class Call:
 
     def registration(self) -> Registration:
         """The registration that the address names. Raises Problem 404, the same for another account's and for none."""
-        text: str = self.request.path_params["id"]
-        number = int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0
-        found = self.house.store.registration(self.account.id, number) if str(number) == text else None
+        found = self.house.store.registration(self.account.id, self.number("id"))
         if found is None:
             raise Problem(404, "not_found", "no such exchange registration")
         return found
+
+    def number(self, name: str) -> int:
+        """An id in the address; 0, which nothing has, for anything but its one spelling."""
+        text: str = self.request.path_params[name]
+        return int(text) if text.isascii() and text.isdigit() and len(text) < 19 and text[0] != "0" else 0
 
     def key(self) -> str | None:
         """The Idempotency-Key of this call. Raises Problem 422 for one that is empty, too long or not printable

@@ -34,6 +34,8 @@ class Settings:
 
     `exchange_seconds`: how long one call to an exchange may take, connect to last byte. It must stay below the
     client's 30 s and below `stop_seconds`, in which the server finishes what is in flight when it is told to stop.
+    `settle_seconds` pass between two rounds of the settler; `settle_grace_seconds` is what a request may take to
+    arrive.
     `outbound_threads` wait for exchanges, at most `exchange_threads` of them for one exchange; `database_threads` do
     the rest. A call that finds no thread for `queue_seconds` is answered 503 before anything was sent.
     """
@@ -52,6 +54,8 @@ class Settings:
     paper_funds: Mapping[str, Decimal] = field(default_factory=lambda: {"USD": Decimal(50000), "BTC": Decimal(1)})
     exchange_seconds: float = 7.0
     stop_seconds: float = 9.0
+    settle_seconds: float = 3.0
+    settle_grace_seconds: float = 15.0
     rate_seconds: float = 3.0
     rate_cache_seconds: float = 10.0
     outbound_threads: int = 256

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, Double, RowMapping, Select, Table, bindparam, case, insert, select, update
+from sqlalchemy import Connection, Double, RowMapping, Select, Table, bindparam, case, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from ..money import EXACT, exact, plain
@@ -22,9 +22,10 @@ from .database import Database, StoreError, open_database
 __all__ = ["Account", "Intent", "Journal", "LaneBook", "PaperBook", "Registration", "Store", "StoreError", "now"]
 
 
-def now() -> str:
-    """The time as the data base keeps it: ISO 8601, UTC, microseconds."""
-    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+def now(ago: float = 0.0) -> str:
+    """The time (`ago` seconds ago) as the data base keeps it: ISO 8601, UTC, microseconds."""
+    moment = datetime.now(UTC) - timedelta(seconds=ago)
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,10 +153,6 @@ class Store:
         with self._reading() as connection:
             return [Registration(*row) for row in connection.execute(query)]
 
-    def orphan(self) -> int:
-        """At start: what was running when the server ended has an unknown outcome now; how many rows."""
-        return self.orders.orphan() + self.withdrawals.orphan()
-
     # --- the paper exchange's book ------------------------------------------------------------------------------------
 
     def paper_book(self, registration: int) -> PaperBook:
@@ -236,22 +233,53 @@ class Journal:
     """Orders, or withdrawals: one row each, found by the key that the caller gave it."""
 
     def __init__(self, table: Table, reading: _Opens, writing: _Opens) -> None:
+        self.name = table.name
         self._reading, self._writing = reading, writing
-        mine = (table.c.registration_id == bindparam("registration"), table.c.key == bindparam("key"))
-        self._by_key = select(table).where(*mine)
+        c = table.c
+        self._one = select(table).where(c.registration_id == bindparam("registration"), c.id == bindparam("id"))
+        self._keyed = select(table).where(c.registration_id == bindparam("registration"), c.key == bindparam("key"))
+        self._list = (
+            select(table)
+            .where(c.registration_id == bindparam("registration"), c.id < bindparam("before"))
+            .where(c.status.in_(bindparam("statuses", expanding=True)))
+            .order_by(c.id.desc())
+            .limit(bindparam("limit"))
+        )
+        self._unsettled = (
+            select(table, *(t.registrations.c[name].label(f"of_{name}") for name in Registration.__dataclass_fields__))
+            .join(t.registrations)
+            .where(c.status == "unknown")
+            .order_by(c.id)
+        )
+        self._count = (
+            select(t.registrations.c.exchange, func.count())
+            .join(table)
+            .where(c.status == "unknown")
+            .group_by(t.registrations.c.exchange)
+        )
         self._add = insert(table).returning(table)
-        self._change = update(table).where(table.c.id == bindparam("row"))
-        self._rerun = self._change.returning(table)
-        self._orphans = update(table).where(table.c.status == "running").values(status="unknown")
+        self._change = update(table).where(c.id == bindparam("row"))
+        self._rerun = self._change.where(c.released).returning(table)
+        self._settle = self._change.where(c.status == "unknown")
+        self._orphans = (
+            update(table).where(c.status == "running", c.updated < bindparam("until")).values(status="unknown")
+        )
 
     def begin(self, registration: int, key: str, fingerprint: str, values: Mapping[str, str | None]) -> Intent:
         """Commit an intent, or find the row that has its key already.
 
-        A released row with the same parameters runs anew.
+        A released row with the same parameters runs anew. Of many that come at the same moment, one is fresh.
         """
-        moment = now()
+        try:
+            return self._begin(registration, key, fingerprint, values)
+        except IntegrityError:
+            # Another process has added the row meanwhile.
+            return self._begin(registration, key, fingerprint, values)
+
+    def _begin(self, registration: int, key: str, fingerprint: str, values: Mapping[str, str | None]) -> Intent:
+        moment, asked = now(), {"registration": registration, "key": key}
         with self._writing() as connection:
-            row = connection.execute(self._by_key, {"registration": registration, "key": key}).mappings().first()
+            row = connection.execute(self._keyed, asked).mappings().first()
             if row is None:
                 intent = {
                     "registration_id": registration,
@@ -267,24 +295,67 @@ class Journal:
             if row["released"] and row["fingerprint"] == fingerprint:
                 again = {"row": row["id"], "status": "running", "released": False, "updated": moment}
                 again |= {"answer_status": None, "answer": None}
-                return Intent(dict(connection.execute(self._rerun, again).mappings().one()), fresh=True)
+                if rerun := connection.execute(self._rerun, again).mappings().first():
+                    return Intent(dict(rerun), fresh=True)
+                row = connection.execute(self._keyed, asked).mappings().one()
         return Intent(dict(row), fresh=False)
 
     def finish(self, id: int, columns: Mapping[str, Any]) -> None:
-        """Commit what became of an intent."""
+        """Commit what became of an intent, or what is new of an order."""
         with self._writing() as connection:
             connection.execute(self._change, {"row": id, **columns})
 
+    def settle(self, id: int, columns: Mapping[str, Any], audit: str | None = None) -> bool:
+        """Commit what became of a row whose outcome was unknown; False: somebody else has settled it.
+
+        `audit`: why a person says so; it is kept.
+        """
+        with self._writing() as connection:
+            settled = connection.execute(self._settle, {"row": id, "updated": now(), **columns}).rowcount == 1
+            if settled and audit is not None:
+                row = {"journal": self.name, "row": id, "before": "unknown", "after": columns["status"]}
+                connection.execute(insert(t.audit), {**row, "what": audit, "created": now()})
+        return settled
+
+    def get(self, registration: int, id: int) -> dict[str, Any] | None:
+        """One row of a registration."""
+        return self._first(self._one, {"registration": registration, "id": id})
+
     def by_key(self, registration: int, key: str) -> dict[str, Any] | None:
         """The row that carries `key`."""
+        return self._first(self._keyed, {"registration": registration, "key": key})
+
+    def rows(self, registration: int, statuses: Sequence[str], limit: int, before: int | None) -> list[dict[str, Any]]:
+        """The rows of a registration with one of these statuses and an id below `before`, newest first."""
+        asked = {"registration": registration, "statuses": list(statuses), "limit": limit, "before": before or _TOP}
         with self._reading() as connection:
-            row = connection.execute(self._by_key, {"registration": registration, "key": key}).mappings().first()
+            return [dict(row) for row in connection.execute(self._list, asked).mappings()]
+
+    def unsettled(self) -> list[tuple[Registration, dict[str, Any]]]:
+        """Every row whose outcome is unknown, with its registration, oldest first."""
+        with self._reading() as connection:
+            rows = connection.execute(self._unsettled).mappings().all()
+        names = Registration.__dataclass_fields__
+        return [(Registration(*(row[f"of_{name}"] for name in names)), dict(row)) for row in rows]
+
+    def count_unknown(self) -> dict[str, int]:
+        """How many rows have an unknown outcome, by exchange."""
+        with self._reading() as connection:
+            return {row[0]: row[1] for row in connection.execute(self._count)}
+
+    def orphan(self, until: str) -> int:
+        """What is running since before `until` has lost its server: its outcome is unknown; how many rows."""
+        with self._writing() as connection:
+            return connection.execute(self._orphans, {"until": until, "updated": now()}).rowcount
+
+    def _first(self, query: Select[Any], asked: dict[str, Any]) -> dict[str, Any] | None:
+        with self._reading() as connection:
+            row = connection.execute(query, asked).mappings().first()
         return dict(row) if row else None
 
-    def orphan(self) -> int:
-        """What is running has lost its server: its outcome is unknown; how many rows."""
-        with self._writing() as connection:
-            return connection.execute(self._orphans, {"updated": now()}).rowcount
+
+#: Above every id.
+_TOP = 2**63 - 1
 
 
 class PaperBook:

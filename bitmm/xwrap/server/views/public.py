@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
 
 from ..forms import Fields
 from ..house import House
+
+_OPENAPI = (Path(__file__).parents[1] / "openapi.yaml").read_bytes()
+
+
+async def openapi(_house: House, _request: Request) -> Response:
+    """GET /openapi.yaml: the whole contract."""
+    return Response(_OPENAPI, media_type="application/yaml")
 
 
 async def list_exchanges(house: House, fields: Fields) -> list[dict[str, Any]]:

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from ...exchanges.base import Exchange, Side
+from dataclasses import fields as dataclass_fields
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from ...exchanges.base import NewOrder, NewWithdrawal, Side
 from ...money import plain
 from ..desk import Answer
 from ..house import Call, check_key
 from ..problems import Problem
 from ..rates import rate_answer
 from ..store import Registration
+
+_LISTED, _MOST = 50, 500
+
+
+# --- what there is ----------------------------------------------------------------------------------------------------
 
 
 def balance(call: Call) -> dict[str, str]:
@@ -23,6 +33,13 @@ def balance_of(call: Call, registration: Registration) -> dict[str, str]:
         return {name: plain(total) for name, total in exchange.balance().items()}
 
 
+def funds(call: Call) -> dict[str, Any]:
+    """GET /exchanges/ID/funds"""
+    call.fields.end()
+    with call.house.directory.registered(call.registration()) as exchange:
+        return {name: _told(funds) for name, funds in exchange.funds().items()}
+
+
 def exchange_rate(call: Call) -> dict[str, str]:
     """GET /exchanges/ID/exchange_rate?from=USD&to=BTC"""
     currency, asset = call.fields.take_name("from"), call.fields.take_name("to")
@@ -31,26 +48,89 @@ def exchange_rate(call: Call) -> dict[str, str]:
         return rate_answer(exchange.rate(currency, asset))
 
 
-def buy(call: Call) -> Answer:
+def markets(call: Call) -> list[dict[str, Any]]:
+    """GET /exchanges/ID/markets"""
+    call.fields.end()
+    with call.house.directory.registered(call.registration()) as exchange:
+        return [_told(market) for market in exchange.markets()]
+
+
+def fills(call: Call) -> list[dict[str, Any]]:
+    """GET /exchanges/ID/fills?currency=USD&asset=BTC"""
+    currency, asset = call.fields.take_name("currency"), call.fields.take_name("asset")
+    call.fields.end()
+    with call.house.directory.registered(call.registration()) as exchange:
+        return [_told(fill) for fill in exchange.fills(currency, asset)]
+
+
+def deposits(call: Call) -> list[dict[str, Any]]:
+    """GET /exchanges/ID/deposits"""
+    asset = call.fields.take_name("asset") if call.fields.has("asset") else None
+    call.fields.end()
+    with call.house.directory.registered(call.registration()) as exchange:
+        return [_told(deposit) for deposit in exchange.deposits(asset)]
+
+
+# --- orders -----------------------------------------------------------------------------------------------------------
+
+
+def buy(call: Call) -> Answer | dict[str, Any]:
     """POST /exchanges/ID/buy"""
     return _order(call, "buy")
 
 
-def sell(call: Call) -> Answer:
+def sell(call: Call) -> Answer | dict[str, Any]:
     """POST /exchanges/ID/sell"""
     return _order(call, "sell")
 
 
-def _order(call: Call, side: Side) -> Answer:
-    currency, asset = call.fields.take_name("currency"), call.fields.take_name("asset")
-    amount = call.fields.take_amount()
+def _order(call: Call, side: Side) -> Answer | dict[str, Any]:
+    fields = call.fields
+    currency, asset = fields.take_name("currency"), fields.take_name("asset")
+    cost = fields.take_amount("cost") if side == "buy" and fields.has("cost") else None
+    amount = fields.take_amount() if cost is None or fields.has("amount") else None
+    price = fields.take_amount("price") if fields.has("price") else None
+    dry_run = fields.take_flag("dry_run", default=False)
+    fields.end()
+    if cost is not None and (amount is not None or price is not None):
+        other = "amount" if amount is not None else "price"
+        raise Problem(422, "invalid_request", f"'cost' and '{other}' cannot both be given", field=other)
+    order = NewOrder(side, currency, asset, "", amount=amount, price=price, cost=cost)
+    if dry_run:
+        return call.house.desk.try_out(call.registration(), order)
+    return call.house.desk.place(call.registration(), order, call.key())
+
+
+def orders(call: Call) -> Answer | list[dict[str, Any]]:
+    """GET /exchanges/ID/orders/?status=open, or ?key=KEY"""
+    if call.fields.has("key"):
+        return call.house.desk.order_by_key(call.registration(), _asked_key(call))
+    which = call.fields.take("status", default="all")
+    if which not in {"open", "closed", "all"}:
+        raise Problem(422, "invalid_request", "'status' must be open, closed or all", field="status")
+    limit, before = _page(call)
+    return call.house.desk.orders(call.registration(), which, limit, before)
+
+
+def order(call: Call) -> dict[str, Any]:
+    """GET /exchanges/ID/orders/OID"""
     call.fields.end()
-    return call.house.desk.place(call.registration(), side, currency, asset, amount, call.key())
+    return call.house.desk.order(call.registration(), call.number("order_id"))
 
 
-def order_by_key(call: Call) -> Answer:
-    """GET /exchanges/ID/orders/?key=KEY"""
-    return call.house.desk.order_by_key(call.registration(), _asked_key(call))
+def cancel(call: Call) -> dict[str, Any]:
+    """DELETE /exchanges/ID/orders/OID"""
+    call.fields.end()
+    return call.house.desk.cancel(call.registration(), call.number("order_id"))
+
+
+def cancel_all(call: Call) -> dict[str, Any]:
+    """DELETE /exchanges/ID/orders/"""
+    call.fields.end()
+    return call.house.desk.cancel_all(call.registration())
+
+
+# --- sending and receiving --------------------------------------------------------------------------------------------
 
 
 def send_to_address(call: Call) -> Answer:
@@ -58,15 +138,22 @@ def send_to_address(call: Call) -> Answer:
     asset = call.fields.take_name("asset")
     amount = call.fields.take_amount()
     address = call.fields.take("address", limit=200)
+    tag = call.fields.take("tag", limit=200) if call.fields.has("tag") else None
+    network = call.fields.take("network", limit=100) if call.fields.has("network") else None
     call.fields.end()
-    if not (address.isprintable() and address == address.strip()):
-        raise Problem(422, "invalid_request", "'address' is not an address", field="address")
-    return call.house.desk.send(call.registration(), asset, amount, address, call.key())
+    for name, value in (("address", address), ("tag", tag), ("network", network)):
+        if value is not None and not (value.isprintable() and value == value.strip()):
+            raise Problem(422, "invalid_request", f"'{name}' is not printable text", field=name)
+    withdrawal = NewWithdrawal(asset, amount, address, "", tag, network)
+    return call.house.desk.send(call.registration(), withdrawal, call.key())
 
 
-def withdrawal_by_key(call: Call) -> Answer:
-    """GET /exchanges/ID/withdrawals/?key=KEY"""
-    return call.house.desk.withdrawal_by_key(call.registration(), _asked_key(call))
+def withdrawals(call: Call) -> Answer | list[dict[str, Any]]:
+    """GET /exchanges/ID/withdrawals, or /withdrawals/?key=KEY"""
+    if call.fields.has("key"):
+        return call.house.desk.withdrawal_by_key(call.registration(), _asked_key(call))
+    limit, before = _page(call)
+    return call.house.desk.withdrawals(call.registration(), limit, before)
 
 
 def get_address(call: Call) -> str:
@@ -77,14 +164,20 @@ def get_address(call: Call) -> str:
     asset = call.fields.take_name("asset", default="BTC")
     call.fields.end()
     with call.house.directory.registered(call.registration()) as exchange:
-        return _untagged(exchange, asset)
-
-
-def _untagged(exchange: Exchange, asset: str) -> str:
-    found = exchange.deposit_address(asset)
-    if found.tag:
-        raise Problem(422, "tag_required", f"an address for {asset} at {exchange.name} needs a tag", field="asset")
+        found = exchange.deposit_address(asset)
+    if found.tag is not None:
+        words = f"an address for {asset} at {exchange.name} needs a tag; ask for the deposit_address"
+        raise Problem(422, "tag_required", words, field="asset")
     return found.address
+
+
+def deposit_address(call: Call) -> dict[str, Any]:
+    """GET /exchanges/ID/deposit_address?asset=XRP"""
+    asset = call.fields.take_name("asset", default="BTC")
+    network = call.fields.take("network", limit=100) if call.fields.has("network") else None
+    call.fields.end()
+    with call.house.directory.registered(call.registration()) as exchange:
+        return _told(exchange.deposit_address(asset, network))
 
 
 def _asked_key(call: Call) -> str:
@@ -92,3 +185,27 @@ def _asked_key(call: Call) -> str:
     call.fields.end()
     check_key(key, "key")
     return key
+
+
+def _page(call: Call) -> tuple[int, int | None]:
+    limit = call.fields.take_number("limit", default=_LISTED)
+    before = call.fields.take_number("before", default=0)
+    call.fields.end()
+    if not 1 <= limit <= _MOST:
+        raise Problem(422, "invalid_request", f"'limit' must be 1 to {_MOST}", field="limit")
+    return limit, before or None
+
+
+def _told(record: Any) -> dict[str, Any]:
+    """An exchange's record as it is told: amounts as text in plain digits, times in ISO 8601, None where nothing is
+    known.
+    """
+    return {field.name: _text(getattr(record, field.name)) for field in dataclass_fields(record)}
+
+
+def _text(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return plain(value)
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    return value

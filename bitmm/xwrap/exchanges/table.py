@@ -1,0 +1,23 @@
+"""Who can do what: the table of the README and of `xwrap exchanges`, made from the classes."""
+
+from __future__ import annotations
+
+from . import EXCHANGES, load
+from .base import VERBS, can
+
+_STATUS = {"open": "open", "closed": "closed, for replicas", "paper": "no real money"}
+
+
+def lines() -> list[str]:
+    """The table in Markdown, which reads well on a terminal too."""
+    kinds = [load(id) for id in EXCHANGES]
+    rows = [["", *(f"`{kind.id}`" for kind in kinds)]]
+    rows.append(["", *(kind.name for kind in kinds)])
+    rows.append(["", *(_STATUS[kind.status] for kind in kinds)])
+    verbs = {kind.id: set(can(kind)) for kind in kinds}
+    rows += [[verb.replace("_", " "), *("yes" if verb in verbs[kind.id] else "-" for kind in kinds)] for verb in VERBS]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(kinds) + 1)]
+    rows.insert(1, ["-" * width for width in widths])
+    return [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
+    ]

@@ -1,0 +1,141 @@
+"""Finds out what became of orders and sends whose outcome nobody knows: it asks their exchange, and never sends
+anything.
+
+It runs at the start and every few seconds. An order that the exchange has is settled as what it is. One that the
+exchange certainly does not have, although enough time has passed for it to arrive, is settled as not placed, and its
+key may be used again. Where the exchange cannot say, the order stays unknown and its key stays blocked, until its
+owner decides (`xwrap orders settle`).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from ..exchanges.base import Exchange, ExchangeError, NewWithdrawal, Refused, Unsupported, Withdrawal
+from ..money import exact
+from .desk import order_columns, reference, withdrawal_columns
+from .directory import Directory
+from .problems import Problem, from_exchange
+from .store import Journal, Registration, Store, now
+
+__all__ = ["LEASE", "Settler", "not_placed"]
+
+_log = logging.getLogger(__name__)
+
+#: Seconds after which a call that is still "running" has lost its server: longer than any call to an exchange may take.
+LEASE = 40.0
+
+
+class Settler:
+    """Settles what is unknown, in a thread of its own.
+
+    `every`: seconds between two rounds. `grace`: seconds that a request may take to arrive at an exchange after it was
+    sent; before they are over, "there is no such order" proves nothing.
+    """
+
+    def __init__(self, store: Store, directory: Directory, *, every: float, grace: float) -> None:
+        self._store = store
+        self._directory = directory
+        self._every = every
+        self._grace = timedelta(seconds=grace)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="xwrap-settler", daemon=True)
+
+    def start(self, *, alone: bool) -> None:
+        """Start. `alone`: no other server uses this data base, so what is running now has lost its server."""
+        if alone:
+            self._orphan(0.0)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop after the question that is being asked."""
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self._orphan(LEASE)
+                self.settle()
+            except Exception:
+                _log.exception("a round of the settler failed; the next one follows")
+            self._stop.wait(self._every)
+
+    def _orphan(self, ago: float) -> None:
+        for journal in (self._store.orders, self._store.withdrawals):
+            if count := journal.orphan(now(ago)):
+                _log.warning("%d %s have lost their server; asking the exchange", count, journal.name)
+
+    def settle(self) -> None:
+        """Ask about everything that is unknown, once."""
+        for journal, find in ((self._store.orders, _find_order), (self._store.withdrawals, _find_withdrawal)):
+            for registration, row in journal.unsettled():
+                if self._stop.is_set():
+                    return
+                self._settle(journal, registration, row, find)
+
+    def _settle(self, journal: Journal, registration: Registration, row: dict[str, Any], find: Any) -> None:
+        try:
+            with self._directory.registered(registration) as exchange:
+                columns = find(exchange, row)
+        except Unsupported:
+            return
+        except (ExchangeError, Problem) as error:
+            _log.info("%s %d of %s: %s", journal.name, row["id"], registration.exchange, error)
+            return
+        if columns is None:
+            if datetime.now(UTC) - datetime.fromisoformat(row["created"]) < self._grace:
+                return
+            columns = not_placed(row)
+        if columns["status"] != "unknown" and journal.settle(row["id"], columns):
+            _log.warning("%s %d of %s: %s", journal.name, row["id"], registration.exchange, columns["status"])
+
+
+def not_placed(row: dict[str, Any]) -> dict[str, Any]:
+    """What the journal keeps of something that certainly was not executed; its key may be used again."""
+    problem = from_exchange(
+        Refused("this was never executed; it may be tried again", code="not_placed", retryable=True)
+    )
+    answer = json.dumps(problem.body | {"key": row["key"]})
+    return {"status": "rejected", "released": True, "answer_status": problem.status, "answer": answer}
+
+
+def _find_order(exchange: Exchange, row: dict[str, Any]) -> dict[str, Any] | None:
+    """What the exchange tells of the order; None: it certainly has none. Raises Unsupported when it cannot say."""
+    state = exchange.find(reference(row))
+    if state is None and exchange.finds != "all":
+        raise Unsupported(f"{exchange.name} shows open orders only")
+    return None if state is None else order_columns(state)
+
+
+def _find_withdrawal(exchange: Exchange, row: dict[str, Any]) -> dict[str, Any] | None:
+    """What the exchange tells of the send; None: it certainly has none. Raises Unsupported when it cannot say.
+
+    An exchange that knows our id settles it. By asset, amount, address and time a send can be recognised, when there
+    is one such, but that there is none proves nothing: its history may be late.
+    """
+    sends = exchange.withdrawals(row["asset"])
+    for sent in sends:
+        if sent.client_id == row["client_id"]:
+            return withdrawal_columns(sent)
+    if sends and all(sent.client_id for sent in sends):
+        return None
+    alike = [sent for sent in sends if _is_like(sent, row)]
+    if len(alike) == 1:
+        return withdrawal_columns(alike[0])
+    raise Unsupported(f"{exchange.name} cannot tell whether this was sent")
+
+
+def _is_like(sent: Withdrawal, row: dict[str, Any]) -> bool:
+    wanted = NewWithdrawal(row["asset"], exact(row["amount"]), row["address"], row["client_id"], row["tag"])
+    since = datetime.fromisoformat(row["created"]) - timedelta(seconds=60)
+    return (
+        (sent.asset, sent.amount, sent.address) == (wanted.asset, wanted.amount, wanted.address)
+        and sent.tag in (None, wanted.tag)
+        and sent.created is not None
+        and sent.created >= since
+    )

@@ -1,0 +1,134 @@
+"""openapi.yaml is the contract: the server has exactly its routes, and answers in its shapes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import requests
+import yaml
+from jsonschema import Draft202012Validator
+
+import bitmm.xwrap.server
+
+DOCUMENT = yaml.safe_load((Path(bitmm.xwrap.server.__path__[0]) / "openapi.yaml").read_text(encoding="utf-8"))
+METHODS = {"get", "post", "delete", "patch", "put"}
+
+
+def promised(path, method, status):
+    """The schema that the contract promises for an answer, with everything that it refers to."""
+    responses = DOCUMENT["paths"][path][method]["responses"]
+    response = responses.get(str(status)) or responses["default"]
+    while "$ref" in response:
+        response = DOCUMENT["components"]["responses"][response["$ref"].rpartition("/")[2]]
+    return {**response["content"]["application/json"]["schema"], "components": DOCUMENT["components"]}
+
+
+def test_the_server_has_exactly_the_routes_of_the_contract(tmp_path):
+    from bitmm.xwrap.server.app import build
+    from bitmm.xwrap.server.house import open_house
+    from bitmm.xwrap.server.settings import Settings
+
+    house, _ = open_house(Settings.read({}, data=tmp_path, exchanges=("paper",)))
+    served = {
+        (route.path.rstrip("/"), method.lower())
+        for route in build(house).routes
+        for method in route.methods
+        if method != "HEAD"
+    }
+    house.close()
+    told = {(path, method) for path, item in DOCUMENT["paths"].items() for method in item if method in METHODS}
+    assert served == told
+
+
+def test_every_reference_in_the_contract_leads_somewhere():
+    def references(node):
+        if isinstance(node, dict):
+            if "$ref" in node:
+                yield node["$ref"]
+            for value in node.values():
+                yield from references(value)
+        elif isinstance(node, list):
+            for value in node:
+                yield from references(value)
+
+    for reference in set(references(DOCUMENT)):
+        node = DOCUMENT
+        for part in reference.removeprefix("#/").split("/"):
+            node = node[part]
+
+
+@pytest.fixture(scope="module")
+def owner(server):
+    auth = server.account()
+    return auth, server.registration(auth)
+
+
+ORDER = {"currency": "USD", "asset": "BTC", "amount": "0.01"}
+CALLS = [
+    ("get", "/list_exchanges", None, 200),
+    ("get", "/exchange_rates?from=USD&to=BTC", None, 200),
+    ("get", "/exchange_rates?from=USD", None, 422),
+    ("get", "/balance", None, 200),
+    ("get", "/exchanges", None, 200),
+    ("post", "/exchanges", {"exchange": "paper"}, 201),
+    ("post", "/exchanges", {"exchange": "nowhere"}, 422),
+    ("get", "/exchanges/{id}", None, 200),
+    ("get", "/exchanges/{id}/balance", None, 200),
+    ("get", "/exchanges/{id}/funds", None, 200),
+    ("get", "/exchanges/{id}/exchange_rate?from=USD&to=BTC", None, 200),
+    ("get", "/exchanges/{id}/markets", None, 200),
+    ("post", "/exchanges/{id}/buy", ORDER, 200),
+    ("post", "/exchanges/{id}/buy", ORDER | {"price": "1000"}, 200),
+    ("post", "/exchanges/{id}/buy", ORDER | {"dry_run": "true"}, 200),
+    ("post", "/exchanges/{id}/buy", ORDER | {"amount": "1000"}, 422),
+    ("post", "/exchanges/{id}/buy", ORDER | {"price": "0.001"}, 422),
+    ("post", "/exchanges/{id}/sell", ORDER, 200),
+    ("get", "/exchanges/{id}/orders", None, 200),
+    ("get", "/exchanges/{id}/orders?status=open", None, 200),
+    ("get", "/exchanges/{id}/orders?key=never", None, 404),
+    ("delete", "/exchanges/{id}/orders", None, 200),
+    ("get", "/exchanges/{id}/fills?currency=USD&asset=BTC", None, 200),
+    ("post", "/exchanges/{id}/send_to_address", {"asset": "BTC", "amount": "0.01", "address": "tb1qx"}, 200),
+    ("get", "/exchanges/{id}/withdrawals", None, 200),
+    ("get", "/exchanges/{id}/deposits", None, 422),
+    ("get", "/exchanges/{id}/get_address", None, 200),
+    ("get", "/exchanges/{id}/deposit_address", None, 200),
+    ("get", "/health", None, 200),
+    ("get", "/ready", None, 200),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "form", "status"), CALLS, ids=[f"{c[0]} {c[1]} {c[3]}" for c in CALLS])
+def test_every_answer_has_the_shape_of_the_contract(server, owner, method, path, form, status):
+    auth, id = owner
+    answer = requests.request(method, server.url + path.replace("{id}", str(id)), data=form, auth=auth, timeout=30)
+    assert answer.status_code == status, answer.text
+    schema = promised(path.partition("?")[0], method, status)
+    assert sorted(error.message for error in Draft202012Validator(schema).iter_errors(answer.json())) == []
+
+
+def test_one_order_has_the_shape_of_the_contract(server, owner):
+    auth, id = owner
+    url = f"{server.url}/exchanges/{id}"
+    order = requests.post(f"{url}/buy", data=ORDER | {"price": "1000"}, auth=auth, timeout=30).json()
+    for method in ("get", "delete"):
+        answer = requests.request(method, f"{url}/orders/{order['id']}", auth=auth, timeout=30)
+        schema = promised("/exchanges/{id}/orders/{order_id}", method, 200)
+        assert list(Draft202012Validator(schema).iter_errors(answer.json())) == []
+
+
+def test_the_contract_is_served(server):
+    answer = requests.get(f"{server.url}/openapi.yaml", timeout=30)
+    assert yaml.safe_load(answer.text) == DOCUMENT
+
+
+def test_metrics_count_calls_and_what_is_unknown(server):
+    requests.get(f"{server.url}/list_exchanges/", timeout=30)
+    lines = requests.get(f"{server.url}/metrics", timeout=30).text.splitlines()
+    assert any(line.startswith('xwrap_calls_total{method="GET",path="/list_exchanges",status="200"}') for line in lines)
+    assert 'xwrap_unknown{exchange="paper",journal="orders"} 0.0' in lines
+
+
+def test_ready_tells_what_is_unknown(server):
+    assert requests.get(f"{server.url}/ready", timeout=30).json()["unknown"] == {"orders": {}, "withdrawals": {}}

@@ -1,0 +1,194 @@
+"""Orders after they were placed: limit orders, lists, cancel; and what surrounds them."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from decimal import Decimal
+
+import pytest
+import requests
+
+
+class Owner:
+    """A paper registration, and the calls of its owner."""
+
+    def __init__(self, server):
+        self.server, self.auth = server, server.account()
+        self.id = server.registration(self.auth)
+
+    def call(self, method, path, **form):
+        url = f"{self.server.url}/exchanges/{self.id}/{path}"
+        sent = {"data": form} if method == "POST" else {"params": form}
+        return requests.request(method, url, auth=self.auth, timeout=30, **sent)
+
+    def limit(self, price, amount="0.1", side="buy"):
+        return self.call("POST", side, currency="USD", asset="BTC", amount=amount, price=price).json()
+
+
+@pytest.fixture
+def owner(server):
+    return Owner(server)
+
+
+def test_a_limit_order_rests_holds_its_money_and_can_be_canceled(owner):
+    placed = owner.limit("20000.00")
+    assert (placed["status"], placed["type"], placed["price"], placed["filled"]) == ("open", "limit", "20000.00", "0")
+    held = owner.call("GET", "funds").json()["USD"]
+    assert held == {"total": "50000", "available": "47994.80", "held": "2005.20"}
+    assert [row["id"] for row in owner.call("GET", "orders/", status="open").json()] == [placed["id"]]
+    canceled = owner.call("DELETE", f"orders/{placed['id']}").json()
+    assert (canceled["status"], canceled["filled"]) == ("canceled", "0")
+    assert owner.call("GET", "funds").json()["USD"]["available"] == "50000"
+    assert owner.call("GET", "orders/", status="open").json() == []
+
+
+def test_a_limit_order_at_the_market_is_filled_at_once_at_the_better_price(owner):
+    filled = owner.limit("900000")
+    assert filled["status"] == "filled"
+    assert Decimal(filled["average"]) < 200000
+
+
+def test_a_canceled_or_filled_order_stays_what_it_is(owner):
+    filled = owner.limit("900000")
+    again = owner.call("DELETE", f"orders/{filled['id']}")
+    assert (again.status_code, again.json()["status"]) == (200, "filled")
+
+
+def test_all_open_orders_are_canceled_at_once(owner):
+    first, second = owner.limit("1000"), owner.limit("2000")
+    assert owner.call("DELETE", "orders/").json() == {"canceled": 2}
+    for order in (first, second):
+        assert owner.call("GET", f"orders/{order['id']}").json()["status"] == "canceled"
+
+
+def test_a_buy_may_say_what_to_spend(owner):
+    order = owner.call("POST", "buy", currency="USD", asset="BTC", cost="1000").json()
+    assert (order["status"], order["cost"], order["amount"]) == ("filled", "1000", None)
+    assert Decimal("999.90") < Decimal(order["spent"]) <= 1000
+
+
+@pytest.mark.parametrize(
+    ("side", "form", "field"),
+    [
+        ("buy", {"amount": "1", "cost": "1"}, "amount"),
+        ("buy", {"price": "1", "cost": "1"}, "price"),
+        ("sell", {"cost": "1"}, "amount"),
+        ("sell", {"amount": "1", "cost": "1"}, "cost"),
+        ("buy", {"amount": "1", "price": "0"}, "price"),
+        ("buy", {"amount": "1", "price": "1e5"}, "price"),
+        ("buy", {"amount": "1", "dry_run": "perhaps"}, "dry_run"),
+    ],
+)
+def test_what_contradicts_itself_is_refused(owner, side, form, field):
+    answer = owner.call("POST", side, currency="USD", asset="BTC", **form)
+    assert (answer.status_code, answer.json()["field"]) == (422, field)
+
+
+def test_a_price_with_too_many_digits_is_refused_with_the_nearest(owner):
+    answer = owner.call("POST", "buy", currency="USD", asset="BTC", amount="0.1", price="100.001").json()
+    assert (answer["code"], answer["field"], answer["nearest"]) == ("price_step", "price", "100.00")
+
+
+def test_a_dry_run_checks_everything_and_sends_nothing(owner):
+    form = {"currency": "USD", "asset": "BTC", "amount": "0.1", "dry_run": "true"}
+    answer = owner.call("POST", "buy", **form).json()
+    assert (answer["dry_run"], answer["id"], answer["status"], answer["amount"]) == (True, None, None, "0.1")
+    for broken, code in (
+        ({"amount": "100"}, "insufficient_funds"),
+        ({"amount": "0.000000001"}, "amount_step"),
+        ({"asset": "ETH"}, "unknown_market"),
+    ):
+        assert owner.call("POST", "buy", **(form | broken)).json()["code"] == code
+    assert owner.call("POST", "sell", **(form | {"amount": "1.5"})).json()["code"] == "insufficient_funds"
+    assert owner.call("GET", "orders/").json() == []
+    assert owner.call("GET", "balance").json() == {"USD": "50000", "BTC": "1"}
+
+
+def test_orders_are_listed_newest_first_and_page_by_page(owner):
+    ids = [owner.limit("900000", "0.001")["id"] for _ in range(5)]
+    assert [row["id"] for row in owner.call("GET", "orders/").json()] == ids[::-1]
+    assert [row["id"] for row in owner.call("GET", "orders/", limit="2").json()] == ids[:2:-1]
+    assert [row["id"] for row in owner.call("GET", "orders/", limit="2", before=ids[3]).json()] == ids[2:0:-1]
+    assert owner.call("GET", "orders/", status="closed").json() == owner.call("GET", "orders/", status="all").json()
+
+
+@pytest.mark.parametrize(
+    "query", [{"status": "x"}, {"limit": "0"}, {"limit": "501"}, {"limit": "x"}, {"before": "-1"}, {"x": "1"}]
+)
+def test_a_bad_question_for_orders_is_422(owner, query):
+    answer = owner.call("GET", "orders/", **query)
+    assert (answer.status_code, answer.json()["field"]) == (422, next(iter(query)))
+
+
+def test_another_accounts_order_is_as_if_it_were_not_there(server, owner):
+    order, stranger = owner.limit("1000"), Owner(server)
+    assert stranger.call("GET", f"orders/{order['id']}").status_code == 404
+    assert stranger.call("DELETE", f"orders/{order['id']}").status_code == 404
+    stranger.id = owner.id
+    assert stranger.call("DELETE", "orders/").status_code == 404
+    assert owner.call("GET", f"orders/{order['id']}").json()["status"] == "open"
+
+
+def test_the_rules_of_a_market_are_told(owner):
+    assert owner.call("GET", "markets").json() == [
+        {
+            "currency": "USD",
+            "asset": "BTC",
+            "price_step": "0.01",
+            "amount_step": "0.00000001",
+            "amount_min": "0.00000001",
+            "cost_min": None,
+        }
+    ]
+
+
+def test_fills_are_told(owner):
+    order = owner.limit("900000")
+    (fill,) = owner.call("GET", "fills", currency="USD", asset="BTC").json()
+    assert (fill["amount"], fill["price"], fill["fee"]) == (order["filled"], order["average"], order["fee"])
+
+
+def test_a_deposit_address_is_a_record(owner):
+    record = owner.call("GET", "deposit_address", asset="BTC").json()
+    assert record == {"asset": "BTC", "address": owner.call("GET", "get_address").json(), "tag": None, "network": None}
+
+
+def test_sends_are_listed(owner):
+    sent = owner.call("POST", "send_to_address", asset="BTC", amount="0.1", address="tb1qx").json()
+    assert owner.call("GET", "withdrawals").json() == [sent]
+
+
+def test_what_an_exchange_lacks_is_said(owner):
+    answer = owner.call("GET", "deposits")
+    assert (answer.status_code, answer.json()["code"]) == (422, "unsupported")
+
+
+def test_a_waiting_order_is_filled_when_a_later_minute_reaches_its_price(serving, tmp_path, monkeypatch):
+    from bitmm.xwrap.exchanges import paper
+
+    clock = {"now": 0.0}
+    ground = paper.Ground.__init__
+
+    def with_our_clock(self, prices, opening, book):
+        ground(self, prices, opening, book, lambda: clock["now"])
+
+    monkeypatch.setattr(paper.Ground, "__init__", with_our_clock)
+    prices = tmp_path / "prices.csv"
+    prices.write_text("timestamp,close\n0,100\n60,90\n120,110\n")
+    with serving(paper_prices=prices) as server:
+        owner = Owner(server)
+        order = owner.limit("95", "1")
+        assert order["status"] == "open"
+        clock["now"] = 150.0
+        filled = owner.call("GET", f"orders/{order['id']}").json()
+        assert (filled["status"], filled["average"], filled["spent"], filled["fee"]) == (
+            "filled",
+            "95",
+            "95.00",
+            "0.25",
+        )
+        assert owner.call("GET", "balance").json() == {"USD": "49904.75", "BTC": "2"}
+        with closing(sqlite3.connect(server.data / "xwrap.sqlite3")) as connection:
+            entries = connection.execute("SELECT amount FROM paper_entries WHERE currency = 'USD'").fetchall()
+        assert sum(Decimal(amount) for (amount,) in entries) == Decimal("49904.75")

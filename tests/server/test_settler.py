@@ -1,0 +1,161 @@
+"""What nobody knows is found out by asking, and never by sending again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+import requests
+
+from bitmm.xwrap import exchanges
+from bitmm.xwrap.exchanges.base import OrderState, Refused, Unknown, Unsupported, Withdrawal
+from bitmm.xwrap.server.desk import Desk
+from bitmm.xwrap.server.settler import Settler
+
+from .stub import Stub
+
+ORDER = {"currency": "USD", "asset": "BTC", "amount": "0.1"}
+SEND = {"asset": "BTC", "amount": "0.1", "address": "tb1qx"}
+FILLED = OrderState("X1", "filled", filled=Decimal("0.1"), average=Decimal(10), spent=Decimal(1), fee=Decimal("0.01"))
+
+
+@pytest.fixture
+def bench(serving, monkeypatch):
+    """A registration at the stub exchange whose orders all end unknown, and its server's settler, not yet at work."""
+    monkeypatch.setitem(exchanges.EXCHANGES, "stub", "tests.server.stub:Stub")
+    monkeypatch.setattr(Stub, "act", staticmethod(_lost))
+    monkeypatch.setattr(Stub, "found", None)
+    monkeypatch.setattr(Stub, "finds", "all")
+    Stub.placed.clear()
+    made = []
+    monkeypatch.setattr(Settler, "start", lambda self, **_: made.append(self))
+    monkeypatch.setattr(Settler, "stop", lambda self: None)
+    with serving(exchanges=("stub",), settle_grace_seconds=0.0) as server:
+        yield Bench(server, made[0])
+
+
+def _lost(_asked):
+    raise Unknown("no answer")
+
+
+class Bench:
+    def __init__(self, server, settler):
+        self.server, self.settler, self.auth = server, settler, server.account()
+        self.id = server.registration(self.auth, "stub")
+
+    def post(self, call="buy", form=ORDER, key="k1"):
+        url = f"{self.server.url}/exchanges/{self.id}/{call}"
+        return requests.post(url, data=form, headers={"Idempotency-Key": key}, auth=self.auth, timeout=30)
+
+    def settle(self, found):
+        """One round of the settler, with an exchange that answers with `found`, or raises it."""
+        Stub.found = found
+        self.settler.settle()
+
+
+def test_an_order_that_the_exchange_has_is_settled_as_what_it_is(bench):
+    assert bench.post().json()["status"] == "unknown"
+    bench.settle(FILLED)
+    settled = bench.post()
+    assert (settled.status_code, settled.json()["status"], settled.json()["filled"]) == (200, "filled", "0.1")
+    assert len(Stub.placed) == 1
+
+
+def test_an_order_that_never_arrived_is_settled_and_its_key_places_it_once(bench):
+    bench.post()
+    bench.settle(None)
+    asked = requests.get(f"{bench.server.url}/exchanges/{bench.id}/orders/?key=k1", auth=bench.auth, timeout=30)
+    assert (asked.status_code, asked.json()["code"]) == (404, "no_such_key")
+    Stub.act = staticmethod(lambda _order: FILLED)
+    assert bench.post().json()["status"] == "filled"
+    assert bench.post().json()["status"] == "filled"
+    assert len(Stub.placed) == 2
+    assert len({order.client_id for order in Stub.placed}) == 1
+
+
+def test_before_the_grace_is_over_an_absent_order_proves_nothing(bench):
+    bench.post()
+    bench.settler = replace_grace(bench.settler, 3600)
+    bench.settle(None)
+    assert bench.post().json()["status"] == "unknown"
+    bench.settle(FILLED)
+    assert bench.post().json()["status"] == "filled"
+
+
+def replace_grace(settler, seconds):
+    return Settler(settler._store, settler._directory, every=1, grace=seconds)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Unsupported("it cannot say"),
+        Refused("down", code="exchange_unavailable", retryable=True),
+        replace(FILLED, status="unknown"),
+    ],
+)
+def test_where_the_exchange_cannot_say_the_order_stays_unknown_and_its_key_blocked(bench, answer):
+    bench.post()
+    bench.settle(answer)
+    assert bench.post().json()["status"] == "unknown"
+    assert len(Stub.placed) == 1
+
+
+def test_where_only_open_orders_are_shown_an_absent_one_proves_nothing(bench, monkeypatch):
+    monkeypatch.setattr(Stub, "finds", "open")
+    bench.post()
+    bench.settle(None)
+    assert bench.post().json()["status"] == "unknown"
+
+
+def test_one_failing_exchange_does_not_keep_the_others_from_being_settled(bench, monkeypatch):
+    bench.post(key="k1")
+    bench.post(key="k2")
+    answers = iter([Refused("down", code="exchange_unavailable"), FILLED])
+    monkeypatch.setattr(Stub, "find_one", staticmethod(lambda: next(answers)))
+    bench.settle(None)
+    assert {bench.post(key="k1").json()["status"], bench.post(key="k2").json()["status"]} == {"unknown", "filled"}
+
+
+SENT = Withdrawal("W1", "BTC", Decimal("0.1"), "done", address="tb1qx")
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("history", "status"),
+    [
+        ([SENT], "done"),
+        ([SENT, replace(SENT, id="W2", amount=Decimal("0.2"))], "done"),
+        ([SENT, replace(SENT, id="W2")], "unknown"),
+        ([replace(SENT, amount=Decimal("0.2"))], "unknown"),
+        ([replace(SENT, created=LONG_AGO)], "unknown"),
+        ([replace(SENT, address="tb1qy")], "unknown"),
+        ([], "unknown"),
+    ],
+)
+def test_a_send_is_recognised_only_when_there_is_one_like_it(bench, history, status):
+    assert bench.post("send_to_address", SEND).json()["status"] == "unknown"
+    bench.settle([replace(sent, created=sent.created or datetime.now(UTC)) for sent in history])
+    assert bench.post("send_to_address", SEND).json()["status"] == status
+    assert len(Stub.placed) == 1
+
+
+def test_what_somebody_settled_meanwhile_is_left_alone(bench):
+    first = bench.post().json()
+    journal = bench.settler._store.orders
+    assert journal.settle(first["id"], {"status": "filled"}) is True
+    assert journal.settle(first["id"], {"status": "rejected"}) is False
+
+
+def test_the_desk_is_not_among_the_settlers_tools():
+    """It has no way to send: no desk, and it calls neither place nor withdraw."""
+    import inspect
+
+    from bitmm.xwrap.server import settler
+
+    source = inspect.getsource(settler)
+    assert ".place(" not in source
+    assert ".withdraw(" not in source
+    assert Desk.__name__ not in vars(settler)
