@@ -1,5 +1,6 @@
-"""The data bases of the tests. PostgreSQL: the one of XWRAP_TEST_DATABASE_URL, else one started from this machine's binaries.
+"""The data bases of the tests.
 
+PostgreSQL is the one of XWRAP_TEST_DATABASE_URL, else one that is started from this machine's binaries.
 `pytest --postgres` runs the server's tests on it; `with server() as url` is for programs.
 """
 

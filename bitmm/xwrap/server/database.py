@@ -29,13 +29,13 @@ from sqlalchemy import (
     make_url,
     select,
 )
-from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from . import tables as t
 from .settings import SetupError
 
-__all__ = ["Database", "StoreError", "open_database"]
+__all__ = ["UNUSABLE", "Database", "StoreError", "open_database", "words"]
 
 #: How long a lock that spans all processes is waited for.
 _LOCK_SECONDS = 2
@@ -48,6 +48,15 @@ _LOCK_NOT_AVAILABLE = "55P03"  # PostgreSQL documentation, appendix A "Error Cod
 
 class StoreError(SetupError):
     """The data base cannot be used."""
+
+
+#: What a data base raises that cannot be used now.
+UNUSABLE = (OperationalError, InterfaceError, PoolTimeoutError)
+
+
+def words(error: Exception) -> str:
+    """What the data base says of an error, in one line without the statement and its values."""
+    return str(getattr(error, "orig", error)).strip().partition("\n")[0]
 
 
 def open_database(where: Path | str) -> Database:
@@ -247,8 +256,7 @@ class _PostgreSQL(Database):
         super().close()
 
     def complaint(self, error: DatabaseError) -> str:
-        words = str(error.orig).strip().partition("\n")[0]
-        return f"the data base {self.name} cannot be used: {words}"
+        return f"the data base {self.name} cannot be used: {words(error)}"
 
 
 _URL = "XWRAP_DATABASE_URL must be like postgresql+psycopg://user:password@host/database"

@@ -34,6 +34,7 @@ from ..exchanges.base import (
 )
 from ..money import EXACT, exact, plain
 from .directory import Directory
+from .lanes import Rank
 from .problems import Problem, from_exchange
 from .store import Journal, Registration, Store, now
 
@@ -137,7 +138,7 @@ class Desk:
                 409, "outcome_unknown", "nobody knows yet whether this order exists; ask again", retryable=True
             )
         if row["status"] == "open":
-            with self._directory.registered(registration) as exchange:
+            with self._directory.registered(registration, Rank.CANCEL) as exchange:
                 try:
                     exchange.cancel(reference(row))
                 except Refused as error:
@@ -148,7 +149,7 @@ class Desk:
 
     def cancel_all(self, registration: Registration) -> dict[str, Any]:
         """Cancel every open order of this exchange key, also those not placed here; how many there were."""
-        with self._directory.registered(registration) as exchange:
+        with self._directory.registered(registration, Rank.CANCEL) as exchange:
             count = exchange.cancel_all()
             for row in self._store.orders.rows(registration.id, ("open",), 500, None):
                 self._refreshed(exchange, row)
@@ -226,7 +227,7 @@ class Desk:
         _check_enabled(registration)
         key = key or uuid.uuid4().hex
         fingerprint = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
-        with self._directory.registered(registration) as exchange:
+        with self._directory.registered(registration, Rank.ORDER) as exchange:
             intent = journal.begin(registration.id, key, fingerprint, values)
             if not intent.fresh:
                 return _again(intent.row, fingerprint, names)

@@ -39,6 +39,7 @@ class House:
     settler: Settler
     rates: Rates
     outbound: CapacityLimiter
+    urgent: CapacityLimiter
     database: CapacityLimiter
 
     async def run(self, limiter: CapacityLimiter, function: Callable[..., T], *args: Any) -> T:
@@ -91,6 +92,7 @@ def open_house(settings: Settings) -> tuple[House, bool]:
         settler=Settler(store, directory, every=settings.settle_seconds, grace=settings.settle_grace_seconds),
         rates=Rates(directory, settings.rate_seconds, settings.rate_cache_seconds),
         outbound=CapacityLimiter(settings.outbound_threads),
+        urgent=CapacityLimiter(settings.urgent_threads),
         database=CapacityLimiter(settings.database_threads),
     )
     house.settler.start(alone=settings.database_url is None)

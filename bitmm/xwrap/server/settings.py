@@ -36,8 +36,9 @@ class Settings:
     client's 30 s and below `stop_seconds`, in which the server finishes what is in flight when it is told to stop.
     `settle_seconds` pass between two rounds of the settler; `settle_grace_seconds` is what a request may take to
     arrive.
-    `outbound_threads` wait for exchanges, at most `exchange_threads` of them for one exchange; `database_threads` do
-    the rest. A call that finds no thread for `queue_seconds` is answered 503 before anything was sent.
+    `outbound_threads` wait for exchanges, at most `exchange_threads` of them for one exchange; `urgent_threads` are for
+    cancels alone; `database_threads` do the rest. A call that finds no thread for `queue_seconds`, or would wait longer
+    than that in the lane of its exchange key, is answered 503 or 429 before anything was sent.
     """
 
     data: Path
@@ -60,6 +61,7 @@ class Settings:
     rate_cache_seconds: float = 10.0
     outbound_threads: int = 256
     exchange_threads: int = 220
+    urgent_threads: int = 32
     database_threads: int = 16
     queue_seconds: float = 2.0
     credential_cache_seconds: float = 300.0

@@ -163,7 +163,7 @@ class Store:
 class LaneBook:
     """What is kept of each lane: its last nonce, and how full its counter was at a moment of the data base's clock.
 
-    A clock that is set back lowers no nonce, and only stops a counter's fall for as long as a call takes.
+    A clock that is set back lowers no nonce, and a counter falls on from the new time.
     """
 
     def __init__(self, database: Database) -> None:
@@ -173,7 +173,8 @@ class LaneBook:
         fallen = case((moment > lane.moment, moment - lane.moment), else_=0.0) * bindparam("refill", type_=Double)
         level = case((lane.level > fallen, lane.level - fallen), else_=0.0)
         cost, room, to = (bindparam(name, type_=Double) for name in ("cost", "room", "to"))
-        self._level = select(level).where(this)
+        self._level = select(level, lane.moment > moment).where(this)
+        self._set_back = update(t.lanes).where(this, lane.moment > moment).values(moment=moment)
         self._raise = update(t.lanes).where(this, level + cost <= room).values(level=level + cost, moment=moment)
         self._fill = update(t.lanes).where(this).values(level=case((level > to, level), else_=to), moment=moment)
 
@@ -204,10 +205,14 @@ class LaneBook:
     def pause(self, lane: str, cost: float, room: float, refill: float) -> float:
         """Seconds until the lane's counter could be raised by `cost` to `room` at most."""
         with self._database.reading() as connection:
-            level: float | None = connection.execute(self._level, {"of": lane, "refill": refill}).scalar()
-        if level is None:
+            row = connection.execute(self._level, {"of": lane, "refill": refill}).first()
+        if row is None:
             self._add(lane)
-            level = 0.0
+            return max(0.0, (cost - room) / refill)
+        level: float = row[0]
+        if row[1]:  # the clock was set back
+            with self._database.writing() as connection:
+                connection.execute(self._set_back, {"of": lane})
         return max(0.0, (level + cost - room) / refill)
 
     def fill(self, lane: str, level: float, refill: float) -> None:
