@@ -128,7 +128,8 @@ def refusal(status: int, document: Any, retry_after: str | None, *, moves: bool 
     code = told.get("code")
     if code == "insufficient_funds":
         kind = InsufficientFunds
-    if moves and (executed is True or (executed is not False and not 400 <= status < 500)):
+    open_end = executed is True or code == "still_running" or (executed is not False and not 400 <= status < 500)
+    if moves and open_end:
         kind = OutcomeUnknown
     retryable = told.get("retryable", status in _PASSING)
     return kind(

@@ -19,6 +19,10 @@ __all__ = ["EXACT", "ROUNDED", "decode", "exact", "number", "plain"]
 #: Amounts have at most this many digits, and exponents of this size at most: beyond it a number is an attack.
 MAX_DIGITS = 100
 
+#: JSON is nested this deep at most.
+MAX_DEPTH = 100
+_TOO_DEEP = f"it is nested more than {MAX_DEPTH} levels deep"
+
 #: For sums and products of amounts: nothing is rounded silently, an inexact step raises decimal.Inexact.
 EXACT = decimal.Context(
     prec=1000,
@@ -36,6 +40,8 @@ def exact(text: str) -> Decimal:
     if len(text) > 2 * MAX_DIGITS or not _NUMBER.fullmatch(text):
         raise ValueError("not a decimal number")
     number = Decimal(text)
+    if len(text) <= MAX_DIGITS and "e" not in text and "E" not in text:
+        return number
     _, digits, exponent = number.as_tuple()
     if len(digits) > MAX_DIGITS or abs(int(exponent)) > MAX_DIGITS:
         raise ValueError(f"a number with more than {MAX_DIGITS} digits")
@@ -44,11 +50,13 @@ def exact(text: str) -> Decimal:
 
 def number(value: object) -> Decimal:
     """The amount in a decoded JSON document, a text or a number. Raises ValueError for anything else."""
+    if isinstance(value, str):
+        return exact(value)
     if isinstance(value, Decimal):
         return value
-    if isinstance(value, bool) or not isinstance(value, (str, int)):
+    if isinstance(value, bool) or not isinstance(value, int):
         raise ValueError("not a decimal number")  # noqa: TRY004 - callers catch one error for a bad document
-    return exact(str(value))
+    return Decimal(value)
 
 
 def plain(amount: Decimal | int | str, name: str = "amount") -> str:
@@ -66,9 +74,22 @@ def plain(amount: Decimal | int | str, name: str = "amount") -> str:
     if isinstance(amount, bool) or not isinstance(amount, (Decimal, int, str)):
         raise InvalidRequest(f"{name} must be a Decimal, an int or decimal text", code="invalid_amount")
     try:
-        return format(exact(str(amount) if isinstance(amount, (Decimal, int)) else amount), "f")
+        number = _bounded(amount) if isinstance(amount, int) else exact(str(amount))
     except ValueError as error:
         raise InvalidRequest(f"{name} is {error}", code="invalid_amount") from None
+    return format(number, "f")
+
+
+def _bounded(whole: int) -> Decimal:
+    if abs(whole) >= 10**MAX_DIGITS:
+        raise ValueError(f"a number with more than {MAX_DIGITS} digits")
+    return Decimal(whole)
+
+
+def _whole(digits: str) -> int:
+    if len(digits.lstrip("-")) > MAX_DIGITS:
+        raise ValueError(f"a number with more than {MAX_DIGITS} digits")
+    return int(digits)
 
 
 def _refuse_constant(name: str) -> None:
@@ -82,16 +103,38 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return result
 
 
-_DECODER = json.JSONDecoder(parse_float=exact, parse_constant=_refuse_constant, object_pairs_hook=_unique)
+_DECODER = json.JSONDecoder(
+    parse_float=exact, parse_int=_whole, parse_constant=_refuse_constant, object_pairs_hook=_unique
+)
 
 
 def decode(text: str) -> Any:
     """The JSON document `text`; fractions come as Decimal with all their digits, whole numbers as int.
 
-    Raises ValueError for text that is not JSON, for NaN and Infinity, for a key named twice and for nesting that is
-    too deep.
+    Raises ValueError for text that is not JSON, NaN and Infinity, a key named twice, numbers of more than 100 digits,
+    nesting of more than 100 levels, and half a surrogate pair (text that could be neither sent nor printed).
     """
     try:
-        return _DECODER.decode(text)
+        document = _DECODER.decode(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"it is not JSON: {error.msg} at character {error.pos}") from None
     except RecursionError:
-        raise ValueError("JSON nested too deeply") from None
+        raise ValueError(_TOO_DEEP) from None
+    if "\\u" in text or text.count("[") + text.count("{") > MAX_DEPTH:
+        _inspect(document)
+    return document
+
+
+def _inspect(document: Any) -> None:
+    """Level by level: the texts, and how many levels there are."""
+    level, depth = [document], 0
+    while level:
+        containers = [item for item in level if isinstance(item, (dict, list))]
+        if containers and depth == MAX_DEPTH:
+            raise ValueError(_TOO_DEEP)
+        try:
+            "".join(item for item in level if isinstance(item, str)).encode()
+        except UnicodeEncodeError:
+            raise ValueError("it holds half a surrogate pair") from None
+        level = [item for one in containers for item in (one if isinstance(one, list) else (*one, *one.values()))]
+        depth += 1

@@ -13,6 +13,7 @@ import ipaddress
 import os
 import socket
 import ssl
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from time import monotonic
@@ -22,10 +23,9 @@ from urllib.parse import urlsplit
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
-from requests.structures import CaseInsensitiveDict
 from requests.utils import select_proxy
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import HTTPError, NewConnectionError
+from urllib3.exceptions import DecodeError, HTTPError, InvalidHeader, NewConnectionError
 
 from . import money
 from .errors import InvalidRequest, OutcomeUnknown, Unavailable
@@ -67,7 +67,11 @@ class Answer:
 
     def json(self) -> Any:
         """The document in the body, decoded by `money.decode`. Raises ValueError when it is not JSON in UTF-8."""
-        return money.decode(self.body.decode())
+        try:
+            text = self.body.decode()
+        except UnicodeDecodeError:
+            raise ValueError("it is not UTF-8") from None
+        return money.decode(text)
 
     def __repr__(self) -> str:
         return f"<Answer {self.status}, {len(self.body)} bytes>"
@@ -90,7 +94,7 @@ class Transport:
         self.timeout = timeout
         self._caller = session
         self._session = session or requests.Session()
-        self._adapter = _Adapter()
+        self._adapter = _Adapter(full=session is not None)
         self._routes: dict[str, _Route] = {}
 
     def send(self, request: Request, *, timeout: float | None = None) -> Answer:
@@ -101,6 +105,7 @@ class Transport:
         """
         _call.deadline = monotonic() + (self.timeout if timeout is None else timeout)
         _call.sent = None
+        _call.outer = sys.exception()
         slash = request.url.find("/", 8)
         origin = request.url[:slash]
         route = self._routes.get(origin) or self._find(origin)
@@ -159,9 +164,10 @@ class Transport:
         prepared.url = request.url
         # Text where it can be, as requests itself has it: what intercepts requests looks at forms as text.
         prepared.body = request.body.decode() if request.body and request.body.isascii() else request.body
-        prepared.headers = CaseInsensitiveDict(request.headers)
+        headers = _Headers(request.headers)
         if request.body is not None:
-            prepared.headers["Content-Length"] = str(len(request.body))
+            headers["Content-Length"] = str(len(request.body))
+        prepared.headers = headers  # type: ignore[assignment]
         return prepared
 
 
@@ -186,6 +192,8 @@ class _Call(threading.local):
     deadline = float("inf")
     #: False: the request's first byte has not left. None: no connection of ours was asked.
     sent: bool | None = None
+    #: What the program was handling when it called; it says nothing about this call.
+    outer: BaseException | None = None
 
 
 _call = _Call()
@@ -267,6 +275,7 @@ class _Bounded(HTTPConnection):
         _call.sent = False
         try:
             super().connect()
+            self.sock.settimeout(_left())
         finally:
             # A proxy's CONNECT is no part of the request.
             _call.sent = False
@@ -274,9 +283,12 @@ class _Bounded(HTTPConnection):
     def send(self, data: Any) -> None:
         if self.sock is None:
             self.connect()
-        self.sock.settimeout(_left())
         _call.sent = True
-        super().send(data)
+        # A timeout bounds a whole sendall, but over TLS each piece of it.
+        for start in range(0, len(data), _PIECE):
+            if start:
+                self.sock.settimeout(_left())
+            super().send(data[start : start + _PIECE])
 
 
 class _HTTPSConnection(_Bounded, HTTPSConnection):
@@ -298,9 +310,13 @@ _POOLS = {"http": _HTTPPool, "https": _HTTPSPool}
 
 
 class _Adapter(HTTPAdapter):
-    """requests' adapter with our connections; it keeps the pool of each origin, whose settings never change here."""
+    """requests' adapter with our connections; it keeps the pool of each origin, whose settings never change here.
 
-    def __init__(self) -> None:
+    `full`: it hands out complete Responses, for the hooks and cookies of a caller's session.
+    """
+
+    def __init__(self, *, full: bool) -> None:
+        self._full = full
         super().__init__(_ORIGINS, _THREADS)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
@@ -334,6 +350,9 @@ class _Adapter(HTTPAdapter):
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
         """Done when the pool was made."""
 
+    def build_response(self, req: requests.PreparedRequest, resp: Any) -> Any:
+        return super().build_response(req, resp) if self._full else _Arrived(req, resp)
+
     def request_url(self, request: requests.PreparedRequest, proxies: Any) -> str:
         return super().request_url(request, proxies) if proxies else request.path_url
 
@@ -363,6 +382,30 @@ def _addresses(host: str, port: int) -> list[Any]:
 # --- the answer -------------------------------------------------------------------------------------------------------
 
 
+class _Headers(dict[str, str]):
+    """A dict for urllib3, which copies and reads it at every call; case-insensitive for who looks a name up."""
+
+    def __missing__(self, name: str) -> str:
+        for known, value in self.items():
+            if known.lower() == name.lower():
+                return value
+        raise KeyError(name)
+
+
+class _Arrived:
+    """As much of a requests.Response as is needed here; making the whole of one takes a tenth of a call."""
+
+    def __init__(self, request: requests.PreparedRequest, raw: urllib3.HTTPResponse) -> None:
+        self.request = request
+        self.raw = raw
+        self.status_code = raw.status
+        self.headers = raw.headers
+        self.close = raw.close
+
+    def iter_content(self, size: int) -> Iterator[bytes]:
+        return self.raw.stream(size, decode_content=True)
+
+
 class _Odd(Exception):
     """What came instead of an answer that can be accepted."""
 
@@ -371,7 +414,7 @@ class _Odd(Exception):
         self.code = code
 
 
-def _read(response: requests.Response) -> bytes:
+def _read(response: requests.Response | _Arrived) -> bytes:
     """The body, decompressed, as long as it stays within bounds."""
     body = bytearray()
     length = response.headers.get("Content-Length", "0")
@@ -391,7 +434,7 @@ def _read(response: requests.Response) -> bytes:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
+    while error is not None and error is not _call.outer:
         yield error
         error = error.__cause__ or error.__context__
 
@@ -417,7 +460,13 @@ _REASONS: tuple[tuple[type[BaseException], str], ...] = (
     (ConnectionRefusedError, "connection refused"),
     (ConnectionError, "the connection was closed"),
     (http.client.IncompleteRead, "the answer broke off"),
-    (http.client.HTTPException, "the answer is not HTTP"),
+    (http.client.BadStatusLine, "the answer is not HTTP"),
+    (http.client.UnknownProtocol, "the answer is not HTTP"),
+    (http.client.HTTPException, "{0}"),
+    (DecodeError, "the compression of the answer is damaged"),
+    (requests.exceptions.ContentDecodingError, "the compression of the answer is damaged"),
+    (InvalidHeader, "the answer has two lengths"),
+    (HTTPError, "the answer is not HTTP"),
 )
 
 

@@ -20,7 +20,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from ..errors import APIError, OutcomeUnknown
-from ..money import EXACT, plain
+from ..money import EXACT, number, plain
 
 if TYPE_CHECKING:
     from ..transport import Answer, Request, Transport
@@ -498,9 +498,20 @@ def understood(name: str, *, moves: bool = False) -> Iterator[None]:
         yield
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         words = f"{name}'s answer cannot be understood ({type(error).__name__}: {str(error)[:100]})"
-        if moves:
-            raise Unknown(f"{words}; the outcome is unknown") from error
-        raise Refused(words, code="exchange_unavailable", retryable=True) from error
+        raise no_outcome(words, moves=moves) from error
+
+
+def no_outcome(words: str, *, moves: bool) -> ExchangeError:
+    """What an answer is that tells no outcome: Unknown when the request `moves` something, else a refused read."""
+    if moves:
+        return Unknown(f"{words}; the outcome is unknown")
+    return Refused(words, code="exchange_unavailable", retryable=True)
+
+
+def retry_after(answer: Answer, *, seconds: float) -> float:
+    """The seconds that an answer's Retry-After asks to wait, ten minutes at most; `seconds` when it asks for none."""
+    given = answer.headers.get("Retry-After", "")
+    return min(float(given), 600.0) if given.isascii() and given.isdigit() else seconds
 
 
 def no_such_market(name: str, currency: str, asset: str, offered: Iterable[tuple[str, str]]) -> Refused:
@@ -508,6 +519,14 @@ def no_such_market(name: str, currency: str, asset: str, offered: Iterable[tuple
     currencies = sorted(money for money, thing in offered if thing == asset)
     instead = f"{asset} is traded there in {', '.join(currencies)}" if currencies else f"{asset} is not traded there"
     return Refused(f"{name} has no market {asset}/{currency}; {instead}", code="unknown_market")
+
+
+def unsigned(value: object) -> Decimal:
+    """The amount in a decoded document, which is never below zero. Raises ValueError when it is, or is no number."""
+    amount = number(value)
+    if amount < 0:
+        raise ValueError("a negative amount")
+    return amount
 
 
 def total(amounts: Iterable[Decimal]) -> Decimal:
@@ -534,7 +553,7 @@ def check(order: NewOrder, market: Market) -> None:
     if order.cost is not None and (order.side == "sell" or order.price is not None):
         raise Refused("a cost is for market buys only", code="unsupported")
     for name, value, step in (("amount", order.amount, market.amount_step), ("price", order.price, market.price_step)):
-        if value is not None and step is not None and _WIDE.remainder(value, step):
+        if value is not None and step and _WIDE.remainder(value, step):
             nearest = _WIDE.multiply(_WIDE.quantize(_WIDE.divide(value, step), Decimal(1)), step) or step
             raise _broken(name, value, f"{name}_step", step, nearest, "is no multiple of")
     cost = order.cost

@@ -42,7 +42,6 @@ from .base import (
     Side,
     Status,
     Turn,
-    Unknown,
     Unsupported,
     Withdrawal,
     ask,
@@ -50,9 +49,12 @@ from .base import (
     check,
     followed,
     mean,
+    no_outcome,
     no_such_market,
+    retry_after,
     total,
     understood,
+    unsigned,
 )
 
 if TYPE_CHECKING:
@@ -91,6 +93,8 @@ _CODES = {
     "404.002": "order_not_found",
     "404.006": "unknown_asset",
 }
+#: Seconds to wait after a rate limit: 400 calls a second and 10,000 in ten minutes; no header is documented.
+_PAUSE = 10.0
 _BUSY = {"400.002", "400.067", "400.068"}
 #: Failures inside the exchange: whether the order exists is not told.
 _UNSURE = {"500.001", "500.002", "500.003", "500.009", "500.013", "500.016", "500.017"}
@@ -175,7 +179,7 @@ class BitstampAPI:
             answer = ask(self.transport, request, "Bitstamp", moves=moves)
             document = self._read(answer, moves=moves)
         if not self.verified(request, answer):
-            raise _no_outcome("an answer without Bitstamp's signature", moves=moves)
+            raise no_outcome("an answer without Bitstamp's signature", moves=moves)
         return document
 
     def signed(
@@ -282,34 +286,22 @@ def _sentences(reason: object) -> Iterable[str]:
 def _error(words: str, code: str, answer: Answer, *, moves: bool) -> ExchangeError:
     low = words.lower()
     if code in _BUSY or answer.status == 429:
-        return Busy(words, retry_after=_retry_after(answer))
+        return Busy(words, retry_after=retry_after(answer, seconds=_PAUSE))
     if code in _UNSURE or low.startswith("order could not be placed"):
-        return _no_outcome(words, moves=moves)
+        return no_outcome(words, moves=moves)
     ours = _CODES.get(code) or next((ours for start, ours in _WORDS if start in low), None)
     if ours is None and answer.status >= 500:
-        return _no_outcome(words, moves=moves)
+        return no_outcome(words, moves=moves)
     return Refused(words, code=ours or "exchange_refused", retryable=ours in _RETRYABLE)
 
 
 def _unreadable(answer: Answer, *, moves: bool) -> ExchangeError:
     """What an answer means that is not one of the API's documents: HTML of the front, a cut text, a bare status."""
     if answer.status == 429:
-        return Busy("Bitstamp says: too many requests", retry_after=_retry_after(answer))
+        return Busy("Bitstamp says: too many requests", retry_after=retry_after(answer, seconds=_PAUSE))
     if answer.status == 404:
         return Refused("Bitstamp has no such page: an unknown market or currency", code="unknown_market")
-    return _no_outcome(f"Bitstamp's answer (HTTP {answer.status}) cannot be read", moves=moves)
-
-
-def _no_outcome(words: str, *, moves: bool) -> ExchangeError:
-    if moves:
-        return Unknown(f"{words}; the outcome is unknown")
-    return Refused(words, code="exchange_unavailable", retryable=True)
-
-
-def _retry_after(answer: Answer) -> float:
-    """Seconds to wait; the limit is 400 a second and 10,000 in ten minutes, and Bitstamp documents no header for it."""
-    given = answer.headers.get("Retry-After", "")
-    return float(given) if given.isascii() and given.isdigit() and len(given) < 6 else 10.0
+    return no_outcome(f"Bitstamp's answer (HTTP {answer.status}) cannot be read", moves=moves)
 
 
 # --- the adapter ------------------------------------------------------------------------------------------------------
@@ -558,18 +550,19 @@ def _market(row: Mapping[str, Any]) -> Market:
     return Market(
         currency=_text(row["counter_currency"]),
         asset=_text(row["base_currency"]),
-        price_step=number(row["tick_size"]) if row.get("tick_size") else Decimal(1).scaleb(-row["counter_decimals"]),
-        amount_step=Decimal(1).scaleb(-row["base_decimals"]),
+        price_step=number(row["tick_size"]) if row.get("tick_size") else _step(row["counter_decimals"]),
+        amount_step=_step(row["base_decimals"]),
         amount_min=least,
         cost_min=number(row["minimum_order_value"]),
     )
 
 
+def _step(decimals: int) -> Decimal:
+    return Decimal((0, (1,), -decimals))
+
+
 def _funds(row: Mapping[str, Any]) -> Funds:
-    total, available, held = number(row["total"]), number(row["available"]), number(row["reserved"])
-    if min(total, available, held) < 0:
-        raise ValueError("a negative balance")
-    return Funds(total=total, available=available, held=held)
+    return Funds(unsigned(row["total"]), unsigned(row["available"]), unsigned(row["reserved"]))
 
 
 def _placed(row: Mapping[str, Any], order: NewOrder) -> OrderState:
@@ -592,19 +585,22 @@ def _placed(row: Mapping[str, Any], order: NewOrder) -> OrderState:
 def _state(row: Mapping[str, Any]) -> OrderState:
     """An answer of order_status; filled, average, spent and fee come from the order's transactions."""
     asset, currency = _pair(row["market"])
-    fills = [(number(fill[asset.lower()]), number(fill[currency.lower()]), fill) for fill in row["transactions"]]
-    filled = total(abs(amount) for amount, _, _ in fills)
+    fills = [
+        (unsigned(fill[asset.lower()]), unsigned(fill[currency.lower()]), unsigned(fill["price"]), number(fill["fee"]))
+        for fill in row["transactions"]
+    ]
+    filled = total(amount for amount, _, _, _ in fills)
     return OrderState(
         exchange_order_id=_order_id(row["id"]),
         status=_status(row["status"], filled),
         side=_SIDES[str(row["type"])],
         currency=currency,
         asset=asset,
-        amount=EXACT.add(filled, number(row["amount_remaining"])),
+        amount=EXACT.add(filled, unsigned(row["amount_remaining"])),
         filled=filled,
-        average=mean(total(EXACT.multiply(abs(amount), number(fill["price"])) for amount, _, fill in fills), filled),
-        spent=total(abs(cost) for _, cost, _ in fills),
-        fee=total(number(fill["fee"]) for _, _, fill in fills),
+        average=mean(total(EXACT.multiply(amount, price) for amount, _, price, _ in fills), filled),
+        spent=total(cost for _, cost, _, _ in fills),
+        fee=total(fee for _, _, _, fee in fills),
         fee_currency=currency,
         client_id=row.get("client_order_id"),
         created=_time(row["datetime"]),
@@ -624,7 +620,7 @@ def _status(word: str, filled: Decimal) -> Status:
 def _open(row: Mapping[str, Any]) -> OrderState:
     """A row of open_orders; `amount` is what remains."""
     asset, currency = _pair(row["market"])
-    amount = number(row["amount_at_create"])
+    amount = unsigned(row["amount_at_create"])
     return OrderState(
         exchange_order_id=_order_id(row["id"]),
         status="open",
@@ -632,8 +628,8 @@ def _open(row: Mapping[str, Any]) -> OrderState:
         currency=currency,
         asset=asset,
         amount=amount,
-        price=number(row["price"]),
-        filled=EXACT.subtract(amount, number(row["amount"])),
+        price=unsigned(row["price"]),
+        filled=unsigned(EXACT.subtract(amount, unsigned(row["amount"]))),
         client_id=row.get("client_order_id"),
         created=_time(row["datetime"]),
     )
@@ -648,8 +644,8 @@ def _fill(row: Mapping[str, Any], currency: str, asset: str) -> Fill:
         side="buy" if spent < 0 else "sell",
         currency=currency,
         asset=asset,
-        amount=abs(number(row[asset.lower()])),
-        price=abs(number(row[f"{asset}_{currency}".lower()])),
+        amount=number(row[asset.lower()]).copy_abs(),
+        price=number(row[f"{asset}_{currency}".lower()]).copy_abs(),
         fee=number(row["fee"]),
         fee_currency=currency,
         time=_time(row["datetime"]),
@@ -661,7 +657,7 @@ def _deposit(row: Mapping[str, Any]) -> Deposit:
     return Deposit(
         id=str(row["id"]),
         asset=_text(row["currency"]).upper(),
-        amount=number(row["amount"]),
+        amount=unsigned(row["amount"]),
         status=_DEPOSITED.get(row["status"], "pending"),
         address=address,
         tag=tag,
@@ -683,7 +679,7 @@ def _withdrawal(row: Mapping[str, Any]) -> Withdrawal:
     return Withdrawal(
         id=str(row["id"]),
         asset=_text(row.get("currency") or _WITHDRAWAL_TYPES[str(row["type"])]).upper(),
-        amount=number(row["amount"]),
+        amount=unsigned(row["amount"]),
         status=_WITHDRAWN.get(str(row["status"]), "unknown"),
         address=address,
         tag=tag,

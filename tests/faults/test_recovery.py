@@ -1,0 +1,296 @@
+"""When the answer to an order is lost, the server is asked for it; only if it never saw the order, it is sent again."""
+
+from __future__ import annotations
+
+import json
+import time
+from decimal import Decimal
+
+import pytest
+
+from bitmm.xwrap.client import Backend, XWrap
+from bitmm.xwrap.errors import (
+    APIError,
+    AuthenticationError,
+    InsufficientFunds,
+    InvalidRequest,
+    OutcomeUnknown,
+    RateLimited,
+    Unavailable,
+)
+from tests.client.marked import KEY, PASSWORD, SECRET, USER
+from tests.faults.line import JSON, Line, Play, Server, not_here, serving
+
+ORDER = {"id": 41, "amount": "0.1", "filled": "0.1", "status": "filled", "side": "buy"}
+WITHDRAWAL = {"id": 9, "asset": "BTC", "amount": "0.1", "status": "pending"}
+CALLS = {
+    "buy": (lambda backend, **how: backend.buy("USD", "BTC", "0.1", **how), ORDER, "/exchanges/1/orders/?key="),
+    "send": (
+        lambda backend, **how: backend.send_to_address("BTC", "0.1", "tb1q", **how),
+        WITHDRAWAL,
+        "/exchanges/1/withdrawals/?key=",
+    ),
+}
+
+
+@pytest.fixture(params=CALLS)
+def call(request):
+    return CALLS[request.param]
+
+
+def says(document: object, status: str = "200 OK", *headers: str) -> Play:
+    return lambda line: line.answer(json.dumps(document), status, JSON, *headers)
+
+
+NEVER_SEEN = says({"detail": "no such key", "code": "no_such_key"}, "404 Not Found")
+RUNNING = says({"detail": "still running", "code": "still_running", "retryable": True}, "409 Conflict")
+
+
+def in_turn(*plays: Play) -> Play:
+    """Each play once, the last one from then on."""
+    left = list(plays)
+
+    def play(line: Line) -> None:
+        (left.pop(0) if len(left) > 1 else left[0])(line)
+
+    return play
+
+
+def asked(server: Server) -> list[str]:
+    return [seen.path for seen in server.seen if seen.method == "GET"]
+
+
+def keys(server: Server) -> list[str]:
+    return [seen.headers["idempotency-key"] for seen in server.seen if seen.method == "POST"]
+
+
+@pytest.mark.parametrize("fault", [Line.reset, Line.hang_up, lambda line: line.answer("<html>", "502 Bad Gateway")])
+def test_what_the_server_finds_under_the_key_is_the_result(call, fault):
+    do, record, path = call
+    with serving(fault, record=says(record)) as server:
+        result = do(Backend(1, USER, PASSWORD, server.url), key="mine")
+        assert result is True or result["filled"] == Decimal("0.1")
+        assert keys(server) == ["mine"]
+        assert asked(server) == [f"{path}mine"]
+
+
+def test_a_server_that_never_saw_the_key_is_sent_the_same_request_again(call):
+    do, record, _ = call
+    with serving(in_turn(Line.hang_up, Line.reset, says(record)), record=NEVER_SEEN) as server:
+        assert do(Backend(1, USER, PASSWORD, server.url))
+        assert server.posts == 3
+        assert len(set(keys(server))) == 1
+        assert len({seen.body for seen in server.seen if seen.method == "POST"}) == 1
+
+
+def test_an_order_that_gets_lost_every_time_is_sent_three_times_at_most_and_stays_unknown(call):
+    do, _, _ = call
+    with serving(Line.hang_up, record=NEVER_SEEN) as server:
+        with pytest.raises(OutcomeUnknown) as caught:
+            do(Backend(1, USER, PASSWORD, server.url))
+        assert server.posts == 3
+        assert keys(server) == [caught.value.key] * 3
+
+
+def test_an_order_that_is_still_running_is_waited_for(call):
+    do, record, _ = call
+    with serving(Line.hang_up, record=in_turn(RUNNING, RUNNING, says(record))) as server:
+        assert do(Backend(1, USER, PASSWORD, server.url))
+        assert server.posts == 1
+        assert len(asked(server)) == 3
+
+
+def test_a_repeat_of_the_caller_that_meets_the_first_one_running_waits_for_its_end(call):
+    do, record, _ = call
+    with serving(RUNNING, record=says(record)) as server:
+        assert do(Backend(1, USER, PASSWORD, server.url), key="mine")
+        assert server.posts == 1
+
+
+def test_an_order_that_runs_for_ever_ends_in_time_and_is_unknown(call):
+    do, _, _ = call
+    with serving(Line.hang_up, record=RUNNING) as server:
+        start = time.monotonic()
+        with pytest.raises(OutcomeUnknown):
+            do(Backend(1, USER, PASSWORD, server.url, timeout=0.7))
+        assert time.monotonic() - start < 1.2
+        assert server.posts == 1
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        not_here,
+        says({"detail": "no such registration"}, "404 Not Found"),
+        says({"detail": "who are you"}, "401 Unauthorized"),
+        says({"detail": "server error"}, "500 Oops"),
+        says({"detail": "busy"}, "503 Busy"),
+        says({"detail": "busy"}, "429 Slow down", "Retry-After: 60"),
+        says([]),
+        says([ORDER]),
+        says(None),
+        says({**ORDER, "key": "another"}),
+        Line.hang_up,
+        Line.reset,
+        Line.wait,
+    ],
+    ids=range(13),
+)
+def test_any_other_answer_about_the_key_leaves_it_unknown_and_nothing_is_sent_again(call, record):
+    do, _, _ = call
+    with serving(Line.hang_up, record=record) as server:
+        start = time.monotonic()
+        with pytest.raises(OutcomeUnknown, match=r"ask for the key|cannot be used") as caught:
+            do(Backend(1, USER, PASSWORD, server.url, timeout=0.7))
+        assert time.monotonic() - start < 1.2
+        assert caught.value.may_have_executed is True
+        assert caught.value.retryable is False
+        assert keys(server) == [caught.value.key]
+
+
+@pytest.mark.parametrize("status", ["202 Accepted", "200 OK"])
+def test_a_server_that_says_itself_that_nobody_knows_is_not_asked_again(call, status):
+    do, record, _ = call
+    answer = {**record, "status": "unknown", "detail": "nobody knows yet"}
+    with serving(says(answer, status), record=says(record)) as server:
+        with pytest.raises(OutcomeUnknown, match="nobody knows yet") as caught:
+            do(Backend(1, USER, PASSWORD, server.url))
+        assert caught.value.code == "outcome_unknown"
+        assert keys(server) == [caught.value.key]
+        assert asked(server) == []
+
+
+def test_a_record_that_is_unknown_itself_leaves_it_unknown(call):
+    do, record, _ = call
+    with serving(Line.hang_up, record=says({**record, "status": "unknown"})) as server:
+        with pytest.raises(OutcomeUnknown) as caught:
+            do(Backend(1, USER, PASSWORD, server.url))
+        assert keys(server) == [caught.value.key]
+
+
+@pytest.mark.parametrize("status", ["rejected", "failed"])
+def test_a_record_that_says_it_was_refused_is_a_refusal(call, status):
+    do, record, _ = call
+    found = {**record, "status": status, "detail": "Insufficient funds", "code": "insufficient_funds"}
+    with serving(Line.hang_up, record=says(found)) as server:
+        with pytest.raises(InsufficientFunds, match="Insufficient funds") as caught:
+            do(Backend(1, USER, PASSWORD, server.url))
+        assert caught.value.may_have_executed is False
+        assert keys(server) == [caught.value.key]
+
+
+@pytest.mark.parametrize(
+    ("second", "kind"),
+    [
+        (says({"detail": "busy"}, "429 Slow down"), OutcomeUnknown),
+        (says({"detail": "down", "may_have_executed": False}, "503 Down"), OutcomeUnknown),
+        (says({"detail": "bad amount"}, "422 Unprocessable"), InvalidRequest),
+    ],
+)
+def test_a_repeat_that_was_certainly_not_executed_says_nothing_of_the_first_one(call, second, kind):
+    do, _, _ = call
+    with serving(in_turn(Line.hang_up, second), record=NEVER_SEEN) as server:
+        with pytest.raises(APIError) as caught:
+            do(Backend(1, USER, PASSWORD, server.url))
+        assert type(caught.value) is kind
+        assert keys(server) == [caught.value.key] * 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (says({"detail": "who are you"}, "401 Unauthorized"), AuthenticationError),
+        (says({"detail": "slow down"}, "429 Slow down", "Retry-After: 0"), RateLimited),
+        (says({"detail": "down", "may_have_executed": False, "retryable": True}, "503 Down"), Unavailable),
+    ],
+)
+def test_a_refused_order_is_neither_asked_for_nor_sent_again(call, answer, kind):
+    do, record, _ = call
+    with serving(answer, record=says(record)) as server:
+        with pytest.raises(kind) as caught:
+            do(Backend(1, USER, PASSWORD, server.url))
+        assert keys(server) == [caught.value.key]
+        assert asked(server) == []
+
+
+def test_the_share_for_asking_is_kept_when_the_server_is_silent(call):
+    do, record, _ = call
+    with serving(Line.wait, record=says(record)) as server:
+        start = time.monotonic()
+        assert do(Backend(1, USER, PASSWORD, server.url, timeout=2.5))
+        assert time.monotonic() - start < 3
+        assert server.posts == 1
+
+
+def test_keys_to_register_are_sent_once(call):
+    with serving(Line.hang_up) as server:
+        with pytest.raises(OutcomeUnknown):
+            XWrap(server.url).create_backend(USER, PASSWORD, "kraken", "", KEY, SECRET)
+        assert server.posts == 1
+
+
+@pytest.mark.parametrize("key", ["", "ä", "a\nb", "a\r\nX: y", " a", "x" * 256, 7, b"a"])
+def test_a_key_that_is_no_key_is_refused_before_anything_is_sent(call, key):
+    do, _, _ = call
+    with serving(says({})) as server:
+        with pytest.raises(InvalidRequest, match="printable ASCII"):
+            do(Backend(1, USER, PASSWORD, server.url), key=key)
+        assert server.connections == 0
+
+
+# --- reads ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Line.reset,
+        Line.hang_up,
+        says({}, "502 Bad Gateway"),
+        says({}, "503 Down"),
+        says({}, "504 Late"),
+        says({}, "429 Slow down", "Retry-After: 0"),
+        says({}, "429 Slow down"),
+    ],
+    ids=range(7),
+)
+def test_a_read_is_tried_again(fault):
+    with serving(in_turn(fault, fault, says({"BTC": "1.5"}))) as server:
+        assert Backend(1, USER, PASSWORD, server.url).balance() == {"BTC": Decimal("1.5")}
+        assert len(server.seen) == 3
+
+
+@pytest.mark.parametrize("status", ["400 Bad", "401 Who", "403 No", "404 Gone", "409 Later", "422 Bad", "500 Oops"])
+def test_a_read_that_was_refused_is_not_tried_again(status):
+    with serving(says({"detail": "no"}, status)) as server:
+        with pytest.raises(APIError):
+            Backend(1, USER, PASSWORD, server.url).balance()
+        assert len(server.seen) == 1
+
+
+def test_a_read_waits_as_long_as_the_server_asks_for():
+    with serving(in_turn(says({}, "429 Slow down", "Retry-After: 1"), says({}))) as server:
+        start = time.monotonic()
+        Backend(1, USER, PASSWORD, server.url, timeout=10).balance()
+        assert time.monotonic() - start >= 1
+
+
+@pytest.mark.parametrize(
+    ("header", "low", "high"),
+    [("60", 60, 60), ("Fri, 31 Dec 2199 23:59:59 GMT", 10**9, 10**10), ("Thu, 01 Jan 1970 00:00:00 GMT", 0, 0)],
+)
+def test_retry_after_is_told_when_it_is_beyond_the_deadline(header, low, high):
+    with serving(says({"detail": "slow down"}, "429 Slow down", f"Retry-After: {header}")) as server:
+        start = time.monotonic()
+        with pytest.raises(RateLimited, match="slow down") as caught:
+            Backend(1, USER, PASSWORD, server.url, timeout=5).balance()
+        assert time.monotonic() - start < 5
+        assert low <= caught.value.retry_after <= high
+
+
+@pytest.mark.parametrize("header", ["soon", "-1", "1e9", "", "²"])
+def test_a_retry_after_that_says_nothing_is_as_good_as_none(header):
+    with serving(says({"detail": "no"}, "429 Slow down", f"Retry-After: {header}")) as server:
+        with pytest.raises(RateLimited) as caught:
+            Backend(1, USER, PASSWORD, server.url, timeout=0.3).buy("USD", "BTC", "1")
+        assert caught.value.retry_after is None
