@@ -82,7 +82,7 @@ def open_house(settings: Settings) -> tuple[House, bool]:
     store.prepare()
     vault, made = _open_vault(settings, store)
     ground = Ground(_prices(settings), settings.paper_funds, store.paper_book)
-    directory = Directory(settings, vault, Lanes(store.lanes, settings.queue_seconds), ground)
+    directory = Directory(settings, vault, Lanes(store.lanes, settings.queue_seconds, settings.exchange_limits), ground)
     house = House(
         settings=settings,
         store=store,

@@ -13,9 +13,9 @@ import hashlib
 import threading
 import time
 from bisect import insort
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from itertools import count
 from math import inf
@@ -53,11 +53,12 @@ class Meters(Protocol):
 
 
 class Lanes:
-    """The lanes of one server. Nobody waits longer than `seconds` in one."""
+    """The lanes of one server. Nobody waits longer than `seconds` in one. `limits`: the administrator's own."""
 
-    def __init__(self, meters: Meters, seconds: float) -> None:
+    def __init__(self, meters: Meters, seconds: float, limits: Mapping[str, Limit | None] | None = None) -> None:
         self._meters = meters
         self._seconds = seconds
+        self._limits = limits or {}
         self._lanes: WeakValueDictionary[str, Lane] = WeakValueDictionary()
         self._lock = threading.Lock()
 
@@ -68,6 +69,15 @@ class Lanes:
     def nonce(self, lane: str) -> int:
         """The lane's next nonce: microseconds since 1970, or one more than the last."""
         return self._meters.next_nonce(lane, time.time_ns() // 1000)
+
+    def limit(self, kind: type[Exchange], *, by_key: bool) -> Limit:
+        """The counter of a lane of this exchange: the one that it publishes, or the administrator's."""
+        published = kind.per_key if by_key else kind.per_address
+        if (own := self._limits.get(kind.id, published)) is None:
+            return _UNCOUNTED
+        if published is None or own is published or (kind.per_key is not None and not by_key):
+            return published or own
+        return replace(published, capacity=own.capacity, refill=own.refill)
 
     def lane(self, name: str, limit: Limit, *, ordered: bool) -> Lane:
         """The lane called `name`."""
@@ -99,7 +109,7 @@ class Passage:
         """A place in the lane that counts this call. Raises Busy when the wait would be too long."""
         kind = self._kind
         by_key = signed and (kind.ordered or kind.per_key is not None)
-        limit = (kind.per_key if by_key else kind.per_address) or _UNCOUNTED
+        limit = self._lanes.limit(kind, by_key=by_key)
         name = lane_name(kind.id, self._apikey if by_key else "")
         lane = self._lanes.lane(name, limit, ordered=by_key and kind.ordered)
         return lane.turn(0 if limit is _UNCOUNTED else limit.costs.get(call, 1), self._rank)
