@@ -119,8 +119,9 @@ def serving(tmp_path_factory: pytest.TempPathFactory, database: Database) -> Ser
     @contextmanager
     def serve(data: Path | None = None, environ: dict[str, str] | None = None, **given: object) -> Iterator[Server]:
         folder = data or tmp_path_factory.mktemp("data")
-        where = database(folder)
-        given["database_url"] = where if isinstance(where, str) else None
+        where = given.setdefault("database_url", database(folder))
+        if isinstance(where, Path):
+            given["database_url"] = None
         given.setdefault("exchanges", ("paper",))
         with running(Settings.read(environ or {}, data=folder, port=0, **given)) as url:
             yield Server(url, folder, where)

@@ -12,6 +12,7 @@ import json
 import logging
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
@@ -19,6 +20,7 @@ from functools import partial
 from typing import Any
 
 from ..exchanges.base import (
+    Busy,
     Exchange,
     ExchangeError,
     NewOrder,
@@ -144,7 +146,9 @@ class Desk:
                 except Refused as error:
                     if error.code != "order_not_open":
                         raise
-                row = self._refreshed(exchange, row)
+                # It was canceled; when its state cannot be read for the calls of others, it is told by the next look.
+                with suppress(Busy):
+                    row = self._refreshed(exchange, row)
         return _told(row, _ORDER)
 
     def cancel_all(self, registration: Registration) -> dict[str, Any]:
