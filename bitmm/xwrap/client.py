@@ -424,6 +424,7 @@ def _backend(info: dict[str, Any], username: str, password: str, xwrap: XWrap) -
 
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip, deflate", "User-Agent": f"bitmm/{__version__}"}
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+_DAY = 86400
 #: How often a read is sent at most.
 _READS = 3
 #: How often an order is sent at most, each time but the first after the server said that it never saw the key.
@@ -441,6 +442,8 @@ class _Server:
         self, baseurl: str | None, timeout: float, session: requests.Session | None, *, insecure: bool
     ) -> None:
         self.url = base_url(baseurl or os.environ.get("XWRAP_URL") or "http://localhost:8000", insecure=insecure)
+        if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not 0 < timeout <= _DAY:
+            raise InvalidRequest("timeout must be a number of seconds, at most a day", code="invalid_argument")
         self._timeout = timeout
         self._transport = Transport(timeout=timeout, session=session)
 
@@ -448,7 +451,8 @@ class _Server:
         """GET `path`, repeated a little when nobody answers or the server is busy, and what it answers in shape."""
         request = Request("GET", self.url + path, {**_HEADERS, **auth})
         deadline = monotonic() + self._timeout if deadline is None else deadline
-        for attempt in range(1, _READS + 1):
+        attempt = 1
+        while True:
             try:
                 return _result(self._transport.send(request, timeout=deadline - monotonic()), shape)
             except OutcomeUnknown as error:
@@ -461,9 +465,9 @@ class _Server:
                 failure = error
             pause = failure.retry_after or random.uniform(0.05, 0.15) * 2**attempt  # noqa: S311 - jitter is no secret
             if not failure.retryable or attempt == _READS or monotonic() + 2 * pause >= deadline:
-                break
+                raise failure
             time.sleep(pause)
-        raise failure
+            attempt += 1
 
     def create(
         self,
@@ -782,7 +786,8 @@ def _decided(document: Any, sent: Mapping[str, str]) -> dict[str, Any]:
     if status == "unknown":
         raise undecided(row)
     if status in ("rejected", "failed"):
-        raise refusal(422, row.get("error", row), None)
+        error = row.get("error")
+        raise refusal(422, error or {"detail": "the exchange refused it", **row}, None)
     return row
 
 

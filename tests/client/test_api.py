@@ -185,6 +185,12 @@ def test_the_address_of_the_server_comes_from_the_environment(server, monkeypatc
     assert XWrap().list_exchanges() == []
 
 
+@pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf"), "30", None, True])
+def test_a_timeout_that_is_none_is_refused(timeout):
+    with pytest.raises(InvalidRequest, match="timeout"):
+        XWrap(timeout=timeout)
+
+
 def test_a_failure_is_told_in_the_words_of_the_server(server, backend):
     server.get(f"{BASE}/exchanges/7/balance", status=422, json={"detail": "Kraken says: EAPI:Invalid key"})
     with pytest.raises(APIError) as caught:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from decimal import Decimal
 
@@ -48,7 +49,7 @@ def venue():
 
 @pytest.fixture
 def transport():
-    transport = Transport(timeout=5)
+    transport = Transport(timeout=20)
     yield transport
     transport.close()
 
@@ -430,6 +431,15 @@ OUTCOMES = {
     "maintenance": (Unknown, "outcome_unknown", 0),
 }
 
+#: These end only by our own deadline, and the venue may be behind on a busy machine.
+ENDLESS = {"executed_but_timeout", "drip"}
+
+
+def _until(condition):
+    deadline = time.monotonic() + 10
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.01)
+
 
 @pytest.mark.parametrize("authentication", [1, 2])
 @pytest.mark.parametrize("verb", ["place", "withdraw"])
@@ -438,7 +448,7 @@ def test_a_fault_is_told_as_what_it_is_and_nothing_is_sent_twice(venue, hub, aut
     raised, code, executed = OUTCOMES[kind]
     venue.authentication = authentication
     path = "place-order" if verb == "place" else "send-btc"
-    transport = Transport(timeout=0.6)
+    transport = Transport(timeout=1 if kind in ENDLESS else 20)
     exchange = hub(transport)
     exchange.funds()
     venue.fault(kind, path=path)
@@ -446,6 +456,7 @@ def test_a_fault_is_told_as_what_it_is_and_nothing_is_sent_twice(venue, hub, aut
         getattr(exchange, verb)(order() if verb == "place" else send())
     transport.close()
     venue.heal()
+    _until(lambda: len(venue.ledger()) >= executed)
     assert type(caught.value) is raised, caught.value
     assert caught.value.code == code
     assert len(venue.ledger()) == executed

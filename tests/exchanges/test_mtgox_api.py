@@ -82,7 +82,7 @@ def venue():
 
 @pytest.fixture
 def transport():
-    transport = Transport(timeout=5)
+    transport = Transport(timeout=20)
     yield transport
     transport.close()
 

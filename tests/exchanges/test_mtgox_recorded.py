@@ -71,7 +71,7 @@ def player():
 
 @pytest.fixture
 def transport():
-    transport = Transport(timeout=5)
+    transport = Transport(timeout=20)
     yield transport
     transport.close()
 

@@ -13,6 +13,7 @@ import pytest
 pytest.importorskip("sqlalchemy", reason="the server is not installed")
 
 from bitmm.xwrap.exchanges.base import Access, NewOrder, NewWithdrawal, OrderRef, Refused
+from bitmm.xwrap.exchanges.contract import ExchangeContract
 from bitmm.xwrap.exchanges.paper import PACKED_PRICES, Ground, Paper, Prices, PricesError
 from bitmm.xwrap.server.store import Store
 from tests.databases import sql
@@ -267,3 +268,25 @@ def test_a_price_file_that_cannot_be_used_is_refused_in_one_line(tmp_path, conte
     with pytest.raises(PricesError, match="price file") as caught:
         Prices.load(path)
     assert "\n" not in str(caught.value)
+
+
+class TestTheContract(ExchangeContract):
+    """The paper exchange is an exchange like any other."""
+
+    currency, asset, amount = "USD", "BTC", Decimal("0.01")
+    send_to = "tb1qsomebody"
+
+    @pytest.fixture
+    def exchange(self, paper):
+        return paper
+
+    @pytest.fixture
+    def ledger(self, store):
+        def executed():
+            with closing(sqlite3.connect(store.path)) as connection:
+                connection.row_factory = sqlite3.Row
+                orders = connection.execute("SELECT 'order' AS kind, id AS order_id, * FROM paper_orders").fetchall()
+                sends = connection.execute("SELECT 'withdrawal' AS kind, id AS order_id, * FROM paper_sends").fetchall()
+            return [dict(row) for row in (*orders, *sends)]
+
+        return executed

@@ -329,6 +329,8 @@ class Exchange:
     form: ClassVar[tuple[Field, ...]] = ()
     #: Which orders `find` sees: "all" (open and closed), "open" ones only, or "none" (it cannot look up by our id).
     finds: ClassVar[Literal["all", "open", "none"]] = "none"
+    #: It has no address of its own: the administrator must say where it is.
+    needs_url: ClassVar[bool] = False
     #: Calls of one key must arrive in the order of their nonces.
     ordered: ClassVar[bool] = False
     #: The counter that the exchange keeps for each key, of signed calls; None: it counts those by address too.

@@ -451,6 +451,7 @@ class Hub(Exchange):
         ),
         Field("key_encoding", "how the key is written: utf-8 (the default) or base64", required=False),
     )
+    needs_url: ClassVar[bool] = True
     finds: ClassVar[Literal["all", "open", "none"]] = "none"
     #: The protocol is silent; one call a second (choice), and a few at once because one verb may need several.
     per_address = Limit(5, 1)

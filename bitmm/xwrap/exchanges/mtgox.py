@@ -293,7 +293,7 @@ def _money(thing: Mapping[str, Any], currency: str) -> Decimal:
     return _scaled(thing["value_int"], currency)
 
 
-def _plain_float(value: object, currency: str) -> Decimal:
+def _noisy(value: object, currency: str) -> Decimal:
     """A number of version 0, which sent binary floats (16.800000000000001): the nearest whole number of units."""
     return number(value).quantize(Decimal(1).scaleb(-_digits(currency)), context=decimal.Context(prec=60))
 
@@ -342,6 +342,7 @@ class MtGox(Exchange):
         Field("apisecret", "the secret of the key, in base64", secret=True),
         Field("version", "of the HTTP API: 0, 1 or 2 (the default)", required=False),
     )
+    needs_url: ClassVar[bool] = True
     finds: ClassVar[Literal["all", "open", "none"]] = "none"
     ordered: ClassVar[bool] = True
 
@@ -636,7 +637,7 @@ def _market(currency: str) -> Market:
 def _rate(ticker: Mapping[str, Any], currency: str) -> Rate:
     """Mt.Gox's "buy" is the best bid, what a seller gets; its "sell" is the best ask. Ours are the user's: swapped."""
     buy, sell = (
-        _money(price, currency) if isinstance(price, dict) else _plain_float(price, currency)
+        _money(price, currency) if isinstance(price, dict) else _noisy(price, currency)
         for price in (ticker["sell"], ticker["buy"])
     )
     if not 0 < sell <= buy:

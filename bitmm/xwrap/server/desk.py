@@ -141,22 +141,17 @@ class Desk:
             )
         if row["status"] == "open":
             with self._directory.registered(registration, Rank.CANCEL) as exchange:
-                try:
-                    exchange.cancel(reference(row))
-                except Refused as error:
-                    if error.code != "order_not_open":
-                        raise
-                # It was canceled; when its state cannot be read for the calls of others, it is told by the next look.
-                with suppress(Busy):
-                    row = self._refreshed(exchange, row)
+                row = self._canceled(exchange, row)
         return _told(row, _ORDER)
 
     def cancel_all(self, registration: Registration) -> dict[str, Any]:
         """Cancel every open order of this exchange key, also those not placed here; how many there were."""
         with self._directory.registered(registration, Rank.CANCEL) as exchange:
             count = exchange.cancel_all()
-            for row in self._store.orders.rows(registration.id, ("open",), 500, None):
-                self._refreshed(exchange, row)
+            # They were canceled; where their states cannot all be read now, the next look tells them.
+            with suppress(Busy):
+                for row in self._store.orders.rows(registration.id, ("open",), 500, None):
+                    self._refreshed(exchange, row)
         return {"canceled": count}
 
     def order_by_key(self, registration: Registration, key: str) -> Answer:
@@ -169,10 +164,25 @@ class Desk:
             raise Problem(404, "order_not_found", "no such order")
         return row
 
+    def _canceled(self, exchange: Exchange, row: dict[str, Any]) -> dict[str, Any]:
+        """The row after its order was canceled, or was over already."""
+        try:
+            exchange.cancel(reference(row))
+        except Refused as error:
+            if error.code != "order_not_open":
+                raise
+            return self._refreshed(exchange, row)
+        try:
+            state = exchange.order(reference(row))
+        except Busy:
+            return row  # it was canceled; only its state cannot be read yet
+        # Some exchanges forget an order that is gone; this one is, because they said so just now.
+        return self._refreshed(exchange, row, replace(state, status="canceled") if state.status == "unknown" else state)
+
     def _refreshed(self, exchange: Exchange, row: dict[str, Any], state: OrderState | None = None) -> dict[str, Any]:
         """The row with what the exchange tells of its order now; kept, when that is something new."""
         columns = order_columns(state or exchange.order(reference(row)))
-        if columns["status"] == "unknown" or all(row[name] == value for name, value in columns.items()):
+        if all(row[name] == value for name, value in columns.items()):
             return row
         columns["updated"] = now()
         self._store.orders.finish(row["id"], columns)

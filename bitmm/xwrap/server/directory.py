@@ -68,11 +68,9 @@ class Directory:
         raise Problem(422, "unknown_exchange", f"no exchange '{id}' here; offered are {offered}", field="exchange")
 
     def available(self, id: str) -> bool:
-        """Whether this exchange can be asked from here: it is offered, and it is not a closed one without an
-        address.
-        """
+        """Whether this exchange can be asked from here: it is offered, and it is known where it is."""
         entry = self._entries.get(id)
-        return entry is not None and (entry.kind.status != "closed" or entry.url is not None)
+        return entry is not None and (entry.url is not None or not entry.kind.needs_url)
 
     def public(self) -> list[dict[str, object]]:
         """The answer to `list_exchanges`."""

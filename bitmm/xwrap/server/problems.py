@@ -18,6 +18,7 @@ __all__ = ["Problem", "from_exchange", "response"]
 _REFUSALS = {
     "exchange_unavailable": 503,
     "exchange_url_missing": 503,
+    "overview_refused": 503,
     "rate_limited": 429,
     "exchange_key_refused": 502,
     "permission_denied": 403,
