@@ -137,8 +137,8 @@ def test_a_folder_that_cannot_be_written_is_one_line_that_says_what_to_do(tmp_pa
     one_line(xwrap("account", "add", "ann", "--generate", "--data", tmp_path / "file" / "data"), "--data")
 
 
-def prepared(folder):
-    with serve("--port", 0, "--data", folder):
+def prepared(folder, **environ):
+    with serve("--port", 0, "--data", folder, **environ):
         pass
 
 
