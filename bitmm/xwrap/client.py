@@ -18,11 +18,10 @@ import os
 import random
 import re
 import time
-import uuid
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from time import monotonic
-from typing import TYPE_CHECKING, Any, NoReturn, TypedDict, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NoReturn, NotRequired, TypedDict, TypeVar, cast
 from urllib.parse import urlencode
 
 from . import __version__
@@ -33,7 +32,21 @@ from .transport import Answer, Request, Transport, base_url
 if TYPE_CHECKING:
     import requests
 
-__all__ = ["Backend", "Balance", "Exchange", "ExchangeRate", "Order", "Rate", "XWrap"]
+__all__ = [
+    "Backend",
+    "Balance",
+    "Deposit",
+    "DepositAddress",
+    "Exchange",
+    "ExchangeRate",
+    "Fill",
+    "Funds",
+    "Market",
+    "Order",
+    "Rate",
+    "Withdrawal",
+    "XWrap",
+]
 
 Amount = Decimal | int | str
 _T = TypeVar("_T")
@@ -55,10 +68,10 @@ class Rate(TypedDict):
 
 
 class ExchangeRate(Rate):
-    """The rate at one exchange; `time` is ISO 8601 text."""
+    """The rate at one exchange; `time` is ISO 8601 text, which a server of 2013 did not tell."""
 
     exchange: str
-    time: str
+    time: NotRequired[str]
 
 
 class _Balance(TypedDict):
@@ -94,6 +107,75 @@ class Order(TypedDict, total=False):
     fee_currency: str | None
     created: str
     updated: str
+
+
+class Funds(TypedDict):
+    """What is owned of one currency or asset; None is what the exchange does not tell."""
+
+    total: Decimal | None
+    available: Decimal | None
+    held: Decimal | None
+
+
+class Market(TypedDict):
+    """One pair and its rules; None is no such rule, or one that is not told."""
+
+    currency: str
+    asset: str
+    price_step: Decimal | None
+    amount_step: Decimal | None
+    amount_min: Decimal | None
+    cost_min: Decimal | None
+
+
+class Fill(TypedDict):
+    """One execution of an order, or of a part of it."""
+
+    id: str
+    exchange_order_id: str | None
+    side: str
+    currency: str
+    asset: str
+    amount: Decimal
+    price: Decimal
+    fee: Decimal | None
+    fee_currency: str | None
+    time: str
+
+
+class Withdrawal(TypedDict, total=False):
+    """A send as the server knows it; `status` is pending, done, failed, rejected or unknown."""
+
+    id: int
+    key: str
+    asset: str
+    amount: Decimal
+    fee: Decimal | None
+    address: str
+    tag: str | None
+    network: str | None
+    txid: str | None
+    status: str
+    created: str
+
+
+class DepositAddress(TypedDict):
+    """Where to send an asset to; with a `tag`, both are needed or the money is lost."""
+
+    asset: str
+    address: str
+    tag: str | None
+    network: str | None
+
+
+class Deposit(DepositAddress, total=False):
+    """Something that came in; `status` is pending, done or failed."""
+
+    id: str
+    amount: Decimal
+    status: str
+    txid: str | None
+    time: str | None
 
 
 class XWrap:
@@ -214,23 +296,112 @@ class Backend:
         query = _query(from_=currency, to=asset)
         return self._server.read(f"{self._path}/exchange_rate?{query}", self._auth, _rate)
 
-    def buy(self, currency: str, asset: str, amount: Amount, *, key: str | None = None) -> Order:
-        """Buy `amount` units of `asset` for `currency` at the current price.
+    def funds(self) -> dict[str, Funds]:
+        """What the account owns at the exchange, and how much of it is free; None where the exchange does not tell."""
+        return self._server.read(f"{self._path}/funds", self._auth, _funds)
 
+    def markets(self) -> list[Market]:
+        """What can be traded at the exchange, and the rules for it; None where there is no such rule."""
+        return self._server.read(f"{self._path}/markets", self._auth, _markets)
+
+    def buy(
+        self,
+        currency: str,
+        asset: str,
+        amount: Amount | None = None,
+        *,
+        price: Amount | None = None,
+        cost: Amount | None = None,
+        key: str | None = None,
+        dry_run: bool = False,
+    ) -> Order:
+        """Buy `amount` units of `asset` for `currency` at the current price, or at `price` or better.
+
+        `cost`: spend this much of `currency` instead, at the current price. `dry_run`: check everything, send nothing.
         `key`: the idempotency key of this order, a fresh one when not given; a server that knows keys executes it once,
         whatever is repeated. Raises OutcomeUnknown, with the key, when nobody can say whether the order was executed.
         """
-        form = _trade(currency, asset, amount)
-        return self._server.move(self._path, "buy", "orders", form, self._auth, key, _order)
+        form = _trade(currency, asset, amount=amount, price=price, cost=cost)
+        return self._order("buy", form, key, dry_run=dry_run)
 
-    def sell(self, currency: str, asset: str, amount: Amount, *, key: str | None = None) -> Order:
-        """Sell `amount` units of `asset` for `currency` at the current price; see `buy`."""
-        form = _trade(currency, asset, amount)
-        return self._server.move(self._path, "sell", "orders", form, self._auth, key, _order)
+    def sell(
+        self,
+        currency: str,
+        asset: str,
+        amount: Amount,
+        *,
+        price: Amount | None = None,
+        key: str | None = None,
+        dry_run: bool = False,
+    ) -> Order:
+        """Sell `amount` units of `asset` for `currency` at the current price, or at `price` or better; see `buy`."""
+        return self._order("sell", _trade(currency, asset, amount=amount, price=price), key, dry_run=dry_run)
 
-    def send_to_address(self, asset: str, amount: Amount, address: str, *, key: str | None = None) -> bool:
-        """Send `amount` units of `asset` to `address`; True when the exchange took it. See `buy` for `key`."""
+    def _order(self, side: str, form: dict[str, str], key: str | None, *, dry_run: bool) -> Order:
+        if dry_run:
+            path = f"{self._path}/{side}"
+            return self._server.create(path, {**form, "dry_run": "true"}, self._auth, _order_told, moves=False)
+        return self._server.move(self._path, side, "orders", form, self._auth, key, _order)
+
+    def orders(self, status: str = "all", *, limit: int = 50, before: int | None = None) -> list[Order]:
+        """Orders, newest first: "open" ones as the exchange tells them now, "closed" ones, or "all".
+
+        At most `limit` (500), those with an id below `before`. Among the open ones are also those that were placed
+        elsewhere; they have no id.
+        """
+        query = _page(limit, before, status=status)
+        return self._server.read(f"{self._path}/orders/?{query}", self._auth, _orders_told)
+
+    def order(self, id: int) -> Order:
+        """One order as it is now."""
+        return self._server.read(f"{self._path}/orders/{_id(id)}", self._auth, _order_told)
+
+    def cancel(self, id: int) -> Order:
+        """Cancel an order; what it is then: canceled, or filled before that. Canceling twice is no error."""
+        return self._server.delete(f"{self._path}/orders/{_id(id)}", self._auth, _order_told)
+
+    def cancel_all(self) -> int:
+        """Cancel every open order of this exchange key, also those that were placed elsewhere; how many there were."""
+        return self._server.delete(f"{self._path}/orders/", self._auth, _canceled)
+
+    def fills(self, currency: str, asset: str) -> list[Fill]:
+        """The latest executions of one pair, newest first."""
+        query = _query(currency=currency, asset=asset)
+        return self._server.read(f"{self._path}/fills?{query}", self._auth, _fills)
+
+    def deposits(self, asset: str | None = None) -> list[Deposit]:
+        """What came in, newest first."""
+        query = "" if asset is None else f"?{_query(asset=asset)}"
+        return self._server.read(f"{self._path}/deposits{query}", self._auth, _deposits)
+
+    def withdrawals(self, *, limit: int = 50, before: int | None = None) -> list[Withdrawal]:
+        """What was sent through this registration, newest first; at most `limit` (500), those with an id below
+        `before`.
+        """
+        return self._server.read(f"{self._path}/withdrawals/?{_page(limit, before)}", self._auth, _withdrawals)
+
+    def deposit_address(self, asset: str = "BTC", network: str | None = None) -> DepositAddress:
+        """An address at the exchange to send `asset` to; with a `tag`, both are needed or the money is lost."""
+        query = _query(asset=asset) if network is None else _query(asset=asset, network=network)
+        return self._server.read(f"{self._path}/deposit_address?{query}", self._auth, _deposit_address)
+
+    def send_to_address(
+        self,
+        asset: str,
+        amount: Amount,
+        address: str,
+        *,
+        tag: str | None = None,
+        network: str | None = None,
+        key: str | None = None,
+    ) -> bool:
+        """Send `amount` units of `asset` to `address`; True when the exchange took it. See `buy` for `key`.
+
+        `tag`: the memo or destination tag that belongs to the address. `network`: where the asset has several.
+        """
         form = {"asset": _text(asset, "asset"), "amount": plain(amount), "address": _text(address, "address")}
+        form |= {} if tag is None else {"tag": _text(tag, "tag")}
+        form |= {} if network is None else {"network": _text(network, "network")}
         return self._server.move(self._path, "send_to_address", "withdrawals", form, self._auth, key, _sent)
 
     def get_address(self, asset: str = "BTC") -> str:
@@ -252,6 +423,7 @@ def _backend(info: dict[str, Any], username: str, password: str, xwrap: XWrap) -
 
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip, deflate", "User-Agent": f"bitmm/{__version__}"}
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+_DAY = 86400
 #: How often a read is sent at most.
 _READS = 3
 #: How often an order is sent at most, each time but the first after the server said that it never saw the key.
@@ -269,6 +441,8 @@ class _Server:
         self, baseurl: str | None, timeout: float, session: requests.Session | None, *, insecure: bool
     ) -> None:
         self.url = base_url(baseurl or os.environ.get("XWRAP_URL") or "http://localhost:8000", insecure=insecure)
+        if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not 0 < timeout <= _DAY:
+            raise InvalidRequest("timeout must be a number of seconds, at most a day", code="invalid_argument")
         self._timeout = timeout
         self._transport = Transport(timeout=timeout, session=session)
 
@@ -276,7 +450,8 @@ class _Server:
         """GET `path`, repeated a little when nobody answers or the server is busy, and what it answers in shape."""
         request = Request("GET", self.url + path, {**_HEADERS, **auth})
         deadline = monotonic() + self._timeout if deadline is None else deadline
-        for attempt in range(1, _READS + 1):
+        attempt = 1
+        while True:
             try:
                 return _result(self._transport.send(request, timeout=deadline - monotonic()), shape)
             except OutcomeUnknown as error:
@@ -289,13 +464,26 @@ class _Server:
                 failure = error
             pause = failure.retry_after or random.uniform(0.05, 0.15) * 2**attempt  # noqa: S311 - jitter is no secret
             if not failure.retryable or attempt == _READS or monotonic() + 2 * pause >= deadline:
-                break
+                raise failure
             time.sleep(pause)
-        raise failure
+            attempt += 1
 
-    def create(self, path: str, form: Mapping[str, str], auth: Mapping[str, str], shape: Callable[[Any], _T]) -> _T:
+    def create(
+        self,
+        path: str,
+        form: Mapping[str, str],
+        auth: Mapping[str, str],
+        shape: Callable[[Any], _T],
+        *,
+        moves: bool = True,
+    ) -> _T:
         """POST `form` to `path`, once."""
         request = Request("POST", self.url + path, {**_HEADERS, **_FORM, **auth}, _encoded(form))
+        return _result(self._transport.send(request), shape, moves=moves)
+
+    def delete(self, path: str, auth: Mapping[str, str], shape: Callable[[Any], _T]) -> _T:
+        """DELETE `path`, once."""
+        request = Request("DELETE", self.url + path, {**_HEADERS, **auth})
         return _result(self._transport.send(request), shape, moves=True)
 
     def move(
@@ -309,7 +497,7 @@ class _Server:
         shape: Callable[[Any, Mapping[str, str]], _T],
     ) -> _T:
         """POST an order or a send under its key; what became of it can be asked among the records."""
-        key = uuid.uuid4().hex if key is None else _key(key)
+        key = os.urandom(16).hex() if key is None else _key(key)
         headers = {**_HEADERS, **_FORM, **auth, "Idempotency-Key": key}
         request = Request("POST", f"{self.url}{path}/{verb}", headers, _encoded(form))
         deadline = monotonic() + self._timeout
@@ -433,8 +621,16 @@ def _basic(username: str, password: str) -> Mapping[str, str]:
     return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
 
 
-def _trade(currency: object, asset: object, amount: Amount) -> Mapping[str, str]:
-    return {"currency": _text(currency, "currency"), "asset": _text(asset, "asset"), "amount": plain(amount)}
+def _trade(currency: object, asset: object, **amounts: Amount | None) -> dict[str, str]:
+    given = {name: plain(amount, name) for name, amount in amounts.items() if amount is not None}
+    if ("amount" in given) == ("cost" in given):
+        raise InvalidRequest("an order has an amount or a cost, one of them", code="invalid_amount")
+    return {"currency": _text(currency, "currency"), "asset": _text(asset, "asset"), **given}
+
+
+def _page(limit: int, before: int | None, **fields: str) -> str:
+    page = {"limit": str(_id(limit))} if before is None else {"limit": str(_id(limit)), "before": str(_id(before))}
+    return _query(**fields, **page)
 
 
 def _encoded(form: Mapping[str, str]) -> bytes:
@@ -494,7 +690,7 @@ def _rate(document: Any) -> Rate:
 
 
 def _exchange_rates(document: Any) -> list[ExchangeRate]:
-    rows = _rows(document, "exchange", "buy", "sell", "time")
+    rows = _rows(document, "exchange", "buy", "sell")
     return cast("list[ExchangeRate]", [{**row, **_rate(row)} for row in rows])
 
 
@@ -525,8 +721,50 @@ _AMOUNTS = ("amount", "price", "cost", "filled", "average", "spent", "fee")
 
 
 def _order(document: Any, sent: Mapping[str, str]) -> Order:
-    row = _decided(document, sent)
-    return cast("Order", {**row, **{name: _maybe(row[name]) for name in _AMOUNTS if name in row}})
+    return _order_told(_decided(document, sent))
+
+
+def _order_told(document: Any) -> Order:
+    return cast("Order", _with_amounts(document, *_AMOUNTS))
+
+
+def _orders_told(document: Any) -> list[Order]:
+    return [_order_told(row) for row in _rows(document)]
+
+
+def _canceled(document: Any) -> int:
+    return _whole(_row(document, "canceled")["canceled"])
+
+
+def _funds(document: Any) -> dict[str, Funds]:
+    names = ("total", "available", "held")
+    return {name: cast("Funds", _with_amounts(_row(row, *names), *names)) for name, row in _row(document).items()}
+
+
+def _markets(document: Any) -> list[Market]:
+    rules = ("price_step", "amount_step", "amount_min", "cost_min")
+    return [cast("Market", _with_amounts(row, *rules)) for row in _rows(document, "currency", "asset")]
+
+
+def _fills(document: Any) -> list[Fill]:
+    return [cast("Fill", _with_amounts(row, "amount", "price", "fee")) for row in _rows(document, "amount", "price")]
+
+
+def _deposits(document: Any) -> list[Deposit]:
+    return [cast("Deposit", _with_amounts(row, "amount")) for row in _rows(document, "asset", "amount")]
+
+
+def _withdrawals(document: Any) -> list[Withdrawal]:
+    return [cast("Withdrawal", _with_amounts(row, "amount", "fee")) for row in _rows(document, "asset", "amount")]
+
+
+def _deposit_address(document: Any) -> DepositAddress:
+    return cast("DepositAddress", _row(document, "asset", "address", "tag", "network"))
+
+
+def _with_amounts(document: Any, *names: str) -> dict[str, Any]:
+    row = _row(document)
+    return {**row, **{name: _maybe(row[name]) for name in names if name in row}}
 
 
 def _sent(document: Any, sent: Mapping[str, str]) -> bool:
@@ -547,12 +785,13 @@ def _decided(document: Any, sent: Mapping[str, str]) -> dict[str, Any]:
     if status == "unknown":
         raise undecided(row)
     if status in ("rejected", "failed"):
-        raise refusal(422, row, None)
+        error = row.get("error")
+        raise refusal(422, error or {"detail": "the exchange refused it", **row}, None)
     return row
 
 
 def _same(name: str, told: object, sent: str) -> bool:
-    if name == "amount":
+    if name in _AMOUNTS:
         return number(told) == Decimal(sent)
     return isinstance(told, str) and (told if name == "key" else told.upper()) == (
         sent if name == "key" else sent.upper()

@@ -7,6 +7,7 @@ failure: certainly nothing was sent, or something may have been received.
 
 from __future__ import annotations
 
+import errno
 import http.client
 import io
 import ipaddress
@@ -17,12 +18,12 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from time import monotonic
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 from urllib.parse import urlsplit
 
 import requests
 import urllib3
-from requests.adapters import HTTPAdapter
+from requests.adapters import BaseAdapter, HTTPAdapter
 from requests.utils import select_proxy
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import DecodeError, HTTPError, InvalidHeader, NewConnectionError
@@ -43,7 +44,7 @@ _PIECE = 16 * 1024
 
 
 class Request(NamedTuple):
-    """A request, complete: `url` and `body` go out exactly as they are, so that a signature over them holds."""
+    """A complete request: `url` (percent-encoded) and `body` go out as they are, so that signatures hold."""
 
     method: str
     url: str
@@ -81,9 +82,9 @@ class Transport:
     """Sends requests; one object, with its connections, may be used from many threads and after a fork.
 
     `timeout`: seconds for a whole call, from looking up the host's name to the last byte. `session`: a requests.Session
-    of the caller's, for its proxies, certificates, headers, cookies, hooks and adapters; with an adapter that is not
-    requests' own, the deadline is looked at between the pieces of the body only. Without a session there are no
-    cookies.
+    of the caller's, for its proxies, certificates, headers, cookies, hooks and adapters. Where it has requests' own
+    adapter, ours takes its place; with another one, the deadline is looked at between the pieces of the body only.
+    Without a session there are no cookies.
 
     Proxies and certificate bundles of the environment (HTTPS_PROXY, NO_PROXY, REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE,
     SSL_CERT_FILE) are read once for each origin (scheme, host and port). HTTP_PROXY is not used: a proxy for plain http
@@ -106,10 +107,9 @@ class Transport:
         _call.deadline = monotonic() + (self.timeout if timeout is None else timeout)
         _call.sent = None
         _call.outer = sys.exception()
-        slash = request.url.find("/", 8)
-        origin = request.url[:slash]
-        route = self._routes.get(origin) or self._find(origin)
+        origin = _origin(request.url)
         try:
+            route = self._routes.get(origin) or self._find(origin)
             prepared = self._prepare(request)
             response = route.adapter.send(prepared, stream=True, timeout=_left(), **route.settings)
             if self._caller is not None:
@@ -132,6 +132,9 @@ class Transport:
     def close(self) -> None:
         """Close the connections; a caller's session stays open."""
         self._adapter.close()
+
+    def __getstate__(self) -> NoReturn:
+        raise TypeError("connections cannot be pickled or copied; make a new XWrap")
 
     def _find(self, origin: str) -> _Route:
         """How `origin` is reached, by the session's and the environment's settings as they are now."""
@@ -174,7 +177,7 @@ class Transport:
 class _Route(NamedTuple):
     """How an origin is reached."""
 
-    adapter: requests.adapters.BaseAdapter
+    adapter: BaseAdapter
     settings: Mapping[str, Any]
 
 
@@ -275,7 +278,8 @@ class _Bounded(HTTPConnection):
         _call.sent = False
         try:
             super().connect()
-            self.sock.settimeout(_left())
+            if self.sock is not None:
+                self.sock.settimeout(_left())
         finally:
             # A proxy's CONNECT is no part of the request.
             _call.sent = False
@@ -286,7 +290,7 @@ class _Bounded(HTTPConnection):
         _call.sent = True
         # A timeout bounds a whole sendall, but over TLS each piece of it.
         for start in range(0, len(data), _PIECE):
-            if start:
+            if start and self.sock is not None:
                 self.sock.settimeout(_left())
             super().send(data[start : start + _PIECE])
 
@@ -296,11 +300,11 @@ class _HTTPSConnection(_Bounded, HTTPSConnection):
 
 
 class _HTTPPool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _Bounded
+    ConnectionCls = _Bounded  # pyright: ignore[reportAssignmentType]
 
 
 class _HTTPSPool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _HTTPSConnection
+    ConnectionCls = _HTTPSConnection  # pyright: ignore[reportAssignmentType]
 
 
 #: As many connections as threads; a smaller pool closes and opens one for every call of the threads beyond it.
@@ -317,6 +321,8 @@ class _Adapter(HTTPAdapter):
 
     def __init__(self, *, full: bool) -> None:
         self._full = full
+        #: What a fork left behind: the parent's connections, which a child neither uses nor closes.
+        self._parents: list[Any] = []
         super().__init__(_ORIGINS, _THREADS)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
@@ -335,17 +341,22 @@ class _Adapter(HTTPAdapter):
         self, request: requests.PreparedRequest, verify: Any, proxies: Any = None, cert: Any = None
     ) -> Any:
         if self._pid != os.getpid():
-            # After a fork the connections are the parent's; they are left alone, not closed.
-            self._parents = self.poolmanager, self.proxy_manager
+            self._parents += [self.poolmanager, self.proxy_manager]
             self.proxy_manager = {}
             self.init_poolmanager(_ORIGINS, _THREADS)
         url = str(request.url)
-        origin = url[: url.find("/", 8)]
+        origin = _origin(url)
         pool = self._pools.get(origin)
         if pool is None:
             pool = self._pools[origin] = super().get_connection_with_tls_context(request, verify, proxies, cert)
             super().cert_verify(pool, url, verify, cert)  # type: ignore[no-untyped-call]
         return pool
+
+    def close(self) -> None:
+        for pool in self._pools.values():
+            pool.close()
+        self._pools.clear()
+        super().close()
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
         """Done when the pool was made."""
@@ -368,7 +379,10 @@ def _addresses(host: str, port: int) -> list[Any]:
             found.append(error)
 
     thread = threading.Thread(target=look_up, daemon=True)
-    thread.start()
+    try:
+        thread.start()
+    except RuntimeError as error:
+        raise OSError(errno.EAGAIN, "there is no thread to look its name up") from error
     thread.join(_left())
     if not found:
         raise TimeoutError
@@ -479,8 +493,12 @@ def _why(error: BaseException) -> str:
     return next((link.strerror for link in _chain(error) if isinstance(link, OSError) and link.strerror), "it failed")
 
 
+def _origin(url: str) -> str:
+    return "/".join(url.split("/", 3)[:3])
+
+
 def _host(origin: str) -> str:
-    return urlsplit(origin).netloc
+    return origin.partition("//")[2]
 
 
 # --- addresses --------------------------------------------------------------------------------------------------------
@@ -492,19 +510,21 @@ def base_url(url: str, *, insecure: bool = False) -> str:
     Raises InvalidRequest for anything but http and https, for credentials, a query or a fragment in it, and for plain
     http to another machine unless `insecure`.
     """
+    if not isinstance(url, str):
+        raise InvalidRequest("the address of a server must be text", code="invalid_url")
+    if any(sign in url for sign in "@\\?#"):
+        raise InvalidRequest(
+            "the address of a server holds no user, password, query or fragment; user and password go to the calls",
+            code="invalid_url",
+        )
     prepared = requests.PreparedRequest()
     try:
         prepared.prepare_url(url, None)
         parts = urlsplit(str(prepared.url))
         port = parts.port
-    except ValueError as error:
-        raise InvalidRequest(f"{url!r} is no address of a server: {error}", code="invalid_url") from None
+    except ValueError:
+        raise InvalidRequest(f"{url!r} is no address of a server", code="invalid_url") from None
     host = parts.hostname or ""
-    if "@" in url or "\\" in url or "?" in url or "#" in url:
-        raise InvalidRequest(
-            "the address of a server holds no user, password, query or fragment; user and password go to the calls",
-            code="invalid_url",
-        )
     if parts.scheme not in ("http", "https") or not host:
         raise InvalidRequest(f"{url!r} is no http:// or https:// address", code="invalid_url")
     if parts.scheme == "http" and not insecure and not _is_this_machine(host):

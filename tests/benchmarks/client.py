@@ -206,7 +206,8 @@ def main() -> int:
     more = statistics.median(ours_kib) / 1024 - statistics.median(theirs_kib) / 1024
     bad |= share > 1.10 or more > 2
     print(
-        f"\n`import bitmm.xwrap.client`: {share:.2f} of the time of `import requests` (limit 1.10), {more:+.1f} MiB (+2)"
+        f"\n`import bitmm.xwrap.client`: {share:.2f} of the time of `import requests` (limit 1.10), "
+        f"{more:+.1f} MiB (limit +2)"
     )
     return int(bad)
 

@@ -294,6 +294,12 @@ def test_a_backend_is_neither_pickled_nor_copied(way):
         way(Backend(1, USER, PASSWORD))
 
 
+@pytest.mark.parametrize("way", [pickle.dumps, copy.copy, copy.deepcopy])
+def test_connections_are_neither_pickled_nor_copied(way):
+    with pytest.raises(TypeError, match="connections"):
+        way(Transport())
+
+
 def test_an_error_is_pickled_with_its_facts_and_no_secret(server):
     with pytest.raises(APIError) as caught:
         Backend(1, USER, PASSWORD, server.url).send_to_address("BTC", 0.1, KEY)

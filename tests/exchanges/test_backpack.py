@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import decimal
 import itertools
 import json
 import time
@@ -12,6 +13,7 @@ from decimal import Decimal
 
 import pytest
 
+from bitmm.xwrap.exchanges import backpack
 from bitmm.xwrap.exchanges.backpack import Backpack, BackpackAPI
 from bitmm.xwrap.exchanges.base import (
     Access,
@@ -23,6 +25,7 @@ from bitmm.xwrap.exchanges.base import (
     OrderRef,
     Refused,
     Unknown,
+    total,
 )
 from bitmm.xwrap.exchanges.contract import ExchangeContract
 from bitmm.xwrap.transport import Request, Transport
@@ -129,6 +132,24 @@ def test_an_order_that_may_just_have_been_placed_is_never_said_to_be_missing(ven
     assert exchange.find(ref_of(order, age=60)) is None
     venue.history_lag = 0
     assert exchange.find(ref_of(order, age=1)).exchange_order_id == placed.exchange_order_id
+
+
+def test_a_limit_order_that_was_filled_a_moment_ago_is_never_said_to_be_missing(venue, exchange, monkeypatch):
+    order = new("sell", amount=Decimal("0.1"), price=Decimal(35000))
+    exchange.place(order)
+    old = replace(ref_of(order), price=order.price)
+    venue.history_lag = 3600
+    venue.move("BTC/USDC", Decimal(35001), Decimal(35000))
+    assert not venue.open
+    with pytest.raises(Refused, match="lags"):
+        exchange.find(old)
+    venue.history_lag = 0
+    assert exchange.find(old).status == "filled"
+    never = replace(old, client_id=uuid.uuid4().hex)
+    with pytest.raises(Refused, match="lags"):
+        exchange.find(never)
+    monkeypatch.setattr(backpack, "_LAG", timedelta(0))
+    assert exchange.find(never) is None
 
 
 def test_another_order_with_the_same_client_number_is_not_taken_for_ours(venue, exchange):
@@ -281,11 +302,29 @@ def test_an_empty_side_of_the_book_is_no_price(venue, exchange):
 
 
 def test_only_open_spot_markets_are_listed_and_others_are_refused_with_what_is_offered(venue, exchange):
-    assert [market.asset for market in exchange.markets()] == ["BTC", "SOL", "ETH"]
+    steps = [(market.asset, market.price_step) for market in exchange.markets()]
+    assert steps == [("BTC", Decimal("0.1")), ("SOL", Decimal("0.01")), ("ETH", Decimal("0.01"))]
     with pytest.raises(Refused, match="BTC is traded there in USDC") as caught:
         exchange.place(NewOrder("buy", "EUR", "BTC", uuid.uuid4().hex, amount=Decimal(1)))
     assert caught.value.code == "unknown_market"
     assert calls(venue) == ["GET markets"]
+
+
+def test_the_programs_decimal_context_changes_nothing(exchange):
+    harsh = decimal.Context(prec=2, traps=[decimal.Inexact, decimal.Rounded, decimal.FloatOperation])
+    with decimal.localcontext(harsh):
+        state = exchange.place(new(amount=Decimal("0.12345")))
+        funds = exchange.funds()
+        fills = exchange.fills("USDC", "BTC")
+        rate = exchange.rate("USDC", "BTC")
+        markets = exchange.markets()
+        with pytest.raises(Refused) as caught:
+            exchange.place(new(amount=Decimal("12345.1234567891")))
+    assert (state.filled, state.average) == (Decimal("0.12345"), Decimal(30010))
+    assert funds["BTC"].available == Decimal("100.12333")
+    assert total(fill.amount for fill in fills) == Decimal("0.12345")
+    assert (rate.buy, markets[0].price_step) == (Decimal(30010), Decimal("0.1"))
+    assert caught.value.details["nearest"] == "12345.12346"
 
 
 # --- transfers --------------------------------------------------------------------------------------------------------
@@ -322,7 +361,8 @@ def test_a_withdrawal_carries_our_id_in_full(venue, exchange):
     client_id = uuid.uuid4().hex
     made = exchange.withdraw(NewWithdrawal("USDC", Decimal("12.5"), "somewhere", client_id, network="Ethereum"))
     assert (made.fee, made.network, made.status) == (Decimal(3), "Ethereum", "pending")
-    assert venue.withdrawals[made.id].client_id == client_id
+    assert venue.withdrawals[made.id].client_id == made.client_id == client_id
+    assert [row.client_id for row in exchange.withdrawals("USDC")] == [client_id]
 
 
 # --- answers that are not to be believed ------------------------------------------------------------------------------
@@ -349,6 +389,7 @@ LIES = [
     {"side": "Bid"},
     {"executedQuantity": "x"},
     {"executedQuantity": None},
+    {"executedQuantity": "-1"},
     {"createdAt": "yesterday"},
     {"status": []},
     {"id": 7},
@@ -379,6 +420,26 @@ def test_the_answer_to_a_withdrawal_that_tells_another_one_is_unknown(venue, exc
     with pytest.raises(Unknown):
         exchange.withdraw(NewWithdrawal("BTC", Decimal("0.1"), "somewhere", uuid.uuid4().hex))
     assert len(venue.ledger()) == 1
+
+
+def test_a_cancellation_that_tells_another_order_is_unknown(venue, exchange):
+    order = new("sell", amount=Decimal("0.1"), price=Decimal(35000))
+    placed = exchange.place(order)
+    answering(venue, "DELETE", "/api/v1/order", lambda row: {**row, "id": "1"})
+    with pytest.raises(Unknown):
+        exchange.cancel(ref_of(order, placed.exchange_order_id))
+
+
+def test_a_fee_of_some_of_the_fills_only_is_not_told(venue, exchange):
+    answering(venue, "GET", "/wapi/v1/history/fills", lambda rows: rows[:1])
+    state = exchange.place(new(amount=Decimal("1.5")))
+    assert (state.filled, state.fee) == (Decimal("1.5"), None)
+
+
+def test_what_is_staked_is_owned_and_not_available(venue, exchange):
+    answering(venue, "GET", "/api/v1/capital", lambda rows: {**rows, "SOL": {**rows["SOL"], "staked": "2.5"}})
+    sol = exchange.funds()["SOL"]
+    assert (sol.total, sol.available, sol.held) == (Decimal("102.5"), Decimal(100), Decimal("2.5"))
 
 
 def test_negative_balances_are_not_believed(venue, exchange):

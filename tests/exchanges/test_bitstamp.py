@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import decimal
 import json
 import time
 import uuid
@@ -20,6 +21,7 @@ from bitmm.xwrap.exchanges.base import (
     OrderRef,
     Refused,
     Unknown,
+    total,
 )
 from bitmm.xwrap.exchanges.bitstamp import Bitstamp, BitstampAPI
 from bitmm.xwrap.exchanges.contract import ExchangeContract
@@ -236,6 +238,23 @@ def test_a_market_that_is_not_there_is_refused_with_what_is_offered(venue, excha
     assert calls(venue) == ["markets/"]
 
 
+def test_the_programs_decimal_context_changes_nothing(exchange):
+    harsh = decimal.Context(prec=2, traps=[decimal.Inexact, decimal.Rounded, decimal.FloatOperation])
+    with decimal.localcontext(harsh):
+        state = exchange.place(new(amount=Decimal("0.12345678")))
+        funds = exchange.funds()
+        fills = exchange.fills("EUR", "BTC")
+        rate = exchange.rate("EUR", "BTC")
+        markets = exchange.markets()
+        with pytest.raises(Refused) as caught:
+            exchange.place(new(amount=Decimal("12345.1234567891")))
+    assert (state.filled, state.average) == (Decimal("0.12345678"), Decimal(30010))
+    assert funds["BTC"].available == Decimal("100.12345678")
+    assert total(fill.amount for fill in fills) == Decimal("0.12345678")
+    assert (rate.buy, markets[0].price_step) == (Decimal(30010), Decimal("0.01"))
+    assert caught.value.details["nearest"] == "12345.12345679"
+
+
 # --- transfers --------------------------------------------------------------------------------------------------------
 
 
@@ -352,6 +371,7 @@ def answering(venue, path: str, change) -> None:
         {"transactions": None},
         {"transactions": [{"btc": "0.1", "eur": "x", "price": "1", "fee": "0"}]},
         {"amount_remaining": "NaN"},
+        {"amount_remaining": "-1"},
         {"datetime": "yesterday"},
         {"id": "one"},
     ],
@@ -375,6 +395,17 @@ def test_the_answer_to_an_order_that_tells_another_one_is_unknown(venue, exchang
     with pytest.raises(Unknown):
         exchange.place(new(amount=Decimal("0.1"), price=Decimal(30000)))
     assert len(venue.ledger()) == 1
+
+
+def test_a_cancellation_that_tells_another_order_or_not_all_is_unknown(venue, exchange):
+    order = new("sell", amount=Decimal("0.1"), price=Decimal(35000))
+    placed = exchange.place(order)
+    answering(venue, "cancel_order", lambda row: {**row, "id": 1})
+    with pytest.raises(Unknown):
+        exchange.cancel(ref_of(order, placed.exchange_order_id))
+    answering(venue, "cancel_all_orders", lambda row: {**row, "success": False})
+    with pytest.raises(Unknown):
+        exchange.cancel_all()
 
 
 def test_negative_balances_and_crossed_prices_are_not_believed(venue, exchange):

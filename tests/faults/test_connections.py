@@ -176,9 +176,13 @@ def test_plain_http_to_this_machine_needs_no_leave(host):
         "https://*.test",
         "//xwrap.test",
         "file:///etc/passwd",
+        " ",
+        b"https://xwrap.test",
+        8000,
     ],
 )
-def test_an_address_that_is_odd_is_refused(url):
+def test_an_address_that_is_odd_is_refused(url, monkeypatch):
+    monkeypatch.delenv("XWRAP_URL", raising=False)
     with pytest.raises(InvalidRequest) as caught:
         Backend(1, USER, PASSWORD, url)
     assert "secret" not in str(caught.value)

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
+from dataclasses import replace
 from decimal import Decimal
+from typing import ClassVar
 
 import pytest
 import requests
 
+from bitmm.xwrap import exchanges
+from bitmm.xwrap.exchanges.base import OrderState, Refused
+from bitmm.xwrap.server.settler import Settler
+
+from .stub import Stub
+
 
 class Owner:
-    """A paper registration, and the calls of its owner."""
+    """A registration, and the calls of its owner."""
 
-    def __init__(self, server):
+    def __init__(self, server, exchange="paper"):
         self.server, self.auth = server, server.account()
-        self.id = server.registration(self.auth)
+        self.id = server.registration(self.auth, exchange)
 
     def call(self, method, path, **form):
         url = f"{self.server.url}/exchanges/{self.id}/{path}"
@@ -189,6 +195,44 @@ def test_a_waiting_order_is_filled_when_a_later_minute_reaches_its_price(serving
             "0.25",
         )
         assert owner.call("GET", "balance").json() == {"USD": "49904.75", "BTC": "2"}
-        with closing(sqlite3.connect(server.data / "xwrap.sqlite3")) as connection:
-            entries = connection.execute("SELECT amount FROM paper_entries WHERE currency = 'USD'").fetchall()
+        entries = server.sql("SELECT amount FROM paper_entries WHERE currency = 'USD'")
         assert sum(Decimal(amount) for (amount,) in entries) == Decimal("49904.75")
+
+
+class Forgetful(Stub):
+    """Keeps no order that is gone, like Mt.Gox and the hubs."""
+
+    state: ClassVar = None
+
+    def order(self, ref):
+        return type(self).state
+
+    def cancel(self, ref):
+        if type(self).state.status == "unknown":
+            raise Refused("not open", code="order_not_open")
+        type(self).state = replace(type(self).state, status="unknown")
+
+
+@pytest.fixture
+def forgetful(serving, monkeypatch):
+    monkeypatch.setitem(exchanges.EXCHANGES, "stub", "tests.server.test_orders:Forgetful")
+    monkeypatch.setattr(Forgetful, "state", OrderState("X1", "open"))
+    monkeypatch.setattr(Forgetful, "act", staticmethod(lambda _order: Forgetful.state))
+    monkeypatch.setattr(Settler, "start", lambda self, **_: None)
+    monkeypatch.setattr(Settler, "stop", lambda self: None)
+    with serving(exchanges=("stub",)) as server:
+        owner = Owner(server, "stub")
+        yield owner, owner.limit("10")
+
+
+def test_an_order_that_an_exchange_forgets_after_its_cancel_is_canceled(forgetful):
+    owner, order = forgetful
+    assert owner.call("DELETE", f"orders/{order['id']}").json()["status"] == "canceled"
+    assert owner.call("GET", f"orders/{order['id']}").json()["status"] == "canceled"
+
+
+def test_an_order_that_is_gone_for_reasons_unknown_is_unknown(forgetful):
+    owner, order = forgetful
+    Forgetful.state = OrderState("X1", "unknown")
+    assert owner.call("DELETE", f"orders/{order['id']}").json()["status"] == "unknown"
+    assert owner.call("GET", "orders/", status="open").json() == []

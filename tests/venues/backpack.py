@@ -241,7 +241,8 @@ class BackpackVenue(Venue):
 
     def markets(self, request: Request) -> Any:
         spot = [self.market_row(known) for known in self.pairs.values()]
-        future = {**spot[0], "symbol": f"{spot[0]['symbol']}_PERP", "marketType": "PERP"}
+        filters = {**spot[0]["filters"], "price": {**spot[0]["filters"]["price"], "tickSize": "1"}}
+        future = {**spot[0], "symbol": f"{spot[0]['symbol']}_PERP", "marketType": "PERP", "filters": filters}
         closed = {**spot[0], "symbol": "OLD_USDC", "baseSymbol": "OLD", "orderBookState": "Closed"}
         return [*spot, future, closed]
 

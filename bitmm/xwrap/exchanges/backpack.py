@@ -33,6 +33,7 @@ from .base import (
     Field,
     Fill,
     Funds,
+    Limit,
     Market,
     Memory,
     NewOrder,
@@ -43,15 +44,20 @@ from .base import (
     Refused,
     Side,
     Status,
+    Turn,
     Unknown,
     Withdrawal,
     ask,
+    at_once,
     check,
     followed,
     mean,
+    no_outcome,
     no_such_market,
+    retry_after,
     total,
     understood,
+    unsigned,
 )
 
 if TYPE_CHECKING:
@@ -81,6 +87,8 @@ _CODES = {
 }
 #: Failures inside the exchange: what became of the request is not told.
 _UNSURE = {"SERVER_ERROR", "TIMEOUT"}
+#: Seconds to wait after a rate limit; neither the limit nor a header for it is documented.
+_PAUSE = 1.0
 #: Bodies that the exchange could not parse are answered in plain text; certainly nothing was executed.
 _UNPARSED = ("bad request parse", "failed to parse")
 
@@ -107,6 +115,7 @@ class BackpackAPI:
         transport: Transport | None = None,
         window: int = 5000,
         clock: Callable[[], float] = time.time,
+        turn: Turn = at_once,
     ) -> None:
         if not 0 < window <= 60_000:
             raise Refused("window is 1 to 60000 milliseconds", code="invalid_request")
@@ -114,6 +123,7 @@ class BackpackAPI:
         self.url = url.rstrip("/")
         self.transport = transport or Transport()
         self.window = window
+        self._turn = turn
         self._clock = clock
         self._private = _private_key(key, secret) if key or secret else None
 
@@ -130,7 +140,8 @@ class BackpackAPI:
         """The answer of a public GET call, as `public("api/v1/ticker", {"symbol": "SOL_USDC"})`."""
         query = _texts(params)
         request = Request("GET", f"{self.url}/{path.strip('/')}" + (f"?{urlencode(query)}" if query else ""), {})
-        return _read(ask(self.transport, request, "Backpack", moves=False), moves=False)
+        with self._turn(path, signed=False):
+            return _read(ask(self.transport, request, "Backpack", moves=False), moves=False)
 
     def private(
         self,
@@ -140,9 +151,10 @@ class BackpackAPI:
         params: Mapping[str, Value] | Sequence[Mapping[str, Value]] | None = None,
     ) -> Any:
         """The answer of a private call; None when the exchange accepted it and has not executed it yet (HTTP 202)."""
-        request = self.signed(method, path, instruction, params)
         moves = method != "GET"
-        return _read(ask(self.transport, request, "Backpack", moves=moves), moves=moves)
+        with self._turn(path, signed=True):
+            request = self.signed(method, path, instruction, params)
+            return _read(ask(self.transport, request, "Backpack", moves=moves), moves=moves)
 
     def signed(
         self,
@@ -428,32 +440,20 @@ def _read(answer: Answer, *, moves: bool) -> Any:
 
 def _error(code: str, words: str, answer: Answer, *, moves: bool) -> ExchangeError:
     if code == "TOO_MANY_REQUESTS" or answer.status == 429:
-        return Busy(words, retry_after=_retry_after(answer))
+        return Busy(words, retry_after=retry_after(answer, seconds=_PAUSE))
     ours = _CODES.get(code)
     if code in _UNSURE or (answer.status >= 500 and ours is None):
-        return _no_outcome(words, moves=moves)
+        return no_outcome(words, moves=moves)
     return Refused(words, code=ours or "exchange_refused", retryable=ours == "exchange_unavailable")
 
 
 def _unreadable(answer: Answer, *, moves: bool) -> ExchangeError:
     text = answer.body[:300].decode("utf-8", "replace")
     if answer.status == 429:
-        return Busy("Backpack says: too many requests", retry_after=_retry_after(answer))
+        return Busy("Backpack says: too many requests", retry_after=retry_after(answer, seconds=_PAUSE))
     if answer.status == 400 and text.lower().startswith(_UNPARSED):
         return Refused(text, code="unknown_market" if "market symbol" in text.lower() else "invalid_request")
-    return _no_outcome(f"Backpack's answer (HTTP {answer.status}) cannot be read", moves=moves)
-
-
-def _no_outcome(words: str, *, moves: bool) -> ExchangeError:
-    if moves:
-        return Unknown(f"{words}; the outcome is unknown")
-    return Refused(words, code="exchange_unavailable", retryable=True)
-
-
-def _retry_after(answer: Answer) -> float:
-    """Seconds to wait; neither a limit nor a header for it is documented."""
-    given = answer.headers.get("Retry-After", "")
-    return float(given) if given.isascii() and given.isdigit() and len(given) < 6 else 1.0
+    return no_outcome(f"Backpack's answer (HTTP {answer.status}) cannot be read", moves=moves)
 
 
 # --- the adapter ------------------------------------------------------------------------------------------------------
@@ -474,7 +474,9 @@ _WITHDRAWN: dict[str, Literal["pending", "done"]] = {
 _SHUT = {"Closed", "CancelOnly"}
 #: An order that is over may be missing in the history for so long (that it lags is known, not how much).
 _LAG = timedelta(seconds=30)
-#: How far the exchange's clock may be from ours when an order is looked up.
+#: (base URL, client id) -> when a limit order was first found to be nowhere.
+_MISSED = Memory(3600.0)
+#: How far an order's time may be from ours; with clocks that far apart no request would be taken.
 _SKEW = timedelta(minutes=5)
 _PAGE = 1000
 
@@ -497,11 +499,15 @@ class Backpack(Exchange):
         Field("apisecret", "the API secret: the ed25519 private key in base64", secret=True),
     )
     finds: ClassVar[Literal["all", "open", "none"]] = "all"
+    #: No number is published; ccxt sends 20 a second at most, and so does this.
+    per_address = Limit(10, 10)
 
     def __init__(self, access: Access) -> None:
         super().__init__(access)
         keys = access.credentials
-        self.api = BackpackAPI(keys.apikey, keys.apisecret, url=access.url or URL, transport=access.transport)
+        self.api = BackpackAPI(
+            keys.apikey, keys.apisecret, url=access.url or URL, transport=access.transport, turn=access.turn
+        )
 
     def rate(self, currency: str, asset: str) -> Rate:
         book = self.api.depth(_symbol(currency, asset), limit=5)
@@ -695,8 +701,14 @@ class Backpack(Exchange):
         raise Refused(f"{self.name}'s history is too long to look through", code="exchange_unavailable")
 
     def _refuse_too_early(self, ref: OrderRef) -> None:
-        """That an order is not there means nothing before the history had time to show it."""
-        if ref.created is not None and datetime.now(UTC) < ref.created + _LAG:
+        """That an order is nowhere means nothing before the history had time to show it.
+
+        A market order is over as soon as it is there; a limit order may have been over a moment before it was missed.
+        """
+        now, since = datetime.now(UTC), ref.created
+        if ref.price is not None:
+            since = _MISSED.get((self.api.url, ref.client_id), lambda: now)
+        if since is not None and now < since + _LAG:
             raise Refused(f"{self.name}'s history lags; ask again", code="exchange_unavailable", retryable=True)
 
     def _with_fee(self, state: OrderState, *, patient: bool = False) -> OrderState:
@@ -708,10 +720,12 @@ class Backpack(Exchange):
             return state
         for pause in (0.0, 0.2, 0.4, 0.8) if patient else (0.0,):
             time.sleep(pause)
-            rows = self.api.fill_history(_symbol(state.currency, state.asset), order_id=state.exchange_order_id)
+            rows = self.api.fill_history(
+                _symbol(state.currency, state.asset), order_id=state.exchange_order_id, limit=_PAGE
+            )
             with understood(self.name):
                 rows = [row for row in rows if row["orderId"] == state.exchange_order_id]
-                if total(number(row["quantity"]) for row in rows) == state.filled:
+                if total(unsigned(row["quantity"]) for row in rows) == state.filled:
                     names = {row["feeSymbol"] for row in rows}
                     if len(names) != 1:
                         return state
@@ -751,16 +765,14 @@ def _market(row: Mapping[str, Any]) -> Market:
 
 def _funds(row: Mapping[str, Any]) -> Funds:
     """What is staked is owned, and not available."""
-    available, held = number(row["available"]), total((number(row["locked"]), number(row["staked"])))
-    if available < 0 or held < 0:
-        raise ValueError("a negative balance")
+    available, held = unsigned(row["available"]), total((unsigned(row["locked"]), unsigned(row["staked"])))
     return Funds(total=total((available, held)), available=available, held=held)
 
 
 def _state(row: Mapping[str, Any], ref: OrderRef | None = None) -> OrderState:
     """An order, live or of the history. Raises ValueError when it is not the one of `ref`."""
     asset, currency = _pair(row["symbol"])
-    filled, spent = number(row["executedQuantity"]), number(row["executedQuoteQuantity"])
+    filled, spent = unsigned(row["executedQuantity"]), unsigned(row["executedQuoteQuantity"])
     state = OrderState(
         exchange_order_id=_text(row["id"]),
         status=_status(row["status"], filled),
@@ -800,8 +812,8 @@ def _fill(row: Mapping[str, Any]) -> Fill:
         side=_SIDES[row["side"]],
         currency=currency,
         asset=asset,
-        amount=number(row["quantity"]),
-        price=number(row["price"]),
+        amount=unsigned(row["quantity"]),
+        price=unsigned(row["price"]),
         fee=number(row["fee"]),
         fee_currency=row["feeSymbol"],
         time=_moment(row["timestamp"]),
@@ -812,7 +824,7 @@ def _deposit(row: Mapping[str, Any]) -> Deposit:
     return Deposit(
         id=_serial(row["id"]),
         asset=_text(row["symbol"]),
-        amount=number(row["quantity"]),
+        amount=unsigned(row["quantity"]),
         status=_DEPOSITED.get(row["status"], "pending"),
         address=row.get("toAddress"),
         tag=row.get("platformMemo"),
@@ -826,12 +838,13 @@ def _withdrawal(row: Mapping[str, Any]) -> Withdrawal:
     return Withdrawal(
         id=_serial(row["id"]),
         asset=_text(row["symbol"]),
-        amount=number(row["quantity"]),
+        amount=unsigned(row["quantity"]),
         status=_WITHDRAWN.get(row["status"], "unknown"),
         address=row.get("toAddress"),
         network=row.get("blockchain"),
         fee=_number(row.get("fee")),
         txid=row.get("transactionHash"),
+        client_id=row.get("clientId"),
         created=_moment(row["createdAt"]),
     )
 
@@ -843,7 +856,7 @@ def _pair(symbol: str) -> tuple[str | None, str | None]:
 
 
 def _number(value: object) -> Decimal | None:
-    return None if value is None else number(value)
+    return None if value is None else unsigned(value)
 
 
 def _text(value: object) -> str:

@@ -13,14 +13,14 @@ import decimal
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from ..errors import APIError, OutcomeUnknown
-from ..money import EXACT, plain
+from ..money import EXACT, number, plain
 
 if TYPE_CHECKING:
     from ..transport import Answer, Request, Transport
@@ -266,11 +266,40 @@ class Credentials:
 
 
 @dataclass(frozen=True, slots=True)
+class Limit:
+    """A counter that an exchange keeps: a call raises it by its cost, time lowers it by `refill` a second, down to 0.
+
+    A call that would raise it above `capacity` is refused. `costs`: by the name that the adapter gives the call; 1 for
+    every other.
+    """
+
+    capacity: float
+    refill: float
+    costs: Mapping[str, float] = field(default_factory=dict)
+
+
+class Turn(Protocol):
+    """`with turn(name, signed=...)`: the place of one request in the lane of its key, or of our address.
+
+    A request is made (with its nonce and its time), sent and answered inside; the wait is before. Turns are not nested.
+    Raises Busy when the wait would be too long; a Busy of the exchange raised inside makes everybody wait.
+    """
+
+    def __call__(self, call: str, *, signed: bool) -> AbstractContextManager[object]: ...
+
+
+def at_once(call: str, *, signed: bool) -> AbstractContextManager[object]:  # noqa: ARG001 - every call is treated alike
+    """The turn where nobody else uses the key: no wait."""
+    return nullcontext()
+
+
+@dataclass(frozen=True, slots=True)
 class Access:
     """One registration's way to its exchange; `registration` 0 with empty credentials is for public calls.
 
     `url` is the administrator's base URL, None for the exchange's own. `nonce` gives strictly rising integers for this
-    key, at least the microseconds since 1970. `paper` is what the paper exchange stands on.
+    key, at least the microseconds since 1970. Every request is sent in a `turn`. `paper` is what the paper exchange
+    stands on.
     """
 
     transport: Transport
@@ -278,6 +307,7 @@ class Access:
     registration: int = 0
     url: str | None = None
     nonce: Callable[[], int] | None = None
+    turn: Turn = at_once
     paper: Ground | None = None
 
 
@@ -299,8 +329,14 @@ class Exchange:
     form: ClassVar[tuple[Field, ...]] = ()
     #: Which orders `find` sees: "all" (open and closed), "open" ones only, or "none" (it cannot look up by our id).
     finds: ClassVar[Literal["all", "open", "none"]] = "none"
+    #: It has no address of its own: the administrator must say where it is.
+    needs_url: ClassVar[bool] = False
     #: Calls of one key must arrive in the order of their nonces.
     ordered: ClassVar[bool] = False
+    #: The counter that the exchange keeps for each key, of signed calls; None: it counts those by address too.
+    per_key: ClassVar[Limit | None] = None
+    #: The counter that the exchange keeps for each address that calls; None: no limit is known.
+    per_address: ClassVar[Limit | None] = None
 
     def __init__(self, access: Access) -> None:
         self.access = access
@@ -464,9 +500,20 @@ def understood(name: str, *, moves: bool = False) -> Iterator[None]:
         yield
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         words = f"{name}'s answer cannot be understood ({type(error).__name__}: {str(error)[:100]})"
-        if moves:
-            raise Unknown(f"{words}; the outcome is unknown") from error
-        raise Refused(words, code="exchange_unavailable", retryable=True) from error
+        raise no_outcome(words, moves=moves) from error
+
+
+def no_outcome(words: str, *, moves: bool) -> ExchangeError:
+    """What an answer is that tells no outcome: Unknown when the request `moves` something, else a refused read."""
+    if moves:
+        return Unknown(f"{words}; the outcome is unknown")
+    return Refused(words, code="exchange_unavailable", retryable=True)
+
+
+def retry_after(answer: Answer, *, seconds: float) -> float:
+    """The seconds that an answer's Retry-After asks to wait, ten minutes at most; `seconds` when it asks for none."""
+    given = answer.headers.get("Retry-After", "")
+    return min(float(given), 600.0) if given.isascii() and given.isdigit() else seconds
 
 
 def no_such_market(name: str, currency: str, asset: str, offered: Iterable[tuple[str, str]]) -> Refused:
@@ -474,6 +521,14 @@ def no_such_market(name: str, currency: str, asset: str, offered: Iterable[tuple
     currencies = sorted(money for money, thing in offered if thing == asset)
     instead = f"{asset} is traded there in {', '.join(currencies)}" if currencies else f"{asset} is not traded there"
     return Refused(f"{name} has no market {asset}/{currency}; {instead}", code="unknown_market")
+
+
+def unsigned(value: object) -> Decimal:
+    """The amount in a decoded document, which is never below zero. Raises ValueError when it is, or is no number."""
+    amount = number(value)
+    if amount < 0:
+        raise ValueError("a negative amount")
+    return amount
 
 
 def total(amounts: Iterable[Decimal]) -> Decimal:
@@ -500,7 +555,7 @@ def check(order: NewOrder, market: Market) -> None:
     if order.cost is not None and (order.side == "sell" or order.price is not None):
         raise Refused("a cost is for market buys only", code="unsupported")
     for name, value, step in (("amount", order.amount, market.amount_step), ("price", order.price, market.price_step)):
-        if value is not None and step is not None and _WIDE.remainder(value, step):
+        if value is not None and step and _WIDE.remainder(value, step):
             nearest = _WIDE.multiply(_WIDE.quantize(_WIDE.divide(value, step), Decimal(1)), step) or step
             raise _broken(name, value, f"{name}_step", step, nearest, "is no multiple of")
     cost = order.cost

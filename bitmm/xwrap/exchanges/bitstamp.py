@@ -30,6 +30,7 @@ from .base import (
     Field,
     Fill,
     Funds,
+    Limit,
     Market,
     Memory,
     NewOrder,
@@ -40,16 +41,20 @@ from .base import (
     Refused,
     Side,
     Status,
-    Unknown,
+    Turn,
     Unsupported,
     Withdrawal,
     ask,
+    at_once,
     check,
     followed,
     mean,
+    no_outcome,
     no_such_market,
+    retry_after,
     total,
     understood,
+    unsigned,
 )
 
 if TYPE_CHECKING:
@@ -88,6 +93,8 @@ _CODES = {
     "404.002": "order_not_found",
     "404.006": "unknown_asset",
 }
+#: Seconds to wait after a rate limit: 400 calls a second and 10,000 in ten minutes; no header is documented.
+_PAUSE = 10.0
 _BUSY = {"400.002", "400.067", "400.068"}
 #: Failures inside the exchange: whether the order exists is not told.
 _UNSURE = {"500.001", "500.002", "500.003", "500.009", "500.013", "500.016", "500.017"}
@@ -131,6 +138,7 @@ class BitstampAPI:
         transport: Transport | None = None,
         clock: Callable[[], float] = time.time,
         nonce: Callable[[], object] = uuid.uuid4,
+        turn: Turn = at_once,
     ) -> None:
         self.key = key
         self.url = url.rstrip("/")
@@ -138,6 +146,7 @@ class BitstampAPI:
         self._secret = secret.encode()
         self._clock = clock
         self._nonce = nonce
+        self._turn = turn
 
     def __repr__(self) -> str:
         return f"BitstampAPI({self.url!r})"
@@ -149,7 +158,8 @@ class BitstampAPI:
     def public(self, path: str, query: Mapping[str, Value] | None = None) -> Any:
         """The answer of a public GET call, as `public("order_book/btceur", {"group": 1})`."""
         request = Request("GET", self._url(path, query), {})
-        return self._read(ask(self.transport, request, "Bitstamp", moves=False), moves=False)
+        with self._turn(path, signed=False):
+            return self._read(ask(self.transport, request, "Bitstamp", moves=False), moves=False)
 
     def private(
         self,
@@ -164,11 +174,12 @@ class BitstampAPI:
         A good answer without the right `X-Server-Auth-Signature` is not believed.
         """
         moves = method == "POST" and not _READS.fullmatch(path.strip("/"))
-        request = self.signed(path, form, method=method, query=query)
-        answer = ask(self.transport, request, "Bitstamp", moves=moves)
-        document = self._read(answer, moves=moves)
+        with self._turn(path, signed=True):
+            request = self.signed(path, form, method=method, query=query)
+            answer = ask(self.transport, request, "Bitstamp", moves=moves)
+            document = self._read(answer, moves=moves)
         if not self.verified(request, answer):
-            raise _no_outcome("an answer without Bitstamp's signature", moves=moves)
+            raise no_outcome("an answer without Bitstamp's signature", moves=moves)
         return document
 
     def signed(
@@ -275,34 +286,22 @@ def _sentences(reason: object) -> Iterable[str]:
 def _error(words: str, code: str, answer: Answer, *, moves: bool) -> ExchangeError:
     low = words.lower()
     if code in _BUSY or answer.status == 429:
-        return Busy(words, retry_after=_retry_after(answer))
+        return Busy(words, retry_after=retry_after(answer, seconds=_PAUSE))
     if code in _UNSURE or low.startswith("order could not be placed"):
-        return _no_outcome(words, moves=moves)
+        return no_outcome(words, moves=moves)
     ours = _CODES.get(code) or next((ours for start, ours in _WORDS if start in low), None)
     if ours is None and answer.status >= 500:
-        return _no_outcome(words, moves=moves)
+        return no_outcome(words, moves=moves)
     return Refused(words, code=ours or "exchange_refused", retryable=ours in _RETRYABLE)
 
 
 def _unreadable(answer: Answer, *, moves: bool) -> ExchangeError:
     """What an answer means that is not one of the API's documents: HTML of the front, a cut text, a bare status."""
     if answer.status == 429:
-        return Busy("Bitstamp says: too many requests", retry_after=_retry_after(answer))
+        return Busy("Bitstamp says: too many requests", retry_after=retry_after(answer, seconds=_PAUSE))
     if answer.status == 404:
         return Refused("Bitstamp has no such page: an unknown market or currency", code="unknown_market")
-    return _no_outcome(f"Bitstamp's answer (HTTP {answer.status}) cannot be read", moves=moves)
-
-
-def _no_outcome(words: str, *, moves: bool) -> ExchangeError:
-    if moves:
-        return Unknown(f"{words}; the outcome is unknown")
-    return Refused(words, code="exchange_unavailable", retryable=True)
-
-
-def _retry_after(answer: Answer) -> float:
-    """Seconds to wait; the limit is 400 a second and 10,000 in ten minutes, and Bitstamp documents no header for it."""
-    given = answer.headers.get("Retry-After", "")
-    return float(given) if given.isascii() and given.isdigit() and len(given) < 6 else 10.0
+    return no_outcome(f"Bitstamp's answer (HTTP {answer.status}) cannot be read", moves=moves)
 
 
 # --- the adapter ------------------------------------------------------------------------------------------------------
@@ -347,11 +346,15 @@ class Bitstamp(Exchange):
         Field("apisecret", "the secret that Bitstamp showed with the key", secret=True),
     )
     finds: ClassVar[Literal["all", "open", "none"]] = "all"
+    #: Documentation, "Request limits": 400 a second and 10,000 in ten minutes; this stays below both.
+    per_address = Limit(385, 15)
 
     def __init__(self, access: Access) -> None:
         super().__init__(access)
         keys = access.credentials
-        self.api = BitstampAPI(keys.apikey, keys.apisecret, url=access.url or URL, transport=access.transport)
+        self.api = BitstampAPI(
+            keys.apikey, keys.apisecret, url=access.url or URL, transport=access.transport, turn=access.turn
+        )
 
     def rate(self, currency: str, asset: str) -> Rate:
         ticker = self.api.public(f"ticker/{_symbol(currency, asset)}")
@@ -547,18 +550,19 @@ def _market(row: Mapping[str, Any]) -> Market:
     return Market(
         currency=_text(row["counter_currency"]),
         asset=_text(row["base_currency"]),
-        price_step=number(row["tick_size"]) if row.get("tick_size") else Decimal(1).scaleb(-row["counter_decimals"]),
-        amount_step=Decimal(1).scaleb(-row["base_decimals"]),
+        price_step=number(row["tick_size"]) if row.get("tick_size") else _step(row["counter_decimals"]),
+        amount_step=_step(row["base_decimals"]),
         amount_min=least,
         cost_min=number(row["minimum_order_value"]),
     )
 
 
+def _step(decimals: int) -> Decimal:
+    return Decimal((0, (1,), -decimals))
+
+
 def _funds(row: Mapping[str, Any]) -> Funds:
-    total, available, held = number(row["total"]), number(row["available"]), number(row["reserved"])
-    if min(total, available, held) < 0:
-        raise ValueError("a negative balance")
-    return Funds(total=total, available=available, held=held)
+    return Funds(unsigned(row["total"]), unsigned(row["available"]), unsigned(row["reserved"]))
 
 
 def _placed(row: Mapping[str, Any], order: NewOrder) -> OrderState:
@@ -581,19 +585,22 @@ def _placed(row: Mapping[str, Any], order: NewOrder) -> OrderState:
 def _state(row: Mapping[str, Any]) -> OrderState:
     """An answer of order_status; filled, average, spent and fee come from the order's transactions."""
     asset, currency = _pair(row["market"])
-    fills = [(number(fill[asset.lower()]), number(fill[currency.lower()]), fill) for fill in row["transactions"]]
-    filled = total(abs(amount) for amount, _, _ in fills)
+    fills = [
+        (unsigned(fill[asset.lower()]), unsigned(fill[currency.lower()]), unsigned(fill["price"]), number(fill["fee"]))
+        for fill in row["transactions"]
+    ]
+    filled = total(amount for amount, _, _, _ in fills)
     return OrderState(
         exchange_order_id=_order_id(row["id"]),
         status=_status(row["status"], filled),
         side=_SIDES[str(row["type"])],
         currency=currency,
         asset=asset,
-        amount=EXACT.add(filled, number(row["amount_remaining"])),
+        amount=EXACT.add(filled, unsigned(row["amount_remaining"])),
         filled=filled,
-        average=mean(total(EXACT.multiply(abs(amount), number(fill["price"])) for amount, _, fill in fills), filled),
-        spent=total(abs(cost) for _, cost, _ in fills),
-        fee=total(number(fill["fee"]) for _, _, fill in fills),
+        average=mean(total(EXACT.multiply(amount, price) for amount, _, price, _ in fills), filled),
+        spent=total(cost for _, cost, _, _ in fills),
+        fee=total(fee for _, _, _, fee in fills),
         fee_currency=currency,
         client_id=row.get("client_order_id"),
         created=_time(row["datetime"]),
@@ -613,7 +620,7 @@ def _status(word: str, filled: Decimal) -> Status:
 def _open(row: Mapping[str, Any]) -> OrderState:
     """A row of open_orders; `amount` is what remains."""
     asset, currency = _pair(row["market"])
-    amount = number(row["amount_at_create"])
+    amount = unsigned(row["amount_at_create"])
     return OrderState(
         exchange_order_id=_order_id(row["id"]),
         status="open",
@@ -621,8 +628,8 @@ def _open(row: Mapping[str, Any]) -> OrderState:
         currency=currency,
         asset=asset,
         amount=amount,
-        price=number(row["price"]),
-        filled=EXACT.subtract(amount, number(row["amount"])),
+        price=unsigned(row["price"]),
+        filled=unsigned(EXACT.subtract(amount, unsigned(row["amount"]))),
         client_id=row.get("client_order_id"),
         created=_time(row["datetime"]),
     )
@@ -637,8 +644,8 @@ def _fill(row: Mapping[str, Any], currency: str, asset: str) -> Fill:
         side="buy" if spent < 0 else "sell",
         currency=currency,
         asset=asset,
-        amount=abs(number(row[asset.lower()])),
-        price=abs(number(row[f"{asset}_{currency}".lower()])),
+        amount=number(row[asset.lower()]).copy_abs(),
+        price=number(row[f"{asset}_{currency}".lower()]).copy_abs(),
         fee=number(row["fee"]),
         fee_currency=currency,
         time=_time(row["datetime"]),
@@ -650,7 +657,7 @@ def _deposit(row: Mapping[str, Any]) -> Deposit:
     return Deposit(
         id=str(row["id"]),
         asset=_text(row["currency"]).upper(),
-        amount=number(row["amount"]),
+        amount=unsigned(row["amount"]),
         status=_DEPOSITED.get(row["status"], "pending"),
         address=address,
         tag=tag,
@@ -672,7 +679,7 @@ def _withdrawal(row: Mapping[str, Any]) -> Withdrawal:
     return Withdrawal(
         id=str(row["id"]),
         asset=_text(row.get("currency") or _WITHDRAWAL_TYPES[str(row["type"])]).upper(),
-        amount=number(row["amount"]),
+        amount=unsigned(row["amount"]),
         status=_WITHDRAWN.get(str(row["status"]), "unknown"),
         address=address,
         tag=tag,

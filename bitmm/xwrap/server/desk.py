@@ -12,6 +12,7 @@ import json
 import logging
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
@@ -19,6 +20,7 @@ from functools import partial
 from typing import Any
 
 from ..exchanges.base import (
+    Busy,
     Exchange,
     ExchangeError,
     NewOrder,
@@ -34,6 +36,7 @@ from ..exchanges.base import (
 )
 from ..money import EXACT, exact, plain
 from .directory import Directory
+from .lanes import Rank
 from .problems import Problem, from_exchange
 from .store import Journal, Registration, Store, now
 
@@ -137,21 +140,18 @@ class Desk:
                 409, "outcome_unknown", "nobody knows yet whether this order exists; ask again", retryable=True
             )
         if row["status"] == "open":
-            with self._directory.registered(registration) as exchange:
-                try:
-                    exchange.cancel(reference(row))
-                except Refused as error:
-                    if error.code != "order_not_open":
-                        raise
-                row = self._refreshed(exchange, row)
+            with self._directory.registered(registration, Rank.CANCEL) as exchange:
+                row = self._canceled(exchange, row)
         return _told(row, _ORDER)
 
     def cancel_all(self, registration: Registration) -> dict[str, Any]:
         """Cancel every open order of this exchange key, also those not placed here; how many there were."""
-        with self._directory.registered(registration) as exchange:
+        with self._directory.registered(registration, Rank.CANCEL) as exchange:
             count = exchange.cancel_all()
-            for row in self._store.orders.rows(registration.id, ("open",), 500, None):
-                self._refreshed(exchange, row)
+            # They were canceled; where their states cannot all be read now, the next look tells them.
+            with suppress(Busy):
+                for row in self._store.orders.rows(registration.id, ("open",), 500, None):
+                    self._refreshed(exchange, row)
         return {"canceled": count}
 
     def order_by_key(self, registration: Registration, key: str) -> Answer:
@@ -164,10 +164,25 @@ class Desk:
             raise Problem(404, "order_not_found", "no such order")
         return row
 
+    def _canceled(self, exchange: Exchange, row: dict[str, Any]) -> dict[str, Any]:
+        """The row after its order was canceled, or was over already."""
+        try:
+            exchange.cancel(reference(row))
+        except Refused as error:
+            if error.code != "order_not_open":
+                raise
+            return self._refreshed(exchange, row)
+        try:
+            state = exchange.order(reference(row))
+        except Busy:
+            return row  # it was canceled; only its state cannot be read yet
+        # Some exchanges forget an order that is gone; this one is, because they said so just now.
+        return self._refreshed(exchange, row, replace(state, status="canceled") if state.status == "unknown" else state)
+
     def _refreshed(self, exchange: Exchange, row: dict[str, Any], state: OrderState | None = None) -> dict[str, Any]:
         """The row with what the exchange tells of its order now; kept, when that is something new."""
         columns = order_columns(state or exchange.order(reference(row)))
-        if columns["status"] == "unknown" or all(row[name] == value for name, value in columns.items()):
+        if all(row[name] == value for name, value in columns.items()):
             return row
         columns["updated"] = now()
         self._store.orders.finish(row["id"], columns)
@@ -230,7 +245,7 @@ class Desk:
             # A repeat neither waits for the exchange nor needs it: "nothing was sent" would not be true of its key.
             return _again(known, fingerprint, names)
         _check_enabled(registration)
-        with self._directory.registered(registration) as exchange:
+        with self._directory.registered(registration, Rank.ORDER) as exchange:
             intent = journal.begin(registration.id, key, fingerprint, values)
             if not intent.fresh:
                 return _again(intent.row, fingerprint, names)

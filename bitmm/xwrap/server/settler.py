@@ -20,6 +20,7 @@ from ..exchanges.base import Exchange, ExchangeError, Refused, Unsupported, With
 from ..money import exact
 from .desk import order_columns, reference, withdrawal_columns
 from .directory import Directory
+from .lanes import Rank
 from .problems import Problem, from_exchange
 from .store import Journal, Registration, Store, now
 
@@ -85,7 +86,7 @@ class Settler:
 
     def _settle(self, journal: Journal, registration: Registration, row: dict[str, Any], find: Any) -> None:
         try:
-            with self._directory.registered(registration) as exchange:
+            with self._directory.registered(registration, Rank.ORDER) as exchange:
                 columns = find(exchange, row, journal)
         except Unsupported:
             return

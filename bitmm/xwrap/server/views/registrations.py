@@ -75,16 +75,17 @@ def _credentials(kind: type[Exchange], fields: Fields) -> Credentials:
 
 
 def _permissions(directory: Directory, id: str, credentials: Credentials) -> list[str] | None:
-    """What the exchange says that the key may do. Raises Problem for a key that it refuses; None when it cannot
-    tell.
+    """What the exchange says that the key may do; None when it cannot tell, or not now.
+
+    Raises Problem for what it refuses for good: a wrong key, a wrong form.
     """
     try:
         with directory.exchange(id, credentials) as exchange:
             return sorted(exchange.permissions())
     except ExchangeError as error:
-        if error.code == "exchange_key_refused":
-            raise from_exchange(error) from error
-        return None
+        if error.retryable or error.code in {"unsupported", "permission_denied"}:
+            return None
+        raise from_exchange(error) from error
 
 
 def _hint(apikey: str) -> str:
