@@ -283,10 +283,8 @@ class TestTheContract(ExchangeContract):
     @pytest.fixture
     def ledger(self, store):
         def executed():
-            with closing(sqlite3.connect(store.path)) as connection:
-                connection.row_factory = sqlite3.Row
-                orders = connection.execute("SELECT 'order' AS kind, id AS order_id, * FROM paper_orders").fetchall()
-                sends = connection.execute("SELECT 'withdrawal' AS kind, id AS order_id, * FROM paper_sends").fetchall()
-            return [dict(row) for row in (*orders, *sends)]
+            orders = sql(store.where, "SELECT 'order' AS kind, id AS order_id, o.* FROM paper_orders o")
+            sends = sql(store.where, "SELECT 'withdrawal' AS kind, id AS order_id, s.* FROM paper_sends s")
+            return [dict(row._mapping) for row in (*orders, *sends)]
 
         return executed
