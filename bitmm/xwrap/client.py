@@ -18,11 +18,10 @@ import os
 import random
 import re
 import time
-import uuid
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from time import monotonic
-from typing import TYPE_CHECKING, Any, NoReturn, TypedDict, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NoReturn, NotRequired, TypedDict, TypeVar, cast
 from urllib.parse import urlencode
 
 from . import __version__
@@ -69,10 +68,10 @@ class Rate(TypedDict):
 
 
 class ExchangeRate(Rate):
-    """The rate at one exchange; `time` is ISO 8601 text."""
+    """The rate at one exchange; `time` is ISO 8601 text, which a server of 2013 did not tell."""
 
     exchange: str
-    time: str
+    time: NotRequired[str]
 
 
 class _Balance(TypedDict):
@@ -498,7 +497,7 @@ class _Server:
         shape: Callable[[Any, Mapping[str, str]], _T],
     ) -> _T:
         """POST an order or a send under its key; what became of it can be asked among the records."""
-        key = uuid.uuid4().hex if key is None else _key(key)
+        key = os.urandom(16).hex() if key is None else _key(key)
         headers = {**_HEADERS, **_FORM, **auth, "Idempotency-Key": key}
         request = Request("POST", f"{self.url}{path}/{verb}", headers, _encoded(form))
         deadline = monotonic() + self._timeout
@@ -691,7 +690,7 @@ def _rate(document: Any) -> Rate:
 
 
 def _exchange_rates(document: Any) -> list[ExchangeRate]:
-    rows = _rows(document, "exchange", "buy", "sell", "time")
+    rows = _rows(document, "exchange", "buy", "sell")
     return cast("list[ExchangeRate]", [{**row, **_rate(row)} for row in rows])
 
 

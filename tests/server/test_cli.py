@@ -179,6 +179,12 @@ def test_a_second_server_on_the_same_folder_is_one_line(tmp_path):
         ({"XWRAP_PAPER_FUNDS": "=5"}, ["XWRAP_PAPER_FUNDS"]),
         ({"XWRAP_PAPER_PRICES": "/nonexistent.csv"}, ["XWRAP_PAPER_PRICES", "nonexistent"]),
         ({"XWRAP_EXCHANGES": "paper,nowhere"}, ["XWRAP_EXCHANGES", "nowhere"]),
+        ({"XWRAP_EXCHANGES": "paper,ccxt:nowhere"}, ["XWRAP_EXCHANGES", "ccxt:nowhere"]),
+        (
+            {"XWRAP_EXCHANGE_URL_NOWHERE": "http://127.0.0.1:1"},
+            ["XWRAP_EXCHANGE_URL_NOWHERE", "XWRAP_EXCHANGE_URL_PAPER"],
+        ),
+        ({"XWRAP_EXCHANGE_URL_PAPER": "http://evil.example"}, ["XWRAP_EXCHANGE_URL_PAPER", "https"]),
     ],
 )
 def test_a_bad_setting_is_one_line(tmp_path, environ, words):
@@ -208,7 +214,21 @@ def test_the_paper_exchange_takes_prices_and_funds_from_the_environment(tmp_path
         assert balance == {"USD": "10.5", "BTC": "0", "ETH": "3"}
 
 
-@pytest.mark.parametrize("command", [[], ["serve"], ["account"], ["account", "add"], ["account", "list"], ["demo"]])
+@pytest.mark.parametrize(
+    "command",
+    [
+        [],
+        ["serve"],
+        ["account"],
+        ["account", "add"],
+        ["account", "list"],
+        ["orders"],
+        ["orders", "unknown"],
+        ["orders", "settle"],
+        ["exchanges"],
+        ["demo"],
+    ],
+)
 def test_help_shows_examples_everywhere(command):
     result = xwrap(*command, "--help")
     assert result.returncode == 0

@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ..exchanges import DEAD, load
-from ..exchanges.base import Access, Credentials, Exchange, can
+from ..exchanges.base import Access, Credentials, Exchange, ExchangeError, can
 from ..exchanges.paper import Ground
 from ..transport import Transport
 from .lanes import Lanes, Rank
 from .problems import Problem
-from .settings import Settings
+from .settings import Settings, SettingsError
 from .store import Registration
 from .vault import Vault
 
@@ -42,8 +42,14 @@ class Directory:
         self._entries = {id: self._entry(id) for id in settings.exchanges}
 
     def _entry(self, id: str) -> _Entry:
+        try:
+            kind = load(id)
+        except KeyError:
+            raise SettingsError(f"XWRAP_EXCHANGES names '{id}', which is not known here") from None
+        except ExchangeError as error:
+            raise SettingsError(f"XWRAP_EXCHANGES names '{id}': {error}") from None
         return _Entry(
-            kind=load(id),
+            kind=kind,
             transport=Transport(timeout=self._settings.exchange_seconds),
             share=threading.Semaphore(self._settings.exchange_threads),
             url=self._settings.exchange_urls.get(id),

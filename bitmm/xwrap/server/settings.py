@@ -143,8 +143,8 @@ def _names(text: str) -> list[str]:
 def _offered(text: str) -> tuple[str, ...]:
     names = _names(text)
     for name in names:
-        if name not in EXCHANGES:
-            raise SettingsError(f"XWRAP_EXCHANGES names '{name}'; known are {', '.join(EXCHANGES)}")
+        if name not in EXCHANGES and not name.startswith("ccxt:"):
+            raise SettingsError(f"XWRAP_EXCHANGES names '{name}'; known are {', '.join(EXCHANGES)} and ccxt:ID")
     return tuple(names)
 
 

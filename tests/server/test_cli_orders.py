@@ -1,0 +1,58 @@
+"""`xwrap orders`: what an exchange cannot tell, its owner decides."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from bitmm.xwrap.server.store import Store
+
+from .test_cli import one_line, xwrap
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Data with one order, number 1, whose outcome nobody knows."""
+    store = Store(tmp_path / "xwrap.sqlite3")
+    store.prepare()
+    store.add_account("ann", "x")
+    values = {"account_id": 1, "exchange": "mtgox", "username": "", "label": "", "apikey_hint": ""}
+    registration = store.add_registration(values, lambda _id: {"sealed_more": b""}).id
+    intent = {"side": "buy", "type": "market", "currency": "USD", "asset": "BTC", "amount": "0.1"}
+    store.orders.begin(registration, "my-key", "fingerprint", intent)
+    store.orders.finish(1, {"status": "unknown"})
+    store.close()
+    return tmp_path
+
+
+def rows(folder, query):
+    with closing(sqlite3.connect(folder / "xwrap.sqlite3")) as connection:
+        return connection.execute(query).fetchall()
+
+
+def test_unknown_orders_are_listed_with_what_one_needs_to_look_for_them(folder):
+    listed = xwrap("orders", "unknown", "--data", folder).stdout
+    for part in ("1", "mtgox", "buy 0.1 BTC for USD", "my-key"):
+        assert part in listed
+
+
+@pytest.mark.parametrize(
+    ("decision", "status", "filled", "released"), [("filled", "filled", "0.1", 0), ("not-placed", "rejected", None, 1)]
+)
+def test_the_owner_decides_and_it_is_kept_who_said_so(folder, decision, status, filled, released):
+    result = xwrap("orders", "settle", 1, "--as", decision, "--data", folder)
+    assert (result.returncode, result.stdout) == (0, f"order 1 is settled: {decision}\n")
+    assert rows(folder, "SELECT status, filled, released FROM orders") == [(status, filled, released)]
+    ((what, journal, row, before, after),) = rows(folder, 'SELECT what, journal, "row", before, after FROM audit')
+    assert what == f"xwrap orders settle 1 --as {decision}"
+    assert (journal, row, before, after) == ("orders", 1, "unknown", status)
+    assert xwrap("orders", "unknown", "--data", folder).stdout == ""
+    one_line(xwrap("orders", "settle", 1, "--as", decision, "--data", folder), "not among the unknown ones")
+
+
+def test_a_decision_that_is_none_changes_nothing(folder):
+    one_line(xwrap("orders", "settle", 1, "--as", "perhaps", "--data", folder), "filled or not-placed")
+    one_line(xwrap("orders", "settle", 2, "--as", "filled", "--data", folder), "xwrap orders unknown")
+    assert rows(folder, "SELECT status FROM orders") == [("unknown",)]
