@@ -41,7 +41,10 @@ def server() -> Iterator[str]:
     if url := os.environ.get(ENVIRON):
         yield url
         return
-    folder = Path(tempfile.mkdtemp(prefix="xwrap-pg-"))
+    # Hundreds of data bases are made and thrown away: in memory, where there is room.
+    memory = Path("/dev/shm")
+    roomy = memory.is_dir() and shutil.disk_usage(memory).free > 4 * 2**30
+    folder = Path(tempfile.mkdtemp(prefix="xwrap-pg-", dir=memory if roomy else None))
     try:
         with _started(binaries(), folder):
             # A unix socket: no port to collide.

@@ -191,7 +191,7 @@ def test_an_order_is_found_by_our_id(paper):
 def test_one_client_id_is_executed_once(paper):
     paper.place(order(client_id="mine"))
     before = paper.balance()
-    with pytest.raises(Exception, match="(?i)unique"):
+    with pytest.raises(Exception, match=r"(?i)unique"):
         paper.place(order(client_id="mine"))
     assert paper.balance() == before
 
