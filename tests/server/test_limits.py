@@ -12,6 +12,7 @@ import pytest
 import requests
 
 from bitmm.xwrap import exchanges
+from bitmm.xwrap.exchanges.base import OrderState
 
 from .stub import Stub
 
@@ -80,6 +81,28 @@ def test_when_all_threads_wait_the_next_call_is_503_before_anything_is_sent(serv
             for thread in threads:
                 thread.join()
     assert [answer.status_code for answer in answers] == [200] * 3
+
+
+def test_a_repeat_is_answered_when_all_threads_wait_for_the_exchange(serving, slow, monkeypatch):
+    """It would be wrong to say of its key that nothing was sent."""
+    monkeypatch.setattr(slow, "act", staticmethod(lambda _order: OrderState("X1", "filled")))
+    with serving(exchanges=("stub",), queue_seconds=0.2, exchange_threads=3) as server:
+        auth = server.account()
+        id = server.registration(auth, "stub")
+        call = {"url": f"{server.url}/exchanges/{id}/buy", "auth": auth, "timeout": 30}
+        call |= {"data": {"currency": "USD", "asset": "BTC", "amount": "0.1"}, "headers": {"Idempotency-Key": "k1"}}
+        first = requests.post(**call)
+        threads, _ = waiting_calls(server, auth, id, 3)
+        try:
+            for _ in range(3):
+                assert slow.waiting.acquire(timeout=60)
+            repeat = requests.post(**call)
+        finally:
+            slow.gate.set()
+            for thread in threads:
+                thread.join()
+    assert first.status_code == repeat.status_code == 200
+    assert first.content == repeat.content
 
 
 def test_a_stopping_server_answers_what_is_in_flight(serving, slow):
