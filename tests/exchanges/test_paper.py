@@ -191,7 +191,7 @@ def test_an_order_is_found_by_our_id(paper):
 def test_one_client_id_is_executed_once(paper):
     paper.place(order(client_id="mine"))
     before = paper.balance()
-    with pytest.raises(Exception, match="(?i)unique"):
+    with pytest.raises(Exception, match=r"(?i)unique"):
         paper.place(order(client_id="mine"))
     assert paper.balance() == before
 
@@ -283,10 +283,12 @@ class TestTheContract(ExchangeContract):
     @pytest.fixture
     def ledger(self, store):
         def executed():
-            with closing(sqlite3.connect(store.path)) as connection:
-                connection.row_factory = sqlite3.Row
-                orders = connection.execute("SELECT 'order' AS kind, id AS order_id, * FROM paper_orders").fetchall()
-                sends = connection.execute("SELECT 'withdrawal' AS kind, id AS order_id, * FROM paper_sends").fetchall()
-            return [dict(row) for row in (*orders, *sends)]
+            orders = sql(store.where, "SELECT id, client_id, side, amount FROM paper_orders")
+            sends = sql(store.where, "SELECT id, client_id, 'send', amount FROM paper_sends")
+            names = ("kind", "order_id", "client_id", "side", "amount")
+            return [
+                *(dict(zip(names, ("order", *row), strict=True)) for row in orders),
+                *(dict(zip(names, ("withdrawal", *row), strict=True)) for row in sends),
+            ]
 
         return executed
