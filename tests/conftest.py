@@ -14,13 +14,64 @@ from typing import Any
 import pytest
 import requests
 
+from tests.databases import sql
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--postgres", action="store_true", help="the server's tests on PostgreSQL; see tests/databases.py")
+
+
+#: The SQLite file of a data folder, or the URL of its data base on PostgreSQL: always the same one for a folder.
+Database = Callable[[Path], Path | str]
+
+
+@pytest.fixture(scope="session")
+def postgres(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of a PostgreSQL in which data bases can be made; without `pytest --postgres` the test is skipped."""
+    if not request.config.getoption("postgres"):
+        pytest.skip("needs PostgreSQL: pytest --postgres, or tox -e postgres")
+    pytest.importorskip("psycopg")
+    from tests.databases import NoPostgres, server
+
+    try:
+        with server() as url:
+            yield url
+    except NoPostgres as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.fixture(scope="session")
+def database(request: pytest.FixtureRequest) -> Iterator[Database]:
+    """Where the data base of a folder is."""
+    if not request.config.getoption("postgres"):
+        yield lambda folder: folder / "xwrap.sqlite3"
+        return
+    from tests.databases import drop_database, new_database
+
+    base = request.getfixturevalue("postgres")
+    made: dict[Path, str] = {}
+
+    def of(folder: Path) -> str:
+        if folder not in made:
+            made[folder] = new_database(base)
+        return made[folder]
+
+    yield of
+    for url in made.values():
+        drop_database(base, url)
+
 
 @dataclass
 class Server:
-    """A real server on a real socket, and the folder it keeps its data in."""
+    """A real server on a real socket, the folder it keeps its data in, and its data base."""
 
     url: str
     data: Path
+    database: Path | str
+
+    def sql(self, statement: str, **values: object) -> list[tuple[Any, ...]]:
+        """Run a statement past the server, straight on its data base; the rows it gives."""
+        return sql(self.database, statement, **values)
 
     def account(self, name: str | None = None, password: str = "correct horse battery") -> tuple[str, str]:
         """A new account; its user name and password."""
@@ -28,7 +79,7 @@ class Server:
         from bitmm.xwrap.server.store import Store
 
         name = name or f"user-{secrets.token_hex(4)}"
-        store = Store(self.data / "xwrap.sqlite3")
+        store = Store(self.database)
         store.add_account(name, hash_password(password))
         store.close()
         return name, password
@@ -59,7 +110,7 @@ Serving = Callable[..., AbstractContextManager[Server]]
 
 
 @pytest.fixture(scope="session")
-def serving(tmp_path_factory: pytest.TempPathFactory) -> Serving:
+def serving(tmp_path_factory: pytest.TempPathFactory, database: Database) -> Serving:
     """`with serving(setting=value, ...) as server`: a server with fresh data."""
     pytest.importorskip("starlette", reason="the server is not installed")
     from bitmm.xwrap.server.serving import running
@@ -68,9 +119,12 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Serving:
     @contextmanager
     def serve(data: Path | None = None, environ: dict[str, str] | None = None, **given: object) -> Iterator[Server]:
         folder = data or tmp_path_factory.mktemp("data")
+        where = given.setdefault("database_url", database(folder))
+        if isinstance(where, Path):
+            given["database_url"] = None
         given.setdefault("exchanges", ("paper",))
         with running(Settings.read(environ or {}, data=folder, port=0, **given)) as url:
-            yield Server(url, folder)
+            yield Server(url, folder, where)
 
     return serve
 

@@ -18,7 +18,6 @@ import os
 import random
 import re
 import time
-import uuid
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from time import monotonic
@@ -498,7 +497,7 @@ class _Server:
         shape: Callable[[Any, Mapping[str, str]], _T],
     ) -> _T:
         """POST an order or a send under its key; what became of it can be asked among the records."""
-        key = uuid.uuid4().hex if key is None else _key(key)
+        key = os.urandom(16).hex() if key is None else _key(key)
         headers = {**_HEADERS, **_FORM, **auth, "Idempotency-Key": key}
         request = Request("POST", f"{self.url}{path}/{verb}", headers, _encoded(form))
         deadline = monotonic() + self._timeout

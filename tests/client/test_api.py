@@ -1,6 +1,9 @@
 """The API of 2013: names, argument order, what goes on the wire, what comes back."""
 
+import subprocess
+import sys
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 import responses
@@ -11,6 +14,7 @@ from bitmm.xwrap.client import Backend, XWrap
 from bitmm.xwrap.errors import APIError, InvalidRequest
 from tests.client.marked import BASIC, KEY, PASSWORD, SECRET, USER
 
+ROOT = Path(__file__).parents[2]
 BASE = "http://localhost:8000"
 REGISTRATION = {
     "id": 7,
@@ -223,3 +227,12 @@ def test_the_public_names_are_the_ones_that_are_promised():
     assert client.__all__ == sorted(client.__all__)
     public = {name for name, thing in vars(client).items() if getattr(thing, "__module__", None) == client.__name__}
     assert {name for name in public if not name.startswith("_")} == set(client.__all__)
+
+
+def test_importing_the_client_brings_in_requests_and_nothing_else():
+    command = "import sys, requests; had = set(sys.modules); import bitmm.xwrap.client; print(*set(sys.modules) - had)"
+    run = subprocess.run([sys.executable, "-c", command], cwd=ROOT, capture_output=True, text=True, check=True)
+    brought = {name.partition(".")[0] for name in run.stdout.split()}
+    assert "bitmm" in brought
+    assert brought <= {"bitmm", *sys.stdlib_module_names}
+    assert not {name for name in run.stdout.split() if name.startswith(("bitmm.xwrap.server", "bitmm.xwrap.exchanges"))}

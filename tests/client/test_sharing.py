@@ -28,6 +28,12 @@ def echo(line: Line) -> None:
         line.answer(f'{{"id": {number}, "amount": "{form["amount"]}", "key": "{key}"}}', "200 OK", JSON)
 
 
+def slowly(line: Line) -> None:
+    """So that every thread is waiting for an answer at the same time."""
+    line.wait(0.005)
+    echo(line)
+
+
 def use(xwrap: XWrap, number: int, calls: int = 20) -> None:
     backend = Backend(number, USER, PASSWORD, xwrap)
     for turn in range(calls):
@@ -37,17 +43,20 @@ def use(xwrap: XWrap, number: int, calls: int = 20) -> None:
 
 
 def test_32_threads_on_one_xwrap_get_their_own_answers_over_no_more_connections_than_threads():
-    with serving(echo) as server, ThreadPoolExecutor(THREADS) as pool:
+    with serving(slowly) as server, ThreadPoolExecutor(THREADS) as pool:
         xwrap = XWrap(server.url)
-        start = threading.Barrier(THREADS)
+        together = threading.Barrier(THREADS)
 
         def run(number: int) -> None:
-            start.wait()
+            # In step, so that all connections are in use at the same time, and then idle at the same time.
+            for _ in range(5):
+                together.wait()
+                use(xwrap, number, 1)
             use(xwrap, number)
 
         assert list(pool.map(run, range(1, THREADS + 1))) == [None] * THREADS
         assert server.connections <= THREADS
-        assert len(server.seen) == THREADS * 40
+        assert len(server.seen) == THREADS * 50
 
 
 def test_calls_one_after_the_other_use_one_connection():

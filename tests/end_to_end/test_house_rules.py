@@ -66,7 +66,9 @@ def test_what_is_dangerous_has_one_room(path):
     names, inner = imports(path), room(path)
     if inner not in {"transport.py", "client.py", "exchanges/ccxt.py"}:
         assert not [name for name in names if name.split(".")[0] in {"requests", "urllib3"}]
-    if inner not in {"server/store.py", "server/tables.py"} and not inner.startswith("server/migrations/"):
+    if inner not in {"server/store.py", "server/tables.py", "server/database.py"} and not inner.startswith(
+        "server/migrations/"
+    ):
         sql = {name for name in names if name.split(".")[0] in {"sqlalchemy", "sqlite3", "alembic"}}
         assert sql <= {"sqlalchemy.exc", "sqlalchemy.exc.OperationalError"}
     if inner.startswith("server/") and inner not in {"server/settings.py", "server/serving.py"}:
@@ -76,6 +78,6 @@ def test_what_is_dangerous_has_one_room(path):
 @pytest.mark.parametrize("path", MODULES, ids=room)
 def test_no_amount_passes_through_a_binary_fraction(path):
     """`float(` stands nowhere but where seconds to wait or a limiter's infinity are meant."""
-    seconds = ('inf"', "retry_after", ".isdigit()")
+    seconds = ('inf"', "retry_after", ".isdigit()", "calls a second")
     lines = [line.strip() for line in path.read_text().splitlines() if re.search(r"(?<!\w)float\(", line)]
     assert [line for line in lines if not any(word in line for word in seconds)] == []

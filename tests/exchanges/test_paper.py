@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import csv
 import random
-import sqlite3
 import threading
-from contextlib import closing
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -18,6 +16,7 @@ from bitmm.xwrap.exchanges.base import Access, NewOrder, NewWithdrawal, OrderRef
 from bitmm.xwrap.exchanges.contract import ExchangeContract
 from bitmm.xwrap.exchanges.paper import PACKED_PRICES, Ground, Paper, Prices, PricesError
 from bitmm.xwrap.server.store import Store
+from tests.databases import sql
 
 #: 2025-01-07 00:01 UTC, the minute of the first packed price.
 FIRST = datetime(2025, 1, 7, 0, 1, tzinfo=UTC).timestamp()
@@ -25,8 +24,8 @@ OPENING = {"USD": Decimal(50000), "BTC": Decimal(1)}
 
 
 @pytest.fixture
-def store(tmp_path):
-    store = Store(tmp_path / "xwrap.sqlite3")
+def store(tmp_path, database):
+    store = Store(database(tmp_path))
     store.prepare()
     store.add_account("ann", "x")
     yield store
@@ -52,10 +51,9 @@ def order(side="buy", amount="0.1", client_id="c1"):
 def ledger(store, paper):
     """What the entries of the book add up to, by currency: read past the exchange, straight from the data base."""
     sums = {}
-    with closing(sqlite3.connect(store.path)) as connection:
-        query = "SELECT currency, amount FROM paper_entries WHERE registration_id = ?"
-        for currency, amount in connection.execute(query, (paper.access.registration,)):
-            sums[currency] = sums.get(currency, Decimal(0)) + Decimal(amount)
+    query = "SELECT currency, amount FROM paper_entries WHERE registration_id = :registration"
+    for currency, amount in sql(store.where, query, registration=paper.access.registration):
+        sums[currency] = sums.get(currency, Decimal(0)) + Decimal(amount)
     return sums
 
 
@@ -193,7 +191,7 @@ def test_an_order_is_found_by_our_id(paper):
 def test_one_client_id_is_executed_once(paper):
     paper.place(order(client_id="mine"))
     before = paper.balance()
-    with pytest.raises(Exception, match="UNIQUE"):
+    with pytest.raises(Exception, match=r"(?i)unique"):
         paper.place(order(client_id="mine"))
     assert paper.balance() == before
 
@@ -202,10 +200,7 @@ def test_a_send_takes_the_asset_off_and_is_recorded(store, paper):
     sent = paper.withdraw(NewWithdrawal("BTC", Decimal("0.25"), "tb1qsomebody", "c1"))
     assert (sent.status, sent.amount) == ("done", Decimal("0.25"))
     assert paper.balance()["BTC"] == Decimal("0.75")
-    with closing(sqlite3.connect(store.path)) as connection:
-        assert connection.execute("SELECT asset, amount, address FROM paper_sends").fetchall() == [
-            ("BTC", "0.25", "tb1qsomebody")
-        ]
+    assert sql(store.where, "SELECT asset, amount, address FROM paper_sends") == [("BTC", "0.25", "tb1qsomebody")]
 
 
 @pytest.mark.parametrize(
@@ -222,8 +217,7 @@ def test_a_refused_send_changes_nothing(store, paper, withdrawal, code):
         paper.withdraw(withdrawal)
     assert caught.value.code == code
     assert paper.balance() == OPENING
-    with closing(sqlite3.connect(store.path)) as connection:
-        assert connection.execute("SELECT count(*) FROM paper_sends").fetchone() == (0,)
+    assert sql(store.where, "SELECT count(*) FROM paper_sends") == [(0,)]
 
 
 def test_its_addresses_are_valid_on_the_test_network(store):
@@ -289,10 +283,12 @@ class TestTheContract(ExchangeContract):
     @pytest.fixture
     def ledger(self, store):
         def executed():
-            with closing(sqlite3.connect(store.path)) as connection:
-                connection.row_factory = sqlite3.Row
-                orders = connection.execute("SELECT 'order' AS kind, id AS order_id, * FROM paper_orders").fetchall()
-                sends = connection.execute("SELECT 'withdrawal' AS kind, id AS order_id, * FROM paper_sends").fetchall()
-            return [dict(row) for row in (*orders, *sends)]
+            orders = sql(store.where, "SELECT id, client_id, side, amount FROM paper_orders")
+            sends = sql(store.where, "SELECT id, client_id, 'send', amount FROM paper_sends")
+            names = ("kind", "order_id", "client_id", "side", "amount")
+            return [
+                *(dict(zip(names, ("order", *row), strict=True)) for row in orders),
+                *(dict(zip(names, ("withdrawal", *row), strict=True)) for row in sends),
+            ]
 
         return executed

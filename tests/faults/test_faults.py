@@ -86,7 +86,7 @@ def unread(then: Play) -> Play:
 def drip(start: bytes, rest: bytes) -> Play:
     def play(line: Line) -> None:
         line.send(start)
-        line.drip(rest * 1000)
+        line.drip((rest * 1000)[:200])
 
     return play
 
@@ -146,6 +146,9 @@ FAULTS = {
     "chunked without end": Fault(flood(CHUNKED, b"2000\r\n" + b" " * 0x2000 + b"\r\n"), *BAD, words="more than 16 MiB"),
     "chunk size that is no number": Fault(raw(CHUNKED + b"zz\r\n{}\r\n"), *LOST),
     "storm of 100 Continue": Fault(flood(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 400), *LOST),
+    "storm of fat 100 Continue": Fault(
+        flood(b"", b"HTTP/1.1 100 Continue\r\nX-Fat: " + b"y" * 60_000 + b"\r\n\r\n"), *BAD, words="more than 16 MiB"
+    ),
     "storm of 102 Processing": Fault(flood(b"", b"HTTP/1.1 102 Processing\r\n\r\n" * 400), *LOST, words="interim"),
     "101 Switching Protocols": Fault(raw(b"HTTP/1.1 101 Switching Protocols\r\n\r\n"), *LOST, words="interim"),
     "10,000 headers": Fault(raw(HEAD + b"X-Header: value\r\n" * 10_000 + b"\r\n{}"), *LOST, words="100 headers"),

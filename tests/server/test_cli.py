@@ -137,8 +137,8 @@ def test_a_folder_that_cannot_be_written_is_one_line_that_says_what_to_do(tmp_pa
     one_line(xwrap("account", "add", "ann", "--generate", "--data", tmp_path / "file" / "data"), "--data")
 
 
-def prepared(folder):
-    with serve("--port", 0, "--data", folder):
+def prepared(folder, **environ):
+    with serve("--port", 0, "--data", folder, **environ):
         pass
 
 
@@ -179,6 +179,12 @@ def test_a_second_server_on_the_same_folder_is_one_line(tmp_path):
         ({"XWRAP_PAPER_FUNDS": "=5"}, ["XWRAP_PAPER_FUNDS"]),
         ({"XWRAP_PAPER_PRICES": "/nonexistent.csv"}, ["XWRAP_PAPER_PRICES", "nonexistent"]),
         ({"XWRAP_EXCHANGES": "paper,nowhere"}, ["XWRAP_EXCHANGES", "nowhere"]),
+        ({"XWRAP_EXCHANGES": "paper,ccxt:nowhere"}, ["XWRAP_EXCHANGES", "ccxt:nowhere"]),
+        (
+            {"XWRAP_EXCHANGE_URL_NOWHERE": "http://127.0.0.1:1"},
+            ["XWRAP_EXCHANGE_URL_NOWHERE", "XWRAP_EXCHANGE_URL_PAPER"],
+        ),
+        ({"XWRAP_EXCHANGE_URL_PAPER": "http://evil.example"}, ["XWRAP_EXCHANGE_URL_PAPER", "https"]),
     ],
 )
 def test_a_bad_setting_is_one_line(tmp_path, environ, words):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
-from contextlib import closing
 from decimal import Decimal
 
 import pytest
@@ -35,8 +33,7 @@ class Bench:
         return requests.get(f"{self.server.url}/exchanges/{self.id}/{call}", auth=self.auth, timeout=30)
 
     def rows(self, query):
-        with closing(sqlite3.connect(self.server.data / "xwrap.sqlite3")) as connection:
-            return connection.execute(query).fetchall()
+        return self.server.sql(query)
 
 
 @pytest.fixture(autouse=True)
@@ -167,11 +164,12 @@ def test_what_was_running_when_the_server_died_is_unknown_after_its_start(servin
         id = server.registration(auth, "stub")
         answer_with(FILLED)
         Bench(server, auth, id).post("buy", ORDER, "k1")
-    with closing(sqlite3.connect(tmp_path / "xwrap.sqlite3")) as connection:
-        connection.execute("UPDATE orders SET status = 'running', answer = NULL, answer_status = NULL")
-        connection.commit()
+        # Long ago, for on PostgreSQL another server may be at it.
+        server.sql("UPDATE orders SET status = 'running', answer = NULL, answer_status = NULL, updated = '2020'")
     with serving(data=tmp_path, exchanges=("stub",)) as server:
-        repeat = Bench(server, auth, id).post("buy", ORDER, "k1")
+        bench = Bench(server, auth, id)
+        while (repeat := bench.post("buy", ORDER, "k1")).status_code == 409:
+            assert repeat.json()["code"] == "still_running"
     assert (repeat.status_code, repeat.json()["status"]) == (202, "unknown")
     assert len(Stub.placed) == 1
 
@@ -220,9 +218,7 @@ def test_another_accounts_keys_cannot_be_asked_for(bench):
 
 def test_a_registration_that_is_switched_off_trades_nothing(bench):
     answer_with(FILLED)
-    with closing(sqlite3.connect(bench.server.data / "xwrap.sqlite3")) as connection:
-        connection.execute("UPDATE registrations SET enabled = 0")
-        connection.commit()
+    bench.server.sql("UPDATE registrations SET enabled = false")
     assert bench.post("buy", ORDER).json()["code"] == "registration_disabled"
     assert Stub.placed == []
     assert requests.get(f"{bench.server.url}/exchanges/?active_only=1", auth=bench.auth, timeout=30).json() == []

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
 from dataclasses import replace
 from decimal import Decimal
 from typing import ClassVar
@@ -197,8 +195,7 @@ def test_a_waiting_order_is_filled_when_a_later_minute_reaches_its_price(serving
             "0.25",
         )
         assert owner.call("GET", "balance").json() == {"USD": "49904.75", "BTC": "2"}
-        with closing(sqlite3.connect(server.data / "xwrap.sqlite3")) as connection:
-            entries = connection.execute("SELECT amount FROM paper_entries WHERE currency = 'USD'").fetchall()
+        entries = server.sql("SELECT amount FROM paper_entries WHERE currency = 'USD'")
         assert sum(Decimal(amount) for (amount,) in entries) == Decimal("49904.75")
 
 

@@ -13,27 +13,59 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine
+from sqlalchemy import URL
 
 import bitmm.xwrap.server
 from bitmm.xwrap.server import tables
 from bitmm.xwrap.server.store import Store, StoreError
+from tests.databases import new_database, sql
 
 
 @pytest.fixture
-def store(tmp_path):
+def where(tmp_path, database):
+    return database(tmp_path)
+
+
+@pytest.fixture
+def store(where):
+    store = Store(where)
+    store.prepare()
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def sqlite(tmp_path):
     store = Store(tmp_path / "xwrap.sqlite3")
     store.prepare()
     yield store
     store.close()
 
 
+def in_threads(count, work):
+    """Run `work(number)` in threads that start together; what each of them returned or raised."""
+    results = [None] * count
+    together = threading.Barrier(count)
+
+    def run(number):
+        together.wait()
+        try:
+            results[number] = work(number)
+        except Exception as error:
+            results[number] = error
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return results
+
+
 def test_the_migrations_make_exactly_the_tables(store):
-    engine = create_engine(f"sqlite:///{store.path}")
-    with engine.connect() as connection:
+    with store._database.engine.connect() as connection:
         context = MigrationContext.configure(connection)
         assert compare_metadata(context, tables.metadata) == []
-    engine.dispose()
 
 
 def test_the_newest_revision_is_the_one_that_the_tables_name():
@@ -43,25 +75,40 @@ def test_the_newest_revision_is_the_one_that_the_tables_name():
 
 
 def test_an_up_to_date_data_base_is_opened_without_alembic(store, monkeypatch):
-    monkeypatch.setattr("bitmm.xwrap.server.store._migrate", None)
+    monkeypatch.setattr("bitmm.xwrap.server.database.Database._migrate", None)
     store.prepare()
 
 
-def test_commits_are_on_the_disk_and_readers_do_not_wait(store):
-    with store._engine.connect() as connection:
+def test_the_tables_are_made_once_when_many_start_together(where):
+    stores = [Store(where) for _ in range(4)]
+    assert in_threads(4, lambda number: stores[number].prepare()) == [None] * 4
+    assert [store.accounts() for store in stores] == [[]] * 4
+    for store in stores:
+        store.close()
+
+
+def test_the_first_check_value_stays(store, where):
+    others = [Store(where) for _ in range(4)]
+    kept = in_threads(4, lambda number: others[number].check_value(lambda: b"%d" % number))
+    assert len(set(kept)) == 1
+    assert store.check_value() == kept[0]
+    for other in others:
+        other.close()
+
+
+def test_commits_are_on_the_disk_and_readers_do_not_wait(sqlite):
+    with sqlite._database.engine.connect() as connection:
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
         assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
 
 
-def test_the_file_is_for_its_owner_alone(store):
-    assert stat.S_IMODE(store.path.stat().st_mode) == 0o600
+def test_the_file_is_for_its_owner_alone(sqlite):
+    assert stat.S_IMODE(sqlite.where.stat().st_mode) == 0o600
 
 
 def test_a_data_base_of_a_newer_version_is_refused(store):
-    with closing(sqlite3.connect(store.path)) as connection:
-        connection.execute("UPDATE alembic_version SET version_num = '9999'")
-        connection.commit()
+    sql(store.where, "UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(StoreError, match="newer version"):
         store.prepare()
 
@@ -82,27 +129,134 @@ def test_a_name_belongs_to_one_account(store):
 
 
 def test_a_value_never_stands_in_the_text_of_an_error(store):
-    with pytest.raises(Exception, match="NOT NULL") as caught:
-        store.add_registration({"account_id": 1, "label": "canary"}, lambda _id: {})
-    assert "canary" not in str(caught.value)
+    with pytest.raises(Exception, match=r"NOT NULL|not-null") as caught:
+        store.add_registration({"account_id": 1, "exchange": "paper", "username": "canary"}, lambda _id: {})
+    assert "[SQL parameters hidden due to hide_parameters=True]" in str(caught.value)
+    if isinstance(store.where, Path):
+        assert "canary" not in str(caught.value)
 
 
 def test_writers_of_many_threads_wait_for_each_other_and_lose_nothing(store):
-    threads = [
-        threading.Thread(target=lambda n=n: [store.add_account(f"{n}-{turn}", "x") for turn in range(25)])
-        for n in range(8)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(8, lambda number: [store.add_account(f"{number}-{turn}", "x") for turn in range(25)])
     assert len(store.accounts()) == 200
 
 
-def test_a_write_waits_for_another_program_that_holds_the_data_base(store):
-    with closing(sqlite3.connect(store.path, isolation_level=None, check_same_thread=False)) as other:
+def test_a_write_waits_for_another_program_that_holds_the_data_base(sqlite):
+    with closing(sqlite3.connect(sqlite.where, isolation_level=None, check_same_thread=False)) as other:
         other.execute("BEGIN IMMEDIATE")
         release = threading.Timer(0.3, lambda: other.execute("COMMIT"))
         release.start()
-        assert store.add_account("ann", "x") == 1
+        assert sqlite.add_account("ann", "x") == 1
         release.join()
+
+
+# --- one intent for each key, whoever comes first ---------------------------------------------------------------------
+
+
+def _order(store, values=None):
+    account = store.add_account("ann", "x")
+    values = {"account_id": account, "exchange": "paper", "username": "", "label": "", "apikey_hint": ""}
+    return store.add_registration(values, lambda _id: {"sealed_more": b""}).id
+
+
+ORDER = {"side": "buy", "type": "market", "currency": "USD", "asset": "BTC", "amount": "1"}
+
+
+def test_of_many_processes_one_begins_an_order_and_the_others_find_it(store, where):
+    registration = _order(store)
+    others = [Store(where) for _ in range(8)]
+    for key in (f"k{number}" for number in range(10)):
+        begun = in_threads(8, lambda number, key=key: others[number].orders.begin(registration, key, "f", ORDER))
+        assert [intent for intent in begun if isinstance(intent, Exception)] == []
+        assert sum(intent.fresh for intent in begun) == 1
+        assert len({intent.row["id"] for intent in begun}) == 1
+    for other in others:
+        other.close()
+
+
+def test_of_many_processes_one_tries_a_released_order_anew(store, where):
+    registration = _order(store)
+    others = [Store(where) for _ in range(8)]
+    for key in (f"k{number}" for number in range(10)):
+        row = store.orders.begin(registration, key, "f", ORDER).row
+        store.orders.finish(row["id"], {"status": "rejected", "released": True})
+        begun = in_threads(8, lambda number, key=key: others[number].orders.begin(registration, key, "f", ORDER))
+        assert [intent for intent in begun if isinstance(intent, Exception)] == []
+        assert sum(intent.fresh for intent in begun) == 1
+        assert {intent.row["status"] for intent in begun} == {"running"}
+    for other in others:
+        other.close()
+
+
+# --- PostgreSQL -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "url", ["mysql://canary@host/x", "postgresql+asyncpg://u:canary@host/x", "canary", "://canary"]
+)
+def test_another_url_is_refused_without_being_shown(url):
+    with pytest.raises(StoreError, match="XWRAP_DATABASE_URL must be like") as caught:
+        Store(url)
+    assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("postgresql+psycopg://ann:canary@127.0.0.1:1/x", "x at 127.0.0.1 cannot be used: "),
+        ("postgresql://ann:canary@/x?host=/nonexistent", "x at /nonexistent cannot be used: "),
+    ],
+)
+def test_a_postgresql_that_cannot_be_reached_is_one_line_without_the_password(url, words):
+    pytest.importorskip("psycopg")
+    store = Store(url)
+    with pytest.raises(StoreError) as caught:
+        store.prepare()
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert "canary" not in str(caught.value) + repr(store.__dict__["_database"].engine)
+    store.close()
+
+
+def test_one_process_at_a_time_has_a_lane_to_itself(postgres):
+    url = new_database(postgres)
+    ours, theirs = Store(url), Store(url)
+    with ours.lanes.alone("a"):
+        with pytest.raises(TimeoutError), theirs.lanes.alone("a"):
+            raise AssertionError("two at once")
+        with theirs.lanes.alone("b"):
+            pass
+    with theirs.lanes.alone("a"):
+        pass
+    ours.close()
+    theirs.close()
+
+
+def test_a_lane_is_free_when_its_process_has_lost_its_connection(postgres):
+    url = new_database(postgres)
+    ours, theirs = Store(url), Store(url)
+    with ours.lanes.alone("a"):
+        sql(url, "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'")
+        with theirs.lanes.alone("a"):
+            pass
+    with ours.lanes.alone("a"):
+        pass
+    ours.close()
+    theirs.close()
+
+
+def test_a_connection_that_broke_meanwhile_is_replaced_before_it_is_used(postgres):
+    store = Store(new_database(postgres))
+    store.prepare()
+    sql(
+        store.where,
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()",
+    )
+    assert store.add_account("ann", "x") == 1
+    store.close()
+
+
+def test_the_url_of_a_file_is_not_mistaken_for_postgresql(tmp_path):
+    with pytest.raises(StoreError):
+        Store(URL.create("sqlite", database=str(tmp_path / "x")).render_as_string())

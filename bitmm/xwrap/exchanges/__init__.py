@@ -28,7 +28,14 @@ DEAD = {
 
 
 def load(id: str) -> type[Exchange]:
-    """The class of the exchange `id`. Raises KeyError for an exchange that is not in the table."""
+    """The class of the exchange `id`: one of the table, or "ccxt:ID". Raises KeyError for one that is not known.
+
+    With "ccxt:ID" also Refused, when ccxt is not installed or loses digits there.
+    """
+    if id.startswith("ccxt:"):
+        from .ccxt import exchange_class
+
+        return exchange_class(id)
     module, _, name = EXCHANGES[id].partition(":")
     exchange: type[Exchange] = getattr(import_module(module), name)
     return exchange

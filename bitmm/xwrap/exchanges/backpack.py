@@ -33,6 +33,7 @@ from .base import (
     Field,
     Fill,
     Funds,
+    Limit,
     Market,
     Memory,
     NewOrder,
@@ -43,9 +44,11 @@ from .base import (
     Refused,
     Side,
     Status,
+    Turn,
     Unknown,
     Withdrawal,
     ask,
+    at_once,
     check,
     followed,
     mean,
@@ -112,6 +115,7 @@ class BackpackAPI:
         transport: Transport | None = None,
         window: int = 5000,
         clock: Callable[[], float] = time.time,
+        turn: Turn = at_once,
     ) -> None:
         if not 0 < window <= 60_000:
             raise Refused("window is 1 to 60000 milliseconds", code="invalid_request")
@@ -119,6 +123,7 @@ class BackpackAPI:
         self.url = url.rstrip("/")
         self.transport = transport or Transport()
         self.window = window
+        self._turn = turn
         self._clock = clock
         self._private = _private_key(key, secret) if key or secret else None
 
@@ -135,7 +140,8 @@ class BackpackAPI:
         """The answer of a public GET call, as `public("api/v1/ticker", {"symbol": "SOL_USDC"})`."""
         query = _texts(params)
         request = Request("GET", f"{self.url}/{path.strip('/')}" + (f"?{urlencode(query)}" if query else ""), {})
-        return _read(ask(self.transport, request, "Backpack", moves=False), moves=False)
+        with self._turn(path, signed=False):
+            return _read(ask(self.transport, request, "Backpack", moves=False), moves=False)
 
     def private(
         self,
@@ -145,9 +151,10 @@ class BackpackAPI:
         params: Mapping[str, Value] | Sequence[Mapping[str, Value]] | None = None,
     ) -> Any:
         """The answer of a private call; None when the exchange accepted it and has not executed it yet (HTTP 202)."""
-        request = self.signed(method, path, instruction, params)
         moves = method != "GET"
-        return _read(ask(self.transport, request, "Backpack", moves=moves), moves=moves)
+        with self._turn(path, signed=True):
+            request = self.signed(method, path, instruction, params)
+            return _read(ask(self.transport, request, "Backpack", moves=moves), moves=moves)
 
     def signed(
         self,
@@ -492,11 +499,15 @@ class Backpack(Exchange):
         Field("apisecret", "the API secret: the ed25519 private key in base64", secret=True),
     )
     finds: ClassVar[Literal["all", "open", "none"]] = "all"
+    #: No number is published; ccxt sends 20 a second at most, and so does this.
+    per_address = Limit(10, 10)
 
     def __init__(self, access: Access) -> None:
         super().__init__(access)
         keys = access.credentials
-        self.api = BackpackAPI(keys.apikey, keys.apisecret, url=access.url or URL, transport=access.transport)
+        self.api = BackpackAPI(
+            keys.apikey, keys.apisecret, url=access.url or URL, transport=access.transport, turn=access.turn
+        )
 
     def rate(self, currency: str, asset: str) -> Rate:
         book = self.api.depth(_symbol(currency, asset), limit=5)

@@ -13,11 +13,11 @@ import decimal
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from ..errors import APIError, OutcomeUnknown
 from ..money import EXACT, number, plain
@@ -266,11 +266,40 @@ class Credentials:
 
 
 @dataclass(frozen=True, slots=True)
+class Limit:
+    """A counter that an exchange keeps: a call raises it by its cost, time lowers it by `refill` a second, down to 0.
+
+    A call that would raise it above `capacity` is refused. `costs`: by the name that the adapter gives the call; 1 for
+    every other.
+    """
+
+    capacity: float
+    refill: float
+    costs: Mapping[str, float] = field(default_factory=dict)
+
+
+class Turn(Protocol):
+    """`with turn(name, signed=...)`: the place of one request in the lane of its key, or of our address.
+
+    A request is made (with its nonce and its time), sent and answered inside; the wait is before. Turns are not nested.
+    Raises Busy when the wait would be too long; a Busy of the exchange raised inside makes everybody wait.
+    """
+
+    def __call__(self, call: str, *, signed: bool) -> AbstractContextManager[object]: ...
+
+
+def at_once(call: str, *, signed: bool) -> AbstractContextManager[object]:  # noqa: ARG001 - every call is treated alike
+    """The turn where nobody else uses the key: no wait."""
+    return nullcontext()
+
+
+@dataclass(frozen=True, slots=True)
 class Access:
     """One registration's way to its exchange; `registration` 0 with empty credentials is for public calls.
 
     `url` is the administrator's base URL, None for the exchange's own. `nonce` gives strictly rising integers for this
-    key, at least the microseconds since 1970. `paper` is what the paper exchange stands on.
+    key, at least the microseconds since 1970. Every request is sent in a `turn`. `paper` is what the paper exchange
+    stands on.
     """
 
     transport: Transport
@@ -278,6 +307,7 @@ class Access:
     registration: int = 0
     url: str | None = None
     nonce: Callable[[], int] | None = None
+    turn: Turn = at_once
     paper: Ground | None = None
 
 
@@ -303,6 +333,10 @@ class Exchange:
     needs_url: ClassVar[bool] = False
     #: Calls of one key must arrive in the order of their nonces.
     ordered: ClassVar[bool] = False
+    #: The counter that the exchange keeps for each key, of signed calls; None: it counts those by address too.
+    per_key: ClassVar[Limit | None] = None
+    #: The counter that the exchange keeps for each address that calls; None: no limit is known.
+    per_address: ClassVar[Limit | None] = None
 
     def __init__(self, access: Access) -> None:
         self.access = access

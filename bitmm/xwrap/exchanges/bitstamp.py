@@ -30,6 +30,7 @@ from .base import (
     Field,
     Fill,
     Funds,
+    Limit,
     Market,
     Memory,
     NewOrder,
@@ -40,9 +41,11 @@ from .base import (
     Refused,
     Side,
     Status,
+    Turn,
     Unsupported,
     Withdrawal,
     ask,
+    at_once,
     check,
     followed,
     mean,
@@ -135,6 +138,7 @@ class BitstampAPI:
         transport: Transport | None = None,
         clock: Callable[[], float] = time.time,
         nonce: Callable[[], object] = uuid.uuid4,
+        turn: Turn = at_once,
     ) -> None:
         self.key = key
         self.url = url.rstrip("/")
@@ -142,6 +146,7 @@ class BitstampAPI:
         self._secret = secret.encode()
         self._clock = clock
         self._nonce = nonce
+        self._turn = turn
 
     def __repr__(self) -> str:
         return f"BitstampAPI({self.url!r})"
@@ -153,7 +158,8 @@ class BitstampAPI:
     def public(self, path: str, query: Mapping[str, Value] | None = None) -> Any:
         """The answer of a public GET call, as `public("order_book/btceur", {"group": 1})`."""
         request = Request("GET", self._url(path, query), {})
-        return self._read(ask(self.transport, request, "Bitstamp", moves=False), moves=False)
+        with self._turn(path, signed=False):
+            return self._read(ask(self.transport, request, "Bitstamp", moves=False), moves=False)
 
     def private(
         self,
@@ -168,9 +174,10 @@ class BitstampAPI:
         A good answer without the right `X-Server-Auth-Signature` is not believed.
         """
         moves = method == "POST" and not _READS.fullmatch(path.strip("/"))
-        request = self.signed(path, form, method=method, query=query)
-        answer = ask(self.transport, request, "Bitstamp", moves=moves)
-        document = self._read(answer, moves=moves)
+        with self._turn(path, signed=True):
+            request = self.signed(path, form, method=method, query=query)
+            answer = ask(self.transport, request, "Bitstamp", moves=moves)
+            document = self._read(answer, moves=moves)
         if not self.verified(request, answer):
             raise no_outcome("an answer without Bitstamp's signature", moves=moves)
         return document
@@ -339,11 +346,15 @@ class Bitstamp(Exchange):
         Field("apisecret", "the secret that Bitstamp showed with the key", secret=True),
     )
     finds: ClassVar[Literal["all", "open", "none"]] = "all"
+    #: Documentation, "Request limits": 400 a second and 10,000 in ten minutes; this stays below both.
+    per_address = Limit(385, 15)
 
     def __init__(self, access: Access) -> None:
         super().__init__(access)
         keys = access.credentials
-        self.api = BitstampAPI(keys.apikey, keys.apisecret, url=access.url or URL, transport=access.transport)
+        self.api = BitstampAPI(
+            keys.apikey, keys.apisecret, url=access.url or URL, transport=access.transport, turn=access.turn
+        )
 
     def rate(self, currency: str, asset: str) -> Rate:
         ticker = self.api.public(f"ticker/{_symbol(currency, asset)}")

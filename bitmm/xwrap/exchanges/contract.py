@@ -22,14 +22,15 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import fields
+from contextlib import contextmanager, suppress
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, ClassVar, TypeVar
 from unittest import SkipTest
 
 from ..money import EXACT
+from ..transport import Answer, Request, Transport
 from .base import (
     VERBS,
     Deposit,
@@ -110,6 +111,42 @@ class ExchangeContract:
                 getattr(exchange, verb)(*arguments.get(verb, ()))
             assert isinstance(refusals[0], Unsupported)
         assert not ledger()
+
+    def test_every_request_is_sent_in_its_turn(self, exchange: Exchange) -> None:
+        """A request that is sent outside a turn escapes the order of nonces and the exchange's limits."""
+        transport, inside, outside = exchange.access.transport, [0], []
+
+        @contextmanager
+        def turn(call: str, *, signed: bool) -> Iterator[None]:  # noqa: ARG001 - a Turn
+            assert inside == [0], f"the turn of '{call}' lies inside another"
+            inside[0] = 1
+            try:
+                yield
+            finally:
+                inside[0] = 0
+
+        class Watched(Transport):
+            def __init__(self) -> None:
+                """It is the other one's connections that are used."""
+
+            def send(self, request: Request, *, timeout: float | None = None) -> Answer:
+                if not inside[0]:
+                    outside.append(request)
+                return transport.send(request, timeout=timeout)
+
+        watched = type(exchange)(replace(exchange.access, transport=Watched(), turn=turn))
+        for verb, arguments in (
+            ("markets", ()),
+            ("rate", (self.currency, self.asset)),
+            ("funds", ()),
+            ("open_orders", ()),
+            ("place", (self._new("buy", amount=self.amount),)),
+            ("deposit_address", (self.asset,)),
+        ):
+            if verb in can(type(exchange)):
+                with suppress(Refused):
+                    getattr(watched, verb)(*arguments)
+        assert outside == []
 
     # --- reading ---
 

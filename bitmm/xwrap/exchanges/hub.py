@@ -32,6 +32,7 @@ from .base import (
     ExchangeError,
     Field,
     Funds,
+    Limit,
     Memory,
     NewOrder,
     NewWithdrawal,
@@ -40,10 +41,12 @@ from .base import (
     Rate,
     Refused,
     Side,
+    Turn,
     Unknown,
     Unsupported,
     Withdrawal,
     ask,
+    at_once,
     mean,
     understood,
 )
@@ -142,6 +145,7 @@ class HubAPI:
         transport: Transport | None = None,
         clock: Callable[[], float] = time.time,
         random: Callable[[], str] = lambda: secrets.token_hex(16),
+        turn: Turn = at_once,
         memory: Memory = _OVERVIEWS,
     ) -> None:
         self.url = _checked(url.rstrip("/") + "/api/overview.js").removesuffix("/api/overview.js")
@@ -153,6 +157,7 @@ class HubAPI:
         self._hosts = hosts
         self._clock = clock
         self._random = random
+        self._turn = turn
         self._memory = memory
 
     def __repr__(self) -> str:
@@ -212,11 +217,13 @@ class HubAPI:
     def call(self, function: str, parameters: Mapping[str, str] | None = None) -> Any:
         """The answer of a function; an empty one is `{}` (choice)."""
         moves = function not in _READS
-        request = self.request(self.overview(), function, parameters)
-        answer = ask(self.transport, request, "the hub", moves=moves)
-        if answer.status == 404:
-            self._memory.forget(self.url)
-        return _read(answer, moves=moves)
+        overview = self.overview()
+        with self._turn(function, signed=True):
+            request = self.request(overview, function, parameters)
+            answer = ask(self.transport, request, "the hub", moves=moves)
+            if answer.status == 404:
+                self._memory.forget(self.url)
+            return _read(answer, moves=moves)
 
     def overview(self) -> Overview:
         """The overview document, at most ten minutes old."""
@@ -225,9 +232,10 @@ class HubAPI:
 
     def _overview(self) -> Overview:
         request = Request("GET", f"{self.url}/api/overview.js", {})
-        answer = ask(self.transport, request, "the hub", moves=False)
-        if answer.status == 429:
-            raise _busy(answer)
+        with self._turn("overview", signed=False):
+            answer = ask(self.transport, request, "the hub", moves=False)
+            if answer.status == 429:
+                raise _busy(answer)
         if answer.status != 200:
             raise Refused(
                 f"the hub has no overview document (HTTP {answer.status})", code="exchange_unavailable", retryable=True
@@ -445,6 +453,8 @@ class Hub(Exchange):
     )
     needs_url: ClassVar[bool] = True
     finds: ClassVar[Literal["all", "open", "none"]] = "none"
+    #: The protocol is silent; one call a second (choice), and a few at once because one verb may need several.
+    per_address = Limit(5, 1)
 
     def __init__(self, access: Access) -> None:
         super().__init__(access)
@@ -588,6 +598,7 @@ def _api(access: Access, url: str) -> HubAPI:
         key=keys.apisecret if kind == "2" else "",
         key_encoding="base64" if encoding == "base64" else "utf-8",
         transport=access.transport,
+        turn=access.turn,
     )
 
 

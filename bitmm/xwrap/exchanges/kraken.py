@@ -34,6 +34,7 @@ from .base import (
     Field,
     Fill,
     Funds,
+    Limit,
     Market,
     Memory,
     NewOrder,
@@ -44,9 +45,11 @@ from .base import (
     Refused,
     Side,
     Status,
+    Turn,
     Unknown,
     Withdrawal,
     ask,
+    at_once,
     check,
     followed,
     mean,
@@ -145,6 +148,7 @@ class KrakenAPI:
         session: Any = None,
         transport: Transport | None = None,
         nonce: Callable[[], int] | None = None,
+        turn: Turn = at_once,
     ) -> None:
         self.url = url.rstrip("/")
         self.session = session
@@ -152,6 +156,7 @@ class KrakenAPI:
         self.response: Answer | None = None
         self._transport = transport or Transport(session=session)
         self._nonce = nonce or _Clock().tick
+        self._turn = turn
         self._keep(key, secret)
 
     def __repr__(self) -> str:
@@ -176,11 +181,13 @@ class KrakenAPI:
         """The result of a public call. Values that are None are left out."""
         query = urlencode(_fields(data))
         url = f"{self.url}/0/public/{method}" + (f"?{query}" if query else "")
-        return self._send(Request("GET", url, {}), moves=False)
+        with self._turn(method, signed=False):
+            return self._send(Request("GET", url, {}), moves=False)
 
     def private(self, method: str, data: Mapping[str, object] | None = None) -> Any:
         """The result of a private call. Values that are None are left out; with a list or dict the body is JSON."""
-        return self._send(self.signed(method, data), moves=method not in _READS)
+        with self._turn(method, signed=True):
+            return self._send(self.signed(method, data), moves=method not in _READS)
 
     def signed(self, method: str, data: Mapping[str, object] | None = None, *, nonce: int | None = None) -> Request:
         """The signed request of a private call, ready to send; nothing is sent here.
@@ -378,13 +385,30 @@ class Kraken(Exchange):
     )
     finds = "all"
     ordered = True
+    #: "Spot REST Rate Limits", a Starter key: 15, falling by 0.33 a second; histories count 2, orders and cancels none.
+    #: It is one less here because Kraken counts a call when it arrives, later than we do.
+    per_key = Limit(
+        14,
+        0.33,
+        {
+            **dict.fromkeys(("AddOrder", "CancelOrder"), 0),
+            **dict.fromkeys(("ClosedOrders", "TradesHistory", "QueryTrades", "Ledgers", "QueryLedgers"), 2),
+        },
+    )
+    #: The same page: public calls are counted by address; about one a second is safe.
+    per_address = Limit(5, 1)
 
     def __init__(self, access: Access) -> None:
         """Raises Refused when the secret does not decode."""
         super().__init__(access)
         keys = access.credentials
         self.api = KrakenAPI(
-            keys.apikey, keys.apisecret, url=access.url or URL, transport=access.transport, nonce=access.nonce
+            keys.apikey,
+            keys.apisecret,
+            url=access.url or URL,
+            transport=access.transport,
+            nonce=access.nonce,
+            turn=access.turn,
         )
 
     def rate(self, currency: str, asset: str) -> Rate:

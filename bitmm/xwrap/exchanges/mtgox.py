@@ -47,10 +47,12 @@ from .base import (
     Refused,
     Side,
     Status,
+    Turn,
     Unknown,
     Unsupported,
     Withdrawal,
     ask,
+    at_once,
     followed,
     mean,
     no_such_market,
@@ -114,6 +116,7 @@ class MtGoxAPI:
         tonce: bool = False,
         transport: Transport | None = None,
         nonce: Callable[[], int] | None = None,
+        turn: Turn = at_once,
         memory: Memory = _PUBLIC,
     ) -> None:
         self.url = url.rstrip("/")
@@ -123,6 +126,7 @@ class MtGoxAPI:
         self._secret = _decoded(secret)
         self._once = "tonce" if tonce else "nonce"
         self._number = nonce or _rising()
+        self._turn = turn
         self._memory = memory
 
     def __repr__(self) -> str:
@@ -135,17 +139,21 @@ class MtGoxAPI:
     def public(self, path: str, query: Mapping[str, str] | None = None) -> Any:
         """The answer of a public GET call, as `public("BTCUSD/trades/fetch", {"since": "1365499103363494"})`."""
         request = self.query(path, query)
-        return self._memory.get(
-            request.url, lambda: self._read(ask(self.transport, request, "Mt.Gox", moves=False), moves=False)
-        )
+
+        def fetch() -> Any:
+            with self._turn(path, signed=False):
+                return self._read(ask(self.transport, request, "Mt.Gox", moves=False), moves=False)
+
+        return self._memory.get(request.url, fetch)
 
     def private(self, path: str, form: Mapping[str, str] | None = None) -> Any:
         """The answer of a signed POST call."""
         moves = not _READS.fullmatch(path)
-        answer = ask(self.transport, self.signed(path, form), "Mt.Gox", moves=moves)
-        if path.endswith(".csv") and answer.status == 200:
-            return answer.body.decode(errors="replace")
-        return self._read(answer, moves=moves)
+        with self._turn(path, signed=True):
+            answer = ask(self.transport, self.signed(path, form), "Mt.Gox", moves=moves)
+            if path.endswith(".csv") and answer.status == 200:
+                return answer.body.decode(errors="replace")
+            return self._read(answer, moves=moves)
 
     def query(self, path: str, query: Mapping[str, str] | None = None) -> Request:
         """The request of a public call, ready to send; nothing is sent here."""
@@ -611,7 +619,15 @@ def _api(access: Access, url: str) -> MtGoxAPI:
     version = _VERSIONS.get(keys.more.get("version", ""))
     if version is None:
         raise Refused("the version of Mt.Gox's API is 0, 1 or 2", code="invalid_request")
-    return MtGoxAPI(url, keys.apikey, keys.apisecret, version=version, transport=access.transport, nonce=access.nonce)
+    return MtGoxAPI(
+        url,
+        keys.apikey,
+        keys.apisecret,
+        version=version,
+        transport=access.transport,
+        nonce=access.nonce,
+        turn=access.turn,
+    )
 
 
 def _market(currency: str) -> Market:

@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from prometheus_client import Counter
-from sqlalchemy.exc import OperationalError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -21,6 +20,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from ..exchanges.base import ExchangeError
+from .database import UNUSABLE, words
 from .desk import Answer
 from .forms import Fields, read_fields
 from .guard import Guard
@@ -61,9 +61,9 @@ def build(house: House) -> Starlette:
         ("GET", "/exchanges/{id}/markets", _outbound(trading.markets)),
         ("GET", "/exchanges/{id}/fills", _outbound(trading.fills)),
         ("GET", "/exchanges/{id}/orders", _outbound(trading.orders)),
-        ("DELETE", "/exchanges/{id}/orders", _outbound(trading.cancel_all)),
+        ("DELETE", "/exchanges/{id}/orders", _urgent(trading.cancel_all)),
         ("GET", "/exchanges/{id}/orders/{order_id}", _outbound(trading.order)),
-        ("DELETE", "/exchanges/{id}/orders/{order_id}", _outbound(trading.cancel)),
+        ("DELETE", "/exchanges/{id}/orders/{order_id}", _urgent(trading.cancel)),
         ("GET", "/exchanges/{id}/deposits", _outbound(trading.deposits)),
         ("GET", "/exchanges/{id}/deposit_address", _outbound(trading.deposit_address)),
         ("GET", "/exchanges/{id}/withdrawals", _outbound(trading.withdrawals)),
@@ -135,6 +135,11 @@ def _outbound(view: Callable[[Call], Any], status: int = 200) -> Wrapper:
     return lambda house: _threaded(house, house.outbound, view, status)
 
 
+def _urgent(view: Callable[[Call], Any]) -> Wrapper:
+    """For cancels: their threads are not those that everybody else waits for."""
+    return lambda house: _threaded(house, house.urgent, view, 200)
+
+
 def _threaded(house: House, limiter: Any, view: Callable[[Call], Any], status: int) -> Endpoint:
     def work(request: Request, fields: Fields) -> Response:
         body = view(Call(house, _account(house, request), request, fields))
@@ -175,9 +180,9 @@ def _answering(endpoint: Endpoint) -> Endpoint:
             return response(problem)
         except ExchangeError as error:
             return response(from_exchange(error))
-        except OperationalError as error:
+        except UNUSABLE as error:
             # The statement and its values stay out of the log.
-            _log.error("the data base cannot be used: %s", error.orig)
+            _log.error("the data base cannot be used: %s", words(error))
             busy = Problem(503, "database_unavailable", "the server's data base cannot be used now", retryable=True)
             return response(busy)
         except ClientDisconnect:

@@ -12,6 +12,7 @@ import json
 import logging
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
@@ -19,6 +20,7 @@ from functools import partial
 from typing import Any
 
 from ..exchanges.base import (
+    Busy,
     Exchange,
     ExchangeError,
     NewOrder,
@@ -34,6 +36,7 @@ from ..exchanges.base import (
 )
 from ..money import EXACT, exact, plain
 from .directory import Directory
+from .lanes import Rank
 from .problems import Problem, from_exchange
 from .store import Journal, Registration, Store, now
 
@@ -137,16 +140,18 @@ class Desk:
                 409, "outcome_unknown", "nobody knows yet whether this order exists; ask again", retryable=True
             )
         if row["status"] == "open":
-            with self._directory.registered(registration) as exchange:
+            with self._directory.registered(registration, Rank.CANCEL) as exchange:
                 row = self._canceled(exchange, row)
         return _told(row, _ORDER)
 
     def cancel_all(self, registration: Registration) -> dict[str, Any]:
         """Cancel every open order of this exchange key, also those not placed here; how many there were."""
-        with self._directory.registered(registration) as exchange:
+        with self._directory.registered(registration, Rank.CANCEL) as exchange:
             count = exchange.cancel_all()
-            for row in self._store.orders.rows(registration.id, ("open",), 500, None):
-                self._refreshed(exchange, row)
+            # They were canceled; where their states cannot all be read now, the next look tells them.
+            with suppress(Busy):
+                for row in self._store.orders.rows(registration.id, ("open",), 500, None):
+                    self._refreshed(exchange, row)
         return {"canceled": count}
 
     def order_by_key(self, registration: Registration, key: str) -> Answer:
@@ -167,7 +172,10 @@ class Desk:
             if error.code != "order_not_open":
                 raise
             return self._refreshed(exchange, row)
-        state = exchange.order(reference(row))
+        try:
+            state = exchange.order(reference(row))
+        except Busy:
+            return row  # it was canceled; only its state cannot be read yet
         # Some exchanges forget an order that is gone; this one is, because they said so just now.
         return self._refreshed(exchange, row, replace(state, status="canceled") if state.status == "unknown" else state)
 
@@ -233,7 +241,7 @@ class Desk:
         _check_enabled(registration)
         key = key or uuid.uuid4().hex
         fingerprint = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
-        with self._directory.registered(registration) as exchange:
+        with self._directory.registered(registration, Rank.ORDER) as exchange:
             intent = journal.begin(registration.id, key, fingerprint, values)
             if not intent.fresh:
                 return _again(intent.row, fingerprint, names)

@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ..exchanges import DEAD, load
-from ..exchanges.base import Access, Credentials, Exchange, can
+from ..exchanges.base import Access, Credentials, Exchange, ExchangeError, can
 from ..exchanges.paper import Ground
 from ..transport import Transport
-from .lanes import Lanes
+from .lanes import Lanes, Rank
 from .problems import Problem
-from .settings import Settings
+from .settings import Settings, SettingsError
 from .store import Registration
 from .vault import Vault
 
@@ -42,8 +42,14 @@ class Directory:
         self._entries = {id: self._entry(id) for id in settings.exchanges}
 
     def _entry(self, id: str) -> _Entry:
+        try:
+            kind = load(id)
+        except KeyError:
+            raise SettingsError(f"XWRAP_EXCHANGES names '{id}', which is not known here") from None
+        except ExchangeError as error:
+            raise SettingsError(f"XWRAP_EXCHANGES names '{id}': {error}") from None
         return _Entry(
-            kind=load(id),
+            kind=kind,
             transport=Transport(timeout=self._settings.exchange_seconds),
             share=threading.Semaphore(self._settings.exchange_threads),
             url=self._settings.exchange_urls.get(id),
@@ -87,17 +93,22 @@ class Directory:
         ]
 
     @contextmanager
-    def exchange(self, id: str, credentials: Credentials | None = None, registration: int = 0) -> Iterator[Exchange]:
+    def exchange(
+        self, id: str, credentials: Credentials | None = None, registration: int = 0, rank: Rank = Rank.READ
+    ) -> Iterator[Exchange]:
         """An exchange, ready to be asked with these credentials (or with none), within its share of the threads.
 
+        Its requests go through the lane of the key with this rank; a cancel also needs no share of the threads.
         Raises Problem 503, before anything was sent, when all threads that may wait for this exchange are waiting.
         """
         kind = self.kind(id)
         entry = self._entries[id]
         credentials = credentials or Credentials()
-        lane = self._lanes.name(id, credentials.apikey)
-        nonce = self._lanes.nonce(lane)
-        access = Access(entry.transport, credentials, registration, entry.url, nonce, self._paper)
+        way = self._lanes.passage(kind, credentials.apikey, rank)
+        access = Access(entry.transport, credentials, registration, entry.url, way.nonce, way.turn, self._paper)
+        if rank is Rank.CANCEL:
+            yield kind(access)
+            return
         if not entry.share.acquire(timeout=self._settings.queue_seconds):
             raise Problem(
                 503,
@@ -107,13 +118,12 @@ class Directory:
                 headers={"Retry-After": "1"},
             )
         try:
-            with self._lanes.in_order(lane) if kind.ordered and credentials.apikey else nullcontext():
-                yield kind(access)
+            yield kind(access)
         finally:
             entry.share.release()
 
     @contextmanager
-    def registered(self, registration: Registration) -> Iterator[Exchange]:
+    def registered(self, registration: Registration, rank: Rank = Rank.READ) -> Iterator[Exchange]:
         """The exchange of a registration, with its keys opened for this one use."""
         place = (registration.account_id, registration.id)
         credentials = Credentials(
@@ -122,7 +132,7 @@ class Directory:
             apisecret=self._vault.open(*place, "apisecret", registration.sealed_apisecret),
             more=json.loads(self._vault.open(*place, "more", registration.sealed_more)),
         )
-        with self.exchange(registration.exchange, credentials, registration.id) as exchange:
+        with self.exchange(registration.exchange, credentials, registration.id, rank) as exchange:
             yield exchange
 
     def seal(self, account: int, registration: int, credentials: Credentials) -> dict[str, bytes]:

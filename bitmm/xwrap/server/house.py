@@ -39,6 +39,7 @@ class House:
     settler: Settler
     rates: Rates
     outbound: CapacityLimiter
+    urgent: CapacityLimiter
     database: CapacityLimiter
 
     async def run(self, limiter: CapacityLimiter, function: Callable[..., T], *args: Any) -> T:
@@ -81,7 +82,7 @@ def open_house(settings: Settings) -> tuple[House, bool]:
     store.prepare()
     vault, made = _open_vault(settings, store)
     ground = Ground(_prices(settings), settings.paper_funds, store.paper_book)
-    directory = Directory(settings, vault, Lanes(store, settings.queue_seconds), ground)
+    directory = Directory(settings, vault, Lanes(store.lanes, settings.queue_seconds, settings.exchange_limits), ground)
     house = House(
         settings=settings,
         store=store,
@@ -91,9 +92,10 @@ def open_house(settings: Settings) -> tuple[House, bool]:
         settler=Settler(store, directory, every=settings.settle_seconds, grace=settings.settle_grace_seconds),
         rates=Rates(directory, settings.rate_seconds, settings.rate_cache_seconds),
         outbound=CapacityLimiter(settings.outbound_threads),
+        urgent=CapacityLimiter(settings.urgent_threads),
         database=CapacityLimiter(settings.database_threads),
     )
-    house.settler.start(alone=True)
+    house.settler.start(alone=settings.database_url is None)
     return house, made
 
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import ceil
 from typing import Any
 
 from starlette.responses import JSONResponse, Response
@@ -57,7 +58,7 @@ def from_exchange(error: ExchangeError) -> Problem:
     more = getattr(error, "details", {})
     headers = {}
     if isinstance(error, Busy):
-        headers["Retry-After"] = str(max(1, round(error.retry_after)))
+        headers["Retry-After"] = str(max(1, ceil(error.retry_after)))
     return Problem(
         504 if isinstance(error, Unknown) else _REFUSALS.get(error.code, 422),
         error.code,

@@ -9,7 +9,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from ipaddress import ip_address
 from typing import IO
 
@@ -73,8 +73,11 @@ def running(settings: Settings) -> Iterator[str]:
 
 @contextmanager
 def _opened(settings: Settings, tell: Callable[[str], None]) -> Iterator[tuple[House, socket.socket]]:
-    with _bound(settings) as listener, _alone(settings):
+    with _bound(settings) as listener, ExitStack() as folder:
+        folder.enter_context(_alone(settings))
         house, key_made = open_house(settings)
+        if settings.database_url:
+            folder.close()
         try:
             if key_made:
                 tell(f"A master key was made: {settings.master_key_file} - keep a copy of it apart from the data base")
@@ -111,11 +114,13 @@ def _bound(settings: Settings) -> Iterator[socket.socket]:
 
 @contextmanager
 def _alone(settings: Settings) -> Iterator[IO[str]]:
-    """SQLite is for one server process; a second one on the same folder is refused."""
+    """SQLite is for one server process; a second one on the same folder is refused. On PostgreSQL it waits, for the
+    master key may be in the making.
+    """
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     with (settings.data / "lock").open("w") as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | (0 if settings.database_url else fcntl.LOCK_NB))
         except OSError:
             raise ServeError(f"another XWrap serves from {settings.data}; stop it, or choose another --data") from None
         yield lock

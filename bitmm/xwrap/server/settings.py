@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
+from typing import TypeVar
 
 from platformdirs import user_data_path
 
 from ..errors import InvalidRequest
 from ..exchanges import EXCHANGES
+from ..exchanges.base import Limit
 from ..money import exact
 from ..transport import base_url
 
 __all__ = ["Settings", "SettingsError", "SetupError"]
 
-_URL_PREFIX = "XWRAP_EXCHANGE_URL_"
+T = TypeVar("T")
 
 
 class SetupError(Exception):
@@ -36,18 +38,23 @@ class Settings:
     client's 30 s and below `stop_seconds`, in which the server finishes what is in flight when it is told to stop.
     `settle_seconds` pass between two rounds of the settler; `settle_grace_seconds` is what a request may take to
     arrive.
-    `outbound_threads` wait for exchanges, at most `exchange_threads` of them for one exchange; `database_threads` do
-    the rest. A call that finds no thread for `queue_seconds` is answered 503 before anything was sent.
+    `outbound_threads` wait for exchanges, at most `exchange_threads` of them for one exchange; `urgent_threads` are for
+    cancels alone; `database_threads` do the rest. A call that finds no thread for `queue_seconds`, or would wait longer
+    than that in the lane of its exchange key, is answered 503 or 429 before anything was sent.
     """
 
     data: Path
     master_key_file: Path
+    #: Of PostgreSQL; it may hold a password. None: SQLite, in the data folder.
+    database_url: str | None = field(default=None, repr=False)
     host: str = "127.0.0.1"
     port: int = 8000
     plain_http: bool = False
     hosts: tuple[str, ...] = ()
     exchanges: tuple[str, ...] = tuple(EXCHANGES)
     exchange_urls: Mapping[str, str] = field(default_factory=dict)
+    #: What counts in place of the published limit: of calls by key, or where there is no such limit by address.
+    exchange_limits: Mapping[str, Limit | None] = field(default_factory=dict)
     paper_prices: Path | None = None
     paper_funds: Mapping[str, Decimal] = field(default_factory=lambda: {"USD": Decimal(50000), "BTC": Decimal(1)})
     exchange_seconds: float = 7.0
@@ -58,14 +65,15 @@ class Settings:
     rate_cache_seconds: float = 10.0
     outbound_threads: int = 256
     exchange_threads: int = 220
+    urgent_threads: int = 32
     database_threads: int = 16
     queue_seconds: float = 2.0
     credential_cache_seconds: float = 300.0
 
     @property
-    def database(self) -> Path:
-        """The SQLite file."""
-        return self.data / "xwrap.sqlite3"
+    def database(self) -> Path | str:
+        """The SQLite file, or the URL of PostgreSQL."""
+        return self.database_url or self.data / "xwrap.sqlite3"
 
     @classmethod
     def read(cls, environ: Mapping[str, str], *, data: Path | None = None, **given: object) -> Settings:
@@ -74,6 +82,7 @@ class Settings:
         values: dict[str, object] = {
             "data": folder,
             "master_key_file": _path(environ, "XWRAP_MASTER_KEY_FILE") or folder / "master.key",
+            "database_url": environ.get("XWRAP_DATABASE_URL") or None,
             "paper_prices": _path(environ, "XWRAP_PAPER_PRICES"),
         }
         if hosts := environ.get("XWRAP_HOSTS"):
@@ -84,27 +93,47 @@ class Settings:
             values["paper_funds"] = _funds(funds)
         values.update(given)
         settings = cls(**values)  # type: ignore[arg-type]  # each value was made for its field above
-        urls = _exchange_urls(environ, settings.exchanges)
-        return replace(settings, exchange_urls={**urls, **settings.exchange_urls})
+        urls = _by_exchange(environ, "XWRAP_EXCHANGE_URL_", settings.exchanges, base_url)
+        limits = _by_exchange(environ, "XWRAP_EXCHANGE_LIMIT_", settings.exchanges, _limit)
+        return replace(
+            settings,
+            exchange_urls={**urls, **settings.exchange_urls},
+            exchange_limits={**limits, **settings.exchange_limits},
+        )
 
 
 def _path(environ: Mapping[str, str], name: str) -> Path | None:
     return Path(environ[name]).expanduser() if environ.get(name) else None
 
 
-def _exchange_urls(environ: Mapping[str, str], offered: tuple[str, ...]) -> dict[str, str]:
-    names = {_URL_PREFIX + re.sub(r"\W", "_", id).upper(): id for id in offered}
-    urls = {}
-    for name, url in environ.items():
-        if not name.startswith(_URL_PREFIX) or not url:
+def _by_exchange(
+    environ: Mapping[str, str], prefix: str, offered: tuple[str, ...], read: Callable[[str], T]
+) -> dict[str, T]:
+    """What `read` makes of the variables that are named `prefix` and an exchange; it raises InvalidRequest."""
+    names = {prefix + re.sub(r"\W", "_", id).upper(): id for id in offered}
+    found = {}
+    for name, text in environ.items():
+        if not name.startswith(prefix) or not text:
             continue
         if name not in names:
             raise SettingsError(f"{name} names no exchange that is offered; known are {', '.join(names)}")
         try:
-            urls[names[name]] = base_url(url)
+            found[names[name]] = read(text)
         except InvalidRequest as error:
             raise SettingsError(f"{name}: {error}") from None
-    return urls
+    return found
+
+
+def _limit(text: str) -> Limit | None:
+    if text == "none":
+        return None
+    calls = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6}(?:\.[0-9]{1,6})?)", text)
+    refill = float(calls[2]) if calls else 0.0  # calls a second
+    if not calls or not refill:
+        raise InvalidRequest(
+            f'"{text}" is no limit; write it like 20/0.5 (at most 20, falling by 0.5 a second), or none'
+        )
+    return Limit(int(calls[1]), refill)
 
 
 def _names(text: str) -> list[str]:
@@ -114,8 +143,8 @@ def _names(text: str) -> list[str]:
 def _offered(text: str) -> tuple[str, ...]:
     names = _names(text)
     for name in names:
-        if name not in EXCHANGES:
-            raise SettingsError(f"XWRAP_EXCHANGES names '{name}'; known are {', '.join(EXCHANGES)}")
+        if name not in EXCHANGES and not name.startswith("ccxt:"):
+            raise SettingsError(f"XWRAP_EXCHANGES names '{name}'; known are {', '.join(EXCHANGES)} and ccxt:ID")
     return tuple(names)
 
 

@@ -19,6 +19,7 @@ from ..exchanges.base import Exchange, ExchangeError, NewWithdrawal, Refused, Un
 from ..money import exact
 from .desk import order_columns, reference, withdrawal_columns
 from .directory import Directory
+from .lanes import Rank
 from .problems import Problem, from_exchange
 from .store import Journal, Registration, Store, now
 
@@ -80,7 +81,7 @@ class Settler:
 
     def _settle(self, journal: Journal, registration: Registration, row: dict[str, Any], find: Any) -> None:
         try:
-            with self._directory.registered(registration) as exchange:
+            with self._directory.registered(registration, Rank.ORDER) as exchange:
                 columns = find(exchange, row)
         except Unsupported:
             return

@@ -1,50 +1,25 @@
-"""Every SQL statement of the server.
-
-Reads run without a transaction. Writes are short transactions, one at a time in this process (SQLite's own waiting is
-unfair: with one lock in front the slowest order waits 21 ms instead of 180), begun IMMEDIATE so that they wait instead
-of failing, and on the disk when they return (synchronous=FULL). None is open while an exchange thinks.
-"""
+"""Every SQL statement of the server; `database` opens what they run on."""
 
 from __future__ import annotations
 
-import threading
+import hashlib
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Protocol
 
-from sqlalchemy import (
-    URL,
-    Connection,
-    Engine,
-    RowMapping,
-    Select,
-    Table,
-    bindparam,
-    case,
-    create_engine,
-    event,
-    func,
-    insert,
-    inspect,
-    select,
-    update,
-)
-from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
+from sqlalchemy import Connection, Double, RowMapping, Select, Table, bindparam, case, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from ..money import EXACT, exact, plain
 from . import tables as t
-from .settings import SetupError
+from .database import Database, StoreError, open_database
 
-__all__ = ["Account", "Intent", "Journal", "PaperBook", "Registration", "Store", "StoreError", "now"]
-
-
-class StoreError(SetupError):
-    """The data base cannot be used."""
+__all__ = ["Account", "Intent", "Journal", "LaneBook", "PaperBook", "Registration", "Store", "StoreError", "now"]
 
 
 def now(ago: float = 0.0) -> str:
@@ -92,73 +67,33 @@ class Intent:
 class Store:
     """The data base of one server."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._engine = create_engine(
-            URL.create("sqlite", database=str(path)), pool_size=32, max_overflow=256, hide_parameters=True
-        )
-        self._writer = threading.Lock()
-        event.listen(self._engine, "connect", _prepare)
-        event.listen(self._engine, "begin", _begin)
+    def __init__(self, where: Path | str) -> None:
+        """`where`: the path of a SQLite file, or a URL of PostgreSQL. Raises StoreError for another URL."""
+        self.where = where
+        self._database = open_database(where)
+        self._reading, self._writing = self._database.reading, self._database.writing
+        self.lanes = LaneBook(self._database)
         self.orders = Journal(t.orders, self._reading, self._writing)
         self.withdrawals = Journal(t.withdrawals, self._reading, self._writing)
 
     def close(self) -> None:
         """Give back every connection."""
-        self._engine.dispose()
-
-    @contextmanager
-    def _reading(self) -> Iterator[Connection]:
-        with self._engine.connect() as connection:
-            yield connection.execution_options(xwrap_reads=True)
-
-    @contextmanager
-    def _writing(self) -> Iterator[Connection]:
-        with self._writer, self._engine.begin() as connection:
-            yield connection
-
-    # --- the schema ---------------------------------------------------------------------------------------------------
+        self._database.close()
 
     def prepare(self) -> None:
         """Make the tables, or bring them to this version. Raises StoreError for a newer or damaged data base."""
-        try:
-            self.path.touch(mode=0o600)
-            revision = self._revision()
-            if revision != t.REVISION:
-                _migrate(self._engine, revision, self.path)
-        except OperationalError as error:
-            raise StoreError(f"the data base {self.path} cannot be written: {error.orig}") from None
-        except DatabaseError as error:
-            raise StoreError(
-                f"the data base {self.path} is damaged ({error.orig}); restore it from your backup"
-            ) from None
-
-    def _revision(self) -> str | None:
-        with self._reading() as connection:
-            if not inspect(connection).has_table("alembic_version"):
-                return None
-            return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+        self._database.prepare()
 
     def check_value(self, make: Callable[[], bytes] | None = None) -> bytes | None:
         """The vault's check value; when there is none yet, what `make` gives is kept."""
         with self._reading() as connection:
             value = connection.execute(select(t.vault_check.c.sealed)).scalar()
         if value is None and make:
-            value = make()
-            with self._writing() as connection:
-                connection.execute(insert(t.vault_check).values(id=1, sealed=value))
+            with suppress(IntegrityError), self._writing() as connection:
+                connection.execute(insert(t.vault_check).values(id=1, sealed=make()))
+            # Another process may have kept its own first.
+            return self.check_value()
         return value
-
-    def next_nonce(self, lane: str, at_least: int) -> int:
-        """A number above every earlier one of this lane, and not below `at_least`; one statement, so never given
-        twice.
-        """
-        asked = {"of": lane, "at_least": at_least}
-        with self._writing() as connection:
-            nonce: int | None = connection.execute(_NEXT_NONCE, asked).scalar()
-            if nonce is None:
-                connection.execute(_FIRST_NONCE, {"lane": lane, "last": at_least})
-        return at_least if nonce is None else nonce
 
     # --- accounts -----------------------------------------------------------------------------------------------------
 
@@ -222,7 +157,77 @@ class Store:
 
     def paper_book(self, registration: int) -> PaperBook:
         """The book of one paper registration."""
-        return PaperBook(self._reading, self._writing, registration)
+        return PaperBook(self._database, registration)
+
+
+class LaneBook:
+    """What is kept of each lane: its last nonce, and how full its counter was at a moment of the data base's clock.
+
+    A clock that is set back lowers no nonce, and a counter falls on from the new time.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        lane, moment = t.lanes.c, database.moment
+        this = lane.lane == bindparam("of")
+        fallen = case((moment > lane.moment, moment - lane.moment), else_=0.0) * bindparam("refill", type_=Double)
+        level = case((lane.level > fallen, lane.level - fallen), else_=0.0)
+        cost, room, to = (bindparam(name, type_=Double) for name in ("cost", "room", "to"))
+        self._level = select(level, lane.moment > moment).where(this)
+        self._set_back = update(t.lanes).where(this, lane.moment > moment).values(moment=moment)
+        self._raise = update(t.lanes).where(this, level + cost <= room).values(level=level + cost, moment=moment)
+        self._fill = update(t.lanes).where(this).values(level=case((level > to, level), else_=to), moment=moment)
+
+    def next_nonce(self, lane: str, at_least: int) -> int:
+        """A number above every earlier one of this lane, and not below `at_least`; one statement, so never given
+        twice.
+        """
+        nonce: int | None = None
+        while nonce is None:
+            with self._database.writing() as connection:
+                nonce = connection.execute(_NEXT_NONCE, {"of": lane, "at_least": at_least}).scalar()
+            if nonce is None:
+                self._add(lane)
+        return nonce
+
+    def count(self, lane: str, cost: float, room: float, refill: float) -> float:
+        """Raise the lane's counter by `cost` when it is `room` at most then: 0; else the seconds until it could be.
+
+        The counter falls by `refill` a second, down to 0.
+        """
+        asked = {"of": lane, "cost": cost, "room": room, "refill": refill}
+        while not (pause := self.pause(lane, cost, room, refill)) and cost:
+            with self._database.writing() as connection:
+                if connection.execute(self._raise, asked).rowcount:
+                    break
+        return pause
+
+    def pause(self, lane: str, cost: float, room: float, refill: float) -> float:
+        """Seconds until the lane's counter could be raised by `cost` to `room` at most."""
+        with self._database.reading() as connection:
+            row = connection.execute(self._level, {"of": lane, "refill": refill}).first()
+        if row is None:
+            self._add(lane)
+            return max(0.0, (cost - room) / refill)
+        level: float = row[0]
+        if row[1]:  # the clock was set back
+            with self._database.writing() as connection:
+                connection.execute(self._set_back, {"of": lane})
+        return max(0.0, (level + cost - room) / refill)
+
+    def fill(self, lane: str, level: float, refill: float) -> None:
+        """Raise the lane's counter to `level`, where it is lower."""
+        with self._database.writing() as connection:
+            connection.execute(self._fill, {"of": lane, "to": level, "refill": refill})
+
+    def alone(self, lane: str) -> AbstractContextManager[None]:
+        """No other process is in this lane, also over a call to the exchange. Raises TimeoutError."""
+        return self._database.alone(int.from_bytes(hashlib.sha256(lane.encode()).digest()[:8], "big", signed=True))
+
+    def _add(self, lane: str) -> None:
+        """Another process may add it at the same moment."""
+        with suppress(IntegrityError), self._database.writing() as connection:
+            connection.execute(insert(t.lanes).values(lane=lane, nonce=0, level=0.0, moment=0.0))
 
 
 class _Opens(Protocol):
@@ -259,7 +264,7 @@ class Journal:
         )
         self._add = insert(table).returning(table)
         self._change = update(table).where(c.id == bindparam("row"))
-        self._rerun = self._change.returning(table)
+        self._rerun = self._change.where(c.released).returning(table)
         self._settle = self._change.where(c.status == "unknown")
         self._orphans = (
             update(table).where(c.status == "running", c.updated < bindparam("until")).values(status="unknown")
@@ -268,11 +273,18 @@ class Journal:
     def begin(self, registration: int, key: str, fingerprint: str, values: Mapping[str, str | None]) -> Intent:
         """Commit an intent, or find the row that has its key already.
 
-        A released row with the same parameters runs anew.
+        A released row with the same parameters runs anew. Of many that come at the same moment, one is fresh.
         """
-        moment = now()
+        try:
+            return self._begin(registration, key, fingerprint, values)
+        except IntegrityError:
+            # Another process has added the row meanwhile.
+            return self._begin(registration, key, fingerprint, values)
+
+    def _begin(self, registration: int, key: str, fingerprint: str, values: Mapping[str, str | None]) -> Intent:
+        moment, asked = now(), {"registration": registration, "key": key}
         with self._writing() as connection:
-            row = connection.execute(self._keyed, {"registration": registration, "key": key}).mappings().first()
+            row = connection.execute(self._keyed, asked).mappings().first()
             if row is None:
                 intent = {
                     "registration_id": registration,
@@ -288,7 +300,9 @@ class Journal:
             if row["released"] and row["fingerprint"] == fingerprint:
                 again = {"row": row["id"], "status": "running", "released": False, "updated": moment}
                 again |= {"answer_status": None, "answer": None}
-                return Intent(dict(connection.execute(self._rerun, again).mappings().one()), fresh=True)
+                if rerun := connection.execute(self._rerun, again).mappings().first():
+                    return Intent(dict(rerun), fresh=True)
+                row = connection.execute(self._keyed, asked).mappings().one()
         return Intent(dict(row), fresh=False)
 
     def finish(self, id: int, columns: Mapping[str, Any]) -> None:
@@ -352,13 +366,14 @@ _TOP = 2**63 - 1
 class PaperBook:
     """One registration's page of the paper exchange: balances, orders, and every entry that led to them."""
 
-    def __init__(self, reading: _Opens, writing: _Opens, registration: int) -> None:
-        self._reading, self._writing, self._registration = reading, writing, registration
+    def __init__(self, database: Database, registration: int) -> None:
+        self._database, self._registration = database, registration
 
     @contextmanager
     def page(self) -> Iterator[PaperPage]:
         """The page, locked against everybody else; kept whole when the block ends, or not at all when it raises."""
-        with self._writing() as connection:
+        with self._database.writing() as connection:
+            self._database.lock_row(connection, t.registrations, self._registration)
             page = PaperPage(connection, self._registration, self.balances(connection))
             yield page
             page.keep()
@@ -388,7 +403,7 @@ class PaperBook:
         asked["registration"] = self._registration
         if connection is not None:
             return [dict(row) for row in connection.execute(query, asked).mappings()]
-        with self._reading() as reading:
+        with self._database.reading() as reading:
             return [dict(row) for row in reading.execute(query, asked).mappings()]
 
 
@@ -466,14 +481,13 @@ _PAPER_SENDS = (
 _PAPER_BALANCES = select(t.paper_balances.c.currency, t.paper_balances.c.total).where(
     t.paper_balances.c.registration_id == bindparam("registration")
 )
-_LAST = t.nonces.c.last
+_LAST = t.lanes.c.nonce
 _NEXT_NONCE = (
-    update(t.nonces)
-    .where(t.nonces.c.lane == bindparam("of"))
-    .values(last=case((bindparam("at_least") > _LAST, bindparam("at_least")), else_=_LAST + 1))
+    update(t.lanes)
+    .where(t.lanes.c.lane == bindparam("of"))
+    .values(nonce=case((bindparam("at_least") > _LAST, bindparam("at_least")), else_=_LAST + 1))
     .returning(_LAST)
 )
-_FIRST_NONCE = insert(t.nonces)
 _ADD_ENTRIES, _ADD_BALANCES = insert(t.paper_entries), insert(t.paper_balances)
 _SET_BALANCES = update(t.paper_balances).where(
     t.paper_balances.c.registration_id == bindparam("registration"), t.paper_balances.c.currency == bindparam("of")
@@ -484,34 +498,3 @@ _INSERTS = {table.name: insert(table).returning(table.c.id) for table in t.metad
 def _inserted(connection: Connection, table: Table, values: Mapping[str, Any]) -> int:
     id: int = connection.execute(_INSERTS[table.name], values).scalar_one()
     return id
-
-
-def _prepare(connection: Any, _record: object) -> None:
-    connection.isolation_level = None  # sqlite3 must not begin transactions by itself; `_begin` does
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA busy_timeout = 10000")
-    cursor.execute("PRAGMA journal_mode = WAL")
-    cursor.execute("PRAGMA synchronous = FULL")
-    cursor.execute("PRAGMA foreign_keys = ON")
-    cursor.close()
-
-
-def _begin(connection: Connection) -> None:
-    if not connection.get_execution_options().get("xwrap_reads"):
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-def _migrate(engine: Engine, revision: str | None, path: Path) -> None:
-    """Alembic is imported when there is something to do: it costs 60 ms."""
-    from alembic import command
-    from alembic.config import Config
-    from alembic.script import ScriptDirectory
-
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")).replace("%", "%%"))
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    if revision is not None and revision not in known:
-        raise StoreError(f"the data base {path} was made by a newer version of bitmm; update bitmm")
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")

@@ -10,6 +10,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Double,
     ForeignKey,
     Index,
     Integer,
@@ -72,12 +73,15 @@ registrations = Table(
     Column("created", Text, nullable=False),
 )
 
-#: The last nonce of each exchange key; see `lanes`.
-nonces = Table(
-    "nonces",
+#: The last nonce of each exchange key, and how full its counter of calls was at a moment; see `lanes`.
+lanes = Table(
+    "lanes",
     metadata,
     Column("lane", Text, primary_key=True),
-    Column("last", BigInteger, nullable=False),
+    Column("nonce", BigInteger, nullable=False),
+    Column("level", Double, nullable=False),
+    # Seconds since 1970.
+    Column("moment", Double, nullable=False),
 )
 
 #: One sealed known text: it shows at start whether the master key belongs to this data base.

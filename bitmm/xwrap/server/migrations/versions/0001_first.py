@@ -32,10 +32,12 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_audit")),
     )
     op.create_table(
-        "nonces",
+        "lanes",
         sa.Column("lane", sa.Text(), nullable=False),
-        sa.Column("last", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("lane", name=op.f("pk_nonces")),
+        sa.Column("nonce", sa.BigInteger(), nullable=False),
+        sa.Column("level", sa.Double(), nullable=False),
+        sa.Column("moment", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("lane", name=op.f("pk_lanes")),
     )
     op.create_table(
         "vault_check",

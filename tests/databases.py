@@ -1,0 +1,115 @@
+"""The data bases of the tests.
+
+PostgreSQL is the one of XWRAP_TEST_DATABASE_URL, else one that is started from this machine's binaries.
+`pytest --postgres` runs the server's tests on it; `with server() as url` is for programs.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+ENVIRON = "XWRAP_TEST_DATABASE_URL"
+
+
+class NoPostgres(Exception):
+    """Why there is none."""
+
+
+def binaries() -> Path:
+    """The folder of PostgreSQL's programs, the newest one. Raises NoPostgres."""
+    found = [Path(path).parent for path in [shutil.which("initdb")] if path]
+    found += sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name), reverse=True)
+    for folder in found:
+        if (folder / "initdb").exists() and (folder / "pg_ctl").exists():
+            return folder
+    raise NoPostgres(f"no PostgreSQL server is installed, and {ENVIRON} is not set")
+
+
+@contextmanager
+def server() -> Iterator[str]:
+    """The URL of a data base in which others can be made. Raises NoPostgres."""
+    if url := os.environ.get(ENVIRON):
+        yield url
+        return
+    folder = Path(tempfile.mkdtemp(prefix="xwrap-pg-"))
+    try:
+        with _started(binaries(), folder):
+            # A unix socket: no port to collide.
+            yield f"postgresql+psycopg://xwrap@/postgres?host={quote(str(folder))}"
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _started(programs: Path, folder: Path) -> Iterator[None]:
+    who = {}
+    if os.geteuid() == 0:  # initdb refuses root; Debian's package has an account for it
+        try:
+            account = pwd.getpwnam("postgres")
+        except KeyError:
+            raise NoPostgres("PostgreSQL does not run as root, and there is no account 'postgres'") from None
+        os.chown(folder, account.pw_uid, account.pw_gid)
+        who = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+    data = folder / "data"
+
+    def run(program: str, *arguments: str) -> None:
+        command = [str(programs / program), "-D", str(data), *arguments]
+        # Its own log goes to a file; a pipe would stay open in the server.
+        done = subprocess.run(
+            command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False, **who
+        )
+        if done.returncode:
+            log = folder / "log"
+            raise NoPostgres(f"{program} failed: {log.read_text()[-500:] if log.exists() else done.returncode}")
+
+    run("initdb", "-U", "xwrap", "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
+    settings = "-c listen_addresses='' -c fsync=off -c synchronous_commit=off -c full_page_writes=off"
+    run("pg_ctl", "-w", "-l", str(folder / "log"), "-o", f"-k {folder} {settings}", "start")
+    try:
+        yield
+    finally:
+        run("pg_ctl", "-m", "immediate", "-w", "stop")
+
+
+def new_database(url: str) -> str:
+    """The URL of a fresh data base on the server of `url`."""
+    from sqlalchemy import create_engine, make_url
+
+    name = f"xwrap_{uuid.uuid4().hex}"
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+    engine.dispose()
+    return make_url(url).set(database=name).render_as_string(hide_password=False)
+
+
+def drop_database(url: str, made: str) -> None:
+    """Remove a data base that `new_database` made."""
+    from sqlalchemy import create_engine, make_url
+
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f"DROP DATABASE {make_url(made).database} WITH (FORCE)")
+    engine.dispose()
+
+
+def sql(where: Path | str, statement: str, **values: object) -> list[tuple[Any, ...]]:
+    """Run a statement past the server, straight on its data base; the rows it gives."""
+    from sqlalchemy import URL, create_engine, text
+
+    engine = create_engine(URL.create("sqlite", database=str(where)) if isinstance(where, Path) else where)
+    with engine.begin() as connection:
+        result = connection.execute(text(statement), values)
+        rows = [tuple(row) for row in result] if result.returns_rows else []
+    engine.dispose()
+    return rows

@@ -1,0 +1,85 @@
+"""PostgreSQL as a person meets it: servers that share it, and what is said when it is away."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+
+import pytest
+import requests
+from sqlalchemy import make_url
+
+from tests.databases import new_database, sql
+from tests.server.test_cli import one_line, prepared, serve, url_of, xwrap
+
+CANARY = "canary-password"
+
+
+@pytest.fixture
+def url(postgres):
+    """A fresh data base; its server asks for no password, so any one will do."""
+    return make_url(new_database(postgres)).set(password=CANARY).render_as_string(hide_password=False)
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        (f"postgresql+psycopg://ann:{CANARY}@127.0.0.1:1/x", ["x at 127.0.0.1", "cannot be used"]),
+        (f"mysql://ann:{CANARY}@127.0.0.1/x", ["XWRAP_DATABASE_URL", "postgresql+psycopg://"]),
+    ],
+)
+def test_a_data_base_that_cannot_be_used_is_one_line_and_exit_1(tmp_path, url, words):
+    pytest.importorskip("psycopg")
+    for command in (["serve", "--port", 0], ["account", "list"]):
+        result = xwrap(*command, "--data", tmp_path, XWRAP_DATABASE_URL=url)
+        one_line(result, *words)
+        assert CANARY not in result.stdout + result.stderr
+
+
+def test_servers_on_one_data_base_serve_the_same_accounts(url, tmp_path):
+    environ = {"XWRAP_DATABASE_URL": url}
+    password = xwrap("account", "add", "ann", "--generate", "--data", tmp_path, **environ).stdout.strip()
+    with serve("--port", 0, "--data", tmp_path, **environ) as (_, one):
+        shutil.copytree(tmp_path, tmp_path / "another")
+        with (
+            serve("--port", 0, "--data", tmp_path, **environ) as (_, two),
+            serve("--port", 0, "--data", tmp_path / "another", **environ) as (_, three),
+        ):
+            auth = ("ann", password)
+            made = requests.post(f"{url_of(one)}/exchanges/", data={"exchange": "paper"}, auth=auth, timeout=30).json()
+            order = {"currency": "USD", "asset": "BTC", "amount": "0.1"}
+            headers = {"Idempotency-Key": "k1"}
+            answers = [
+                requests.post(f"{url_of(lines)}{made['url']}/buy", data=order, headers=headers, auth=auth, timeout=30)
+                for lines in (two, three, one)
+            ]
+            assert [answer.status_code for answer in answers] == [200] * 3
+            assert len({answer.content for answer in answers}) == 1
+            balance = requests.get(f"{url_of(three)}{made['url']}/balance", auth=auth, timeout=30).json()
+            assert balance["BTC"] == "1.1"
+    assert not (tmp_path / "xwrap.sqlite3").exists()
+
+
+def test_a_server_with_another_master_key_is_refused(url, tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    prepared(first, XWRAP_DATABASE_URL=url)
+    one_line(xwrap("serve", "--port", 0, "--data", second, XWRAP_DATABASE_URL=url), "missing", "master.key")
+    prepared(second)
+    one_line(xwrap("serve", "--port", 0, "--data", second, XWRAP_DATABASE_URL=url), "does not open this data base")
+
+
+def test_while_the_data_base_is_away_callers_hear_503_and_then_all_is_well(serving, url, postgres, tmp_path, caplog):
+    name = make_url(url).database
+    with serving(data=tmp_path, database_url=url) as server:
+        auth = server.account()
+        id = server.registration(auth)
+        sql(postgres, f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        sql(postgres, f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
+        with caplog.at_level(logging.DEBUG):
+            away = requests.get(f"{server.url}/exchanges/{id}/balance", auth=auth, timeout=30)
+        assert (away.status_code, away.json()["code"]) == (503, "database_unavailable")
+        assert (away.json()["retryable"], away.json()["may_have_executed"]) == (True, False)
+        sql(postgres, f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+        assert requests.get(f"{server.url}/exchanges/{id}/balance", auth=auth, timeout=30).status_code == 200
+    assert "the data base cannot be used: " in caplog.text
+    assert CANARY not in caplog.text + away.text
