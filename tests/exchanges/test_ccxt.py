@@ -12,6 +12,7 @@ import threading
 import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -25,6 +26,7 @@ from bitmm.xwrap.exchanges.base import (
     Busy,
     Credentials,
     ExchangeError,
+    Limit,
     NewOrder,
     NewWithdrawal,
     OrderRef,
@@ -161,6 +163,7 @@ def test_every_exchange_that_ccxt_knows_makes_a_class_with_honest_verbs():
         assert ("withdraw" in verbs) == (bool(has["withdraw"]) and id != "kraken")
         assert ("find" in verbs) == (kind.finds != "none") == (id == "kraken")
         assert "permissions" not in verbs
+        assert kind.per_address == Limit(5, 1000 / getattr(library, id)().rateLimit)
     assert made["kraken"] is exchange_class("ccxt:kraken")
     assert not set(can(made["paymium"])) & {"find", "open_orders", "cancel_all", "fills", "withdraw", "order"}
     assert set(can(made["paymium"])) >= {"rate", "markets", "funds", "place", "cancel", "deposit_address"}
@@ -749,6 +752,22 @@ def test_the_nonces_of_the_registration_are_used_where_there_are_some(kraken, pa
 def test_a_clock_is_no_counter(backpack, transport):
     """Backpack refuses timestamps that are not now."""
     assert connected(backpack, transport, nonce=lambda: 2**60).funds()
+
+
+def test_what_ccxt_only_calculates_takes_no_turn(backpack, transport):
+    """A turn costs a part of the exchange's limit."""
+    taken = []
+
+    @contextmanager
+    def turn(call, *, signed):
+        taken.append((call, signed))
+        yield
+
+    exchange = connected(backpack, transport, turn=turn)
+    exchange.place(order("sell", price="35000"))
+    exchange.rate("USDC", "BTC")
+    reads = [("fetch_ticker", False), ("fetch_order_book", False)]
+    assert taken == [("load_markets", False), ("create_order", True), *reads]
 
 
 def test_one_registration_that_waits_does_not_hold_up_another(kraken, transport):

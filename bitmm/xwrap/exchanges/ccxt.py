@@ -50,6 +50,7 @@ from .base import (
     Field,
     Fill,
     Funds,
+    Limit,
     Market,
     Memory,
     NewOrder,
@@ -126,6 +127,9 @@ _CALLS: dict[str, tuple[set[str], ...]] = {
     "withdrawals": ({"fetchWithdrawals"},),
 }
 
+#: Calls without a key.
+_UNSIGNED = {"fetch_ticker", "fetch_order_book"}
+
 #: ccxt's error -> our code; the nearest of its ancestors counts. What is not listed stays exchange_refused.
 _CODES = {
     "InsufficientFunds": "insufficient_funds",
@@ -149,6 +153,10 @@ _SIDES: dict[str, Side] = {"buy": "buy", "sell": "sell"}
 _OVER = {"canceled", "expired", "rejected"}
 _DEPOSITED: dict[str, Literal["pending", "done", "failed"]] = {"ok": "done", "failed": "failed", "canceled": "failed"}
 _WITHDRAWN: dict[str, Literal["pending", "done", "failed"]] = {**_DEPOSITED, "pending": "pending"}
+
+#: ccxt names the milliseconds between two calls at each exchange (`rateLimit`), and no burst. So many calls may come at
+#: once before they are that far apart, so that an order and the reading of its outcome do not wait.
+_AT_ONCE = 5
 
 #: ccxt's precisionMode: the number of decimals, or the size of a step. Significant digits (3) are no step.
 _DECIMALS, _STEPS = 2, 4
@@ -206,6 +214,7 @@ def exchange_class(id: str) -> type[Exchange]:
         "form": tuple(field for named, field in _FIELDS.items() if sample.requiredCredentials.get(named)),
         "finds": "all" if "find" in there else "none",
         "ordered": name in _COUNTERS,
+        "per_address": Limit(_AT_ONCE, 1000 / sample.rateLimit),
         "kind": kind,
         "has": frozenset(has),
     }
@@ -371,7 +380,7 @@ class _Seat:
                 **given,
                 "session": self._line,
                 "logger": _SILENT,
-                # It would sleep while it holds the lock, and its limits are per object, not per key.
+                # It would sleep while it holds the lock, and counts by object; the lanes count (`per_address`).
                 "enableRateLimit": False,
                 # Some classes warn, by raising, that asking for the open orders of all markets costs more.
                 "options": {"warnOnFetchOpenOrdersWithoutSymbol": False},
@@ -705,12 +714,21 @@ class _Ccxt(Exchange):
     # --- what the verbs share ---
 
     def _ask(self, method: str, *arguments: Any, **named: Any) -> Any:
-        return self._seat.ask(self.access, self._listing(), method, *arguments, **named)
+        """A unified call, with all its requests in one turn: its nonces and times are made in it."""
+        listing = self._listing()
+        with self.access.turn(method, signed=method not in _UNSIGNED):
+            return self._seat.ask(self.access, listing, method, *arguments, **named)
+
+    def _kept(self, field: str, *of: str) -> str:
+        """What ccxt would make of a number; nothing is asked for this."""
+        text: str = self._seat.ask(self.access, self._listing(), f"{field}_to_precision", *of)
+        return text
 
     def _listing(self) -> _Listing:
         def fetch() -> _Listing:
             seat = _Seat(type(self), self.access.url, Credentials())
-            seat.ask(Access(self.access.transport), None, "load_markets")
+            with self.access.turn("load_markets", signed=False):
+                seat.ask(Access(self.access.transport), None, "load_markets")
             with understood(self.name):
                 return _Listing(seat.ccxt, _spot_markets(seat.ccxt))
 
@@ -731,7 +749,7 @@ class _Ccxt(Exchange):
         for field, value in (("amount", order.amount), ("price", order.price), ("cost", order.cost)):
             step = precision.get(field) or (precision.get("price") if field == "cost" else None)
             if value is not None and step is not None:
-                self._refuse_change(field, value, self._ask(f"{field}_to_precision", symbol, plain(value)))
+                self._refuse_change(field, value, self._kept(field, symbol, plain(value)))
 
     def _refuse_change(self, field: str, value: Decimal, kept: str) -> None:
         if exact(kept) != value:
@@ -744,8 +762,7 @@ class _Ccxt(Exchange):
     def _exact_withdrawal(self, withdrawal: NewWithdrawal) -> str:
         amount = plain(withdrawal.amount)
         if (self._listing().ccxt.currencies.get(withdrawal.asset) or {}).get("precision") is not None:
-            kept = self._ask("currency_to_precision", withdrawal.asset, amount)
-            self._refuse_change("amount", withdrawal.amount, kept)
+            self._refuse_change("amount", withdrawal.amount, self._kept("currency", withdrawal.asset, amount))
         return amount
 
     def _network(self, asset: str, network: str | None, switch: Literal["deposit", "withdraw"]) -> str | None:
