@@ -53,9 +53,9 @@ class Settler:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop after the question that is being asked."""
+        """Stop; a question that is being asked is left behind."""
         self._stop.set()
-        self._thread.join()
+        self._thread.join(timeout=1.0)
 
     def _run(self) -> None:
         while not self._stop.is_set():
