@@ -171,7 +171,7 @@ def orders_settle(
         if row is None:
             _stop(f"order {id} is not among the unknown ones; see: xwrap orders unknown")
         columns = not_placed(row) if as_ == "not-placed" else {"status": "filled", "filled": row["amount"]}
-        if not store.orders.settle(id, columns, audit=f"xwrap orders settle {id} --as {as_}"):
+        if not store.orders.settle(row, columns, audit=f"xwrap orders settle {id} --as {as_}"):
             _stop(f"order {id} has been settled meanwhile")
     typer.echo(f"order {id} is settled: {as_}")
 

@@ -97,6 +97,13 @@ class Transport:
         self._session = session or requests.Session()
         self._adapter = _Adapter(full=session is not None)
         self._routes: dict[str, _Route] = {}
+        self._end = float("inf")
+
+    def until(self, end: float) -> Transport:
+        """The same connections for work that must be over at `end` (of time.monotonic()): no call lasts longer."""
+        other = object.__new__(Transport)
+        other.__dict__.update(self.__dict__, _end=end)
+        return other
 
     def send(self, request: Request, *, timeout: float | None = None) -> Answer:
         """Send `request` once, follow no redirect, repeat nothing, and return the complete answer.
@@ -104,7 +111,7 @@ class Transport:
         Raises Unavailable when certainly nothing reached the other side, and OutcomeUnknown when the request may have
         been received and no complete answer came (code "no_answer", or "answer_too_big").
         """
-        _call.deadline = monotonic() + (self.timeout if timeout is None else timeout)
+        _call.deadline = min(monotonic() + (self.timeout if timeout is None else timeout), self._end)
         _call.sent = None
         _call.outer = sys.exception()
         origin = _origin(request.url)

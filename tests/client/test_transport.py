@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from time import monotonic
 
 import pytest
 import responses
@@ -142,3 +143,12 @@ def test_responses_stands_in_for_the_network_and_shows_what_was_sent():
     assert request.headers["API-Key"] == request.headers["api-key"] == "k"
     with pytest.raises(APIError):
         Transport().send(Request("GET", "https://exchange.test/else", {}))
+
+
+def test_work_with_an_end_is_over_by_then_and_sends_nothing_after_it(server):
+    transport = Transport(timeout=30)
+    with pytest.raises(Unavailable):
+        transport.until(monotonic() - 1).send(Request("GET", f"{server.url}/late", {}))
+    assert transport.until(monotonic() + 30).send(Request("GET", f"{server.url}/early", {})).body == b"/early"
+    assert transport.send(Request("GET", f"{server.url}/always", {})).body == b"/always"
+    assert [seen.path for seen in server.seen] == ["/early", "/always"]

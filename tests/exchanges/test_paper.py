@@ -283,8 +283,12 @@ class TestTheContract(ExchangeContract):
     @pytest.fixture
     def ledger(self, store):
         def executed():
-            orders = sql(store.where, "SELECT 'order' AS kind, id AS order_id, o.* FROM paper_orders o")
-            sends = sql(store.where, "SELECT 'withdrawal' AS kind, id AS order_id, s.* FROM paper_sends s")
-            return [dict(row._mapping) for row in (*orders, *sends)]
+            orders = sql(store.where, "SELECT id, client_id, side, amount FROM paper_orders")
+            sends = sql(store.where, "SELECT id, client_id, 'send', amount FROM paper_sends")
+            names = ("kind", "order_id", "client_id", "side", "amount")
+            return [
+                *(dict(zip(names, ("order", *row), strict=True)) for row in orders),
+                *(dict(zip(names, ("withdrawal", *row), strict=True)) for row in sends),
+            ]
 
         return executed

@@ -35,6 +35,7 @@ class Stub(Exchange):
     #: What `find` and `withdrawals` answer, or raise.
     found: ClassVar = None
     find_one: ClassVar = None
+    asked: ClassVar[list[OrderRef]] = []
     finds = "all"
 
     def rate(self, currency: str, asset: str) -> Rate:
@@ -50,6 +51,7 @@ class Stub(Exchange):
         return type(self).act(order)
 
     def find(self, ref: OrderRef) -> OrderState | None:
+        self.asked.append(ref)
         found = type(self).find_one() if type(self).find_one else type(self).found
         if isinstance(found, Exception):
             raise found

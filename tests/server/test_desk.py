@@ -216,11 +216,14 @@ def test_another_accounts_keys_cannot_be_asked_for(bench):
     assert stranger.get("orders/?key=k1").json()["code"] == "not_found"
 
 
-def test_a_registration_that_is_switched_off_trades_nothing(bench):
+def test_a_registration_that_is_switched_off_trades_nothing_and_forgets_nothing(bench):
     answer_with(FILLED)
+    first = bench.post("buy", ORDER, "k1")
+    [placed] = Stub.placed
     bench.server.sql("UPDATE registrations SET enabled = false")
     assert bench.post("buy", ORDER).json()["code"] == "registration_disabled"
-    assert Stub.placed == []
+    assert [order.client_id for order in Stub.placed] == [placed.client_id]
+    assert bench.post("buy", ORDER, "k1").content == first.content
     assert requests.get(f"{bench.server.url}/exchanges/?active_only=1", auth=bench.auth, timeout=30).json() == []
     assert len(requests.get(f"{bench.server.url}/exchanges/", auth=bench.auth, timeout=30).json()) == 1
 

@@ -1,13 +1,18 @@
-"""Calls that wait for an exchange hold up nobody else."""
+"""Calls that wait for an exchange hold up nobody else, and neither the server's end."""
 
 from __future__ import annotations
 
+import contextlib
+import os
+import subprocess
+import sys
 import threading
 
 import pytest
 import requests
 
 from bitmm.xwrap import exchanges
+from bitmm.xwrap.exchanges.base import OrderState
 
 from .stub import Stub
 
@@ -78,6 +83,28 @@ def test_when_all_threads_wait_the_next_call_is_503_before_anything_is_sent(serv
     assert [answer.status_code for answer in answers] == [200] * 3
 
 
+def test_a_repeat_is_answered_when_all_threads_wait_for_the_exchange(serving, slow, monkeypatch):
+    """It would be wrong to say of its key that nothing was sent."""
+    monkeypatch.setattr(slow, "act", staticmethod(lambda _order: OrderState("X1", "filled")))
+    with serving(exchanges=("stub",), queue_seconds=0.2, exchange_threads=3) as server:
+        auth = server.account()
+        id = server.registration(auth, "stub")
+        call = {"url": f"{server.url}/exchanges/{id}/buy", "auth": auth, "timeout": 30}
+        call |= {"data": {"currency": "USD", "asset": "BTC", "amount": "0.1"}, "headers": {"Idempotency-Key": "k1"}}
+        first = requests.post(**call)
+        threads, _ = waiting_calls(server, auth, id, 3)
+        try:
+            for _ in range(3):
+                assert slow.waiting.acquire(timeout=60)
+            repeat = requests.post(**call)
+        finally:
+            slow.gate.set()
+            for thread in threads:
+                thread.join()
+    assert first.status_code == repeat.status_code == 200
+    assert first.content == repeat.content
+
+
 def test_a_stopping_server_answers_what_is_in_flight(serving, slow):
     with serving(exchanges=("stub",)) as server:
         auth = server.account()
@@ -88,3 +115,49 @@ def test_a_stopping_server_answers_what_is_in_flight(serving, slow):
     for thread in threads:
         thread.join()
     assert [answer.status_code for answer in answers] == [200] * 20
+
+
+HANGING = """
+import sys, threading, pathlib
+from bitmm.xwrap import exchanges
+from bitmm.xwrap.server import serving
+from bitmm.xwrap.server.settings import Settings
+from tests.server.stub import Stub
+
+exchanges.EXCHANGES["stub"] = "tests.server.stub:Stub"
+hang = threading.Event()
+Stub.act = staticmethod(lambda order: (print("hangs", flush=True), hang.wait(60)))
+data, url = pathlib.Path(sys.argv[1]), sys.argv[2] or None
+settings = Settings.read({}, data=data, database_url=url, port=0, exchanges=("stub",), stop_seconds=1.0)
+serving.serve(settings, lambda line: print(line, flush=True))
+"""
+
+
+def test_a_stopping_server_leaves_what_hangs_in_the_journal_and_ends_in_time(serving, slow, tmp_path):
+    with serving(data=tmp_path, exchanges=("stub",)) as server:
+        auth = server.account()
+        path, url = f"/exchanges/{server.registration(auth, 'stub')}/buy", server.database
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", HANGING, str(tmp_path), url if isinstance(url, str) else ""]
+    form, key = {"currency": "USD", "asset": "BTC", "amount": "0.1"}, {"Idempotency-Key": "k1"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environ) as child:
+        try:
+            here = next(line for line in child.stdout if "serves at" in line).split()[-1]
+            order = threading.Thread(target=_lost_order, args=(here + path, form, key, auth))
+            order.start()
+            assert next(line for line in child.stdout if "hangs" in line)
+            child.terminate()
+            assert child.wait(timeout=10) == 0
+            order.join()
+        finally:
+            child.kill()
+    with serving(data=tmp_path, exchanges=("stub",)) as server:
+        repeat = requests.post(server.url + path, data=form, headers=key, auth=auth, timeout=30)
+    # On PostgreSQL another server may have it: it is running until its lease is over.
+    told = repeat.json().get("status") or repeat.json()["code"]
+    assert (repeat.status_code, told) == ((409, "still_running") if isinstance(url, str) else (202, "unknown"))
+
+
+def _lost_order(url, form, key, auth):
+    with contextlib.suppress(requests.ConnectionError):
+        requests.post(url, data=form, headers=key, auth=auth, timeout=60)

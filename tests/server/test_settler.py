@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -12,7 +12,8 @@ import requests
 from bitmm.xwrap import exchanges
 from bitmm.xwrap.exchanges.base import OrderState, Refused, Unknown, Unsupported, Withdrawal
 from bitmm.xwrap.server.desk import Desk
-from bitmm.xwrap.server.settler import Settler
+from bitmm.xwrap.server.settler import Settler, not_placed
+from bitmm.xwrap.server.store import now
 
 from .stub import Stub
 
@@ -48,6 +49,10 @@ class Bench:
     def post(self, call="buy", form=ORDER, key="k1"):
         url = f"{self.server.url}/exchanges/{self.id}/{call}"
         return requests.post(url, data=form, headers={"Idempotency-Key": key}, auth=self.auth, timeout=30)
+
+    def backdate(self, *columns):
+        """The first order's times, a day ago."""
+        self.settler._store.orders.finish(1, dict.fromkeys(columns, now(86400)))
 
     def settle(self, found):
         """One round of the settler, with an exchange that answers with `found`, or raises it."""
@@ -142,11 +147,68 @@ def test_a_send_is_recognised_only_when_there_is_one_like_it(bench, history, sta
     assert len(Stub.placed) == 1
 
 
+def test_a_send_that_is_known_to_be_another_one_is_not_taken_for_it(bench, monkeypatch):
+    """The first was carried out and is known; the second, just like it, never arrived."""
+    sent = replace(SENT, created=datetime.now(UTC))
+    monkeypatch.setattr(Stub, "act", staticmethod(lambda _asked: sent))
+    assert bench.post("send_to_address", SEND, key="k1").json()["status"] == "done"
+    monkeypatch.setattr(Stub, "act", staticmethod(_lost))
+    assert bench.post("send_to_address", SEND, key="k2").json()["status"] == "unknown"
+    bench.settle([sent])
+    assert bench.post("send_to_address", SEND, key="k2").json()["status"] == "unknown"
+    bench.settle([sent, replace(sent, id="W2")])
+    assert bench.post("send_to_address", SEND, key="k2").json()["status"] == "done"
+
+
+def test_of_two_sends_that_are_alike_none_is_guessed(bench):
+    for key in ("k1", "k2"):
+        bench.post("send_to_address", SEND, key=key)
+    bench.settle([replace(SENT, created=datetime.now(UTC))])
+    assert [bench.post("send_to_address", SEND, key=key).json()["status"] for key in ("k1", "k2")] == ["unknown"] * 2
+
+
 def test_what_somebody_settled_meanwhile_is_left_alone(bench):
     first = bench.post().json()
     journal = bench.settler._store.orders
-    assert journal.settle(first["id"], {"status": "filled"}) is True
-    assert journal.settle(first["id"], {"status": "rejected"}) is False
+    [(_, row)] = journal.unsettled()
+    assert row["id"] == first["id"]
+    assert journal.settle(row, {"status": "filled"}) is True
+    assert journal.settle(row, {"status": "rejected"}) is False
+
+
+def test_what_was_found_out_before_an_order_ran_anew_says_nothing_of_it(bench):
+    """Two servers ask at once; the answer of one comes after the other has settled and the owner has tried again."""
+    bench.post()
+    journal = bench.settler._store.orders
+    [(_, seen)] = journal.unsettled()
+    bench.settle(None)
+    assert bench.post().json()["status"] == "unknown"
+    assert journal.settle(seen, not_placed(seen)) is False
+    assert bench.post().json()["status"] == "unknown"
+    assert len(Stub.placed) == 2
+
+
+def test_an_order_that_runs_anew_is_new(bench):
+    """Its exchange is asked about the time since then, and the grace begins again."""
+    bench.post()
+    bench.settle(None)
+    bench.backdate("created", "updated")
+    assert bench.post().json()["status"] == "unknown"
+    bench.settler = replace_grace(bench.settler, 60)
+    bench.settle(None)
+    assert bench.post().json()["status"] == "unknown"
+    assert datetime.now(UTC) - Stub.asked[-1].created < timedelta(seconds=60)
+    assert len(Stub.placed) == 2
+
+
+def test_the_grace_begins_when_the_outcome_became_unknown(bench):
+    """A request may have been sent long after its order was journalled."""
+    bench.post()
+    bench.backdate("created")
+    bench.settler = replace_grace(bench.settler, 60)
+    bench.settle(None)
+    assert bench.post().json()["status"] == "unknown"
+    assert len(Stub.placed) == 1
 
 
 def test_the_desk_is_not_among_the_settlers_tools():

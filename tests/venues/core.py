@@ -58,7 +58,8 @@ if TYPE_CHECKING:
 ZERO = Decimal(0)
 
 #: kind -> what happens to the next `times` requests whose path contains `path` as whole words: "Withdraw" is a part of
-#: "/0/private/Withdraw", not of "/0/private/WithdrawStatus"; "" is a part of every path.
+#: "/0/private/Withdraw", not of "/0/private/WithdrawStatus"; "" is a part of every path. The method may stand before:
+#: "POST /api/v1/order".
 FAULTS = {
     "executed_but_timeout": "executed, never answered; the connection is closed after `seconds` (60)",
     "refused": "nobody listens at the port for `seconds` (1); `times` and `path` mean nothing, for nothing arrives",
@@ -640,6 +641,7 @@ class Venue:
         self._reopen()
 
     def take_fault(self, path: str) -> Fault | None:
+        """The fault for a request, given as its method and path."""
         with self.lock:
             for fault in self.faults:
                 if fault.meets(path):
@@ -811,7 +813,7 @@ class _Connection(BaseHTTPRequestHandler):
             self.reply(reply)
             return
         venue.requests.append(request)
-        fault = venue.take_fault(path)
+        fault = venue.take_fault(f"{self.command} {path}")
         kind = fault.kind if fault else None
         if kind == "reset_before":
             self.reset()

@@ -238,9 +238,13 @@ class Desk:
         values: dict[str, str | None],
         act: Callable[[Exchange, str], dict[str, Any]],
     ) -> Answer:
-        _check_enabled(registration)
-        key = key or uuid.uuid4().hex
         fingerprint = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+        if key is None:
+            key = uuid.uuid4().hex
+        elif (known := journal.by_key(registration.id, key)) and not known["released"]:
+            # A repeat neither waits for the exchange nor needs it: "nothing was sent" would not be true of its key.
+            return _again(known, fingerprint, names)
+        _check_enabled(registration)
         with self._directory.registered(registration, Rank.ORDER) as exchange:
             intent = journal.begin(registration.id, key, fingerprint, values)
             if not intent.fresh:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -105,7 +106,8 @@ class Directory:
         entry = self._entries[id]
         credentials = credentials or Credentials()
         way = self._lanes.passage(kind, credentials.apikey, rank)
-        access = Access(entry.transport, credentials, registration, entry.url, way.nonce, way.turn, self._paper)
+        transport = entry.transport.until(time.monotonic() + self._settings.call_seconds)
+        access = Access(transport, credentials, registration, entry.url, way.nonce, way.turn, self._paper)
         if rank is Rank.CANCEL:
             yield kind(access)
             return

@@ -57,7 +57,7 @@ class House:
                 headers={"Retry-After": "1"},
             ) from None
         try:
-            return await to_thread.run_sync(function, *args, limiter=_UNLIMITED)
+            return await to_thread.run_sync(function, *args, limiter=_UNLIMITED, abandon_on_cancel=True)
         finally:
             limiter.release_on_behalf_of(borrower)
 

@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -51,6 +52,10 @@ def serve(settings: Settings, tell: Callable[[str], None]) -> None:
         signal.signal(signal.SIGINT, lambda *_: None)
         server.run(sockets=[listener])
         tell("XWrap has stopped")
+    if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
+        # What still waits for an exchange is in the journal; the next start asks what became of it.
+        sys.stdout.flush()
+        os._exit(0)
 
 
 @contextmanager

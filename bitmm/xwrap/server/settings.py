@@ -34,8 +34,9 @@ class SettingsError(SetupError):
 class Settings:
     """Where the server keeps its data, what it offers and how long it waits.
 
-    `exchange_seconds`: how long one call to an exchange may take, connect to last byte. It must stay below the
-    client's 30 s and below `stop_seconds`, in which the server finishes what is in flight when it is told to stop.
+    `exchange_seconds`: how long one request to an exchange may take, connect to last byte; `call_seconds`: all
+    requests of one call together. With the waiting before them this stays below the 24 s after which the client asks
+    what became of its order. `stop_seconds`: how long a server that was told to stop waits for what is in flight.
     `settle_seconds` pass between two rounds of the settler; `settle_grace_seconds` is what a request may take to
     arrive.
     `outbound_threads` wait for exchanges, at most `exchange_threads` of them for one exchange; `urgent_threads` are for
@@ -58,6 +59,7 @@ class Settings:
     paper_prices: Path | None = None
     paper_funds: Mapping[str, Decimal] = field(default_factory=lambda: {"USD": Decimal(50000), "BTC": Decimal(1)})
     exchange_seconds: float = 7.0
+    call_seconds: float = 15.0
     stop_seconds: float = 9.0
     settle_seconds: float = 3.0
     settle_grace_seconds: float = 15.0

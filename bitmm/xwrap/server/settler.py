@@ -13,9 +13,10 @@ import json
 import logging
 import threading
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
-from ..exchanges.base import Exchange, ExchangeError, NewWithdrawal, Refused, Unsupported, Withdrawal
+from ..exchanges.base import Exchange, ExchangeError, Refused, Unsupported, Withdrawal
 from ..money import exact
 from .desk import order_columns, reference, withdrawal_columns
 from .directory import Directory
@@ -29,6 +30,10 @@ _log = logging.getLogger(__name__)
 
 #: Seconds after which a call that is still "running" has lost its server: longer than any call to an exchange may take.
 LEASE = 40.0
+#: Sends that may have been carried out; those whose outcome is open; and how many are looked through.
+_OPEN = ("running", "unknown")
+_SENT = (*_OPEN, "pending", "done", "failed")
+_LATEST = 500
 
 
 class Settler:
@@ -53,9 +58,9 @@ class Settler:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop after the question that is being asked."""
+        """Stop; a question that is being asked is left behind."""
         self._stop.set()
-        self._thread.join()
+        self._thread.join(timeout=1.0)
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -82,17 +87,18 @@ class Settler:
     def _settle(self, journal: Journal, registration: Registration, row: dict[str, Any], find: Any) -> None:
         try:
             with self._directory.registered(registration, Rank.ORDER) as exchange:
-                columns = find(exchange, row)
+                columns = find(exchange, row, journal)
         except Unsupported:
             return
         except (ExchangeError, Problem) as error:
             _log.info("%s %d of %s: %s", journal.name, row["id"], registration.exchange, error)
             return
         if columns is None:
-            if datetime.now(UTC) - datetime.fromisoformat(row["created"]) < self._grace:
+            # It was sent before its outcome became unknown, and that may be long after it was created.
+            if datetime.now(UTC) - datetime.fromisoformat(row["updated"]) < self._grace:
                 return
             columns = not_placed(row)
-        if columns["status"] != "unknown" and journal.settle(row["id"], columns):
+        if columns["status"] != "unknown" and journal.settle(row, columns):
             _log.warning("%s %d of %s: %s", journal.name, row["id"], registration.exchange, columns["status"])
 
 
@@ -105,7 +111,7 @@ def not_placed(row: dict[str, Any]) -> dict[str, Any]:
     return {"status": "rejected", "released": True, "answer_status": problem.status, "answer": answer}
 
 
-def _find_order(exchange: Exchange, row: dict[str, Any]) -> dict[str, Any] | None:
+def _find_order(exchange: Exchange, row: dict[str, Any], _journal: Journal) -> dict[str, Any] | None:
     """What the exchange tells of the order; None: it certainly has none. Raises Unsupported when it cannot say."""
     state = exchange.find(reference(row))
     if state is None and exchange.finds != "all":
@@ -113,11 +119,12 @@ def _find_order(exchange: Exchange, row: dict[str, Any]) -> dict[str, Any] | Non
     return None if state is None else order_columns(state)
 
 
-def _find_withdrawal(exchange: Exchange, row: dict[str, Any]) -> dict[str, Any] | None:
+def _find_withdrawal(exchange: Exchange, row: dict[str, Any], journal: Journal) -> dict[str, Any] | None:
     """What the exchange tells of the send; None: it certainly has none. Raises Unsupported when it cannot say.
 
     An exchange that knows our id settles it. By asset, amount, address and time a send can be recognised, when there
-    is one such, but that there is none proves nothing: its history may be late.
+    is one such that is not known to be another one of ours, and no other one of ours that it might be. That there is
+    none proves nothing: its history may be late.
     """
     sends = exchange.withdrawals(row["asset"])
     for sent in sends:
@@ -125,18 +132,24 @@ def _find_withdrawal(exchange: Exchange, row: dict[str, Any]) -> dict[str, Any] 
             return withdrawal_columns(sent)
     if sends and all(sent.client_id for sent in sends):
         return None
-    alike = [sent for sent in sends if _is_like(sent, row)]
-    if len(alike) == 1:
+    ours = [other for other in journal.rows(row["registration_id"], _SENT, _LATEST, None) if other["id"] != row["id"]]
+    known = {other["exchange_withdrawal_id"] for other in ours}
+    rivals = [other for other in ours if other["status"] in _OPEN and _what(other) == _what(row)]
+    alike = [sent for sent in sends if sent.id not in known and _is_like(sent, row)]
+    if len(alike) == 1 and not rivals:
         return withdrawal_columns(alike[0])
     raise Unsupported(f"{exchange.name} cannot tell whether this was sent")
 
 
+def _what(row: dict[str, Any]) -> tuple[str, Decimal, str]:
+    return row["asset"], exact(row["amount"]), row["address"]
+
+
 def _is_like(sent: Withdrawal, row: dict[str, Any]) -> bool:
-    wanted = NewWithdrawal(row["asset"], exact(row["amount"]), row["address"], row["client_id"], row["tag"])
     since = datetime.fromisoformat(row["created"]) - timedelta(seconds=60)
     return (
-        (sent.asset, sent.amount, sent.address) == (wanted.asset, wanted.amount, wanted.address)
-        and sent.tag in (None, wanted.tag)
+        (sent.asset, sent.amount, sent.address) == _what(row)
+        and sent.tag in (None, row["tag"])
         and sent.created is not None
         and sent.created >= since
     )

@@ -265,7 +265,7 @@ class Journal:
         self._add = insert(table).returning(table)
         self._change = update(table).where(c.id == bindparam("row"))
         self._rerun = self._change.where(c.released).returning(table)
-        self._settle = self._change.where(c.status == "unknown")
+        self._settle = self._change.where(c.status == "unknown", c.updated == bindparam("seen"))
         self._orphans = (
             update(table).where(c.status == "running", c.updated < bindparam("until")).values(status="unknown")
         )
@@ -298,7 +298,9 @@ class Journal:
                 }
                 return Intent(dict(connection.execute(self._add, intent).mappings().one()), fresh=True)
             if row["released"] and row["fingerprint"] == fingerprint:
-                again = {"row": row["id"], "status": "running", "released": False, "updated": moment}
+                # It was certainly not executed before, so its exchange is to be asked about from now on only.
+                again = {"row": row["id"], "status": "running", "released": False}
+                again |= {"created": moment, "updated": moment}
                 again |= {"answer_status": None, "answer": None}
                 if rerun := connection.execute(self._rerun, again).mappings().first():
                     return Intent(dict(rerun), fresh=True)
@@ -310,16 +312,17 @@ class Journal:
         with self._writing() as connection:
             connection.execute(self._change, {"row": id, **columns})
 
-    def settle(self, id: int, columns: Mapping[str, Any], audit: str | None = None) -> bool:
-        """Commit what became of a row whose outcome was unknown; False: somebody else has settled it.
+    def settle(self, row: Mapping[str, Any], columns: Mapping[str, Any], audit: str | None = None) -> bool:
+        """Commit what became of a row whose outcome was unknown; False: it is no longer as it is in `row`.
 
         `audit`: why a person says so; it is kept.
         """
+        values = {"row": row["id"], "seen": row["updated"], "updated": now(), **columns}
         with self._writing() as connection:
-            settled = connection.execute(self._settle, {"row": id, "updated": now(), **columns}).rowcount == 1
+            settled = connection.execute(self._settle, values).rowcount == 1
             if settled and audit is not None:
-                row = {"journal": self.name, "row": id, "before": "unknown", "after": columns["status"]}
-                connection.execute(insert(t.audit), {**row, "what": audit, "created": now()})
+                entry = {"journal": self.name, "row": row["id"], "before": "unknown", "after": columns["status"]}
+                connection.execute(insert(t.audit), {**entry, "what": audit, "created": now()})
         return settled
 
     def get(self, registration: int, id: int) -> dict[str, Any] | None:
