@@ -43,7 +43,7 @@ from typing import Any
 import requests
 
 from bitmm.xwrap.client import Backend
-from bitmm.xwrap.errors import APIError, OutcomeUnknown, Unavailable
+from bitmm.xwrap.errors import APIError, OutcomeUnknown, RateLimited, Unavailable
 from tests.long.crash_server import POINTS
 from tests.long.rig import LINES, PATIENCE, ROOT, Broken, Line, Rig, executions, rig
 
@@ -148,8 +148,8 @@ def attempt(line: Line, backend: Backend, work: Work, order: Order) -> None:
         # Only what the server itself says counts as asked; a connection that broke does not.
         order.answers += error.code == "outcome_unknown"
         work.later(order, 0.25)
-    except Unavailable:
-        # The server is being started; nothing of this attempt was executed.
+    except (Unavailable, RateLimited):
+        # The server is being started, or has too much to do; nothing of this attempt was executed.
         time.sleep(0.02)
         work.later(order, 0.0)
     except APIError as error:
