@@ -284,7 +284,7 @@ def rig(
         given = {
             "data": str(data),
             "exchanges": sorted({line.exchange for line in lines.values()}),
-            # A venue counts no calls unless it is told to, and thousands of orders cannot wait for a real one's counter.
+            # A venue counts no calls unless told to; thousands of orders cannot wait for a real counter.
             "exchange_limits": {line.exchange: None for line in lines.values()},
             "exchange_urls": {line.exchange: venues[name].url for name, line in lines.items()},
             **settings,
