@@ -52,7 +52,6 @@ from .base import (
     Funds,
     Limit,
     Market,
-    Memory,
     NewOrder,
     NewWithdrawal,
     OrderRef,
@@ -63,6 +62,9 @@ from .base import (
     Status,
     Unknown,
     Withdrawal,
+)
+from .tools import (
+    Memory,
     ask,
     check,
     followed,
