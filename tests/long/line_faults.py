@@ -26,8 +26,8 @@ from dataclasses import dataclass, field
 from itertools import count, product
 
 from bitmm.xwrap.client import Backend
-from bitmm.xwrap.errors import APIError
-from tests.long.rig import LINES, Rig, executions, rig
+from bitmm.xwrap.errors import APIError, RateLimited
+from tests.long.rig import LINES, Broken, Rig, executions, rig
 from tests.venues.core import FAULTS
 
 VERBS = ("buy", "sell", "send")
@@ -38,6 +38,8 @@ CERTAIN = {"refused", "rate_limit", "nonce"}
 LENGTHS = {"executed_but_timeout": 30.0, "refused": 30.0, "slow": 0.2, "drip": 1.0}
 #: How long the settler is waited for: Backpack's history counts as complete after 30 s.
 SETTLED = 45.0
+#: The longest that a limit of an exchange keeps its lane shut.
+RESTED = 90.0
 #: How long is looked whether what cannot be settled stays blocked.
 BLOCKED = 0.5
 
@@ -127,6 +129,7 @@ class Tester:
         finally_executed = executions(line, venue)[number]
         if not wrong and (last, finally_executed) not in {("+", 1), ("-", 0)} and (finds or last != "?"):
             wrong = f"in the end the client is told {last}, and the exchange executed {finally_executed}"
+        _rest(backend)
         with self._lock:
             figures = self._figures
             figures.cases += 1
@@ -138,6 +141,19 @@ class Tester:
                 figures.wrong.append(f"{case}: {wrong} ({words})")
             if took > CLIENT_SECONDS + 0.5:
                 figures.late.append(f"{case}: {took:.2f} s")
+
+
+def _rest(backend: Backend) -> None:
+    """After an exchange's own limit nothing is sent for a while, and the next case is to be about its own fault."""
+    end = time.monotonic() + RESTED
+    while time.monotonic() < end:
+        try:
+            backend.balance()
+        except RateLimited as error:
+            time.sleep(min(error.retry_after or 1.0, 1.0))
+        else:
+            return
+    raise Broken(f"{backend} was still resting after {RESTED:.0f} s")
 
 
 def _told(case: Case, backend: Backend, number: int, key: str) -> tuple[str, str]:

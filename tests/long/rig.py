@@ -284,7 +284,7 @@ def rig(
         given = {
             "data": str(data),
             "exchanges": sorted({line.exchange for line in lines.values()}),
-            # A venue counts no calls unless told to; thousands of orders cannot wait for a real counter.
+            # Thousands of orders cannot wait for a real exchange's counter; a venue counts no calls unless told to.
             "exchange_limits": {line.exchange: None for line in lines.values()},
             "exchange_urls": {line.exchange: venues[name].url for name, line in lines.items()},
             **settings,
