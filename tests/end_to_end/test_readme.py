@@ -81,7 +81,7 @@ class Shop(BaseHTTPRequestHandler):
 
 def test_an_exchange_is_added_by_one_file_and_one_line(serving, tmp_path, monkeypatch):
     (block,) = [block for block in BLOCKS if "class Corner" in block]
-    assert len(block.strip().splitlines()) <= 50
+    assert len(block.strip().splitlines()) <= 40
     (tmp_path / "corner_shop.py").write_text(block)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setitem(exchanges.EXCHANGES, "corner", "corner_shop:Corner")

@@ -25,9 +25,9 @@ from bitmm.xwrap.exchanges.base import (
     OrderRef,
     Refused,
     Unknown,
-    total,
 )
 from bitmm.xwrap.exchanges.contract import ExchangeContract
+from bitmm.xwrap.exchanges.tools import total
 from bitmm.xwrap.transport import Request, Transport
 from tests.venues import core
 from tests.venues.backpack import BackpackVenue, keys

@@ -12,6 +12,7 @@ import threading
 import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -25,6 +26,7 @@ from bitmm.xwrap.exchanges.base import (
     Busy,
     Credentials,
     ExchangeError,
+    Limit,
     NewOrder,
     NewWithdrawal,
     OrderRef,
@@ -161,6 +163,7 @@ def test_every_exchange_that_ccxt_knows_makes_a_class_with_honest_verbs():
         assert ("withdraw" in verbs) == (bool(has["withdraw"]) and id != "kraken")
         assert ("find" in verbs) == (kind.finds != "none") == (id == "kraken")
         assert "permissions" not in verbs
+        assert kind.per_address == Limit(5, 1000 / getattr(library, id)().rateLimit)
     assert made["kraken"] is exchange_class("ccxt:kraken")
     assert not set(can(made["paymium"])) & {"find", "open_orders", "cancel_all", "fills", "withdraw", "order"}
     assert set(can(made["paymium"])) >= {"rate", "markets", "funds", "place", "cancel", "deposit_address"}
@@ -394,6 +397,7 @@ FAULTS = {
     # Its words leave open what became of the order (Kraken), or ccxt does not know them (Backpack).
     "maintenance": (Unknown, "outcome_unknown", 0),
 }
+HANGING = {"executed_but_timeout", "slow", "drip"}
 ACTS = {
     "kraken, market": ("kraken", "AddOrder", lambda e: e.place(order(currency="EUR"))),
     "kraken, limit": ("kraken", "AddOrder", lambda e: e.place(order("sell", price="60000", currency="EUR"))),
@@ -415,18 +419,18 @@ def test_a_fault_is_a_refusal_or_unknown_as_the_ledger_says_and_nothing_is_repea
     if (name, fault) == ("backpack", "nonce"):
         code = "invalid_request"
     venue = request.getfixturevalue(name)
-    hasty = Transport(timeout=0.5)
-    exchange = connected(venue, hasty)
+    transport = Transport(timeout=1 if fault in HANGING else 20)
+    exchange = connected(venue, transport)
     exchange.funds()
     before = len(venue.requests)
-    venue.fault(fault, path=path, seconds=30 if fault in ("executed_but_timeout", "refused") else 0.6)
+    venue.fault(fault, path=path, seconds=30)
     with pytest.raises(ExchangeError) as caught:
         action(exchange)
     assert (type(caught.value), caught.value.code) == (kind, code), caught.value
     assert len(venue.ledger()) == executed
     assert len(venue.requests) - before == (0 if fault == "refused" else 1)
     venue.heal()
-    hasty.close()
+    transport.close()
 
 
 def test_an_error_that_comes_up_after_a_good_answer_is_unknown(backpack, transport):
@@ -494,7 +498,7 @@ def test_a_status_alone_says_whether_an_order_was_refused(backpack, transport, s
     backpack._routes.pop(0)
 
 
-@pytest.mark.parametrize("fault", sorted(set(FAULTS) - {"slow", "drip", "executed_but_timeout"}))
+@pytest.mark.parametrize("fault", sorted(set(FAULTS) - HANGING))
 def test_a_read_never_has_an_unknown_outcome(backpack, transport, fault):
     exchange = connected(backpack, transport)
     exchange.markets()
@@ -748,6 +752,22 @@ def test_the_nonces_of_the_registration_are_used_where_there_are_some(kraken, pa
 def test_a_clock_is_no_counter(backpack, transport):
     """Backpack refuses timestamps that are not now."""
     assert connected(backpack, transport, nonce=lambda: 2**60).funds()
+
+
+def test_what_ccxt_only_calculates_takes_no_turn(backpack, transport):
+    """A turn costs a part of the exchange's limit."""
+    taken = []
+
+    @contextmanager
+    def turn(call, *, signed):
+        taken.append((call, signed))
+        yield
+
+    exchange = connected(backpack, transport, turn=turn)
+    exchange.place(order("sell", price="35000"))
+    exchange.rate("USDC", "BTC")
+    reads = [("fetch_ticker", False), ("fetch_order_book", False)]
+    assert taken == [("load_markets", False), ("create_order", True), *reads]
 
 
 def test_one_registration_that_waits_does_not_hold_up_another(kraken, transport):

@@ -9,8 +9,9 @@ from urllib.parse import parse_qsl
 
 import pytest
 
-from bitmm.xwrap.exchanges.base import Memory, Refused, Unknown, Unsupported
+from bitmm.xwrap.exchanges.base import Refused, Unknown, Unsupported
 from bitmm.xwrap.exchanges.hub import _OVERVIEWS, HubAPI, Overview
+from bitmm.xwrap.exchanges.tools import Memory
 from bitmm.xwrap.transport import Request, Transport
 from tests.venues.core import Reply
 from tests.venues.hub import FORM, JSON, RIGHTS, HubVenue

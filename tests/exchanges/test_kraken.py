@@ -12,7 +12,7 @@ from functools import partial
 
 import pytest
 
-from bitmm.xwrap.exchanges import base
+from bitmm.xwrap.exchanges import tools
 from bitmm.xwrap.exchanges.base import (
     Access,
     Busy,
@@ -23,10 +23,10 @@ from bitmm.xwrap.exchanges.base import (
     OrderRef,
     Refused,
     Unknown,
-    until_final,
 )
 from bitmm.xwrap.exchanges.contract import ExchangeContract
 from bitmm.xwrap.exchanges.kraken import Kraken, _read_assets, _read_pairs
+from bitmm.xwrap.exchanges.tools import until_final
 from bitmm.xwrap.transport import Transport
 from tests.venues.core import FAULTS, Reply
 from tests.venues.kraken import ASSETS, PAIRS, KrakenVenue
@@ -345,7 +345,7 @@ def test_a_cancel_that_canceled_nothing_is_refused(exchange, venue):
 
 
 def test_an_accepted_market_order_that_cannot_be_read_is_open_and_nothing_is_invented(exchange, venue, monkeypatch):
-    monkeypatch.setattr(base, "until_final", partial(until_final, seconds=0.3))
+    monkeypatch.setattr(tools, "until_final", partial(until_final, seconds=0.3))
     lying(venue, "QueryOrders", lambda rows: {"nonsense": True})
     state = exchange.place(order())
     assert (state.status, state.filled, state.average, state.fee) == ("open", None, None, None)

@@ -9,8 +9,9 @@ from decimal import Decimal
 
 import pytest
 
-from bitmm.xwrap.exchanges.base import Memory, Refused, Unknown
+from bitmm.xwrap.exchanges.base import Refused, Unknown
 from bitmm.xwrap.exchanges.mtgox import _PUBLIC, MtGoxAPI
+from bitmm.xwrap.exchanges.tools import Memory
 from bitmm.xwrap.transport import Request, Transport
 from tests.venues.mtgox import MtGoxVenue
 

@@ -342,15 +342,17 @@ def test_a_cancel_goes_next_while_a_thousand_reads_want_the_same_key(lanes):
     lane = lanes.lane(lane_name("kept", "k"), Kept.per_key, ordered=True)
     for running in threads:
         running.start()
-    until(lambda: len(lane._waiting) == lanes_module._PLACES)
     waits = []
-    for _ in range(5):
-        before = time.monotonic()
-        go(lanes, rank=CANCEL, call="free")
-        waits.append(time.monotonic() - before)
-    stop.set()
-    for running in threads:
-        running.join()
+    try:
+        until(lambda: len(lane._waiting) == lanes_module._PLACES)
+        for _ in range(5):
+            before = time.monotonic()
+            go(lanes, rank=CANCEL, call="free")
+            waits.append(time.monotonic() - before)
+    finally:
+        stop.set()
+        for running in threads:
+            running.join()
     assert max(waits) < 1
     assert turned_away
     assert len(sent) > len(waits), "reads went too"

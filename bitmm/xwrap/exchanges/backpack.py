@@ -35,7 +35,6 @@ from .base import (
     Funds,
     Limit,
     Market,
-    Memory,
     NewOrder,
     NewWithdrawal,
     OrderRef,
@@ -47,8 +46,11 @@ from .base import (
     Turn,
     Unknown,
     Withdrawal,
-    ask,
     at_once,
+)
+from .tools import (
+    Memory,
+    ask,
     check,
     followed,
     mean,

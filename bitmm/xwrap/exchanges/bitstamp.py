@@ -32,7 +32,6 @@ from .base import (
     Funds,
     Limit,
     Market,
-    Memory,
     NewOrder,
     NewWithdrawal,
     OrderRef,
@@ -44,8 +43,11 @@ from .base import (
     Turn,
     Unsupported,
     Withdrawal,
-    ask,
     at_once,
+)
+from .tools import (
+    Memory,
+    ask,
     check,
     followed,
     mean,

@@ -50,8 +50,8 @@ from .base import (
     Field,
     Fill,
     Funds,
+    Limit,
     Market,
-    Memory,
     NewOrder,
     NewWithdrawal,
     OrderRef,
@@ -62,13 +62,19 @@ from .base import (
     Status,
     Unknown,
     Withdrawal,
+)
+from .tools import (
+    Memory,
     ask,
     check,
     followed,
     mean,
+    no_outcome,
     no_such_market,
+    retry_after,
     total,
     understood,
+    unsigned,
 )
 
 __all__ = ["exchange_class"]
@@ -123,6 +129,9 @@ _CALLS: dict[str, tuple[set[str], ...]] = {
     "withdrawals": ({"fetchWithdrawals"},),
 }
 
+#: Calls without a key.
+_UNSIGNED = {"fetch_ticker", "fetch_order_book"}
+
 #: ccxt's error -> our code; the nearest of its ancestors counts. What is not listed stays exchange_refused.
 _CODES = {
     "InsufficientFunds": "insufficient_funds",
@@ -146,6 +155,10 @@ _SIDES: dict[str, Side] = {"buy": "buy", "sell": "sell"}
 _OVER = {"canceled", "expired", "rejected"}
 _DEPOSITED: dict[str, Literal["pending", "done", "failed"]] = {"ok": "done", "failed": "failed", "canceled": "failed"}
 _WITHDRAWN: dict[str, Literal["pending", "done", "failed"]] = {**_DEPOSITED, "pending": "pending"}
+
+#: ccxt names the milliseconds between two calls at each exchange (`rateLimit`), and no burst. So many calls may come at
+#: once before they are that far apart, so that an order and the reading of its outcome do not wait.
+_AT_ONCE = 5
 
 #: ccxt's precisionMode: the number of decimals, or the size of a step. Significant digits (3) are no step.
 _DECIMALS, _STEPS = 2, 4
@@ -203,6 +216,7 @@ def exchange_class(id: str) -> type[Exchange]:
         "form": tuple(field for named, field in _FIELDS.items() if sample.requiredCredentials.get(named)),
         "finds": "all" if "find" in there else "none",
         "ordered": name in _COUNTERS,
+        "per_address": Limit(_AT_ONCE, 1000 / sample.rateLimit),
         "kind": kind,
         "has": frozenset(has),
     }
@@ -295,7 +309,7 @@ class _Line:
         self._carries = carries
         self._methods: list[str] = []
         self.status = 0
-        self.retry_after = ""
+        self.retry_after = 0.0
         #: What was sent, to be kept out of the words of errors.
         self.sent = ""
 
@@ -329,9 +343,9 @@ class _Line:
         answer = ask(self._transport, request, self.name, moves=self._moves)
         if 300 <= answer.status < 400:
             words = f"{self.name} sent the call elsewhere, and redirects are never followed"
-            raise Unknown(words) if self._moves else Refused(words, code="exchange_unavailable", retryable=True)
+            raise no_outcome(words, moves=self._moves)
         self.status = answer.status
-        self.retry_after = answer.headers.get("Retry-After", "")
+        self.retry_after = retry_after(answer, seconds=1.0)
         response = requests.Response()
         response.status_code, response.reason, response.url = answer.status, "", str(made.url)
         response.headers.update(answer.headers)
@@ -368,7 +382,7 @@ class _Seat:
                 **given,
                 "session": self._line,
                 "logger": _SILENT,
-                # It would sleep while it holds the lock, and its limits are per object, not per key.
+                # It would sleep while it holds the lock, and counts by object; the lanes count (`per_address`).
                 "enableRateLimit": False,
                 # Some classes warn, by raising, that asking for the open orders of all markets costs more.
                 "options": {"warnOnFetchOpenOrdersWithoutSymbol": False},
@@ -424,13 +438,12 @@ class _Seat:
             unclear = code in (None, "exchange_refused", "exchange_unavailable")
             return Refused(f"{words} (nothing was sent)", code="invalid_request" if unclear else str(code))
         if unsure and not (line.sure and _is_refusal(error, code, line.status)):
-            return Unknown(f"{words}; the outcome is unknown")
+            return no_outcome(words, moves=True)
         if code == "rate_limited":
-            wait = line.retry_after
-            return Busy(words, retry_after=min(float(wait[:9]), 3600.0) if wait.isdecimal() else 1.0)
+            return Busy(words, retry_after=line.retry_after)
         if code is None:
-            words = f"{name}'s answer cannot be understood ({type(error).__name__})"
-        return Refused(words, code=code or "exchange_unavailable", retryable=code in _RETRYABLE or code is None)
+            return no_outcome(f"{name}'s answer cannot be understood ({type(error).__name__})", moves=False)
+        return Refused(words, code=code, retryable=code in _RETRYABLE)
 
     def _code(self, error: Exception) -> str | None:
         """Our code for an error; None for one that is not ccxt's."""
@@ -558,9 +571,9 @@ class _Ccxt(Exchange):
         with understood(self.name):
             return {
                 name: Funds(
-                    total=_positive(rows["total"][name]),
-                    available=_positive(rows["free"].get(name)),
-                    held=_positive(rows["used"].get(name)),
+                    total=_told(rows["total"][name]),
+                    available=_told(rows["free"].get(name)),
+                    held=_told(rows["used"].get(name)),
                 )
                 for name in rows["total"]
             }
@@ -703,12 +716,21 @@ class _Ccxt(Exchange):
     # --- what the verbs share ---
 
     def _ask(self, method: str, *arguments: Any, **named: Any) -> Any:
-        return self._seat.ask(self.access, self._listing(), method, *arguments, **named)
+        """A unified call, with all its requests in one turn: its nonces and times are made in it."""
+        listing = self._listing()
+        with self.access.turn(method, signed=method not in _UNSIGNED):
+            return self._seat.ask(self.access, listing, method, *arguments, **named)
+
+    def _kept(self, field: str, *of: str) -> str:
+        """What ccxt would make of a number; nothing is asked for this."""
+        text: str = self._seat.ask(self.access, self._listing(), f"{field}_to_precision", *of)
+        return text
 
     def _listing(self) -> _Listing:
         def fetch() -> _Listing:
             seat = _Seat(type(self), self.access.url, Credentials())
-            seat.ask(Access(self.access.transport), None, "load_markets")
+            with self.access.turn("load_markets", signed=False):
+                seat.ask(Access(self.access.transport), None, "load_markets")
             with understood(self.name):
                 return _Listing(seat.ccxt, _spot_markets(seat.ccxt))
 
@@ -729,7 +751,7 @@ class _Ccxt(Exchange):
         for field, value in (("amount", order.amount), ("price", order.price), ("cost", order.cost)):
             step = precision.get(field) or (precision.get("price") if field == "cost" else None)
             if value is not None and step is not None:
-                self._refuse_change(field, value, self._ask(f"{field}_to_precision", symbol, plain(value)))
+                self._refuse_change(field, value, self._kept(field, symbol, plain(value)))
 
     def _refuse_change(self, field: str, value: Decimal, kept: str) -> None:
         if exact(kept) != value:
@@ -742,8 +764,7 @@ class _Ccxt(Exchange):
     def _exact_withdrawal(self, withdrawal: NewWithdrawal) -> str:
         amount = plain(withdrawal.amount)
         if (self._listing().ccxt.currencies.get(withdrawal.asset) or {}).get("precision") is not None:
-            kept = self._ask("currency_to_precision", withdrawal.asset, amount)
-            self._refuse_change("amount", withdrawal.amount, kept)
+            self._refuse_change("amount", withdrawal.amount, self._kept("currency", withdrawal.asset, amount))
         return amount
 
     def _network(self, asset: str, network: str | None, switch: Literal["deposit", "withdraw"]) -> str | None:
@@ -783,9 +804,9 @@ class _Ccxt(Exchange):
         """An order of ccxt. Raises ValueError when it contradicts `ref`."""
         currency, asset = _pair(row.get("symbol"))
         limit = row.get("type") == "limit" or (ref is not None and ref.price is not None)
-        filled, spent = _positive(row.get("filled")), _positive(row.get("cost"))
+        filled, spent = _told(row.get("filled")), _told(row.get("cost"))
         # A market buy for a cost has no amount, and some classes then tell the cost as one.
-        amount = None if ref is not None and ref.amount is None else _positive(row.get("amount"))
+        amount = None if ref is not None and ref.amount is None else _told(row.get("amount"))
         client_id = row.get("clientOrderId") if type(self).finds != "none" else None
         state = OrderState(
             exchange_order_id=_text(row["id"]),
@@ -794,7 +815,7 @@ class _Ccxt(Exchange):
             currency=currency,
             asset=asset,
             amount=amount,
-            price=_positive(row.get("price")) if limit else None,
+            price=_told(row.get("price")) if limit else None,
             filled=filled,
             average=mean(spent, filled) if spent and filled else None,
             spent=spent,
@@ -861,8 +882,8 @@ def _spot_markets(ccxt: Any) -> dict[tuple[str, str], Market]:
                 asset=row["base"],
                 price_step=_step(row["precision"].get("price"), ccxt.precisionMode),
                 amount_step=_step(row["precision"].get("amount"), ccxt.precisionMode),
-                amount_min=_positive(row["limits"]["amount"].get("min")),
-                cost_min=_positive(row["limits"]["cost"].get("min")),
+                amount_min=_told(row["limits"]["amount"].get("min")),
+                cost_min=_told(row["limits"]["cost"].get("min")),
             )
     return markets
 
@@ -874,13 +895,8 @@ def _step(precision: object, mode: int) -> Decimal | None:
     return Decimal(1).scaleb(-int(value)) if mode == _DECIMALS else value or None
 
 
-def _positive(value: object) -> Decimal | None:
-    if value is None:
-        return None
-    amount = number(value)
-    if amount < 0:
-        raise ValueError(f"{amount} is negative")
-    return amount
+def _told(value: object) -> Decimal | None:
+    return None if value is None else unsigned(value)
 
 
 def _text(value: object) -> str:
@@ -929,7 +945,7 @@ def _fee(row: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def _fill(row: Mapping[str, Any], symbol: str) -> Fill:
     asset, _, currency = symbol.partition("/")
-    amount, price, time = _positive(row["amount"]), _positive(row["price"]), _moment(row["timestamp"])
+    amount, price, time = _told(row["amount"]), _told(row["price"]), _moment(row["timestamp"])
     if amount is None or price is None or time is None:
         raise ValueError("a fill without amount, price or time")
     return Fill(
@@ -949,7 +965,7 @@ def _transfer(row: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "id": _text(row.get("id") or row.get("txid")),
         "asset": _text(row["currency"]),
-        "amount": _positive(row.get("amount")),
+        "amount": _told(row.get("amount")),
         "address": row.get("address") or row.get("addressTo") or None,
         "tag": row.get("tag") or row.get("tagTo") or None,
         "network": row.get("network") or None,

@@ -49,8 +49,8 @@ from .base import (
     Unsupported,
     Withdrawal,
     can,
-    total,
 )
+from .tools import total
 
 __all__ = ["ExchangeContract", "Ledger"]
 

@@ -29,11 +29,9 @@ from .base import (
     Busy,
     DepositAddress,
     Exchange,
-    ExchangeError,
     Field,
     Funds,
     Limit,
-    Memory,
     NewOrder,
     NewWithdrawal,
     OrderRef,
@@ -42,14 +40,11 @@ from .base import (
     Refused,
     Side,
     Turn,
-    Unknown,
     Unsupported,
     Withdrawal,
-    ask,
     at_once,
-    mean,
-    understood,
 )
+from .tools import Memory, ask, mean, no_outcome, retry_after, understood
 
 if TYPE_CHECKING:
     from ..transport import Answer
@@ -381,10 +376,10 @@ def _read(answer: Answer, *, moves: bool) -> Any:
         try:
             return answer.json() if answer.body.strip() else {}
         except ValueError:
-            raise _no_outcome("the hub's answer is not JSON", moves=moves) from None
+            raise no_outcome("the hub's answer is not JSON", moves=moves) from None
     words = _words(answer)
     if not 400 <= answer.status < 500 or words is None:
-        raise _no_outcome(words or f"the hub's answer (HTTP {answer.status}) cannot be read", moves=moves)
+        raise no_outcome(words or f"the hub's answer (HTTP {answer.status}) cannot be read", moves=moves)
     if answer.status == 404:
         raise Unsupported(words)
     code = _code(answer) or _STATUSES.get(answer.status, "exchange_refused")
@@ -412,16 +407,8 @@ def _code(answer: Answer) -> str | None:
     return code if code in _CODES else None
 
 
-def _no_outcome(words: str, *, moves: bool) -> ExchangeError:
-    if moves:
-        return Unknown(f"{words}; the outcome is unknown")
-    return Refused(words, code="exchange_unavailable", retryable=True)
-
-
 def _busy(answer: Answer) -> Busy:
-    given = answer.headers.get("Retry-After", "")
-    seconds = float(given) if given.isascii() and given.isdigit() and len(given) < 6 else 10.0
-    return Busy(_words(answer) or "the hub says: too many requests", retry_after=seconds)
+    return Busy(_words(answer) or "the hub says: too many requests", retry_after=retry_after(answer, seconds=10.0))
 
 
 # --- the adapter ------------------------------------------------------------------------------------------------------

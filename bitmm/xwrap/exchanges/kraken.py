@@ -36,7 +36,6 @@ from .base import (
     Funds,
     Limit,
     Market,
-    Memory,
     NewOrder,
     NewWithdrawal,
     OrderRef,
@@ -46,16 +45,10 @@ from .base import (
     Side,
     Status,
     Turn,
-    Unknown,
     Withdrawal,
-    ask,
     at_once,
-    check,
-    followed,
-    mean,
-    no_such_market,
-    understood,
 )
+from .tools import Memory, ask, check, followed, mean, no_outcome, no_such_market, retry_after, understood, unsigned
 
 if TYPE_CHECKING:
     from ..transport import Answer
@@ -238,9 +231,9 @@ class KrakenAPI:
             if answer.status == 200 and "result" in document:
                 return document["result"]
         if answer.status == 429:
-            seconds = _whole(answer.headers.get("Retry-After", ""), default=_PAUSE)
+            seconds = retry_after(answer, seconds=_PAUSE)
             raise Busy("Kraken says: too many requests", retry_after=min(seconds, _LONG))
-        raise _no_outcome(f"Kraken's answer (HTTP {answer.status}) cannot be read", moves=moves)
+        raise no_outcome(f"Kraken's answer (HTTP {answer.status}) cannot be read", moves=moves)
 
 
 class _Clock:
@@ -285,13 +278,7 @@ def _failure(failures: list[str], *, moves: bool) -> ExchangeError:
     if all(text.startswith((*_DECIDED, *_CODES)) for text in failures):
         code = next((code for start, code in _CODES.items() if failures[0].startswith(start)), "exchange_refused")
         return Refused(words, code=code, retryable=code in _RETRYABLE)
-    return _no_outcome(words, moves=moves)
-
-
-def _no_outcome(words: str, *, moves: bool) -> ExchangeError:
-    if moves:
-        return Unknown(f"{words}; the outcome is unknown")
-    return Refused(words, code="exchange_unavailable", retryable=True)
+    return no_outcome(words, moves=moves)
 
 
 def _whole(text: str, *, default: float) -> float:
@@ -566,7 +553,7 @@ class Kraken(Exchange):
                 Deposit(
                     id=_text(row["refid"]),
                     asset=_line(row["asset"], assets),
-                    amount=_positive(row["amount"]),
+                    amount=unsigned(row["amount"]),
                     # "return": Kraken sends it back.
                     status="failed" if row.get("status-prop") == "return" else _MOVED.get(row["status"], "pending"),
                     address=row.get("info"),
@@ -584,11 +571,11 @@ class Kraken(Exchange):
                 Withdrawal(
                     id=_text(row["refid"]),
                     asset=_line(row["asset"], assets),
-                    amount=_positive(row["amount"]),
+                    amount=unsigned(row["amount"]),
                     status=_MOVED.get(row["status"], "unknown"),
                     address=row.get("info"),
                     network=row.get("method"),
-                    fee=_positive(row["fee"]) if "fee" in row else None,
+                    fee=unsigned(row["fee"]) if "fee" in row else None,
                     txid=row.get("txid"),
                     created=_time(row["time"]),
                 )
@@ -679,13 +666,6 @@ def _text(value: object) -> str:
     return value
 
 
-def _positive(value: object) -> Decimal:
-    amount = number(value)
-    if amount < 0:
-        raise ValueError(f"{amount} is negative")
-    return amount
-
-
 def _time(seconds: object) -> datetime:
     microseconds = int(EXACT.multiply(number(seconds), Decimal(1_000_000)))
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=microseconds)
@@ -699,8 +679,8 @@ def _line(key: str, assets: Mapping[str, str]) -> str:
 
 def _funds(row: Mapping[str, Any]) -> Funds:
     """By "Get Extended Balance", available = balance + credit - credit_used - hold_trade."""
-    total, held = _positive(row["balance"]), _positive(row.get("hold_trade", 0))
-    credit = EXACT.subtract(_positive(row.get("credit", 0)), _positive(row.get("credit_used", 0)))
+    total, held = unsigned(row["balance"]), unsigned(row.get("hold_trade", 0))
+    credit = EXACT.subtract(unsigned(row.get("credit", 0)), unsigned(row.get("credit_used", 0)))
     return Funds(total=total, available=EXACT.subtract(EXACT.add(total, credit), held), held=held)
 
 
@@ -709,7 +689,7 @@ def _state(txid: str, row: Mapping[str, Any], pairs: Mapping[tuple[str, str], _P
     about, flags = row["descr"], row["oflags"].split(",")
     market = next((pair.market for pair in pairs.values() if about["pair"] in (pair.altname, pair.key)), None)
     currency, asset = (None, None) if market is None else (market.currency, market.asset)
-    filled, spent = _positive(row["vol_exec"]), _positive(row["cost"])
+    filled, spent = unsigned(row["vol_exec"]), unsigned(row["cost"])
     if (status := _STATUS.get(row["status"])) is None:
         if row["status"] not in _OVER:
             raise ValueError(f"status {row['status']!r}")
@@ -721,12 +701,12 @@ def _state(txid: str, row: Mapping[str, Any], pairs: Mapping[tuple[str, str], _P
         currency=currency,
         asset=asset,
         # With `viqc` the volume counts the currency.
-        amount=None if "viqc" in flags else _positive(row["vol"]),
-        price=_positive(about["price"]) if about["ordertype"] in ("limit", "iceberg") else None,
+        amount=None if "viqc" in flags else unsigned(row["vol"]),
+        price=unsigned(about["price"]) if about["ordertype"] in ("limit", "iceberg") else None,
         filled=filled,
         average=mean(spent, filled),
         spent=spent,
-        fee=_positive(row["fee"]),
+        fee=unsigned(row["fee"]),
         fee_currency=currency if "fciq" in flags else asset if "fcib" in flags else None,
         client_id=_client_id(row.get("cl_ord_id")),
         created=_time(row["opentm"]),
@@ -745,9 +725,9 @@ def _fill(id: str, row: Mapping[str, Any], pair: _Pair) -> Fill:
         side=_SIDES[row["type"]],
         currency=pair.market.currency,
         asset=pair.market.asset,
-        amount=_positive(row["vol"]),
-        price=_positive(row["price"]),
-        fee=_positive(row["fee"]),
+        amount=unsigned(row["vol"]),
+        price=unsigned(row["price"]),
+        fee=unsigned(row["fee"]),
         fee_currency=pair.market.currency,
         time=_time(row["time"]),
     )

@@ -38,7 +38,6 @@ from .base import (
     Fill,
     Funds,
     Market,
-    Memory,
     NewOrder,
     NewWithdrawal,
     OrderRef,
@@ -48,17 +47,11 @@ from .base import (
     Side,
     Status,
     Turn,
-    Unknown,
     Unsupported,
     Withdrawal,
-    ask,
     at_once,
-    followed,
-    mean,
-    no_such_market,
-    total,
-    understood,
 )
+from .tools import Memory, ask, followed, mean, no_outcome, no_such_market, retry_after, total, understood
 
 if TYPE_CHECKING:
     from ..transport import Answer
@@ -75,9 +68,10 @@ _READS = re.compile(
     r"([A-Za-z]+/)*(info|getFunds|orders|getOrders|btcAddress|idkey|order/(result|lag|quote)|wallet/history"
     r"|bitcoin/address|history_[A-Z]{3})(\.php|\.csv)?"
 )
-#: Answers of public calls, by base URL and call: everything was cached for 10 s and asking more often led to a ban
-#: (Bitcoin Wiki, MtGox/API/HTTP).
-_PUBLIC = Memory(10.0)
+#: Seconds for which the exchange cached everything; asking more often led to a ban (Bitcoin Wiki, MtGox/API/HTTP).
+_CACHED = 10.0
+#: Answers of public calls, by base URL and call.
+_PUBLIC = Memory(_CACHED)
 
 #: Tokens of error answers, as clients met them -> our codes. What a key without the right was told is not recorded.
 _TOKENS = {
@@ -222,32 +216,20 @@ def _rising() -> Callable[[], int]:
 def _error(document: Mapping[str, Any], answer: Answer, *, moves: bool) -> ExchangeError:
     words, token = str(document["error"])[:300], str(document.get("token", ""))
     if answer.status == 429:
-        return Busy(words, retry_after=_retry_after(answer))
+        return Busy(words, retry_after=retry_after(answer, seconds=_CACHED))
     ours = _TOKENS.get(token) or next((ours for start, ours in _WORDS if words.lower().startswith(start)), None)
     if ours is None and token.startswith("login_error"):
         ours = "exchange_key_refused"
     if ours is None and (answer.status >= 500 or token == "unknown_error" or "unknown error" in words.lower()):  # noqa: S105 - a name
-        return _no_outcome(words, moves=moves)
+        return no_outcome(words, moves=moves)
     return Refused(words, code=ours or "exchange_refused", retryable=ours == "invalid_nonce")
 
 
 def _unreadable(answer: Answer, *, moves: bool) -> ExchangeError:
     """What an answer means that is no document: pages of the anti-DDoS layer, "MySQL error, please retry later"."""
     if answer.status == 429:
-        return Busy("Mt.Gox says: too many requests", retry_after=_retry_after(answer))
-    return _no_outcome(f"Mt.Gox's answer (HTTP {answer.status}) cannot be read", moves=moves)
-
-
-def _no_outcome(words: str, *, moves: bool) -> ExchangeError:
-    if moves:
-        return Unknown(f"{words}; the outcome is unknown")
-    return Refused(words, code="exchange_unavailable", retryable=True)
-
-
-def _retry_after(answer: Answer) -> float:
-    """Seconds to wait: what the answer says, or the time for which everything was cached."""
-    given = answer.headers.get("Retry-After", "")
-    return float(given) if given.isascii() and given.isdigit() and len(given) < 6 else 10.0
+        return Busy("Mt.Gox says: too many requests", retry_after=retry_after(answer, seconds=_CACHED))
+    return no_outcome(f"Mt.Gox's answer (HTTP {answer.status}) cannot be read", moves=moves)
 
 
 # --- numbers ----------------------------------------------------------------------------------------------------------

@@ -35,9 +35,8 @@ from .base import (
     Refused,
     Side,
     Withdrawal,
-    check,
-    total,
 )
+from .tools import check, total
 
 CURRENCY, ASSET = "USD", "BTC"
 #: Half the distance between bid and ask, as a part of the price.

@@ -31,9 +31,8 @@ from ..exchanges.base import (
     Unknown,
     Unsupported,
     Withdrawal,
-    check,
-    no_such_market,
 )
+from ..exchanges.tools import check, no_such_market
 from ..money import EXACT, exact, plain
 from .directory import Directory
 from .lanes import Rank
