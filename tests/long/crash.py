@@ -9,7 +9,7 @@ until they have a definite answer. Each order has an amount of its own, so the l
 It prints, and exits with 1 unless the first three are 0 and every data base was sound:
   lost     orders that a client was told of and the exchange does not have
   doubled  executions beyond the first of one order, and those that nobody ordered
-  unknown  orders that had no definite outcome 60 s after it was first unknown
+  unknown  orders that had no definite outcome 60 s after the last kill that cut off a request of theirs
   resent   requests to execute an order that the exchange got beyond the first one: after it had refused that one (its
            nonce came too late), and had told that it has no such order
 Where an exchange cannot look up orders (mtgox, hub), unknown ones are left: then they must be listed by `xwrap orders
@@ -147,7 +147,9 @@ def attempt(line: Line, backend: Backend, work: Work, order: Order) -> None:
     try:
         placed = line.move(backend, order.side, order.number, order.key)
     except OutcomeUnknown as error:
-        order.unknown_since = order.unknown_since or time.monotonic()
+        # A request that was cut off by a kill may have run anew, so its outcome is unknown from then on.
+        if order.unknown_since is None or error.code == "no_answer":
+            order.unknown_since = time.monotonic()
         # Only what the server itself says counts as asked; a connection that broke does not.
         order.answers += error.code == "outcome_unknown"
         work.later(order, work.pause)
