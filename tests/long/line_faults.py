@@ -173,7 +173,7 @@ def _contradiction(case: Case, told: str, executed: int) -> str | None:
         return f"the client was told that it was executed, and the exchange did so {executed} times"
     if case.fault in CERTAIN and told != "-":
         return f"certainly nothing was executed, and the client was told {told}"
-    if case.fault == "slow" and told != "+":
+    if case.fault == "slow" and told != ("+" if case.verb != "send" or LINES[case.line].answers_sends else "?"):
         return f"the exchange answered in time, and the client was told {told}"
     return None
 

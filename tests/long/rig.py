@@ -62,6 +62,8 @@ class Line:
     terms: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"buy": {}, "sell": {}})
     #: Whether the exchange tells of an order by our id.
     finds_orders: bool = True
+    #: Whether the answer to a send says that it was executed.
+    answers_sends: bool = True
     asset: str = "BTC"
 
     def number(self, amount: Decimal) -> int | None:
@@ -88,7 +90,11 @@ _FINE = Decimal("0.00000001")
 def _mtgox(version: int, buy: str, sell: str, send: str) -> Line:
     moves = {"buy": buy, "sell": sell, "send": send}
     form = {"version": str(version)}
-    return Line("mtgox", "mtgox", "USD", Decimal("0.01"), _FINE, _OLD, moves, form, finds_orders=False)
+    return Line(
+        *("mtgox", "mtgox", "USD", Decimal("0.01"), _FINE, _OLD, moves, form),
+        finds_orders=False,
+        answers_sends=version > 0,
+    )
 
 
 _ALL = {
