@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -15,7 +17,7 @@ from bitmm.xwrap.server.desk import Desk
 from bitmm.xwrap.server.settler import Settler, not_placed
 from bitmm.xwrap.server.store import now
 
-from .stub import Stub
+from .stub import Silent, Stub
 
 ORDER = {"currency": "USD", "asset": "BTC", "amount": "0.1"}
 SEND = {"asset": "BTC", "amount": "0.1", "address": "tb1qx"}
@@ -57,7 +59,7 @@ class Bench:
     def settle(self, found):
         """One round of the settler, with an exchange that answers with `found`, or raises it."""
         Stub.found = found
-        self.settler.settle()
+        self.settler.settle("stub")
 
 
 def test_an_order_that_the_exchange_has_is_settled_as_what_it_is(bench):
@@ -122,6 +124,30 @@ def test_one_failing_exchange_does_not_keep_the_others_from_being_settled(bench,
     monkeypatch.setattr(Stub, "find_one", staticmethod(lambda: next(answers)))
     bench.settle(None)
     assert {bench.post(key="k1").json()["status"], bench.post(key="k2").json()["status"]} == {"unknown", "filled"}
+
+
+def test_an_exchange_that_does_not_answer_holds_up_no_other(serving, monkeypatch):
+    for name in ("stub", "silent"):
+        monkeypatch.setitem(exchanges.EXCHANGES, name, f"tests.server.stub:{name.title()}")
+    monkeypatch.setattr(Silent, "silence", threading.Event())
+    monkeypatch.setattr(Stub, "act", staticmethod(_lost))
+    monkeypatch.setattr(Stub, "found", FILLED)
+    with serving(exchanges=("silent", "stub"), settle_seconds=0.05) as server:
+        try:
+            auth = server.account()
+            for name in ("silent", "stub"):
+                id = server.registration(auth, name)
+                call = {"url": f"{server.url}/exchanges/{id}/buy", "auth": auth, "timeout": 30}
+                call |= {"data": ORDER, "headers": {"Idempotency-Key": "k1"}}
+                assert requests.post(**call).json()["status"] == "unknown"
+                if name == "silent":
+                    assert Silent.asked_first.wait(60)
+            deadline = time.monotonic() + 60
+            while (told := requests.post(**call).json())["status"] == "unknown" and time.monotonic() < deadline:
+                time.sleep(0.02)
+            assert told["status"] == "filled"
+        finally:
+            Silent.silence.set()
 
 
 SENT = Withdrawal("W1", "BTC", Decimal("0.1"), "done", address="tb1qx")

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -37,7 +38,7 @@ _LATEST = 500
 
 
 class Settler:
-    """Settles what is unknown, in a thread of its own.
+    """Settles what is unknown, in a thread for each exchange: one that does not answer holds up no other.
 
     `every`: seconds between two rounds. `grace`: seconds that a request may take to arrive at an exchange after it was
     sent; before they are over, "there is no such order" proves nothing.
@@ -49,24 +50,30 @@ class Settler:
         self._every = every
         self._grace = timedelta(seconds=grace)
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="xwrap-settler", daemon=True)
+        self._threads = [
+            threading.Thread(target=self._run, args=(id,), name=f"xwrap-settler-{id}", daemon=True)
+            for id in directory.ids()
+        ]
 
     def start(self, *, alone: bool) -> None:
         """Start. `alone`: no other server uses this data base, so what is running now has lost its server."""
         if alone:
             self._orphan(0.0)
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
         """Stop; a question that is being asked is left behind."""
         self._stop.set()
-        self._thread.join(timeout=1.0)
+        deadline = time.monotonic() + 1.0
+        for thread in self._threads:
+            thread.join(timeout=max(0.0, deadline - time.monotonic()))
 
-    def _run(self) -> None:
+    def _run(self, exchange: str) -> None:
         while not self._stop.is_set():
             try:
                 self._orphan(LEASE)
-                self.settle()
+                self.settle(exchange)
             except Exception:
                 _log.exception("a round of the settler failed; the next one follows")
             self._stop.wait(self._every)
@@ -76,13 +83,14 @@ class Settler:
             if count := journal.orphan(now(ago)):
                 _log.warning("%d %s have lost their server; asking the exchange", count, journal.name)
 
-    def settle(self) -> None:
-        """Ask about everything that is unknown, once."""
+    def settle(self, exchange: str) -> None:
+        """Ask about everything that is unknown there, once."""
         for journal, find in ((self._store.orders, _find_order), (self._store.withdrawals, _find_withdrawal)):
             for registration, row in journal.unsettled():
                 if self._stop.is_set():
                     return
-                self._settle(journal, registration, row, find)
+                if registration.exchange == exchange:
+                    self._settle(journal, registration, row, find)
 
     def _settle(self, journal: Journal, registration: Registration, row: dict[str, Any], find: Any) -> None:
         try:
