@@ -76,20 +76,11 @@ class Desk:
 
     def place(self, registration: Registration, order: NewOrder, key: str | None) -> Answer:
         """Place `order` (its client id is given here); the answer is the order, or why nothing was placed."""
-        intent = {
-            "side": order.side,
-            "type": "market" if order.price is None else "limit",
-            "currency": order.currency,
-            "asset": order.asset,
-            "amount": _text(order.amount),
-            "price": _text(order.price),
-            "cost": _text(order.cost),
-        }
 
         def act(exchange: Exchange, client_id: str) -> dict[str, Any]:
             return order_columns(exchange.place(replace(order, client_id=client_id)))
 
-        return self._once(self._store.orders, _ORDER, registration, key, intent, act)
+        return self._once(self._store.orders, _ORDER, registration, key, _intended(order), act)
 
     def try_out(self, registration: Registration, order: NewOrder) -> dict[str, Any]:
         """Every check that can be made of `order` without placing it; the order as it would be sent.
@@ -102,10 +93,7 @@ class Desk:
             if market is not None:
                 check(order, market)
             _check_funds(exchange, order)
-        told: dict[str, Any] = dict.fromkeys(_ORDER)
-        told |= {"side": order.side, "currency": order.currency, "asset": order.asset, "dry_run": True}
-        told |= {"amount": _text(order.amount), "price": _text(order.price), "cost": _text(order.cost)}
-        return told | {"type": "market" if order.price is None else "limit"}
+        return dict.fromkeys(_ORDER) | _intended(order) | {"dry_run": True}
 
     def orders(self, registration: Registration, which: str, limit: int, before: int | None) -> list[dict[str, Any]]:
         """The orders of a registration, newest first; open ones as the exchange tells them now.
@@ -265,6 +253,19 @@ class Desk:
 
 
 # --- between exchanges and the journal --------------------------------------------------------------------------------
+
+
+def _intended(order: NewOrder) -> dict[str, Any]:
+    """What the journal keeps of an order before its exchange hears of it."""
+    return {
+        "side": order.side,
+        "type": "market" if order.price is None else "limit",
+        "currency": order.currency,
+        "asset": order.asset,
+        "amount": _text(order.amount),
+        "price": _text(order.price),
+        "cost": _text(order.cost),
+    }
 
 
 def order_columns(state: OrderState) -> dict[str, Any]:
