@@ -1,25 +1,28 @@
 """How the data base is opened, read and written: SQLite for one process, PostgreSQL for any number of them.
 
-Reads run without a transaction. Writes are short transactions, on the disk when they return. None is open while an
-exchange thinks.
+SQLAlchemy writes the statements and lends the connections; a `Link` runs them with the driver itself. Reads run without
+a transaction. Writes are short transactions, on the disk when they return. None is open while an exchange thinks.
 """
 
 from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     URL,
+    BigInteger,
+    Boolean,
     ColumnElement,
     Connection,
     Double,
     Engine,
-    Table,
+    Select,
+    bindparam,
     cast,
     create_engine,
     event,
@@ -29,13 +32,17 @@ from sqlalchemy import (
     make_url,
     select,
 )
-from sqlalchemy.exc import ArgumentError, DatabaseError, InterfaceError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.pool import PoolProxiedConnection
+from sqlalchemy.sql.dml import UpdateBase
 
 from . import tables as t
 from .settings import SetupError
 
-__all__ = ["UNUSABLE", "Database", "StoreError", "open_database", "words"]
+__all__ = ["UNUSABLE", "Database", "Link", "StoreError", "open_database", "words"]
+
+Statement = Select[Any] | UpdateBase
 
 #: How long a lock that spans all processes is waited for.
 _LOCK_SECONDS = 2
@@ -64,6 +71,91 @@ def open_database(where: Path | str) -> Database:
     return _SQLite(where) if isinstance(where, Path) else _PostgreSQL(where)
 
 
+#: The values of a statement that has none.
+_NONE: Mapping[str, Any] = {}
+
+
+class _Prepared(NamedTuple):
+    """A statement as its data base takes it."""
+
+    text: str
+    #: The values that stand in the statement itself.
+    own: Mapping[str, Any]
+    names: Sequence[str]
+    #: Which columns SQLite gives as 0 or 1 and we as bool.
+    flags: Sequence[str]
+
+
+class Link:
+    """A connection on which the driver itself runs statements of SQLAlchemy Core, each of them written once.
+
+    A row is a dict. Raises SQLAlchemy's exceptions. (SQLAlchemy's own `Connection` takes ten times as long for a
+    statement as SQLite does, and an order has a dozen of them; measured 2026-11-26.)
+    """
+
+    def __init__(self, database: Database, connection: PoolProxiedConnection) -> None:
+        self._database = database
+        self._connection = connection
+        self._cursor = connection.cursor()
+
+    def rows(self, statement: Statement, values: Mapping[str, Any] = _NONE) -> list[dict[str, Any]]:
+        """Every row."""
+        prepared = self._run(statement, values)
+        rows = [dict(zip(prepared.names, row, strict=True)) for row in self._cursor.fetchall()]
+        for name in prepared.flags:
+            for row in rows:
+                row[name] = bool(row[name])
+        return rows
+
+    def first(self, statement: Statement, values: Mapping[str, Any] = _NONE) -> dict[str, Any] | None:
+        """The first row, if there is one."""
+        return next(iter(self.rows(statement, values)), None)
+
+    def value(self, statement: Statement, values: Mapping[str, Any] = _NONE) -> Any:
+        """The first column of the first row; None when there is no row."""
+        self._run(statement, values)
+        row = self._cursor.fetchone()
+        return None if row is None else row[0]
+
+    def change(self, statement: Statement, values: Mapping[str, Any]) -> int:
+        """Write; how many rows it met."""
+        self._run(statement, values)
+        return self._cursor.rowcount
+
+    def change_each(self, statement: Statement, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write once for each of `rows`, which all have the same names."""
+        if not rows:
+            return
+        prepared = self._database.prepared(statement, rows[0])
+        try:
+            self._cursor.executemany(prepared.text, [{**prepared.own, **row} for row in rows])
+        except self._database.error as error:
+            raise self._failed(prepared.text, error) from error
+
+    def command(self, text: str) -> None:
+        """Run a command of the data base's own."""
+        try:
+            self._cursor.execute(text)
+        except self._database.error as error:
+            raise self._failed(text, error) from error
+
+    def _run(self, statement: Statement, values: Mapping[str, Any]) -> _Prepared:
+        prepared = self._database.prepared(statement, values)
+        try:
+            self._cursor.execute(prepared.text, {**prepared.own, **values})
+        except self._database.error as error:
+            raise self._failed(prepared.text, error) from error
+        return prepared
+
+    def _failed(self, text: str, error: Any) -> Exception:
+        """SQLAlchemy's exception for the driver's one. A connection that broke is not lent again."""
+        database = self._database
+        if database.engine.dialect.is_disconnect(error, self._connection, self._cursor):
+            self._connection.invalidate(error)
+        failed: Exception = DBAPIError.instance(text, None, error, database.error, hide_parameters=True)
+        return failed
+
+
 class Database(ABC):
     """One data base. `name` is fit to be shown."""
 
@@ -71,30 +163,49 @@ class Database(ABC):
     engine: Engine
     #: Its clock, in SQL: seconds since 1970.
     moment: ColumnElement[float]
+    #: Begins a transaction that will write.
+    begin: str
 
-    @abstractmethod
-    def reading(self) -> AbstractContextManager[Connection]:
+    def __init__(self) -> None:
+        self._prepared: dict[tuple[Statement, tuple[str, ...]], _Prepared] = {}
+        #: The base of what its driver raises.
+        self.error: type[Any] = self.engine.dialect.loaded_dbapi.Error
+
+    @contextmanager
+    def reading(self) -> Iterator[Link]:
         """A connection for reads, without a transaction."""
+        connection = self.engine.raw_connection()
+        try:
+            yield Link(self, connection)
+        finally:
+            connection.close()
 
-    @abstractmethod
-    def writing(self) -> AbstractContextManager[Connection]:
+    @contextmanager
+    def writing(self) -> Iterator[Link]:
         """A connection in a transaction, committed at the end of the block, rolled back when it raises."""
+        with self.reading() as link:
+            link.command(self.begin)
+            try:
+                yield link
+            except BaseException:
+                link.command("ROLLBACK")
+                raise
+            link.command("COMMIT")
 
     @abstractmethod
     def alone(self, number: int) -> AbstractContextManager[None]:
         """One process at a time, for each number of 64 bits, also over a call to an exchange. Raises TimeoutError."""
 
     @abstractmethod
-    def hold(self, connection: Connection, number: int) -> None:
-        """In a transaction: one process at a time, for each number, until it ends."""
-
-    @abstractmethod
-    def lock_row(self, connection: Connection, table: Table, id: int) -> None:
-        """In a transaction: no other one gets past this call for the same row until it ends."""
-
-    @abstractmethod
     def complaint(self, error: DatabaseError) -> str:
         """What is wrong with the data base, in one line that says what to do."""
+
+    def prepared(self, statement: Statement, values: Mapping[str, Any]) -> _Prepared:
+        """The statement, written for this data base; a write is of the columns that `values` names."""
+        key = (statement, tuple(values))
+        if (prepared := self._prepared.get(key)) is None:
+            prepared = self._prepared[key] = _prepare(statement, list(values), self.engine)
+        return prepared
 
     def close(self) -> None:
         """Give back every connection."""
@@ -103,14 +214,18 @@ class Database(ABC):
     def prepare(self) -> None:
         """Make the tables, or bring them to this version. Raises StoreError for a newer or damaged data base."""
         try:
-            with self.reading() as connection:
-                revision = _revision(connection)
-            if revision != t.REVISION:
-                with self.writing() as connection:
-                    self.hold(connection, _SCHEMA_LOCK)
+            with self.engine.connect() as connection:
+                if _revision(connection) != t.REVISION:
+                    connection.exec_driver_sql(self.begin)
+                    self._hold_schema(connection)
                     self._migrate(connection)
+                    connection.commit()
         except DatabaseError as error:
             raise StoreError(self.complaint(error)) from None
+
+    @abstractmethod
+    def _hold_schema(self, connection: Connection) -> None:
+        """Until the transaction ends no other process makes or moves on the tables."""
 
     def _migrate(self, connection: Connection) -> None:
         """Alembic is imported when there is something to do: it costs 60 ms."""
@@ -134,6 +249,14 @@ def _revision(connection: Connection) -> str | None:
     return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
 
 
+def _prepare(statement: Statement, names: list[str], engine: Engine) -> _Prepared:
+    written = statement.compile(dialect=engine.dialect, column_keys=names)
+    columns = list(statement.exported_columns)
+    flags = [column.name for column in columns if isinstance(column.type, Boolean)]
+    own = {name: value for name, value in written.params.items() if not written.binds[name].required}
+    return _Prepared(str(written), own, [column.name for column in columns], flags)
+
+
 class _SQLite(Database):
     """A file, for one server process. Writes are one at a time in this process (SQLite's own waiting is unfair: with
     one lock in front the slowest order waits 21 ms instead of 180) and begin IMMEDIATE, so that they wait instead of
@@ -141,34 +264,31 @@ class _SQLite(Database):
     """
 
     moment = (func.julianday("now", type_=Double) - 2440587.5) * 86400.0
+    begin = "BEGIN IMMEDIATE"
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.name = str(path)
         self.engine = create_engine(
-            URL.create("sqlite", database=str(path)), pool_size=32, max_overflow=256, hide_parameters=True
+            URL.create("sqlite", database=str(path)),
+            paramstyle="named",
+            pool_size=32,
+            max_overflow=256,
+            hide_parameters=True,
         )
+        super().__init__()
         self._writer = threading.Lock()
-        event.listen(self.engine, "connect", _prepare)
-        event.listen(self.engine, "begin", _begin)
+        event.listen(self.engine, "connect", _prepare_file)
 
     @contextmanager
-    def reading(self) -> Iterator[Connection]:
-        with self.engine.connect() as connection:
-            yield connection.execution_options(xwrap_reads=True)
-
-    @contextmanager
-    def writing(self) -> Iterator[Connection]:
-        with self._writer, self.engine.begin() as connection:
-            yield connection
+    def writing(self) -> Iterator[Link]:
+        with self._writer, super().writing() as link:
+            yield link
 
     def alone(self, number: int) -> AbstractContextManager[None]:
         return nullcontext()
 
-    def hold(self, connection: Connection, number: int) -> None:
-        """A transaction here holds the whole file."""
-
-    def lock_row(self, connection: Connection, table: Table, id: int) -> None:
+    def _hold_schema(self, connection: Connection) -> None:
         """A transaction here holds the whole file."""
 
     def prepare(self) -> None:
@@ -181,8 +301,8 @@ class _SQLite(Database):
         return f"the data base {self.name} is damaged ({error.orig}); restore it from your backup"
 
 
-def _prepare(connection: Any, _record: object) -> None:
-    connection.isolation_level = None  # sqlite3 must not begin transactions by itself; `_begin` does
+def _prepare_file(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # sqlite3 must not begin transactions by itself
     cursor = connection.cursor()
     cursor.execute("PRAGMA busy_timeout = 10000")
     cursor.execute("PRAGMA journal_mode = WAL")
@@ -191,17 +311,13 @@ def _prepare(connection: Any, _record: object) -> None:
     cursor.close()
 
 
-def _begin(connection: Connection) -> None:
-    if not connection.get_execution_options().get("xwrap_reads"):
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
 class _PostgreSQL(Database):
-    """Shared by any number of processes. Reads autocommit. A lock that outlives a transaction belongs to a session, so
-    its holder keeps a connection of a small pool of its own; a pooler between must not change sessions under it.
+    """Shared by any number of processes. A lock that outlives a transaction belongs to a session, so its holder keeps a
+    connection of a small pool of its own; a pooler between must not change sessions under it.
     """
 
     moment = cast(extract("epoch", func.clock_timestamp()), Double)
+    begin = "BEGIN"
 
     def __init__(self, url: str) -> None:
         try:
@@ -217,24 +333,18 @@ class _PostgreSQL(Database):
             self._locks = _connects(parts, _LOCKS, _LOCK_SECONDS, options=f"-c lock_timeout={_LOCK_SECONDS}s")
         except ModuleNotFoundError:
             raise StoreError("this needs psycopg; in a clone of bitmm: pip install '.[server,postgres]'") from None
-        self._reads = self.engine.execution_options(isolation_level="AUTOCOMMIT")
-        self._locks = self._locks.execution_options(isolation_level="AUTOCOMMIT")
-
-    def reading(self) -> AbstractContextManager[Connection]:
-        return self._reads.connect()
-
-    def writing(self) -> AbstractContextManager[Connection]:
-        return self.engine.begin()
+        super().__init__()
 
     @contextmanager
     def alone(self, number: int) -> Iterator[None]:
         try:
-            connection = self._locks.connect()
+            connection = self._locks.raw_connection()
         except PoolTimeoutError:
             raise TimeoutError from None
-        with connection:
+        try:
+            link = Link(self, connection)
             try:
-                connection.execute(select(func.pg_advisory_lock(number)))
+                link.value(_LOCK, {"number": number})
             except OperationalError as error:
                 if getattr(error.orig, "sqlstate", None) == _LOCK_NOT_AVAILABLE:
                     raise TimeoutError from None
@@ -242,14 +352,12 @@ class _PostgreSQL(Database):
             try:
                 yield
             finally:
-                _unlock(connection, number)
+                _unlock(link, connection, number)
+        finally:
+            connection.close()
 
-    def hold(self, connection: Connection, number: int) -> None:
-        connection.execute(select(func.pg_advisory_xact_lock(number)))
-
-    def lock_row(self, connection: Connection, table: Table, id: int) -> None:
-        # Rows that refer to this one can be added meanwhile.
-        connection.execute(select(table.c.id).where(table.c.id == id).with_for_update(key_share=True))
+    def _hold_schema(self, connection: Connection) -> None:
+        connection.execute(select(func.pg_advisory_xact_lock(_SCHEMA_LOCK)))
 
     def close(self) -> None:
         self._locks.dispose()
@@ -262,9 +370,13 @@ class _PostgreSQL(Database):
 _URL = "XWRAP_DATABASE_URL must be like postgresql+psycopg://user:password@host/database"
 
 
+_NUMBER = bindparam("number", type_=BigInteger)
+_LOCK, _UNLOCK = select(func.pg_advisory_lock(_NUMBER)), select(func.pg_advisory_unlock(_NUMBER))
+
+
 def _connects(url: URL, connections: int, wait: float, **options: str) -> Engine:
     """A connection that broke meanwhile is noticed before it is used; a silent server is given up after 10 s."""
-    return create_engine(
+    engine = create_engine(
         url,
         pool_size=connections,
         max_overflow=0,
@@ -273,11 +385,17 @@ def _connects(url: URL, connections: int, wait: float, **options: str) -> Engine
         hide_parameters=True,
         connect_args={"connect_timeout": 5, "tcp_user_timeout": 10_000, "application_name": "xwrap", **options},
     )
+    event.listen(engine, "connect", _prepare_session)
+    return engine
 
 
-def _unlock(connection: Connection, number: int) -> None:
+def _prepare_session(connection: Any, _record: object) -> None:
+    connection.autocommit = True  # psycopg must not begin transactions by itself
+
+
+def _unlock(link: Link, connection: PoolProxiedConnection, number: int) -> None:
     """A session that cannot be told to unlock is ended; its locks end with it."""
     try:
-        connection.execute(select(func.pg_advisory_unlock(number)))
+        link.value(_UNLOCK, {"number": number})
     except DatabaseError:
         connection.invalidate()

@@ -12,12 +12,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, Double, RowMapping, Select, Table, bindparam, case, func, insert, select, update
+from sqlalchemy import Double, Select, Table, bindparam, case, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from ..money import EXACT, exact, plain
 from . import tables as t
-from .database import Database, StoreError, open_database
+from .database import Database, Link, StoreError, open_database
 
 __all__ = ["Account", "Intent", "Journal", "LaneBook", "PaperBook", "Registration", "Store", "StoreError", "now"]
 
@@ -86,11 +86,11 @@ class Store:
 
     def check_value(self, make: Callable[[], bytes] | None = None) -> bytes | None:
         """The vault's check value; when there is none yet, what `make` gives is kept."""
-        with self._reading() as connection:
-            value = connection.execute(select(t.vault_check.c.sealed)).scalar()
+        with self._reading() as link:
+            value: bytes | None = link.value(_CHECK_VALUE)
         if value is None and make:
-            with suppress(IntegrityError), self._writing() as connection:
-                connection.execute(insert(t.vault_check).values(id=1, sealed=make()))
+            with suppress(IntegrityError), self._writing() as link:
+                link.change(_ADD_CHECK_VALUE, {"id": 1, "sealed": make()})
             # Another process may have kept its own first.
             return self.check_value()
         return value
@@ -100,58 +100,50 @@ class Store:
     def add_account(self, name: str, password_hash: str) -> int:
         """A new account's id. Raises ValueError when the name is taken."""
         try:
-            with self._writing() as connection:
+            with self._writing() as link:
                 values = {"name": name, "password_hash": password_hash, "created": now()}
-                return _inserted(connection, t.accounts, values)
+                return _inserted(link, t.accounts, values)
         except IntegrityError:
             raise ValueError(f"there is an account '{name}' already") from None
 
     def account(self, name: str) -> Account | None:
         """The account called `name`."""
-        with self._reading() as connection:
-            row = connection.execute(_ACCOUNT, {"name": name}).first()
-        return Account(*row) if row else None
+        with self._reading() as link:
+            row = link.first(_ACCOUNT, {"name": name})
+        return Account(**row) if row else None
 
-    def accounts(self) -> list[RowMapping]:
+    def accounts(self) -> list[dict[str, Any]]:
         """Every account's id, name, active and created, oldest first."""
-        a = t.accounts.c
-        with self._reading() as connection:
-            return list(connection.execute(select(a.id, a.name, a.active, a.created).order_by(a.id)).mappings())
+        with self._reading() as link:
+            return link.rows(_ACCOUNTS)
 
     def rehash(self, account: int, password_hash: str) -> None:
         """Keep a stronger hash of the same password."""
-        with self._writing() as connection:
-            connection.execute(update(t.accounts).where(t.accounts.c.id == account).values(password_hash=password_hash))
+        with self._writing() as link:
+            link.change(_REHASH, {"account": account, "password_hash": password_hash})
 
     # --- registrations ------------------------------------------------------------------------------------------------
 
     def add_registration(self, values: Mapping[str, Any], seal: Callable[[int], dict[str, bytes]]) -> Registration:
         """A new registration; `seal` gives its sealed columns once its id is known."""
-        r = t.registrations
         unsealed = dict.fromkeys(("sealed_apikey", "sealed_apisecret", "sealed_more"), b"")
-        with self._writing() as connection:
-            id = _inserted(connection, r, {**values, **unsealed, "created": now()})
-            connection.execute(update(r).where(r.c.id == id).values(**seal(id)))
-            return Registration(*connection.execute(_REGISTRATIONS.where(r.c.id == id)).one())
+        with self._writing() as link:
+            id = _inserted(link, t.registrations, {**values, **unsealed, "created": now()})
+            return Registration(**link.rows(_SEAL, {"row": id, **seal(id)})[0])
 
     def registration(self, account: int, id: int) -> Registration | None:
         """One registration of this account; another account's is as if it were not there."""
-        with self._reading() as connection:
-            row = connection.execute(_REGISTRATION, {"id": id, "account": account}).first()
-        return Registration(*row) if row else None
+        with self._reading() as link:
+            row = link.first(_REGISTRATION, {"id": id, "account": account})
+        return Registration(**row) if row else None
 
     def registrations(
         self, account: int, *, exchange: str | None = None, active_only: bool = False
     ) -> list[Registration]:
         """This account's registrations, oldest first."""
-        r = t.registrations.c
-        query = _REGISTRATIONS.where(r.account_id == account).order_by(r.id)
-        if exchange is not None:
-            query = query.where(r.exchange == exchange)
-        if active_only:
-            query = query.where(r.enabled)
-        with self._reading() as connection:
-            return [Registration(*row) for row in connection.execute(query)]
+        with self._reading() as link:
+            mine = [Registration(**row) for row in link.rows(_REGISTRATIONS_OF, {"account": account})]
+        return [one for one in mine if exchange in (None, one.exchange) and (one.enabled or not active_only)]
 
     # --- the paper exchange's book ------------------------------------------------------------------------------------
 
@@ -173,7 +165,7 @@ class LaneBook:
         fallen = case((moment > lane.moment, moment - lane.moment), else_=0.0) * bindparam("refill", type_=Double)
         level = case((lane.level > fallen, lane.level - fallen), else_=0.0)
         cost, room, to = (bindparam(name, type_=Double) for name in ("cost", "room", "to"))
-        self._level = select(level, lane.moment > moment).where(this)
+        self._level = select(level.label("level"), (lane.moment > moment).label("set_back")).where(this)
         self._set_back = update(t.lanes).where(this, lane.moment > moment).values(moment=moment)
         self._raise = update(t.lanes).where(this, level + cost <= room).values(level=level + cost, moment=moment)
         self._fill = update(t.lanes).where(this).values(level=case((level > to, level), else_=to), moment=moment)
@@ -184,8 +176,8 @@ class LaneBook:
         """
         nonce: int | None = None
         while nonce is None:
-            with self._database.writing() as connection:
-                nonce = connection.execute(_NEXT_NONCE, {"of": lane, "at_least": at_least}).scalar()
+            with self._database.writing() as link:
+                nonce = link.value(_NEXT_NONCE, {"of": lane, "at_least": at_least})
             if nonce is None:
                 self._add(lane)
         return nonce
@@ -197,28 +189,28 @@ class LaneBook:
         """
         asked = {"of": lane, "cost": cost, "room": room, "refill": refill}
         while not (pause := self.pause(lane, cost, room, refill)) and cost:
-            with self._database.writing() as connection:
-                if connection.execute(self._raise, asked).rowcount:
+            with self._database.writing() as link:
+                if link.change(self._raise, asked):
                     break
         return pause
 
     def pause(self, lane: str, cost: float, room: float, refill: float) -> float:
         """Seconds until the lane's counter could be raised by `cost` to `room` at most."""
-        with self._database.reading() as connection:
-            row = connection.execute(self._level, {"of": lane, "refill": refill}).first()
+        with self._database.reading() as link:
+            row = link.first(self._level, {"of": lane, "refill": refill})
         if row is None:
             self._add(lane)
             return max(0.0, (cost - room) / refill)
-        level: float = row[0]
-        if row[1]:  # the clock was set back
-            with self._database.writing() as connection:
-                connection.execute(self._set_back, {"of": lane})
+        level: float = row["level"]
+        if row["set_back"]:  # the clock was
+            with self._database.writing() as link:
+                link.change(self._set_back, {"of": lane})
         return max(0.0, (level + cost - room) / refill)
 
     def fill(self, lane: str, level: float, refill: float) -> None:
         """Raise the lane's counter to `level`, where it is lower."""
-        with self._database.writing() as connection:
-            connection.execute(self._fill, {"of": lane, "to": level, "refill": refill})
+        with self._database.writing() as link:
+            link.change(self._fill, {"of": lane, "to": level, "refill": refill})
 
     def alone(self, lane: str) -> AbstractContextManager[None]:
         """No other process is in this lane, also over a call to the exchange. Raises TimeoutError."""
@@ -226,12 +218,12 @@ class LaneBook:
 
     def _add(self, lane: str) -> None:
         """Another process may add it at the same moment."""
-        with suppress(IntegrityError), self._database.writing() as connection:
-            connection.execute(insert(t.lanes).values(lane=lane, nonce=0, level=0.0, moment=0.0))
+        with suppress(IntegrityError), self._database.writing() as link:
+            link.change(_ADD_LANE, {"lane": lane, "nonce": 0, "level": 0.0, "moment": 0.0})
 
 
 class _Opens(Protocol):
-    def __call__(self) -> AbstractContextManager[Connection]: ...
+    def __call__(self) -> AbstractContextManager[Link]: ...
 
 
 class Journal:
@@ -239,17 +231,17 @@ class Journal:
 
     def __init__(self, table: Table, reading: _Opens, writing: _Opens) -> None:
         self.name = table.name
-        self._reading, self._writing = reading, writing
+        self._table, self._reading, self._writing = table, reading, writing
         c = table.c
         self._one = select(table).where(c.registration_id == bindparam("registration"), c.id == bindparam("id"))
         self._keyed = select(table).where(c.registration_id == bindparam("registration"), c.key == bindparam("key"))
         self._list = (
             select(table)
             .where(c.registration_id == bindparam("registration"), c.id < bindparam("before"))
-            .where(c.status.in_(bindparam("statuses", expanding=True)))
             .order_by(c.id.desc())
             .limit(bindparam("limit"))
         )
+        self._lists: dict[tuple[str, ...], Select[Any]] = {}
         self._unsettled = (
             select(table, *(t.registrations.c[name].label(f"of_{name}") for name in Registration.__dataclass_fields__))
             .join(t.registrations)
@@ -257,7 +249,7 @@ class Journal:
             .order_by(c.id)
         )
         self._count = (
-            select(t.registrations.c.exchange, func.count())
+            select(t.registrations.c.exchange, func.count().label("unknown"))
             .join(table)
             .where(c.status == "unknown")
             .group_by(t.registrations.c.exchange)
@@ -283,8 +275,8 @@ class Journal:
 
     def _begin(self, registration: int, key: str, fingerprint: str, values: Mapping[str, str | None]) -> Intent:
         moment, asked = now(), {"registration": registration, "key": key}
-        with self._writing() as connection:
-            row = connection.execute(self._keyed, asked).mappings().first()
+        with self._writing() as link:
+            row = link.first(self._keyed, asked)
             if row is None:
                 intent = {
                     "registration_id": registration,
@@ -296,21 +288,21 @@ class Journal:
                     "updated": moment,
                     **values,
                 }
-                return Intent(dict(connection.execute(self._add, intent).mappings().one()), fresh=True)
+                return Intent(link.rows(self._add, intent)[0], fresh=True)
             if row["released"] and row["fingerprint"] == fingerprint:
                 # It was certainly not executed before, so its exchange is to be asked about from now on only.
                 again = {"row": row["id"], "status": "running", "released": False}
                 again |= {"created": moment, "updated": moment}
                 again |= {"answer_status": None, "answer": None}
-                if rerun := connection.execute(self._rerun, again).mappings().first():
-                    return Intent(dict(rerun), fresh=True)
-                row = connection.execute(self._keyed, asked).mappings().one()
-        return Intent(dict(row), fresh=False)
+                if rerun := link.first(self._rerun, again):
+                    return Intent(rerun, fresh=True)
+                [row] = link.rows(self._keyed, asked)
+        return Intent(row, fresh=False)
 
     def finish(self, id: int, columns: Mapping[str, Any]) -> None:
         """Commit what became of an intent, or what is new of an order."""
-        with self._writing() as connection:
-            connection.execute(self._change, {"row": id, **columns})
+        with self._writing() as link:
+            link.change(self._change, {"row": id, **columns})
 
     def settle(self, row: Mapping[str, Any], columns: Mapping[str, Any], audit: str | None = None) -> bool:
         """Commit what became of a row whose outcome was unknown; False: it is no longer as it is in `row`.
@@ -318,11 +310,11 @@ class Journal:
         `audit`: why a person says so; it is kept.
         """
         values = {"row": row["id"], "seen": row["updated"], "updated": now(), **columns}
-        with self._writing() as connection:
-            settled = connection.execute(self._settle, values).rowcount == 1
+        with self._writing() as link:
+            settled = link.change(self._settle, values) == 1
             if settled and audit is not None:
                 entry = {"journal": self.name, "row": row["id"], "before": "unknown", "after": columns["status"]}
-                connection.execute(insert(t.audit), {**entry, "what": audit, "created": now()})
+                link.change(_ADD_AUDIT, {**entry, "what": audit, "created": now()})
         return settled
 
     def get(self, registration: int, id: int) -> dict[str, Any] | None:
@@ -335,31 +327,33 @@ class Journal:
 
     def rows(self, registration: int, statuses: Sequence[str], limit: int, before: int | None) -> list[dict[str, Any]]:
         """The rows of a registration with one of these statuses and an id below `before`, newest first."""
-        asked = {"registration": registration, "statuses": list(statuses), "limit": limit, "before": before or _TOP}
-        with self._reading() as connection:
-            return [dict(row) for row in connection.execute(self._list, asked).mappings()]
+        query = self._lists.get(tuple(statuses))
+        if query is None:
+            query = self._list.where(or_(*(self._table.c.status == status for status in statuses)))
+            self._lists[tuple(statuses)] = query
+        with self._reading() as link:
+            return link.rows(query, {"registration": registration, "limit": limit, "before": before or _TOP})
 
     def unsettled(self) -> list[tuple[Registration, dict[str, Any]]]:
         """Every row whose outcome is unknown, with its registration, oldest first."""
-        with self._reading() as connection:
-            rows = connection.execute(self._unsettled).mappings().all()
+        with self._reading() as link:
+            rows = link.rows(self._unsettled)
         names = Registration.__dataclass_fields__
-        return [(Registration(*(row[f"of_{name}"] for name in names)), dict(row)) for row in rows]
+        return [(Registration(**{name: row.pop(f"of_{name}") for name in names}), row) for row in rows]
 
     def count_unknown(self) -> dict[str, int]:
         """How many rows have an unknown outcome, by exchange."""
-        with self._reading() as connection:
-            return {row[0]: row[1] for row in connection.execute(self._count)}
+        with self._reading() as link:
+            return {row["exchange"]: row["unknown"] for row in link.rows(self._count)}
 
     def orphan(self, until: str) -> int:
         """What is running since before `until` has lost its server: its outcome is unknown; how many rows."""
-        with self._writing() as connection:
-            return connection.execute(self._orphans, {"until": until, "updated": now()}).rowcount
+        with self._writing() as link:
+            return link.change(self._orphans, {"until": until, "updated": now()})
 
     def _first(self, query: Select[Any], asked: dict[str, Any]) -> dict[str, Any] | None:
-        with self._reading() as connection:
-            row = connection.execute(query, asked).mappings().first()
-        return dict(row) if row else None
+        with self._reading() as link:
+            return link.first(query, asked)
 
 
 #: Above every id.
@@ -375,15 +369,15 @@ class PaperBook:
     @contextmanager
     def page(self) -> Iterator[PaperPage]:
         """The page, locked against everybody else; kept whole when the block ends, or not at all when it raises."""
-        with self._database.writing() as connection:
-            self._database.lock_row(connection, t.registrations, self._registration)
-            page = PaperPage(connection, self._registration, self.balances(connection))
+        with self._database.writing() as link:
+            link.value(_LOCK_REGISTRATION, {"id": self._registration})
+            page = PaperPage(link, self._registration, self.balances(link))
             yield page
             page.keep()
 
-    def balances(self, connection: Connection | None = None) -> dict[str, Decimal]:
+    def balances(self, link: Link | None = None) -> dict[str, Decimal]:
         """What is owned, by currency; empty before the opening."""
-        rows = self._rows(_PAPER_BALANCES, connection)
+        rows = self._rows(_PAPER_BALANCES, link)
         return {row["currency"]: exact(row["total"]) for row in rows}
 
     def open_orders(self) -> list[dict[str, Any]]:
@@ -402,27 +396,26 @@ class PaperBook:
         """The latest sends, newest first."""
         return self._rows(_PAPER_SENDS, limit=limit)
 
-    def _rows(self, query: Select[Any], connection: Connection | None = None, **asked: Any) -> list[dict[str, Any]]:
+    def _rows(self, query: Select[Any], link: Link | None = None, **asked: Any) -> list[dict[str, Any]]:
         asked["registration"] = self._registration
-        if connection is not None:
-            return [dict(row) for row in connection.execute(query, asked).mappings()]
-        with self._database.reading() as reading:
-            return [dict(row) for row in reading.execute(query, asked).mappings()]
+        if link is not None:
+            return link.rows(query, asked)
+        with self._database.reading() as link:
+            return link.rows(query, asked)
 
 
 class PaperPage:
     """A page of the book, open for writing."""
 
-    def __init__(self, connection: Connection, registration: int, balances: dict[str, Decimal]) -> None:
-        self._connection, self._registration = connection, registration
+    def __init__(self, link: Link, registration: int, balances: dict[str, Decimal]) -> None:
+        self._link, self._registration = link, registration
         self._known = set(balances)
         self._entries: list[dict[str, Any]] = []
         self.balances = balances
 
     def open_orders(self) -> list[dict[str, Any]]:
         """The orders that wait for their price, oldest first."""
-        rows = self._connection.execute(_PAPER_OPEN, {"registration": self._registration}).mappings()
-        return [dict(row) for row in rows]
+        return self._link.rows(_PAPER_OPEN, {"registration": self._registration})
 
     def enter(self, kind: str, reference: str | None, currency: str, amount: Decimal) -> None:
         """Add `amount` (negative: take) to the balance of `currency`, with an entry that says why."""
@@ -432,15 +425,15 @@ class PaperPage:
 
     def add_order(self, values: Mapping[str, Any]) -> int:
         """Keep a new order; its number."""
-        return _inserted(self._connection, t.paper_orders, self._stamped(values))
+        return _inserted(self._link, t.paper_orders, self._stamped(values))
 
     def change_order(self, id: int, values: Mapping[str, Any]) -> None:
         """Keep what became of an order."""
-        self._connection.execute(_PAPER_CHANGE, {"row": id, **values})
+        self._link.change(_PAPER_CHANGE, {"row": id, **values})
 
     def add_send(self, values: Mapping[str, Any]) -> int:
         """Keep a send; its number."""
-        return _inserted(self._connection, t.paper_sends, self._stamped(values))
+        return _inserted(self._link, t.paper_sends, self._stamped(values))
 
     def keep(self) -> None:
         """Write the entries and the balances that they changed."""
@@ -454,8 +447,7 @@ class PaperPage:
             if name in self._known
         ]
         for statement, rows in ((_ADD_ENTRIES, self._entries), (_ADD_BALANCES, new), (_SET_BALANCES, old)):
-            if rows:
-                self._connection.execute(statement, rows)
+            self._link.change_each(statement, rows)
 
     def _stamped(self, values: Mapping[str, Any]) -> dict[str, Any]:
         return {"registration_id": self._registration, "created": now(), **values}
@@ -466,10 +458,24 @@ class PaperPage:
 _ACCOUNT = select(t.accounts.c.id, t.accounts.c.name, t.accounts.c.password_hash, t.accounts.c.active).where(
     t.accounts.c.name == bindparam("name")
 )
-_REGISTRATIONS = select(*(t.registrations.c[name] for name in Registration.__dataclass_fields__))
-_REGISTRATION = _REGISTRATIONS.where(
-    t.registrations.c.id == bindparam("id"), t.registrations.c.account_id == bindparam("account")
+_ACCOUNTS = select(t.accounts.c.id, t.accounts.c.name, t.accounts.c.active, t.accounts.c.created).order_by(
+    t.accounts.c.id
 )
+_REHASH = update(t.accounts).where(t.accounts.c.id == bindparam("account"))
+_CHECK_VALUE, _ADD_CHECK_VALUE = select(t.vault_check.c.sealed), insert(t.vault_check)
+_REGISTRATION_COLUMNS = [t.registrations.c[name] for name in Registration.__dataclass_fields__]
+_REGISTRATIONS_OF = (
+    select(*_REGISTRATION_COLUMNS)
+    .where(t.registrations.c.account_id == bindparam("account"))
+    .order_by(t.registrations.c.id)
+)
+_REGISTRATION = _REGISTRATIONS_OF.where(t.registrations.c.id == bindparam("id"))
+_SEAL = update(t.registrations).where(t.registrations.c.id == bindparam("row")).returning(*_REGISTRATION_COLUMNS)
+#: Rows that refer to a registration can be added meanwhile. In SQLite a transaction holds the whole file.
+_LOCK_REGISTRATION = (
+    select(t.registrations.c.id).where(t.registrations.c.id == bindparam("id")).with_for_update(key_share=True)
+)
+_ADD_LANE, _ADD_AUDIT = insert(t.lanes), insert(t.audit)
 _MINE = t.paper_orders.c.registration_id == bindparam("registration")
 _PAPER_ORDER = select(t.paper_orders).where(_MINE, t.paper_orders.c.client_id == bindparam("client_id"))
 _PAPER_ORDERS = select(t.paper_orders).where(_MINE).order_by(t.paper_orders.c.id.desc()).limit(bindparam("limit"))
@@ -498,6 +504,6 @@ _SET_BALANCES = update(t.paper_balances).where(
 _INSERTS = {table.name: insert(table).returning(table.c.id) for table in t.metadata.tables.values() if "id" in table.c}
 
 
-def _inserted(connection: Connection, table: Table, values: Mapping[str, Any]) -> int:
-    id: int = connection.execute(_INSERTS[table.name], values).scalar_one()
+def _inserted(link: Link, table: Table, values: Mapping[str, Any]) -> int:
+    id: int = link.value(_INSERTS[table.name], values)
     return id
