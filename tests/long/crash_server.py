@@ -29,10 +29,10 @@ import uvicorn.lifespan.off
 import uvicorn.loops.auto
 import uvicorn.protocols.http.auto
 import uvicorn.protocols.websockets.auto  # noqa: F401
-from sqlalchemy import Engine, event
 
 from bitmm.xwrap.exchanges import EXCHANGES, load
 from bitmm.xwrap.server import serving
+from bitmm.xwrap.server.database import Database
 from bitmm.xwrap.server.settings import Settings
 from bitmm.xwrap.server.store import Journal
 
@@ -49,10 +49,8 @@ POINTS = {
 class Trap(threading.local):
     """Where this thread is on an order's way."""
 
-    #: The point that a commit in this thread would be behind.
+    #: The point that the commit of a write of this thread is behind.
     commit: str | None = None
-    #: The transaction has written something.
-    wrote = False
     #: The request on its way moves money.
     moves = False
 
@@ -76,7 +74,7 @@ def arm(point: str, hit: int) -> None:
         real = getattr(Journal, name)
 
         def wrapped(*args: Any, **kwargs: Any) -> Any:
-            trap.commit, trap.wrote = before, False
+            trap.commit = before
             try:
                 result = real(*args, **kwargs)
             finally:
@@ -89,14 +87,8 @@ def arm(point: str, hit: int) -> None:
     journalled("begin", "before-intent", None)
     journalled("finish", "before-outcome", "before-reply")
 
-    @event.listens_for(Engine, "before_cursor_execute")
-    def _writes(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        trap.wrote |= statement.startswith(("INSERT", "UPDATE"))
-
-    @event.listens_for(Engine, "commit")
-    def _commits(_connection: Any) -> None:
-        if trap.wrote:
-            reach(trap.commit)
+    for kind in Database.__subclasses__():
+        kind.write = _written(kind.write, reach)  # type: ignore[method-assign]
 
     for module in list(sys.modules.values()):
         if module.__name__.startswith("bitmm.xwrap.exchanges.") and hasattr(module, "ask"):
@@ -111,6 +103,21 @@ def arm(point: str, hit: int) -> None:
         return real_answer(self, *args, **kwargs)
 
     http.client.HTTPConnection.getresponse = getresponse  # type: ignore[method-assign]
+
+
+def _written(real: Any, reach: Any) -> Any:
+    def write(self: Any, work: Any, **kwargs: Any) -> Any:
+        here = trap.commit
+
+        def traced(link: Any) -> Any:
+            result = work(link)
+            # It is written, and not committed; another thread may be doing this.
+            reach(here)
+            return result
+
+        return real(self, traced, **kwargs)
+
+    return write
 
 
 def _asked(real: Any, reach: Any) -> Any:

@@ -10,14 +10,13 @@ from __future__ import annotations
 import csv
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from ..money import EXACT, ROUNDED, exact, plain
 from .base import (
@@ -38,6 +37,7 @@ from .base import (
 )
 from .tools import check, total
 
+T = TypeVar("T")
 CURRENCY, ASSET = "USD", "BTC"
 #: Half the distance between bid and ask, as a part of the price.
 HALF_SPREAD = Decimal("0.0002")
@@ -94,7 +94,7 @@ class Page(Protocol):
 class Book(Protocol):
     """Where a registration's balances, orders and entries are kept; the server's store has it."""
 
-    def page(self) -> AbstractContextManager[Page]: ...
+    def change(self, work: Callable[[Page], T], *, covered: bool = False) -> T: ...
     def balances(self) -> dict[str, Decimal]: ...
     def open_orders(self) -> list[dict[str, Any]]: ...
     def order(self, client_id: str) -> dict[str, Any] | None: ...
@@ -174,12 +174,16 @@ class Paper(Exchange):
             "held": plain(fill.needs),
             "checked": minute,
         }
-        with self._page() as page:
-            needed = order.currency if order.side == "buy" else order.asset
-            _afford(page, needed, fill.needs)
+        if reached:
+            values |= _filled(fill)
+
+        def enter(page: Page) -> None:
+            _afford(page, order.currency if order.side == "buy" else order.asset, fill.needs)
             values["id"] = page.add_order(values)
             if reached:
-                values |= _execute(page, values, fill)
+                _enter(page, values, fill)
+
+        self._change(enter, covered=True)
         return _state(values)
 
     def order(self, ref: OrderRef) -> OrderState:
@@ -196,18 +200,22 @@ class Paper(Exchange):
         return [_state(row) for row in self._waiting()]
 
     def cancel(self, ref: OrderRef) -> None:
-        with self._page() as page:
+        def cancel(page: Page) -> None:
             row = next((row for row in page.open_orders() if row["client_id"] == ref.client_id), None)
             if row is None:
                 raise Refused("this order is not open", code="order_not_open")
-            page.change_order(row["id"], {"status": "canceled", "held": "0"})
+            page.change_order(row["id"], _CANCELED)
+
+        self._change(cancel)
 
     def cancel_all(self) -> int:
-        with self._page() as page:
+        def cancel(page: Page) -> int:
             rows = page.open_orders()
             for row in rows:
-                page.change_order(row["id"], {"status": "canceled", "held": "0"})
-        return len(rows)
+                page.change_order(row["id"], _CANCELED)
+            return len(rows)
+
+        return self._change(cancel)
 
     def fills(self, currency: str, asset: str) -> list[Fill]:
         _traded(currency, asset)
@@ -233,7 +241,14 @@ class Paper(Exchange):
         if withdrawal.tag or withdrawal.network:
             raise Refused("the paper exchange knows no tags and no networks", code="unsupported")
         check(NewOrder("sell", CURRENCY, withdrawal.asset, withdrawal.client_id, amount=withdrawal.amount), _MARKET)
-        with self._page() as page:
+        values: dict[str, Any] = {
+            "client_id": withdrawal.client_id,
+            "asset": withdrawal.asset,
+            "amount": plain(withdrawal.amount),
+            "address": withdrawal.address,
+        }
+
+        def send(page: Page) -> None:
             if withdrawal.asset not in page.balances:
                 known = ", ".join(sorted(page.balances))
                 raise Refused(
@@ -242,15 +257,11 @@ class Paper(Exchange):
                     details={"field": "asset"},
                 )
             _afford(page, withdrawal.asset, withdrawal.amount)
-            values = {
-                "client_id": withdrawal.client_id,
-                "asset": withdrawal.asset,
-                "amount": plain(withdrawal.amount),
-                "address": withdrawal.address,
-            }
-            number = page.add_send(values)
-            page.enter("send", f"send {number}", withdrawal.asset, withdrawal.amount.copy_negate())
-        return _sent({**values, "id": number})
+            values["id"] = page.add_send(values)
+            page.enter("send", f"send {values['id']}", withdrawal.asset, withdrawal.amount.copy_negate())
+
+        self._change(send, covered=True)
+        return _sent(values)
 
     def withdrawals(self, asset: str | None = None) -> list[Withdrawal]:
         return [_sent(row) for row in self._book.sends(_LATEST) if asset in (None, row["asset"])]
@@ -271,9 +282,7 @@ class Paper(Exchange):
 
     def _prices(self, minute: int) -> tuple[Decimal, Decimal]:
         """What one unit costs, and what it brings, in this minute."""
-        close = self._ground.prices.at(minute * 60)
-        spread = EXACT.multiply(close, HALF_SPREAD)
-        return _cents(EXACT.add(close, spread), ROUND_CEILING), _cents(EXACT.subtract(close, spread), ROUND_FLOOR)
+        return _around(self._ground.prices.at(minute * 60))
 
     def _opening(self) -> dict[str, Decimal]:
         return {CURRENCY: Decimal(0), ASSET: Decimal(0), **self._ground.opening}
@@ -283,19 +292,24 @@ class Paper(Exchange):
         waiting = self._book.open_orders()
         if all(row["checked"] == self._minute() for row in waiting):
             return waiting
-        with self._page() as page:
-            return page.open_orders()
+        return self._change(lambda page: page.open_orders())
 
-    @contextmanager
-    def _page(self) -> Iterator[Page]:
-        """The page for writing; opened with the starting funds, and with every fill that is due."""
-        with self._book.page() as page:
+    def _change(self, work: Callable[[Page], T], *, covered: bool = False) -> T:
+        """Do `work` on the page, after it got the starting funds and every fill that is due.
+
+        `covered`: the outcome, which the desk commits to the same data base right after, brings it to the disk; when
+        both are lost, the order never was.
+        """
+
+        def prepared(page: Page) -> T:
             if not page.balances:
                 for name, amount in self._opening().items():
                     page.enter("opening", None, name, amount)
             for row in page.open_orders():
                 self._fill_if_due(page, row)
-            yield page
+            return work(page)
+
+        return self._book.change(prepared, covered=covered)
 
     def _fill_if_due(self, page: Page, row: dict[str, Any]) -> None:
         minute, price = self._minute(), exact(row["price"])
@@ -303,13 +317,16 @@ class Paper(Exchange):
         for passed in range(after_a_round + 1, minute + 1):
             buy, sell = self._prices(passed)
             if buy <= price if row["side"] == "buy" else sell >= price:
-                _execute(page, row, _fill(row["side"], exact(row["amount"]), price))
+                fill = _fill(row["side"], exact(row["amount"]), price)
+                page.change_order(row["id"], _filled(fill))
+                _enter(page, row, fill)
                 return
         if minute > row["checked"]:
             page.change_order(row["id"], {"checked": minute})
 
 
 _MARKET = Market(CURRENCY, ASSET, price_step=CENT, amount_step=SATOSHI, amount_min=SATOSHI)
+_CANCELED = {"status": "canceled", "held": "0"}
 #: So many of the latest orders and sends are told.
 _LATEST = 100
 
@@ -331,8 +348,19 @@ def _fill(side: Side, amount: Decimal, price: Decimal) -> _Fill:
     return _Fill(price, spent, fee, EXACT.add(spent, fee) if side == "buy" else amount)
 
 
-def _execute(page: Page, row: Mapping[str, Any], fill: _Fill) -> dict[str, Any]:
-    """Move what the fill of an order moves; what is new in its row."""
+def _filled(fill: _Fill) -> dict[str, Any]:
+    """What is new in the row of an order that is filled."""
+    return {
+        "status": "filled",
+        "held": "0",
+        "average": plain(fill.price),
+        "spent": plain(fill.spent),
+        "fee": plain(fill.fee),
+    }
+
+
+def _enter(page: Page, row: Mapping[str, Any], fill: _Fill) -> None:
+    """Move what the fill of an order moves."""
     reference, currency, asset, amount = f"order {row['id']}", row["currency"], row["asset"], exact(row["amount"])
     if row["side"] == "buy":
         page.enter("buy", reference, currency, fill.spent.copy_negate())
@@ -341,15 +369,6 @@ def _execute(page: Page, row: Mapping[str, Any], fill: _Fill) -> dict[str, Any]:
         page.enter("sell", reference, asset, amount.copy_negate())
         page.enter("sell", reference, currency, fill.spent)
     page.enter("fee", reference, currency, fill.fee.copy_negate())
-    news = {
-        "status": "filled",
-        "held": "0",
-        "average": plain(fill.price),
-        "spent": plain(fill.spent),
-        "fee": plain(fill.fee),
-    }
-    page.change_order(row["id"], news)
-    return news
 
 
 def _held(waiting: list[dict[str, Any]], name: str) -> Decimal:
@@ -376,6 +395,13 @@ def _traded(currency: str, asset: str) -> None:
             code="unknown_market",
             details={"field": field},
         )
+
+
+@lru_cache(maxsize=10_000)
+def _around(close: Decimal) -> tuple[Decimal, Decimal]:
+    """The ask and the bid around a price."""
+    spread = EXACT.multiply(close, HALF_SPREAD)
+    return _cents(EXACT.add(close, spread), ROUND_CEILING), _cents(EXACT.subtract(close, spread), ROUND_FLOOR)
 
 
 def _cents(amount: Decimal, rounding: str) -> Decimal:

@@ -18,6 +18,7 @@ from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..exchanges.base import ExchangeError
 from .database import UNUSABLE, words
@@ -71,19 +72,27 @@ def build(house: House) -> Starlette:
     methods: dict[str, dict[str, Endpoint]] = {}
     for method, path, wrap in table:
         methods.setdefault(path, {})[method] = _counted(_answering(wrap(house)), meter.calls, method, path)
-    routes = [
-        Route(path + slash, _by_method(endpoints), methods=list(endpoints))
-        for path, endpoints in methods.items()
-        for slash in ("", "/")
-    ]
+    routes = [Route(path, _by_method(endpoints), methods=list(endpoints)) for path, endpoints in methods.items()]
     hosts = frozenset(host.lower() for host in (house.settings.host, *house.settings.hosts))
     app = Starlette(
         routes=routes,
-        middleware=[Middleware(Guard, hosts=hosts)],
+        middleware=[Middleware(Guard, hosts=hosts), Middleware(_EitherSpelling)],
         exception_handlers={HTTPException: _no_such_call},
     )
     app.router.redirect_slashes = False
     return app
+
+
+class _EitherSpelling:
+    """ASGI middleware: every path is served with and without its last slash."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            scope["path"] = scope["path"].removesuffix("/")
+        await self._app(scope, receive, send)
 
 
 def _by_method(endpoints: dict[str, Endpoint]) -> Endpoint:

@@ -1,17 +1,19 @@
 """How the data base is opened, read and written: SQLite for one process, PostgreSQL for any number of them.
 
 SQLAlchemy writes the statements and lends the connections; a `Link` runs them with the driver itself. Reads run without
-a transaction. Writes are short transactions, on the disk when they return. None is open while an exchange thinks.
+a transaction. A write is a function that runs in a short transaction, and what it wrote is on the disk when it returns.
+No transaction is open while an exchange thinks.
 """
 
 from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import (
     URL,
@@ -43,6 +45,7 @@ from .settings import SetupError
 __all__ = ["UNUSABLE", "Database", "Link", "StoreError", "open_database", "words"]
 
 Statement = Select[Any] | UpdateBase
+T = TypeVar("T")
 
 #: How long a lock that spans all processes is waited for.
 _LOCK_SECONDS = 2
@@ -139,6 +142,14 @@ class Link:
         except self._database.error as error:
             raise self._failed(text, error) from error
 
+    def end(self) -> None:
+        """Close the connection itself, and with it its session; it is not lent again."""
+        self._connection.invalidate()
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._connection.close()
+
     def _run(self, statement: Statement, values: Mapping[str, Any]) -> _Prepared:
         prepared = self._database.prepared(statement, values)
         try:
@@ -163,8 +174,6 @@ class Database(ABC):
     engine: Engine
     #: Its clock, in SQL: seconds since 1970.
     moment: ColumnElement[float]
-    #: Begins a transaction that will write.
-    begin: str
 
     def __init__(self) -> None:
         self._prepared: dict[tuple[Statement, tuple[str, ...]], _Prepared] = {}
@@ -174,23 +183,21 @@ class Database(ABC):
     @contextmanager
     def reading(self) -> Iterator[Link]:
         """A connection for reads, without a transaction."""
-        connection = self.engine.raw_connection()
-        try:
-            yield Link(self, connection)
-        finally:
-            connection.close()
+        with closing(Link(self, self.engine.raw_connection())) as link:
+            yield link
 
-    @contextmanager
-    def writing(self) -> Iterator[Link]:
-        """A connection in a transaction, committed at the end of the block, rolled back when it raises."""
-        with self.reading() as link:
-            link.command(self.begin)
-            try:
-                yield link
-            except BaseException:
-                link.command("ROLLBACK")
-                raise
-            link.command("COMMIT")
+    @abstractmethod
+    def write(self, work: Callable[[Link], T], *, covered: bool = False) -> T:
+        """What `work` returns, run in a transaction, perhaps in another thread; what it raises undoes all that it did.
+        It may be undone and run once more.
+
+        What was written is on the disk when this returns. When it is `covered`, it is there no later than the next
+        write that is not: it outlives this process, and is lost as a whole when the machine loses its power before.
+        """
+
+    @abstractmethod
+    def lock(self, link: Link, statement: Select[Any], values: Mapping[str, Any]) -> None:
+        """In a write: no other one gets past this call for the same rows until it ends."""
 
     @abstractmethod
     def alone(self, number: int) -> AbstractContextManager[None]:
@@ -216,7 +223,6 @@ class Database(ABC):
         try:
             with self.engine.connect() as connection:
                 if _revision(connection) != t.REVISION:
-                    connection.exec_driver_sql(self.begin)
                     self._hold_schema(connection)
                     self._migrate(connection)
                     connection.commit()
@@ -225,7 +231,7 @@ class Database(ABC):
 
     @abstractmethod
     def _hold_schema(self, connection: Connection) -> None:
-        """Until the transaction ends no other process makes or moves on the tables."""
+        """Begin a transaction; until it ends no other process makes or moves on the tables."""
 
     def _migrate(self, connection: Connection) -> None:
         """Alembic is imported when there is something to do: it costs 60 ms."""
@@ -257,14 +263,23 @@ def _prepare(statement: Statement, names: list[str], engine: Engine) -> _Prepare
     return _Prepared(str(written), own, [column.name for column in columns], flags)
 
 
+class _Write:
+    """A write that waits for its transaction; what became of it."""
+
+    def __init__(self, work: Callable[[Link], Any], *, covered: bool) -> None:
+        self.work = work
+        self.covered = covered
+        self.result: Any = None
+        self.failure: BaseException | None = None
+        self.over = False
+
+
 class _SQLite(Database):
-    """A file, for one server process. Writes are one at a time in this process (SQLite's own waiting is unfair: with
-    one lock in front the slowest order waits 21 ms instead of 180) and begin IMMEDIATE, so that they wait instead of
-    failing.
+    """A file, for one server process. All writes go through one connection, whose cache is therefore always good, and
+    those that wait for it meanwhile are committed together: bringing a commit to the disk costs more than all the rest.
     """
 
     moment = (func.julianday("now", type_=Double) - 2440587.5) * 86400.0
-    begin = "BEGIN IMMEDIATE"
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -272,24 +287,82 @@ class _SQLite(Database):
         self.engine = create_engine(
             URL.create("sqlite", database=str(path)),
             paramstyle="named",
+            # The connection for writes is used by many threads, one after the other.
+            connect_args={"check_same_thread": False},
             pool_size=32,
             max_overflow=256,
+            pool_use_lifo=True,
             hide_parameters=True,
         )
         super().__init__()
         self._writer = threading.Lock()
+        self._link: Link | None = None
+        self._level = ""
+        self._writes: deque[_Write] = deque()
         event.listen(self.engine, "connect", _prepare_file)
 
-    @contextmanager
-    def writing(self) -> Iterator[Link]:
-        with self._writer, super().writing() as link:
-            yield link
+    def write(self, work: Callable[[Link], T], *, covered: bool = False) -> T:
+        write = _Write(work, covered=covered)
+        self._writes.append(write)
+        with self._writer:
+            if not write.over:
+                self._commit_all()
+        if write.failure is not None:
+            raise write.failure
+        result: T = write.result
+        return result
+
+    def _commit_all(self) -> None:
+        """Commit every write that waits; when one fails, each on its own."""
+        writes = [self._writes.popleft() for _ in range(len(self._writes))]
+        try:
+            self._commit(writes)
+        except BaseException as error:
+            if len(writes) == 1:
+                writes[0].failure = error
+            else:
+                for write in writes:
+                    self._commit_one(write)
+        finally:
+            for write in writes:
+                write.over = True
+
+    def _commit_one(self, write: _Write) -> None:
+        try:
+            self._commit([write])
+        except BaseException as error:
+            write.failure = error
+
+    def _commit(self, writes: list[_Write]) -> None:
+        link = self._link = self._link or Link(self, self.engine.raw_connection())
+        # SQLite documentation, "PRAGMA synchronous": in WAL mode NORMAL keeps the order of commits, FULL syncs each.
+        level = "NORMAL" if all(write.covered for write in writes) else "FULL"
+        if level != self._level:
+            link.command(f"PRAGMA synchronous = {level}")
+            self._level = level
+        link.command("BEGIN IMMEDIATE")
+        try:
+            for write in writes:
+                write.result = write.work(link)
+            link.command("COMMIT")
+        except BaseException:
+            with suppress(DatabaseError):  # SQLite may have rolled back by itself
+                link.command("ROLLBACK")
+            raise
+
+    def lock(self, link: Link, statement: Select[Any], values: Mapping[str, Any]) -> None:
+        """A write here holds the whole file."""
 
     def alone(self, number: int) -> AbstractContextManager[None]:
         return nullcontext()
 
     def _hold_schema(self, connection: Connection) -> None:
-        """A transaction here holds the whole file."""
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    def close(self) -> None:
+        if self._link:
+            self._link.close()
+        super().close()
 
     def prepare(self) -> None:
         self.path.touch(mode=0o600)
@@ -306,7 +379,6 @@ def _prepare_file(connection: Any, _record: object) -> None:
     cursor = connection.cursor()
     cursor.execute("PRAGMA busy_timeout = 10000")
     cursor.execute("PRAGMA journal_mode = WAL")
-    cursor.execute("PRAGMA synchronous = FULL")
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.close()
 
@@ -317,7 +389,6 @@ class _PostgreSQL(Database):
     """
 
     moment = cast(extract("epoch", func.clock_timestamp()), Double)
-    begin = "BEGIN"
 
     def __init__(self, url: str) -> None:
         try:
@@ -335,14 +406,28 @@ class _PostgreSQL(Database):
             raise StoreError("this needs psycopg; in a clone of bitmm: pip install '.[server,postgres]'") from None
         super().__init__()
 
+    def write(self, work: Callable[[Link], T], *, covered: bool = False) -> T:
+        with self.reading() as link:
+            # PostgreSQL documentation, "Asynchronous Commit": commits reach the disk in their order.
+            link.command("BEGIN; SET LOCAL synchronous_commit = off" if covered else "BEGIN")
+            try:
+                result = work(link)
+            except BaseException:
+                link.command("ROLLBACK")
+                raise
+            link.command("COMMIT")
+        return result
+
+    def lock(self, link: Link, statement: Select[Any], values: Mapping[str, Any]) -> None:
+        link.value(statement, values)
+
     @contextmanager
     def alone(self, number: int) -> Iterator[None]:
         try:
             connection = self._locks.raw_connection()
         except PoolTimeoutError:
             raise TimeoutError from None
-        try:
-            link = Link(self, connection)
+        with closing(Link(self, connection)) as link:
             try:
                 link.value(_LOCK, {"number": number})
             except OperationalError as error:
@@ -352,11 +437,10 @@ class _PostgreSQL(Database):
             try:
                 yield
             finally:
-                _unlock(link, connection, number)
-        finally:
-            connection.close()
+                _unlock(link, number)
 
     def _hold_schema(self, connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN")
         connection.execute(select(func.pg_advisory_xact_lock(_SCHEMA_LOCK)))
 
     def close(self) -> None:
@@ -393,9 +477,9 @@ def _prepare_session(connection: Any, _record: object) -> None:
     connection.autocommit = True  # psycopg must not begin transactions by itself
 
 
-def _unlock(link: Link, connection: PoolProxiedConnection, number: int) -> None:
+def _unlock(link: Link, number: int) -> None:
     """A session that cannot be told to unlock is ended; its locks end with it."""
     try:
         link.value(_UNLOCK, {"number": number})
     except DatabaseError:
-        connection.invalidate()
+        link.end()

@@ -7,10 +7,11 @@ other than our own, and a Host that is not ours (a name that was rebound to this
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .problems import Problem, response
@@ -29,24 +30,29 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the call on, or answer 421 or 403."""
-        if scope["type"] == "http" and (problem := self._objection(Headers(scope=scope))):
+        if scope["type"] == "http" and (problem := self._objection(scope["headers"])):
             await response(problem)(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
-    def _objection(self, headers: Headers) -> Problem | None:
-        hosts = headers.getlist("host")
-        if len(hosts) != 1 or not self._ours(hosts[0]):
+    def _objection(self, headers: Iterable[tuple[bytes, bytes]]) -> Problem | None:
+        told: dict[bytes, list[str]] = {b"host": [], b"origin": [], b"sec-fetch-site": []}
+        for name, value in headers:
+            if name in told:
+                told[name].append(value.decode("latin-1"))
+        hosts, origins, sites = told.values()
+        if len(hosts) != 1 or not _is_one_of(self._hosts, hosts[0]):
             return Problem(421, "unknown_host", "this server is not reached under this name; see XWRAP_HOSTS")
-        origins = headers.getlist("origin")
-        sites = headers.getlist("sec-fetch-site")
         if any(urlsplit(origin).netloc != hosts[0] for origin in origins) or set(sites) - {"same-origin", "none"}:
             return Problem(403, "foreign_origin", "calls from web pages of other sites are refused")
         return None
 
-    def _ours(self, host: str) -> bool:
-        match = _HOST.fullmatch(host.lower())
-        return match is not None and (match["name"] in self._hosts or _is_loopback(match["name"]))
+
+@lru_cache(maxsize=100)
+def _is_one_of(names: frozenset[str], host: str) -> bool:
+    """Whether a Host header names loopback or one of `names`."""
+    match = _HOST.fullmatch(host.lower())
+    return match is not None and (match["name"] in names or _is_loopback(match["name"]))
 
 
 def _is_loopback(name: str) -> bool:

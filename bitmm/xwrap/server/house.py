@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from asyncio import get_running_loop
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from anyio import CapacityLimiter, fail_after, to_thread
+from anyio import CapacityLimiter, WouldBlock, fail_after
 from starlette.requests import Request
 
 from ..exchanges.paper import PACKED_PRICES, Ground, Prices, PricesError
@@ -41,10 +43,23 @@ class House:
     outbound: CapacityLimiter
     urgent: CapacityLimiter
     database: CapacityLimiter
+    #: As many as the limiters let in.
+    threads: ThreadPoolExecutor
 
     async def run(self, limiter: CapacityLimiter, function: Callable[..., T], *args: Any) -> T:
         """Run `function` in a thread. Raises Problem 503, before it ran, when no thread is free for some seconds."""
         borrower = object()
+        try:
+            limiter.acquire_on_behalf_of_nowait(borrower)
+        except WouldBlock:
+            await self._wait(limiter, borrower)
+        try:
+            # anyio's to_thread takes three times as long for this hop (measured 2026-11-26 with 4.12).
+            return await get_running_loop().run_in_executor(self.threads, function, *args)
+        finally:
+            limiter.release_on_behalf_of(borrower)
+
+    async def _wait(self, limiter: CapacityLimiter, borrower: object) -> None:
         try:
             with fail_after(self.settings.queue_seconds):
                 await limiter.acquire_on_behalf_of(borrower)
@@ -56,20 +71,13 @@ class House:
                 retryable=True,
                 headers={"Retry-After": "1"},
             ) from None
-        try:
-            return await to_thread.run_sync(function, *args, limiter=_UNLIMITED, abandon_on_cancel=True)
-        finally:
-            limiter.release_on_behalf_of(borrower)
 
     def close(self) -> None:
-        """Stop the settler and close every connection."""
+        """Stop the settler and close every connection; a call that still waits for an exchange is left behind."""
         self.settler.stop()
+        self.threads.shutdown(wait=False)
         self.directory.close()
         self.store.close()
-
-
-#: The limiters of a house do the limiting; anyio's own must not.
-_UNLIMITED = CapacityLimiter(float("inf"))
 
 
 def open_house(settings: Settings) -> tuple[House, bool]:
@@ -94,6 +102,9 @@ def open_house(settings: Settings) -> tuple[House, bool]:
         outbound=CapacityLimiter(settings.outbound_threads),
         urgent=CapacityLimiter(settings.urgent_threads),
         database=CapacityLimiter(settings.database_threads),
+        threads=ThreadPoolExecutor(
+            settings.outbound_threads + settings.urgent_threads + settings.database_threads, "xwrap-call"
+        ),
     )
     house.settler.start(alone=settings.database_url is None)
     return house, made

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, TypeVar
 
-from sqlalchemy import Double, Select, Table, bindparam, case, func, insert, or_, select, update
+from sqlalchemy import Double, Insert, Select, Table, bindparam, case, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from ..money import EXACT, exact, plain
@@ -20,6 +21,8 @@ from . import tables as t
 from .database import Database, Link, StoreError, open_database
 
 __all__ = ["Account", "Intent", "Journal", "LaneBook", "PaperBook", "Registration", "Store", "StoreError", "now"]
+
+T = TypeVar("T")
 
 
 def now(ago: float = 0.0) -> str:
@@ -71,10 +74,9 @@ class Store:
         """`where`: the path of a SQLite file, or a URL of PostgreSQL. Raises StoreError for another URL."""
         self.where = where
         self._database = open_database(where)
-        self._reading, self._writing = self._database.reading, self._database.writing
         self.lanes = LaneBook(self._database)
-        self.orders = Journal(t.orders, self._reading, self._writing)
-        self.withdrawals = Journal(t.withdrawals, self._reading, self._writing)
+        self.orders = Journal(t.orders, self._database)
+        self.withdrawals = Journal(t.withdrawals, self._database)
 
     def close(self) -> None:
         """Give back every connection."""
@@ -86,11 +88,12 @@ class Store:
 
     def check_value(self, make: Callable[[], bytes] | None = None) -> bytes | None:
         """The vault's check value; when there is none yet, what `make` gives is kept."""
-        with self._reading() as link:
+        with self._database.reading() as link:
             value: bytes | None = link.value(_CHECK_VALUE)
         if value is None and make:
-            with suppress(IntegrityError), self._writing() as link:
-                link.change(_ADD_CHECK_VALUE, {"id": 1, "sealed": make()})
+            sealed = {"id": 1, "sealed": make()}
+            with suppress(IntegrityError):
+                self._database.write(lambda link: link.change(_ADD_CHECK_VALUE, sealed))
             # Another process may have kept its own first.
             return self.check_value()
         return value
@@ -99,41 +102,43 @@ class Store:
 
     def add_account(self, name: str, password_hash: str) -> int:
         """A new account's id. Raises ValueError when the name is taken."""
+        values = {"name": name, "password_hash": password_hash, "created": now()}
         try:
-            with self._writing() as link:
-                values = {"name": name, "password_hash": password_hash, "created": now()}
-                return _inserted(link, t.accounts, values)
+            return self._database.write(lambda link: _inserted(link, t.accounts, values))
         except IntegrityError:
             raise ValueError(f"there is an account '{name}' already") from None
 
     def account(self, name: str) -> Account | None:
         """The account called `name`."""
-        with self._reading() as link:
+        with self._database.reading() as link:
             row = link.first(_ACCOUNT, {"name": name})
         return Account(**row) if row else None
 
     def accounts(self) -> list[dict[str, Any]]:
         """Every account's id, name, active and created, oldest first."""
-        with self._reading() as link:
+        with self._database.reading() as link:
             return link.rows(_ACCOUNTS)
 
     def rehash(self, account: int, password_hash: str) -> None:
         """Keep a stronger hash of the same password."""
-        with self._writing() as link:
-            link.change(_REHASH, {"account": account, "password_hash": password_hash})
+        values = {"account": account, "password_hash": password_hash}
+        self._database.write(lambda link: link.change(_REHASH, values))
 
     # --- registrations ------------------------------------------------------------------------------------------------
 
     def add_registration(self, values: Mapping[str, Any], seal: Callable[[int], dict[str, bytes]]) -> Registration:
         """A new registration; `seal` gives its sealed columns once its id is known."""
         unsealed = dict.fromkeys(("sealed_apikey", "sealed_apisecret", "sealed_more"), b"")
-        with self._writing() as link:
+
+        def add(link: Link) -> Registration:
             id = _inserted(link, t.registrations, {**values, **unsealed, "created": now()})
             return Registration(**link.rows(_SEAL, {"row": id, **seal(id)})[0])
 
+        return self._database.write(add)
+
     def registration(self, account: int, id: int) -> Registration | None:
         """One registration of this account; another account's is as if it were not there."""
-        with self._reading() as link:
+        with self._database.reading() as link:
             row = link.first(_REGISTRATION, {"id": id, "account": account})
         return Registration(**row) if row else None
 
@@ -141,7 +146,7 @@ class Store:
         self, account: int, *, exchange: str | None = None, active_only: bool = False
     ) -> list[Registration]:
         """This account's registrations, oldest first."""
-        with self._reading() as link:
+        with self._database.reading() as link:
             mine = [Registration(**row) for row in link.rows(_REGISTRATIONS_OF, {"account": account})]
         return [one for one in mine if exchange in (None, one.exchange) and (one.enabled or not active_only)]
 
@@ -175,9 +180,9 @@ class LaneBook:
         twice.
         """
         nonce: int | None = None
+        asked = {"of": lane, "at_least": at_least}
         while nonce is None:
-            with self._database.writing() as link:
-                nonce = link.value(_NEXT_NONCE, {"of": lane, "at_least": at_least})
+            nonce = self._database.write(lambda link: link.value(_NEXT_NONCE, asked))
             if nonce is None:
                 self._add(lane)
         return nonce
@@ -189,9 +194,8 @@ class LaneBook:
         """
         asked = {"of": lane, "cost": cost, "room": room, "refill": refill}
         while not (pause := self.pause(lane, cost, room, refill)) and cost:
-            with self._database.writing() as link:
-                if link.change(self._raise, asked):
-                    break
+            if self._database.write(lambda link: link.change(self._raise, asked)):
+                break
         return pause
 
     def pause(self, lane: str, cost: float, room: float, refill: float) -> float:
@@ -203,14 +207,13 @@ class LaneBook:
             return max(0.0, (cost - room) / refill)
         level: float = row["level"]
         if row["set_back"]:  # the clock was
-            with self._database.writing() as link:
-                link.change(self._set_back, {"of": lane})
+            self._database.write(lambda link: link.change(self._set_back, {"of": lane}))
         return max(0.0, (level + cost - room) / refill)
 
     def fill(self, lane: str, level: float, refill: float) -> None:
         """Raise the lane's counter to `level`, where it is lower."""
-        with self._database.writing() as link:
-            link.change(self._fill, {"of": lane, "to": level, "refill": refill})
+        values = {"of": lane, "to": level, "refill": refill}
+        self._database.write(lambda link: link.change(self._fill, values))
 
     def alone(self, lane: str) -> AbstractContextManager[None]:
         """No other process is in this lane, also over a call to the exchange. Raises TimeoutError."""
@@ -218,20 +221,17 @@ class LaneBook:
 
     def _add(self, lane: str) -> None:
         """Another process may add it at the same moment."""
-        with suppress(IntegrityError), self._database.writing() as link:
-            link.change(_ADD_LANE, {"lane": lane, "nonce": 0, "level": 0.0, "moment": 0.0})
-
-
-class _Opens(Protocol):
-    def __call__(self) -> AbstractContextManager[Link]: ...
+        values = {"lane": lane, "nonce": 0, "level": 0.0, "moment": 0.0}
+        with suppress(IntegrityError):
+            self._database.write(lambda link: link.change(_ADD_LANE, values))
 
 
 class Journal:
     """Orders, or withdrawals: one row each, found by the key that the caller gave it."""
 
-    def __init__(self, table: Table, reading: _Opens, writing: _Opens) -> None:
+    def __init__(self, table: Table, database: Database) -> None:
         self.name = table.name
-        self._table, self._reading, self._writing = table, reading, writing
+        self._table, self._database = table, database
         c = table.c
         self._one = select(table).where(c.registration_id == bindparam("registration"), c.id == bindparam("id"))
         self._keyed = select(table).where(c.registration_id == bindparam("registration"), c.key == bindparam("key"))
@@ -267,42 +267,39 @@ class Journal:
 
         A released row with the same parameters runs anew. Of many that come at the same moment, one is fresh.
         """
-        try:
-            return self._begin(registration, key, fingerprint, values)
-        except IntegrityError:
-            # Another process has added the row meanwhile.
-            return self._begin(registration, key, fingerprint, values)
+        moment = now()
+        intent = {
+            "registration_id": registration,
+            "key": key,
+            "fingerprint": fingerprint,
+            "client_id": uuid.uuid4().hex,
+            "status": "running",
+            "created": moment,
+            "updated": moment,
+            **values,
+        }
 
-    def _begin(self, registration: int, key: str, fingerprint: str, values: Mapping[str, str | None]) -> Intent:
-        moment, asked = now(), {"registration": registration, "key": key}
-        with self._writing() as link:
-            row = link.first(self._keyed, asked)
-            if row is None:
-                intent = {
-                    "registration_id": registration,
-                    "key": key,
-                    "fingerprint": fingerprint,
-                    "client_id": uuid.uuid4().hex,
-                    "status": "running",
-                    "created": moment,
-                    "updated": moment,
-                    **values,
-                }
-                return Intent(link.rows(self._add, intent)[0], fresh=True)
-            if row["released"] and row["fingerprint"] == fingerprint:
-                # It was certainly not executed before, so its exchange is to be asked about from now on only.
-                again = {"row": row["id"], "status": "running", "released": False}
-                again |= {"created": moment, "updated": moment}
-                again |= {"answer_status": None, "answer": None}
-                if rerun := link.first(self._rerun, again):
-                    return Intent(rerun, fresh=True)
-                [row] = link.rows(self._keyed, asked)
+        try:
+            return Intent(self._database.write(lambda link: link.rows(self._add, intent)[0]), fresh=True)
+        except IntegrityError:
+            return self._database.write(lambda link: self._again(link, intent))
+
+    def _again(self, link: Link, intent: Mapping[str, Any]) -> Intent:
+        asked = {"registration": intent["registration_id"], "key": intent["key"]}
+        [row] = link.rows(self._keyed, asked)
+        if row["released"] and row["fingerprint"] == intent["fingerprint"]:
+            # It was certainly not executed before, so its exchange is to be asked about from now on only.
+            again = {"row": row["id"], "status": "running", "released": False, "answer_status": None, "answer": None}
+            again |= {"created": intent["created"], "updated": intent["updated"]}
+            if rerun := link.first(self._rerun, again):
+                return Intent(rerun, fresh=True)
+            [row] = link.rows(self._keyed, asked)
         return Intent(row, fresh=False)
 
     def finish(self, id: int, columns: Mapping[str, Any]) -> None:
         """Commit what became of an intent, or what is new of an order."""
-        with self._writing() as link:
-            link.change(self._change, {"row": id, **columns})
+        values = {"row": id, **columns}
+        self._database.write(lambda link: link.change(self._change, values))
 
     def settle(self, row: Mapping[str, Any], columns: Mapping[str, Any], audit: str | None = None) -> bool:
         """Commit what became of a row whose outcome was unknown; False: it is no longer as it is in `row`.
@@ -310,12 +307,15 @@ class Journal:
         `audit`: why a person says so; it is kept.
         """
         values = {"row": row["id"], "seen": row["updated"], "updated": now(), **columns}
-        with self._writing() as link:
+
+        def work(link: Link) -> bool:
             settled = link.change(self._settle, values) == 1
             if settled and audit is not None:
                 entry = {"journal": self.name, "row": row["id"], "before": "unknown", "after": columns["status"]}
                 link.change(_ADD_AUDIT, {**entry, "what": audit, "created": now()})
-        return settled
+            return settled
+
+        return self._database.write(work)
 
     def get(self, registration: int, id: int) -> dict[str, Any] | None:
         """One row of a registration."""
@@ -331,28 +331,28 @@ class Journal:
         if query is None:
             query = self._list.where(or_(*(self._table.c.status == status for status in statuses)))
             self._lists[tuple(statuses)] = query
-        with self._reading() as link:
+        with self._database.reading() as link:
             return link.rows(query, {"registration": registration, "limit": limit, "before": before or _TOP})
 
     def unsettled(self) -> list[tuple[Registration, dict[str, Any]]]:
         """Every row whose outcome is unknown, with its registration, oldest first."""
-        with self._reading() as link:
+        with self._database.reading() as link:
             rows = link.rows(self._unsettled)
         names = Registration.__dataclass_fields__
         return [(Registration(**{name: row.pop(f"of_{name}") for name in names}), row) for row in rows]
 
     def count_unknown(self) -> dict[str, int]:
         """How many rows have an unknown outcome, by exchange."""
-        with self._reading() as link:
+        with self._database.reading() as link:
             return {row["exchange"]: row["unknown"] for row in link.rows(self._count)}
 
     def orphan(self, until: str) -> int:
         """What is running since before `until` has lost its server: its outcome is unknown; how many rows."""
-        with self._writing() as link:
-            return link.change(self._orphans, {"until": until, "updated": now()})
+        values = {"until": until, "updated": now()}
+        return self._database.write(lambda link: link.change(self._orphans, values))
 
     def _first(self, query: Select[Any], asked: dict[str, Any]) -> dict[str, Any] | None:
-        with self._reading() as link:
+        with self._database.reading() as link:
             return link.first(query, asked)
 
 
@@ -366,14 +366,20 @@ class PaperBook:
     def __init__(self, database: Database, registration: int) -> None:
         self._database, self._registration = database, registration
 
-    @contextmanager
-    def page(self) -> Iterator[PaperPage]:
-        """The page, locked against everybody else; kept whole when the block ends, or not at all when it raises."""
-        with self._database.writing() as link:
-            link.value(_LOCK_REGISTRATION, {"id": self._registration})
+    def change(self, work: Callable[[PaperPage], T], *, covered: bool = False) -> T:
+        """What `work` returns, done on the page while nobody else can; kept whole, or not at all when it raises.
+
+        `covered`: the caller's next write brings it to the disk.
+        """
+
+        def on_page(link: Link) -> T:
+            self._database.lock(link, _LOCK_REGISTRATION, {"id": self._registration})
             page = PaperPage(link, self._registration, self.balances(link))
-            yield page
+            result = work(page)
             page.keep()
+            return result
+
+        return self._database.write(on_page, covered=covered)
 
     def balances(self, link: Link | None = None) -> dict[str, Decimal]:
         """What is owned, by currency; empty before the opening."""
@@ -398,10 +404,8 @@ class PaperBook:
 
     def _rows(self, query: Select[Any], link: Link | None = None, **asked: Any) -> list[dict[str, Any]]:
         asked["registration"] = self._registration
-        if link is not None:
-            return link.rows(query, asked)
-        with self._database.reading() as link:
-            return link.rows(query, asked)
+        with nullcontext(link) if link else self._database.reading() as opened:
+            return opened.rows(query, asked)
 
 
 class PaperPage:
@@ -409,13 +413,17 @@ class PaperPage:
 
     def __init__(self, link: Link, registration: int, balances: dict[str, Decimal]) -> None:
         self._link, self._registration = link, registration
+        self._moment = now()
         self._known = set(balances)
         self._entries: list[dict[str, Any]] = []
+        self._open: list[dict[str, Any]] | None = None
         self.balances = balances
 
     def open_orders(self) -> list[dict[str, Any]]:
         """The orders that wait for their price, oldest first."""
-        return self._link.rows(_PAPER_OPEN, {"registration": self._registration})
+        if self._open is None:
+            self._open = self._link.rows(_PAPER_OPEN, {"registration": self._registration})
+        return self._open
 
     def enter(self, kind: str, reference: str | None, currency: str, amount: Decimal) -> None:
         """Add `amount` (negative: take) to the balance of `currency`, with an entry that says why."""
@@ -425,10 +433,12 @@ class PaperPage:
 
     def add_order(self, values: Mapping[str, Any]) -> int:
         """Keep a new order; its number."""
+        self._open = None
         return _inserted(self._link, t.paper_orders, self._stamped(values))
 
     def change_order(self, id: int, values: Mapping[str, Any]) -> None:
         """Keep what became of an order."""
+        self._open = None
         self._link.change(_PAPER_CHANGE, {"row": id, **values})
 
     def add_send(self, values: Mapping[str, Any]) -> int:
@@ -446,11 +456,14 @@ class PaperPage:
             for name, total in totals
             if name in self._known
         ]
-        for statement, rows in ((_ADD_ENTRIES, self._entries), (_ADD_BALANCES, new), (_SET_BALANCES, old)):
+        if self._entries:
+            named = {f"{name}_{at}": value for at, row in enumerate(self._entries) for name, value in row.items()}
+            self._link.change(_add_entries(len(self._entries)), named)
+        for statement, rows in ((_ADD_BALANCES, new), (_SET_BALANCES, old)):
             self._link.change_each(statement, rows)
 
     def _stamped(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        return {"registration_id": self._registration, "created": now(), **values}
+        return {"registration_id": self._registration, "created": self._moment, **values}
 
 
 # --- what the statements above share ----------------------------------------------------------------------------------
@@ -471,7 +484,7 @@ _REGISTRATIONS_OF = (
 )
 _REGISTRATION = _REGISTRATIONS_OF.where(t.registrations.c.id == bindparam("id"))
 _SEAL = update(t.registrations).where(t.registrations.c.id == bindparam("row")).returning(*_REGISTRATION_COLUMNS)
-#: Rows that refer to a registration can be added meanwhile. In SQLite a transaction holds the whole file.
+#: Rows that refer to a registration can be added meanwhile.
 _LOCK_REGISTRATION = (
     select(t.registrations.c.id).where(t.registrations.c.id == bindparam("id")).with_for_update(key_share=True)
 )
@@ -497,11 +510,18 @@ _NEXT_NONCE = (
     .values(nonce=case((bindparam("at_least") > _LAST, bindparam("at_least")), else_=_LAST + 1))
     .returning(_LAST)
 )
-_ADD_ENTRIES, _ADD_BALANCES = insert(t.paper_entries), insert(t.paper_balances)
+_ADD_BALANCES = insert(t.paper_balances)
 _SET_BALANCES = update(t.paper_balances).where(
     t.paper_balances.c.registration_id == bindparam("registration"), t.paper_balances.c.currency == bindparam("of")
 )
 _INSERTS = {table.name: insert(table).returning(table.c.id) for table in t.metadata.tables.values() if "id" in table.c}
+
+
+@cache
+def _add_entries(count: int) -> Insert:
+    """One statement for so many entries, whose values are named like `amount_0`."""
+    names = [column.name for column in t.paper_entries.c if column.name != "id"]
+    return insert(t.paper_entries).values([{name: bindparam(f"{name}_{at}") for name in names} for at in range(count)])
 
 
 def _inserted(link: Link, table: Table, values: Mapping[str, Any]) -> int:
