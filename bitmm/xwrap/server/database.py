@@ -144,7 +144,8 @@ class Link:
 
     def end(self) -> None:
         """Close the connection itself, and with it its session; it is not lent again."""
-        self._connection.invalidate()
+        if self._connection.is_valid:
+            self._connection.invalidate()
 
     def close(self) -> None:
         """Give the connection back."""
@@ -160,11 +161,15 @@ class Link:
 
     def _failed(self, text: str, error: Any) -> Exception:
         """SQLAlchemy's exception for the driver's one. A connection that broke is not lent again."""
-        database = self._database
-        if database.engine.dialect.is_disconnect(error, self._connection, self._cursor):
-            self._connection.invalidate(error)
-        failed: Exception = DBAPIError.instance(text, None, error, database.error, hide_parameters=True)
-        return failed
+        if self._database.engine.dialect.is_disconnect(error, self._connection, self._cursor):
+            self.end()
+        return _translated(error, self._database.error, text)
+
+
+def _translated(error: Exception, base: type[Exception], text: str | None = None) -> Exception:
+    """SQLAlchemy's exception for one of the driver's, whose own base is `base`; it shows no values."""
+    translated: Exception = DBAPIError.instance(text, None, error, base, hide_parameters=True)
+    return translated
 
 
 class Database(ABC):
@@ -183,8 +188,15 @@ class Database(ABC):
     @contextmanager
     def reading(self) -> Iterator[Link]:
         """A connection for reads, without a transaction."""
-        with closing(Link(self, self.engine.raw_connection())) as link:
+        with closing(self.lend(self.engine)) as link:
             yield link
+
+    def lend(self, engine: Engine) -> Link:
+        """A connection of this engine; whoever takes it closes it."""
+        try:
+            return Link(self, engine.raw_connection())
+        except self.error as error:
+            raise _translated(error, self.error) from error
 
     @abstractmethod
     def write(self, work: Callable[[Link], T], *, covered: bool = False) -> T:
@@ -334,7 +346,7 @@ class _SQLite(Database):
             write.failure = error
 
     def _commit(self, writes: list[_Write]) -> None:
-        link = self._link = self._link or Link(self, self.engine.raw_connection())
+        link = self._link = self._link or self.lend(self.engine)
         # SQLite documentation, "PRAGMA synchronous": in WAL mode NORMAL keeps the order of commits, FULL syncs each.
         level = "NORMAL" if all(write.covered for write in writes) else "FULL"
         if level != self._level:
@@ -424,10 +436,10 @@ class _PostgreSQL(Database):
     @contextmanager
     def alone(self, number: int) -> Iterator[None]:
         try:
-            connection = self._locks.raw_connection()
+            link = self.lend(self._locks)
         except PoolTimeoutError:
             raise TimeoutError from None
-        with closing(Link(self, connection)) as link:
+        with closing(link):
             try:
                 link.value(_LOCK, {"number": number})
             except OperationalError as error:
