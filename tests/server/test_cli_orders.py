@@ -22,7 +22,7 @@ def folder(tmp_path):
     registration = store.add_registration(values, lambda _id: {"sealed_more": b""}).id
     intent = {"side": "buy", "type": "market", "currency": "USD", "asset": "BTC", "amount": "0.1"}
     store.orders.begin(registration, "my-key", "fingerprint", intent)
-    store.orders.finish(1, {"status": "unknown"})
+    store.orders.change(1, {"status": "unknown"})
     store.close()
     return tmp_path
 

@@ -54,7 +54,7 @@ class Bench:
 
     def backdate(self, *columns):
         """The first order's times, a day ago."""
-        self.settler._store.orders.finish(1, dict.fromkeys(columns, now(86400)))
+        self.settler._store.orders.change(1, dict.fromkeys(columns, now(86400)))
 
     def settle(self, found):
         """One round of the settler, with an exchange that answers with `found`, or raises it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import stat
 import threading
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from sqlalchemy import URL
 
 import bitmm.xwrap.server
 from bitmm.xwrap.server import tables
-from bitmm.xwrap.server.store import Store, StoreError
+from bitmm.xwrap.server.store import Store, StoreError, now
 from tests.databases import new_database, sql
 
 
@@ -150,6 +151,67 @@ def test_a_write_waits_for_another_program_that_holds_the_data_base(sqlite):
         release.join()
 
 
+def test_writes_that_wait_together_are_kept_each_for_itself(sqlite):
+    """They are committed together, and one that fails takes none of the others with it."""
+    database, results = sqlite._database, {}
+
+    def add(number):
+        try:
+            results[number] = sqlite.add_account("ann" if number < 2 else f"bot-{number}", "x")
+        except ValueError as error:
+            results[number] = str(error)
+
+    threads = [threading.Thread(target=add, args=(number,)) for number in range(8)]
+    with closing(sqlite3.connect(sqlite.where, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        threads[0].start()
+        until(lambda: database._writer.locked() and not database._writes)
+        for thread in threads[1:]:
+            thread.start()
+        until(lambda: len(database._writes) == 7)
+        other.execute("COMMIT")
+    for thread in threads:
+        thread.join()
+    assert results.pop(1) == "there is an account 'ann' already"
+    assert sorted(results.values()) == [row["id"] for row in sqlite.accounts()]
+    assert len(results) == 7
+
+
+def until(condition):
+    """Wait until it is so."""
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def test_a_data_base_of_the_first_version_is_moved_on_with_all_that_it_holds(where):
+    from alembic import command
+
+    store = Store(where)
+    with store._database.engine.begin() as connection:
+        config = Config()
+        config.set_main_option("script_location", str(Path(bitmm.xwrap.server.__path__[0]) / "migrations"))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+    values = "1, 1, 'k1', 'f', 'c', 'buy', 'market', 'USD', 'BTC', '1', 'unknown', '2026', '2026'"
+    sql(where, "INSERT INTO accounts VALUES (1, 'ann', 'x', true, '2026')")
+    sql(
+        where,
+        "INSERT INTO registrations (id, account_id, exchange, username, label, apikey_hint, sealed_apikey,"
+        " sealed_apisecret, sealed_more, created) VALUES (1, 1, 'paper', '', '', '', '', '', '', '2026')",
+    )
+    sql(
+        where,
+        "INSERT INTO orders (id, registration_id, key, fingerprint, client_id, side, type, currency, asset, amount,"
+        f" status, created, updated) VALUES ({values})",
+    )
+    store.prepare()
+    assert store.orders.by_key(1, "k1")["status"] == "unknown"
+    assert store.registration(1, 1).enabled is True
+    store.close()
+
+
 # --- one intent for each key, whoever comes first ---------------------------------------------------------------------
 
 
@@ -179,13 +241,76 @@ def test_of_many_processes_one_tries_a_released_order_anew(store, where):
     others = [Store(where) for _ in range(8)]
     for key in (f"k{number}" for number in range(10)):
         row = store.orders.begin(registration, key, "f", ORDER).row
-        store.orders.finish(row["id"], {"status": "rejected", "released": True})
+        assert store.orders.finish(row, {"status": "rejected", "released": True})
         begun = in_threads(8, lambda number, key=key: others[number].orders.begin(registration, key, "f", ORDER))
         assert [intent for intent in begun if isinstance(intent, Exception)] == []
         assert sum(intent.fresh for intent in begun) == 1
         assert {intent.row["status"] for intent in begun} == {"running"}
     for other in others:
         other.close()
+
+
+# --- a server that is no more -----------------------------------------------------------------------------------------
+
+LONG_AGO = "2020"
+
+
+def test_what_a_server_was_doing_is_unknown_as_soon_as_it_is_no_more(store, where):
+    registration = _order(store)
+    theirs = Store(where)
+    theirs.appear()
+    row = theirs.orders.begin(registration, "k1", "f", ORDER).row
+    theirs.close()
+    store.appear()
+    mine = store.orders.begin(registration, "k2", "f", ORDER).row
+    assert store.orders.orphan(LONG_AGO) == 1
+    assert store.orders.get(registration, row["id"])["status"] == "unknown"
+    assert store.orders.get(registration, mine["id"])["status"] == "running"
+
+
+def test_what_runs_for_too_long_is_unknown_although_its_server_seems_to_live(store):
+    registration = _order(store)
+    store.appear()
+    store.orders.begin(registration, "k1", "f", ORDER)
+    assert store.orders.orphan(LONG_AGO) == 0
+    assert store.orders.orphan(now()) == 1
+
+
+def test_what_a_server_that_lives_is_doing_is_left_to_it(postgres):
+    url = new_database(postgres)
+    ours, theirs = Store(url), Store(url)
+    ours.prepare()
+    registration = _order(ours)
+    for store in (ours, theirs):
+        store.appear()
+        store.appear()
+    theirs.orders.begin(registration, "k1", "f", ORDER)
+    assert ours.orders.orphan(LONG_AGO) == 0
+    sql(url, "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'")
+    theirs.appear()
+    assert ours.orders.orphan(LONG_AGO) == 0, "it has shown itself again"
+    theirs.close()
+    assert ours.orders.orphan(LONG_AGO) == 1
+    ours.close()
+
+
+def test_an_outcome_that_comes_after_the_order_ran_anew_is_not_taken_for_that_ones(store):
+    registration = _order(store)
+    first = store.orders.begin(registration, "k1", "f", ORDER).row
+    store.orders.change(first["id"], {"status": "rejected", "released": True})
+    second = store.orders.begin(registration, "k1", "f", ORDER)
+    assert second.fresh
+    assert store.orders.finish(first, {"status": "filled"}) is False
+    assert store.orders.by_key(registration, "k1")["status"] == "running"
+    assert store.orders.finish(second.row, {"status": "filled"}) is True
+
+
+def test_what_was_found_out_meanwhile_is_not_made_unknown_again(store):
+    registration = _order(store)
+    row = store.orders.begin(registration, "k1", "f", ORDER).row
+    store.orders.change(row["id"], {"status": "filled"})
+    assert store.orders.finish(row, {"status": "unknown"}) is True
+    assert store.orders.by_key(registration, "k1")["status"] == "filled"
 
 
 # --- PostgreSQL -------------------------------------------------------------------------------------------------------

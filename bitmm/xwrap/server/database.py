@@ -7,6 +7,7 @@ No transaction is open while an exchange thinks.
 
 from __future__ import annotations
 
+import secrets
 import threading
 from abc import ABC, abstractmethod
 from collections import deque
@@ -26,6 +27,7 @@ from sqlalchemy import (
     Select,
     bindparam,
     cast,
+    column,
     create_engine,
     event,
     extract,
@@ -33,24 +35,31 @@ from sqlalchemy import (
     inspect,
     make_url,
     select,
+    text,
 )
 from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.sql.dml import UpdateBase
+from sqlalchemy.sql.selectable import SelectBase
 
 from . import tables as t
 from .settings import SetupError
 
 __all__ = ["UNUSABLE", "Database", "Link", "StoreError", "open_database", "words"]
 
-Statement = Select[Any] | UpdateBase
+Statement = SelectBase | UpdateBase
 T = TypeVar("T")
 
 #: How long a lock that spans all processes is waited for.
 _LOCK_SECONDS = 2
 #: Connections of one process to PostgreSQL, which allows 100 of all processes by default; and those that hold locks.
 _CONNECTIONS, _LOCKS = 16, 8
+#: The processes that live, as the holders of advisory locks on their numbers (PostgreSQL documentation, "pg_locks").
+_ALIVE = text(
+    "SELECT (classid::bigint << 32) | objid::bigint AS number FROM pg_locks WHERE locktype = 'advisory'"
+    " AND objsubid = 1 AND granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+).columns(column("number", BigInteger))
 #: Only one process at a time makes or moves on the tables.
 _SCHEMA_LOCK = 0x787772617031
 _LOCK_NOT_AVAILABLE = "55P03"  # PostgreSQL documentation, appendix A "Error Codes"
@@ -181,6 +190,8 @@ class Database(ABC):
     moment: ColumnElement[float]
 
     def __init__(self) -> None:
+        #: The number of this process.
+        self.server = secrets.randbits(62)
         self._prepared: dict[tuple[Statement, tuple[str, ...]], _Prepared] = {}
         #: The base of what its driver raises.
         self.error: type[Any] = self.engine.dialect.loaded_dbapi.Error
@@ -206,6 +217,14 @@ class Database(ABC):
         What was written is on the disk when this returns. When it is `covered`, it is there no later than the next
         write that is not: it outlives this process, and is lost as a whole when the machine loses its power before.
         """
+
+    @abstractmethod
+    def appear(self) -> None:
+        """Show the other processes that this one lives. To be called again and again: a connection may have broken."""
+
+    @abstractmethod
+    def departed(self, server: ColumnElement[int | None]) -> ColumnElement[bool]:
+        """In SQL: whether the process with this number lives no more."""
 
     @abstractmethod
     def lock(self, link: Link, statement: Select[Any], values: Mapping[str, Any]) -> None:
@@ -362,6 +381,12 @@ class _SQLite(Database):
                 link.command("ROLLBACK")
             raise
 
+    def appear(self) -> None:
+        """No other process serves from this file."""
+
+    def departed(self, server: ColumnElement[int | None]) -> ColumnElement[bool]:
+        return server.is_distinct_from(self.server)
+
     def lock(self, link: Link, statement: Select[Any], values: Mapping[str, Any]) -> None:
         """A write here holds the whole file."""
 
@@ -413,10 +438,12 @@ class _PostgreSQL(Database):
         self.name = f"{parts.database or ''} at {parts.host or parts.query.get('host') or 'the local PostgreSQL'}"
         try:
             self.engine = _connects(parts, _CONNECTIONS, 10)
-            self._locks = _connects(parts, _LOCKS, _LOCK_SECONDS, options=f"-c lock_timeout={_LOCK_SECONDS}s")
+            self._locks = _connects(parts, _LOCKS + 1, _LOCK_SECONDS, options=f"-c lock_timeout={_LOCK_SECONDS}s")
         except ModuleNotFoundError:
             raise StoreError("this needs psycopg; in a clone of bitmm: pip install '.[server,postgres]'") from None
         super().__init__()
+        #: Holds the lock that says that this process lives; it ends with the process.
+        self._presence: Link | None = None
 
     def write(self, work: Callable[[Link], T], *, covered: bool = False) -> T:
         with self.reading() as link:
@@ -429,6 +456,20 @@ class _PostgreSQL(Database):
                 raise
             link.command("COMMIT")
         return result
+
+    def appear(self) -> None:
+        if self._presence:
+            try:
+                self._presence.value(_ALIVE)
+            except UNUSABLE:
+                self._presence.close()
+            else:
+                return
+        self._presence = link = self.lend(self._locks)
+        link.value(_LOCK, {"number": self.server})
+
+    def departed(self, server: ColumnElement[int | None]) -> ColumnElement[bool]:
+        return server.not_in(_ALIVE)
 
     def lock(self, link: Link, statement: Select[Any], values: Mapping[str, Any]) -> None:
         link.value(statement, values)
@@ -456,6 +497,9 @@ class _PostgreSQL(Database):
         connection.execute(select(func.pg_advisory_xact_lock(_SCHEMA_LOCK)))
 
     def close(self) -> None:
+        if self._presence:
+            self._presence.end()
+            self._presence.close()
         self._locks.dispose()
         super().close()
 

@@ -172,7 +172,7 @@ class Desk:
         if all(row[name] == value for name, value in columns.items()):
             return row
         columns["updated"] = now()
-        self._store.orders.finish(row["id"], columns)
+        self._store.orders.change(row["id"], columns)
         return row | columns
 
     # --- sends --------------------------------------------------------------------------------------------------------
@@ -207,7 +207,7 @@ class Desk:
         if row["status"] != "pending" or sent is None or sent.status not in {"done", "failed"}:
             return row
         columns = {**withdrawal_columns(sent), "updated": now()}
-        self._store.withdrawals.finish(row["id"], columns)
+        self._store.withdrawals.change(row["id"], columns)
         return row | columns
 
     def withdrawal_by_key(self, registration: Registration, key: str) -> Answer:
@@ -243,12 +243,13 @@ class Desk:
         if columns["status"] != "unknown":
             columns |= {"answer_status": answer.status, "answer": answer.text}
         try:
-            journal.finish(intent.row["id"], columns)
+            kept = journal.finish(intent.row, columns)
         except Exception as error:
             _log.exception("the outcome of %s could not be kept", key)
-            raise Problem(
-                500, "server_error", "the outcome could not be kept; ask again", may_have_executed=True
-            ) from error
+            raise _not_kept() from error
+        if not kept:
+            _log.critical("%s came to its end (%s) after it was taken for lost and tried anew", key, columns["status"])
+            raise _not_kept()
         return answer
 
 
@@ -401,6 +402,10 @@ def _found(journal: Journal, names: list[str], registration: Registration, key: 
     if row["status"] == "rejected":
         return Answer(200, _dumps(_told(row, names) | {"error": json.loads(row["answer"])}))
     return _success(row, names)
+
+
+def _not_kept() -> Problem:
+    return Problem(500, "server_error", "the outcome could not be kept; ask again", may_have_executed=True)
 
 
 def _still_running() -> Problem:

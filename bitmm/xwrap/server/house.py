@@ -106,7 +106,7 @@ def open_house(settings: Settings) -> tuple[House, bool]:
             settings.outbound_threads + settings.urgent_threads + settings.database_threads, "xwrap-call"
         ),
     )
-    house.settler.start(alone=settings.database_url is None)
+    house.settler.start()
     return house, made
 
 

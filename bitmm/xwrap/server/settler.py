@@ -13,8 +13,10 @@ import json
 import logging
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from ..exchanges.base import Exchange, ExchangeError, Refused, Unsupported, Withdrawal
@@ -29,7 +31,8 @@ __all__ = ["LEASE", "Settler", "not_placed"]
 
 _log = logging.getLogger(__name__)
 
-#: Seconds after which a call that is still "running" has lost its server: longer than any call to an exchange may take.
+#: Seconds after which a call that is still "running" has lost its server, although that may seem to live: longer than
+#: any call to an exchange may take.
 LEASE = 40.0
 #: Sends that may have been carried out; those whose outcome is open; and how many are looked through.
 _OPEN = ("running", "unknown")
@@ -38,10 +41,11 @@ _LATEST = 500
 
 
 class Settler:
-    """Settles what is unknown, in a thread for each exchange: one that does not answer holds up no other.
+    """Settles what is unknown, in a thread for each exchange: one that does not answer holds up no other. A thread more
+    looks for what has lost its server.
 
-    `every`: seconds between two rounds. `grace`: seconds that a request may take to arrive at an exchange after it was
-    sent; before they are over, "there is no such order" proves nothing.
+    `every`: seconds between two rounds. `grace`: seconds in which a request may still be sent, and arrive at an
+    exchange, after its outcome became unknown; before they are over, "there is no such order" proves nothing.
     """
 
     def __init__(self, store: Store, directory: Directory, *, every: float, grace: float) -> None:
@@ -50,15 +54,15 @@ class Settler:
         self._every = every
         self._grace = timedelta(seconds=grace)
         self._stop = threading.Event()
+        rounds = {id: partial(self.settle, id) for id in directory.ids()} | {"orphans": self.orphan}
         self._threads = [
-            threading.Thread(target=self._run, args=(id,), name=f"xwrap-settler-{id}", daemon=True)
-            for id in directory.ids()
+            threading.Thread(target=self._run, args=(work,), name=f"xwrap-settler-{name}", daemon=True)
+            for name, work in rounds.items()
         ]
 
-    def start(self, *, alone: bool) -> None:
-        """Start. `alone`: no other server uses this data base, so what is running now has lost its server."""
-        if alone:
-            self._orphan(0.0)
+    def start(self) -> None:
+        """Start, with what the last server left behind."""
+        self.orphan()
         for thread in self._threads:
             thread.start()
 
@@ -69,28 +73,28 @@ class Settler:
         for thread in self._threads:
             thread.join(timeout=max(0.0, deadline - time.monotonic()))
 
-    def _run(self, exchange: str) -> None:
+    def _run(self, work: Callable[[], None]) -> None:
         while not self._stop.is_set():
             try:
-                self._orphan(LEASE)
-                self.settle(exchange)
+                work()
             except Exception:
                 _log.exception("a round of the settler failed; the next one follows")
             self._stop.wait(self._every)
 
-    def _orphan(self, ago: float) -> None:
+    def orphan(self) -> None:
+        """Show that this server lives, and make unknown what is running on one that does not."""
+        self._store.appear()
         for journal in (self._store.orders, self._store.withdrawals):
-            if count := journal.orphan(now(ago)):
+            if count := journal.orphan(now(LEASE)):
                 _log.warning("%d %s have lost their server; asking the exchange", count, journal.name)
 
     def settle(self, exchange: str) -> None:
         """Ask about everything that is unknown there, once."""
         for journal, find in ((self._store.orders, _find_order), (self._store.withdrawals, _find_withdrawal)):
-            for registration, row in journal.unsettled():
+            for registration, row in journal.unsettled(exchange):
                 if self._stop.is_set():
                     return
-                if registration.exchange == exchange:
-                    self._settle(journal, registration, row, find)
+                self._settle(journal, registration, row, find)
 
     def _settle(self, journal: Journal, registration: Registration, row: dict[str, Any], find: Any) -> None:
         try:

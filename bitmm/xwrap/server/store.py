@@ -78,6 +78,10 @@ class Store:
         self.orders = Journal(t.orders, self._database)
         self.withdrawals = Journal(t.withdrawals, self._database)
 
+    def appear(self) -> None:
+        """Show other servers on this data base that this one lives; to be called again and again."""
+        self._database.appear()
+
     def close(self) -> None:
         """Give back every connection."""
         self._database.close()
@@ -245,22 +249,25 @@ class Journal:
         self._unsettled = (
             select(table, *(t.registrations.c[name].label(f"of_{name}") for name in Registration.__dataclass_fields__))
             .join(t.registrations)
-            .where(c.status == "unknown")
+            .where(c.status == "unknown", t.UNSETTLED)
             .order_by(c.id)
         )
+        self._unsettled_at = self._unsettled.where(t.registrations.c.exchange == bindparam("exchange"))
         self._count = (
             select(t.registrations.c.exchange, func.count().label("unknown"))
             .join(table)
-            .where(c.status == "unknown")
+            .where(c.status == "unknown", t.UNSETTLED)
             .group_by(t.registrations.c.exchange)
         )
         self._add = insert(table).returning(table)
         self._change = update(table).where(c.id == bindparam("row"))
         self._rerun = self._change.where(c.released).returning(table)
+        #: A row that ran anew since then has another time of creation.
+        self._conclude = self._change.where(c.created == bindparam("began"))
+        self._doubt = self._conclude.where(c.status == "running")
         self._settle = self._change.where(c.status == "unknown", c.updated == bindparam("seen"))
-        self._orphans = (
-            update(table).where(c.status == "running", c.updated < bindparam("until")).values(status="unknown")
-        )
+        lost = or_(database.departed(c.server), c.updated < bindparam("until"))
+        self._orphans = update(table).where(c.status == "running", t.UNSETTLED, lost).values(status="unknown")
 
     def begin(self, registration: int, key: str, fingerprint: str, values: Mapping[str, str | None]) -> Intent:
         """Commit an intent, or find the row that has its key already.
@@ -274,6 +281,7 @@ class Journal:
             "fingerprint": fingerprint,
             "client_id": uuid.uuid4().hex,
             "status": "running",
+            "server": self._database.server,
             "created": moment,
             "updated": moment,
             **values,
@@ -290,14 +298,24 @@ class Journal:
         if row["released"] and row["fingerprint"] == intent["fingerprint"]:
             # It was certainly not executed before, so its exchange is to be asked about from now on only.
             again = {"row": row["id"], "status": "running", "released": False, "answer_status": None, "answer": None}
-            again |= {"created": intent["created"], "updated": intent["updated"]}
+            again |= {name: intent[name] for name in ("server", "created", "updated")}
             if rerun := link.first(self._rerun, again):
                 return Intent(rerun, fresh=True)
             [row] = link.rows(self._keyed, asked)
         return Intent(row, fresh=False)
 
-    def finish(self, id: int, columns: Mapping[str, Any]) -> None:
-        """Commit what became of an intent, or what is new of an order."""
+    def finish(self, row: Mapping[str, Any], columns: Mapping[str, Any]) -> bool:
+        """Commit what became of an intent; False: it runs anew meanwhile, for it was taken for lost.
+
+        What an exchange said of it is never made unknown again.
+        """
+        statement = self._doubt if columns["status"] == "unknown" else self._conclude
+        values = {"row": row["id"], "began": row["created"], **columns}
+        met = self._database.write(lambda link: link.change(statement, values))
+        return met == 1 or columns["status"] == "unknown"
+
+    def change(self, id: int, columns: Mapping[str, Any]) -> None:
+        """Commit what is new of an order or a send."""
         values = {"row": id, **columns}
         self._database.write(lambda link: link.change(self._change, values))
 
@@ -334,10 +352,10 @@ class Journal:
         with self._database.reading() as link:
             return link.rows(query, {"registration": registration, "limit": limit, "before": before or _TOP})
 
-    def unsettled(self) -> list[tuple[Registration, dict[str, Any]]]:
-        """Every row whose outcome is unknown, with its registration, oldest first."""
+    def unsettled(self, exchange: str | None = None) -> list[tuple[Registration, dict[str, Any]]]:
+        """Every row (of one exchange) whose outcome is unknown, with its registration, oldest first."""
         with self._database.reading() as link:
-            rows = link.rows(self._unsettled)
+            rows = link.rows(self._unsettled_at, {"exchange": exchange}) if exchange else link.rows(self._unsettled)
         names = Registration.__dataclass_fields__
         return [(Registration(**{name: row.pop(f"of_{name}") for name in names}), row) for row in rows]
 
@@ -347,7 +365,7 @@ class Journal:
             return {row["exchange"]: row["unknown"] for row in link.rows(self._count)}
 
     def orphan(self, until: str) -> int:
-        """What is running since before `until` has lost its server: its outcome is unknown; how many rows."""
+        """What runs since before `until`, or on a server that is no more, has an unknown outcome; how many rows."""
         values = {"until": until, "updated": now()}
         return self._database.write(lambda link: link.change(self._orphans, values))
 

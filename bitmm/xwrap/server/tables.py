@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 
 #: The newest revision in migrations/versions.
-REVISION = "0001"
+REVISION = "0002"
 
 metadata = MetaData(
     naming_convention={
@@ -93,7 +93,8 @@ vault_check = Table(
 )
 
 
-_UNSETTLED = text("status IN ('running', 'unknown')")
+#: Of which rows the outcome is open. A query must say it in these words for its index to be used.
+UNSETTLED = text("status IN ('running', 'unknown')")
 
 
 def _journal(name: str, *columns: Column[str] | Column[str | None]) -> Table:
@@ -101,7 +102,7 @@ def _journal(name: str, *columns: Column[str] | Column[str | None]) -> Table:
 
     `answer_status` and `answer` are what the caller was told, kept for a repeat under the same key; both are null
     while the call is running and while its outcome is unknown. A repeat of a row that is `released` (it was certainly
-    not executed, and may work later) runs anew.
+    not executed, and may work later) runs anew. `server` is the number of the server process that carries it out.
     """
     return Table(
         name,
@@ -118,9 +119,10 @@ def _journal(name: str, *columns: Column[str] | Column[str | None]) -> Table:
         Column("answer_status", Integer),
         Column("answer", Text),
         Column("released", Boolean, nullable=False, server_default=false()),
+        Column("server", BigInteger),
         UniqueConstraint("registration_id", "key"),
         Index(f"ix_{name}_registration_id_id", "registration_id", "id"),
-        Index(f"ix_{name}_unsettled", "status", sqlite_where=_UNSETTLED, postgresql_where=_UNSETTLED),
+        Index(f"ix_{name}_unsettled", "status", sqlite_where=UNSETTLED, postgresql_where=UNSETTLED),
     )
 
 
@@ -166,8 +168,7 @@ audit = Table(
     Column("after", Text, nullable=False),
 )
 
-# --- the paper exchange's own book: what really happened there, apart from our journals
-# --------------------------------
+# --- the paper exchange's own book: what really happened there, apart from our journals -------------------------------
 
 paper_balances = Table(
     "paper_balances",
@@ -188,8 +189,9 @@ paper_entries = Table(
     Column("currency", Text, nullable=False),
     Column("amount", Text, nullable=False),
     Column("created", Text, nullable=False),
-    Index("ix_paper_entries_registration_id", "registration_id"),
 )
+
+OPEN = text("status = 'open'")
 
 #: `held` of the currency (buy) or asset (sell) is not available while the order is open; `checked` is the last minute
 #: of prices (since 1970) that it was held against.
@@ -212,7 +214,7 @@ paper_orders = Table(
     Column("checked", BigInteger, nullable=False),
     Column("created", Text, nullable=False),
     UniqueConstraint("registration_id", "client_id"),
-    Index("ix_paper_orders_registration_id_status", "registration_id", "status"),
+    Index("ix_paper_orders_open", "registration_id", sqlite_where=OPEN, postgresql_where=OPEN),
 )
 
 paper_sends = Table(
