@@ -227,9 +227,8 @@ def run(
         built.keeper.start()
         id = built.register(venue)
         built.keeper.end(signal.SIGTERM)
-        # PostgreSQL may have other servers, so what a dead one left is asked about only when its lease is over.
-        work = Work(orders, pause=8.0 if database else 0.25, patient=line.finds_orders)
-        backends = [built.backend(id, timeout=3.0 if database else 6.0) for _ in range(THREADS)]
+        work = Work(orders, pause=0.25, patient=line.finds_orders)
+        backends = [built.backend(id, timeout=6.0) for _ in range(THREADS)]
         threads = [threading.Thread(target=trade, args=(line, backend, work), daemon=True) for backend in backends]
         for thread in threads:
             thread.start()
