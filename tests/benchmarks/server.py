@@ -92,8 +92,11 @@ def request(method, path, form="", *, auth=True):
     return ("\r\n".join(lines) + "\r\n\r\n" + form).encode()
 
 
-async def load(url, message, seconds, connections):
-    """Send `message` over kept-alive connections for a while; how many answers came."""
+async def load(url, message, seconds, connections, most=10**9, times=None):
+    """Send `message` over kept-alive connections for a while, `most` times at most; how many answers came.
+
+    `times` gets the seconds that each took.
+    """
     address = urlsplit(url)
     end = time.monotonic() + seconds
     count = 0
@@ -101,13 +104,16 @@ async def load(url, message, seconds, connections):
     async def talk():
         nonlocal count
         reader, writer = await asyncio.open_connection(address.hostname, address.port)
-        while time.monotonic() < end:
+        while time.monotonic() < end and count < most:
+            began = time.perf_counter()
             writer.write(message)
             head = await reader.readuntil(b"\r\n\r\n")
             assert head.startswith(b"HTTP/1.1 2"), head
             length = head.lower().partition(b"content-length: ")[2].partition(b"\r")[0]
             await reader.readexactly(int(length))
             count += 1
+            if times is not None:
+                times.append(time.perf_counter() - began)
         writer.close()
 
     await asyncio.gather(*(talk() for _ in range(connections)))
