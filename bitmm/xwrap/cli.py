@@ -16,7 +16,7 @@ import typer
 from . import __version__
 
 if TYPE_CHECKING:
-    from .server.store import Store
+    from .server.store import Journal, Store
 
 
 def _examples(*lines: str) -> str:
@@ -49,6 +49,13 @@ orders = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(orders, name="orders")
+sends = typer.Typer(
+    help="Sends whose outcome nobody knows.",
+    epilog=_examples("xwrap sends unknown", "xwrap sends settle 17 --as not-sent"),
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(sends, name="sends")
 
 Data = Annotated[
     Path | None,
@@ -147,9 +154,7 @@ def account_list(data: Data = None) -> None:
 def orders_unknown(data: Data = None) -> None:
     """List them. The server asks their exchanges by itself; what stays here, an exchange cannot tell."""
     with _explained(), _opened(data) as store:
-        for registration, row in store.orders.unsettled():
-            what = f"{row['side']} {row['amount'] or row['cost']} {row['asset']} for {row['currency']}"
-            typer.echo(f"{row['id']:>6}  {registration.exchange}  {what}  {row['created']}  key {row['key']}")
+        _list_unknown(store.orders, "{side} {much} {asset} for {currency}")
 
 
 @orders.command(
@@ -162,18 +167,47 @@ def orders_settle(
     data: Data = None,
 ) -> None:
     """Decide what became of an order, after you looked at the exchange. What you say is kept with the time."""
-    if as_ not in {"filled", "not-placed"}:
-        _stop("--as takes filled or not-placed")
     with _explained(), _opened(data) as store:
-        from .server.settler import not_placed
+        _settle(store.orders, "order", id, as_, done="filled", undone="not-placed")
 
-        row = next((row for _, row in store.orders.unsettled() if row["id"] == id), None)
-        if row is None:
-            _stop(f"order {id} is not among the unknown ones; see: xwrap orders unknown")
-        columns = not_placed(row) if as_ == "not-placed" else {"status": "filled", "filled": row["amount"]}
-        if not store.orders.settle(row, columns, audit=f"xwrap orders settle {id} --as {as_}"):
-            _stop(f"order {id} has been settled meanwhile")
-    typer.echo(f"order {id} is settled: {as_}")
+
+@sends.command("unknown", epilog=_examples("xwrap sends unknown", "xwrap sends unknown --data ./xwrap-data"))
+def sends_unknown(data: Data = None) -> None:
+    """List them. The server asks their exchanges by itself; what stays here, an exchange cannot tell."""
+    with _explained(), _opened(data) as store:
+        _list_unknown(store.withdrawals, "{much} {asset} to {address}")
+
+
+@sends.command("settle", epilog=_examples("xwrap sends settle 17 --as done", "xwrap sends settle 17 --as not-sent"))
+def sends_settle(
+    id: Annotated[int, typer.Argument(help="The send, as `xwrap sends unknown` numbers it.")],
+    as_: Annotated[str, typer.Option("--as", help="What you found out at the exchange: done, or not-sent.")],
+    data: Data = None,
+) -> None:
+    """Decide what became of a send, after you looked at the exchange. What you say is kept with the time."""
+    with _explained(), _opened(data) as store:
+        _settle(store.withdrawals, "send", id, as_, done="done", undone="not-sent")
+
+
+def _list_unknown(journal: Journal, what: str) -> None:
+    for registration, row in journal.unsettled():
+        told = what.format_map(row | {"much": row["amount"] or row.get("cost")})
+        typer.echo(f"{row['id']:>6}  {registration.exchange}  {told}  {row['created']}  key {row['key']}")
+
+
+def _settle(journal: Journal, noun: str, id: int, as_: str, *, done: str, undone: str) -> None:
+    from .server.settler import not_placed
+
+    if as_ not in {done, undone}:
+        _stop(f"--as takes {done} or {undone}")
+    row = next((row for _, row in journal.unsettled() if row["id"] == id), None)
+    if row is None:
+        _stop(f"{noun} {id} is not among the unknown ones; see: xwrap {noun}s unknown")
+    executed = {"status": done} | ({"filled": row["amount"]} if "filled" in row else {})
+    columns = executed if as_ == done else not_placed(row)
+    if not journal.settle(row, columns, audit=f"xwrap {noun}s settle {id} --as {as_}"):
+        _stop(f"{noun} {id} has been settled meanwhile")
+    typer.echo(f"{noun} {id} is settled: {as_}")
 
 
 @app.command(epilog=_examples("xwrap exchanges"))

@@ -1,4 +1,4 @@
-"""`xwrap orders`: what an exchange cannot tell, its owner decides."""
+"""`xwrap orders` and `xwrap sends`: what an exchange cannot tell, its owner decides."""
 
 from __future__ import annotations
 
@@ -56,3 +56,38 @@ def test_a_decision_that_is_none_changes_nothing(folder):
     one_line(xwrap("orders", "settle", 1, "--as", "perhaps", "--data", folder), "filled or not-placed")
     one_line(xwrap("orders", "settle", 2, "--as", "filled", "--data", folder), "xwrap orders unknown")
     assert rows(folder, "SELECT status FROM orders") == [("unknown",)]
+
+
+@pytest.fixture
+def lost_send(folder):
+    """The same data with one send, number 1, whose outcome nobody knows."""
+    store = Store(folder / "xwrap.sqlite3")
+    intent = {"asset": "BTC", "amount": "0.1", "address": "1KxSo9bGBfPVFEtWNLpnUK1bfLNNT4q31L"}
+    store.withdrawals.begin(1, "my-send", "fingerprint", intent)
+    store.withdrawals.change(1, {"status": "unknown"})
+    store.close()
+    return folder
+
+
+def test_unknown_sends_are_listed_with_what_one_needs_to_look_for_them(lost_send):
+    listed = xwrap("sends", "unknown", "--data", lost_send).stdout
+    for part in ("1", "mtgox", "0.1 BTC to 1KxSo9bGBfPVFEtWNLpnUK1bfLNNT4q31L", "my-send"):
+        assert part in listed
+
+
+@pytest.mark.parametrize(("decision", "status", "released"), [("done", "done", 0), ("not-sent", "rejected", 1)])
+def test_the_owner_decides_about_a_send_and_it_is_kept_who_said_so(lost_send, decision, status, released):
+    result = xwrap("sends", "settle", 1, "--as", decision, "--data", lost_send)
+    assert (result.returncode, result.stdout) == (0, f"send 1 is settled: {decision}\n")
+    assert rows(lost_send, "SELECT status, released FROM withdrawals") == [(status, released)]
+    assert rows(lost_send, "SELECT status FROM orders") == [("unknown",)]
+    ((what, journal, before, after),) = rows(lost_send, "SELECT what, journal, before, after FROM audit")
+    assert what == f"xwrap sends settle 1 --as {decision}"
+    assert (journal, before, after) == ("withdrawals", "unknown", status)
+    assert xwrap("sends", "unknown", "--data", lost_send).stdout == ""
+    one_line(xwrap("sends", "settle", 1, "--as", decision, "--data", lost_send), "xwrap sends unknown")
+
+
+def test_a_decision_about_a_send_that_is_none_changes_nothing(lost_send):
+    one_line(xwrap("sends", "settle", 1, "--as", "filled", "--data", lost_send), "done or not-sent")
+    assert rows(lost_send, "SELECT status FROM withdrawals") == [("unknown",)]

@@ -4,7 +4,7 @@ anything.
 It runs at the start and every few seconds. An order that the exchange has is settled as what it is. One that the
 exchange certainly does not have, although enough time has passed for it to arrive, is settled as not placed, and its
 key may be used again. Where the exchange cannot say, the order stays unknown and its key stays blocked, until its
-owner decides (`xwrap orders settle`).
+owner decides (`xwrap orders settle`, `xwrap sends settle`).
 """
 
 from __future__ import annotations
