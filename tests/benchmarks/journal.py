@@ -17,7 +17,6 @@ import os
 import random
 import sqlite3
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -26,7 +25,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 from bitmm.xwrap.server.store import Store, now
-from tests.benchmarks.server import PASSWORD, load, process, request
+from tests.benchmarks.server import SERVE, add_account, load, process, request
 
 LIMIT = 1.2
 MOMENT = "2026-11-26T00:00:00.000000Z"
@@ -78,15 +77,9 @@ def fill(path: Path, orders: int, accounts: int) -> None:
 
 def serve(stack: ExitStack, folder: Path) -> str:
     """The URL of a server on this data, whose account `ann` gets a registration."""
-    xwrap = ["-m", "bitmm.xwrap"]
-    url, _ = stack.enter_context(process(*xwrap, "serve", "--port", "0", "--data", str(folder)))
+    url, _ = stack.enter_context(process(*SERVE, str(folder)))
     asyncio.run(load(url, request("POST", "/exchanges/", "exchange=paper"), 0.001, 1))
     return url
-
-
-def add_account(folder: Path) -> None:
-    command = [sys.executable, "-m", "bitmm.xwrap", "account", "add", "ann", "--password-stdin", "--data", str(folder)]
-    subprocess.run(command, input=PASSWORD, text=True, check=True, stdout=subprocess.DEVNULL)
 
 
 def median_seconds(url: str, message: bytes, calls: int) -> float:

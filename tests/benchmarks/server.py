@@ -68,6 +68,7 @@ app = Starlette(routes=[Route("/hello", hello), Route("/commits", two_commits, m
 Server(uvicorn.Config(app, port=0, log_config=None, access_log=False, lifespan="off")).run()
 """
 PASSWORD = "a password for the benchmark"
+SERVE = ["-m", "bitmm.xwrap", "serve", "--port", "0", "--data"]
 
 
 @contextmanager
@@ -80,6 +81,12 @@ def process(*args):
     finally:
         child.terminate()
         child.communicate(timeout=15)
+
+
+def add_account(folder):
+    """The account that calls, in the data of this folder."""
+    add = [sys.executable, "-m", "bitmm.xwrap", "account", "add", "ann", "--password-stdin", "--data", folder]
+    subprocess.run(add, input=PASSWORD, text=True, check=True, stdout=subprocess.DEVNULL)
 
 
 def request(method, path, form="", *, auth=True):
@@ -133,12 +140,9 @@ def main():
     parser.add_argument("--connections", type=int, default=8)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        xwrap = ["-m", "bitmm.xwrap"]
-        add = [sys.executable, *xwrap, "account", "add", "ann", "--password-stdin", "--data", folder]
-        subprocess.run(add, input=PASSWORD, text=True, check=True, stdout=subprocess.DEVNULL)
-        serve = [*xwrap, "serve", "--port", "0", "--data", folder]
+        add_account(folder)
         os.environ["XWRAP_EXCHANGES"] = "paper"
-        with process("-c", BARE) as (hello, hello_pid), process(*serve) as (server, pid):
+        with process("-c", BARE) as (hello, hello_pid), process(*SERVE, folder) as (server, pid):
             order = "currency=USD&asset=BTC&amount=0.00000001"
             targets = {
                 "hello": (hello, hello_pid, request("GET", "/hello", auth=False)),

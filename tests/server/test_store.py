@@ -14,7 +14,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import URL
+from sqlalchemy import URL, Integer, column, text
+from sqlalchemy.exc import OperationalError
 
 import bitmm.xwrap.server
 from bitmm.xwrap.server import tables
@@ -177,6 +178,21 @@ def test_writes_that_wait_together_are_kept_each_for_itself(sqlite):
     assert len(results) == 7
 
 
+def test_what_is_written_after_the_data_base_was_closed_is_kept(sqlite):
+    """A call that its server left behind when it stopped may still come to its end."""
+    sqlite.add_account("ann", "x")
+    sqlite.close()
+    sqlite.add_account("bob", "x")
+    assert [row["name"] for row in sqlite.accounts()] == ["ann", "bob"]
+
+
+def test_only_a_commit_that_is_covered_does_without_its_own_way_to_the_disk(sqlite):
+    asked = text("SELECT synchronous FROM pragma_synchronous").columns(column("synchronous", Integer))
+    full, normal = 2, 1
+    for covered, level in ((False, full), (True, normal), (True, normal), (False, full)):
+        assert sqlite._database.write(lambda link: link.value(asked), covered=covered) == level
+
+
 def until(condition):
     """Wait until it is so."""
     deadline = time.monotonic() + 60
@@ -292,6 +308,21 @@ def test_what_a_server_that_lives_is_doing_is_left_to_it(postgres):
     theirs.close()
     assert ours.orders.orphan(LONG_AGO) == 1
     ours.close()
+
+
+def test_a_server_that_could_not_show_itself_tries_again(postgres):
+    """Its number is still locked by a session of its own that the data base has not missed yet."""
+    url = new_database(postgres)
+    ours, theirs = Store(url), Store(url)
+    ours.prepare()
+    registration = _order(ours)
+    with theirs._database.alone(ours._database.server), pytest.raises(OperationalError):
+        ours.appear()
+    ours.appear()
+    ours.orders.begin(registration, "k1", "f", ORDER)
+    assert theirs.orders.orphan(LONG_AGO) == 0
+    for store in (ours, theirs):
+        store.close()
 
 
 def test_an_outcome_that_comes_after_the_order_ran_anew_is_not_taken_for_that_ones(store):

@@ -294,6 +294,19 @@ def _prepare(statement: Statement, names: list[str], engine: Engine) -> _Prepare
     return _Prepared(str(written), own, [column.name for column in columns], flags)
 
 
+@contextmanager
+def _transaction(link: Link, begin: str) -> Iterator[None]:
+    """From the command `begin` to the commit; what the block raises undoes all that it wrote."""
+    link.command(begin)
+    try:
+        yield
+        link.command("COMMIT")
+    except BaseException:
+        with suppress(DBAPIError):  # SQLite may have rolled back by itself, and a connection may be gone
+            link.command("ROLLBACK")
+        raise
+
+
 class _Write:
     """A write that waits for its transaction; what became of it."""
 
@@ -344,42 +357,36 @@ class _SQLite(Database):
         return result
 
     def _commit_all(self) -> None:
-        """Commit every write that waits; when one fails, each on its own."""
+        """Commit every write that waits; when that fails, each on its own."""
         writes = [self._writes.popleft() for _ in range(len(self._writes))]
+        if not self._committed(writes) and len(writes) > 1:
+            for write in writes:
+                self._committed([write])
+        for write in writes:
+            write.over = True
+
+    def _committed(self, writes: list[_Write]) -> bool:
+        """Whether these writes could be committed together; else each has the failure."""
+        failure: BaseException | None = None
         try:
             self._commit(writes)
         except BaseException as error:
-            if len(writes) == 1:
-                writes[0].failure = error
-            else:
-                for write in writes:
-                    self._commit_one(write)
-        finally:
-            for write in writes:
-                write.over = True
-
-    def _commit_one(self, write: _Write) -> None:
-        try:
-            self._commit([write])
-        except BaseException as error:
-            write.failure = error
+            failure = error
+        for write in writes:
+            write.failure = failure
+        return failure is None
 
     def _commit(self, writes: list[_Write]) -> None:
-        link = self._link = self._link or self.lend(self.engine)
+        if self._link is None:
+            self._link, self._level = self.lend(self.engine), ""
         # SQLite documentation, "PRAGMA synchronous": in WAL mode NORMAL keeps the order of commits, FULL syncs each.
         level = "NORMAL" if all(write.covered for write in writes) else "FULL"
         if level != self._level:
-            link.command(f"PRAGMA synchronous = {level}")
+            self._link.command(f"PRAGMA synchronous = {level}")
             self._level = level
-        link.command("BEGIN IMMEDIATE")
-        try:
+        with _transaction(self._link, "BEGIN IMMEDIATE"):
             for write in writes:
-                write.result = write.work(link)
-            link.command("COMMIT")
-        except BaseException:
-            with suppress(DatabaseError):  # SQLite may have rolled back by itself
-                link.command("ROLLBACK")
-            raise
+                write.result = write.work(self._link)
 
     def appear(self) -> None:
         """No other process serves from this file."""
@@ -397,8 +404,11 @@ class _SQLite(Database):
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     def close(self) -> None:
-        if self._link:
-            self._link.close()
+        with self._writer:
+            if self._link:
+                self._link.close()
+            # A call that was left behind opens it again, to keep its outcome.
+            self._link = None
         super().close()
 
     def prepare(self) -> None:
@@ -446,16 +456,10 @@ class _PostgreSQL(Database):
         self._presence: Link | None = None
 
     def write(self, work: Callable[[Link], T], *, covered: bool = False) -> T:
-        with self.reading() as link:
-            # PostgreSQL documentation, "Asynchronous Commit": commits reach the disk in their order.
-            link.command("BEGIN; SET LOCAL synchronous_commit = off" if covered else "BEGIN")
-            try:
-                result = work(link)
-            except BaseException:
-                link.command("ROLLBACK")
-                raise
-            link.command("COMMIT")
-        return result
+        # PostgreSQL documentation, "Asynchronous Commit": commits reach the disk in their order.
+        begin = "BEGIN; SET LOCAL synchronous_commit = off" if covered else "BEGIN"
+        with self.reading() as link, _transaction(link, begin):
+            return work(link)
 
     def appear(self) -> None:
         if self._presence:
@@ -463,10 +467,16 @@ class _PostgreSQL(Database):
                 self._presence.value(_ALIVE)
             except UNUSABLE:
                 self._presence.close()
+                self._presence = None
             else:
                 return
-        self._presence = link = self.lend(self._locks)
-        link.value(_LOCK, {"number": self.server})
+        link = self.lend(self._locks)
+        try:
+            link.value(_LOCK, {"number": self.server})
+        except BaseException:
+            link.close()
+            raise
+        self._presence = link
 
     def departed(self, server: ColumnElement[int | None]) -> ColumnElement[bool]:
         return server.not_in(_ALIVE)
