@@ -152,6 +152,13 @@ def test_a_limit_order_that_was_filled_a_moment_ago_is_never_said_to_be_missing(
     assert exchange.find(never) is None
 
 
+def test_a_send_is_never_said_to_be_missing_before_the_history_had_time_to_show_it(exchange):
+    now = datetime.now(UTC)
+    with pytest.raises(Refused, match="lags"):
+        exchange.find_withdrawal(uuid.uuid4().hex, now - timedelta(seconds=60), now - timedelta(seconds=20))
+    assert exchange.find_withdrawal(uuid.uuid4().hex, now - timedelta(seconds=60), now - timedelta(seconds=40)) is None
+
+
 def test_another_order_with_the_same_client_number_is_not_taken_for_ours(venue, exchange):
     ours = new(amount=Decimal("0.1"))
     alike = uuid.uuid4().hex[:24] + ours.client_id[-8:]

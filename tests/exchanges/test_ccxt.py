@@ -167,8 +167,8 @@ def test_every_exchange_that_ccxt_knows_makes_a_class_with_honest_verbs():
     assert made["kraken"] is exchange_class("ccxt:kraken")
     assert not set(can(made["paymium"])) & {"find", "open_orders", "cancel_all", "fills", "withdraw", "order"}
     assert set(can(made["paymium"])) >= {"rate", "markets", "funds", "place", "cancel", "deposit_address"}
-    assert set(VERBS) - set(can(made["kraken"])) == {"withdraw", "permissions"}
-    assert set(VERBS) - set(can(made["backpack"])) == {"find", "permissions"}
+    assert set(VERBS) - set(can(made["kraken"])) == {"withdraw", "find_withdrawal", "permissions"}
+    assert set(VERBS) - set(can(made["backpack"])) == {"find", "find_withdrawal", "permissions"}
 
 
 @pytest.mark.parametrize("id", ["ccxt:nosuch", "ccxt:", "kraken", "ccxt:Exchange", "ccxt:base", "ccxt:__class__"])

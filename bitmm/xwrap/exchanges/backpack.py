@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import base64
 import binascii
+import itertools
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from urllib.parse import urlencode
 
@@ -570,7 +572,7 @@ class Backpack(Exchange):
             with understood(self.name):
                 if _is(row, ref, client):
                     return self._with_fee(_state(row, ref))
-        for row in self._history(symbol, ref.created):
+        for row in self._back_to(ref.created, partial(self.api.order_history, symbol)):
             with understood(self.name):
                 if _is(row, ref, client):
                     return self._with_fee(_state(row, ref))
@@ -637,6 +639,17 @@ class Backpack(Exchange):
                 raise ValueError("another withdrawal")
             return made
 
+    def find_withdrawal(self, client_id: str, since: datetime, until: datetime) -> Withdrawal | None:
+        """By its id, and in the whole history since then: a send that is told to be missing is sent again."""
+        named = self.api.withdrawals(client_id=client_id)
+        for row in itertools.chain(named, self._back_to(since, self.api.withdrawals)):
+            with understood(self.name):
+                if row.get("clientId") == client_id:
+                    return _withdrawal(row)
+        if datetime.now(UTC) < until + _LAG:
+            raise self._lags()
+        return None
+
     def deposits(self, asset: str | None = None) -> list[Deposit]:
         rows = self.api.deposits(limit=_PAGE)
         with understood(self.name):
@@ -692,10 +705,10 @@ class Backpack(Exchange):
         self._refuse_too_early(ref)
         raise Refused(f"{self.name} knows no order {order_id}", code="order_not_found")
 
-    def _history(self, symbol: str, created: datetime | None) -> Iterable[Mapping[str, Any]]:
-        """The orders of a market, newest first, back to some time before `created`."""
+    def _back_to(self, created: datetime | None, history: Callable[..., Any]) -> Iterable[Mapping[str, Any]]:
+        """The rows of a history, newest first, back to some time before `created`."""
         for offset in range(0, 20 * _PAGE, _PAGE):
-            rows = self.api.order_history(symbol, limit=_PAGE, offset=offset)
+            rows = history(limit=_PAGE, offset=offset)
             yield from rows
             with understood(self.name):
                 if len(rows) < _PAGE or (created and _moment(rows[-1]["createdAt"]) < created - _SKEW):
@@ -711,7 +724,10 @@ class Backpack(Exchange):
         if ref.price is not None:
             since = _MISSED.get((self.api.url, ref.client_id), lambda: now)
         if since is not None and now < since + _LAG:
-            raise Refused(f"{self.name}'s history lags; ask again", code="exchange_unavailable", retryable=True)
+            raise self._lags()
+
+    def _lags(self) -> Refused:
+        return Refused(f"{self.name}'s history lags; ask again", code="exchange_unavailable", retryable=True)
 
     def _with_fee(self, state: OrderState, *, patient: bool = False) -> OrderState:
         """The order with its fee, which only its fills tell; without, while they are not all there.

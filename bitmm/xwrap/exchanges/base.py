@@ -392,6 +392,12 @@ class Exchange:
         """Send `withdrawal` with one request. Raises Unknown when it may have been sent; it is never sent twice."""
         raise self._lacks("withdraw")
 
+    def find_withdrawal(self, client_id: str, since: datetime, until: datetime) -> Withdrawal | None:
+        """The send that carries `client_id`; None: certainly not there. If it was sent at all, then between `since` and
+        `until`, which may lie ahead.
+        """
+        raise self._lacks("find_withdrawal")
+
     def deposits(self, asset: str | None = None) -> list[Deposit]:
         """What came in, newest first."""
         raise self._lacks("deposits")
@@ -421,6 +427,7 @@ VERBS = (
     "fills",
     "deposit_address",
     "withdraw",
+    "find_withdrawal",
     "deposits",
     "withdrawals",
     "permissions",

@@ -105,6 +105,7 @@ class ExchangeContract:
             **dict.fromkeys(("order", "find", "cancel"), (ref,)),
             "deposit_address": (self.asset,),
             "withdraw": (sent,),
+            "find_withdrawal": (sent.client_id, *self._just_now()),
         }
         for verb in sorted(set(VERBS) - set(can(type(exchange)))):
             with _refused("unsupported") as refusals:
@@ -395,6 +396,23 @@ class ExchangeContract:
             assert listed[made.id].asset == self.asset
             assert made.id in {row.id for row in exchange.withdrawals()}
 
+    def test_a_withdrawal_is_found_by_our_id(self, exchange: Exchange) -> None:
+        _needs(exchange, "find_withdrawal")
+        asked = self._withdrawal(self.send_amount)
+        made = exchange.withdraw(asked)
+        self.pause()
+        found = exchange.find_withdrawal(asked.client_id, *self._just_now())
+        assert found is not None
+        assert (_checked(found, Withdrawal).id, found.asset) == (made.id, self.asset)
+
+    def test_a_withdrawal_that_never_came_is_not_found(self, exchange: Exchange) -> None:
+        """Nor is another one taken for it."""
+        _needs(exchange, "find_withdrawal")
+        exchange.withdraw(self._withdrawal(self.send_amount))
+        self.pause()
+        since, until = (moment - timedelta(seconds=600) for moment in self._just_now())
+        assert exchange.find_withdrawal(uuid.uuid4().hex, since, until) is None
+
     def test_a_withdrawal_of_more_than_is_there_is_refused(self, exchange: Exchange, ledger: Ledger) -> None:
         _needs(exchange, "withdraw", "funds")
         there = exchange.funds()[self.asset].total
@@ -421,6 +439,10 @@ class ExchangeContract:
     def _unplaced(self) -> OrderRef:
         now = datetime.now(UTC)
         return OrderRef("buy", self.currency, self.asset, uuid.uuid4().hex, created=now, amount=self.amount)
+
+    def _just_now(self) -> tuple[datetime, datetime]:
+        now = datetime.now(UTC)
+        return now - timedelta(seconds=60), now
 
     def _needs_order(self, exchange: Exchange, kind: str) -> None:
         _needs(exchange, "place")

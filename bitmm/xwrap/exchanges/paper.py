@@ -99,6 +99,7 @@ class Book(Protocol):
     def open_orders(self) -> list[dict[str, Any]]: ...
     def order(self, client_id: str) -> dict[str, Any] | None: ...
     def orders(self, limit: int) -> list[dict[str, Any]]: ...
+    def send(self, client_id: str) -> dict[str, Any] | None: ...
     def sends(self, limit: int) -> list[dict[str, Any]]: ...
 
 
@@ -262,6 +263,10 @@ class Paper(Exchange):
 
         self._change(send, covered=True)
         return _sent(values)
+
+    def find_withdrawal(self, client_id: str, since: datetime, until: datetime) -> Withdrawal | None:
+        row = self._book.send(client_id)
+        return None if row is None else _sent(row)
 
     def withdrawals(self, asset: str | None = None) -> list[Withdrawal]:
         return [_sent(row) for row in self._book.sends(_LATEST) if asset in (None, row["asset"])]

@@ -20,7 +20,7 @@ from functools import partial
 from typing import Any
 
 from ..exchanges.base import Exchange, ExchangeError, Refused, Unsupported, Withdrawal
-from ..money import exact
+from ..money import EXACT, exact
 from .desk import order_columns, reference, withdrawal_columns
 from .directory import Directory
 from .lanes import Rank
@@ -34,10 +34,12 @@ _log = logging.getLogger(__name__)
 #: Seconds after which a call that is still "running" has lost its server, although that may seem to live: longer than
 #: any call to an exchange may take.
 LEASE = 40.0
-#: Sends that may have been carried out; those whose outcome is open; and how many are looked through.
-_OPEN = ("running", "unknown")
-_SENT = (*_OPEN, "pending", "done", "failed")
-_LATEST = 500
+#: How far an exchange's clock may be from ours when it tells the time of a send.
+_SKEW = timedelta(seconds=60)
+#: Longer than it may take from the creation of a send until it arrives at its exchange.
+_LONGEST = timedelta(seconds=120)
+
+_Find = Callable[[Exchange, dict[str, Any]], dict[str, Any] | None]
 
 
 class Settler:
@@ -90,28 +92,63 @@ class Settler:
 
     def settle(self, exchange: str) -> None:
         """Ask about everything that is unknown there, once."""
-        for journal, find in ((self._store.orders, _find_order), (self._store.withdrawals, _find_withdrawal)):
+        for journal, find in ((self._store.orders, self._find_order), (self._store.withdrawals, self._find_withdrawal)):
             for registration, row in journal.unsettled(exchange):
                 if self._stop.is_set():
                     return
                 self._settle(journal, registration, row, find)
 
-    def _settle(self, journal: Journal, registration: Registration, row: dict[str, Any], find: Any) -> None:
+    def _settle(self, journal: Journal, registration: Registration, row: dict[str, Any], find: _Find) -> None:
         try:
             with self._directory.registered(registration, Rank.ORDER) as exchange:
-                columns = find(exchange, row, journal)
+                columns = find(exchange, row)
         except Unsupported:
             return
         except (ExchangeError, Problem) as error:
             _log.info("%s %d of %s: %s", journal.name, row["id"], registration.exchange, error)
             return
         if columns is None:
-            # It was sent before its outcome became unknown, and that may be long after it was created.
-            if datetime.now(UTC) - datetime.fromisoformat(row["updated"]) < self._grace:
+            if datetime.now(UTC) < self._last_moment(row):
                 return
             columns = not_placed(row)
         if columns["status"] != "unknown" and journal.settle(row, columns):
             _log.warning("%s %d of %s: %s", journal.name, row["id"], registration.exchange, columns["status"])
+
+    def _find_order(self, exchange: Exchange, row: dict[str, Any]) -> dict[str, Any] | None:
+        """What the exchange tells of the order; None: it certainly has none. Raises Unsupported when it cannot say."""
+        state = exchange.find(reference(row))
+        if state is None and exchange.finds != "all":
+            raise Unsupported(f"{exchange.name} shows open orders only")
+        return None if state is None else order_columns(state)
+
+    def _find_withdrawal(self, exchange: Exchange, row: dict[str, Any]) -> dict[str, Any] | None:
+        """What the exchange tells of the send; None: it certainly has none. Raises Unsupported when it cannot say."""
+        try:
+            found = exchange.find_withdrawal(row["client_id"], _time(row["created"]), self._last_moment(row))
+        except Unsupported:
+            found = self._recognised(exchange, row)
+        return None if found is None else withdrawal_columns(found)
+
+    def _last_moment(self, row: dict[str, Any]) -> datetime:
+        """When it was sent at the latest: before its outcome became unknown, or a little later."""
+        return _time(row["updated"]) + self._grace
+
+    def _recognised(self, exchange: Exchange, row: dict[str, Any]) -> Withdrawal:
+        """The send, known by what it is: there is exactly one like it at its time that is not known to be another one
+        of this server, and no other one that it might be. Raises Unsupported: that there is none proves nothing.
+        """
+        since, until = (
+            _time(row["created"]) - _SKEW,
+            min(_time(row["updated"]), _time(row["created"]) + _LONGEST) + _SKEW,
+        )
+        # The others are read last, so that each one in the list is among them.
+        alike = [sent for sent in exchange.withdrawals(row["asset"]) if _is_like(sent, row, since, until)]
+        others = self._store.other_sends(exchange.id, row, since - _LONGEST, until)
+        known = {other["exchange_withdrawal_id"] for other in others}
+        alike = [sent for sent in alike if sent.id not in known]
+        if len(alike) != 1 or any(_may_be_any(other) for other in others):
+            raise Unsupported(f"{exchange.name} cannot tell whether this was sent")
+        return alike[0]
 
 
 def not_placed(row: dict[str, Any]) -> dict[str, Any]:
@@ -123,45 +160,24 @@ def not_placed(row: dict[str, Any]) -> dict[str, Any]:
     return {"status": "rejected", "released": True, "answer_status": problem.status, "answer": answer}
 
 
-def _find_order(exchange: Exchange, row: dict[str, Any], _journal: Journal) -> dict[str, Any] | None:
-    """What the exchange tells of the order; None: it certainly has none. Raises Unsupported when it cannot say."""
-    state = exchange.find(reference(row))
-    if state is None and exchange.finds != "all":
-        raise Unsupported(f"{exchange.name} shows open orders only")
-    return None if state is None else order_columns(state)
-
-
-def _find_withdrawal(exchange: Exchange, row: dict[str, Any], journal: Journal) -> dict[str, Any] | None:
-    """What the exchange tells of the send; None: it certainly has none. Raises Unsupported when it cannot say.
-
-    An exchange that knows our id settles it. By asset, amount, address and time a send can be recognised, when there
-    is one such that is not known to be another one of ours, and no other one of ours that it might be. That there is
-    none proves nothing: its history may be late.
-    """
-    sends = exchange.withdrawals(row["asset"])
-    for sent in sends:
-        if sent.client_id == row["client_id"]:
-            return withdrawal_columns(sent)
-    if sends and all(sent.client_id for sent in sends):
-        return None
-    ours = [other for other in journal.rows(row["registration_id"], _SENT, _LATEST, None) if other["id"] != row["id"]]
-    known = {other["exchange_withdrawal_id"] for other in ours}
-    rivals = [other for other in ours if other["status"] in _OPEN and _what(other) == _what(row)]
-    alike = [sent for sent in sends if sent.id not in known and _is_like(sent, row)]
-    if len(alike) == 1 and not rivals:
-        return withdrawal_columns(alike[0])
-    raise Unsupported(f"{exchange.name} cannot tell whether this was sent")
-
-
-def _what(row: dict[str, Any]) -> tuple[str, Decimal, str]:
-    return row["asset"], exact(row["amount"]), row["address"]
-
-
-def _is_like(sent: Withdrawal, row: dict[str, Any]) -> bool:
-    since = datetime.fromisoformat(row["created"]) - timedelta(seconds=60)
+def _is_like(sent: Withdrawal, row: dict[str, Any], since: datetime, until: datetime) -> bool:
+    """Whether this may be the send of that row. Some exchanges tell what leaves, and some what arrives."""
+    asked = exact(row["amount"])
     return (
-        (sent.asset, sent.amount, sent.address) == _what(row)
+        (sent.asset, sent.address) == (row["asset"], row["address"])
         and sent.tag in (None, row["tag"])
+        and sent.amount is not None
+        and asked in (sent.amount, EXACT.add(sent.amount, sent.fee or Decimal(0)))
         and sent.created is not None
-        and sent.created >= since
+        and since <= sent.created <= until
     )
+
+
+def _may_be_any(other: dict[str, Any]) -> bool:
+    """Whether nobody knows which send of its exchange it is, if it is one; an owner may have said no more than that."""
+    return other["status"] in {"running", "unknown"} or (
+        other["status"] == "done" and other["exchange_withdrawal_id"] is None
+    )
+
+
+_time = datetime.fromisoformat

@@ -26,8 +26,12 @@ T = TypeVar("T")
 
 
 def now(ago: float = 0.0) -> str:
-    """The time (`ago` seconds ago) as the data base keeps it: ISO 8601, UTC, microseconds."""
-    moment = datetime.now(UTC) - timedelta(seconds=ago)
+    """The time (`ago` seconds ago) as the data base keeps it."""
+    return _kept(datetime.now(UTC) - timedelta(seconds=ago))
+
+
+def _kept(moment: datetime) -> str:
+    """ISO 8601, UTC, microseconds."""
     return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
@@ -155,6 +159,16 @@ class Store:
         return [one for one in mine if exchange in (None, one.exchange) and (one.enabled or not active_only)]
 
     # --- the paper exchange's book ------------------------------------------------------------------------------------
+
+    def other_sends(
+        self, exchange: str, row: Mapping[str, Any], since: datetime, until: datetime
+    ) -> list[dict[str, Any]]:
+        """The sends like `row` in asset and address, and others than it, that were created in a time, whoever's they
+        are: two registrations may have the same key.
+        """
+        asked = {"exchange": exchange, "since": _kept(since), "until": _kept(until)}
+        with self._database.reading() as link:
+            return link.rows(_OTHER_SENDS, asked | {name: row[name] for name in ("id", "asset", "address")})
 
     def paper_book(self, registration: int) -> PaperBook:
         """The book of one paper registration."""
@@ -416,6 +430,10 @@ class PaperBook:
         """The latest orders, newest first."""
         return self._rows(_PAPER_ORDERS, limit=limit)
 
+    def send(self, client_id: str) -> dict[str, Any] | None:
+        """The send that carries `client_id`."""
+        return next(iter(self._rows(_PAPER_SEND, client_id=client_id)), None)
+
     def sends(self, limit: int) -> list[dict[str, Any]]:
         """The latest sends, newest first."""
         return self._rows(_PAPER_SENDS, limit=limit)
@@ -506,18 +524,26 @@ _SEAL = update(t.registrations).where(t.registrations.c.id == bindparam("row")).
 _LOCK_REGISTRATION = (
     select(t.registrations.c.id).where(t.registrations.c.id == bindparam("id")).with_for_update(key_share=True)
 )
+_SENDS = t.withdrawals.c
+_OTHER_SENDS = (
+    select(t.withdrawals)
+    .join(t.registrations)
+    .where(
+        t.registrations.c.exchange == bindparam("exchange"),
+        *(_SENDS[name] == bindparam(name) for name in ("asset", "address")),
+        _SENDS.id != bindparam("id"),
+        _SENDS.created.between(bindparam("since"), bindparam("until")),
+    )
+)
 _ADD_LANE, _ADD_AUDIT = insert(t.lanes), insert(t.audit)
 _MINE = t.paper_orders.c.registration_id == bindparam("registration")
 _PAPER_ORDER = select(t.paper_orders).where(_MINE, t.paper_orders.c.client_id == bindparam("client_id"))
 _PAPER_ORDERS = select(t.paper_orders).where(_MINE).order_by(t.paper_orders.c.id.desc()).limit(bindparam("limit"))
 _PAPER_OPEN = select(t.paper_orders).where(_MINE, t.paper_orders.c.status == "open").order_by(t.paper_orders.c.id)
 _PAPER_CHANGE = update(t.paper_orders).where(t.paper_orders.c.id == bindparam("row"))
-_PAPER_SENDS = (
-    select(t.paper_sends)
-    .where(t.paper_sends.c.registration_id == bindparam("registration"))
-    .order_by(t.paper_sends.c.id.desc())
-    .limit(bindparam("limit"))
-)
+_MY_SENDS = select(t.paper_sends).where(t.paper_sends.c.registration_id == bindparam("registration"))
+_PAPER_SEND = _MY_SENDS.where(t.paper_sends.c.client_id == bindparam("client_id"))
+_PAPER_SENDS = _MY_SENDS.order_by(t.paper_sends.c.id.desc()).limit(bindparam("limit"))
 _PAPER_BALANCES = select(t.paper_balances.c.currency, t.paper_balances.c.total).where(
     t.paper_balances.c.registration_id == bindparam("registration")
 )
