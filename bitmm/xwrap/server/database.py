@@ -8,7 +8,9 @@ No transaction is open while an exchange thinks.
 from __future__ import annotations
 
 import secrets
+import sqlite3
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -51,6 +53,8 @@ __all__ = ["UNUSABLE", "Database", "Link", "StoreError", "open_database", "words
 Statement = SelectBase | UpdateBase
 T = TypeVar("T")
 
+#: How long another program that holds the SQLite file is waited for.
+_PATIENCE_MS = 10_000
 #: How long a lock that spans all processes is waited for.
 _LOCK_SECONDS = 2
 #: Connections of one process to PostgreSQL, which allows 100 of all processes by default; and those that hold locks.
@@ -424,10 +428,24 @@ class _SQLite(Database):
 def _prepare_file(connection: Any, _record: object) -> None:
     connection.isolation_level = None  # sqlite3 must not begin transactions by itself
     cursor = connection.cursor()
-    cursor.execute("PRAGMA busy_timeout = 10000")
-    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute(f"PRAGMA busy_timeout = {_PATIENCE_MS}")
+    _into_wal(cursor)
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.close()
+
+
+def _into_wal(cursor: sqlite3.Cursor) -> None:
+    """A new file is changed over by whoever comes first; the others are not made to wait by SQLite (seen 2026-11-26)."""
+    deadline = time.monotonic() + _PATIENCE_MS / 1000
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 class _PostgreSQL(Database):
