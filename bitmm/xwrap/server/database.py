@@ -435,7 +435,7 @@ def _prepare_file(connection: Any, _record: object) -> None:
 
 
 def _into_wal(cursor: sqlite3.Cursor) -> None:
-    """A new file is changed over by whoever comes first; the others are not made to wait by SQLite (seen 2026-11-26)."""
+    """A new file is changed over by whoever comes first; SQLite lets nobody wait for that (seen 2026-11-26)."""
     deadline = time.monotonic() + _PATIENCE_MS / 1000
     while True:
         try:
