@@ -12,12 +12,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from prometheus_client import Counter
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..exchanges.base import ExchangeError
@@ -30,7 +27,7 @@ from .problems import Problem, from_exchange, response
 from .store import Account
 from .views import balances, health, public, registrations, trading
 
-__all__ = ["build"]
+__all__ = ["build", "table"]
 
 _log = logging.getLogger(__name__)
 
@@ -38,10 +35,20 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 Wrapper = Callable[[House], Endpoint]
 
 
-def build(house: House) -> Starlette:
+def build(house: House) -> ASGIApp:
     """The ASGI application of a house."""
     meter = health.Meter()
-    table: list[tuple[str, str, Wrapper]] = [
+    methods: dict[str, dict[str, Endpoint]] = {}
+    for method, path, wrap in table(meter):
+        methods.setdefault(path, {})[method] = _counted(_answering(wrap(house)), meter.calls, method, path)
+    routes = [Route(path, _Address(endpoints)) for path, endpoints in methods.items()]
+    hosts = frozenset(host.lower() for host in (house.settings.host, *house.settings.hosts))
+    return Guard(_EitherSpelling(Router(routes, redirect_slashes=False, default=_no_such_address)), hosts)
+
+
+def table(meter: health.Meter) -> list[tuple[str, str, Wrapper]]:
+    """Every call there is: method, path, and the way to its answer."""
+    return [
         ("GET", "/health", _plain(health.health)),
         ("GET", "/ready", _plain(health.ready)),
         ("GET", "/metrics", _plain(meter.metrics)),
@@ -69,18 +76,6 @@ def build(house: House) -> Starlette:
         ("GET", "/exchanges/{id}/deposit_address", _outbound(trading.deposit_address)),
         ("GET", "/exchanges/{id}/withdrawals", _outbound(trading.withdrawals)),
     ]
-    methods: dict[str, dict[str, Endpoint]] = {}
-    for method, path, wrap in table:
-        methods.setdefault(path, {})[method] = _counted(_answering(wrap(house)), meter.calls, method, path)
-    routes = [Route(path, _by_method(endpoints), methods=list(endpoints)) for path, endpoints in methods.items()]
-    hosts = frozenset(host.lower() for host in (house.settings.host, *house.settings.hosts))
-    app = Starlette(
-        routes=routes,
-        middleware=[Middleware(Guard, hosts=hosts), Middleware(_EitherSpelling)],
-        exception_handlers={HTTPException: _no_such_call},
-    )
-    app.router.redirect_slashes = False
-    return app
 
 
 class _EitherSpelling:
@@ -95,11 +90,20 @@ class _EitherSpelling:
         await self._app(scope, receive, send)
 
 
-def _by_method(endpoints: dict[str, Endpoint]) -> Endpoint:
-    async def endpoint(request: Request) -> Response:
-        return await endpoints["GET" if request.method == "HEAD" else request.method](request)
+class _Address:
+    """ASGI application: the calls of one path, by their methods. Each answers every failure itself."""
 
-    return endpoint
+    def __init__(self, endpoints: dict[str, Endpoint]) -> None:
+        self._endpoints = endpoints | ({"HEAD": endpoints["GET"]} if "GET" in endpoints else {})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        endpoint = self._endpoints.get(scope["method"], self._no_such_method)
+        answer = await endpoint(Request(scope, receive, send))
+        await answer(scope, receive, send)
+
+    async def _no_such_method(self, _request: Request) -> Response:
+        allow = {"Allow": ", ".join(self._endpoints)}
+        return response(Problem(405, "method_not_allowed", "this address does not take this method", headers=allow))
 
 
 def _counted(endpoint: Endpoint, calls: Counter, method: str, path: str) -> Endpoint:
@@ -204,12 +208,5 @@ def _answering(endpoint: Endpoint) -> Endpoint:
     return answer
 
 
-async def _no_such_call(_request: Request, error: Exception) -> Response:
-    if not isinstance(error, HTTPException):
-        raise error
-    codes = {
-        404: ("not_found", "no such address"),
-        405: ("method_not_allowed", "this address does not take this method"),
-    }
-    code, detail = codes.get(error.status_code, ("invalid_request", error.detail))
-    return response(Problem(error.status_code, code, detail, headers=error.headers))
+async def _no_such_address(scope: Scope, receive: Receive, send: Send) -> None:
+    await response(Problem(404, "not_found", "no such address"))(scope, receive, send)

@@ -91,7 +91,7 @@ class Fields:
 
 async def read_fields(request: Request) -> Fields:
     """The query of a GET or DELETE, the form of a POST. Raises Problem 413, 415 or 422."""
-    query = request.url.query
+    query = request.scope["query_string"].decode("latin-1")
     if request.method != "POST":
         return Fields(_pairs(query))
     if query:
