@@ -73,6 +73,10 @@ def plain(amount: Decimal | int | str, name: str = "amount") -> str:
         )
     if isinstance(amount, bool) or not isinstance(amount, (Decimal, int, str)):
         raise InvalidRequest(f"{name} must be a Decimal, an int or decimal text", code="invalid_amount")
+    if isinstance(amount, Decimal) and amount.is_finite():
+        text = str(amount)
+        if len(text) <= MAX_DIGITS and "E" not in text:
+            return text
     try:
         number = _bounded(amount) if isinstance(amount, int) else exact(str(amount))
     except ValueError as error:

@@ -16,7 +16,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
-from functools import partial
 from typing import Any
 
 from ..exchanges.base import (
@@ -53,7 +52,8 @@ _STATUSES = {
     "closed": ("filled", "partly_filled", "canceled", "rejected", "done", "failed"),
     "all": ("open filled partly_filled canceled rejected unknown running pending done failed".split()),
 }
-_dumps = partial(json.dumps, ensure_ascii=False, separators=(",", ":"))
+_dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_sorted = json.JSONEncoder(sort_keys=True).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +225,7 @@ class Desk:
         values: dict[str, str | None],
         act: Callable[[Exchange, str], dict[str, Any]],
     ) -> Answer:
-        fingerprint = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+        fingerprint = hashlib.sha256(_sorted(values).encode()).hexdigest()
         if key is None:
             key = uuid.uuid4().hex
         elif (known := journal.by_key(registration.id, key)) and not known["released"]:

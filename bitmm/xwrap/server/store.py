@@ -273,7 +273,7 @@ class Journal:
             .where(c.status == "unknown", t.UNSETTLED)
             .group_by(t.registrations.c.exchange)
         )
-        self._add = insert(table).returning(table)
+        self._empty = dict.fromkeys(table.c.keys()) | {"released": False}
         self._change = update(table).where(c.id == bindparam("row"))
         self._rerun = self._change.where(c.released).returning(table)
         #: A row that ran anew since then has another time of creation.
@@ -302,9 +302,10 @@ class Journal:
         }
 
         try:
-            return Intent(self._database.write(lambda link: link.rows(self._add, intent)[0]), fresh=True)
+            id = self._database.write(lambda link: _inserted(link, self._table, intent))
         except IntegrityError:
             return self._database.write(lambda link: self._again(link, intent))
+        return Intent({**self._empty, **intent, "id": id}, fresh=True)
 
     def _again(self, link: Link, intent: Mapping[str, Any]) -> Intent:
         asked = {"registration": intent["registration_id"], "key": intent["key"]}
