@@ -416,3 +416,12 @@ def test_a_connection_that_broke_meanwhile_is_replaced_before_it_is_used(postgre
 def test_the_url_of_a_file_is_not_mistaken_for_postgresql(tmp_path):
     with pytest.raises(StoreError):
         Store(URL.create("sqlite", database=str(tmp_path / "x")).render_as_string())
+
+
+def test_open_paper_orders_are_found_without_reading_the_others(sqlite):
+    """Else each order costs more than the one before it. A bound value instead of 'open' would do that."""
+    from bitmm.xwrap.server.store import _PAPER_OPEN
+
+    prepared = sqlite._database.prepared(_PAPER_OPEN, {"registration": 1})
+    [(*_, plan)] = sql(sqlite.where, f"EXPLAIN QUERY PLAN {prepared.text}", registration=1)
+    assert plan.startswith("SEARCH paper_orders USING INDEX ix_paper_orders_open ")

@@ -158,8 +158,6 @@ class Store:
             mine = [Registration(**row) for row in link.rows(_REGISTRATIONS_OF, {"account": account})]
         return [one for one in mine if exchange in (None, one.exchange) and (one.enabled or not active_only)]
 
-    # --- the paper exchange's book ------------------------------------------------------------------------------------
-
     def other_sends(
         self, exchange: str, row: Mapping[str, Any], since: datetime, until: datetime
     ) -> list[dict[str, Any]]:
@@ -169,6 +167,8 @@ class Store:
         asked = {"exchange": exchange, "since": _kept(since), "until": _kept(until)}
         with self._database.reading() as link:
             return link.rows(_OTHER_SENDS, asked | {name: row[name] for name in ("id", "asset", "address")})
+
+    # --- the paper exchange's book ------------------------------------------------------------------------------------
 
     def paper_book(self, registration: int) -> PaperBook:
         """The book of one paper registration."""
