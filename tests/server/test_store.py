@@ -224,7 +224,7 @@ def test_a_data_base_of_the_first_version_is_moved_on_with_all_that_it_holds(whe
     )
     store.prepare()
     assert store.orders.by_key(1, "k1")["status"] == "unknown"
-    assert store.registration(1, 1).enabled is True
+    assert store.account("ann", 1).registration.enabled is True
     store.close()
 
 

@@ -22,7 +22,7 @@ from .database import UNUSABLE, words
 from .desk import Answer
 from .forms import Fields, read_fields
 from .guard import Guard
-from .house import Call, House
+from .house import Call, House, number_in
 from .problems import Problem, from_exchange, response
 from .store import Account
 from .views import balances, health, public, registrations, trading
@@ -182,7 +182,9 @@ def _gathering(view: Callable[[Call], Awaitable[Any]]) -> Wrapper:
 
 
 def _account(house: House, request: Request) -> Account:
-    return house.gate.account(request.headers.get("authorization"), request.client.host if request.client else "")
+    """Who calls, with the registration that the address names."""
+    address = request.client.host if request.client else ""
+    return house.gate.account(request.headers.get("authorization"), address, number_in(request, "id"))
 
 
 def _answering(endpoint: Endpoint) -> Endpoint:

@@ -41,7 +41,7 @@ def hash_password(password: str) -> str:
 class Accounts(Protocol):
     """Where accounts are kept."""
 
-    def account(self, name: str) -> Account | None: ...
+    def account(self, name: str, registration: int = 0) -> Account | None: ...
     def rehash(self, account: int, password_hash: str) -> None: ...
 
 
@@ -57,10 +57,12 @@ class Gate:
         self._lock = threading.Lock()
         self._hashing = threading.Semaphore(os.cpu_count() or 1)
 
-    def account(self, header: str | None, address: str) -> Account:
-        """The account that `header` (HTTP Basic, UTF-8) proves. Raises Problem 401, or 429 to somebody who guesses."""
+    def account(self, header: str | None, address: str, registration: int = 0) -> Account:
+        """The account that `header` (HTTP Basic, UTF-8) proves, with its registration of that id. Raises Problem 401,
+        or 429 to somebody who guesses.
+        """
         name, password = _basic(header)
-        account = self._accounts.account(name) or _NOBODY
+        account = self._accounts.account(name, registration) or _NOBODY
         digest = self._digest(account, password)
         if account.active and self._remembers(digest):
             return account

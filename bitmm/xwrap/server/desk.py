@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -226,9 +225,7 @@ class Desk:
         act: Callable[[Exchange, str], dict[str, Any]],
     ) -> Answer:
         fingerprint = hashlib.sha256(_sorted(values).encode()).hexdigest()
-        if key is None:
-            key = uuid.uuid4().hex
-        elif (known := journal.by_key(registration.id, key)) and not known["released"]:
+        if key is not None and (known := journal.by_key(registration.id, key)) and not known["released"]:
             # A repeat neither waits for the exchange nor needs it: "nothing was sent" would not be true of its key.
             return _again(known, fingerprint, names)
         _check_enabled(registration)
@@ -245,10 +242,12 @@ class Desk:
         try:
             kept = journal.finish(intent.row, columns)
         except Exception as error:
-            _log.exception("the outcome of %s could not be kept", key)
+            _log.exception("the outcome of %s could not be kept", row["key"])
             raise _not_kept() from error
         if not kept:
-            _log.critical("%s came to its end (%s) after it was taken for lost and tried anew", key, columns["status"])
+            _log.critical(
+                "%s came to its end (%s) after it was taken for lost and tried anew", row["key"], columns["status"]
+            )
             raise _not_kept()
         return answer
 

@@ -141,15 +141,13 @@ class Call:
 
     def registration(self) -> Registration:
         """The registration that the address names. Raises Problem 404, the same for another account's and for none."""
-        found = self.house.store.registration(self.account.id, self.number("id"))
-        if found is None:
+        if self.account.registration is None:
             raise Problem(404, "not_found", "no such exchange registration")
-        return found
+        return self.account.registration
 
     def number(self, name: str) -> int:
         """An id in the address; 0, which nothing has, for anything but its one spelling."""
-        text: str = self.request.path_params[name]
-        return int(text) if text.isascii() and text.isdigit() and len(text) < 19 and text[0] != "0" else 0
+        return number_in(self.request, name)
 
     def key(self) -> str | None:
         """The Idempotency-Key of this call. Raises Problem 422 for one that is empty, too long or not printable
@@ -159,6 +157,12 @@ class Call:
         if key is not None:
             check_key(key, "Idempotency-Key")
         return key
+
+
+def number_in(request: Request, name: str) -> int:
+    """An id in the address of a request; 0 when it has none, or another spelling than the one."""
+    text: str = request.path_params.get(name, "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 and text[0] != "0" else 0
 
 
 def check_key(key: str, name: str) -> None:

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Double, Insert, Select, Table, bindparam, case, func, insert, or_, select, update
+from sqlalchemy import Double, Insert, Select, Table, and_, bindparam, case, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from ..money import EXACT, exact, plain
@@ -36,16 +36,6 @@ def _kept(moment: datetime) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
-    """A person who may log in."""
-
-    id: int
-    name: str
-    password_hash: str
-    active: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Registration:
     """An account's key at an exchange, sealed."""
 
@@ -61,6 +51,18 @@ class Registration:
     permissions: str | None
     enabled: bool
     created: str
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A person who may log in."""
+
+    id: int
+    name: str
+    password_hash: str
+    active: bool
+    #: The one that was asked for together with the account.
+    registration: Registration | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +118,14 @@ class Store:
         except IntegrityError:
             raise ValueError(f"there is an account '{name}' already") from None
 
-    def account(self, name: str) -> Account | None:
-        """The account called `name`."""
+    def account(self, name: str, registration: int = 0) -> Account | None:
+        """The account called `name`, with its registration of that id; another account's is as if it were not there."""
         with self._database.reading() as link:
-            row = link.first(_ACCOUNT, {"name": name})
-        return Account(**row) if row else None
+            row = link.first(_ACCOUNT, {"name": name, "registration": registration})
+        if row is None:
+            return None
+        mine = _registration_in(row)
+        return Account(**row, registration=None if mine.id is None else mine)
 
     def accounts(self) -> list[dict[str, Any]]:
         """Every account's id, name, active and created, oldest first."""
@@ -143,12 +148,6 @@ class Store:
             return Registration(**link.rows(_SEAL, {"row": id, **seal(id)})[0])
 
         return self._database.write(add)
-
-    def registration(self, account: int, id: int) -> Registration | None:
-        """One registration of this account; another account's is as if it were not there."""
-        with self._database.reading() as link:
-            row = link.first(_REGISTRATION, {"id": id, "account": account})
-        return Registration(**row) if row else None
 
     def registrations(
         self, account: int, *, exchange: str | None = None, active_only: bool = False
@@ -261,10 +260,7 @@ class Journal:
         )
         self._lists: dict[tuple[str, ...], Select[Any]] = {}
         self._unsettled = (
-            select(table, *(t.registrations.c[name].label(f"of_{name}") for name in Registration.__dataclass_fields__))
-            .join(t.registrations)
-            .where(c.status == "unknown", t.UNSETTLED)
-            .order_by(c.id)
+            select(table, *_WHOSE).join(t.registrations).where(c.status == "unknown", t.UNSETTLED).order_by(c.id)
         )
         self._unsettled_at = self._unsettled.where(t.registrations.c.exchange == bindparam("exchange"))
         self._count = (
@@ -283,24 +279,23 @@ class Journal:
         lost = or_(database.departed(c.server), c.updated < bindparam("until"))
         self._orphans = update(table).where(c.status == "running", t.UNSETTLED, lost).values(status="unknown")
 
-    def begin(self, registration: int, key: str, fingerprint: str, values: Mapping[str, str | None]) -> Intent:
-        """Commit an intent, or find the row that has its key already.
+    def begin(self, registration: int, key: str | None, fingerprint: str, values: Mapping[str, str | None]) -> Intent:
+        """Commit an intent, or find the row that has its key already. Without a key its client id is its key, too.
 
         A released row with the same parameters runs anew. Of many that come at the same moment, one is fresh.
         """
-        moment = now()
+        moment, client_id = now(), uuid.uuid4().hex
         intent = {
             "registration_id": registration,
-            "key": key,
+            "key": key or client_id,
             "fingerprint": fingerprint,
-            "client_id": uuid.uuid4().hex,
+            "client_id": client_id,
             "status": "running",
             "server": self._database.server,
             "created": moment,
             "updated": moment,
             **values,
         }
-
         try:
             id = self._database.write(lambda link: _inserted(link, self._table, intent))
         except IntegrityError:
@@ -371,8 +366,7 @@ class Journal:
         """Every row (of one exchange) whose outcome is unknown, with its registration, oldest first."""
         with self._database.reading() as link:
             rows = link.rows(self._unsettled_at, {"exchange": exchange}) if exchange else link.rows(self._unsettled)
-        names = Registration.__dataclass_fields__
-        return [(Registration(**{name: row.pop(f"of_{name}") for name in names}), row) for row in rows]
+        return [(_registration_in(row), row) for row in rows]
 
     def count_unknown(self) -> dict[str, int]:
         """How many rows have an unknown outcome, by exchange."""
@@ -505,8 +499,14 @@ class PaperPage:
 
 # --- what the statements above share ----------------------------------------------------------------------------------
 
-_ACCOUNT = select(t.accounts.c.id, t.accounts.c.name, t.accounts.c.password_hash, t.accounts.c.active).where(
-    t.accounts.c.name == bindparam("name")
+_WHOSE = [t.registrations.c[name].label(f"of_{name}") for name in Registration.__dataclass_fields__]
+_ACCOUNT = (
+    select(t.accounts.c.id, t.accounts.c.name, t.accounts.c.password_hash, t.accounts.c.active, *_WHOSE)
+    .outerjoin(
+        t.registrations,
+        and_(t.registrations.c.id == bindparam("registration"), t.registrations.c.account_id == t.accounts.c.id),
+    )
+    .where(t.accounts.c.name == bindparam("name"))
 )
 _ACCOUNTS = select(t.accounts.c.id, t.accounts.c.name, t.accounts.c.active, t.accounts.c.created).order_by(
     t.accounts.c.id
@@ -519,7 +519,6 @@ _REGISTRATIONS_OF = (
     .where(t.registrations.c.account_id == bindparam("account"))
     .order_by(t.registrations.c.id)
 )
-_REGISTRATION = _REGISTRATIONS_OF.where(t.registrations.c.id == bindparam("id"))
 _SEAL = update(t.registrations).where(t.registrations.c.id == bindparam("row")).returning(*_REGISTRATION_COLUMNS)
 #: Rows that refer to a registration can be added meanwhile.
 _LOCK_REGISTRATION = (
@@ -560,6 +559,11 @@ _SET_BALANCES = update(t.paper_balances).where(
     t.paper_balances.c.registration_id == bindparam("registration"), t.paper_balances.c.currency == bindparam("of")
 )
 _INSERTS = {table.name: insert(table).returning(table.c.id) for table in t.metadata.tables.values() if "id" in table.c}
+
+
+def _registration_in(row: dict[str, Any]) -> Registration:
+    """The registration whose columns stand in a row beside others; they are taken out of it."""
+    return Registration(**{name: row.pop(f"of_{name}") for name in Registration.__dataclass_fields__})
 
 
 @cache
