@@ -6,10 +6,10 @@ import getpass
 import os
 import secrets
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -154,7 +154,7 @@ def account_list(data: Data = None) -> None:
 def orders_unknown(data: Data = None) -> None:
     """List them. The server asks their exchanges by itself; what stays here, an exchange cannot tell."""
     with _explained(), _opened(data) as store:
-        _list_unknown(store.orders, "{side} {much} {asset} for {currency}")
+        _list_unknown(store.orders, _order_told)
 
 
 @orders.command(
@@ -175,7 +175,7 @@ def orders_settle(
 def sends_unknown(data: Data = None) -> None:
     """List them. The server asks their exchanges by itself; what stays here, an exchange cannot tell."""
     with _explained(), _opened(data) as store:
-        _list_unknown(store.withdrawals, "{much} {asset} to {address}")
+        _list_unknown(store.withdrawals, _send_told)
 
 
 @sends.command("settle", epilog=_examples("xwrap sends settle 17 --as done", "xwrap sends settle 17 --as not-sent"))
@@ -189,10 +189,20 @@ def sends_settle(
         _settle(store.withdrawals, "send", id, as_, done="done", undone="not-sent")
 
 
-def _list_unknown(journal: Journal, what: str) -> None:
+def _list_unknown(journal: Journal, told: Callable[[dict[str, Any]], str]) -> None:
     for registration, row in journal.unsettled():
-        told = what.format_map(row | {"much": row["amount"] or row.get("cost")})
-        typer.echo(f"{row['id']:>6}  {registration.exchange}  {told}  {row['created']}  key {row['key']}")
+        typer.echo(f"{row['id']:>6}  {registration.exchange}  {told(row)}  {row['created']}  key {row['key']}")
+
+
+def _order_told(row: dict[str, Any]) -> str:
+    amount, cost = (f"{row[name]} " if row[name] else "" for name in ("amount", "cost"))
+    price = f" at {row['price']}" if row["price"] else ""
+    return f"{row['side']} {amount}{row['asset']} for {cost}{row['currency']}{price}"
+
+
+def _send_told(row: dict[str, Any]) -> str:
+    more = "".join(f" {name} {row[name]}" for name in ("tag", "network") if row[name])
+    return f"{row['amount']} {row['asset']} to {row['address']}{more}"
 
 
 def _settle(journal: Journal, noun: str, id: int, as_: str, *, done: str, undone: str) -> None:

@@ -39,6 +39,21 @@ def test_unknown_orders_are_listed_with_what_one_needs_to_look_for_them(folder):
 
 
 @pytest.mark.parametrize(
+    ("intent", "told"),
+    [
+        ({"type": "limit", "amount": "0.1", "price": "99000.5"}, "  buy 0.1 BTC for USD at 99000.5  "),
+        ({"type": "market", "cost": "250"}, "  buy BTC for 250 USD  "),
+    ],
+)
+def test_an_unknown_order_is_listed_with_the_price_or_the_cost_that_it_has(folder, intent, told):
+    store = Store(folder / "xwrap.sqlite3")
+    store.orders.begin(1, "k2", "fingerprint", {"side": "buy", "currency": "USD", "asset": "BTC", **intent})
+    store.orders.change(2, {"status": "unknown"})
+    store.close()
+    assert told in xwrap("orders", "unknown", "--data", folder).stdout
+
+
+@pytest.mark.parametrize(
     ("decision", "status", "filled", "released"), [("filled", "filled", "0.1", 0), ("not-placed", "rejected", None, 1)]
 )
 def test_the_owner_decides_and_it_is_kept_who_said_so(folder, decision, status, filled, released):
@@ -71,8 +86,24 @@ def lost_send(folder):
 
 def test_unknown_sends_are_listed_with_what_one_needs_to_look_for_them(lost_send):
     listed = xwrap("sends", "unknown", "--data", lost_send).stdout
-    for part in ("1", "mtgox", "0.1 BTC to 1KxSo9bGBfPVFEtWNLpnUK1bfLNNT4q31L", "my-send"):
+    for part in ("1", "mtgox", "0.1 BTC to 1KxSo9bGBfPVFEtWNLpnUK1bfLNNT4q31L  ", "my-send"):
         assert part in listed
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({"tag": "104729"}, " to rAddress tag 104729  "),
+        ({"network": "TRC20"}, " to rAddress network TRC20  "),
+        ({"tag": "104729", "network": "TRC20"}, " to rAddress tag 104729 network TRC20  "),
+    ],
+)
+def test_an_unknown_send_is_listed_with_its_tag_and_network(lost_send, more, told):
+    store = Store(lost_send / "xwrap.sqlite3")
+    store.withdrawals.begin(1, "k2", "fingerprint", {"asset": "XRP", "amount": "5", "address": "rAddress", **more})
+    store.withdrawals.change(2, {"status": "unknown"})
+    store.close()
+    assert told in xwrap("sends", "unknown", "--data", lost_send).stdout
 
 
 @pytest.mark.parametrize(("decision", "status", "released"), [("done", "done", 0), ("not-sent", "rejected", 1)])
