@@ -7,17 +7,20 @@ import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 import requests
 
 from bitmm.xwrap import exchanges
+from bitmm.xwrap.client import Backend
 from bitmm.xwrap.exchanges.base import OrderState, Refused, Unknown, Unsupported, Withdrawal
 from bitmm.xwrap.server.desk import Desk
 from bitmm.xwrap.server.settler import Settler, not_placed
 from bitmm.xwrap.server.store import now
 
 from .stub import Silent, Stub
+from .test_cli import xwrap
 
 ORDER = {"currency": "USD", "asset": "BTC", "amount": "0.1"}
 SEND = {"asset": "BTC", "amount": "0.1", "address": "tb1qx"}
@@ -56,6 +59,18 @@ class Bench:
         """The first order's times, a day ago."""
         self.settler._store.orders.change(1, dict.fromkeys(columns, now(86400)))
 
+    def ask(self, listed, key="k1"):
+        """What became of the order or the send with this key."""
+        url = f"{self.server.url}/exchanges/{self.id}/{listed}/?key={key}"
+        return requests.get(url, auth=self.auth, timeout=30)
+
+    def decide(self, noun, decision):
+        """The owner decides about the first one, while the server runs."""
+        where = self.server.database
+        environ = {} if isinstance(where, Path) else {"XWRAP_DATABASE_URL": where}
+        result = xwrap(noun, "settle", 1, "--as", decision, "--data", self.server.data, **environ)
+        assert (result.returncode, result.stderr) == (0, "")
+
     def settle(self, found):
         """One round of the settler, with an exchange that answers with `found`, or raises it."""
         Stub.found = found
@@ -73,7 +88,7 @@ def test_an_order_that_the_exchange_has_is_settled_as_what_it_is(bench):
 def test_an_order_that_never_arrived_is_settled_and_its_key_places_it_once(bench):
     bench.post()
     bench.settle(None)
-    asked = requests.get(f"{bench.server.url}/exchanges/{bench.id}/orders/?key=k1", auth=bench.auth, timeout=30)
+    asked = bench.ask("orders")
     assert (asked.status_code, asked.json()["code"]) == (404, "no_such_key")
     Stub.act = staticmethod(lambda _order: FILLED)
     assert bench.post().json()["status"] == "filled"
@@ -235,6 +250,46 @@ def test_the_grace_begins_when_the_outcome_became_unknown(bench):
     bench.settle(None)
     assert bench.post().json()["status"] == "unknown"
     assert len(Stub.placed) == 1
+
+
+# --- what its owner decides -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("noun", "call", "form", "decision", "status"),
+    [("orders", "buy", ORDER, "filled", "filled"), ("sends", "send_to_address", SEND, "done", "done")],
+)
+def test_what_its_owner_says_was_executed_is_the_answer_to_a_repeat(bench, noun, call, form, decision, status):
+    assert bench.post(call, form).json()["status"] == "unknown"
+    bench.decide(noun, decision)
+    repeat = bench.post(call, form)
+    assert (repeat.status_code, repeat.json()["status"]) == (200, status)
+    assert repeat.headers["Idempotent-Replayed"] == "true"
+    told = getattr(Backend(bench.id, *bench.auth, bench.server.url), call)(*form.values(), key="k1")
+    assert told is True if noun == "sends" else told["status"] == "filled"
+    assert len(Stub.placed) == 1
+
+
+@pytest.mark.parametrize(
+    ("noun", "listed", "call", "form", "decision"),
+    [
+        ("orders", "orders", "buy", ORDER, "not-placed"),
+        ("sends", "withdrawals", "send_to_address", SEND, "not-sent"),
+    ],
+)
+def test_what_its_owner_says_was_not_executed_is_executed_once_by_repeats(bench, noun, listed, call, form, decision):
+    assert bench.post(call, form).json()["status"] == "unknown"
+    bench.decide(noun, decision)
+    asked = bench.ask(listed)
+    assert (asked.status_code, asked.json()["code"]) == (404, "no_such_key")
+    Stub.act = staticmethod(lambda _asked: FILLED if noun == "orders" else SENT)
+    first, second = bench.post(call, form), bench.post(call, form)
+    assert "Idempotent-Replayed" not in first.headers
+    assert second.headers["Idempotent-Replayed"] == "true"
+    assert (first.status_code, first.content) == (second.status_code, second.content)
+    assert first.json()["status"] == (FILLED if noun == "orders" else SENT).status
+    assert len(Stub.placed) == 2
+    assert len({asked.client_id for asked in Stub.placed}) == 1
 
 
 def test_the_desk_is_not_among_the_settlers_tools():
