@@ -258,7 +258,7 @@ class Journal:
             .order_by(c.id.desc())
             .limit(bindparam("limit"))
         )
-        self._lists: dict[tuple[str, ...], Select[Any]] = {}
+        self._lists: dict[tuple[str, ...], Select[Any]] = {("open",): self._list.where(t.OPEN)}
         self._unsettled = (
             select(table, *_WHOSE).join(t.registrations).where(c.status == "unknown", t.UNSETTLED).order_by(c.id)
         )

@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 
 #: The newest revision in migrations/versions.
-REVISION = "0002"
+REVISION = "0003"
 
 metadata = MetaData(
     naming_convention={
@@ -40,8 +40,8 @@ metadata = MetaData(
 _Id = BigInteger().with_variant(Integer, "sqlite")
 
 
-def _registration() -> Column[int]:
-    return Column("registration_id", _Id, ForeignKey("registrations.id", ondelete="CASCADE"), nullable=False)
+def _registration(ondelete: str = "CASCADE") -> Column[int]:
+    return Column("registration_id", _Id, ForeignKey("registrations.id", ondelete=ondelete), nullable=False)
 
 
 accounts = Table(
@@ -93,8 +93,9 @@ vault_check = Table(
 )
 
 
-#: Of which rows the outcome is open. A query must say it in these words for its index to be used.
+#: Of which rows the outcome is open, and which orders are. A query must say it in these words for its index to be used.
 UNSETTLED = text("status IN ('running', 'unknown')")
+OPEN = text("status = 'open'")
 
 
 def _journal(name: str, *columns: Column[str] | Column[str | None]) -> Table:
@@ -103,12 +104,13 @@ def _journal(name: str, *columns: Column[str] | Column[str | None]) -> Table:
     `answer_status` and `answer` are what the caller was told, kept for a repeat under the same key; both are null
     while the call is running and while its outcome is unknown. A repeat of a row that is `released` (it was certainly
     not executed, and may work later) runs anew. `server` is the number of the server process that carries it out.
+    A registration that has rows here cannot be removed.
     """
     return Table(
         name,
         metadata,
         Column("id", _Id, primary_key=True),
-        _registration(),
+        _registration("RESTRICT"),
         Column("key", Text, nullable=False),
         Column("fingerprint", Text, nullable=False),
         Column("client_id", Text, nullable=False),
@@ -142,12 +144,13 @@ orders = _journal(
     Column("fee", Text),
     Column("fee_currency", Text),
 )
+Index("ix_orders_open", orders.c.registration_id, orders.c.id, sqlite_where=OPEN, postgresql_where=OPEN)
 
 withdrawals = _journal(
     "withdrawals",
     Column("asset", Text, nullable=False),
     Column("amount", Text, nullable=False),
-    Column("address", Text, nullable=False),
+    Column("address", Text, nullable=False, index=True),
     Column("tag", Text),
     Column("network", Text),
     Column("fee", Text),
@@ -190,8 +193,6 @@ paper_entries = Table(
     Column("amount", Text, nullable=False),
     Column("created", Text, nullable=False),
 )
-
-OPEN = text("status = 'open'")
 
 #: `held` of the currency (buy) or asset (sell) is not available while the order is open; `checked` is the last minute
 #: of prices (since 1970) that it was held against.
