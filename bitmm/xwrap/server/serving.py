@@ -137,6 +137,7 @@ def _server(house: House, ready: Callable[[], None]) -> _Server:
         log_config=None,
         access_log=False,
         lifespan="off",
+        ws="none",
         server_header=False,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=round(house.settings.stop_seconds),
