@@ -1,9 +1,10 @@
 """A server that can be killed at a named point: for tests alone.
 
 It reads one line of JSON per life from standard input - {"settings": {...}, "point": "after-sending", "hit": 3,
-"ahead": 0} - and forks a server process for it, which prints "lives PID" and "serves at URL". It kills itself with
-SIGKILL when it comes to the point for the `hit`-th time. When the process has ended, for whatever reason, "ended
-STATUS" is printed (a signal's number is negative). `ahead`: seconds that the clock of that life is ahead.
+"journal": "orders", "ahead": 0} - and forks a server process for it, which prints "lives PID" and "serves at URL". It
+kills itself with SIGKILL when something of this journal comes to the point for the `hit`-th time. When the process has
+ended, for whatever reason, "ended STATUS" is printed (a signal's number is negative). `ahead`: seconds that the clock
+of that life is ahead.
 
 Nothing of the package knows of this: the points are reached by wrapping the journal, what adapters ask with, and the
 connection below them. All modules are loaded once, so a life begins within some tens of milliseconds.
@@ -36,7 +37,7 @@ from bitmm.xwrap.server.database import Database
 from bitmm.xwrap.server.settings import Settings
 from bitmm.xwrap.server.store import Journal
 
-#: What a life can end at, in the order in which one order comes along.
+#: What a life can end at, in the order in which one order, or one send, comes along.
 POINTS = {
     "before-intent": "before the intent is committed",
     "before-sending": "after it, before sending",
@@ -47,8 +48,10 @@ POINTS = {
 
 
 class Trap(threading.local):
-    """Where this thread is on an order's way."""
+    """Where this thread is on the way of an order or a send."""
 
+    #: The journal that has it.
+    journal: str | None = None
     #: The point that the commit of a write of this thread is behind.
     commit: str | None = None
     #: The request on its way moves money.
@@ -58,13 +61,13 @@ class Trap(threading.local):
 trap = Trap()
 
 
-def arm(point: str, hit: int) -> None:
-    """From now on the process kills itself when it comes to `point` for the `hit`-th time."""
+def arm(point: str, hit: int, journal: str) -> None:
+    """From now on the process kills itself when something of `journal` comes to `point` for the `hit`-th time."""
     lock, left = threading.Lock(), hit
 
-    def reach(here: str | None) -> None:
+    def reach(here: str | None, of: str | None) -> None:
         nonlocal left
-        if here == point:
+        if (here, of) == (point, journal):
             with lock:
                 left -= 1
                 if not left:
@@ -73,13 +76,13 @@ def arm(point: str, hit: int) -> None:
     def journalled(name: str, before: str, after: str | None) -> None:
         real = getattr(Journal, name)
 
-        def wrapped(*args: Any, **kwargs: Any) -> Any:
-            trap.commit = before
+        def wrapped(self: Journal, *args: Any, **kwargs: Any) -> Any:
+            trap.journal, trap.commit = self.name, before
             try:
-                result = real(*args, **kwargs)
+                result = real(self, *args, **kwargs)
             finally:
                 trap.commit = None
-            reach(after)
+            reach(after, self.name)
             return result
 
         setattr(Journal, name, wrapped)
@@ -99,7 +102,7 @@ def arm(point: str, hit: int) -> None:
     def getresponse(self: Any, *args: Any, **kwargs: Any) -> Any:
         # By now the whole request has been given to the kernel.
         if trap.moves:
-            reach("after-sending")
+            reach("after-sending", trap.journal)
         return real_answer(self, *args, **kwargs)
 
     http.client.HTTPConnection.getresponse = getresponse  # type: ignore[method-assign]
@@ -107,12 +110,12 @@ def arm(point: str, hit: int) -> None:
 
 def _written(real: Any, reach: Any) -> Any:
     def write(self: Any, work: Any, **kwargs: Any) -> Any:
-        here = trap.commit
+        here = trap.commit, trap.journal
 
         def traced(link: Any) -> Any:
             result = work(link)
             # It is written, and not committed; another thread may be doing this.
-            reach(here)
+            reach(*here)
             return result
 
         return real(self, traced, **kwargs)
@@ -123,7 +126,7 @@ def _written(real: Any, reach: Any) -> Any:
 def _asked(real: Any, reach: Any) -> Any:
     def ask(*args: Any, moves: bool, **kwargs: Any) -> Any:
         if moves:
-            reach("before-sending")
+            reach("before-sending", trap.journal)
         trap.moves = moves
         try:
             return real(*args, moves=moves, **kwargs)
@@ -152,7 +155,7 @@ def move_clock(seconds: float) -> None:
 def live(command: dict[str, Any]) -> None:
     """One life of the server, until it is told to stop or comes to its point."""
     if command.get("point"):
-        arm(command["point"], command["hit"])
+        arm(command["point"], command["hit"], command["journal"])
     if command.get("ahead"):
         move_clock(command["ahead"])
     print(f"lives {os.getpid()}", flush=True)

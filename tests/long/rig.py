@@ -60,8 +60,9 @@ class Line:
     form: Mapping[str, str] = field(default_factory=dict)
     #: What an order has beside currency, asset and amount.
     terms: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"buy": {}, "sell": {}})
-    #: Whether the exchange tells of an order by our id.
+    #: Whether the exchange tells of an order, and of a send, by our id.
     finds_orders: bool = True
+    finds_sends: bool = False
     #: Whether the answer to a send says that it was executed.
     answers_sends: bool = True
     asset: str = "BTC"
@@ -70,6 +71,10 @@ class Line:
         """Which order has this amount; None: none of ours."""
         found = (amount - self.amount) / self.step
         return int(found) if found == int(found) >= 0 else None
+
+    def finds(self, verb: str) -> bool:
+        """Whether what was cut off can be looked up by our id."""
+        return self.finds_sends if verb == "send" else self.finds_orders
 
     def amount_of(self, number: int) -> Decimal:
         return self.amount + number * self.step
@@ -124,6 +129,7 @@ _ALL = {
         Decimal("0.00001"),
         _BTC,
         {"buy": "POST /api/v1/order", "sell": "POST /api/v1/order", "send": "POST /wapi/v1/capital/withdrawals"},
+        finds_sends=True,
     ),
     "mtgox": _mtgox(2, "order/add", "order/add", "send_simple"),
     "mtgox-v1": _mtgox(1, "order/add", "order/add", "send_simple"),
@@ -206,9 +212,10 @@ class Keeper:
             if said.startswith(("ended", "gone")):
                 raise Broken(f"the server {said} before it said {' or '.join(starts)}")
 
-    def start(self, *, point: str | None = None, hit: int = 1, ahead: float = 0) -> None:
+    def start(self, *, point: str | None = None, hit: int = 1, journal: str = "orders", ahead: float = 0) -> None:
         """A new life; see crash_server.py."""
-        command = {"settings": {**self._settings, "port": self.port}, "point": point, "hit": hit, "ahead": ahead}
+        life = {"point": point, "hit": hit, "journal": journal, "ahead": ahead}
+        command = {"settings": {**self._settings, "port": self.port}, **life}
         self._process.stdin.write(json.dumps(command) + "\n")
         self._process.stdin.flush()
         self.pid = int(self._until("lives").split()[1])
