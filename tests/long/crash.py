@@ -5,8 +5,8 @@
 Five sevenths of the kills come at named points of an order's way (see crash_server.py), the others at random moments.
 All the time eight threads place orders with keys of their own, through the real client, and repeat each with its key
 until they have a definite answer. Each order has an amount of its own, so the ledger tells what was executed. With
-`--sends` every third of these orders is a send, all to one address, and every second kill at a point is on a send's
-way.
+`--sends` every third of these orders is a send, and every second kill at a point is on a send's way. Half of the sends
+go to one address, so that nothing but our id tells one of them from another; the others can be recognised by theirs.
 
 It prints, of orders and of sends, and exits with 1 unless the first three are 0 and every data base was sound:
   lost     those that a client was told of and the exchange does not have

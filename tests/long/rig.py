@@ -63,6 +63,8 @@ class Line:
     #: Whether the exchange tells of an order, and of a send, by our id.
     finds_orders: bool = True
     finds_sends: bool = False
+    #: Whether it sends only to addresses of a book of its own.
+    has_book: bool = False
     #: Whether the answer to a send says that it was executed.
     answers_sends: bool = True
     asset: str = "BTC"
@@ -79,11 +81,18 @@ class Line:
     def amount_of(self, number: int) -> Decimal:
         return self.amount + number * self.step
 
+    def address_of(self, number: int) -> str:
+        """Where a send goes: every second one to an address of its own, the others all to the same one."""
+        if self.has_book or number % 2:
+            return self.address
+        digits = f"{number:05}".translate(str.maketrans("01", "zy"))  # no address has a 0, and some have no 1
+        return self.address[: -len(digits)] + digits
+
     def move(self, backend: Backend, verb: str, number: int, key: str) -> Any:
         """Order `number` through the real client."""
         amount = self.amount_of(number)
         if verb == "send":
-            return backend.send_to_address(self.asset, amount, self.address, key=key)
+            return backend.send_to_address(self.asset, amount, self.address_of(number), key=key)
         return getattr(backend, verb)(self.currency, self.asset, amount, key=key, **self.terms[verb])
 
 
@@ -111,6 +120,7 @@ _ALL = {
         _FINE,
         _BTC,
         {"buy": "AddOrder", "sell": "AddOrder", "send": "private/Withdraw"},
+        has_book=True,
     ),
     "bitstamp": Line(
         "bitstamp",
