@@ -169,6 +169,23 @@ SENT = Withdrawal("W1", "BTC", Decimal("0.1"), "done", address="tb1qx")
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 
+def test_where_no_round_comes_to_its_end_nothing_is_left_out(bench, monkeypatch):
+    """As on a server that is killed again and again, a moment after its start."""
+
+    def die():
+        bench.settler._stop.set()
+        raise Unsupported("nobody can say")
+
+    monkeypatch.setattr(Stub, "find_one", staticmethod(die))
+    for key in ("k1", "k2", "k3"):
+        bench.post(key=key)
+    bench.post("send_to_address", SEND, key="k4")
+    for _ in range(200):
+        bench.settler._stop.clear()
+        bench.settle([replace(SENT, created=datetime.now(UTC))])
+    assert bench.post("send_to_address", SEND, key="k4").json()["status"] == "done"
+
+
 @pytest.mark.parametrize(
     ("history", "status"),
     [

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import logging
+import random
 import threading
 import time
 from collections.abc import Callable
@@ -91,12 +92,17 @@ class Settler:
                 _log.warning("%d %s have lost their server; asking the exchange", count, journal.name)
 
     def settle(self, exchange: str) -> None:
-        """Ask about everything that is unknown there, once."""
-        for journal, find in ((self._store.orders, self._find_order), (self._store.withdrawals, self._find_withdrawal)):
-            for registration, row in journal.unsettled(exchange):
-                if self._stop.is_set():
-                    return
-                self._settle(journal, registration, row, find)
+        """Ask about everything that is unknown there, once.
+
+        In another order every time: where a round never comes to its end, nothing is left out for ever.
+        """
+        finds = (self._store.orders, self._find_order), (self._store.withdrawals, self._find_withdrawal)
+        work = [(journal, *unknown, find) for journal, find in finds for unknown in journal.unsettled(exchange)]
+        random.shuffle(work)
+        for each in work:
+            if self._stop.is_set():
+                return
+            self._settle(*each)
 
     def _settle(self, journal: Journal, registration: Registration, row: dict[str, Any], find: _Find) -> None:
         try:
