@@ -225,6 +225,19 @@ def test_of_two_sends_that_are_alike_none_is_guessed(bench):
     assert [bench.post("send_to_address", SEND, key=key).json()["status"] for key in ("k1", "k2")] == ["unknown"] * 2
 
 
+def test_what_stays_unknown_is_asked_about_less_and_less_often(bench):
+    """Each question costs calls that the exchange counts, and of some it can never tell."""
+    bench.post()
+    bench.backdate("created", "updated")
+    Stub.asked.clear()
+    for _ in range(5):
+        bench.settle(Unsupported("nobody can say"))
+    assert len(Stub.asked) == 1
+    bench.settler = replace_grace(bench.settler, 0)  # another life of the server
+    bench.settle(FILLED)
+    assert bench.post().json()["status"] == "filled"
+
+
 def test_what_somebody_settled_meanwhile_is_left_alone(bench):
     first = bench.post().json()
     journal = bench.settler._store.orders

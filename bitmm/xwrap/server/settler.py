@@ -1,10 +1,10 @@
 """Finds out what became of orders and sends whose outcome nobody knows: it asks their exchange, and never sends
 anything.
 
-It runs at the start and every few seconds. An order that the exchange has is settled as what it is. One that the
-exchange certainly does not have, although enough time has passed for it to arrive, is settled as not placed, and its
-key may be used again. Where the exchange cannot say, the order stays unknown and its key stays blocked, until its
-owner decides (`xwrap orders settle`, `xwrap sends settle`).
+It runs at the start and every few seconds, and asks about what stays unknown less and less often. An order that the
+exchange has is settled as what it is. One that the exchange certainly does not have, although enough time has passed
+for it to arrive, is settled as not placed, and its key may be used again. Where the exchange cannot say, the order
+stays unknown and its key stays blocked, until its owner decides (`xwrap orders settle`, `xwrap sends settle`).
 """
 
 from __future__ import annotations
@@ -40,6 +40,11 @@ _SKEW = timedelta(seconds=60)
 #: Longer than it may take from the creation of a send until it arrives at its exchange.
 _LONGEST = timedelta(seconds=120)
 
+#: What has been unknown for a time is asked about again after this part of it, and after an hour at the latest: a
+#: question costs calls that an exchange counts, and what it could not tell for days it will hardly tell now.
+_PATIENCE = 1 / 20
+_MOST_PATIENCE = 3600.0
+
 _Find = Callable[[Exchange, dict[str, Any]], dict[str, Any] | None]
 
 
@@ -57,6 +62,8 @@ class Settler:
         self._every = every
         self._grace = timedelta(seconds=grace)
         self._stop = threading.Event()
+        #: (journal, row) -> when it was asked about; of this server's life only.
+        self._asked: dict[tuple[str, int], float] = {}
         rounds = {id: partial(self.settle, id) for id in directory.ids()} | {"orphans": self.orphan}
         self._threads = [
             threading.Thread(target=self._run, args=(work,), name=f"xwrap-settler-{name}", daemon=True)
@@ -99,10 +106,20 @@ class Settler:
         finds = (self._store.orders, self._find_order), (self._store.withdrawals, self._find_withdrawal)
         work = [(journal, *unknown, find) for journal, find in finds for unknown in journal.unsettled(exchange)]
         random.shuffle(work)
-        for each in work:
+        for journal, registration, row, find in work:
             if self._stop.is_set():
                 return
-            self._settle(*each)
+            if self._is_due(journal, row):
+                self._settle(journal, registration, row, find)
+
+    def _is_due(self, journal: Journal, row: dict[str, Any]) -> bool:
+        """Whether it is time to ask about a row; it counts as asked then."""
+        moment, asked = time.monotonic(), self._asked.get((journal.name, row["id"]))
+        pause = (datetime.now(UTC) - _time(row["updated"])).total_seconds() * _PATIENCE
+        if asked is not None and moment < asked + min(pause, _MOST_PATIENCE):
+            return False
+        self._asked[journal.name, row["id"]] = moment
+        return True
 
     def _settle(self, journal: Journal, registration: Registration, row: dict[str, Any], find: _Find) -> None:
         try:
@@ -118,6 +135,7 @@ class Settler:
                 return
             columns = not_placed(row)
         if columns["status"] != "unknown" and journal.settle(row, columns):
+            self._asked.pop((journal.name, row["id"]), None)
             _log.warning("%s %d of %s: %s", journal.name, row["id"], registration.exchange, columns["status"])
 
     def _find_order(self, exchange: Exchange, row: dict[str, Any]) -> dict[str, Any] | None:
