@@ -99,27 +99,26 @@ class Settler:
                 _log.warning("%d %s have lost their server; asking the exchange", count, journal.name)
 
     def settle(self, exchange: str) -> None:
-        """Ask about everything that is unknown there, once.
+        """Ask about everything that is unknown there and due, once.
 
-        In another order every time: where a round never comes to its end, nothing is left out for ever.
+        A round may never come to its end, so now the oldest is next, of which the exchange can tell by now if ever, and
+        now any: of the oldest ones it may never tell.
         """
         finds = (self._store.orders, self._find_order), (self._store.withdrawals, self._find_withdrawal)
         work = [(journal, *unknown, find) for journal, find in finds for unknown in journal.unsettled(exchange)]
-        random.shuffle(work)
-        for journal, registration, row, find in work:
-            if self._stop.is_set():
-                return
-            if self._is_due(journal, row):
-                self._settle(journal, registration, row, find)
+        work = [each for each in work if self._is_due(each[0], each[2])]
+        work.sort(key=lambda each: str(each[2]["updated"]))
+        while work and not self._stop.is_set():
+            at = random.choice((0, random.randrange(len(work))))  # noqa: S311 - no secret
+            journal, registration, row, find = work.pop(at)
+            self._asked[journal.name, row["id"]] = time.monotonic()
+            self._settle(journal, registration, row, find)
 
     def _is_due(self, journal: Journal, row: dict[str, Any]) -> bool:
-        """Whether it is time to ask about a row; it counts as asked then."""
-        moment, asked = time.monotonic(), self._asked.get((journal.name, row["id"]))
+        """Whether it is time to ask about a row."""
+        asked = self._asked.get((journal.name, row["id"]))
         pause = (datetime.now(UTC) - _time(row["updated"])).total_seconds() * _PATIENCE
-        if asked is not None and moment < asked + min(pause, _MOST_PATIENCE):
-            return False
-        self._asked[journal.name, row["id"]] = moment
-        return True
+        return asked is None or time.monotonic() >= asked + min(pause, _MOST_PATIENCE)
 
     def _settle(self, journal: Journal, registration: Registration, row: dict[str, Any], find: _Find) -> None:
         try:
