@@ -40,6 +40,7 @@ from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -371,7 +372,7 @@ def count(figures: Figures, built: Rig, line: Line, work: Work, id: int) -> None
     ordered = {(move.verb, move.number) for move in work.moves}
     for (verb, _), times in ((what, times) for what, times in executed.items() if what not in ordered):
         figures.tallies["sends" if verb == "send" else "orders"].doubled += times
-    learn_ids(built, work, id)
+    read_the_journals(built, work, id)
     for kind, tally in figures.tallies.items():
         moves = [move for move in work.moves if move.kind == kind]
         known = [move for move in moves if move.known_at is not None and move.failure is None]
@@ -390,15 +391,22 @@ def count(figures: Figures, built: Rig, line: Line, work: Work, id: int) -> None
         figures.wrong += [f"{kind} {move.number} is taken for another one, {move.exchange_id}" for move in others]
 
 
-def learn_ids(built: Rig, work: Work, id: int) -> None:
-    """What the exchange calls each send; the server keeps that to itself."""
-    store = Store(built.database)
-    sent = store.withdrawals.rows(id, ("pending", "done", "failed"), MOST, None)
+def read_the_journals(built: Rig, work: Work, id: int) -> None:
+    """What only the server knows: when each ran last, and what the exchange calls each send."""
+    store, ahead = Store(built.database), time.time() - time.monotonic()
+    statuses = {"open", "pending", "done", "failed", "filled", "partly_filled", "canceled", "rejected", "unknown"}
+    rows = [row for book in (store.orders, store.withdrawals) for row in book.rows(id, sorted(statuses), MOST, None)]
     store.close()
-    ids = {row["key"]: row["exchange_withdrawal_id"] for row in sent}
+    by_key = {row["key"]: row for row in rows}
     for move in work.moves:
+        row = by_key.get(move.key, {})
+        if move.unknown_since is not None and row:
+            # One that ran anew was cut off again, though its client, which asked the next server, heard only that it
+            # is unknown.
+            ran = datetime.fromisoformat(row["created"]).timestamp() - ahead
+            move.unknown_since = max(move.unknown_since, ran)
         if move.kind == "sends":
-            move.exchange_id = ids.get(move.key)
+            move.exchange_id = row.get("exchange_withdrawal_id")
 
 
 def look_at_the_unknown(figures: Figures, built: Rig, line: Line, work: Work, kind: str, backend: Backend) -> None:
