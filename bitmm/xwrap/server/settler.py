@@ -101,18 +101,25 @@ class Settler:
     def settle(self, exchange: str) -> None:
         """Ask about everything that is unknown there and due, once.
 
-        A round may never come to its end, so now the oldest is next, of which the exchange can tell by now if ever, and
-        now any: of the oldest ones it may never tell.
+        A round may never come to its end. So orders and sends take turns, and of each the oldest is next, of which the
+        exchange can tell by now if ever, or any: of the oldest ones it may never tell.
         """
         finds = (self._store.orders, self._find_order), (self._store.withdrawals, self._find_withdrawal)
-        work = [(journal, *unknown, find) for journal, find in finds for unknown in journal.unsettled(exchange)]
-        work = [each for each in work if self._is_due(each[0], each[2])]
-        work.sort(key=lambda each: str(each[2]["updated"]))
-        while work and not self._stop.is_set():
-            at = random.choice((0, random.randrange(len(work))))  # noqa: S311 - no secret
-            journal, registration, row, find = work.pop(at)
-            self._asked[journal.name, row["id"]] = time.monotonic()
-            self._settle(journal, registration, row, find)
+        queues = [(journal, find, self._due(journal, exchange)) for journal, find in finds]
+        random.shuffle(queues)
+        while any(rows for _, _, rows in queues):
+            for journal, find, rows in queues:
+                if self._stop.is_set():
+                    return
+                if rows:
+                    at = random.choice((0, random.randrange(len(rows))))  # noqa: S311 - no secret
+                    registration, row = rows.pop(at)
+                    self._asked[journal.name, row["id"]] = time.monotonic()
+                    self._settle(journal, registration, row, find)
+
+    def _due(self, journal: Journal, exchange: str) -> list[tuple[Registration, dict[str, Any]]]:
+        """What is unknown there and was not asked about just now, oldest first."""
+        return [(registration, row) for registration, row in journal.unsettled(exchange) if self._is_due(journal, row)]
 
     def _is_due(self, journal: Journal, row: dict[str, Any]) -> bool:
         """Whether it is time to ask about a row."""
