@@ -75,7 +75,8 @@ def plain(amount: Decimal | int | str, name: str = "amount") -> str:
         raise InvalidRequest(f"{name} must be a Decimal, an int or decimal text", code="invalid_amount")
     if isinstance(amount, Decimal) and amount.is_finite():
         text = str(amount)
-        if len(text) <= MAX_DIGITS and "E" not in text:
+        # A decimal context may ask for a small "e".
+        if len(text) <= MAX_DIGITS and "E" not in text and "e" not in text:
             return text
     try:
         number = _bounded(amount) if isinstance(amount, int) else exact(str(amount))
