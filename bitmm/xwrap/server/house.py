@@ -67,7 +67,7 @@ class House:
             raise Problem(
                 503,
                 "server_busy",
-                "too many calls at once; nothing was sent",
+                "too many calls at once; this call sent nothing",
                 retryable=True,
                 headers={"Retry-After": "1"},
             ) from None
