@@ -159,6 +159,21 @@ def test_a_send_is_never_said_to_be_missing_before_the_history_had_time_to_show_
     assert exchange.find_withdrawal(uuid.uuid4().hex, now - timedelta(seconds=60), now - timedelta(seconds=40)) is None
 
 
+@pytest.mark.parametrize("history", [None, {}, {"code": "x"}, [None], ["x"], [{"clientId": None}, 7]])
+def test_a_history_that_is_none_says_nothing_of_a_send(exchange, monkeypatch, history):
+    monkeypatch.setattr(exchange.api, "withdrawals", lambda **_: history)
+    long_ago = datetime(2026, 1, 1, tzinfo=UTC)
+    with pytest.raises(Refused, match="cannot be understood"):
+        exchange.find_withdrawal(uuid.uuid4().hex, long_ago, long_ago)
+
+
+@pytest.mark.parametrize("history", [None, {}])
+def test_a_history_that_is_none_says_nothing_of_an_order(exchange, monkeypatch, history):
+    monkeypatch.setattr(exchange.api, "order_history", lambda *_, **__: history)
+    with pytest.raises(Refused, match="cannot be understood"):
+        exchange.find(ref_of(new(amount=Decimal("0.1")), age=3600))
+
+
 def test_another_order_with_the_same_client_number_is_not_taken_for_ours(venue, exchange):
     ours = new(amount=Decimal("0.1"))
     alike = uuid.uuid4().hex[:24] + ours.client_id[-8:]

@@ -641,9 +641,9 @@ class Backpack(Exchange):
 
     def find_withdrawal(self, client_id: str, since: datetime, until: datetime) -> Withdrawal | None:
         """By its id, and in the whole history since then: a send that is told to be missing is sent again."""
-        named = self.api.withdrawals(client_id=client_id)
-        for row in itertools.chain(named, self._back_to(since, self.api.withdrawals)):
-            with understood(self.name):
+        with understood(self.name):
+            named = _rows(self.api.withdrawals(client_id=client_id))
+            for row in itertools.chain(named, self._back_to(since, self.api.withdrawals)):
                 if row.get("clientId") == client_id:
                     return _withdrawal(row)
         if datetime.now(UTC) < until + _LAG:
@@ -708,7 +708,8 @@ class Backpack(Exchange):
     def _back_to(self, created: datetime | None, history: Callable[..., Any]) -> Iterable[Mapping[str, Any]]:
         """The rows of a history, newest first, back to some time before `created`."""
         for offset in range(0, 20 * _PAGE, _PAGE):
-            rows = history(limit=_PAGE, offset=offset)
+            with understood(self.name):
+                rows = _rows(history(limit=_PAGE, offset=offset))
             yield from rows
             with understood(self.name):
                 if len(rows) < _PAGE or (created and _moment(rows[-1]["createdAt"]) < created - _SKEW):
@@ -871,6 +872,13 @@ def _pair(symbol: str) -> tuple[str | None, str | None]:
     """Asset and currency of a spot market; futures have a third part ("ETH_USDC_PERP") and are not ours to name."""
     parts = symbol.split("_")
     return (parts[0], parts[1]) if len(parts) == 2 else (None, None)
+
+
+def _rows(answer: Any) -> list[Any]:
+    """A list, perhaps an empty one; anything else is not taken for one."""
+    if not isinstance(answer, list):
+        raise TypeError("no list")
+    return answer
 
 
 def _number(value: object) -> Decimal | None:
