@@ -20,7 +20,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 import bitmm.xwrap.server
 from bitmm.xwrap.server import tables
-from bitmm.xwrap.server.database import Link
+from bitmm.xwrap.server.database import Link, _into_wal
 from bitmm.xwrap.server.store import Store, StoreError, now
 from tests.databases import new_database, sql
 
@@ -89,6 +89,17 @@ def test_the_tables_are_made_once_when_many_start_together(where):
     assert [store.accounts() for store in stores] == [[]] * 4
     for store in stores:
         store.close()
+
+
+def test_a_file_that_cannot_be_written_is_said_to_be_so_at_once(tmp_path, monkeypatch):
+    """Only one that another program holds is waited for."""
+    where = tmp_path / "xwrap.sqlite3"
+    sqlite3.connect(where).close()
+    monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("it is waited for"))
+    with closing(sqlite3.connect(f"file:{where}?mode=ro", uri=True)) as connection:
+        connection.execute("SELECT 1")
+        with pytest.raises(sqlite3.OperationalError, match="readonly"):
+            _into_wal(connection.cursor())
 
 
 def test_the_first_check_value_stays(store, where):
