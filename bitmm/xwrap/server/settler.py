@@ -46,6 +46,8 @@ _PATIENCE = 1 / 20
 _MOST_PATIENCE = 3600.0
 
 _Find = Callable[[Exchange, dict[str, Any]], dict[str, Any] | None]
+#: A time as the data base keeps it.
+_time = datetime.fromisoformat
 
 
 class Settler:
@@ -167,15 +169,13 @@ class Settler:
         """The send, known by what it is: there is exactly one like it at its time that is not known to be another one
         of this server, and no other one that it might be. Raises Unsupported: that there is none proves nothing.
         """
-        since, until = (
-            _time(row["created"]) - _SKEW,
-            min(_time(row["updated"]), _time(row["created"]) + _LONGEST) + _SKEW,
-        )
-        # The others are read last, so that each one in the list is among them.
-        alike = [sent for sent in exchange.withdrawals(row["asset"]) if _is_like(sent, row, since, until)]
+        created, updated = _time(row["created"]), _time(row["updated"])
+        since, until = created - _SKEW, min(updated, created + _LONGEST) + _SKEW
+        sends = exchange.withdrawals(row["asset"])
+        # The others are read last, so that each one that the exchange has listed is among them.
         others = self._store.other_sends(exchange.id, row, since - _LONGEST, until)
         known = {other["exchange_withdrawal_id"] for other in others}
-        alike = [sent for sent in alike if sent.id not in known]
+        alike = [sent for sent in sends if sent.id not in known and _is_like(sent, row, since, until)]
         if len(alike) != 1 or any(_may_be_any(other) for other in others):
             raise Unsupported(f"{exchange.name} cannot tell whether this was sent")
         return alike[0]
@@ -208,6 +208,3 @@ def _may_be_any(other: dict[str, Any]) -> bool:
     return other["status"] in {"running", "unknown"} or (
         other["status"] == "done" and other["exchange_withdrawal_id"] is None
     )
-
-
-_time = datetime.fromisoformat
