@@ -108,6 +108,14 @@ def drop_database(url: str, made: str) -> None:
     engine.dispose()
 
 
+def end_sessions(url: str, made: str) -> None:
+    """Break every connection to a data base that `new_database` made; none is left when this returns."""
+    from sqlalchemy import make_url
+
+    command = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = :name"
+    assert all(gone for (gone,) in sql(url, command, name=make_url(made).database))
+
+
 def sql(where: Path | str, statement: str, **values: object) -> list[Any]:
     """Run a statement past the server, straight on its data base; the rows it gives."""
     from sqlalchemy import URL, create_engine, text

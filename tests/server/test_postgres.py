@@ -9,7 +9,7 @@ import pytest
 import requests
 from sqlalchemy import make_url
 
-from tests.databases import new_database, sql
+from tests.databases import end_sessions, new_database, sql
 from tests.server.test_cli import one_line, prepared, serve, url_of, xwrap
 
 CANARY = "canary-password"
@@ -74,7 +74,7 @@ def test_while_the_data_base_is_away_callers_hear_503_and_then_all_is_well(servi
         auth = server.account()
         id = server.registration(auth)
         sql(postgres, f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
-        sql(postgres, f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
+        end_sessions(postgres, url)
         with caplog.at_level(logging.DEBUG):
             away = requests.get(f"{server.url}/exchanges/{id}/balance", auth=auth, timeout=30)
         assert (away.status_code, away.json()["code"]) == (503, "database_unavailable")

@@ -22,7 +22,7 @@ import bitmm.xwrap.server
 from bitmm.xwrap.server import tables
 from bitmm.xwrap.server.database import Link, _into_wal
 from bitmm.xwrap.server.store import Store, StoreError, now
-from tests.databases import new_database, sql
+from tests.databases import end_sessions, new_database, sql
 
 
 @pytest.fixture
@@ -411,7 +411,7 @@ def test_what_a_server_that_lives_is_doing_is_left_to_it(postgres):
         store.appear()
     theirs.orders.begin(registration, "k1", "f", ORDER)
     assert ours.orders.orphan(LONG_AGO) == 0
-    sql(url, "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'")
+    end_sessions(postgres, url)
     theirs.appear()
     assert ours.orders.orphan(LONG_AGO) == 0, "it has shown itself again"
     theirs.close()
@@ -501,7 +501,7 @@ def test_a_lane_is_free_when_its_process_has_lost_its_connection(postgres):
     url = new_database(postgres)
     ours, theirs = Store(url), Store(url)
     with ours.lanes.alone("a"):
-        sql(url, "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'")
+        end_sessions(postgres, url)
         with theirs.lanes.alone("a"):
             pass
     with ours.lanes.alone("a"):
@@ -513,11 +513,7 @@ def test_a_lane_is_free_when_its_process_has_lost_its_connection(postgres):
 def test_a_connection_that_broke_meanwhile_is_replaced_before_it_is_used(postgres):
     store = Store(new_database(postgres))
     store.prepare()
-    sql(
-        store.where,
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-        " WHERE datname = current_database() AND pid <> pg_backend_pid()",
-    )
+    end_sessions(postgres, store.where)
     assert store.add_account("ann", "x") == 1
     store.close()
 

@@ -540,6 +540,8 @@ class _PostgreSQL(Database):
 
     def close(self) -> None:
         if self._presence:
+            # Others must see at once that we are gone; PostgreSQL takes a while to notice a closed connection.
+            _unlock(self._presence, self.server)
             self._presence.end()
             self._presence.close()
         self._locks.dispose()
