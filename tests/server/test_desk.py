@@ -10,6 +10,7 @@ import requests
 
 from bitmm.xwrap import exchanges
 from bitmm.xwrap.exchanges.base import Busy, OrderState, Refused, Unknown, Withdrawal
+from bitmm.xwrap.server.store import Journal
 
 from .stub import Stub
 
@@ -156,6 +157,24 @@ def test_an_unknown_outcome_is_202_and_blocks_its_key_and_is_not_sent_again(benc
     assert (repeat.status_code, repeat.json()["status"]) == (202, "unknown")
     assert (found.status_code, found.json()["status"]) == (202, "unknown")
     assert len(Stub.placed) == 1
+
+
+@pytest.mark.parametrize(("call", "form"), [("buy", ORDER), ("send_to_address", SEND)])
+def test_on_paper_what_is_moved_and_its_outcome_are_kept_as_one(bench, monkeypatch, call, form):
+    paper = Bench(bench.server, bench.auth, bench.server.registration(bench.auth, "paper"))
+    before = paper.get("balance").json()
+
+    def broken(*_args):
+        raise OSError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "finish", broken)
+        answer = paper.post(call, form, "k1")
+    assert (answer.status_code, answer.json()["may_have_executed"]) == (500, True)
+    assert paper.get("balance").json() == before
+    assert bench.rows("SELECT count(*) FROM paper_entries WHERE kind <> 'opening'") == [(0,)]
+    assert paper.post(call, form, "k2").status_code == 200
+    assert paper.get("balance").json() != before
 
 
 def test_what_was_running_when_the_server_died_is_unknown_after_its_start(serving, tmp_path):

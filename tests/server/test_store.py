@@ -6,7 +6,7 @@ import sqlite3
 import stat
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -199,11 +199,28 @@ def test_what_is_written_after_the_data_base_was_closed_is_kept(sqlite):
     assert [row["name"] for row in sqlite.accounts()] == ["ann", "bob"]
 
 
-def test_only_a_commit_that_is_covered_does_without_its_own_way_to_the_disk(sqlite):
+def test_every_commit_is_brought_to_the_disk(sqlite):
     asked = text("SELECT synchronous FROM pragma_synchronous").columns(column("synchronous", Integer))
-    full, normal = 2, 1
-    for covered, level in ((False, full), (True, normal), (True, normal), (False, full)):
-        assert sqlite._database.write(lambda link: link.value(asked), covered=covered) == level
+    assert sqlite._database.write(lambda link: link.value(asked)) == 2, "FULL"
+
+
+def test_a_write_within_a_write_is_kept_with_it_or_undone_alone(store):
+    def work():
+        store.add_account("ann", "x")
+        with suppress(ValueError):
+            store.as_one(lambda: (store.add_account("bob", "x"), store.add_account("ann", "x")))
+        return store.add_account("cy", "x")
+
+    last = store.as_one(work)
+    assert [row["name"] for row in store.accounts()] == ["ann", "cy"]
+    assert store.accounts()[-1]["id"] == last
+
+
+def test_a_write_that_fails_takes_along_those_within_it(store):
+    with pytest.raises(ValueError, match="already"):
+        store.as_one(lambda: [store.add_account("ann", "x") for _ in range(2)])
+    assert store.accounts() == []
+    assert store.add_account("ann", "x")
 
 
 def until(condition):

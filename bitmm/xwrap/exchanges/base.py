@@ -325,6 +325,8 @@ class Exchange:
     finds: ClassVar[Literal["all", "open", "none"]] = "none"
     #: It has no address of its own: the administrator must say where it is.
     needs_url: ClassVar[bool] = False
+    #: It keeps its books in the server's own data base, so what it does and what the server writes about it are one.
+    indoors: ClassVar[bool] = False
     #: Calls of one key must arrive in the order of their nonces.
     ordered: ClassVar[bool] = False
     #: The counter that the exchange keeps for each key, of signed calls; None: it counts those by address too.

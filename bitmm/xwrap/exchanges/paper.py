@@ -94,7 +94,7 @@ class Page(Protocol):
 class Book(Protocol):
     """Where a registration's balances, orders and entries are kept; the server's store has it."""
 
-    def change(self, work: Callable[[Page], T], *, covered: bool = False) -> T: ...
+    def change(self, work: Callable[[Page], T]) -> T: ...
     def balances(self) -> dict[str, Decimal]: ...
     def open_orders(self) -> list[dict[str, Any]]: ...
     def order(self, client_id: str) -> dict[str, Any] | None: ...
@@ -127,6 +127,7 @@ class Paper(Exchange):
     description = "An exchange without real money, at recorded BTC/USD prices: for trying, teaching and tests"
     status = "paper"
     finds = "all"
+    indoors = True
 
     def __init__(self, access: Access) -> None:
         super().__init__(access)
@@ -184,7 +185,7 @@ class Paper(Exchange):
             if reached:
                 _enter(page, values, fill)
 
-        self._change(enter, covered=True)
+        self._change(enter)
         return _state(values)
 
     def order(self, ref: OrderRef) -> OrderState:
@@ -261,7 +262,7 @@ class Paper(Exchange):
             values["id"] = page.add_send(values)
             page.enter("send", f"send {values['id']}", withdrawal.asset, withdrawal.amount.copy_negate())
 
-        self._change(send, covered=True)
+        self._change(send)
         return _sent(values)
 
     def find_withdrawal(self, client_id: str, since: datetime, until: datetime) -> Withdrawal | None:
@@ -299,12 +300,8 @@ class Paper(Exchange):
             return waiting
         return self._change(lambda page: page.open_orders())
 
-    def _change(self, work: Callable[[Page], T], *, covered: bool = False) -> T:
-        """Do `work` on the page, after it got the starting funds and every fill that is due.
-
-        `covered`: the outcome, which the desk commits to the same data base right after, brings it to the disk; when
-        both are lost, the order never was.
-        """
+    def _change(self, work: Callable[[Page], T]) -> T:
+        """Do `work` on the page, after it got the starting funds and every fill that is due."""
 
         def prepared(page: Page) -> T:
             if not page.balances:
@@ -314,7 +311,7 @@ class Paper(Exchange):
                 self._fill_if_due(page, row)
             return work(page)
 
-        return self._book.change(prepared, covered=covered)
+        return self._book.change(prepared)
 
     def _fill_if_due(self, page: Page, row: dict[str, Any]) -> None:
         minute, price = self._minute(), exact(row["price"])

@@ -1,8 +1,8 @@
 """How the data base is opened, read and written: SQLite for one process, PostgreSQL for any number of them.
 
 SQLAlchemy writes the statements and lends the connections; a `Link` runs them with the driver itself. Reads run without
-a transaction. A write is a function that runs in a short transaction, and what it wrote is on the disk when it returns.
-No transaction is open while an exchange thinks.
+a transaction. A write is a function that runs in a short transaction, and what it wrote is on the disk when it returns;
+a write within it is a part of it. No transaction is open while an exchange elsewhere thinks.
 """
 
 from __future__ import annotations
@@ -185,6 +185,12 @@ def _translated(error: Exception, base: type[Exception], text: str | None = None
     return translated
 
 
+class _Here(threading.local):
+    """The transaction that this thread is in."""
+
+    link: Link | None = None
+
+
 class Database(ABC):
     """One data base. `name` is fit to be shown."""
 
@@ -197,6 +203,7 @@ class Database(ABC):
         #: The number of this process.
         self.server = secrets.randbits(62)
         self._prepared: dict[tuple[Statement, tuple[str, ...]], _Prepared] = {}
+        self._here = _Here()
         #: The base of what its driver raises.
         self.error: type[Any] = self.engine.dialect.loaded_dbapi.Error
 
@@ -211,14 +218,28 @@ class Database(ABC):
         except self.error as error:
             raise _translated(error, self.error) from error
 
-    @abstractmethod
-    def write(self, work: Callable[[Link], T], *, covered: bool = False) -> T:
+    def write(self, work: Callable[[Link], T]) -> T:
         """What `work` returns, run in a transaction, perhaps in another thread; what it raises undoes all that it did.
-        It may be undone and run once more.
+        It may be undone and run once more. What was written is on the disk when this returns.
 
-        What was written is on the disk when this returns. When it is `covered`, it is there no later than the next
-        write that is not: it outlives this process, and is lost as a whole when the machine loses its power before.
+        Within the `work` of another write this is a part of that one: undone alone, and on the disk together.
         """
+        if self._here.link is None:
+            return self._write(work)
+        with _transaction(self._here.link, "SAVEPOINT part", "RELEASE part", "ROLLBACK TO part", "RELEASE part"):
+            return work(self._here.link)
+
+    @abstractmethod
+    def _write(self, work: Callable[[Link], T]) -> T:
+        """The outermost one."""
+
+    def _inside(self, work: Callable[[Link], T], link: Link) -> T:
+        """Run `work` in the transaction of `link`, writes within it too."""
+        self._here.link = link
+        try:
+            return work(link)
+        finally:
+            self._here.link = None
 
     @abstractmethod
     def appear(self) -> None:
@@ -297,24 +318,24 @@ def _prepare(statement: Statement, names: list[str], engine: Engine) -> _Prepare
 
 
 @contextmanager
-def _transaction(link: Link, begin: str) -> Iterator[None]:
-    """From the command `begin` to the commit; what the block raises undoes all that it wrote."""
+def _transaction(link: Link, begin: str, commit: str = "COMMIT", *undo: str) -> Iterator[None]:
+    """From the command `begin` to `commit`; what the block raises undoes all that it wrote."""
     link.command(begin)
     try:
         yield
-        link.command("COMMIT")
+        link.command(commit)
     except BaseException:
         with suppress(DBAPIError):  # SQLite may have rolled back by itself, and a connection may be gone
-            link.command("ROLLBACK")
+            for command in undo or ("ROLLBACK",):
+                link.command(command)
         raise
 
 
 class _Write:
     """A write that waits for its transaction; what became of it."""
 
-    def __init__(self, work: Callable[[Link], Any], *, covered: bool) -> None:
+    def __init__(self, work: Callable[[Link], Any]) -> None:
         self.work = work
-        self.covered = covered
         self.result: Any = None
         self.failure: BaseException | None = None
         self.over = False
@@ -343,7 +364,6 @@ class _SQLite(Database):
         self._readers: list[Link] = []
         self._writer = threading.Lock()
         self._link: Link | None = None
-        self._level = ""
         self._writes: deque[_Write] = deque()
         event.listen(self.engine, "connect", _prepare_file)
 
@@ -361,8 +381,8 @@ class _SQLite(Database):
             raise
         self._readers.append(link)
 
-    def write(self, work: Callable[[Link], T], *, covered: bool = False) -> T:
-        write = _Write(work, covered=covered)
+    def _write(self, work: Callable[[Link], T]) -> T:
+        write = _Write(work)
         self._writes.append(write)
         with self._writer:
             if not write.over:
@@ -394,15 +414,10 @@ class _SQLite(Database):
 
     def _commit(self, writes: list[_Write]) -> None:
         if self._link is None:
-            self._link, self._level = self.lend(self.engine), ""
-        # SQLite documentation, "PRAGMA synchronous": in WAL mode NORMAL keeps the order of commits, FULL syncs each.
-        level = "NORMAL" if all(write.covered for write in writes) else "FULL"
-        if level != self._level:
-            self._link.command(f"PRAGMA synchronous = {level}")
-            self._level = level
+            self._link = self.lend(self.engine)
         with _transaction(self._link, "BEGIN IMMEDIATE"):
             for write in writes:
-                write.result = write.work(self._link)
+                write.result = self._inside(write.work, self._link)
 
     def appear(self) -> None:
         """No other process serves from this file."""
@@ -444,6 +459,7 @@ def _prepare_file(connection: Any, _record: object) -> None:
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout = {_PATIENCE_MS}")
     _into_wal(cursor)
+    cursor.execute("PRAGMA synchronous = FULL")
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.close()
 
@@ -487,11 +503,9 @@ class _PostgreSQL(Database):
         #: Holds the lock that says that this process lives; it ends with the process.
         self._presence: Link | None = None
 
-    def write(self, work: Callable[[Link], T], *, covered: bool = False) -> T:
-        # PostgreSQL documentation, "Asynchronous Commit": commits reach the disk in their order.
-        begin = "BEGIN; SET LOCAL synchronous_commit = off" if covered else "BEGIN"
-        with self.reading() as link, _transaction(link, begin):
-            return work(link)
+    def _write(self, work: Callable[[Link], T]) -> T:
+        with self.reading() as link, _transaction(link, "BEGIN"):
+            return self._inside(work, link)
 
     def appear(self) -> None:
         if self._presence:

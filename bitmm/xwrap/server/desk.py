@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from ..exchanges.base import (
@@ -233,23 +234,8 @@ class Desk:
             intent = journal.begin(registration.id, key, fingerprint, values)
             if not intent.fresh:
                 return _again(intent.row, fingerprint, names)
-            columns, problem = _carry_out(lambda: act(exchange, intent.row["client_id"]))
-        columns["updated"] = now()
-        row = {**intent.row, **columns}
-        answer = _success(row, names) if problem is None else _failure(row, problem)
-        if columns["status"] != "unknown":
-            columns |= {"answer_status": answer.status, "answer": answer.text}
-        try:
-            kept = journal.finish(intent.row, columns)
-        except Exception as error:
-            _log.exception("the outcome of %s could not be kept", row["key"])
-            raise _not_kept() from error
-        if not kept:
-            _log.critical(
-                "%s came to its end (%s) after it was taken for lost and tried anew", row["key"], columns["status"]
-            )
-            raise _not_kept()
-        return answer
+            conclude = partial(_conclude, journal, names, intent.row, partial(act, exchange, intent.row["client_id"]))
+            return self._store.as_one(conclude) if exchange.indoors else conclude()
 
 
 # --- between exchanges and the journal --------------------------------------------------------------------------------
@@ -344,6 +330,27 @@ def _check_funds(exchange: Exchange, order: NewOrder) -> None:
 def _check_enabled(registration: Registration) -> None:
     if not registration.enabled:
         raise Problem(403, "registration_disabled", "this registration is switched off; nothing was sent")
+
+
+def _conclude(journal: Journal, names: list[str], intent: dict[str, Any], act: Callable[[], dict[str, Any]]) -> Answer:
+    """Carry out an intent, and commit what became of it."""
+    columns, problem = _carry_out(act)
+    columns["updated"] = now()
+    row = {**intent, **columns}
+    answer = _success(row, names) if problem is None else _failure(row, problem)
+    if columns["status"] != "unknown":
+        columns |= {"answer_status": answer.status, "answer": answer.text}
+    try:
+        kept = journal.finish(intent, columns)
+    except Exception as error:
+        _log.exception("the outcome of %s could not be kept", row["key"])
+        raise _not_kept() from error
+    if not kept:
+        _log.critical(
+            "%s came to its end (%s) after it was taken for lost and tried anew", row["key"], columns["status"]
+        )
+        raise _not_kept()
+    return answer
 
 
 def _carry_out(act: Callable[[], dict[str, Any]]) -> tuple[dict[str, Any], Problem | None]:

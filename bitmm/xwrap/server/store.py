@@ -92,6 +92,13 @@ class Store:
         """Give back every connection."""
         self._database.close()
 
+    def as_one(self, work: Callable[[], T]) -> T:
+        """What `work` returns; all that it writes is kept as one, or nothing when it raises.
+
+        It may be undone and run once more.
+        """
+        return self._database.write(lambda _link: work())
+
     def prepare(self) -> None:
         """Make the tables, or bring them to this version. Raises StoreError for a newer or damaged data base."""
         self._database.prepare()
@@ -393,11 +400,8 @@ class PaperBook:
     def __init__(self, database: Database, registration: int) -> None:
         self._database, self._registration = database, registration
 
-    def change(self, work: Callable[[PaperPage], T], *, covered: bool = False) -> T:
-        """What `work` returns, done on the page while nobody else can; kept whole, or not at all when it raises.
-
-        `covered`: the caller's next write brings it to the disk.
-        """
+    def change(self, work: Callable[[PaperPage], T]) -> T:
+        """What `work` returns, done on the page while nobody else can; kept whole, or not at all when it raises."""
 
         def on_page(link: Link) -> T:
             self._database.lock(link, _LOCK_REGISTRATION, {"id": self._registration})
@@ -406,7 +410,7 @@ class PaperBook:
             page.keep()
             return result
 
-        return self._database.write(on_page, covered=covered)
+        return self._database.write(on_page)
 
     def balances(self, link: Link | None = None) -> dict[str, Decimal]:
         """What is owned, by currency; empty before the opening."""
