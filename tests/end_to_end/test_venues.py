@@ -86,6 +86,14 @@ def test_an_order_costs_at_most_one_request_before_it(line):
     assert placing <= 1, made
 
 
+def test_what_an_exchange_lists_is_asked_once_for_all_who_use_a_server(line):
+    markets = line.backend.markets()
+    other = line.xw.create_backend(*line.auth, line.backend.exchange, "another", line.venue.key, line.venue.secret)
+    start = len(line.requests())
+    assert other.markets() == markets
+    assert line.requests()[start:] == []
+
+
 def is_order(request):
     return request["method"] == "POST" and any(
         word in request["target"] for word in ("AddOrder", "/buy/", "/api/v1/order")

@@ -27,6 +27,7 @@ from bitmm.xwrap.exchanges.base import (
     Unknown,
 )
 from bitmm.xwrap.exchanges.contract import ExchangeContract
+from bitmm.xwrap.exchanges.memory import Memory
 from bitmm.xwrap.exchanges.tools import total
 from bitmm.xwrap.transport import Request, Transport
 from tests.venues import core
@@ -87,13 +88,13 @@ def calls(venue) -> list[str]:
 
 
 def test_a_new_order_costs_at_most_one_question_before_it_and_none_the_next_time(venue, transport):
-    keys = Credentials(apikey=venue.key, apisecret=venue.secret)
+    keys, memory = Credentials(apikey=venue.key, apisecret=venue.secret), Memory()
     for expected in (
         ["GET markets", "POST order", "GET history/fills"],
         ["POST order", "GET history/fills"],
     ):
         venue.requests.clear()
-        Backpack(Access(transport, keys, 1, venue.url)).place(new(amount=Decimal("0.1")))
+        Backpack(Access(transport, keys, 1, venue.url, memory=memory)).place(new(amount=Decimal("0.1")))
         assert calls(venue) == expected
 
 

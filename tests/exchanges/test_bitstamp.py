@@ -24,6 +24,7 @@ from bitmm.xwrap.exchanges.base import (
 )
 from bitmm.xwrap.exchanges.bitstamp import Bitstamp, BitstampAPI
 from bitmm.xwrap.exchanges.contract import ExchangeContract
+from bitmm.xwrap.exchanges.memory import Memory
 from bitmm.xwrap.exchanges.tools import total
 from bitmm.xwrap.transport import Request, Transport
 from tests.venues import core
@@ -76,10 +77,10 @@ def calls(venue) -> list[str]:
 
 
 def test_a_new_order_costs_at_most_one_question_before_it_and_none_the_next_time(venue, transport):
+    keys, memory = Credentials(apikey=venue.key, apisecret=venue.secret), Memory()
     for _ in range(2):
         venue.requests.clear()
-        keys = Credentials(apikey=venue.key, apisecret=venue.secret)
-        Bitstamp(Access(transport, keys, 1, venue.url)).place(new(amount=Decimal("0.1")))
+        Bitstamp(Access(transport, keys, 1, venue.url, memory=memory)).place(new(amount=Decimal("0.1")))
         first, *rest = calls(venue)
         assert ([first] if first != "markets/" else rest[:1]) == ["buy/market/btceur/"]
         assert rest[-1] == "order_status/"

@@ -36,6 +36,7 @@ from bitmm.xwrap.exchanges.base import (
 )
 from bitmm.xwrap.exchanges.ccxt import exchange_class
 from bitmm.xwrap.exchanges.contract import ExchangeContract
+from bitmm.xwrap.exchanges.memory import Memory
 from bitmm.xwrap.transport import Transport
 from tests.venues import core
 from tests.venues.backpack import BackpackVenue
@@ -355,8 +356,9 @@ def listed(kind, url, **precision):
         ]
     )
     listing = bridge._Listing(offline, bridge._spot_markets(offline))
-    bridge._LISTED.get((kind.id, url), lambda: listing)
-    return lambda transport, keys: kind(Access(transport, keys, 1, url=url))
+    memory = Memory()
+    memory.get("markets", lambda: listing, seconds=3600)
+    return lambda transport, keys: kind(Access(transport, keys, 1, url=url, memory=memory))
 
 
 def test_significant_digits_are_kept_too(transport):
@@ -789,7 +791,8 @@ def test_one_registration_that_waits_does_not_hold_up_another(kraken, transport)
 
 
 def test_markets_are_read_once_whoever_asks(kraken, transport):
-    exchanges = [connected(kraken, transport, registration=number) for number in range(8)]
+    memory = Memory()
+    exchanges = [connected(kraken, transport, registration=number, memory=memory) for number in range(8)]
     with ThreadPoolExecutor(8) as pool:
         listed = list(pool.map(lambda exchange: len(exchange.markets()), exchanges))
         rates = list(pool.map(lambda exchange: exchange.rate("EUR", "BTC").buy, exchanges))

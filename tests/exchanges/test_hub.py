@@ -25,7 +25,7 @@ from bitmm.xwrap.exchanges.base import (
     can,
 )
 from bitmm.xwrap.exchanges.contract import ExchangeContract
-from bitmm.xwrap.exchanges.hub import _OVERVIEWS, Hub
+from bitmm.xwrap.exchanges.hub import Hub
 from bitmm.xwrap.transport import Transport
 from tests.venues.core import Reply
 from tests.venues.hub import HubVenue
@@ -33,12 +33,6 @@ from tests.venues.hub import HubVenue
 ADDRESS = "1KxSo9bGBfPVFEtWNLpnUK1bfLNNT4q31L"
 BASE64_KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 D = Decimal
-
-
-@pytest.fixture(autouse=True)
-def no_memory_of_other_tests():
-    """A port may come again within ten minutes."""
-    _OVERVIEWS._all.clear()
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from urllib.parse import parse_qsl
 import pytest
 
 from bitmm.xwrap.exchanges.base import Refused, Unknown, Unsupported
-from bitmm.xwrap.exchanges.hub import _OVERVIEWS, HubAPI, Overview
-from bitmm.xwrap.exchanges.tools import Memory
+from bitmm.xwrap.exchanges.hub import HubAPI, Overview
+from bitmm.xwrap.exchanges.memory import Memory
 from bitmm.xwrap.transport import Request, Transport
 from tests.venues.core import Reply
 from tests.venues.hub import FORM, JSON, RIGHTS, HubVenue
@@ -67,12 +67,6 @@ VECTORS = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def no_memory_of_other_tests():
-    """A port may come again within ten minutes."""
-    _OVERVIEWS._all.clear()
-
-
 @pytest.fixture
 def venue():
     with HubVenue() as venue:
@@ -91,7 +85,7 @@ def hub(venue, transport):
     """A function that makes the API in front of the local hub."""
 
     def make(**settings):
-        defaults = {"account": "acct-1", "transport": transport, "memory": Memory(0.0)}
+        defaults = {"account": "acct-1", "transport": transport}
         keys = {"password": venue.secret} if venue.authentication == 1 else {"token": venue.key, "key": venue.secret}
         return HubAPI(venue.url, **{**defaults, **keys, **settings})
 
@@ -329,7 +323,7 @@ def test_a_hub_without_an_overview_is_unavailable(served, venue):
 
 def test_the_overview_is_asked_once_in_ten_minutes(venue, hub):
     now = [0.0]
-    api = hub(memory=Memory(600.0, clock=lambda: now[0]))
+    api = hub(memory=Memory(clock=lambda: now[0]))
 
     def asked():
         return [made.path for made in venue.requests].count("/api/overview.js")
@@ -343,7 +337,7 @@ def test_the_overview_is_asked_once_in_ten_minutes(venue, hub):
 
 
 def test_the_overview_is_asked_again_after_a_function_was_not_there(venue, hub):
-    api = hub(memory=Memory(600.0))
+    api = hub()
     api.my_balance()
     venue.functions.remove("ticker")
     with pytest.raises(Unsupported):

@@ -26,6 +26,7 @@ from bitmm.xwrap.exchanges.base import (
 )
 from bitmm.xwrap.exchanges.contract import ExchangeContract
 from bitmm.xwrap.exchanges.kraken import Kraken, _read_assets, _read_pairs
+from bitmm.xwrap.exchanges.memory import Memory
 from bitmm.xwrap.exchanges.tools import until_final
 from bitmm.xwrap.transport import Transport
 from tests.venues.core import FAULTS, Reply
@@ -117,11 +118,13 @@ def test_an_order_costs_one_request_before_it_the_first_time_and_none_after(exch
     assert calls(venue) == ["AddOrder"]
 
 
-def test_what_is_listed_is_shared_by_all_registrations_of_a_process(exchange, venue, transport):
+def test_what_is_listed_is_shared_by_all_registrations_of_a_server(venue, transport):
+    memory = Memory()
+    exchange = connected(venue, transport, memory=memory)
     exchange.rate("EUR", "BTC")
     exchange.funds()
     calls(venue)
-    other = connected(venue, transport)
+    other = connected(venue, transport, memory=memory)
     other.markets()
     other.rate("USD", "BTC")
     other.funds()

@@ -24,18 +24,13 @@ from bitmm.xwrap.exchanges.base import (
     can,
 )
 from bitmm.xwrap.exchanges.contract import ExchangeContract
-from bitmm.xwrap.exchanges.mtgox import _PUBLIC, MtGox
+from bitmm.xwrap.exchanges.memory import Memory
+from bitmm.xwrap.exchanges.mtgox import MtGox
 from bitmm.xwrap.transport import Transport
 from tests.venues.mtgox import MtGoxVenue
 
 ADDRESS = "1KxSo9bGBfPVFEtWNLpnUK1bfLNNT4q31L"
 VERSIONS = ("0", "1", "2")
-
-
-@pytest.fixture(autouse=True)
-def no_memory_of_other_tests():
-    """A port may come again within ten seconds."""
-    _PUBLIC._all.clear()
 
 
 @pytest.fixture
@@ -60,9 +55,11 @@ def ledger(venue):
 def mtgox(venue, transport):
     """A function that makes the adapter of one version."""
 
+    memory = Memory()
+
     def make(version="2", transport=transport, **credentials):
         keys = {"apikey": venue.key, "apisecret": venue.secret, "more": {"version": version}, **credentials}
-        return MtGox(Access(transport, Credentials(**keys), registration=1, url=venue.url))
+        return MtGox(Access(transport, Credentials(**keys), registration=1, url=venue.url, memory=memory))
 
     return make
 

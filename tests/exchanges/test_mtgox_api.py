@@ -10,8 +10,8 @@ from decimal import Decimal
 import pytest
 
 from bitmm.xwrap.exchanges.base import Refused, Unknown
-from bitmm.xwrap.exchanges.mtgox import _PUBLIC, MtGoxAPI
-from bitmm.xwrap.exchanges.tools import Memory
+from bitmm.xwrap.exchanges.memory import Memory
+from bitmm.xwrap.exchanges.mtgox import MtGoxAPI
 from bitmm.xwrap.transport import Request, Transport
 from tests.venues.mtgox import MtGoxVenue
 
@@ -67,12 +67,6 @@ VECTORS = [
         "Zydad9IF2cA3u+TIAF9IyXUDYNF6XJ9IjcGjSDZWg5fZ9wDU7FwvojA9V1jF7HQAE/0LD111KbFzT6A+DRuOIw==",
     ),
 ]
-
-
-@pytest.fixture(autouse=True)
-def no_memory_of_other_tests():
-    """A port may come again within ten seconds."""
-    _PUBLIC._all.clear()
 
 
 @pytest.fixture
@@ -154,7 +148,7 @@ def test_public_calls_need_no_key(venue, transport, version, path, query):
 
 def test_a_public_call_is_asked_once_in_ten_seconds(venue, transport):
     now = [1000.0]
-    memory = Memory(10.0, clock=lambda: now[0])
+    memory = Memory(clock=lambda: now[0])
     apis = [MtGoxAPI(venue.url, version=version, transport=transport, memory=memory) for version in (2, 2, 1)]
     for _ in range(3):
         apis[0].public("BTCUSD/money/ticker")
@@ -188,9 +182,9 @@ def test_many_threads_ask_once():
         gate.wait(5)
         return "answer"
 
-    memory = Memory(10.0)
+    memory = Memory()
     with ThreadPoolExecutor(8) as pool:
-        answers = [pool.submit(memory.get, "key", fetch) for _ in range(8)]
+        answers = [pool.submit(memory.get, "key", fetch, seconds=10) for _ in range(8)]
         gate.set()
         assert {answer.result() for answer in answers} == {"answer"}
     assert len(asked) == 1

@@ -29,7 +29,7 @@ from bitmm.xwrap.exchanges.base import (
     Unknown,
     Withdrawal,
 )
-from bitmm.xwrap.exchanges.mtgox import _PUBLIC, MtGox
+from bitmm.xwrap.exchanges.mtgox import MtGox
 from bitmm.xwrap.transport import Transport
 from tests.venues.core import Reply, Venue, dumps
 from tests.venues.mtgox import RECORDED, MtGoxVenue
@@ -55,12 +55,6 @@ class Player(Venue):
         called = f"{request.path}?{request.form.get('currency', '')}"
         found = [text for part, text in self.texts.items() if part in called]
         return Reply.text(found[0] if found else '{"result":"success","return":[],"data":[]}', self.status)
-
-
-@pytest.fixture(autouse=True)
-def no_memory_of_other_tests():
-    """A port may come again within ten seconds."""
-    _PUBLIC._all.clear()
 
 
 @pytest.fixture

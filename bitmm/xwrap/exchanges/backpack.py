@@ -51,7 +51,6 @@ from .base import (
     at_once,
 )
 from .tools import (
-    Memory,
     ask,
     check,
     followed,
@@ -478,14 +477,14 @@ _WITHDRAWN: dict[str, Literal["pending", "done"]] = {
 _SHUT = {"Closed", "CancelOnly"}
 #: An order that is over may be missing in the history for so long (that it lags is known, not how much).
 _LAG = timedelta(seconds=30)
-#: (base URL, client id) -> when a limit order was first found to be nowhere.
-_MISSED = Memory(3600.0)
+#: Seconds for which it is known when a limit order was first found to be nowhere.
+_MISSED = 3600.0
 #: How far an order's time may be from ours; with clocks that far apart no request would be taken.
 _SKEW = timedelta(minutes=5)
 _PAGE = 1000
 
-#: (base URL, call) -> what is listed there: asked once an hour at most, and shared by the whole process.
-_LISTED = Memory(3600.0)
+#: Seconds for which what is listed there is not asked again.
+_LISTED = 3600.0
 
 
 class Backpack(Exchange):
@@ -669,7 +668,7 @@ class Backpack(Exchange):
                 spot = [_market(r) for r in rows if r["marketType"] == "SPOT" and r["orderBookState"] not in _SHUT]
                 return {(market.currency, market.asset): market for market in spot}
 
-        listed: Mapping[tuple[str, str], Market] = _LISTED.get((self.api.url, "markets"), fetch)
+        listed: Mapping[tuple[str, str], Market] = self.access.memory.get("markets", fetch, seconds=_LISTED)
         return listed
 
     def _chain(self, asset: str, network: str | None, switch: str) -> str:
@@ -680,7 +679,7 @@ class Backpack(Exchange):
             with understood(self.name):
                 return {row["symbol"]: row["tokens"] for row in rows}
 
-        assets = _LISTED.get((self.api.url, "assets"), fetch)
+        assets = self.access.memory.get("assets", fetch, seconds=_LISTED)
         if asset not in assets:
             raise Refused(f"{self.name} does not list {asset}", code="unknown_asset")
         with understood(self.name):
@@ -723,7 +722,7 @@ class Backpack(Exchange):
         """
         now, since = datetime.now(UTC), ref.created
         if ref.price is not None:
-            since = _MISSED.get((self.api.url, ref.client_id), lambda: now)
+            since = self.access.memory.get(("missed", ref.client_id), lambda: now, seconds=_MISSED)
         if since is not None and now < since + _LAG:
             raise self._lags()
 

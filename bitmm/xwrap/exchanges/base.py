@@ -16,6 +16,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
+from .memory import Memory
+
 if TYPE_CHECKING:
     from ..transport import Transport
     from .paper import Ground
@@ -292,8 +294,8 @@ class Access:
     """One registration's way to its exchange; `registration` 0 with empty credentials is for public calls.
 
     `url` is the administrator's base URL, None for the exchange's own. `nonce` gives strictly rising integers for this
-    key, at least the microseconds since 1970. Every request is sent in a `turn`. `paper` is what the paper exchange
-    stands on.
+    key, at least the microseconds since 1970. Every request is sent in a `turn`. `memory` is shared by all who use the
+    exchange. `paper` is what the paper exchange stands on.
     """
 
     transport: Transport
@@ -302,6 +304,7 @@ class Access:
     url: str | None = None
     nonce: Callable[[], int] | None = None
     turn: Turn = at_once
+    memory: Memory = field(default_factory=Memory)
     paper: Ground | None = None
 
 

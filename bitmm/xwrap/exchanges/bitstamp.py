@@ -46,7 +46,6 @@ from .base import (
     at_once,
 )
 from .tools import (
-    Memory,
     ask,
     check,
     followed,
@@ -328,8 +327,8 @@ _WITHDRAWAL_TYPES = {"0": "EUR", "1": "BTC", "14": "XRP", "15": "LTC", "16": "ET
 _TAGS = {"XRP": "destination_tag", "CSPR": "transfer_id"} | dict.fromkeys(("XLM", "HBAR", "ATOM"), "memo_id")
 _TIME_BACK = 50_000_000  # seconds, the most that withdrawal-requests takes
 
-#: (base URL, call) -> what is listed there: asked once an hour at most, and shared by the whole process.
-_LISTED = Memory(3600.0)
+#: Seconds for which what is listed there is not asked again.
+_LISTED = 3600.0
 
 
 class Bitstamp(Exchange):
@@ -492,7 +491,7 @@ class Bitstamp(Exchange):
                 spot = [_market(row) for row in rows if row["market_type"] == "SPOT" and row["trading"] == "Enabled"]
                 return {(market.currency, market.asset): market for market in spot}
 
-        listed: Mapping[tuple[str, str], Market] = _LISTED.get((self.api.url, "markets"), fetch)
+        listed: Mapping[tuple[str, str], Market] = self.access.memory.get("markets", fetch, seconds=_LISTED)
         return listed
 
     def _currencies(self) -> Mapping[str, str]:
@@ -503,7 +502,7 @@ class Bitstamp(Exchange):
             with understood(self.name):
                 return {row["currency"].upper(): _text(row["type"]) for row in rows}
 
-        listed: Mapping[str, str] = _LISTED.get((self.api.url, "currencies"), fetch)
+        listed: Mapping[str, str] = self.access.memory.get("currencies", fetch, seconds=_LISTED)
         return listed
 
     def _listed(self, asset: str) -> str:

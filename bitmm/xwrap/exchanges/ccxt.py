@@ -64,7 +64,6 @@ from .base import (
     Withdrawal,
 )
 from .tools import (
-    Memory,
     ask,
     check,
     followed,
@@ -502,8 +501,8 @@ def _moved(urls: Any, base: str) -> Any:
     return base + urlsplit(urls).path if isinstance(urls, str) else urls
 
 
-#: Markets are read once an hour, whoever asks.
-_LISTED = Memory(3600)
+#: Seconds for which the markets are not read again.
+_LISTED = 3600.0
 
 _SEATS: OrderedDict[tuple[object, ...], _Seat] = OrderedDict()
 _SEATS_LOCK = threading.Lock()
@@ -734,7 +733,7 @@ class _Ccxt(Exchange):
             with understood(self.name):
                 return _Listing(seat.ccxt, _spot_markets(seat.ccxt))
 
-        listing: _Listing = _LISTED.get((self.id, self.access.url), fetch)
+        listing: _Listing = self.access.memory.get("markets", fetch, seconds=_LISTED)
         return listing
 
     def _symbol(self, currency: str, asset: str) -> str:

@@ -44,7 +44,8 @@ from .base import (
     Withdrawal,
     at_once,
 )
-from .tools import Memory, ask, mean, no_outcome, retry_after, understood
+from .memory import Memory
+from .tools import ask, mean, no_outcome, retry_after, understood
 
 if TYPE_CHECKING:
     from ..transport import Answer
@@ -69,9 +70,9 @@ _TODO = {
 #: for everybody.
 _PUBLIC = {"create-account", "ticker"}
 _PLACE = "(function_name)"
-#: Choice: an overview document has at most this many bytes, and is read again after ten minutes.
+#: Choice: an overview document has at most this many bytes, and is read again after so many seconds.
 _MAX_OVERVIEW = 64 * 1024
-_OVERVIEWS = Memory(600.0)
+_FRESH = 600.0
 _ALLOWED: dict[str, tuple[object, ...]] = {
     "req_method": ("POST", "GET"),
     "post_body_encoding": (FORM, JSON),
@@ -141,7 +142,7 @@ class HubAPI:
         clock: Callable[[], float] = time.time,
         random: Callable[[], str] = lambda: secrets.token_hex(16),
         turn: Turn = at_once,
-        memory: Memory = _OVERVIEWS,
+        memory: Memory | None = None,
     ) -> None:
         self.url = _checked(url.rstrip("/") + "/api/overview.js").removesuffix("/api/overview.js")
         self.account = account
@@ -153,7 +154,7 @@ class HubAPI:
         self._clock = clock
         self._random = random
         self._turn = turn
-        self._memory = memory
+        self._memory = memory or Memory()
 
     def __repr__(self) -> str:
         return f"HubAPI({self.url!r})"
@@ -222,7 +223,7 @@ class HubAPI:
 
     def overview(self) -> Overview:
         """The overview document, at most ten minutes old."""
-        overview: Overview = self._memory.get(self.url, self._overview)
+        overview: Overview = self._memory.get(self.url, self._overview, seconds=_FRESH)
         return overview
 
     def _overview(self) -> Overview:
@@ -586,6 +587,7 @@ def _api(access: Access, url: str) -> HubAPI:
         key_encoding="base64" if encoding == "base64" else "utf-8",
         transport=access.transport,
         turn=access.turn,
+        memory=access.memory,
     )
 
 

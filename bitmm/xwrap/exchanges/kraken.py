@@ -48,7 +48,7 @@ from .base import (
     Withdrawal,
     at_once,
 )
-from .tools import Memory, ask, check, followed, mean, no_outcome, no_such_market, retry_after, understood, unsigned
+from .tools import ask, check, followed, mean, no_outcome, no_such_market, retry_after, understood, unsigned
 
 if TYPE_CHECKING:
     from ..transport import Answer
@@ -299,8 +299,8 @@ _COMMON = {
 }
 #: Fee credits; no money.
 _CREDITS = "KFEE"
-#: (base URL, call) -> what is listed there: asked once an hour at most, and shared by the whole process.
-_LISTED = Memory(3600.0)
+#: Seconds for which what is listed there is not asked again.
+_LISTED = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -605,7 +605,7 @@ class Kraken(Exchange):
             with understood("Kraken"):
                 return read(rows)
 
-        listed: Mapping[_K, _V] = _LISTED.get((self.api.url, method), fetch)
+        listed: Mapping[_K, _V] = self.access.memory.get(method, fetch, seconds=_LISTED)
         return listed
 
     def _pair(self, currency: str, asset: str) -> _Pair:

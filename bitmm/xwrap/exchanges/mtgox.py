@@ -51,7 +51,8 @@ from .base import (
     Withdrawal,
     at_once,
 )
-from .tools import Memory, ask, followed, mean, no_outcome, no_such_market, retry_after, total, understood
+from .memory import Memory
+from .tools import ask, followed, mean, no_outcome, no_such_market, retry_after, total, understood
 
 if TYPE_CHECKING:
     from ..transport import Answer
@@ -70,8 +71,6 @@ _READS = re.compile(
 )
 #: Seconds for which the exchange cached everything; asking more often led to a ban (Bitcoin Wiki, MtGox/API/HTTP).
 _CACHED = 10.0
-#: Answers of public calls, by base URL and call.
-_PUBLIC = Memory(_CACHED)
 
 #: Tokens of error answers, as clients met them -> our codes. What a key without the right was told is not recorded.
 _TOKENS = {
@@ -111,7 +110,7 @@ class MtGoxAPI:
         transport: Transport | None = None,
         nonce: Callable[[], int] | None = None,
         turn: Turn = at_once,
-        memory: Memory = _PUBLIC,
+        memory: Memory | None = None,
     ) -> None:
         self.url = url.rstrip("/")
         self.key = key
@@ -121,7 +120,7 @@ class MtGoxAPI:
         self._once = "tonce" if tonce else "nonce"
         self._number = nonce or _rising()
         self._turn = turn
-        self._memory = memory
+        self._memory = memory or Memory()
 
     def __repr__(self) -> str:
         return f"MtGoxAPI({self.url!r}, version={self.version})"
@@ -138,7 +137,7 @@ class MtGoxAPI:
             with self._turn(path, signed=False):
                 return self._read(ask(self.transport, request, "Mt.Gox", moves=False), moves=False)
 
-        return self._memory.get(request.url, fetch)
+        return self._memory.get(request.url, fetch, seconds=_CACHED)
 
     def private(self, path: str, form: Mapping[str, str] | None = None) -> Any:
         """The answer of a signed POST call."""
@@ -609,6 +608,7 @@ def _api(access: Access, url: str) -> MtGoxAPI:
         transport=access.transport,
         nonce=access.nonce,
         turn=access.turn,
+        memory=access.memory,
     )
 
 

@@ -1,15 +1,13 @@
-"""What the adapters share: asking once, reading an answer, following an order, the rules of a market, kept answers."""
+"""What the adapters share: asking once, reading an answer, following an order, the rules of a market."""
 
 from __future__ import annotations
 
 import decimal
-import threading
 import time
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..errors import APIError, OutcomeUnknown
 from ..money import EXACT, number, plain
@@ -160,41 +158,3 @@ def _broken(name: str, value: Decimal, rule: str, limit: Decimal, nearest: Decim
             "nearest": plain(nearest),
         },
     )
-
-
-@dataclass(slots=True)
-class _Kept:
-    answer: Any = None
-    until: float = float("-inf")
-    asking: threading.Lock = field(default_factory=threading.Lock)
-
-
-class Memory:
-    """Answers kept for `seconds`, with one question in flight per key: for exchanges that forbid to ask more often.
-
-    A failure is not kept. Everybody who asks gets the same object. `clock` gives seconds that never go back.
-    """
-
-    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._seconds = seconds
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._all: dict[Hashable, _Kept] = {}
-
-    def get(self, key: Hashable, fetch: Callable[[], Any]) -> Any:
-        """The answer for `key`; from `fetch` when there is none or it is too old."""
-        with self._lock:
-            now = self._clock()
-            for old in [name for name, kept in self._all.items() if kept.until <= now and not kept.asking.locked()]:
-                del self._all[old]
-            kept = self._all.setdefault(key, _Kept())
-        with kept.asking:
-            if kept.until <= self._clock():
-                kept.answer = fetch()
-                kept.until = self._clock() + self._seconds
-            return kept.answer
-
-    def forget(self, key: Hashable) -> None:
-        """Ask anew the next time."""
-        with self._lock:
-            self._all.pop(key, None)

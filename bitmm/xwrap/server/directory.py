@@ -7,10 +7,11 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..exchanges import DEAD, load
 from ..exchanges.base import Access, Credentials, Exchange, ExchangeError, can
+from ..exchanges.memory import Memory
 from ..exchanges.paper import Ground
 from ..transport import Transport
 from .lanes import Lanes, Rank
@@ -24,11 +25,12 @@ __all__ = ["Directory"]
 
 @dataclass(slots=True)
 class _Entry:
-    """One offered exchange: its class, its connections, and its share of the threads that may wait for it."""
+    """One offered exchange: its class, its connections, its share of the threads that may wait for it, its answers."""
 
     kind: type[Exchange]
     transport: Transport
     share: threading.Semaphore
+    memory: Memory = field(default_factory=Memory)
     url: str | None = None
 
 
@@ -107,7 +109,7 @@ class Directory:
         credentials = credentials or Credentials()
         way = self._lanes.passage(kind, credentials.apikey, rank)
         transport = entry.transport.until(time.monotonic() + self._settings.call_seconds)
-        access = Access(transport, credentials, registration, entry.url, way.nonce, way.turn, self._paper)
+        access = Access(transport, credentials, registration, entry.url, way.nonce, way.turn, entry.memory, self._paper)
         if rank is Rank.CANCEL:
             yield kind(access)
             return
