@@ -153,7 +153,7 @@ def main():
                 "balance of one": (server, pid, request("GET", "/exchanges/1/balance")),
                 "buy on paper": (server, pid, request("POST", "/exchanges/1/buy", order)),
             }
-            asyncio.run(load(server, request("POST", "/exchanges/", "exchange=paper"), 0.001, 1))
+            asyncio.run(load(server, request("POST", "/exchanges/", "exchange=paper"), 60, 1, most=1))
             measure(targets, options)
 
 
