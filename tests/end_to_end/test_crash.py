@@ -4,7 +4,14 @@
 
 from __future__ import annotations
 
+import random
+import signal
+import threading
+from collections import Counter
+from decimal import Decimal
+
 import pytest
+import requests
 
 pytest.importorskip("starlette", reason="the server is not installed")
 
@@ -29,3 +36,41 @@ def test_21_kills_lose_no_send_and_double_none_though_kraken_cannot_tell_of_them
     assert figures.sends.count >= 30
     assert figures.sends.resent == 0
     assert figures.sends.listed == figures.sends.blocked
+
+
+def test_30_kills_leave_no_paper_order_half_done():
+    """Its ledger is in the server's own data base: what is there without its order, or the other way round, is lost."""
+    from tests.databases import sql
+    from tests.long import crash
+    from tests.long.rig import PASSWORD, Line, rig
+
+    paper = Line("paper", "", "USD", Decimal("0.001"), Decimal("0.00000001"), "", {})
+    work, chance = crash.Work(paper, ("buy", "sell"), 100, pause=0.1), random.Random(0)
+    with rig(exchanges=["paper"], settle_seconds=0.2, settle_grace_seconds=0.5) as built:
+        built.keeper.start()
+        form, who = {"exchange": "paper"}, (built.user, PASSWORD)
+        id = requests.post(f"{built.keeper.url}/exchanges/", data=form, auth=who, timeout=60).json()["id"]
+        built.keeper.end(signal.SIGTERM)
+        threads = [
+            threading.Thread(target=crash.trade, args=(paper, built.backend(id, timeout=6.0), work), daemon=True)
+            for _ in range(8)
+        ]
+        for thread in threads:
+            thread.start()
+        for _ in range(30):
+            crash.kill(built, work, crash.RANDOM, "orders", chance, per_life=4)
+        built.keeper.start()
+        work.stop_killing()
+        for thread in threads:
+            thread.join(120)
+        assert built.keeper.end(signal.SIGTERM) == 0
+        assert [move.failure for move in work.moves if move.failure or move.known_at is None] == []
+        rows = sql(built.database, "SELECT key, client_id, exchange_order_id, amount, status FROM orders")
+        booked = sql(built.database, "SELECT client_id, id, amount, status FROM paper_orders")
+        entries = sql(built.database, "SELECT reference FROM paper_entries WHERE kind <> 'opening'")
+    assert {(row.key, row.amount) for row in rows} == {
+        (move.key, str(paper.amount_of(move.number))) for move in work.moves
+    }
+    assert {(row.client_id, int(row.exchange_order_id), row.amount, row.status) for row in rows} == set(booked)
+    assert len(booked) == len(rows) == len(work.moves) >= 100
+    assert Counter(entry.reference for entry in entries) == {f"order {order.id}": 3 for order in booked}

@@ -90,8 +90,7 @@ def arm(point: str, hit: int, journal: str) -> None:
     journalled("begin", "before-intent", None)
     journalled("finish", "before-outcome", "before-reply")
 
-    for kind in Database.__subclasses__():
-        kind.write = _written(kind.write, reach)  # type: ignore[method-assign]
+    Database.write = _written(Database.write, reach)  # type: ignore[method-assign]
 
     for module in list(sys.modules.values()):
         if module.__name__.startswith("bitmm.xwrap.exchanges.") and hasattr(module, "ask"):
