@@ -207,6 +207,7 @@ def test_every_commit_is_brought_to_the_disk(sqlite):
 def test_a_write_within_a_write_is_kept_with_it_or_undone_alone(store):
     def work():
         store.add_account("ann", "x")
+        assert [row["name"] for row in store.accounts()] == ["ann"], "a read within sees it already"
         with suppress(ValueError):
             store.as_one(lambda: (store.add_account("bob", "x"), store.add_account("ann", "x")))
         return store.add_account("cy", "x")

@@ -208,7 +208,10 @@ class Database(ABC):
         self.error: type[Any] = self.engine.dialect.loaded_dbapi.Error
 
     def reading(self) -> AbstractContextManager[Link]:
-        """A connection for reads, without a transaction."""
+        """A connection for reads, without a transaction; within a write its own, which sees what it wrote."""
+        return self._lent() if self._here.link is None else nullcontext(self._here.link)
+
+    def _lent(self) -> AbstractContextManager[Link]:
         return closing(self.lend(self.engine))
 
     def lend(self, engine: Engine) -> Link:
@@ -368,7 +371,7 @@ class _SQLite(Database):
         event.listen(self.engine, "connect", _prepare_file)
 
     @contextmanager
-    def reading(self) -> Iterator[Link]:
+    def _lent(self) -> Iterator[Link]:
         # A pool that asks its locks takes longer than the reading itself (measured 2026-11-26).
         try:
             link = self._readers.pop()
@@ -504,7 +507,7 @@ class _PostgreSQL(Database):
         self._presence: Link | None = None
 
     def _write(self, work: Callable[[Link], T]) -> T:
-        with self.reading() as link, _transaction(link, "BEGIN"):
+        with self._lent() as link, _transaction(link, "BEGIN"):
             return self._inside(work, link)
 
     def appear(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -405,17 +405,16 @@ class PaperBook:
 
         def on_page(link: Link) -> T:
             self._database.lock(link, _LOCK_REGISTRATION, {"id": self._registration})
-            page = PaperPage(link, self._registration, self.balances(link))
+            page = PaperPage(link, self._registration, self.balances())
             result = work(page)
             page.keep()
             return result
 
         return self._database.write(on_page)
 
-    def balances(self, link: Link | None = None) -> dict[str, Decimal]:
+    def balances(self) -> dict[str, Decimal]:
         """What is owned, by currency; empty before the opening."""
-        rows = self._rows(_PAPER_BALANCES, link)
-        return {row["currency"]: exact(row["total"]) for row in rows}
+        return {row["currency"]: exact(row["total"]) for row in self._rows(_PAPER_BALANCES)}
 
     def open_orders(self) -> list[dict[str, Any]]:
         """The orders that wait for their price, oldest first."""
@@ -437,10 +436,9 @@ class PaperBook:
         """The latest sends, newest first."""
         return self._rows(_PAPER_SENDS, limit=limit)
 
-    def _rows(self, query: Select[Any], link: Link | None = None, **asked: Any) -> list[dict[str, Any]]:
-        asked["registration"] = self._registration
-        with nullcontext(link) if link else self._database.reading() as opened:
-            return opened.rows(query, asked)
+    def _rows(self, query: Select[Any], **asked: Any) -> list[dict[str, Any]]:
+        with self._database.reading() as link:
+            return link.rows(query, {"registration": self._registration, **asked})
 
 
 class PaperPage:
