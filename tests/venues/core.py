@@ -342,6 +342,8 @@ class Venue:
         self._port = port
         self._server: _Server | None = None
         self._reopening: threading.Timer | None = None
+        #: Bound and not listening while "refused" is on: nobody else may get the port.
+        self._held: socket.socket | None = None
         self._stopping = threading.Event()
         self.account = self.add_account(self.key, self.secret, balances)
 
@@ -728,6 +730,9 @@ class Venue:
     def _refuse(self, seconds: float) -> None:
         self._deafen()
         with self.lock:
+            self._held = socket.socket()
+            self._held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._held.bind(("127.0.0.1", self._port))
             self._reopening = threading.Timer(seconds, self._reopen)
             self._reopening.daemon = True
             self._reopening.start()
@@ -737,6 +742,7 @@ class Venue:
             if self._reopening is not None:
                 self._reopening.cancel()
                 self._reopening = None
+                self._held.close()
                 self._listen()
 
 
