@@ -14,6 +14,7 @@ import ipaddress
 import os
 import socket
 import ssl
+import struct
 import sys
 import threading
 from collections.abc import Iterator, Mapping
@@ -266,6 +267,7 @@ class _Bounded(HTTPConnection):
             for tried, (family, kind, protocol, _, address) in enumerate(addresses):
                 sock = socket.socket(family, kind, protocol)
                 try:
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
                     for option in self.socket_options or ():
                         sock.setsockopt(*option)
                     sock.settimeout(_left() / (len(addresses) - tried))
@@ -300,6 +302,11 @@ class _Bounded(HTTPConnection):
             if start and self.sock is not None:
                 self.sock.settimeout(_left())
             super().send(data[start : start + _PIECE])
+
+
+#: Closed, or left behind by a process that was killed, a connection is reset: what has not left by then never leaves.
+#: Else the system goes on sending it for minutes, long after its outcome was asked for.
+_NO_LINGER = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
 
 
 class _HTTPSConnection(_Bounded, HTTPSConnection):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
+import socket
 from time import monotonic
 
 import pytest
@@ -152,3 +154,20 @@ def test_work_with_an_end_is_over_by_then_and_sends_nothing_after_it(server):
     assert transport.until(monotonic() + 30).send(Request("GET", f"{server.url}/early", {})).body == b"/early"
     assert transport.send(Request("GET", f"{server.url}/always", {})).body == b"/always"
     assert [seen.path for seen in server.seen] == ["/early", "/always"]
+
+
+def test_what_has_not_left_when_a_call_is_given_up_never_leaves():
+    """The system would go on sending it, and the other side would have it minutes after its outcome was asked for."""
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)  # room for a part of the request only
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        host, port = listener.getsockname()
+        with pytest.raises(OutcomeUnknown):
+            Transport(timeout=0.3).send(Request("POST", f"http://{host}:{port}/order", {}, b"a" * 20_000))
+        connection, _ = listener.accept()
+        arrived = b""
+        with connection, contextlib.suppress(ConnectionResetError):
+            while piece := connection.recv(65536):
+                arrived += piece
+    assert len(arrived) < 20_000

@@ -21,6 +21,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 import bitmm.xwrap.server
 from bitmm.xwrap.server import tables
 from bitmm.xwrap.server.database import Link, _into_wal
+from bitmm.xwrap.server.settler import not_placed
 from bitmm.xwrap.server.store import Store, StoreError, now
 from tests.databases import end_sessions, new_database, sql
 
@@ -450,6 +451,17 @@ def test_a_server_that_could_not_show_itself_tries_again(postgres):
     assert theirs.orders.orphan(LONG_AGO) == 0
     for store in (ours, theirs):
         store.close()
+
+
+def test_an_outcome_that_comes_after_the_order_was_given_up_blocks_its_key_again(store):
+    registration = _order(store)
+    row = store.orders.begin(registration, "k1", "f", ORDER).row
+    assert store.orders.orphan(now()) == 1
+    [(_, seen)] = store.orders.unsettled()
+    assert store.orders.settle(seen, not_placed(seen))
+    assert store.orders.finish(row, {"status": "filled", "answer_status": 200, "answer": "{}"})
+    again = store.orders.begin(registration, "k1", "f", ORDER)
+    assert (again.fresh, again.row["status"], again.row["answer"]) == (False, "filled", "{}")
 
 
 def test_an_outcome_that_comes_after_the_order_ran_anew_is_not_taken_for_that_ones(store):

@@ -326,6 +326,9 @@ class Exchange:
     form: ClassVar[tuple[Field, ...]] = ()
     #: Which orders `find` sees: "all" (open and closed), "open" ones only, or "none" (it cannot look up by our id).
     finds: ClassVar[Literal["all", "open", "none"]] = "none"
+    #: For how many seconds after it was signed a request may still be taken, however late it arrives; 0 where that is
+    #: less than a call may take, or where a later nonce of the key ends it.
+    valid_seconds: ClassVar[float] = 0.0
     #: It has no address of its own: the administrator must say where it is.
     needs_url: ClassVar[bool] = False
     #: It keeps its books in the server's own data base, so what it does and what the server writes about it are one.

@@ -347,6 +347,8 @@ class Bitstamp(Exchange):
         Field("apisecret", "the secret that Bitstamp showed with the key", secret=True),
     )
     finds: ClassVar[Literal["all", "open", "none"]] = "all"
+    #: Documentation, "Authentication": a timestamp may be 150 s off, and ours may be 150 s ahead when it is signed.
+    valid_seconds = 300.0
     #: Documentation, "Request limits": 400 a second and 10,000 in ten minutes; this stays below both.
     per_address = Limit(385, 15)
 

@@ -55,14 +55,15 @@ class Settler:
     looks for what has lost its server.
 
     `every`: seconds between two rounds. `grace`: seconds in which a request may still be sent, and arrive at an
-    exchange, after its outcome became unknown; before they are over, "there is no such order" proves nothing.
+    exchange, after its outcome became unknown, longer where the exchange takes old ones; before they are over, "there
+    is no such order" proves nothing.
     """
 
     def __init__(self, store: Store, directory: Directory, *, every: float, grace: float) -> None:
         self._store = store
         self._directory = directory
         self._every = every
-        self._grace = timedelta(seconds=grace)
+        self._grace = grace
         self._stop = threading.Event()
         #: (journal, row) -> when it was asked about; of this server's life only.
         self._asked: dict[tuple[str, int], float] = {}
@@ -130,6 +131,7 @@ class Settler:
         return asked is None or time.monotonic() >= asked + min(pause, _MOST_PATIENCE)
 
     def _settle(self, journal: Journal, registration: Registration, row: dict[str, Any], find: _Find) -> None:
+        asked = datetime.now(UTC)
         try:
             with self._directory.registered(registration, Rank.ORDER) as exchange:
                 columns = find(exchange, row)
@@ -139,7 +141,7 @@ class Settler:
             _log.info("%s %d of %s: %s", journal.name, row["id"], registration.exchange, error)
             return
         if columns is None:
-            if datetime.now(UTC) < self._last_moment(row):
+            if asked < self._last_moment(exchange, row):
                 return
             columns = not_placed(row)
         if columns["status"] != "unknown" and journal.settle(row, columns):
@@ -156,14 +158,14 @@ class Settler:
     def _find_withdrawal(self, exchange: Exchange, row: dict[str, Any]) -> dict[str, Any] | None:
         """What the exchange tells of the send; None: it certainly has none. Raises Unsupported when it cannot say."""
         try:
-            found = exchange.find_withdrawal(row["client_id"], _time(row["created"]), self._last_moment(row))
+            found = exchange.find_withdrawal(row["client_id"], _time(row["created"]), self._last_moment(exchange, row))
         except Unsupported:
             found = self._recognised(exchange, row)
         return None if found is None else withdrawal_columns(found)
 
-    def _last_moment(self, row: dict[str, Any]) -> datetime:
-        """When it was sent at the latest: before its outcome became unknown, or a little later."""
-        return _time(row["updated"]) + self._grace
+    def _last_moment(self, exchange: Exchange, row: dict[str, Any]) -> datetime:
+        """When it arrived at the latest: it was sent before its outcome became unknown, or a little later."""
+        return _time(row["updated"]) + timedelta(seconds=max(self._grace, exchange.valid_seconds))
 
     def _recognised(self, exchange: Exchange, row: dict[str, Any]) -> Withdrawal:
         """The send, known by what it is: there is exactly one like it at its time that is not known to be another one

@@ -327,7 +327,8 @@ class Journal:
         What an exchange said of it is never made unknown again.
         """
         statement = self._doubt if columns["status"] == "unknown" else self._conclude
-        values = {"row": row["id"], "began": row["created"], **columns}
+        # It may have been given up, and its key released, when the exchange answers after all.
+        values = {"row": row["id"], "began": row["created"], "released": False, **columns}
         met = self._database.write(lambda link: link.change(statement, values))
         return met == 1 or columns["status"] == "unknown"
 

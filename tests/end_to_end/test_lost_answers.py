@@ -1,11 +1,12 @@
-"""Sends whose answer was lost, at each exchange's local double: what its ledger has is never sent again, and what it
-does not have is never called done.
+"""Orders and sends whose answer was lost, at each exchange's local double: what its ledger has, or may still get, is
+never sent again, and what it does not have is never called done.
 """
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from datetime import timedelta
+import time
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -17,6 +18,7 @@ from bitmm.xwrap.errors import OutcomeUnknown
 from bitmm.xwrap.exchanges import backpack
 from bitmm.xwrap.server.settler import Settler
 from tests.long.rig import LINES, open_venue
+from tests.venues.core import Reply
 
 AMOUNT = Decimal("0.01")
 
@@ -52,13 +54,13 @@ class Sender:
 
 
 @contextmanager
-def _sender(name, serving, monkeypatch):
+def _sender(name, serving, monkeypatch, **settings):
     made = []
     monkeypatch.setattr(Settler, "start", lambda settler: made.append(settler))  # noqa: PLW0108 - must be bound
     monkeypatch.setattr(Settler, "stop", lambda _: None)
     line = LINES[name]
-    urls = {"exchanges": (line.exchange,), "exchange_seconds": 1.0, "settle_grace_seconds": 0.0}
-    with open_venue(line) as venue, serving(exchange_urls={line.exchange: venue.url}, **urls) as server:
+    settings = {"exchanges": (line.exchange,), "exchange_seconds": 1.0, "settle_grace_seconds": 0.0} | settings
+    with open_venue(line) as venue, serving(exchange_urls={line.exchange: venue.url}, **settings) as server:
         venue.deposit("BTC", Decimal(10))
         yield Sender(line, venue, server, made[0])
 
@@ -153,3 +155,48 @@ def test_a_twin_made_through_another_registration_of_the_same_key_is_not_taken_f
         sender.settle()
         assert (sender.status(), other.status()) == ("unknown", "unknown")
         assert sender.sent() == [AMOUNT]
+
+
+# --- what is still on its way -----------------------------------------------------------------------------------------
+
+
+def hold(venue, path):
+    """From now on the venue does not execute requests to `path`; they are in the list that this gives."""
+    held, execute = [], venue.answer
+
+    def answer(request):
+        if path not in f"{request.method} {request.path}":
+            return execute(request)
+        held.append(request)
+        return Reply.text("", 500)
+
+    venue.answer = answer
+    return held
+
+
+@pytest.mark.parametrize("name", ["kraken", "bitstamp", "backpack"])
+def test_an_order_that_reaches_its_exchange_half_a_minute_late_is_placed_once(name, serving, monkeypatch):
+    """Kraken refuses it for its nonce, Backpack for its age. Bitstamp takes it, so nobody may say before that it is
+    not there.
+    """
+    late = 31.0
+    with _sender(name, serving, monkeypatch, settle_grace_seconds=20.0) as sender:
+        line, venue = sender.line, sender.venue
+        venue.fault("executed_but_timeout", path=line.moves["buy"], seconds=30)
+        held = hold(venue, line.moves["buy"])
+        with pytest.raises(OutcomeUnknown):
+            line.move(sender.backend, "buy", 0, "k1")
+        venue.heal()
+        del venue.answer
+        then = (datetime.now(UTC) - timedelta(seconds=late)).isoformat().replace("+00:00", "Z")
+        sender.server.sql("UPDATE orders SET created = :then, updated = :then", then=then)
+        sender.settle()
+        with suppress(OutcomeUnknown):
+            line.move(sender.backend, "buy", 0, "k1")
+        venue.clock = lambda: time.time() + late
+        venue.answer(held[0])
+        venue.clock = time.time
+        sender.settler._asked.clear()
+        sender.settle()
+        assert line.move(sender.backend, "buy", 0, "k1")["status"] == "filled"
+        assert [row["kind"] for row in venue.ledger()] == ["order"]
