@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
 import subprocess
 import sys
@@ -12,7 +13,10 @@ import pytest
 import requests
 
 from bitmm.xwrap import exchanges
+from bitmm.xwrap.client import _ASKING, XWrap
 from bitmm.xwrap.exchanges.base import OrderState
+from bitmm.xwrap.server.settings import Settings
+from bitmm.xwrap.server.settler import LEASE
 
 from .stub import Stub
 
@@ -24,6 +28,17 @@ def slow(monkeypatch):
     monkeypatch.setattr(Stub, "gate", threading.Event())
     monkeypatch.setattr(Stub, "waiting", threading.Semaphore(0))
     return Stub
+
+
+def test_an_exchange_is_given_up_before_the_server_and_the_server_before_its_client(tmp_path):
+    """So the client hears from the server what became of its order, and the settler asks when nothing is on its way."""
+    settings = Settings.read({}, data=tmp_path)
+    whole = inspect.signature(XWrap).parameters["timeout"].default
+    waits = 3 * settings.queue_seconds  # for a thread, for a place in the exchange's share, for one in the key's lane
+    assert settings.exchange_seconds < settings.call_seconds
+    assert waits + settings.call_seconds < whole * (1 - _ASKING)
+    assert settings.call_seconds < settings.settle_grace_seconds
+    assert waits + settings.call_seconds < LEASE
 
 
 def waiting_calls(server, auth, id, count):
