@@ -267,7 +267,6 @@ class _Bounded(HTTPConnection):
             for tried, (family, kind, protocol, _, address) in enumerate(addresses):
                 sock = socket.socket(family, kind, protocol)
                 try:
-                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
                     for option in self.socket_options or ():
                         sock.setsockopt(*option)
                     sock.settimeout(_left() / (len(addresses) - tried))
@@ -289,6 +288,9 @@ class _Bounded(HTTPConnection):
             super().connect()
             if self.sock is not None:
                 self.sock.settimeout(_left())
+                # TLS within a proxy's TLS is no socket itself, but has one.
+                sock = getattr(self.sock, "socket", self.sock)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
         finally:
             # A proxy's CONNECT is no part of the request.
             _call.sent = False

@@ -477,13 +477,18 @@ def test_a_withdrawal_under_a_fault_is_refused_or_unknown_as_the_ledger_says(ven
 # --- the venue's door: a true exchange refuses all of this ------------------------------------------------------------
 
 
-def send(venue, transport, *, key=None, secret=None, seconds=0.0, nonce=uuid.uuid4, **changes):
-    """One balance call with something wrong: a header changed (or gone, when None), or a body without its type."""
+def send(venue, transport, *, key=None, secret=None, seconds=0.0, stamped=0.0, nonce=uuid.uuid4, **changes):
+    """One balance call with something wrong: a header changed (or gone, when None), or a body without its type.
+
+    `seconds`: how far the clock is off; `stamped`: the same of the timestamp alone, after it was signed.
+    """
     api = BitstampAPI(
         key or venue.key, secret or venue.secret, url=venue.url, clock=lambda: time.time() + seconds, nonce=nonce
     )
     request = api.signed("account_balances", changes.pop("form", None))
     headers = {**request.headers, **changes.pop("headers", {})}
+    if stamped:
+        headers["X-Auth-Timestamp"] = str(int((time.time() + stamped) * 1000))
     answer = transport.send(
         Request(
             "POST", request.url, {name: value for name, value in headers.items() if value is not None}, request.body
@@ -509,7 +514,7 @@ def send(venue, transport, *, key=None, secret=None, seconds=0.0, nonce=uuid.uui
         ({"nonce": lambda: "short", "secret": "wrong"}, "API0004"),
         ({"nonce": lambda: str(uuid.uuid4()).upper()}, "API0004"),
         ({"secret": "wrong"}, "API0005"),
-        ({"headers": {"X-Auth-Timestamp": str(int(time.time() * 1000) - 7)}}, "API0005"),
+        ({"stamped": -7.0}, "API0005"),
         ({"headers": {"Content-Type": "application/x-www-form-urlencoded"}}, "API0020"),
         ({"form": {"a": 1}, "headers": {"Content-Type": "application/json"}}, "API0019"),
         ({"form": {"a": 1}, "headers": {"Content-Type": None}}, "API0019"),
