@@ -229,7 +229,7 @@ class Database(ABC):
         """
         if self._here.link is None:
             return self._write(work)
-        with _transaction(self._here.link, "SAVEPOINT part", "RELEASE part", "ROLLBACK TO part", "RELEASE part"):
+        with _transaction(self._here.link, "SAVEPOINT part", "RELEASE part", _UNDO_PART):
             return work(self._here.link)
 
     @abstractmethod
@@ -321,7 +321,7 @@ def _prepare(statement: Statement, names: list[str], engine: Engine) -> _Prepare
 
 
 @contextmanager
-def _transaction(link: Link, begin: str, commit: str = "COMMIT", *undo: str) -> Iterator[None]:
+def _transaction(link: Link, begin: str, commit: str = "COMMIT", undo: Sequence[str] = ("ROLLBACK",)) -> Iterator[None]:
     """From the command `begin` to `commit`; what the block raises undoes all that it wrote."""
     link.command(begin)
     try:
@@ -329,9 +329,13 @@ def _transaction(link: Link, begin: str, commit: str = "COMMIT", *undo: str) -> 
         link.command(commit)
     except BaseException:
         with suppress(DBAPIError):  # SQLite may have rolled back by itself, and a connection may be gone
-            for command in undo or ("ROLLBACK",):
+            for command in undo:
                 link.command(command)
         raise
+
+
+#: Going back to a savepoint does not end it, and the next one outward has the same name.
+_UNDO_PART = ("ROLLBACK TO part", "RELEASE part")
 
 
 class _Write:
