@@ -39,6 +39,7 @@ setup(
         "bitmm.xwrap": ["py.typed"],
         "bitmm.xwrap.exchanges": ["prices/*"],
         "bitmm.xwrap.server": ["openapi.yaml"],
+        "bitmm.xwrap.testing.exchanges": ["recorded/*"],
     },
     install_requires=["requests>=2.32"],
     extras_require={

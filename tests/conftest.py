@@ -14,11 +14,13 @@ from typing import Any
 import pytest
 import requests
 
-from tests.databases import sql
+from tests.support.databases import sql
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--postgres", action="store_true", help="the server's tests on PostgreSQL; see tests/databases.py")
+    parser.addoption(
+        "--postgres", action="store_true", help="the server's tests on PostgreSQL; see tests/support/databases.py"
+    )
 
 
 #: The SQLite file of a data folder, or the URL of its data base on PostgreSQL: always the same one for a folder.
@@ -31,7 +33,7 @@ def postgres(request: pytest.FixtureRequest) -> Iterator[str]:
     if not request.config.getoption("postgres"):
         pytest.skip("needs PostgreSQL: pytest --postgres, or tox -e postgres")
     pytest.importorskip("psycopg")
-    from tests.databases import NoPostgres, server
+    from tests.support.databases import NoPostgres, server
 
     try:
         with server() as url:
@@ -46,7 +48,7 @@ def database(request: pytest.FixtureRequest) -> Iterator[Database]:
     if not request.config.getoption("postgres"):
         yield lambda folder: folder / "xwrap.sqlite3"
         return
-    from tests.databases import drop_database, new_database
+    from tests.support.databases import drop_database, new_database
 
     base = request.getfixturevalue("postgres")
     made: dict[Path, str] = {}

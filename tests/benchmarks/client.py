@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from decimal import Decimal
 
-from tests.faults.line import JSON, Line, Server
+from tests.support.raw_server import JSON, Line, Server
 
 SCENARIOS = ("list_exchanges", "exchange_rates", "balance", "buy")
 LIMIT = 0.60

@@ -19,7 +19,7 @@ from bitmm.xwrap import exchanges
 from bitmm.xwrap.exchanges.base import Rate
 from bitmm.xwrap.server.serving import running
 from bitmm.xwrap.server.settings import Settings
-from tests.server.stub import Stub
+from tests.support.stub import Stub
 
 SECONDS = 0.3
 
@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     Stub.act = staticmethod(slow)
     ten = tuple(f"stub{number}" for number in range(10))
-    exchanges.EXCHANGES.update(dict.fromkeys(ten, "tests.server.stub:Stub"))
+    exchanges.EXCHANGES.update(dict.fromkeys(ten, "tests.support.stub:Stub"))
     ratios = [took(ten, 10.0) / took(ten[:1], 10.0) for _ in range(parser.parse_args().rounds)]
     print(
         f"ten exchanges / one of them: {statistics.median(ratios):.2f} (limit 1.20), "

@@ -12,7 +12,7 @@ from responses.matchers import header_matcher, query_param_matcher, urlencoded_p
 from bitmm.xwrap import client
 from bitmm.xwrap.client import Backend, XWrap
 from bitmm.xwrap.errors import APIError, InvalidRequest
-from tests.client.marked import BASIC, KEY, PASSWORD, SECRET, USER
+from tests.support.marked_secrets import BASIC, KEY, PASSWORD, SECRET, USER
 
 ROOT = Path(__file__).parents[2]
 BASE = "http://localhost:8000"

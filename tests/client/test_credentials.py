@@ -19,8 +19,8 @@ from requests.adapters import HTTPAdapter
 from bitmm.xwrap.client import Backend, XWrap
 from bitmm.xwrap.errors import APIError, InvalidRequest, OutcomeUnknown, Unavailable
 from bitmm.xwrap.transport import Request, Transport
-from tests.client.marked import BASIC, KEY, NEEDLES, PASSWORD, SECRET, USER
-from tests.faults.line import JSON, TLS, Line, Server, serving
+from tests.support.marked_secrets import BASIC, KEY, NEEDLES, PASSWORD, SECRET, USER
+from tests.support.raw_server import JSON, TLS, Line, Server, serving
 
 ORDER = '{"id": 41, "amount": "0.1", "status": "filled"}'
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")

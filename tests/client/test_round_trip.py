@@ -19,8 +19,8 @@ from urllib.parse import parse_qs
 import pytest
 
 from bitmm.xwrap.client import Backend
-from tests.client.marked import PASSWORD, USER
-from tests.faults.line import JSON, Line, serving
+from tests.support.marked_secrets import PASSWORD, USER
+from tests.support.raw_server import JSON, Line, serving
 
 hypothesis = pytest.importorskip("hypothesis", reason="the round trips need hypothesis, from the test extra")
 st = hypothesis.strategies

@@ -11,8 +11,8 @@ from urllib.parse import parse_qs
 import pytest
 
 from bitmm.xwrap.client import Backend, XWrap
-from tests.client.marked import PASSWORD, USER
-from tests.faults.line import JSON, TLS, Line, serving
+from tests.support.marked_secrets import PASSWORD, USER
+from tests.support.raw_server import JSON, TLS, Line, serving
 
 THREADS = 32
 

@@ -12,7 +12,7 @@ import responses
 
 from bitmm.xwrap.errors import APIError, OutcomeUnknown, Unavailable
 from bitmm.xwrap.transport import MAX_ANSWER, Request, Transport
-from tests.faults.line import JSON, Line, serving
+from tests.support.raw_server import JSON, Line, serving
 
 
 def echo(line: Line) -> None:

@@ -11,8 +11,8 @@ import pytest
 from bitmm.xwrap.client import Backend
 from bitmm.xwrap.errors import InvalidRequest, OutcomeUnknown, Unavailable
 from bitmm.xwrap.transport import Request, Transport
-from tests.client.marked import PASSWORD, USER
-from tests.faults.line import JSON, TLS, Line, serving
+from tests.support.marked_secrets import PASSWORD, USER
+from tests.support.raw_server import JSON, TLS, Line, serving
 
 TIMEOUT = 0.7
 LATE = 0.5

@@ -31,8 +31,8 @@ from bitmm.xwrap.errors import (
     RateLimited,
     Unavailable,
 )
-from tests.client.marked import NEEDLES, PASSWORD, USER
-from tests.faults.line import HTML, JSON, Line, Play, Server, serving
+from tests.support.marked_secrets import NEEDLES, PASSWORD, USER
+from tests.support.raw_server import HTML, JSON, Line, Play, Server, serving
 
 TIMEOUT = 0.7
 #: How late a call may be: the promise.

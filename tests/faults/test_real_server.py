@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from bitmm.xwrap.client import Backend
-from tests.faults.line import JSON, Line, Play, serving
+from tests.support.raw_server import JSON, Line, Play, serving
 
 pytest.importorskip("bitmm.xwrap.server", reason="the server is not here")
 pytest.importorskip("starlette", reason="the server is not installed")

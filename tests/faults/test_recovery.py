@@ -18,8 +18,8 @@ from bitmm.xwrap.errors import (
     RateLimited,
     Unavailable,
 )
-from tests.client.marked import KEY, PASSWORD, SECRET, USER
-from tests.faults.line import JSON, Line, Play, Server, not_here, serving
+from tests.support.marked_secrets import KEY, PASSWORD, SECRET, USER
+from tests.support.raw_server import JSON, Line, Play, Server, not_here, serving
 
 ORDER = {"id": 41, "amount": "0.1", "filled": "0.1", "status": "filled", "side": "buy"}
 WITHDRAWAL = {"id": 9, "asset": "BTC", "amount": "0.1", "status": "pending"}

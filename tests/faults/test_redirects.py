@@ -6,8 +6,8 @@ import pytest
 
 from bitmm.xwrap.client import XWrap
 from bitmm.xwrap.errors import APIError, OutcomeUnknown
-from tests.client.marked import KEY, PASSWORD, SECRET, USER
-from tests.faults.line import TLS, Line, serving
+from tests.support.marked_secrets import KEY, PASSWORD, SECRET, USER
+from tests.support.raw_server import TLS, Line, serving
 
 CALLS = {
     "public": lambda xwrap, backend: xwrap.list_exchanges(),

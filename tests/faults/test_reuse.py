@@ -8,8 +8,8 @@ import pytest
 
 from bitmm.xwrap.client import Backend
 from bitmm.xwrap.errors import OutcomeUnknown
-from tests.client.marked import PASSWORD, USER
-from tests.faults.line import JSON, Line, not_here, serving
+from tests.support.marked_secrets import PASSWORD, USER
+from tests.support.raw_server import JSON, Line, not_here, serving
 
 ORDER = '{"id": 41, "amount": "0.1", "status": "filled"}'
 ANOTHER = '{"id": 40, "key": "another", "amount": "0.1", "status": "filled"}'

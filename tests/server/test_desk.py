@@ -11,8 +11,7 @@ import requests
 from bitmm.xwrap import exchanges
 from bitmm.xwrap.exchanges.base import Busy, OrderState, Refused, Unknown, Withdrawal
 from bitmm.xwrap.server.store import Journal
-
-from .stub import Stub
+from tests.support.stub import Stub
 
 FILLED = OrderState("X1", "filled", filled=Decimal("0.1"), average=Decimal(10), spent=Decimal(1), fee=Decimal("0.01"))
 ORDER = {"currency": "USD", "asset": "BTC", "amount": "0.1"}
@@ -39,7 +38,7 @@ class Bench:
 
 @pytest.fixture(autouse=True)
 def _stub_exchange(monkeypatch):
-    monkeypatch.setitem(exchanges.EXCHANGES, "stub", "tests.server.stub:Stub")
+    monkeypatch.setitem(exchanges.EXCHANGES, "stub", "tests.support.stub:Stub")
     Stub.placed.clear()
 
 

@@ -12,7 +12,7 @@ from bitmm.xwrap.exchanges.base import Busy, Exchange, Limit
 from bitmm.xwrap.server import lanes as lanes_module
 from bitmm.xwrap.server.lanes import Lanes, Rank, lane_name
 from bitmm.xwrap.server.store import Store
-from tests.databases import sql
+from tests.support.databases import sql
 
 CANCEL, ORDER, READ = Rank
 

@@ -17,14 +17,13 @@ from bitmm.xwrap.client import _ASKING, XWrap
 from bitmm.xwrap.exchanges.base import OrderState
 from bitmm.xwrap.server.settings import Settings
 from bitmm.xwrap.server.settler import LEASE
-
-from .stub import Stub
+from tests.support.stub import Stub
 
 
 @pytest.fixture
 def slow(monkeypatch):
     """The stub exchange, whose balance hangs until the test is over."""
-    monkeypatch.setitem(exchanges.EXCHANGES, "stub", "tests.server.stub:Stub")
+    monkeypatch.setitem(exchanges.EXCHANGES, "stub", "tests.support.stub:Stub")
     monkeypatch.setattr(Stub, "gate", threading.Event())
     monkeypatch.setattr(Stub, "waiting", threading.Semaphore(0))
     return Stub
@@ -137,9 +136,9 @@ import sys, threading, pathlib
 from bitmm.xwrap import exchanges
 from bitmm.xwrap.server import serving
 from bitmm.xwrap.server.settings import Settings
-from tests.server.stub import Stub
+from tests.support.stub import Stub
 
-exchanges.EXCHANGES["stub"] = "tests.server.stub:Stub"
+exchanges.EXCHANGES["stub"] = "tests.support.stub:Stub"
 hang = threading.Event()
 Stub.act = staticmethod(lambda order: (print("hangs", flush=True), hang.wait(60)))
 data, url = pathlib.Path(sys.argv[1]), sys.argv[2] or None

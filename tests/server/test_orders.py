@@ -12,8 +12,7 @@ import requests
 from bitmm.xwrap import exchanges
 from bitmm.xwrap.exchanges.base import OrderState, Refused
 from bitmm.xwrap.server.settler import Settler
-
-from .stub import Stub
+from tests.support.stub import Stub
 
 
 class Owner:

@@ -9,8 +9,8 @@ import pytest
 import requests
 from sqlalchemy import make_url
 
-from tests.databases import end_sessions, new_database, sql
 from tests.server.test_cli import one_line, prepared, serve, url_of, xwrap
+from tests.support.databases import end_sessions, new_database, sql
 
 CANARY = "canary-password"
 

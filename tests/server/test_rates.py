@@ -12,8 +12,7 @@ import requests
 
 from bitmm.xwrap import exchanges
 from bitmm.xwrap.exchanges.base import Rate, Refused
-
-from .stub import Stub
+from tests.support.stub import Stub
 
 TEN = tuple(f"stub{number}" for number in range(10))
 RATE = Rate(Decimal("10.5"), Decimal(10), datetime.now(UTC))
@@ -23,7 +22,7 @@ RATE = Rate(Decimal("10.5"), Decimal(10), datetime.now(UTC))
 def ask(serving, monkeypatch):
     """`ask(act, **settings)` starts a server with ten exchanges whose rate is `act()`; gives a call for their rates."""
     for id in TEN:
-        monkeypatch.setitem(exchanges.EXCHANGES, id, "tests.server.stub:Stub")
+        monkeypatch.setitem(exchanges.EXCHANGES, id, "tests.support.stub:Stub")
     servers = []
 
     def start(act, **settings):

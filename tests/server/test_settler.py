@@ -18,8 +18,8 @@ from bitmm.xwrap.exchanges.base import OrderState, Refused, Unknown, Unsupported
 from bitmm.xwrap.server.desk import Desk
 from bitmm.xwrap.server.settler import Settler, not_placed
 from bitmm.xwrap.server.store import now
+from tests.support.stub import Silent, Stub
 
-from .stub import Silent, Stub
 from .test_cli import xwrap
 
 ORDER = {"currency": "USD", "asset": "BTC", "amount": "0.1"}
@@ -30,7 +30,7 @@ FILLED = OrderState("X1", "filled", filled=Decimal("0.1"), average=Decimal(10), 
 @pytest.fixture
 def bench(serving, monkeypatch):
     """A registration at the stub exchange whose orders all end unknown, and its server's settler, not yet at work."""
-    monkeypatch.setitem(exchanges.EXCHANGES, "stub", "tests.server.stub:Stub")
+    monkeypatch.setitem(exchanges.EXCHANGES, "stub", "tests.support.stub:Stub")
     monkeypatch.setattr(Stub, "act", staticmethod(_lost))
     monkeypatch.setattr(Stub, "found", None)
     monkeypatch.setattr(Stub, "finds", "all")
@@ -143,7 +143,7 @@ def test_one_failing_exchange_does_not_keep_the_others_from_being_settled(bench,
 
 def test_an_exchange_that_does_not_answer_holds_up_no_other(serving, monkeypatch):
     for name in ("stub", "silent"):
-        monkeypatch.setitem(exchanges.EXCHANGES, name, f"tests.server.stub:{name.title()}")
+        monkeypatch.setitem(exchanges.EXCHANGES, name, f"tests.support.stub:{name.title()}")
     monkeypatch.setattr(Silent, "silence", threading.Event())
     monkeypatch.setattr(Stub, "act", staticmethod(_lost))
     monkeypatch.setattr(Stub, "found", FILLED)

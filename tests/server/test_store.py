@@ -23,7 +23,7 @@ from bitmm.xwrap.server import tables
 from bitmm.xwrap.server.database import Link, _into_wal
 from bitmm.xwrap.server.settler import not_placed
 from bitmm.xwrap.server.store import Store, StoreError, now
-from tests.databases import end_sessions, new_database, sql
+from tests.support.databases import end_sessions, new_database, sql
 
 
 @pytest.fixture

@@ -82,7 +82,7 @@ def test_a_master_key_that_others_can_read_is_refused(vault, path):
 def test_neither_key_nor_secret_nor_password_stands_anywhere_in_the_data_folder(serving, tmp_path, monkeypatch):
     from bitmm.xwrap import exchanges
 
-    monkeypatch.setitem(exchanges.EXCHANGES, "stub", "tests.server.stub:Stub")
+    monkeypatch.setitem(exchanges.EXCHANGES, "stub", "tests.support.stub:Stub")
     with serving(data=tmp_path, exchanges=("stub",)) as server:
         auth = server.account("ann", "canary-password")
         answer = requests.post(

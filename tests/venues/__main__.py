@@ -1,32 +1,6 @@
-"""`python -m tests.venues NAME --port N [--key K --secret S]`: serve one local exchange until interrupted."""
+"""The former place of `python -m bitmm.xwrap.testing.exchanges`, kept for one release."""
 
-from __future__ import annotations
-
-import argparse
-import pkgutil
-import signal
-import threading
-from importlib import import_module
-
-import tests.venues
-
-
-def main() -> None:
-    names = sorted({module.name for module in pkgutil.iter_modules(tests.venues.__path__)} - {"__main__", "core"})
-    parser = argparse.ArgumentParser(prog="python -m tests.venues", description=__doc__)
-    parser.add_argument("name", choices=names)
-    parser.add_argument("--port", type=int, default=0, help="0: a free one")
-    parser.add_argument("--key")
-    parser.add_argument("--secret")
-    options = parser.parse_args()
-    interrupted = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: interrupted.set())
-    venue_class = import_module(f"tests.venues.{options.name}").VENUE
-    with venue_class(key=options.key, secret=options.secret, port=options.port) as venue:
-        print(f"{venue.url}\nkey {venue.key}\nsecret {venue.secret}", flush=True)
-        interrupted.wait()
-
+from bitmm.xwrap.testing.exchanges.__main__ import main
 
 if __name__ == "__main__":
     main()

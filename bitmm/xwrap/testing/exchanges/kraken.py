@@ -1,0 +1,753 @@
+"""A local Kraken: spot REST API of docs.kraken.com ("Spot REST Authentication", "Introduction", "Add Order", ...).
+
+Errors come with HTTP 200 in the envelope {"error": [...], "result": ...}. Not modelled, and refused as invalid
+arguments: other order types than market and limit, margin, scheduled orders, fees in the asset (`fcib`).
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import random
+import re
+import time
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
+
+from .venue import ZERO, Account, Order, Pair, Reject, Reply, Request, Transfer, Venue, fits, pair, places
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+RECORDED = json.loads(
+    (Path(__file__).parent / "recorded" / "kraken-response-more.json").read_text(), parse_float=Decimal
+)
+
+
+def recorded(section: str, name: str) -> Any:
+    """The result of a recorded answer: of a section of "net", or of a folder of "xchange"."""
+    if section in RECORDED["net"]:
+        return RECORDED["net"][section][name]["body"]["result"]
+    return RECORDED["xchange"][f"{section}/{name}"]["result"]
+
+
+ASSETS = {**recorded("marketdata", "example-assets-data"), **recorded("ExchangeData", "GetAssets")}
+PAIRS = dict(recorded("ExchangeData", "GetSymbols"))
+#: Not recorded: the same rules as XXBTZUSD.
+PAIRS["XXBTZEUR"] = PAIRS["XXBTZUSD"] | {"altname": "XBTEUR", "wsname": "XBT/EUR", "quote": "ZEUR"}
+DEPTH = recorded("ExchangeData", "GetOrderBook")["XXBTZUSD"]
+TICKER = recorded("ExchangeData", "GetTicker")["XXBTZUSD"]
+METHODS = {
+    "XXBT": recorded("Account", "GetDepositMethods"),
+    "USDT": recorded("account", "example-deposit-methods-usdt"),
+    "XXRP": recorded("account", "example-deposit-methods-xrp"),
+}
+WITHDRAW_METHODS = {
+    "XXBT": recorded("Account", "GetWithdrawMethods"),
+    "XXRP": [{"asset": "XXRP", "method": "Ripple XRP", "network": "Ripple", "minimum": "22"}],
+}
+FEES = {"XXBT": Decimal("0.0002"), "XXRP": Decimal("0.02")}
+
+#: Rights by call ("API keys"); a call that is not here needs none.
+RIGHTS = {
+    **dict.fromkeys(("Balance", "BalanceEx", "DepositMethods", "DepositStatus", "WithdrawStatus"), "query-funds"),
+    **dict.fromkeys(("OpenOrders", "QueryOrders"), "query-open-trades"),
+    **dict.fromkeys(("ClosedOrders", "TradesHistory"), "query-closed-trades"),
+    **dict.fromkeys(("AddOrder",), "modify-trades"),
+    **dict.fromkeys(("CancelOrder", "CancelOrderBatch", "CancelAll", "CancelAllOrdersAfter"), "close-trades"),
+    **dict.fromkeys(("DepositAddresses",), "add-funds"),
+    **dict.fromkeys(("Withdraw", "WithdrawInfo", "WithdrawMethods", "WithdrawAddresses"), "withdraw-funds"),
+    **dict.fromkeys(("WithdrawCancel",), "withdraw-funds"),
+}
+#: What a call adds to the REST counter ("Spot REST Rate Limits"); 1 when it is not here.
+COUNTS = {"AddOrder": 0, "CancelOrder": 0, "TradesHistory": 2, "ClosedOrders": 2}
+
+WORDS = {
+    "rate_limit": "EAPI:Rate limit exceeded",
+    "nonce": "EAPI:Invalid nonce",
+    "maintenance": "EService:Unavailable",
+}
+REFUSALS = {
+    "insufficient_funds": "EOrder:Insufficient funds",
+    "amount_min": "EOrder:Order minimum not met",
+    "cost_min": "EOrder:Cost minimum not met",
+    "amount_places": "EGeneral:Invalid arguments:volume",
+    "price_places": "EOrder:Invalid price",
+    "post_only": "EOrder:Post only order",
+    "order_not_found": "EOrder:Unknown order",
+    "order_not_open": "EOrder:Unknown order",
+}
+STATUS_WORDS = {"cancel_only": "EService:Market in cancel_only mode", "maintenance": "EService:Unavailable"}
+NUMBER = re.compile(r"\d+(\.\d+)?", re.ASCII)
+CL_ORD_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{32}|[ -~]{1,18}", re.ASCII | re.IGNORECASE)
+TXID = re.compile(r"O[A-Z0-9]{5}-[A-Z0-9]{5}-[A-Z0-9]{6}", re.ASCII)
+PAGE = 50
+
+
+class KrakenError(Exception):
+    """An error in Kraken's words."""
+
+
+class KrakenVenue(Venue):
+    """`closing_reads`: how often QueryOrders still calls a market order open. `counter_max`: the REST counter's limit
+    (None: it is off; Starter 15, Intermediate and Pro 20), `counter_decay` what it loses in a second.
+    """
+
+    name = "kraken"
+    default_key = "kQvVenueKeyForTests0123456789abcdefghijklmnopqrstuvwxyzAB"
+    default_secret = "kQH5HW/8p1uGOVjbgWA7FunAmGO8lsSUXNsu3eow76sz84Q18fWxnyRzBHCd3pd5nE9qa99HAZtuZuj6F1huXg=="
+    permissions = (
+        *("query-funds", "add-funds", "withdraw-funds", "query-open-trades", "query-closed-trades"),
+        *("modify-trades", "close-trades", "query-ledger", "create-ws-token"),
+    )
+
+    def __init__(self, **options: Any) -> None:
+        self.closing_reads = 0
+        self.counter_max: float | None = None
+        self.counter_decay = 0.33
+        self.nonce_window = 0
+        self.status = "online"
+        self._random = random.Random()  # ids only
+        self._counters: dict[str, tuple[float, float]] = {}
+        self._cancel_after: dict[str, float] = {}
+        super().__init__(**options)
+        #: The address book of the web page: rows of WithdrawAddresses.
+        self.withdraw_addresses: list[dict[str, Any]] = [
+            *recorded("Account", "GetWithdrawAddresses"),
+            {
+                "address": "rLHzPsX3oXdzU2qP17kHCH2G4csZv1rAJh",
+                "asset": "XRP",
+                "method": "Ripple XRP",
+                "key": "xrp-exchange",
+                "verified": True,
+                "tag": "1361101127",
+            },
+            {
+                "address": "bc1q-not-confirmed-yet",
+                "asset": "XBT",
+                "method": "Bitcoin",
+                "key": "btc-new",
+                "verified": False,
+            },
+        ]
+
+    def default_pairs(self) -> list[Pair]:
+        usd, eth = PAIRS["XXBTZUSD"], PAIRS["XETHXXBT"]
+        asks, bids = ([(Decimal(row[0]), Decimal(row[1])) for row in DEPTH[side]] for side in ("asks", "bids"))
+        return [
+            Pair("BTC", "USD", asks, bids, **_rules(usd, 4)),
+            pair("BTC", "EUR", "27850.1", "27850.0", **_rules(PAIRS["XXBTZEUR"], 4)),
+            pair("ETH", "BTC", "0.06151", "0.06149", **_rules(eth, 6)),
+        ]
+
+    def add_account(self, key: str, secret: str, balances: Mapping[str, Decimal] | None = None) -> Account:
+        account = super().add_account(key, secret, balances)
+        account.balances.setdefault("XRP", Decimal(1000))
+        self.address(account, "BTC", network="Bitcoin")  # as of somebody who has deposited before
+        return account
+
+    def new_id(self, kind: str) -> str:
+        letters = "".join(self._random.choices("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", k=16))
+        if kind in ("order", "fill"):
+            return f"{'O' if kind == 'order' else 'T'}{letters[:5]}-{letters[5:10]}-{letters[10:]}"
+        return f"FT{letters[:5]}-{self._random.getrandbits(96):024x}"
+
+    # --- the envelope, and who may ask ---
+
+    def routes(self) -> dict[tuple[str, str], Any]:
+        return {("GET", "/0/public/{method}"): self.public, ("POST", "/0/private/{method}"): self.private}
+
+    def handle(self, request: Request) -> Reply:
+        try:
+            return super().handle(request)
+        except KrakenError as error:
+            return _error(str(error))
+
+    def refused(self, request: Request, reject: Reject) -> Reply:
+        return _error(REFUSALS[reject.code])
+
+    def words(self, kind: str, request: Request) -> Reply:
+        return _error(WORDS[kind])
+
+    def not_found(self, request: Request) -> Reply:
+        return _error("EGeneral:Unknown method")
+
+    def public(self, request: Request, method: str) -> Reply:
+        if (call := getattr(self, f"public_{method}", None)) is None:
+            raise KrakenError("EGeneral:Unknown method")
+        return _result(call(request.args))
+
+    def private(self, request: Request, method: str) -> Reply:
+        given = _parameters(request)
+        account = self.accounts.get(request.headers.get("API-Key", ""))
+        if account is None:
+            raise KrakenError("EAPI:Invalid key")
+        nonce = str(given.pop("nonce", ""))
+        inner = hashlib.sha256(nonce.encode() + request.body).digest()
+        mac = hmac.new(base64.b64decode(account.secret), request.path.encode() + inner, hashlib.sha512).digest()
+        if not hmac.compare_digest(base64.b64encode(mac).decode(), request.headers.get("API-Sign", "")):
+            raise KrakenError("EAPI:Invalid signature")
+        self._check_nonce(account, nonce)
+        self._count(account, method)
+        if (call := getattr(self, f"private_{method}", None)) is None:
+            raise KrakenError("EGeneral:Unknown method")
+        if RIGHTS.get(method) not in (None, *account.permissions):
+            raise KrakenError("EGeneral:Permission denied")
+        if self.clock() >= self._cancel_after.get(account.key, float("inf")):
+            del self._cancel_after[account.key]
+            self.private_CancelAll(account, {})
+        return _result(call(account, given))
+
+    def _check_nonce(self, account: Account, nonce: str) -> None:
+        """Strictly rising within an unsigned 64-bit integer, or new within the key's window."""
+        if not nonce.isascii() or not nonce.isdigit() or int(nonce) >= 2**64:
+            raise KrakenError("EAPI:Invalid nonce")
+        number = int(nonce)
+        if number <= account.nonce - self.nonce_window or number == account.nonce or number in account.nonces:
+            raise KrakenError("EAPI:Invalid nonce")
+        account.nonce = max(account.nonce, number)
+        if self.nonce_window:
+            account.nonces[number] = self.clock()
+
+    def _count(self, account: Account, method: str) -> None:
+        if self.counter_max is None:
+            return
+        count, when = self._counters.get(account.key, (0.0, self.clock()))
+        count = max(0.0, count - (self.clock() - when) * self.counter_decay) + COUNTS.get(method, 1)
+        self._counters[account.key] = count, self.clock()
+        if count > self.counter_max:
+            raise KrakenError("EAPI:Rate limit exceeded")
+
+    # --- names ---
+
+    def _asset(self, given: Mapping[str, Any], name: str = "asset") -> str:
+        """The key of the asset that is named by key or altname."""
+        for key, about in ASSETS.items():
+            if given.get(name) in (key, about["altname"]):
+                return key
+        raise KrakenError("EQuery:Unknown asset")
+
+    def _pair(self, name: object) -> str:
+        """The key of the pair that is named by key or altname."""
+        for key, about in PAIRS.items():
+            if name in (key, about["altname"]):
+                return key
+        raise KrakenError("EQuery:Unknown asset pair")
+
+    # --- public ---
+
+    def public_Time(self, given: Mapping[str, str]) -> Any:
+        now = int(self.clock())
+        return {"unixtime": now, "rfc1123": time.strftime("%a, %d %b %y %H:%M:%S +0000", time.gmtime(now))}
+
+    def public_SystemStatus(self, given: Mapping[str, str]) -> Any:
+        return {"status": self.status, "timestamp": _iso(self.clock())}
+
+    def public_Assets(self, given: Mapping[str, str]) -> Any:
+        asked = [self._asset({"asset": name}) for name in _names(given.get("asset"))]
+        return {key: ASSETS[key] for key in asked or ASSETS}
+
+    def public_AssetPairs(self, given: Mapping[str, str]) -> Any:
+        asked = [self._pair(name) for name in _names(given.get("pair"))]
+        return {key: PAIRS[key] for key in asked or PAIRS}
+
+    def public_Ticker(self, given: Mapping[str, str]) -> Any:
+        asked = [self._pair(name) for name in _names(given.get("pair"))]
+        return {key: self._ticker(key) for key in asked or PAIRS}
+
+    def _ticker(self, key: str) -> dict[str, Any]:
+        """Best prices of the book; volumes and the day's figures as they were recorded."""
+        book = self.pairs[_common(key)]
+        best = {side: [places(row[0][0], 5), f"{row[0][1]:.0f}", f"{row[0][1]:.3f}"] for side, row in _sides(book)}
+        return {"a": best["asks"], "b": best["bids"], **{name: TICKER[name] for name in "cvptlho"}}
+
+    def public_Depth(self, given: Mapping[str, str]) -> Any:
+        key, now = self._pair(given.get("pair")), int(self.clock())
+        count = int(given.get("count", 100))
+        return {
+            key: {
+                side: [[places(price, 5), f"{amount:.3f}", now] for price, amount in rows[:count]]
+                for side, rows in _sides(self.pairs[_common(key)])
+            }
+        }
+
+    def public_Trades(self, given: Mapping[str, str]) -> Any:
+        key = self._pair(given.get("pair"))
+        fills = [fill for order in self.orders.values() if order.pair.name == _common(key) for fill in order.fills]
+        rows = [
+            [
+                places(fill.price, 5),
+                places(fill.amount, 8),
+                fill.time,
+                fill.order.side[0],
+                "m" if fill.order.price is None else "l",
+                "",
+                number,
+            ]
+            for number, fill in enumerate(sorted(fills, key=lambda fill: fill.time), start=1)
+        ]
+        return {key: rows, "last": str(int(self.clock() * 10**9))}
+
+    # --- balances and the key ---
+
+    def private_Balance(self, account: Account, given: Mapping[str, Any]) -> Any:
+        return {_asset_key(name): places(amount, _decimals(name)) for name, amount in account.balances.items()}
+
+    def private_BalanceEx(self, account: Account, given: Mapping[str, Any]) -> Any:
+        return {
+            _asset_key(name): {
+                "balance": places(amount, _decimals(name)),
+                "hold_trade": places(self.held(account, name), _decimals(name)),
+            }
+            for name, amount in account.balances.items()
+        }
+
+    def private_GetApiKeyInfo(self, account: Account, given: Mapping[str, Any]) -> Any:
+        return recorded("Account", "GetApiKeyInfo") | {
+            "api_key": account.key,
+            "nonce": str(account.nonce),
+            "nonce_window": str(self.nonce_window),
+            "permissions": sorted(account.permissions),
+        }
+
+    # --- orders ---
+
+    def private_AddOrder(self, account: Account, given: Mapping[str, Any]) -> Any:
+        key = self._pair(given.get("pair"))
+        side, kind = given.get("type"), given.get("ordertype")
+        if side not in ("buy", "sell"):
+            raise _invalid("type")
+        if kind not in ("market", "limit"):
+            raise _invalid("ordertype")
+        flags = set(_names(given.get("oflags")))
+        if flags - {"post", "fciq", "viqc", "nompp"} or ("post" in flags and kind != "limit"):
+            raise _invalid("oflags")
+        if "viqc" in flags and (side, kind) != ("buy", "market"):
+            raise _invalid("viqc")
+        for name, allowed in {"leverage": ("none",), "starttm": ("0",), "expiretm": ("0",)}.items():
+            if str(given.get(name, allowed[0])) not in allowed:
+                raise _invalid(name)
+        if given.get("timeinforce", "GTC") not in ("GTC", "IOC"):
+            raise _invalid("timeinforce")
+        volume, price = _number(given, "volume"), (_number(given, "price") if kind == "limit" else None)
+        about = PAIRS[key]
+        if price is not None and not fits(price, about["pair_decimals"]):
+            raise _too_fine(about)
+        client_id, userref = self._references(account, given)
+        verb = f"{side} {places(volume, 8)} {about['altname']} @ "
+        description = verb + ("market" if price is None else f"limit {places(price, about['pair_decimals'])}")
+        if self.status in STATUS_WORDS:
+            raise KrakenError(STATUS_WORDS[self.status])
+        if _true(given.get("validate")):
+            return {"descr": {"order": description}}
+        order = self.place(
+            account,
+            _common(key),
+            side,
+            amount=None if "viqc" in flags else volume,
+            cost=volume if "viqc" in flags else None,
+            price=price,
+            client_id=client_id,
+            post_only="post" in flags,
+            immediate=given.get("timeinforce") == "IOC",
+        )
+        order.words = {
+            "key": key,
+            "userref": userref,
+            "oflags": ",".join(sorted(flags | {"fciq"})),
+            "description": description,
+            "volume": volume,
+            "reads": self.closing_reads if price is None else 0,
+        }
+        return {"descr": {"order": description}, "txid": [order.id]}
+
+    def _references(self, account: Account, given: Mapping[str, Any]) -> tuple[str | None, int | None]:
+        """cl_ord_id (unique among the open orders) or userref, never both."""
+        client_id, userref = given.get("cl_ord_id"), given.get("userref")
+        if client_id is not None:
+            taken = any(order.client_id == client_id for order in self.orders_of(account, status="open"))
+            if userref is not None or taken or not CL_ORD_ID.fullmatch(client_id):
+                raise _invalid("cl_ord_id")
+        if userref is not None and not -(2**31) <= int(userref) < 2**31:
+            raise _invalid("userref")
+        return client_id, None if userref is None else int(userref)
+
+    def _view(self, order: Order, *, trades: bool = False) -> dict[str, Any]:
+        about = PAIRS[order.words["key"]]
+        told = {"open": "open", "filled": "closed", "canceled": "canceled"}[order.status]
+        hidden = order.words["reads"] > 0
+        filled, spent, fee = (ZERO, ZERO, ZERO) if hidden else (order.filled, order.spent, order.fee)
+        average = spent / filled if filled else ZERO
+        price = places(order.price, about["pair_decimals"]) if order.price is not None else "0"
+        view = {
+            "refid": None,
+            "userref": order.words["userref"],
+            "status": "open" if hidden else told,
+            "reason": "User requested" if order.words.get("canceled") else None,
+            "opentm": order.time,
+            "starttm": 0,
+            "expiretm": 0,
+            "descr": {
+                "pair": about["altname"],
+                "type": order.side,
+                "ordertype": "market" if order.price is None else "limit",
+                "price": price,
+                "price2": "0",
+                "leverage": "none",
+                "order": order.words["description"],
+                "close": "",
+            },
+            "vol": places(order.words["volume"], 8),
+            "vol_exec": places(filled, 8),
+            "cost": places(spent, about["cost_decimals"]),
+            "fee": places(fee, about["cost_decimals"]),
+            "price": places(average, about["cost_decimals"]),
+            "stopprice": "0.00000",
+            "limitprice": "0.00000",
+            "misc": "",
+            "oflags": order.words["oflags"],
+        }
+        if order.client_id is not None:
+            view["cl_ord_id"] = order.client_id
+        if order.closed is not None and not hidden:
+            view["closetm"] = order.closed
+        if trades and order.fills and not hidden:
+            view["trades"] = [fill.id for fill in order.fills]
+        return view
+
+    def _selected(self, account: Account, given: Mapping[str, Any], status: str) -> dict[str, Any]:
+        """The account's orders, newest first, that carry the asked userref or cl_ord_id."""
+        rows = {}
+        for order in reversed(self.orders_of(account)):
+            still_open = order.status == "open" or order.words["reads"] > 0
+            asked_for = (
+                still_open == (status == "open")
+                and given.get("cl_ord_id", order.client_id) == order.client_id
+                and str(given.get("userref", order.words["userref"])) == str(order.words["userref"])
+            )
+            if asked_for:
+                rows[order.id] = self._view(order, trades=_true(given.get("trades")))
+        return rows
+
+    def private_OpenOrders(self, account: Account, given: Mapping[str, Any]) -> Any:
+        return {"open": self._selected(account, given, "open")}
+
+    def private_ClosedOrders(self, account: Account, given: Mapping[str, Any]) -> Any:
+        field = "opentm" if given.get("closetime") == "open" else "closetm"
+        rows = _between(self._selected(account, given, "closed"), given, field)
+        return {"closed": _page(rows, given), "count": len(rows)}
+
+    def private_QueryOrders(self, account: Account, given: Mapping[str, Any]) -> Any:
+        ids = _names(given.get("txid"))
+        if not 0 < len(ids) <= PAGE:
+            raise _invalid("txid")
+        views = {}
+        for txid in ids:
+            order = self._order(account, txid)
+            views[txid] = self._view(order, trades=_true(given.get("trades")))
+            order.words["reads"] -= 1
+        return views
+
+    def _order(self, account: Account, id: object) -> Order:
+        if not TXID.fullmatch(str(id)):
+            raise KrakenError("EOrder:Invalid order")
+        return self.order_of(account, str(id))
+
+    def private_TradesHistory(self, account: Account, given: Mapping[str, Any]) -> Any:
+        rows = {
+            fill.id: {
+                "ordertxid": fill.order.id,
+                "postxid": "TKH2SE-M7IF5-CFI7LT",
+                "pair": fill.order.words["key"],
+                "time": fill.time,
+                "type": fill.order.side,
+                "ordertype": "market" if fill.order.price is None else "limit",
+                "price": places(fill.price, 5),
+                "cost": places(fill.cost, 5),
+                "fee": places(fill.fee, 5),
+                "vol": places(fill.amount, 8),
+                "margin": "0.00000",
+                "misc": "",
+                "trade_id": number,
+                "maker": fill.maker,
+            }
+            for number, fill in reversed(list(enumerate(self.fills_of(account), start=1)))
+            if fill.order.words["reads"] <= 0
+        }
+        rows = _between(rows, given, "time")
+        return {"trades": _page(rows, given), "count": len(rows)}
+
+    def private_CancelOrder(self, account: Account, given: Mapping[str, Any]) -> Any:
+        named, client_id = given.get("txid"), given.get("cl_ord_id")
+        orders = self.orders_of(account, status="open")
+        if client_id is not None:
+            chosen = [order for order in orders if order.client_id == client_id]
+        elif re.fullmatch(r"-?\d+", str(named)):
+            chosen = [order for order in orders if order.words["userref"] == int(str(named))]
+        else:
+            chosen = [self._order(account, named)]
+        if not chosen:
+            raise Reject("order_not_found")
+        return {"count": self._cancel(chosen)}
+
+    def _cancel(self, orders: Iterable[Order]) -> int:
+        count = 0
+        for order in orders:
+            self.cancel(order)
+            order.words["canceled"] = True
+            count += 1
+        return count
+
+    def private_CancelOrderBatch(self, account: Account, given: Mapping[str, Any]) -> Any:
+        rows = given.get("orders")
+        if not isinstance(rows, list) or not 0 < len(rows) <= PAGE:
+            raise _invalid("orders")
+        return {"count": self._cancel([self._order(account, row) for row in rows])}
+
+    def private_CancelAll(self, account: Account, given: Mapping[str, Any]) -> Any:
+        return {"count": self._cancel(self.orders_of(account, status="open"))}
+
+    def private_CancelAllOrdersAfter(self, account: Account, given: Mapping[str, Any]) -> Any:
+        seconds = _number(given, "timeout")
+        now = self.clock()
+        self._cancel_after.pop(account.key, None)
+        if seconds:
+            self._cancel_after[account.key] = now + float(seconds)
+        return {"currentTime": _iso(now), "triggerTime": _iso(now + float(seconds)) if seconds else "0"}
+
+    # --- deposits and withdrawals ---
+
+    def private_DepositMethods(self, account: Account, given: Mapping[str, Any]) -> Any:
+        key = self._asset(given)
+        if key.startswith("Z"):
+            raise KrakenError("EFunding:No funding method")
+        name = ASSETS[key]["altname"]
+        return METHODS.get(key) or [{"method": name, "limit": False, "gen-address": True, "minimum": "1"}]
+
+    def private_DepositAddresses(self, account: Account, given: Mapping[str, Any]) -> Any:
+        key, method = self._asset(given), given.get("method")
+        if method not in [row["method"] for row in self.private_DepositMethods(account, given)]:
+            raise KrakenError("EFunding:No funding method")
+        made = account.addresses.setdefault(str(method), [])
+        if _true(given.get("new")):
+            if len(made) >= 5:
+                raise KrakenError("EFunding:Too many addresses")
+            self.address(account, _name(key), network=str(method), new=True)
+        rows = []
+        for number, address in enumerate(made):
+            row = {"address": address, "expiretm": "0", "new": True}
+            rows.append(row | {"tag": str(1361101127 + number)} if key == "XXRP" else row)
+        return rows
+
+    def private_DepositStatus(self, account: Account, given: Mapping[str, Any]) -> Any:
+        asked = self._asset(given) if "asset" in given else None
+        return [
+            {
+                "method": transfer.network,
+                "aclass": "currency",
+                "asset": _asset_key(transfer.asset),
+                "refid": transfer.id,
+                "txid": transfer.txid,
+                "info": transfer.address,
+                "amount": places(transfer.amount, 8),
+                "fee": places(transfer.fee, _decimals(transfer.asset)),
+                "time": int(transfer.time),
+                "status": {"done": "Success", "pending": "Pending"}[transfer.status],
+            }
+            for transfer in reversed(self.deposits.values())
+            if transfer.account is account and asked in (None, _asset_key(transfer.asset))
+        ]
+
+    def private_WithdrawMethods(self, account: Account, given: Mapping[str, Any]) -> Any:
+        asked = self._asset(given) if "asset" in given else None
+        return [row for key, rows in WITHDRAW_METHODS.items() if asked in (None, key) for row in rows]
+
+    def private_WithdrawAddresses(self, account: Account, given: Mapping[str, Any]) -> Any:
+        rows = self.withdraw_addresses
+        if "asset" in given:
+            altname = ASSETS[self._asset(given)]["altname"]
+            rows = [row for row in rows if row["asset"] == altname]
+        for name in ("method", "key"):
+            rows = [row for row in rows if row[name] == given.get(name, row[name])]
+        if "verified" in given:
+            rows = [row for row in rows if row["verified"] == _true(given["verified"])]
+        return rows
+
+    def _withdrawal(self, given: Mapping[str, Any]) -> tuple[str, dict[str, Any], Decimal, Decimal]:
+        """Asset key, row of the address book, amount and fee of a withdrawal."""
+        key = self._asset(given)
+        rows = [row for row in self.withdraw_addresses if row["key"] == given.get("key") and row["verified"]]
+        if not rows or rows[0]["asset"] != ASSETS[key]["altname"]:
+            raise KrakenError("EFunding:Unknown withdraw key")
+        amount, fee = _number(given, "amount"), FEES.get(key, ZERO)
+        minimums = [Decimal(row["minimum"]) for row in WITHDRAW_METHODS[key] if row["method"] == rows[0]["method"]]
+        if amount < max([*minimums, fee]) or not fits(amount, ASSETS[key]["decimals"]):
+            raise KrakenError("EFunding:Invalid amount")
+        return key, rows[0], amount, fee
+
+    def private_WithdrawInfo(self, account: Account, given: Mapping[str, Any]) -> Any:
+        key, row, amount, fee = self._withdrawal(given)
+        limit = places(self.available(account, _name(key)), 8)
+        return {"method": row["method"], "limit": limit, "amount": places(amount - fee, 8), "fee": places(fee, 8)}
+
+    def private_Withdraw(self, account: Account, given: Mapping[str, Any]) -> Any:
+        key, row, amount, fee = self._withdrawal(given)
+        if given.get("address", row["address"]) != row["address"]:
+            raise _invalid("address")
+        if "max_fee" in given and fee > _number(given, "max_fee"):
+            raise KrakenError("EFunding:Max fee exceeded")
+        if amount > self.available(account, _name(key)):
+            raise KrakenError("EFunding:Invalid amount")
+        made = self.withdraw(
+            account, _name(key), amount, row["address"], fee=fee, tag=row.get("tag"), network=row["method"]
+        )
+        made.words["key"] = row["key"]
+        return {"refid": made.id}
+
+    def private_WithdrawStatus(self, account: Account, given: Mapping[str, Any]) -> Any:
+        asked = self._asset(given) if "asset" in given else None
+        return [
+            self._sent(transfer)
+            for transfer in reversed(self.withdrawals.values())
+            if transfer.account is account and asked in (None, _asset_key(transfer.asset))
+        ]
+
+    def _sent(self, transfer: Transfer) -> dict[str, Any]:
+        row = {
+            "method": transfer.network,
+            "network": transfer.network,
+            "aclass": "currency",
+            "asset": _asset_key(transfer.asset),
+            "refid": transfer.id,
+            "txid": transfer.txid,
+            "info": transfer.address,
+            "amount": places(transfer.amount - transfer.fee, 8),
+            "fee": places(transfer.fee, 8),
+            "time": int(transfer.time),
+            "status": {"pending": "Initial", "done": "Success", "canceled": "Failure"}[transfer.status],
+            "key": transfer.words["key"],
+        }
+        return row | {"status-prop": "canceled"} if transfer.status == "canceled" else row
+
+    def private_WithdrawCancel(self, account: Account, given: Mapping[str, Any]) -> Any:
+        transfer = self.withdrawals.get(str(given.get("refid")))
+        if transfer is None or transfer.account is not account or transfer.status != "pending":
+            raise KrakenError("EFunding:Unknown reference id")
+        transfer.status = "canceled"
+        account.balances[transfer.asset] += transfer.amount
+        return True
+
+
+# --- names and forms --------------------------------------------------------------------------------------------------
+
+_NAMES = {"XBT": "BTC", "XDG": "DOGE"}
+
+
+def _name(key: str) -> str:
+    """The common name of an asset's key."""
+    altname = ASSETS[key]["altname"]
+    return _NAMES.get(altname, altname)
+
+
+_KEYS = {_name(key): key for key in ASSETS}
+
+
+def _asset_key(name: str) -> str:
+    return _KEYS[name]
+
+
+def _decimals(name: str) -> int:
+    return ASSETS[_KEYS[name]]["decimals"]
+
+
+def _common(key: str) -> str:
+    """The core's name of the pair with this key."""
+    return f"{_name(PAIRS[key]['base'])}/{_name(PAIRS[key]['quote'])}"
+
+
+def _rules(about: Mapping[str, Any], cost_places: int) -> dict[str, Any]:
+    """`cost_places`: money is booked with as many decimals as both the quote asset and the pair's costs have."""
+    return {
+        "price_places": about["pair_decimals"],
+        "amount_places": about["lot_decimals"],
+        "cost_places": cost_places,
+        "amount_min": Decimal(about["ordermin"]),
+        "cost_min": Decimal(about["costmin"]),
+    }
+
+
+def _sides(book: Pair) -> list[tuple[str, list[tuple[Decimal, Decimal]]]]:
+    return [("asks", book.asks), ("bids", book.bids)]
+
+
+def _parameters(request: Request) -> dict[str, Any]:
+    """The parameters of a form or JSON body; a name that comes twice is an invalid argument."""
+    if request.headers.get("Content-Type", "").startswith("application/json"):
+        try:
+            given = request.json()
+        except ValueError:
+            raise KrakenError("EAPI:Bad request") from None
+        if not isinstance(given, dict):
+            raise KrakenError("EAPI:Bad request")
+        return given
+    pairs = parse_qsl(request.body.decode(), keep_blank_values=True)
+    for name, _ in pairs:
+        if [other for other, _ in pairs].count(name) > 1:
+            raise _invalid(name)
+    return dict(pairs)
+
+
+def _names(value: object) -> list[str]:
+    return [name for name in str(value or "").split(",") if name]
+
+
+def _true(value: object) -> bool:
+    """A boolean in any case, as clients send it; the text "False" is false."""
+    return str(value).lower() in ("true", "1")
+
+
+def _number(given: Mapping[str, Any], name: str) -> Decimal:
+    text = str(given.get(name, ""))
+    if not NUMBER.fullmatch(text) or len(text) > 40:
+        raise _invalid(name)
+    return Decimal(text)
+
+
+def _between(rows: dict[str, Any], given: Mapping[str, Any], field: str) -> dict[str, Any]:
+    first, last = float(given.get("start", 0)), float(given.get("end", "inf"))
+    return {name: row for name, row in rows.items() if first <= row[field] <= last}
+
+
+def _iso(moment: float) -> str:
+    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _page(rows: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    skipped = int(given.get("ofs", 0))
+    return dict(list(rows.items())[skipped : skipped + PAGE])
+
+
+def _invalid(field: str) -> KrakenError:
+    return KrakenError(f"EGeneral:Invalid arguments:{field}")
+
+
+def _too_fine(about: Mapping[str, Any]) -> KrakenError:
+    return KrakenError(
+        f"EOrder:Invalid price:{about['altname']} price can only be specified up to {about['pair_decimals']} decimals."
+    )
+
+
+def _result(result: Any) -> Reply:
+    return Reply.json({"error": [], "result": result})
+
+
+def _error(*words: str) -> Reply:
+    return Reply.json({"error": list(words)})
+
+
+VENUE = KrakenVenue

@@ -1,0 +1,651 @@
+"""Backpack's adapter, over real HTTP against the local Backpack: the contract, and what is Backpack's own."""
+
+from __future__ import annotations
+
+import decimal
+import itertools
+import json
+import time
+import uuid
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from bitmm.xwrap.exchanges import backpack
+from bitmm.xwrap.exchanges.backpack import Backpack, BackpackAPI
+from bitmm.xwrap.exchanges.base import (
+    Access,
+    Busy,
+    Credentials,
+    ExchangeError,
+    NewOrder,
+    NewWithdrawal,
+    OrderRef,
+    Refused,
+    Unknown,
+)
+from bitmm.xwrap.exchanges.contract import ExchangeContract
+from bitmm.xwrap.exchanges.memory import Memory
+from bitmm.xwrap.exchanges.tools import total
+from bitmm.xwrap.testing.exchanges import venue as core
+from bitmm.xwrap.testing.exchanges.backpack import BackpackVenue, keys
+from bitmm.xwrap.testing.exchanges.venue import Reply
+from bitmm.xwrap.transport import Request, Transport
+
+
+@pytest.fixture
+def venue():
+    with BackpackVenue() as venue:
+        yield venue
+
+
+@pytest.fixture
+def transport():
+    transport = Transport(timeout=5)
+    yield transport
+    transport.close()
+
+
+@pytest.fixture
+def exchange(venue, transport):
+    keys = Credentials(apikey=venue.key, apisecret=venue.secret)
+    return Backpack(Access(transport, keys, registration=1, url=venue.url))
+
+
+@pytest.fixture
+def ledger(venue):
+    return venue.ledger
+
+
+class TestTheContract(ExchangeContract):
+    currency = "USDC"
+    far_price = Decimal(35000)  # Backpack takes no price more than 25 % above the market
+    send_to = "bc1qxdsh4sdd29h6ldehz0se5c61asq8cgwyjf2y3z"
+
+    def _unplaced(self):
+        """Backpack's history lags, so an order that may just have been placed is never said to be missing."""
+        ref = super()._unplaced()
+        return replace(ref, created=ref.created - timedelta(minutes=1))
+
+
+# --- orders -----------------------------------------------------------------------------------------------------------
+
+
+def new(side="buy", **fields) -> NewOrder:
+    return NewOrder(side, "USDC", "BTC", uuid.uuid4().hex, **fields)
+
+
+def ref_of(order: NewOrder, exchange_order_id: str | None = None, *, age: float = 60) -> OrderRef:
+    """What the desk knows of an order that it journalled `age` seconds ago."""
+    created = datetime.now(UTC) - timedelta(seconds=age)
+    return OrderRef(order.side, order.currency, order.asset, order.client_id, exchange_order_id, created, order.amount)
+
+
+def calls(venue) -> list[str]:
+    return [f"{request.method} {request.path.partition('/v1/')[2]}" for request in venue.requests]
+
+
+def test_a_new_order_costs_at_most_one_question_before_it_and_none_the_next_time(venue, transport):
+    keys, memory = Credentials(apikey=venue.key, apisecret=venue.secret), Memory()
+    for expected in (
+        ["GET markets", "POST order", "GET history/fills"],
+        ["POST order", "GET history/fills"],
+    ):
+        venue.requests.clear()
+        Backpack(Access(transport, keys, 1, venue.url, memory=memory)).place(new(amount=Decimal("0.1")))
+        assert calls(venue) == expected
+
+
+def test_a_market_order_tells_filled_mean_price_and_the_fee_of_all_its_fills(exchange):
+    """1.5 BTC take 1 at 30010 and 0.5 at 30040; a buyer pays the fee in the asset, a seller in the currency."""
+    bought = exchange.place(new(amount=Decimal("1.5")))
+    assert (bought.status, bought.filled, bought.spent) == ("filled", Decimal("1.5"), Decimal(45030))
+    assert bought.average == Decimal(30020)
+    assert (bought.fee, bought.fee_currency) == (Decimal("0.0015"), "BTC")
+    sold = exchange.place(new("sell", amount=Decimal("1.5")))
+    assert (sold.average, sold.fee, sold.fee_currency) == (Decimal(29990), Decimal("44.985"), "USDC")
+
+
+def test_the_client_id_is_the_last_eight_digits_of_ours_as_a_number(venue, exchange):
+    order = NewOrder("buy", "USDC", "BTC", "0123456789abcdef0123456789abcdef", amount=Decimal("0.1"))
+    exchange.place(order)
+    assert [row["client_id"] for row in venue.ledger()] == [str(0x89ABCDEF)]
+
+
+def test_fees_that_lag_are_waited_for_and_not_told_when_they_do_not_come(venue, exchange):
+    venue.history_lag = 0.3
+    assert exchange.place(new(amount=Decimal("0.1"))).fee == Decimal("0.0001")
+    venue.history_lag = 3600
+    state = exchange.place(new(amount=Decimal("0.1")))
+    assert (state.status, state.filled, state.fee, state.fee_currency) == ("filled", Decimal("0.1"), None, None)
+
+
+def test_an_order_that_may_just_have_been_placed_is_never_said_to_be_missing(venue, exchange):
+    venue.history_lag = 3600
+    order = new(amount=Decimal("0.1"))
+    placed = exchange.place(order)
+    for fresh in (ref_of(order, age=1), ref_of(order, placed.exchange_order_id, age=1)):
+        with pytest.raises(Refused, match="lags") as caught:
+            exchange.find(fresh) if fresh.exchange_order_id is None else exchange.order(fresh)
+        assert caught.value.retryable
+    assert exchange.find(ref_of(order, age=60)) is None
+    venue.history_lag = 0
+    assert exchange.find(ref_of(order, age=1)).exchange_order_id == placed.exchange_order_id
+
+
+def test_a_limit_order_that_was_filled_a_moment_ago_is_never_said_to_be_missing(venue, exchange, monkeypatch):
+    order = new("sell", amount=Decimal("0.1"), price=Decimal(35000))
+    exchange.place(order)
+    old = replace(ref_of(order), price=order.price)
+    venue.history_lag = 3600
+    venue.move("BTC/USDC", Decimal(35001), Decimal(35000))
+    assert not venue.open
+    with pytest.raises(Refused, match="lags"):
+        exchange.find(old)
+    venue.history_lag = 0
+    assert exchange.find(old).status == "filled"
+    never = replace(old, client_id=uuid.uuid4().hex)
+    with pytest.raises(Refused, match="lags"):
+        exchange.find(never)
+    monkeypatch.setattr(backpack, "_LAG", timedelta(0))
+    assert exchange.find(never) is None
+
+
+def test_a_send_is_never_said_to_be_missing_before_the_history_had_time_to_show_it(exchange):
+    now = datetime.now(UTC)
+    with pytest.raises(Refused, match="lags"):
+        exchange.find_withdrawal(uuid.uuid4().hex, now - timedelta(seconds=60), now - timedelta(seconds=20))
+    assert exchange.find_withdrawal(uuid.uuid4().hex, now - timedelta(seconds=60), now - timedelta(seconds=40)) is None
+
+
+@pytest.mark.parametrize("history", [None, {}, {"code": "x"}, [None], ["x"], [{"clientId": None}, 7]])
+def test_a_history_that_is_none_says_nothing_of_a_send(exchange, monkeypatch, history):
+    monkeypatch.setattr(exchange.api, "withdrawals", lambda **_: history)
+    long_ago = datetime(2026, 1, 1, tzinfo=UTC)
+    with pytest.raises(Refused, match="cannot be understood"):
+        exchange.find_withdrawal(uuid.uuid4().hex, long_ago, long_ago)
+
+
+@pytest.mark.parametrize("history", [None, {}])
+def test_a_history_that_is_none_says_nothing_of_an_order(exchange, monkeypatch, history):
+    monkeypatch.setattr(exchange.api, "order_history", lambda *_, **__: history)
+    with pytest.raises(Refused, match="cannot be understood"):
+        exchange.find(ref_of(new(amount=Decimal("0.1")), age=3600))
+
+
+def test_another_order_with_the_same_client_number_is_not_taken_for_ours(venue, exchange):
+    ours = new(amount=Decimal("0.1"))
+    alike = uuid.uuid4().hex[:24] + ours.client_id[-8:]
+    exchange.place(NewOrder("sell", "USDC", "BTC", alike, amount=Decimal("0.1"), price=Decimal(35000)))
+    exchange.place(NewOrder("buy", "USDC", "BTC", alike, amount=Decimal("0.2")))
+    exchange.place(NewOrder("buy", "USDC", "ETH", alike, amount=Decimal("0.1")))
+    assert exchange.find(ref_of(ours)) is None
+    long_ago = OrderRef("buy", "USDC", "BTC", ours.client_id, created=datetime.now(UTC) - timedelta(hours=1))
+    assert exchange.find(long_ago) is None
+    placed = exchange.place(ours)
+    assert exchange.find(ref_of(ours)).exchange_order_id == placed.exchange_order_id
+
+
+def test_an_order_is_found_behind_a_thousand_newer_ones(venue, exchange):
+    order = new(amount=Decimal("0.1"))
+    placed = exchange.place(order)
+    for _ in range(1200):
+        venue.place(venue.account, "BTC/USDC", "sell", amount=Decimal("0.001"), price=Decimal(35000)).words = {
+            **venue.orders[placed.exchange_order_id].words,
+            "clientId": None,
+        }
+    assert exchange.find(ref_of(order)).exchange_order_id == placed.exchange_order_id
+    assert calls(venue).count("GET history/orders") == 2
+
+
+def test_a_cancellation_that_is_only_accepted_is_no_failure(venue, exchange):
+    venue.accepts_cancels = True
+    order = new("sell", amount=Decimal("0.1"), price=Decimal(35000))
+    ref = ref_of(order, exchange.place(order).exchange_order_id)
+    exchange.cancel(ref)
+    assert exchange.order(ref).status == "canceled"
+    for _ in range(2):
+        exchange.place(new("sell", amount=Decimal("0.1"), price=Decimal(35000)))
+    assert exchange.cancel_all() == 2
+    assert exchange.open_orders() == []
+
+
+def test_an_order_without_a_known_id_is_canceled_by_ours(exchange):
+    order = new("sell", amount=Decimal("0.1"), price=Decimal(35000))
+    exchange.place(order)
+    exchange.cancel(ref_of(order))
+    assert exchange.find(ref_of(order)).status == "canceled"
+
+
+def test_cancel_all_goes_through_all_markets_and_is_unknown_when_it_stops_half_way(venue, exchange):
+    for asset, price in (("BTC", 35000), ("ETH", 2400), ("BTC", 35001)):
+        order = NewOrder("sell", "USDC", asset, uuid.uuid4().hex, amount=Decimal("0.1"), price=Decimal(price))
+        exchange.place(order)
+    assert exchange.cancel_all() == 3
+    for asset, price in (("BTC", 35000), ("ETH", 2400)):
+        order = NewOrder("sell", "USDC", asset, uuid.uuid4().hex, amount=Decimal("0.1"), price=Decimal(price))
+        exchange.place(order)
+    refuse_second(venue)
+    with pytest.raises(Unknown, match="1 orders were canceled"):
+        exchange.cancel_all()
+    assert [state.asset for state in exchange.open_orders()] == ["ETH"]
+
+
+def refuse_second(venue) -> None:
+    """The second cancel-all from now on meets a rate limit."""
+    honest, count = venue.cancel_all, itertools.count()
+
+    def once(account, parameters):
+        return honest(account, parameters) if next(count) == 0 else venue.words("rate_limit", None)
+
+    replaced = ("DELETE", "/api/v1/orders")
+    for number, (method, pattern, _) in enumerate(venue._routes):
+        if method == replaced[0] and pattern.fullmatch(replaced[1]):
+            venue._routes[number] = (method, pattern, venue.private("orderCancelAll", "trade", once))
+
+
+def test_a_market_order_that_is_answered_before_it_is_filled_is_read_until_it_is(venue, exchange):
+    venue.history_lag = 0.3
+    answering(
+        venue,
+        "POST",
+        "/api/v1/order",
+        lambda row: {**row, "status": "New", "executedQuantity": "0", "executedQuoteQuantity": "0"},
+    )
+    state = exchange.place(new(amount=Decimal("0.1")))
+    assert (state.status, state.filled, state.fee) == ("filled", Decimal("0.1"), Decimal("0.0001"))
+    assert len(venue.ledger()) == 1
+
+
+def test_an_order_whose_fee_cannot_be_read_stands(venue, exchange):
+    venue.fault("html", path="history/fills")
+    state = exchange.place(new(amount=Decimal("0.1")))
+    assert (state.status, state.fee) == ("filled", None)
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "nearest"),
+    [
+        ({"amount": Decimal("0.123456")}, "amount_step", "0.12346"),
+        ({"amount": Decimal("0.00001")}, "amount_min", "0.0001"),
+        ({"amount": Decimal("0.1"), "price": Decimal("30000.01")}, "price_step", "30000.0"),
+    ],
+)
+def test_an_order_that_breaks_a_rule_is_refused_unsent_with_the_nearest_allowed_value(
+    venue, exchange, fields, code, nearest
+):
+    with pytest.raises(Refused) as caught:
+        exchange.place(new(**fields))
+    assert caught.value.code == caught.value.details["rule"] == code
+    assert caught.value.details["nearest"] == nearest
+    assert calls(venue) == ["GET markets"]
+
+
+def test_limit_orders_with_a_cost_and_sales_for_a_cost_are_refused_unsent(venue, exchange):
+    for order in (
+        new(cost=Decimal(100), price=Decimal(30000)),
+        new("sell", cost=Decimal(100)),
+        new(),
+        new(amount=Decimal(1), cost=Decimal(1)),
+    ):
+        with pytest.raises(Refused):
+            exchange.place(order)
+    assert calls(venue) == ["GET markets"]
+
+
+@pytest.mark.parametrize(
+    ("order", "code"),
+    [
+        (new("sell", amount=Decimal(200)), "insufficient_funds"),
+        (new(amount=Decimal(1), price=Decimal(40000)), "invalid_price"),
+        (new(amount=Decimal(1), price=Decimal(20000)), "invalid_price"),
+    ],
+)
+def test_what_backpack_refuses_has_our_code_and_its_words(venue, exchange, order, code):
+    with pytest.raises(Refused) as caught:
+        exchange.place(order)
+    assert caught.value.code == code
+    assert not venue.ledger()
+
+
+def test_the_best_prices_do_not_depend_on_the_order_of_the_book(venue, exchange):
+    venue.pairs["BTC/USDC"].bids.reverse()
+    venue.pairs["BTC/USDC"].asks.reverse()
+    rate = exchange.rate("USDC", "BTC")
+    assert (rate.buy, rate.sell) == (Decimal("30010.0"), Decimal("30000.0"))
+
+
+def test_an_empty_side_of_the_book_is_no_price(venue, exchange):
+    venue.pairs["BTC/USDC"].bids.clear()
+    with pytest.raises(Refused) as caught:
+        exchange.rate("USDC", "BTC")
+    assert caught.value.code == "exchange_unavailable"
+
+
+def test_only_open_spot_markets_are_listed_and_others_are_refused_with_what_is_offered(venue, exchange):
+    steps = [(market.asset, market.price_step) for market in exchange.markets()]
+    assert steps == [("BTC", Decimal("0.1")), ("SOL", Decimal("0.01")), ("ETH", Decimal("0.01"))]
+    with pytest.raises(Refused, match="BTC is traded there in USDC") as caught:
+        exchange.place(NewOrder("buy", "EUR", "BTC", uuid.uuid4().hex, amount=Decimal(1)))
+    assert caught.value.code == "unknown_market"
+    assert calls(venue) == ["GET markets"]
+
+
+def test_the_programs_decimal_context_changes_nothing(exchange):
+    harsh = decimal.Context(prec=2, traps=[decimal.Inexact, decimal.Rounded, decimal.FloatOperation])
+    with decimal.localcontext(harsh):
+        state = exchange.place(new(amount=Decimal("0.12345")))
+        funds = exchange.funds()
+        fills = exchange.fills("USDC", "BTC")
+        rate = exchange.rate("USDC", "BTC")
+        markets = exchange.markets()
+        with pytest.raises(Refused) as caught:
+            exchange.place(new(amount=Decimal("12345.1234567891")))
+    assert (state.filled, state.average) == (Decimal("0.12345"), Decimal(30010))
+    assert funds["BTC"].available == Decimal("100.12333")
+    assert total(fill.amount for fill in fills) == Decimal("0.12345")
+    assert (rate.buy, markets[0].price_step) == (Decimal(30010), Decimal("0.1"))
+    assert caught.value.details["nearest"] == "12345.12346"
+
+
+# --- transfers --------------------------------------------------------------------------------------------------------
+
+
+def test_an_asset_on_several_chains_needs_the_name_of_one(venue, exchange):
+    with pytest.raises(Refused, match="Solana, Ethereum") as caught:
+        exchange.deposit_address("USDC")
+    assert caught.value.code == "network_required"
+    solana = exchange.deposit_address("USDC", "solana")
+    assert solana.network == "Solana"
+    assert solana.address == exchange.deposit_address("SOL").address
+    venue.deposit("USDC", Decimal("12.34"), network="Solana")
+    (row,) = exchange.deposits("USDC")
+    assert (row.amount, row.status, row.address) == (Decimal("12.34"), "done", solana.address)
+
+
+def test_refused_withdrawals_have_our_codes(venue, exchange):
+    venue.two_factor = "123456"
+    for amount, tag, network, code in (
+        ("0.1", "7", None, "invalid_request"),
+        ("0.1", None, "Solana", "network_required"),
+        ("0.1", None, None, "permission_denied"),
+    ):
+        with pytest.raises(Refused) as caught:
+            exchange.withdraw(NewWithdrawal("BTC", Decimal(amount), "somewhere", uuid.uuid4().hex, tag, network))
+        assert caught.value.code == code
+    made = exchange.api.withdraw("somewhere", "BTC", "Bitcoin", "0.1", two_factor_token="123456", client_id="mine")
+    assert [row["id"] for row in exchange.api.withdrawals(client_id="mine")] == [made["id"]]
+    assert len(venue.ledger()) == 1
+
+
+def test_a_withdrawal_carries_our_id_in_full(venue, exchange):
+    client_id = uuid.uuid4().hex
+    made = exchange.withdraw(NewWithdrawal("USDC", Decimal("12.5"), "somewhere", client_id, network="Ethereum"))
+    assert (made.fee, made.network, made.status) == (Decimal(3), "Ethereum", "pending")
+    assert venue.withdrawals[made.id].client_id == made.client_id == client_id
+    assert [row.client_id for row in exchange.withdrawals("USDC")] == [client_id]
+
+
+# --- answers that are not to be believed ------------------------------------------------------------------------------
+
+
+def answering(venue, method: str, path: str, change) -> None:
+    """The venue's handler answers what `change` makes of its true answer."""
+    for number, (verb, pattern, handler) in enumerate(venue._routes):
+        if verb == method and pattern.fullmatch(path):
+
+            def lying(request, handler=handler):
+                honest = handler(request)
+                if isinstance(honest, Reply):
+                    return honest._replace(body=json.dumps(change(json.loads(honest.body))).encode())
+                return change(honest)
+
+            venue._routes[number] = (verb, pattern, lying)
+
+
+LIES = [
+    {"id": "1"},
+    {"symbol": "ETH_USDC"},
+    {"symbol": "BTC_USDC_PERP"},
+    {"side": "Bid"},
+    {"executedQuantity": "x"},
+    {"executedQuantity": None},
+    {"executedQuantity": "-1"},
+    {"createdAt": "yesterday"},
+    {"status": []},
+    {"id": 7},
+]
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_an_order_told_with_another_id_pair_side_or_shape_is_not_believed(venue, exchange, lie):
+    order = new("sell", amount=Decimal("0.1"), price=Decimal(35000))
+    placed = exchange.place(order)
+    answering(venue, "GET", "/api/v1/order", lambda row: {**row, **lie})
+    with pytest.raises(Refused) as caught:
+        exchange.order(ref_of(order, placed.exchange_order_id))
+    assert caught.value.code == "exchange_unavailable"
+
+
+@pytest.mark.parametrize("lie", [*LIES[1:], {"clientId": 7}, {"clientId": None}])
+def test_the_answer_to_an_order_that_tells_another_one_is_unknown(venue, exchange, lie):
+    answering(venue, "POST", "/api/v1/order", lambda row: {**row, **lie})
+    with pytest.raises(Unknown):
+        exchange.place(new("sell", amount=Decimal("0.1")))
+    assert len(venue.ledger()) == 1
+
+
+@pytest.mark.parametrize("lie", [{"symbol": "ETH"}, {"quantity": "0.2"}, {"toAddress": "elsewhere"}, {"id": None}])
+def test_the_answer_to_a_withdrawal_that_tells_another_one_is_unknown(venue, exchange, lie):
+    answering(venue, "POST", "/wapi/v1/capital/withdrawals", lambda row: {**row, **lie})
+    with pytest.raises(Unknown):
+        exchange.withdraw(NewWithdrawal("BTC", Decimal("0.1"), "somewhere", uuid.uuid4().hex))
+    assert len(venue.ledger()) == 1
+
+
+def test_a_cancellation_that_tells_another_order_is_unknown(venue, exchange):
+    order = new("sell", amount=Decimal("0.1"), price=Decimal(35000))
+    placed = exchange.place(order)
+    answering(venue, "DELETE", "/api/v1/order", lambda row: {**row, "id": "1"})
+    with pytest.raises(Unknown):
+        exchange.cancel(ref_of(order, placed.exchange_order_id))
+
+
+def test_a_fee_of_some_of_the_fills_only_is_not_told(venue, exchange):
+    answering(venue, "GET", "/wapi/v1/history/fills", lambda rows: rows[:1])
+    state = exchange.place(new(amount=Decimal("1.5")))
+    assert (state.filled, state.fee) == (Decimal("1.5"), None)
+
+
+def test_what_is_staked_is_owned_and_not_available(venue, exchange):
+    answering(venue, "GET", "/api/v1/capital", lambda rows: {**rows, "SOL": {**rows["SOL"], "staked": "2.5"}})
+    sol = exchange.funds()["SOL"]
+    assert (sol.total, sol.available, sol.held) == (Decimal("102.5"), Decimal(100), Decimal("2.5"))
+
+
+def test_negative_balances_are_not_believed(venue, exchange):
+    answering(venue, "GET", "/api/v1/capital", lambda rows: {**rows, "BTC": {**rows["BTC"], "locked": "-1"}})
+    with pytest.raises(Refused):
+        exchange.funds()
+
+
+# --- faults of the line -----------------------------------------------------------------------------------------------
+
+#: fault -> what it is to an order or a send, our code, and how many were executed
+FAULTS = {
+    "executed_but_timeout": (Unknown, "outcome_unknown", 1),
+    "refused": (Refused, "exchange_unavailable", 0),
+    "reset_before": (Unknown, "outcome_unknown", 0),
+    "reset_after": (Unknown, "outcome_unknown", 1),
+    "slow": (Unknown, "outcome_unknown", 1),
+    "drip": (Unknown, "outcome_unknown", 1),
+    "cut": (Unknown, "outcome_unknown", 1),
+    "html": (Unknown, "outcome_unknown", 0),
+    "html_after": (Unknown, "outcome_unknown", 1),
+    "rate_limit": (Busy, "rate_limited", 0),
+    "nonce": (Refused, "invalid_request", 0),
+    "maintenance": (Refused, "exchange_unavailable", 0),
+}
+
+
+def test_every_fault_that_a_venue_has_is_tried():
+    assert set(FAULTS) == set(core.FAULTS)
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+def test_an_order_under_a_fault_is_refused_or_unknown_as_the_ledger_says(venue, kind):
+    failure, code, executed = FAULTS[kind]
+    transport = Transport(timeout=0.5)
+    exchange = Backpack(Access(transport, Credentials(apikey=venue.key, apisecret=venue.secret), 1, venue.url))
+    exchange.markets()
+    order = new(amount=Decimal("0.1"))
+    venue.fault(kind, path="/api/v1/order")
+    with pytest.raises(ExchangeError) as caught:
+        exchange.place(order)
+    assert (type(caught.value), caught.value.code) == (failure, code)
+    venue.heal()
+    assert len(venue.ledger()) == executed
+    assert (exchange.find(ref_of(order)) is not None) is bool(executed)
+    transport.close()
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+def test_a_withdrawal_under_a_fault_is_refused_or_unknown_as_the_ledger_says(venue, kind):
+    failure, code, executed = FAULTS[kind]
+    transport = Transport(timeout=0.5)
+    exchange = Backpack(Access(transport, Credentials(apikey=venue.key, apisecret=venue.secret), 1, venue.url))
+    exchange.deposit_address("BTC")
+    venue.fault(kind, path="/capital/withdrawals")
+    client_id = uuid.uuid4().hex
+    with pytest.raises(ExchangeError) as caught:
+        exchange.withdraw(NewWithdrawal("BTC", Decimal("0.1"), "somewhere", client_id))
+    assert (type(caught.value), caught.value.code) == (failure, code)
+    venue.heal()
+    assert len(venue.ledger()) == executed
+    assert len(exchange.api.withdrawals(client_id=client_id)) == executed
+    transport.close()
+
+
+# --- the venue's door: a true exchange refuses all of this ------------------------------------------------------------
+
+
+def send(venue, transport, *, seconds=0.0, window=5000, params=None, text=None, sign=None, **headers):
+    """One order, signed truly but for what is changed: headers (gone, when None), the body, or what is signed."""
+    api = BackpackAPI(
+        venue.key, venue.secret, url=venue.url, transport=transport, clock=lambda: time.time() + seconds, window=window
+    )
+    order = {"symbol": "BTC_USDC", "side": "Bid", "orderType": "Market", "quantity": "0.1", **(params or {})}
+    request = api.signed("POST", "api/v1/order", sign or "orderExecute", order)
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    given = {name: value for name, value in {**request.headers, **named}.items() if value is not None}
+    answer = transport.send(Request("POST", request.url, given, request.body if text is None else text.encode()))
+    try:
+        return answer.status, answer.json()["code"]
+    except ValueError:
+        return answer.status, answer.body.decode()
+    except KeyError:
+        return answer.status, "executed"
+
+
+STRANGER = keys(bytes(range(32)))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "status", "code"),
+    [
+        ({"X_API_Key": None}, 401, "UNAUTHORIZED"),
+        ({"X_Signature": None}, 401, "UNAUTHORIZED"),
+        ({"X_Timestamp": None}, 401, "UNAUTHORIZED"),
+        ({"X_API_Key": STRANGER[0]}, 401, "UNAUTHORIZED"),
+        ({"X_Signature": "A" * 86 + "=="}, 400, "INVALID_SIGNATURE"),
+        ({"X_Signature": "not base64"}, 400, "INVALID_SIGNATURE"),
+        ({"sign": "orderCancel"}, 400, "INVALID_SIGNATURE"),
+        ({"X_Window": "60000"}, 400, "INVALID_SIGNATURE"),
+        ({"X_Window": "60001"}, 400, "INVALID_CLIENT_REQUEST"),
+        ({"X_Window": "0"}, 400, "INVALID_CLIENT_REQUEST"),
+        ({"X_Timestamp": "yesterday"}, 400, "INVALID_CLIENT_REQUEST"),
+        ({"seconds": -5.1}, 400, "INVALID_CLIENT_REQUEST"),
+        ({"seconds": 5.5}, 400, "INVALID_CLIENT_REQUEST"),
+        ({"params": {"quoteQuantity": "5"}}, 400, "INVALID_CLIENT_REQUEST"),
+        ({"params": {"quantity": None}}, 400, "INVALID_CLIENT_REQUEST"),
+        ({"params": {"price": "30000"}}, 400, "INVALID_CLIENT_REQUEST"),
+        ({"params": {"orderType": "Limit"}}, 400, "INVALID_CLIENT_REQUEST"),
+        ({"params": {"quantity": "0.123456"}}, 400, "INVALID_QUANTITY"),
+        ({"params": {"quantity": "0.00001"}}, 400, "INVALID_QUANTITY"),
+        ({"params": {"quantity": "0"}}, 400, "INVALID_QUANTITY"),
+        ({"params": {"orderType": "Limit", "price": "30000.01"}}, 400, "INVALID_PRICE"),
+        ({"params": {"triggerPrice": "1"}}, 400, "INVALID_CLIENT_REQUEST"),
+    ],
+)
+def test_the_venue_refuses_a_request_with_something_wrong(venue, transport, wrong, status, code):
+    assert send(venue, transport, **wrong) == (status, code)
+    assert not venue.ledger()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"params": {"symbol": "NOSUCH"}},
+        {"params": {"side": "Buy"}},
+        {"params": {"quantity": 1}},
+        {"params": {"quantity": "1e-1"}},
+        {"params": {"clientId": "7"}},
+        {"params": {"clientId": 2**32}},
+        {"params": {"timeInForce": ""}},
+        {"text": '{"symbol": "BTC'},
+        {"Content_Type": "text/plain"},
+    ],
+)
+def test_what_the_venue_cannot_parse_is_refused_in_plain_text(venue, transport, wrong):
+    status, words = send(venue, transport, **wrong)
+    assert status == 400
+    assert words.startswith("Bad Request parse request payload error")
+    assert not venue.ledger()
+
+
+def test_the_venue_takes_what_is_right_and_windows_up_to_a_minute(venue, transport):
+    assert send(venue, transport) == (200, "executed")
+    assert send(venue, transport, seconds=-59, window=60_000) == (200, "executed")
+    assert send(venue, transport, params={"postOnly": False, "clientId": 0, "timeInForce": "IOC"})[0] == 200
+    assert len(venue.ledger()) == 3
+
+
+def test_the_venue_shows_an_open_order_by_exactly_one_id(venue, exchange):
+    order = new("sell", amount=Decimal("0.1"), price=Decimal(35000))
+    placed = exchange.place(order)
+    number = int(order.client_id[-8:], 16)
+    assert exchange.api.order("BTC_USDC", client_id=number)["id"] == placed.exchange_order_id
+    for ids in ({}, {"order_id": placed.exchange_order_id, "client_id": number}):
+        with pytest.raises(Refused) as caught:
+            exchange.api.order("BTC_USDC", **ids)
+        assert caught.value.code == "invalid_request"
+
+
+def test_the_venue_wants_the_right_for_each_call(venue, exchange):
+    venue.account.permissions = {"read"}
+    assert exchange.funds()
+    for call in (
+        lambda: exchange.place(new(amount=Decimal("0.1"))),
+        lambda: exchange.withdraw(NewWithdrawal("BTC", Decimal("0.1"), "somewhere", uuid.uuid4().hex)),
+    ):
+        with pytest.raises(Refused) as caught:
+            call()
+        assert caught.value.code == "permission_denied"
+
+
+def test_a_key_that_the_exchange_does_not_know_is_refused_by_it(venue, transport):
+    key, secret = STRANGER
+    wrong = Backpack(Access(transport, Credentials(apikey=key, apisecret=secret), 1, venue.url))
+    with pytest.raises(Refused, match="Unauthorized") as caught:
+        wrong.funds()
+    assert caught.value.code == "exchange_key_refused"
+
+
+def test_a_secret_that_does_not_decode_or_belong_to_the_key_is_refused_at_once(venue, transport):
+    for secret in ("not base64", STRANGER[1]):
+        with pytest.raises(Refused) as caught:
+            Backpack(Access(transport, Credentials(apikey=venue.key, apisecret=secret), 1, venue.url))
+        assert caught.value.code == "exchange_key_refused"
+    assert not venue.requests

@@ -1,0 +1,488 @@
+"""The hub's adapter, over real HTTP against the local hub: the contract in every shape, and what is its own."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from decimal import Decimal
+
+import pytest
+import requests
+
+from bitmm.xwrap.client import Backend
+from bitmm.xwrap.errors import InvalidRequest
+from bitmm.xwrap.exchanges.base import (
+    Access,
+    Busy,
+    Credentials,
+    Funds,
+    NewOrder,
+    NewWithdrawal,
+    OrderRef,
+    OrderState,
+    Refused,
+    Unknown,
+    can,
+)
+from bitmm.xwrap.exchanges.contract import ExchangeContract
+from bitmm.xwrap.exchanges.hub import Hub
+from bitmm.xwrap.testing.exchanges.hub import HubVenue
+from bitmm.xwrap.testing.exchanges.venue import Reply
+from bitmm.xwrap.transport import Transport
+
+ADDRESS = "1KxSo9bGBfPVFEtWNLpnUK1bfLNNT4q31L"
+BASE64_KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+D = Decimal
+
+
+@pytest.fixture
+def venue():
+    with HubVenue() as venue:
+        yield venue
+
+
+@pytest.fixture
+def transport():
+    transport = Transport(timeout=20)
+    yield transport
+    transport.close()
+
+
+@pytest.fixture
+def ledger(venue):
+    return venue.ledger
+
+
+@pytest.fixture
+def hub(venue, transport):
+    """A function that makes the adapter with the credentials of the hub's authentication type."""
+
+    def make(transport=transport, more=None, **credentials):
+        keys = {"username": "acct-1", "apikey": venue.key, "apisecret": venue.secret, **credentials}
+        if venue.authentication == 1:
+            keys["apikey"] = ""
+        settings = {"authentication": str(venue.authentication), **(more or {})}
+        return Hub(Access(transport, Credentials(**keys, more=settings), registration=1, url=venue.url))
+
+    return make
+
+
+def order(side="buy", amount="0.5", price="300", **more):
+    price = None if price is None else D(price)
+    return NewOrder(side, "USD", "BTC", uuid.uuid4().hex, amount=D(amount), price=price, **more)
+
+
+def ref_of(placed: OrderState) -> OrderRef:
+    return OrderRef(
+        placed.side,
+        placed.currency,
+        placed.asset,
+        placed.client_id,
+        placed.exchange_order_id,
+        amount=placed.amount,
+        price=placed.price,
+    )
+
+
+def send(amount="0.5", **more):
+    return NewWithdrawal("BTC", D(amount), ADDRESS, uuid.uuid4().hex, **more)
+
+
+# --- the contract -----------------------------------------------------------------------------------------------------
+
+
+class TestType2Form(ExchangeContract):
+    currency, asset, amount = "USD", "BTC", D("0.05")
+    takes = frozenset({"limit"})
+    far_price = D(1000)
+    send_to, send_amount = ADDRESS, D("0.1")
+    authentication, encoding = 2, "form"
+
+    @pytest.fixture
+    def exchange(self, venue, hub):
+        venue.authentication, venue.encoding = self.authentication, self.encoding
+        return hub()
+
+    def _check_resting(self, state, order, status):
+        # A hub tells of an order only whether it is open.
+        super()._check_resting(state, order, "unknown" if status == "canceled" else status)
+
+    def test_kinds_of_orders_that_are_not_taken_are_refused(self, exchange, ledger):
+        """For a market order there is a way out, and the refusal names it."""
+        for kind in ({"amount": self.amount}, {"cost": self.cost}):
+            with pytest.raises(Refused, match="give a price") as caught:
+                exchange.place(self._new("buy", **kind))
+            assert caught.value.code == "price_required"
+        for amount in (None, self.amount):
+            with pytest.raises(Refused) as caught:
+                exchange.place(self._new("buy", amount=amount, cost=self.cost, price=D(1)))
+            assert caught.value.code == "unsupported"
+        assert not ledger()
+
+
+class TestType2Json(TestType2Form):
+    encoding = "json"
+
+
+class TestType1Form(TestType2Form):
+    authentication = 1
+
+
+class TestType1Json(TestType2Form):
+    authentication, encoding = 1, "json"
+
+
+# --- settings ---------------------------------------------------------------------------------------------------------
+
+
+def test_without_a_base_url_every_verb_says_so(transport):
+    exchange = Hub(Access(transport, Credentials(apikey="key", apisecret="secret")))
+    ref = ref_of(OrderState("o1", "open", "buy", "USD", "BTC", client_id="0" * 32))
+    arguments = {
+        "rate": ("USD", "BTC"),
+        "order": (ref,),
+        "cancel": (ref,),
+        "place": (order(),),
+        "withdraw": (send(),),
+        "deposit_address": ("BTC",),
+    }
+    verbs = can(Hub)
+    assert verbs == [
+        *("rate", "funds", "place", "order", "open_orders", "cancel", "cancel_all", "deposit_address", "withdraw")
+    ]
+    for verb in verbs:
+        with pytest.raises(Refused, match="an administrator must name it") as caught:
+            getattr(exchange, verb)(*arguments.get(verb, ()))
+        assert caught.value.code == "exchange_url_missing", verb
+
+
+@pytest.mark.parametrize("more", [{"authentication": "3"}, {"key_encoding": "hex"}])
+def test_a_setting_that_is_none_is_refused(hub, more):
+    with pytest.raises(Refused) as caught:
+        hub(more=more)
+    assert caught.value.code == "invalid_request"
+
+
+def test_a_key_that_is_not_base64_is_refused(hub):
+    with pytest.raises(Refused) as caught:
+        hub(apisecret="?", more={"key_encoding": "base64"})
+    assert caught.value.code == "exchange_key_refused"
+
+
+def test_type_2_and_utf_8_are_the_defaults(venue, transport):
+    keys = Credentials(apikey=venue.key, apisecret=venue.secret)
+    assert Hub(Access(transport, keys, url=venue.url)).funds()["BTC"].total == 100
+
+
+def test_a_key_in_base64_works(venue, hub):
+    venue.key_encoding = "base64"
+    venue.authkeys[venue.key] = venue.account, BASE64_KEY
+    assert hub(apisecret=BASE64_KEY, more={"key_encoding": "base64"}).funds()["BTC"].total == 100
+
+
+@pytest.mark.parametrize(("registered", "wanted"), [("2", 1), ("1", 2)])
+def test_a_hub_cannot_make_a_key_a_password(venue, hub, registered, wanted):
+    venue.authentication = wanted
+    with pytest.raises(Refused) as caught:
+        hub(more={"authentication": registered}).funds()
+    assert caught.value.code == "exchange_key_refused"
+    assert [made.path for made in venue.requests] == ["/api/overview.js"]
+
+
+def test_an_overview_that_points_elsewhere_gets_no_credentials(venue, hub):
+    with HubVenue() as other:
+        venue.req_url = f"{other.url}/api/(function_name)"
+        with pytest.raises(Refused) as caught:
+            hub().place(order())
+        assert caught.value.code == "overview_refused"
+        assert not other.requests
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_price_of_the_ticker_is_the_users(hub):
+    rate = hub().rate("USD", "BTC")
+    assert (rate.buy, rate.sell) == (D("371.2"), D("370.8"))
+
+
+def test_a_hub_without_the_ticker_has_no_rate_and_is_not_asked(venue, hub):
+    venue.functions.remove("ticker")
+    with pytest.raises(Refused) as caught:
+        hub().rate("USD", "BTC")
+    assert caught.value.code == "unsupported"
+    assert len(venue.requests) == 1
+
+
+def test_no_total_is_guessed_where_something_is_pending(hub):
+    exchange = hub()
+    exchange.place(order("sell", "1", "1000"))
+    assert exchange.funds() == {
+        "BTC": Funds(None, D(99), D(1)),
+        "USD": Funds(D(1000000), D(1000000), D(0)),
+        "EUR": Funds(D(1000000), D(1000000), D(0)),
+    }
+    assert "BTC" not in exchange.balance()
+
+
+@pytest.mark.parametrize(
+    ("side", "price", "sent"),
+    [("buy", "371.1234567", {"trade_amt": "43.29773785"}), ("sell", "371.5234567", {"for_amt": "43.34440453"})],
+)
+def test_the_cost_is_rounded_so_that_the_price_is_never_worse(hub, side, price, sent):
+    exchange = hub()
+    asked = order(side, "0.11666667", price)
+    placed = exchange.place(asked)
+    (row,) = exchange.api.my_open_orders()
+    assert sent.items() <= row.items()
+    exact, (told,) = asked.amount * asked.price, map(D, sent.values())
+    assert 0 < (exact - told if side == "buy" else told - exact) < D("1E-8")
+    state = exchange.order(ref_of(placed))
+    assert (state.status, state.price, state.amount) == ("open", asked.price, asked.amount)
+
+
+def test_open_orders_tell_side_amount_and_price(hub):
+    exchange = hub()
+    placed = [exchange.place(order("buy", "0.5", "300")), exchange.place(order("sell", "0.25", "500"))]
+    told = exchange.open_orders()
+    assert [(state.exchange_order_id, state.side, state.amount, state.price) for state in told] == [
+        (placed[0].exchange_order_id, "buy", D("0.5"), D(300)),
+        (placed[1].exchange_order_id, "sell", D("0.25"), D(500)),
+    ]
+    assert {(state.currency, state.asset, state.status) for state in told} == {("USD", "BTC", "open")}
+
+
+def test_what_is_left_tells_what_is_gone(venue, hub):
+    exchange = hub()
+    other = venue.add_account("other", "secret", {"BTC": D(5), "USD": D(5000)})
+    bought = exchange.place(order("buy", "0.5", "371"))
+    venue.place(other, "BTC/USD", "sell", amount=D("0.2"), price=D(371))
+    state = exchange.order(ref_of(bought))
+    assert (state.status, state.spent, state.filled) == ("open", D("74.2"), None)
+    exchange.cancel_all()
+    sold = exchange.place(order("sell", "0.5", "371.1"))
+    venue.place(other, "BTC/USD", "buy", amount=D("0.2"), price=D("371.1"))
+    state = exchange.order(ref_of(sold))
+    assert (state.status, state.spent, state.filled) == ("open", None, D("0.2"))
+
+
+def test_an_order_that_is_over_is_unknown(venue, hub):
+    exchange = hub()
+    placed = exchange.place(order("buy", "0.5", "372"))
+    assert venue.orders[placed.exchange_order_id].status == "filled"
+    state = exchange.order(ref_of(placed))
+    assert (state.status, state.filled, state.amount) == ("unknown", None, D("0.5"))
+
+
+def test_every_address_is_new(hub):
+    exchange = hub()
+    assert exchange.deposit_address("BTC") != exchange.deposit_address("BTC")
+
+
+def test_a_send_without_a_transaction_id_carries_ours(venue, hub):
+    venue.tells_txid = False
+    asked = send()
+    made = hub().withdraw(asked)
+    assert (made.id, made.txid, made.status) == (asked.client_id, None, "done")
+    assert len(venue.ledger()) == 1
+
+
+def test_a_buy_through_client_and_server_needs_a_price_and_is_one_request(serving, venue):
+    with serving(exchanges=("hub",), exchange_urls={"hub": venue.url}) as server:
+        auth = server.account()
+        keys = {"username": "acct-1", "apikey": venue.key, "apisecret": venue.secret}
+        number = server.registration(auth, "hub", **keys)
+        with pytest.raises(InvalidRequest) as caught:
+            Backend(number, *auth, server.url).buy("USD", "BTC", D("0.1"))
+        assert caught.value.code == "price_required"
+        asked = {"currency": "USD", "asset": "BTC", "amount": "0.1", "price": "300"}
+        bought = requests.post(f"{server.url}/exchanges/{number}/buy", data=asked, auth=auth, timeout=30).json()
+    assert (bought["status"], bought["filled"], bought["price"]) == ("open", None, "300")
+    assert [made.path for made in venue.requests] == ["/api/overview.js", "/api/place-order"]
+    assert [row["order_id"] for row in venue.ledger()] == [bought["exchange_order_id"]]
+
+
+# --- refusals: nothing is executed, nothing is rounded ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("asked", "code"),
+    [
+        (order(amount="0.123456789"), "invalid_amount"),
+        (order(amount="0"), "invalid_amount"),
+        (order(amount="-1"), "invalid_amount"),
+        (order(price="0"), "invalid_price"),
+        (order(amount="0.00000001", price="0.01"), "invalid_amount"),
+        (order(price=None), "price_required"),
+    ],
+)
+def test_an_order_that_cannot_be_said_is_refused_before_anything_is_sent(venue, hub, asked, code):
+    with pytest.raises(Refused) as caught:
+        hub().place(asked)
+    assert caught.value.code == code
+    assert not venue.requests
+
+
+@pytest.mark.parametrize(
+    ("asked", "code"),
+    [
+        (send("0.123456789"), "invalid_amount"),
+        (send(tag="7"), "invalid_request"),
+        (send(network="lightning"), "unsupported"),
+    ],
+)
+def test_a_send_that_cannot_be_said_is_refused(venue, hub, asked, code):
+    with pytest.raises(Refused) as caught:
+        hub().withdraw(asked)
+    assert caught.value.code == code
+    assert not venue.requests
+
+
+def test_the_nearest_amount_is_named(hub):
+    with pytest.raises(Refused) as caught:
+        hub().place(order(amount="0.123456789"))
+    assert caught.value.details == {"field": "amount", "nearest": "0.12345679"}
+
+
+@pytest.mark.parametrize("verb", ["cancel", "order"])
+def test_an_order_without_the_hubs_id_is_not_asked_for(venue, hub, verb):
+    with pytest.raises(Refused) as caught:
+        getattr(hub(), verb)(OrderRef("buy", "USD", "BTC", "0" * 32))
+    assert caught.value.code == "unknown_order"
+    assert not venue.requests
+
+
+def test_an_order_is_one_request_with_at_most_one_before_it(venue, hub):
+    exchange = hub()
+    for _ in range(2):
+        exchange.place(order())
+    assert [made.path for made in venue.requests] == ["/api/overview.js", "/api/place-order", "/api/place-order"]
+
+
+def test_a_redirect_is_not_followed(venue, hub):
+    with HubVenue() as other:
+        moved = Reply.text("", 307, Location=f"{other.url}/api/place-order")
+        venue._routes = [
+            (method, pattern, (lambda request, function: moved) if "function" in pattern.pattern else handler)
+            for method, pattern, handler in venue._routes
+        ]
+        with pytest.raises(Unknown):
+            hub().place(order())
+        assert not other.requests
+
+
+@pytest.mark.parametrize("answer", ["null", "[]", "{}", '{"oid": 5}', '{"oid": ""}', '{"oid": "<b> x"}', '{"oid": "1'])
+def test_an_order_without_a_believable_id_is_of_unknown_outcome(venue, hub, answer):
+    venue.place_order = lambda account, given: Reply.text(answer)
+    with pytest.raises(Unknown):
+        hub().place(order())
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "null",
+        "{}",
+        '{"available": {"btc": "-1"}}',
+        '{"available": {"btc": "1", "BTC": "2"}}',
+        '{"available": {"btc": "x"}}',
+    ],
+)
+def test_a_balance_that_cannot_be_is_not_believed(venue, hub, answer):
+    venue.my_balance = lambda account, given: Reply.text(answer)
+    with pytest.raises(Refused, match="cannot be understood") as caught:
+        hub().funds()
+    assert caught.value.code == "exchange_unavailable"
+
+
+@pytest.mark.parametrize(
+    "change", [{"trade_cur": "BTC", "for_cur": "USD"}, {"trade_cur": "EUR"}, {"for_cur": "EUR"}, {"trade_amt": "x"}]
+)
+def test_an_open_order_that_became_another_is_not_believed(venue, hub, change):
+    exchange = hub()
+    placed = exchange.place(order())
+    rows = exchange.api.my_open_orders()
+    venue.my_open_orders = lambda account, given: [{**row, **change} for row in rows]
+    with pytest.raises(Refused, match="cannot be understood") as caught:
+        exchange.order(ref_of(placed))
+    assert caught.value.code == "exchange_unavailable"
+
+
+# --- faults: what is certain, what is not, and nothing twice ----------------------------------------------------------
+
+#: kind -> what is raised, and whether it was executed.
+OUTCOMES = {
+    "executed_but_timeout": (Unknown, "outcome_unknown", 1),
+    "refused": (Refused, "exchange_unavailable", 0),
+    "reset_before": (Unknown, "outcome_unknown", 0),
+    "reset_after": (Unknown, "outcome_unknown", 1),
+    "drip": (Unknown, "outcome_unknown", 1),
+    "cut": (Unknown, "outcome_unknown", 1),
+    "html": (Unknown, "outcome_unknown", 0),
+    "html_after": (Unknown, "outcome_unknown", 1),
+    "rate_limit": (Busy, "rate_limited", 0),
+    "nonce": (Refused, "invalid_nonce", 0),
+    "maintenance": (Unknown, "outcome_unknown", 0),
+}
+
+#: These end only by our own deadline, and the venue may be behind on a busy machine.
+ENDLESS = {"executed_but_timeout", "drip"}
+
+
+def _until(condition):
+    deadline = time.monotonic() + 10
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("authentication", [1, 2])
+@pytest.mark.parametrize("verb", ["place", "withdraw"])
+@pytest.mark.parametrize("kind", OUTCOMES)
+def test_a_fault_is_told_as_what_it_is_and_nothing_is_sent_twice(venue, hub, authentication, verb, kind):
+    raised, code, executed = OUTCOMES[kind]
+    venue.authentication = authentication
+    path = "place-order" if verb == "place" else "send-btc"
+    transport = Transport(timeout=1 if kind in ENDLESS else 20)
+    exchange = hub(transport)
+    exchange.funds()
+    venue.fault(kind, path=path)
+    with pytest.raises((Refused, Unknown)) as caught:
+        getattr(exchange, verb)(order() if verb == "place" else send())
+    transport.close()
+    venue.heal()
+    _until(lambda: len(venue.ledger()) >= executed)
+    assert type(caught.value) is raised, caught.value
+    assert caught.value.code == code
+    assert len(venue.ledger()) == executed
+    assert len([made for made in venue.requests if path in made.path]) == (kind != "refused")
+
+
+@pytest.mark.parametrize("kind", ["html", "cut", "maintenance", "reset_before", "rate_limit"])
+def test_without_an_overview_nothing_is_ordered(venue, hub, kind):
+    venue.fault(kind, path="overview")
+    with pytest.raises(Refused) as caught:
+        hub().place(order())
+    assert caught.value.code == ("rate_limited" if kind == "rate_limit" else "exchange_unavailable")
+    assert not venue.ledger()
+
+
+def test_a_slow_answer_is_an_answer(venue, hub):
+    venue.fault("slow", seconds=0.2, path="place-order")
+    assert hub().place(order()).status == "open"
+    assert len(venue.ledger()) == 1
+
+
+def test_a_rate_limit_says_how_long_to_wait(venue, hub):
+    venue.fault("rate_limit", path="my-balance")
+    with pytest.raises(Busy) as caught:
+        hub().funds()
+    assert caught.value.retry_after == 3
+
+
+def test_the_outcome_of_a_cancel_can_be_unknown(venue, hub):
+    exchange = hub()
+    placed = exchange.place(order())
+    venue.fault("reset_after", path="cancel")
+    with pytest.raises(Unknown):
+        exchange.cancel(ref_of(placed))
+    assert exchange.open_orders() == []

@@ -1,0 +1,549 @@
+"""The hub protocol itself: every byte of a signed call, the overview document, and what the local hub checks."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from urllib.parse import parse_qsl
+
+import pytest
+
+from bitmm.xwrap.exchanges.base import Refused, Unknown, Unsupported
+from bitmm.xwrap.exchanges.hub import HubAPI, Overview
+from bitmm.xwrap.exchanges.memory import Memory
+from bitmm.xwrap.testing.exchanges.hub import FORM, JSON, RIGHTS, HubVenue
+from bitmm.xwrap.testing.exchanges.venue import Reply
+from bitmm.xwrap.transport import Request, Transport
+
+TEXT_KEY, BASE64_KEY = "correct horse battery", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+BALANCE = ("my-balance", {}, "1294790400000", "c0ffee00c0ffee00")
+BALANCE_BODY = "f=my-balance&account=acct-7&nonce_ms=1294790400000&nonce_random=c0ffee00c0ffee00"
+ORDER = {"trade_amt": "0.39", "trade_cur": "USD", "for_amt": "1.05", "for_cur": "BTC"}
+PLACE = ("place-order", ORDER, "1294790400001", "00c0ffee00c0ffee")
+PLACE_BODY = (
+    "f=place-order&account=acct-7&nonce_ms=1294790400001&nonce_random=00c0ffee00c0ffee"
+    "&trade_amt=0.39&trade_cur=USD&for_amt=1.05&for_cur=BTC"
+)
+PLACE_JSON = (
+    '{"f":"place-order","account":"acct-7","nonce_ms":"1294790400001","nonce_random":"00c0ffee00c0ffee",'
+    '"trade_amt":"0.39","trade_cur":"USD","for_amt":"1.05","for_cur":"BTC"}'
+)
+SEND = {"to_btc_address": "1KxSo9bGBfPVFEtWNLpnUK1bfLNNT4q31L", "amount": "17.50"}
+SEND_BODY = (
+    "f=send-btc&account=acct-7&nonce_ms=1294790400002&nonce_random=0123456789abcdef"
+    "&to_btc_address=1KxSo9bGBfPVFEtWNLpnUK1bfLNNT4q31L&amount=17.50"
+)
+#: Key, its encoding, the body's encoding, account, call, body, signature: computed with Python's hmac and openssl.
+VECTORS = [
+    (
+        *(TEXT_KEY, "utf-8", FORM, "acct-7", BALANCE, BALANCE_BODY),
+        "GMMl7wtLgHFCmROhiuJ81k4g1D5kZtl3h8IGhAddZJc=",
+    ),
+    (
+        *(TEXT_KEY, "utf-8", JSON, "acct-7", BALANCE),
+        '{"f":"my-balance","account":"acct-7","nonce_ms":"1294790400000","nonce_random":"c0ffee00c0ffee00"}',
+        "Jnq9MrYm3r94r6aac3iN7snO3R+x+1KrBqPZj7fRHqU=",
+    ),
+    (*(TEXT_KEY, "utf-8", FORM, "acct-7", PLACE, PLACE_BODY), "O73GuZYhr6iPmSaVV6CdE/YXiWmI6fM+dzcp1VMC37I="),
+    (*(TEXT_KEY, "utf-8", JSON, "acct-7", PLACE, PLACE_JSON), "ApxuJ3TyPDEcifMhE9G5t8mxKeNqLw032AbiBl2vUys="),
+    (
+        *(TEXT_KEY, "utf-8", FORM, "acct-7", ("send-btc", SEND, "1294790400002", "0123456789abcdef")),
+        SEND_BODY,
+        "Ok4Ovhi+55S3wCiLJrbUs0C2NLbuiuzUTzWI81Db5hI=",
+    ),
+    (
+        TEXT_KEY,
+        *("utf-8", FORM, "acct 7&x", ("cancel-order", {"oid": "a/b+c=d"}, "1294790400003", "fedcba9876543210")),
+        "f=cancel-order&account=acct+7%26x&nonce_ms=1294790400003&nonce_random=fedcba9876543210&oid=a%2Fb%2Bc%3Dd",
+        "0YcI81CdWiglIDyJ1jZgKqe+wOWdej17QpvSK4i5yEE=",
+    ),
+    (
+        *(BASE64_KEY, "base64", FORM, "acct-7", BALANCE, BALANCE_BODY),
+        "D/iT/lR5MPODADGsnjaXEjXqWR68N81CWFVoaBrXu4k=",
+    ),
+    (*(BASE64_KEY, "base64", FORM, "acct-7", PLACE, PLACE_BODY), "6yEMd4mK8wxvX7YY3vjDRaU/tRElP7SJMs//a74eO24="),
+    (*(BASE64_KEY, "base64", JSON, "acct-7", PLACE, PLACE_JSON), "IWGdP53pwMaZFWcqa9+fW8KYyYJMr7OoL9LOkR3yPJc="),
+]
+
+
+@pytest.fixture
+def venue():
+    with HubVenue() as venue:
+        yield venue
+
+
+@pytest.fixture
+def transport():
+    transport = Transport(timeout=20)
+    yield transport
+    transport.close()
+
+
+@pytest.fixture
+def hub(venue, transport):
+    """A function that makes the API in front of the local hub."""
+
+    def make(**settings):
+        defaults = {"account": "acct-1", "transport": transport}
+        keys = {"password": venue.secret} if venue.authentication == 1 else {"token": venue.key, "key": venue.secret}
+        return HubAPI(venue.url, **{**defaults, **keys, **settings})
+
+    return make
+
+
+def overview(encoding=FORM, authentication=2, method="POST", url="https://hub.example/code/(function_name).php"):
+    return Overview(url, method, encoding, authentication, frozenset(RIGHTS))
+
+
+# --- bytes -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("key", "key_encoding", "encoding", "account", "call", "body", "signature"), VECTORS)
+def test_every_byte_of_a_signed_call_is_that_of_the_vectors(
+    key, key_encoding, encoding, account, call, body, signature
+):
+    api = HubAPI("https://hub.example", account=account, token="token", key=key, key_encoding=key_encoding)
+    function, parameters, ms, random = call
+    request = api.request(overview(encoding), function, parameters, nonce_ms=int(ms), nonce_random=random)
+    assert request == Request(
+        "POST",
+        f"https://hub.example/code/{function}.php",
+        {"Content-Type": encoding, "X-Signature": signature, "X-Authkey-Token": "token"},
+        body.encode(),
+    )
+
+
+def test_the_vectors_are_all_nine():
+    assert len(VECTORS) == len({vector[-1] for vector in VECTORS}) == 9
+
+
+def test_the_clock_and_the_random_text_are_the_nonce():
+    api = HubAPI("https://hub.example", token="t", key="k", clock=lambda: 1294790400.1239, random=lambda: "0" * 16)
+    body = api.request(overview(), "my-balance").body
+    assert body == b"f=my-balance&account=t&nonce_ms=1294790400123&nonce_random=0000000000000000"
+
+
+def test_nonces_are_never_the_same():
+    api = HubAPI("https://hub.example", token="t", key="k")
+    bodies = {api.request(overview(), "my-balance", nonce_ms=1).body for _ in range(100)}
+    assert len(bodies) == 100
+    assert all(re.search(rb"nonce_random=[0-9a-f]{16,}$", body) for body in bodies)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body"),
+    [
+        (FORM, b"name=acct-7&pass=p%26%C3%A4%22&oid=1"),
+        (JSON, '{"name":"acct-7","pass":"p&\u00e4\\"","oid":"1"}'.encode()),
+    ],
+)
+def test_type_1_sends_name_and_password_first_and_signs_nothing(encoding, body):
+    api = HubAPI("https://hub.example", account="acct-7", password='p&\u00e4"')
+    request = api.request(overview(encoding, authentication=1), "cancel-order", {"oid": "1"})
+    url = "https://hub.example/code/cancel-order.php"
+    assert request == Request("POST", url, {"Content-Type": encoding}, body)
+
+
+def test_get_signs_the_whole_query():
+    api = HubAPI("https://hub.example", account="acct-7", token="token", key=TEXT_KEY)
+    request = api.request(overview(method="GET"), "my-balance", nonce_ms=1294790400000, nonce_random="c0ffee00c0ffee00")
+    assert request == Request(
+        "GET",
+        f"https://hub.example/code/my-balance.php?{BALANCE_BODY}",
+        {"X-Signature": "GMMl7wtLgHFCmROhiuJ81k4g1D5kZtl3h8IGhAddZJc=", "X-Authkey-Token": "token"},
+        None,
+    )
+
+
+def test_secrets_are_in_no_repr_and_no_error():
+    api = HubAPI("https://hub.example", account="acct-7", password="hush", token="token", key="hush-key")
+    shown = repr(api) + repr(api.request(overview(authentication=1), "my-balance"))
+    assert "hush" not in shown
+    with pytest.raises(Refused) as caught:
+        HubAPI("https://hub.example", token="t", key="hush!", key_encoding="base64")
+    assert caught.value.code == "exchange_key_refused"
+    assert "hush" not in str(caught.value)
+
+
+# --- where credentials may go ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "https://mtgox.com/code/(function_name).php",
+        "https://hub.example.evil.com/(function_name)",
+        "https://hub.example:444/(function_name)",
+        "http://hub.example/(function_name)",
+        "https://hub.example@evil.com/(function_name)",
+        "https://evil.com\\@hub.example/(function_name)",
+        "https://hub.example\\.evil.com/(function_name)",
+        "https://(function_name).hub.example/",
+        "https://hub.example/(function_name)#.evil.com",
+        "https://hub.example",
+        "https://hub.example /(function_name)",
+        "//hub.example/(function_name)",
+        "/code/(function_name)",
+        "file:///etc/(function_name)",
+        "http://127.0.0.1/(function_name)",
+    ],
+)
+@pytest.mark.parametrize("authentication", [1, 2])
+def test_calls_go_to_the_hubs_own_origin_alone(template, authentication):
+    api = HubAPI("https://hub.example", account="acct-7", password="p", token="t", key="k")
+    with pytest.raises(Refused) as caught:
+        api.request(overview(authentication=authentication, url=template), "my-balance")
+    assert caught.value.code == "overview_refused"
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "https://hub.example/(function_name)",
+        "https://HUB.example:443/a?f=(function_name)",
+        "https://hub.example/x(function_name)y/z",
+    ],
+)
+def test_the_gap_may_be_anywhere_in_the_path(template):
+    api = HubAPI("https://hub.example", token="t", key="k")
+    assert api.request(overview(url=template), "my-balance").url == template.replace("(function_name)", "my-balance")
+
+
+def test_a_host_that_the_operator_lists_is_allowed():
+    there = overview(url="https://other.example:8443/(function_name)")
+    api = HubAPI("https://hub.example", token="t", key="k", hosts=["other.example:8443"])
+    assert api.request(there, "my-balance").url == "https://other.example:8443/my-balance"
+    with pytest.raises(Refused):
+        HubAPI("https://hub.example", token="t", key="k", hosts=["other.example"]).request(there, "my-balance")
+
+
+@pytest.mark.parametrize("url", ["http://hub.example", "ftp://hub.example", "hub.example", "https://user@hub.example"])
+def test_a_hub_without_tls_is_refused(url):
+    with pytest.raises(Refused) as caught:
+        HubAPI(url, token="t", key="k")
+    assert caught.value.code == "overview_refused"
+
+
+def test_a_key_is_never_sent_as_a_password(venue, hub):
+    venue.authentication = 1
+    with pytest.raises(Refused) as caught:
+        hub(token="t", key="the key", password="").my_balance()
+    assert caught.value.code == "exchange_key_refused"
+    assert [made.path for made in venue.requests] == ["/api/overview.js"]
+
+
+def test_a_password_is_never_sent_in_a_url(venue, hub):
+    venue.authentication, venue.method = 1, "GET"
+    with pytest.raises(Refused, match="passwords in URLs") as caught:
+        hub().my_balance()
+    assert caught.value.code == "overview_refused"
+    assert len(venue.requests) == 1
+
+
+def test_without_a_gap_only_type_2_names_the_function():
+    api = HubAPI("https://hub.example", account="acct-7", password="p", token="t", key="k")
+    there = "https://hub.example/call"
+    assert api.request(overview(url=there), "my-balance").url == there
+    with pytest.raises(Refused) as caught:
+        api.request(overview(url=there, authentication=1), "my-balance")
+    assert caught.value.code == "overview_refused"
+
+
+# --- the overview document -------------------------------------------------------------------------------------------
+
+GOOD = {
+    "req_url": "https://hub.example/(function_name)",
+    "req_method": "POST",
+    "post_body_encoding": FORM,
+    "req_authentication_type": 2,
+    "supported_functions": ["my-balance"],
+}
+
+
+@pytest.fixture
+def served(venue, hub):
+    """A function: the API in front of a hub with this overview document."""
+
+    def serve(text, status=200):
+        venue._routes = [
+            (method, pattern, (lambda request: Reply.text(text, status)) if "overview" in pattern.pattern else handler)
+            for method, pattern, handler in venue._routes
+        ]
+        return hub()
+
+    return serve
+
+
+def test_a_good_overview_is_read_and_unknown_keys_are_ignored(served):
+    assert served(json.dumps({**GOOD, "motto": "x"})).overview() == Overview(
+        GOOD["req_url"], "POST", FORM, 2, frozenset({"my-balance"})
+    )
+
+
+@pytest.mark.parametrize("key", GOOD)
+def test_a_missing_key_is_named(served, key):
+    with pytest.raises(Refused, match=f"lacks {key}") as caught:
+        served(json.dumps({name: value for name, value in GOOD.items() if name != key})).overview()
+    assert caught.value.code == "overview_refused"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps(GOOD).replace("{", "{ // a note\n"),
+        json.dumps({**GOOD, "req_method": "DELETE"}),
+        json.dumps({**GOOD, "post_body_encoding": "text/xml"}),
+        json.dumps({**GOOD, "req_authentication_type": 3}),
+        json.dumps({**GOOD, "req_authentication_type": "2"}),
+        json.dumps({**GOOD, "req_authentication_type": True}),
+        json.dumps({**GOOD, "supported_functions": 5}),
+        json.dumps({**GOOD, "supported_functions": "my-balance"}),
+        json.dumps({**GOOD, "supported_functions": {"my-balance": 1}}),
+        json.dumps({**GOOD, "supported_functions": [[]]}),
+        json.dumps({**GOOD, "supported_functions": [5]}),
+        json.dumps({**GOOD, "req_url": 5}),
+        json.dumps({**GOOD, "padding": "x" * 64 * 1024}),
+        json.dumps([GOOD]),
+        "<html>",
+        "",
+    ],
+)
+def test_an_overview_that_is_not_one_is_refused(served, text):
+    with pytest.raises(Refused) as caught:
+        served(text).overview()
+    assert caught.value.code == "overview_refused"
+
+
+def test_a_hub_without_an_overview_is_unavailable(served, venue):
+    with pytest.raises(Refused) as caught:
+        served("nothing here", 404).my_balance()
+    assert (caught.value.code, caught.value.retryable) == ("exchange_unavailable", True)
+
+
+def test_the_overview_is_asked_once_in_ten_minutes(venue, hub):
+    now = [0.0]
+    api = hub(memory=Memory(clock=lambda: now[0]))
+
+    def asked():
+        return [made.path for made in venue.requests].count("/api/overview.js")
+
+    for _ in range(3):
+        api.my_balance()
+    assert asked() == 1
+    now[0] = 601.0
+    api.my_balance()
+    assert asked() == 2
+
+
+def test_the_overview_is_asked_again_after_a_function_was_not_there(venue, hub):
+    api = hub()
+    api.my_balance()
+    venue.functions.remove("ticker")
+    with pytest.raises(Unsupported):
+        api.ticker("BTC", "USD")
+    with pytest.raises(Unsupported, match="this hub has no ticker"):
+        api.ticker("BTC", "USD")
+    assert [made.path for made in venue.requests] == [
+        *("/api/overview.js", "/api/my-balance", "/api/ticker", "/api/overview.js")
+    ]
+
+
+# --- functions -------------------------------------------------------------------------------------------------------
+
+SHAPES = [(1, "form"), (1, "json"), (2, "form"), (2, "json")]
+
+
+@pytest.mark.parametrize(("authentication", "encoding"), SHAPES)
+def test_every_function_works_in_both_types_and_encodings(venue, hub, authentication, encoding):
+    venue.authentication, venue.encoding = authentication, encoding
+    venue.functions.append("create-account")
+    api = hub()
+    assert api.my_balance() == {"available": {"btc": "100", "usd": "1000000", "eur": "1000000"}, "pending": {}}
+    oid = api.place_order("1", "BTC", "1000", "USD")["oid"]
+    (row,) = api.my_open_orders()
+    assert (row["oid"], row["trade_amt"], row["for_cur"]) == (oid, "1", "USD")
+    assert api.my_balance()["pending"] == {"btc": "1"}
+    assert api.cancel_order(oid) == {}
+    assert api.my_open_orders() == []
+    assert api.new_btc_address() != api.new_btc_address()
+    assert len(api.send_btc(**SEND)["txid"]) == 64
+    assert api.find_invoices(t="1294790400000") == {"invoices": [], "more_exist": False}
+    assert api.ticker("BTC", "USD") == {"bid": "370.8", "ask": "371.2"}
+    made = api.create_account()
+    assert made["account"] == "acct-2"
+    key = made["authkey"]
+    assert key["type"] == ("password" if authentication == 1 else "hmac-sha256")
+    own = hub(account="acct-2", **{name: text for name, text in key.items() if name != "type"})
+    assert own.my_balance() == {"available": {}, "pending": {}}
+    assert api.create_authkey()["authkey"]["type"] == key["type"]
+
+
+def test_a_second_authkey_opens_the_same_account(venue, hub):
+    key = hub().create_authkey()["authkey"]
+    assert hub(token=key["token"], key=key["key"]).my_balance() == hub().my_balance()
+
+
+def test_get_works(venue, hub):
+    venue.method = "GET"
+    oid = hub().place_order(**ORDER | {"trade_amt": "371.3", "for_amt": "1"})["oid"]
+    assert [row["order_id"] for row in venue.ledger()] == [oid]
+
+
+def test_a_key_in_base64_works(venue, hub):
+    venue.key_encoding = "base64"
+    venue.authkeys[venue.key] = venue.account, BASE64_KEY
+    assert hub(key=BASE64_KEY, key_encoding="base64").my_balance()
+
+
+@pytest.mark.parametrize("function", ["ticker", "create-account"])
+@pytest.mark.parametrize("method", ["POST", "GET"])
+@pytest.mark.parametrize(("authentication", "f"), [(1, []), (2, ["f"])])
+def test_what_everybody_may_call_carries_no_credentials(function, method, authentication, f):
+    there = overview(JSON, authentication, method)._replace(supported_functions=frozenset({function}))
+    api = HubAPI("https://hub.example", account="a", password="hush", token="token", key="hush")
+    request = api.request(there, function)
+    assert request.headers == ({"Content-Type": JSON} if method == "POST" else {})
+    sent = json.loads(request.body) if request.body else dict(parse_qsl(request.url.partition("?")[2]))
+    assert sent == dict.fromkeys(f, function)
+
+
+def test_prices_need_no_credentials(venue, transport):
+    assert HubAPI(venue.url, transport=transport).ticker("BTC", "USD") == {"bid": "370.8", "ask": "371.2"}
+
+
+@pytest.mark.parametrize(
+    "function",
+    ["attach-identity-to-transfer", "pay-invoice", "post-invoice", "withdraw-invoice", "change-authkey-permissions"],
+)
+def test_what_the_page_leaves_as_todo_is_not_supported_with_those_words(venue, hub, function):
+    venue.functions.append(function)
+    with pytest.raises(Unsupported, match=f"TODO to {function}"):
+        hub().call(function)
+    assert len(venue.requests) == 1
+
+
+# --- what the hub checks ---------------------------------------------------------------------------------------------
+
+
+def refusal(call, *arguments):
+    with pytest.raises(Refused) as caught:
+        call(*arguments)
+    return caught.value.code, str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"key": "wrong"}, "wrong signature"),
+        ({"token": "wrong"}, "no such authkey"),
+        ({"account": "acct-2"}, "signed for another function or account"),
+        ({"clock": lambda: 1294790400.0}, "the nonce is not of this time"),
+        ({"random": lambda: "short"}, "not a nonce"),
+    ],
+)
+def test_a_call_that_is_not_well_signed_is_refused(hub, settings, words):
+    assert refusal(hub(**settings).my_balance) == ("exchange_key_refused", words)
+
+
+def test_a_nonce_works_once(hub):
+    now = time.time()
+    api = hub(clock=lambda: now, random=lambda: "0" * 16)
+    assert api.my_balance()
+    assert refusal(api.my_balance) == ("invalid_nonce", "the nonce was used before")
+
+
+def test_a_signature_holds_for_its_function_alone(venue, hub, transport):
+    api = hub()
+    signed = api.request(api.overview(), "my-balance")
+    answer = transport.send(signed._replace(url=f"{venue.url}/api/my-open-orders"))
+    assert (answer.status, answer.json()) == (401, {"error": "signed for another function or account"})
+
+
+def test_a_wrong_password_is_refused(venue, hub):
+    venue.authentication = 1
+    assert refusal(hub(password="wrong").my_balance) == ("exchange_key_refused", "wrong name or password")
+
+
+def test_a_key_without_the_right_is_refused(venue, hub):
+    venue.account.permissions.remove("send")
+    assert refusal(hub().call, "send-btc", SEND) == ("permission_denied", "this key may not send")
+    assert not venue.ledger()
+
+
+def test_a_number_in_json_is_no_amount(venue, hub, transport):
+    venue.encoding, venue.authentication = "json", 1
+    url, headers = f"{venue.url}/api/send-btc", {"Content-Type": JSON}
+    document = {"name": "acct-1", "pass": venue.secret, **SEND}
+    answer = transport.send(Request("POST", url, headers, json.dumps(document | {"amount": 17.5}).encode()))
+    assert answer.status == 400
+    assert not venue.ledger()
+    assert transport.send(Request("POST", url, headers, json.dumps(document).encode())).status == 200
+
+
+def test_another_encoding_than_the_overviews_is_refused(venue, hub, transport):
+    api = hub()
+    signed = api.request(api.overview()._replace(post_body_encoding=JSON), "my-balance")
+    assert transport.send(signed).status == 400
+
+
+# --- errors ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def answering(venue, hub):
+    """A function: the API in front of a hub that answers every function so."""
+
+    def answer(text, status, **headers):
+        venue.function = lambda request, function: Reply.text(text, status, **headers)
+        venue._routes = [(m, p, venue.function if "function" in p.pattern else h) for m, p, h in venue._routes]
+        return hub()
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "code", "words"),
+    [
+        ('{"error": "no", "code": "order_not_open"}', 400, "order_not_open", "no"),
+        ('{"error": "no", "code": "rm -rf"}', 400, "invalid_request", "no"),
+        ('{"message": "no"}', 401, "exchange_key_refused", "no"),
+        ('{"detail": "no"}', 403, "permission_denied", "no"),
+        ("no such thing", 404, "unsupported", "no such thing"),
+        ("used", 409, "invalid_nonce", "used"),
+        ('{"error": "poor"}', 422, "insufficient_funds", "poor"),
+        ('{"error": "teapot"}', 418, "exchange_refused", "teapot"),
+        ("slow down", 429, "rate_limited", "slow down"),
+        ("<html>slow down</html>", 429, "rate_limited", "the hub says: too many requests"),
+    ],
+)
+@pytest.mark.parametrize("function", ["my-balance", "cancel-order"])
+def test_an_error_keeps_its_words_and_gets_our_code(answering, text, status, code, words, function):
+    assert refusal(answering(text, status).call, function) == (code, words)
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        ("not json", 200),
+        ("{", 200),
+        ("<html>", 404),
+        ("", 400),
+        ("gone", 302),
+        ('{"error": "broken"}', 500),
+        ('{"error": "back soon"}', 503),
+    ],
+)
+def test_what_is_no_answer_is_unknown_where_something_may_have_moved(answering, text, status):
+    api = answering(text, status)
+    with pytest.raises(Unknown):
+        api.call("send-btc", SEND)
+    assert refusal(api.call, "my-balance")[0] == "exchange_unavailable"
+
+
+def test_an_empty_answer_is_an_empty_object(answering):
+    assert answering("", 200).call("cancel-order", {"oid": "1"}) == {}
+
+
+def test_a_bare_list_of_orders_is_taken_too(answering):
+    assert answering('[{"oid": "1"}]', 200).my_open_orders() == [{"oid": "1"}]

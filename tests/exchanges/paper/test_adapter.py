@@ -1,0 +1,294 @@
+"""The paper exchange: exact to the last digit, at real recorded prices."""
+
+from __future__ import annotations
+
+import csv
+import random
+import threading
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+
+pytest.importorskip("sqlalchemy", reason="the server is not installed")
+
+from bitmm.xwrap.exchanges.base import Access, NewOrder, NewWithdrawal, OrderRef, Refused
+from bitmm.xwrap.exchanges.contract import ExchangeContract
+from bitmm.xwrap.exchanges.paper import PACKED_PRICES, Ground, Paper, Prices, PricesError
+from bitmm.xwrap.server.store import Store
+from tests.support.databases import sql
+
+#: 2025-01-07 00:01 UTC, the minute of the first packed price.
+FIRST = datetime(2025, 1, 7, 0, 1, tzinfo=UTC).timestamp()
+OPENING = {"USD": Decimal(50000), "BTC": Decimal(1)}
+
+
+@pytest.fixture
+def store(tmp_path, database):
+    store = Store(database(tmp_path))
+    store.prepare()
+    store.add_account("ann", "x")
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def paper(store):
+    return open_paper(store)
+
+
+def open_paper(store, moment=FIRST, opening=OPENING):
+    values = {"account_id": 1, "exchange": "paper", "username": "", "label": "", "apikey_hint": ""}
+    id = store.add_registration(values, lambda _id: {"sealed_more": b""}).id
+    ground = Ground(Prices.load(), opening, store.paper_book, clock=lambda: moment)
+    return Paper(Access(transport=None, registration=id, paper=ground))
+
+
+def order(side="buy", amount="0.1", client_id="c1"):
+    return NewOrder(side, "USD", "BTC", client_id, amount=Decimal(amount))
+
+
+def ledger(store, paper):
+    """What the entries of the book add up to, by currency: read past the exchange, straight from the data base."""
+    sums = {}
+    query = "SELECT currency, amount FROM paper_entries WHERE registration_id = :registration"
+    for currency, amount in sql(store.where, query, registration=paper.access.registration):
+        sums[currency] = sums.get(currency, Decimal(0)) + Decimal(amount)
+    return sums
+
+
+def test_the_packed_prices_are_the_closes_of_one_real_day():
+    with PACKED_PRICES.open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 1440
+    assert (rows[0]["timestamp"], rows[0]["close"]) == ("1736208060", "102228")
+    assert (rows[-1]["timestamp"], rows[-1]["close"]) == ("1736294400", "96899")
+
+
+@pytest.mark.parametrize(
+    ("moment", "close"),
+    [
+        (FIRST, 102228),
+        (FIRST + 59.9, 102228),
+        (FIRST + 60, 102215),
+        (FIRST + 1439 * 60, 96899),
+        (FIRST + 1440 * 60, 102228),
+        (FIRST - 60, 96899),
+        (FIRST + 365 * 86400, 102228),
+    ],
+)
+def test_prices_are_replayed_by_the_clock_minute_by_minute_for_ever(moment, close):
+    assert Prices.load().at(moment) == close
+
+
+def test_the_buy_price_lies_half_a_spread_above_the_close_and_the_sell_price_below(paper):
+    rate = paper.rate("USD", "BTC")
+    assert (rate.buy, rate.sell) == (Decimal("102248.45"), Decimal("102207.55"))  # 102228 +- 20.4456, to the cent
+    assert rate.time == datetime.fromtimestamp(FIRST, UTC)
+
+
+def test_a_buy_takes_from_the_currency_and_adds_to_the_asset(paper):
+    state = paper.place(order("buy", "0.1"))
+    assert state.average == Decimal("102248.45")
+    assert state.spent == Decimal("10224.85")  # 10224.845, rounded against the user
+    assert state.fee == Decimal("26.59")  # 0.26 % of 10224.845 = 26.584597
+    assert (state.status, state.filled, state.fee_currency) == ("filled", Decimal("0.1"), "USD")
+    assert paper.balance() == {"USD": Decimal(50000) - state.spent - state.fee, "BTC": Decimal("1.1")}
+
+
+def test_a_sell_takes_from_the_asset_and_adds_to_the_currency(paper):
+    state = paper.place(order("sell", "0.1"))
+    assert state.spent == Decimal("10220.75")  # 10220.755, rounded against the user
+    assert state.fee == Decimal("26.58")  # 26.573963
+    assert paper.balance() == {"USD": Decimal(50000) + state.spent - state.fee, "BTC": Decimal("0.9")}
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        order("buy", "1"),
+        order("sell", "1.00000001"),
+        order("buy", "0.000000001"),
+        NewOrder("buy", "EUR", "BTC", "c1", amount=Decimal(1)),
+        NewOrder("buy", "USD", "ETH", "c1", amount=Decimal(1)),
+        NewOrder("buy", "USD", "BTC", "c1", amount=Decimal(-1)),
+    ],
+)
+def test_a_refused_order_changes_nothing(store, paper, bad):
+    paper.place(order("sell", "0.00000001", "c0"))
+    before = paper.balance()
+    with pytest.raises(Refused):
+        paper.place(bad)
+    assert paper.balance() == before == ledger(store, paper)
+
+
+def test_the_last_cent_can_be_spent_and_not_one_more(store):
+    needed = Decimal("10224.85") + Decimal("26.59")
+    enough = open_paper(store, opening={"USD": needed})
+    assert enough.place(order()).status == "filled"
+    assert enough.balance()["USD"] == 0
+    short = open_paper(store, opening={"USD": needed - Decimal("0.01")})
+    with pytest.raises(Refused) as caught:
+        short.place(order())
+    assert caught.value.code == "insufficient_funds"
+    assert short.balance() == {"USD": needed - Decimal("0.01"), "BTC": 0}
+
+
+def test_2000_orders_from_16_threads_neither_create_nor_lose_a_digit(store):
+    paper = open_paper(store, opening={"USD": Decimal(20000), "BTC": Decimal("0.2")})
+    counts = {"filled": 0, "insufficient_funds": 0}
+    lock = threading.Lock()
+    states = []
+
+    def trade(number):
+        dice = random.Random(number)
+        for turn in range(125):
+            amount = str(Decimal(dice.randint(1, 5_000_000)).scaleb(-8))
+            try:
+                state = paper.place(order(dice.choice(["buy", "sell"]), amount, f"{number}-{turn}"))
+            except Refused as refusal:
+                with lock:
+                    counts[refusal.code] += 1
+            else:
+                with lock:
+                    counts["filled"] += 1
+                    states.append(state)
+
+    threads = [threading.Thread(target=trade, args=(number,)) for number in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sum(counts.values()) == 2000
+    assert min(counts.values()) > 0, "both endings were met"
+    btc = sum((s.filled if s.side == "buy" else -s.filled for s in states), Decimal("0.2"))
+    usd = sum((s.spent if s.side == "sell" else -s.spent for s in states), Decimal(20000)) - sum(s.fee for s in states)
+    assert paper.balance() == {"USD": usd, "BTC": btc} == ledger(store, paper)
+    assert min(usd, btc) >= 0
+
+
+def test_registrations_have_books_of_their_own(store, paper):
+    other = open_paper(store)
+    paper.place(order())
+    assert other.balance() == OPENING
+    assert other.deposit_address("BTC") != paper.deposit_address("BTC")
+
+
+def test_an_order_is_found_by_our_id(paper):
+    placed = paper.place(order(client_id="mine"))
+    found = paper.find(OrderRef("buy", "USD", "BTC", "mine"))
+    assert found.exchange_order_id == placed.exchange_order_id
+    assert (found.filled, found.average, found.spent, found.fee) == (
+        placed.filled,
+        placed.average,
+        placed.spent,
+        placed.fee,
+    )
+    assert paper.find(OrderRef("buy", "USD", "BTC", "never")) is None
+
+
+def test_one_client_id_is_executed_once(paper):
+    paper.place(order(client_id="mine"))
+    before = paper.balance()
+    with pytest.raises(Exception, match=r"(?i)unique"):
+        paper.place(order(client_id="mine"))
+    assert paper.balance() == before
+
+
+def test_a_send_takes_the_asset_off_and_is_recorded(store, paper):
+    sent = paper.withdraw(NewWithdrawal("BTC", Decimal("0.25"), "tb1qsomebody", "c1"))
+    assert (sent.status, sent.amount) == ("done", Decimal("0.25"))
+    assert paper.balance()["BTC"] == Decimal("0.75")
+    assert sql(store.where, "SELECT asset, amount, address FROM paper_sends") == [("BTC", "0.25", "tb1qsomebody")]
+
+
+@pytest.mark.parametrize(
+    ("withdrawal", "code"),
+    [
+        (NewWithdrawal("BTC", Decimal("1.00000001"), "a", "c1"), "insufficient_funds"),
+        (NewWithdrawal("ETH", Decimal(1), "a", "c1"), "unknown_asset"),
+        (NewWithdrawal("BTC", Decimal("0.000000001"), "a", "c1"), "amount_step"),
+        (NewWithdrawal("BTC", Decimal(1), "a", "c1", tag="7"), "unsupported"),
+    ],
+)
+def test_a_refused_send_changes_nothing(store, paper, withdrawal, code):
+    with pytest.raises(Refused) as caught:
+        paper.withdraw(withdrawal)
+    assert caught.value.code == code
+    assert paper.balance() == OPENING
+    assert sql(store.where, "SELECT count(*) FROM paper_sends") == [(0,)]
+
+
+def test_its_addresses_are_valid_on_the_test_network(store):
+    """Checked by the rule of BIP 173 (a polymod of 1 over the whole), not by the function that made them."""
+    alphabet = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
+    for _ in range(20):
+        address = open_paper(store).deposit_address("BTC").address
+        prefix, data = address[:2], [alphabet.index(letter) for letter in address[3:]]
+        assert (prefix, address[2], len(data), data[0]) == ("tb", "1", 39, 0)
+        value = 1
+        for part in [3, 3, 0, 20, 2, *data]:
+            top, value = value >> 25, (value & 0x1FFFFFF) << 5 ^ part
+            for bit, factor in enumerate([0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3]):
+                value ^= factor if top >> bit & 1 else 0
+        assert value == 1
+
+
+def test_a_price_file_of_ones_own_is_replayed(tmp_path):
+    path = tmp_path / "prices.csv"
+    path.write_text("timestamp,open,close\n600,1,100.5\n660,1,200\n")
+    prices = Prices.load(path)
+    assert [prices.at(moment) for moment in (600, 659, 660, 720)] == [
+        Decimal("100.5"),
+        Decimal("100.5"),
+        200,
+        Decimal("100.5"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        "",
+        "timestamp,close\n",
+        "time,price\n1,2\n",
+        "timestamp,close\nx,1\n",
+        "timestamp,close\n60,-1\n",
+        "timestamp,close\n60\n",
+        "timestamp,close\n60,NaN\n",
+        "timestamp,close\n60,0\n",
+    ],
+)
+def test_a_price_file_that_cannot_be_used_is_refused_in_one_line(tmp_path, content):
+    path = tmp_path / "prices.csv"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(PricesError, match="price file") as caught:
+        Prices.load(path)
+    assert "\n" not in str(caught.value)
+
+
+class TestTheContract(ExchangeContract):
+    """The paper exchange is an exchange like any other."""
+
+    currency, asset, amount = "USD", "BTC", Decimal("0.01")
+    send_to = "tb1qsomebody"
+
+    @pytest.fixture
+    def exchange(self, paper):
+        return paper
+
+    @pytest.fixture
+    def ledger(self, store):
+        def executed():
+            orders = sql(store.where, "SELECT id, client_id, side, amount FROM paper_orders")
+            sends = sql(store.where, "SELECT id, client_id, 'send', amount FROM paper_sends")
+            names = ("kind", "order_id", "client_id", "side", "amount")
+            return [
+                *(dict(zip(names, ("order", *row), strict=True)) for row in orders),
+                *(dict(zip(names, ("withdrawal", *row), strict=True)) for row in sends),
+            ]
+
+        return executed

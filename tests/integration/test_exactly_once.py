@@ -1,0 +1,36 @@
+"""The short forms of `python -m tests.stress.same_key`, `.line_faults` and `.fsync`."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("starlette", reason="the server is not installed")
+
+
+def test_many_threads_under_one_key_place_one_order():
+    from tests.stress import same_key
+
+    figures = same_key.run(threads=16, rounds=8)
+    assert figures.good, str(figures)
+
+
+def test_whatever_breaks_on_the_line_the_client_is_told_the_truth():
+    from tests.stress import line_faults
+    from tests.stress.harness import LINES
+
+    sample = {"buy": ["reset_after", "nonce"], "sell": ["refused", "executed_but_timeout"], "send": ["cut"]}
+    cases = [
+        line_faults.Case(line, verb, fault) for line in LINES for verb, faults in sample.items() for fault in faults
+    ]
+    figures = line_faults.run(cases)
+    assert figures.good, str(figures)
+    assert figures.cases == len(cases)
+
+
+def test_an_intent_is_on_the_disk_before_the_exchange_hears_of_it():
+    from tests.stress import fsync
+
+    if reason := fsync.why_not():
+        pytest.skip(reason)
+    figures = fsync.run(orders=20, threads=4)
+    assert figures.good, str(figures)

@@ -1,0 +1,184 @@
+"""A server that can be killed at a named point: for tests alone.
+
+It reads one line of JSON per life from standard input - {"settings": {...}, "point": "after-sending", "hit": 3,
+"journal": "orders", "ahead": 0} - and forks a server process for it, which prints "lives PID" and "serves at URL". It
+kills itself with SIGKILL when something of this journal comes to the point for the `hit`-th time. When the process has
+ended, for whatever reason, "ended STATUS" is printed (a signal's number is negative). `ahead`: seconds that the clock
+of that life is ahead.
+
+Nothing of the package knows of this: the points are reached by wrapping the journal, what adapters ask with, and the
+connection below them. All modules are loaded once, so a life begins within some tens of milliseconds.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import http.client
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import alembic.command  # noqa: F401 - loaded once, for every life
+import sqlalchemy.dialects.sqlite  # noqa: F401
+import uvicorn.lifespan.off
+import uvicorn.loops.auto
+import uvicorn.protocols.http.auto
+import uvicorn.protocols.websockets.auto  # noqa: F401
+
+from bitmm.xwrap.exchanges import EXCHANGES, load
+from bitmm.xwrap.server import serving
+from bitmm.xwrap.server.database import Database
+from bitmm.xwrap.server.settings import Settings
+from bitmm.xwrap.server.store import Journal
+
+#: What a life can end at, in the order in which one order, or one send, comes along.
+POINTS = {
+    "before-intent": "before the intent is committed",
+    "before-sending": "after it, before sending",
+    "after-sending": "after sending, before the answer",
+    "before-outcome": "after the answer, before the outcome is committed",
+    "before-reply": "after that, before the reply",
+}
+
+
+class Trap(threading.local):
+    """Where this thread is on the way of an order or a send."""
+
+    #: The journal that has it.
+    journal: str | None = None
+    #: The point that the commit of a write of this thread is behind.
+    commit: str | None = None
+    #: The request on its way moves money.
+    moves = False
+
+
+trap = Trap()
+
+
+def arm(point: str, hit: int, journal: str) -> None:
+    """From now on the process kills itself when something of `journal` comes to `point` for the `hit`-th time."""
+    lock, left = threading.Lock(), hit
+
+    def reach(here: str | None, of: str | None) -> None:
+        nonlocal left
+        if (here, of) == (point, journal):
+            with lock:
+                left -= 1
+                if not left:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+    def journalled(name: str, before: str, after: str | None) -> None:
+        real = getattr(Journal, name)
+
+        def wrapped(self: Journal, *args: Any, **kwargs: Any) -> Any:
+            trap.journal, trap.commit = self.name, before
+            try:
+                result = real(self, *args, **kwargs)
+            finally:
+                trap.commit = None
+            reach(after, self.name)
+            return result
+
+        setattr(Journal, name, wrapped)
+
+    journalled("begin", "before-intent", None)
+    journalled("finish", "before-outcome", "before-reply")
+
+    Database.write = _written(Database.write, reach)  # type: ignore[method-assign]
+
+    for module in list(sys.modules.values()):
+        if module.__name__.startswith("bitmm.xwrap.exchanges.") and hasattr(module, "ask"):
+            module.ask = _asked(module.ask, reach)
+
+    real_answer = http.client.HTTPConnection.getresponse
+
+    def getresponse(self: Any, *args: Any, **kwargs: Any) -> Any:
+        # By now the whole request has been given to the kernel.
+        if trap.moves:
+            reach("after-sending", trap.journal)
+        return real_answer(self, *args, **kwargs)
+
+    http.client.HTTPConnection.getresponse = getresponse  # type: ignore[method-assign]
+
+
+def _written(real: Any, reach: Any) -> Any:
+    def write(self: Any, work: Any, **kwargs: Any) -> Any:
+        here = trap.commit, trap.journal
+
+        def traced(link: Any) -> Any:
+            result = work(link)
+            # It is written, and not committed; another thread may be doing this.
+            reach(*here)
+            return result
+
+        return real(self, traced, **kwargs)
+
+    return write
+
+
+def _asked(real: Any, reach: Any) -> Any:
+    def ask(*args: Any, moves: bool, **kwargs: Any) -> Any:
+        if moves:
+            reach("before-sending", trap.journal)
+        trap.moves = moves
+        try:
+            return real(*args, moves=moves, **kwargs)
+        finally:
+            trap.moves = False
+
+    return ask
+
+
+def move_clock(seconds: float) -> None:
+    """The clock of this process is `seconds` ahead; its monotonic one stays."""
+    real_time, real_ns, real_datetime = time.time, time.time_ns, dt.datetime
+
+    class Ahead(real_datetime):  # type: ignore[misc, valid-type]
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return real_datetime.now(tz) + dt.timedelta(seconds=seconds)
+
+    time.time = lambda: real_time() + seconds
+    time.time_ns = lambda: real_ns() + int(seconds * 10**9)
+    for module in list(sys.modules.values()):
+        if module.__name__.startswith("bitmm.") and getattr(module, "datetime", None) is real_datetime:
+            module.datetime = Ahead  # type: ignore[attr-defined]
+
+
+def live(command: dict[str, Any]) -> None:
+    """One life of the server, until it is told to stop or comes to its point."""
+    if command.get("point"):
+        arm(command["point"], command["hit"], command["journal"])
+    if command.get("ahead"):
+        move_clock(command["ahead"])
+    print(f"lives {os.getpid()}", flush=True)
+    given = command["settings"]
+    data, exchanges = Path(given.pop("data")), tuple(given.pop("exchanges"))
+    settings = Settings.read(os.environ, data=data, exchanges=exchanges, **given)
+    serving.serve(settings, lambda line: print(line.removeprefix("XWrap "), flush=True))
+
+
+def main() -> None:
+    logging.disable(logging.CRITICAL)
+    for name in EXCHANGES:
+        # Thousands of orders cannot wait for minutes each; see tests/integration/test_lost_answers.py for that.
+        load(name).valid_seconds = 0.0
+    for line in sys.stdin:
+        command = json.loads(line)
+        child = os.fork()
+        if not child:
+            live(command)
+            sys.stdout.flush()
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        print(f"ended {os.waitstatus_to_exitcode(status)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

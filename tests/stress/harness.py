@@ -1,0 +1,336 @@
+"""What the long tests share: a local exchange, a server in a process of its own that may be killed, accounts on it."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from decimal import Decimal
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from bitmm.xwrap.client import Backend
+from bitmm.xwrap.exchanges import EXCHANGES
+from bitmm.xwrap.money import plain
+from bitmm.xwrap.server.auth import hash_password
+from bitmm.xwrap.server.store import Store
+from bitmm.xwrap.testing.exchanges.venue import Venue
+
+ROOT = Path(__file__).parents[2]
+PASSWORD = "correct horse battery"
+#: Longer than anything here takes on a busy machine.
+PATIENCE = 120.0
+
+
+class Broken(Exception):
+    """The test itself cannot go on."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """An exchange as it is tested: what is traded there, and the requests that execute something.
+
+    Order `number` is for `amount` + `number` times `step`, so that the ledger tells by the amount which one it was.
+    """
+
+    exchange: str
+    venue: str
+    currency: str
+    amount: Decimal
+    step: Decimal
+    address: str
+    #: A part of "METHOD PATH" of the request that executes a buy, a sell, a send.
+    moves: Mapping[str, str]
+    #: What a registration's form has beside the key and the secret.
+    form: Mapping[str, str] = field(default_factory=dict)
+    #: What an order has beside currency, asset and amount.
+    terms: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"buy": {}, "sell": {}})
+    #: Whether the exchange tells of an order, and of a send, by our id.
+    finds_orders: bool = True
+    finds_sends: bool = False
+    #: Whether it sends only to addresses of a book of its own.
+    has_book: bool = False
+    #: Whether the answer to a send says that it was executed.
+    answers_sends: bool = True
+    asset: str = "BTC"
+
+    def number(self, amount: Decimal) -> int | None:
+        """Which order has this amount; None: none of ours."""
+        found = (amount - self.amount) / self.step
+        return int(found) if found == int(found) >= 0 else None
+
+    def finds(self, verb: str) -> bool:
+        """Whether what was cut off can be looked up by our id."""
+        return self.finds_sends if verb == "send" else self.finds_orders
+
+    def amount_of(self, number: int) -> Decimal:
+        return self.amount + number * self.step
+
+    def address_of(self, number: int) -> str:
+        """Where a send goes: every second one to an address of its own, the others all to the same one."""
+        if self.has_book or number % 2:
+            return self.address
+        digits = f"{number:05}".translate(str.maketrans("01", "zy"))  # no address has a 0, and some have no 1
+        return self.address[: -len(digits)] + digits
+
+    def move(self, backend: Backend, verb: str, number: int, key: str) -> Any:
+        """Order `number` through the real client."""
+        amount = self.amount_of(number)
+        if verb == "send":
+            return backend.send_to_address(self.asset, amount, self.address_of(number), key=key)
+        return getattr(backend, verb)(self.currency, self.asset, amount, key=key, **self.terms[verb])
+
+
+_BTC = "bc1qxdsh4sdd29h6ldehz0se5c61asq8cgwyjf2y3z"
+_OLD = "1KxSo9bGBfPVFEtWNLpnUK1bfLNNT4q31L"
+_FINE = Decimal("0.00000001")
+
+
+def _mtgox(version: int, buy: str, sell: str, send: str) -> Line:
+    moves = {"buy": buy, "sell": sell, "send": send}
+    form = {"version": str(version)}
+    return Line(
+        *("mtgox", "mtgox", "USD", Decimal("0.01"), _FINE, _OLD, moves, form),
+        finds_orders=False,
+        answers_sends=version > 0,
+    )
+
+
+_ALL = {
+    "kraken": Line(
+        "kraken",
+        "kraken",
+        "EUR",
+        Decimal("0.01"),
+        _FINE,
+        _BTC,
+        {"buy": "AddOrder", "sell": "AddOrder", "send": "private/Withdraw"},
+        has_book=True,
+    ),
+    "bitstamp": Line(
+        "bitstamp",
+        "bitstamp",
+        "EUR",
+        Decimal("0.01"),
+        _FINE,
+        _BTC,
+        {"buy": "/buy/market/", "sell": "/sell/market/", "send": "/btc_withdrawal/"},
+    ),
+    "backpack": Line(
+        "backpack",
+        "backpack",
+        "USDC",
+        Decimal("0.01"),
+        Decimal("0.00001"),
+        _BTC,
+        {"buy": "POST /api/v1/order", "sell": "POST /api/v1/order", "send": "POST /wapi/v1/capital/withdrawals"},
+        finds_sends=True,
+    ),
+    "mtgox": _mtgox(2, "order/add", "order/add", "send_simple"),
+    "mtgox-v1": _mtgox(1, "order/add", "order/add", "send_simple"),
+    "mtgox-v0": _mtgox(0, "buyBTC.php", "sellBTC.php", "withdraw.php"),
+    "hub": Line(
+        "hub",
+        "hub",
+        "USD",
+        Decimal("0.01"),
+        _FINE,
+        _OLD,
+        {"buy": "place-order", "sell": "place-order", "send": "send-btc"},
+        {"username": "acct-1"},
+        {"buy": {"price": "380"}, "sell": {"price": "360"}},
+        finds_orders=False,
+    ),
+}
+#: Those that this checkout has.
+LINES = {
+    name: line
+    for name, line in _ALL.items()
+    if line.exchange in EXCHANGES and find_spec(f"bitmm.xwrap.testing.exchanges.{line.venue}")
+}
+
+
+def open_venue(line: Line) -> Venue:
+    """A local exchange of this kind, not yet started."""
+    made: Venue = import_module(f"bitmm.xwrap.testing.exchanges.{line.venue}").VENUE()
+    return made
+
+
+def ledger(venue: Venue) -> list[dict[str, Any]]:
+    """Everything that the exchange executed, as it tells it."""
+    answer = requests.get(f"{venue.url}/_venue/ledger", timeout=30)
+    answer.raise_for_status()
+    return list(answer.json())
+
+
+def executions(line: Line, venue: Venue) -> Counter[int | None]:
+    """How often each order number was executed; None: something that nobody ordered."""
+    return Counter(line.number(Decimal(row["amount"])) for row in ledger(venue))
+
+
+class Keeper:
+    """Starts server processes one after the other, on one port and one data folder, and sees them die."""
+
+    def __init__(self, settings: Mapping[str, Any], environ: Mapping[str, str], prefix: list[str]) -> None:
+        self._settings = settings
+        # Held, not listened at: so nobody else gets the port while no server lives.
+        self._port = socket.socket()
+        self._port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._port.bind(("127.0.0.1", 0))
+        self.port: int = self._port.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.pid = 0
+        paths = os.pathsep.join([str(ROOT), *sys.path])
+        self._process = subprocess.Popen(
+            [*prefix, sys.executable, "-m", "tests.stress.crash_server"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env={**os.environ, **environ, "PYTHONPATH": paths},
+        )
+        self._said: queue.Queue[str] = queue.Queue()
+        self._listening = threading.Thread(target=self._listen, daemon=True)
+        self._listening.start()
+
+    def _listen(self) -> None:
+        for line in self._process.stdout:
+            self._said.put(line.strip())
+        self._said.put("gone")
+
+    def _until(self, *starts: str) -> str:
+        while True:
+            try:
+                said = self._said.get(timeout=PATIENCE)
+            except queue.Empty:
+                raise Broken(f"the server did not say {' or '.join(starts)} within {PATIENCE:.0f} s") from None
+            if said.startswith(starts):
+                return said
+            if said.startswith(("ended", "gone")):
+                raise Broken(f"the server {said} before it said {' or '.join(starts)}")
+
+    def start(self, *, point: str | None = None, hit: int = 1, journal: str = "orders", ahead: float = 0) -> None:
+        """A new life; see crash_server.py."""
+        life = {"point": point, "hit": hit, "journal": journal, "ahead": ahead}
+        command = {"settings": {**self._settings, "port": self.port}, **life}
+        self._process.stdin.write(json.dumps(command) + "\n")
+        self._process.stdin.flush()
+        self.pid = int(self._until("lives").split()[1])
+        # It may be at its point before it says that it serves.
+        self._until("serves", "ended") if point is None else None
+
+    def ended(self) -> int:
+        """Wait for the end of this life; its exit status, a signal's number negative."""
+        status = int(self._until("ended").split()[1])
+        self.pid = 0
+        return status
+
+    def end(self, number: int) -> int:
+        """End this life by a signal."""
+        os.kill(self.pid, number)
+        return self.ended()
+
+    def close(self) -> None:
+        if self.pid:
+            self.end(signal.SIGKILL)
+        self._process.stdin.close()
+        self._process.wait(PATIENCE)
+        self._listening.join()
+        self._process.stdout.close()
+        self._port.close()
+
+
+@dataclass
+class Rig:
+    """A running test: its venues by the name of their line, its server, and how to get in."""
+
+    keeper: Keeper
+    venues: Mapping[str, Venue]
+    data: Path
+    database: Path | str
+    user: str
+
+    def account(self, name: str) -> None:
+        _account(self.database, name)
+
+    def register(self, name: str, user: str | None = None) -> int:
+        """The id of a registration at the venue of this line."""
+        line, venue = LINES[name], self.venues[name]
+        form = {"exchange": line.exchange, "apikey": venue.key, "apisecret": venue.secret, **line.form}
+        who = (user or self.user, PASSWORD)
+        answer = requests.post(f"{self.keeper.url}/exchanges/", data=form, auth=who, timeout=PATIENCE)
+        if answer.status_code != 201:
+            raise Broken(f"{name}: {answer.text}")
+        return int(answer.json()["id"])
+
+    def backend(self, id: int, timeout: float, user: str | None = None) -> Backend:
+        return Backend(id, user or self.user, PASSWORD, self.keeper.url, timeout=timeout)
+
+
+@contextmanager
+def rig(
+    *names: str,
+    database: str | None = None,
+    prefix: list[str] | None = None,
+    folder: Path | None = None,
+    **settings: Any,
+) -> Iterator[Rig]:
+    """Venues for these lines (one for each exchange) and a server for them, not yet started.
+
+    `database`: the URL of a PostgreSQL data base; without one, SQLite.
+    """
+    lines = {name: LINES[name] for name in names}
+    venues: dict[str, Venue] = {}
+    with tempfile.TemporaryDirectory(dir=folder, prefix="xwrap-long-") as made:
+        data = Path(made)
+        for name, line in lines.items():
+            same = [other for other in venues if lines[other].exchange == line.exchange]
+            venues[name] = venues[same[0]] if same else open_venue(line)
+        for venue in set(venues.values()):
+            venue.start()
+        where: Path | str = database or data / "xwrap.sqlite3"
+        user = f"ann-{secrets.token_hex(4)}"
+        _account(where, user)
+        given = {
+            "data": str(data),
+            "exchanges": sorted({line.exchange for line in lines.values()}),
+            # Thousands of orders cannot wait for a real exchange's counter; a venue counts no calls unless told to.
+            "exchange_limits": {line.exchange: None for line in lines.values()},
+            "exchange_urls": {line.exchange: venues[name].url for name, line in lines.items()},
+            **settings,
+        }
+        keeper = Keeper(given, {"XWRAP_DATABASE_URL": database} if database else {}, prefix or [])
+        try:
+            yield Rig(keeper, venues, data, where, user)
+        finally:
+            keeper.close()
+            for venue in set(venues.values()):
+                venue.stop()
+        bugs = [bug for venue in set(venues.values()) for bug in venue.bugs]
+        if bugs:
+            raise Broken("the venue itself failed:\n" + "\n".join(bugs))
+
+
+def _account(where: Path | str, name: str) -> None:
+    store = Store(where)
+    store.prepare()
+    store.add_account(name, hash_password(PASSWORD))
+    store.close()
+
+
+__all__ = ["LINES", "Broken", "Keeper", "Line", "Rig", "executions", "ledger", "plain", "rig"]
