@@ -27,7 +27,7 @@ from urllib.parse import urlencode
 from . import __version__
 from .errors import APIError, InvalidRequest, OutcomeUnknown, RateLimited, Unavailable, refusal, undecided
 from .money import number, plain
-from .transport import Answer, Request, Transport, base_url
+from .transport import Request, Response, Transport, base_url
 
 if TYPE_CHECKING:
     import requests
@@ -563,7 +563,7 @@ class _Server:
             time.sleep(_WAIT)
 
 
-def _result(answer: Answer, shape: Callable[[Any], _T], *, moves: bool = False) -> _T:
+def _result(answer: Response, shape: Callable[[Any], _T], *, moves: bool = False) -> _T:
     """What was asked for, or the error that the server told. `moves`: something may have been executed."""
     try:
         document, trouble = answer.json(), None

@@ -35,7 +35,7 @@ from .errors import InvalidRequest, OutcomeUnknown, Unavailable
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-__all__ = ["MAX_ANSWER", "Answer", "Request", "Transport", "base_url"]
+__all__ = ["MAX_ANSWER", "Response", "Request", "Transport", "base_url"]
 
 #: Bytes of an answer's body, decompressed.
 MAX_ANSWER = 16 * 1024 * 1024
@@ -57,7 +57,7 @@ class Request(NamedTuple):
         return f"<Request {self.method} {self.url.partition('?')[0]}>"
 
 
-class Answer:
+class Response:
     """A complete answer, whatever its status. The names in `headers` are case-insensitive."""
 
     __slots__ = ("body", "headers", "status")
@@ -76,7 +76,7 @@ class Answer:
         return money.decode(text)
 
     def __repr__(self) -> str:
-        return f"<Answer {self.status}, {len(self.body)} bytes>"
+        return f"<Response {self.status}, {len(self.body)} bytes>"
 
 
 class Transport:
@@ -106,7 +106,7 @@ class Transport:
         other.__dict__.update(self.__dict__, _end=end)
         return other
 
-    def send(self, request: Request, *, timeout: float | None = None) -> Answer:
+    def send(self, request: Request, *, timeout: float | None = None) -> Response:
         """Send `request` once, follow no redirect, repeat nothing, and return the complete answer.
 
         Raises Unavailable when certainly nothing reached the other side, and OutcomeUnknown when the request may have
@@ -135,7 +135,7 @@ class Transport:
             if _certainly_unsent(error):
                 raise Unavailable(f"no connection to {_host(origin)}: {_why(error)}", retryable=True) from error
             raise OutcomeUnknown(f"no complete answer from {_host(origin)}: {_why(error)}", code="no_answer") from error
-        return Answer(response.status_code, response.headers, body)
+        return Response(response.status_code, response.headers, body)
 
     def close(self) -> None:
         """Close the connections; a caller's session stays open."""

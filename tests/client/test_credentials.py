@@ -285,7 +285,7 @@ def test_no_repr_shows_a_secret(server):
     assert repr(xwrap) == f"XWrap({server.url!r})"
     assert repr(backend) == f"<Backend 1 (not asked) at {server.url}>"
     assert repr(request) == f"<Request POST {server.url}/x>"
-    assert repr(answer) == "<Answer 200, 2 bytes>"
+    assert repr(answer) == "<Response 200, 2 bytes>"
 
 
 @pytest.mark.parametrize("way", [pickle.dumps, copy.copy, copy.deepcopy])

@@ -64,7 +64,7 @@ from .tools import (
 )
 
 if TYPE_CHECKING:
-    from ..transport import Answer
+    from ..transport import Response
 
 __all__ = ["URL", "Backpack", "BackpackAPI"]
 
@@ -426,7 +426,7 @@ def _sorted(texts: Mapping[str, str]) -> list[str]:
     return [f"{name}={texts[name]}" for name in sorted(texts)]
 
 
-def _read(answer: Answer, *, moves: bool) -> Any:
+def _read(answer: Response, *, moves: bool) -> Any:
     """The document of an answer. Raises what a refusal or an answer that cannot be read means."""
     if answer.status == 202 and not answer.body:
         return None
@@ -441,7 +441,7 @@ def _read(answer: Answer, *, moves: bool) -> Any:
     raise _error(document["code"], str(document.get("message") or document["code"])[:300], answer, moves=moves)
 
 
-def _error(code: str, words: str, answer: Answer, *, moves: bool) -> ExchangeError:
+def _error(code: str, words: str, answer: Response, *, moves: bool) -> ExchangeError:
     if code == "TOO_MANY_REQUESTS" or answer.status == 429:
         return Busy(words, retry_after=retry_after(answer, seconds=_PAUSE))
     ours = _CODES.get(code)
@@ -450,7 +450,7 @@ def _error(code: str, words: str, answer: Answer, *, moves: bool) -> ExchangeErr
     return Refused(words, code=ours or "exchange_refused", retryable=ours == "exchange_unavailable")
 
 
-def _unreadable(answer: Answer, *, moves: bool) -> ExchangeError:
+def _unreadable(answer: Response, *, moves: bool) -> ExchangeError:
     text = answer.body[:300].decode("utf-8", "replace")
     if answer.status == 429:
         return Busy("Backpack says: too many requests", retry_after=retry_after(answer, seconds=_PAUSE))

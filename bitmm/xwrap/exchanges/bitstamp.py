@@ -59,7 +59,7 @@ from .tools import (
 )
 
 if TYPE_CHECKING:
-    from ..transport import Answer
+    from ..transport import Response
 
 __all__ = ["URL", "Bitstamp", "BitstampAPI"]
 
@@ -218,7 +218,7 @@ class BitstampAPI:
             return Request(method, url, headers)
         return Request(method, url, {**headers, "Content-Type": content_type}, body.encode())
 
-    def verified(self, request: Request, answer: Answer) -> bool:
+    def verified(self, request: Request, answer: Response) -> bool:
         """Whether `answer` to the signed `request` carries Bitstamp's own signature ("Authentication", last part)."""
         prefix = request.headers["X-Auth-Nonce"] + request.headers["X-Auth-Timestamp"]
         expected = self._digest((prefix + answer.headers.get("Content-Type", "")).encode() + answer.body)
@@ -232,7 +232,7 @@ class BitstampAPI:
         text = _encoded(query)
         return f"{self.url}/api/v2/{path.strip('/')}/" + (f"?{text}" if text else "")
 
-    def _read(self, answer: Answer, *, moves: bool) -> Any:
+    def _read(self, answer: Response, *, moves: bool) -> Any:
         try:
             document = answer.json()
         except ValueError:
@@ -284,7 +284,7 @@ def _sentences(reason: object) -> Iterable[str]:
         yield str(reason)
 
 
-def _error(words: str, code: str, answer: Answer, *, moves: bool) -> ExchangeError:
+def _error(words: str, code: str, answer: Response, *, moves: bool) -> ExchangeError:
     low = words.lower()
     if code in _BUSY or answer.status == 429:
         return Busy(words, retry_after=retry_after(answer, seconds=_PAUSE))
@@ -296,7 +296,7 @@ def _error(words: str, code: str, answer: Answer, *, moves: bool) -> ExchangeErr
     return Refused(words, code=ours or "exchange_refused", retryable=ours in _RETRYABLE)
 
 
-def _unreadable(answer: Answer, *, moves: bool) -> ExchangeError:
+def _unreadable(answer: Response, *, moves: bool) -> ExchangeError:
     """What an answer means that is not one of the API's documents: HTML of the front, a cut text, a bare status."""
     if answer.status == 429:
         return Busy("Bitstamp says: too many requests", retry_after=retry_after(answer, seconds=_PAUSE))

@@ -30,7 +30,7 @@ from typing import Any, ClassVar, TypeVar
 from unittest import SkipTest
 
 from ..money import EXACT
-from ..transport import Answer, Request, Transport
+from ..transport import Request, Response, Transport
 from .base import (
     VERBS,
     Deposit,
@@ -130,7 +130,7 @@ class ExchangeContract:
             def __init__(self) -> None:
                 """It is the other one's connections that are used."""
 
-            def send(self, request: Request, *, timeout: float | None = None) -> Answer:
+            def send(self, request: Request, *, timeout: float | None = None) -> Response:
                 if not inside[0]:
                     outside.append(request)
                 return transport.send(request, timeout=timeout)

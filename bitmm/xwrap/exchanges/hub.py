@@ -48,7 +48,7 @@ from .memory import Memory
 from .tools import ask, mean, no_outcome, retry_after, understood
 
 if TYPE_CHECKING:
-    from ..transport import Answer
+    from ..transport import Response
 
 __all__ = ["Hub", "HubAPI", "Overview"]
 
@@ -343,7 +343,7 @@ def _encoded(fields: Mapping[str, str], encoding: str) -> bytes:
     return urlencode(fields).encode()
 
 
-def _overview(answer: Answer) -> Overview:
+def _overview(answer: Response) -> Overview:
     """The overview document, strictly: JSON without comments, no missing key, only values that the page knows."""
     try:
         if len(answer.body) > _MAX_OVERVIEW:
@@ -370,7 +370,7 @@ def _overview(answer: Answer) -> Overview:
     return overview
 
 
-def _read(answer: Answer, *, moves: bool) -> Any:
+def _read(answer: Response, *, moves: bool) -> Any:
     if answer.status == 429:
         raise _busy(answer)
     if answer.status == 200:
@@ -387,7 +387,7 @@ def _read(answer: Answer, *, moves: bool) -> Any:
     raise Refused(words, code=code, retryable=code == "invalid_nonce")
 
 
-def _words(answer: Answer) -> str | None:
+def _words(answer: Response) -> str | None:
     """What an error answer says: its error, message or detail, or its text; None of a page of HTML or of nothing."""
     try:
         document = answer.json()
@@ -400,7 +400,7 @@ def _words(answer: Answer) -> str | None:
     return None
 
 
-def _code(answer: Answer) -> str | None:
+def _code(answer: Response) -> str | None:
     try:
         code = answer.json()["code"]
     except (LookupError, TypeError, ValueError):
@@ -408,7 +408,7 @@ def _code(answer: Answer) -> str | None:
     return code if code in _CODES else None
 
 
-def _busy(answer: Answer) -> Busy:
+def _busy(answer: Response) -> Busy:
     return Busy(_words(answer) or "the hub says: too many requests", retry_after=retry_after(answer, seconds=10.0))
 
 

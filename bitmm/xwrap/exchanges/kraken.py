@@ -51,7 +51,7 @@ from .base import (
 from .tools import ask, check, followed, mean, no_outcome, no_such_market, retry_after, understood, unsigned
 
 if TYPE_CHECKING:
-    from ..transport import Answer
+    from ..transport import Response
 
 __all__ = ["URL", "Kraken", "KrakenAPI"]
 
@@ -146,7 +146,7 @@ class KrakenAPI:
         self.url = url.rstrip("/")
         self.session = session
         #: The last answer, complete; None before the first.
-        self.response: Answer | None = None
+        self.response: Response | None = None
         self._transport = transport or Transport(session=session)
         self._nonce = nonce or _Clock().tick
         self._turn = turn

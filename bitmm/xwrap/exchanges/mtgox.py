@@ -55,7 +55,7 @@ from .memory import Memory
 from .tools import ask, followed, mean, no_outcome, no_such_market, retry_after, total, understood
 
 if TYPE_CHECKING:
-    from ..transport import Answer
+    from ..transport import Response
 
 __all__ = ["MtGox", "MtGoxAPI"]
 
@@ -173,7 +173,7 @@ class MtGoxAPI:
         }
         return Request("POST", f"{self.url}/api/{self.version}/{path}", headers, body)
 
-    def _read(self, answer: Answer, *, moves: bool) -> Any:
+    def _read(self, answer: Response, *, moves: bool) -> Any:
         # Errors came with any status, so the document is read first (goxtool, 2013).
         try:
             document = answer.json()
@@ -212,7 +212,7 @@ def _rising() -> Callable[[], int]:
     return following
 
 
-def _error(document: Mapping[str, Any], answer: Answer, *, moves: bool) -> ExchangeError:
+def _error(document: Mapping[str, Any], answer: Response, *, moves: bool) -> ExchangeError:
     words, token = str(document["error"])[:300], str(document.get("token", ""))
     if answer.status == 429:
         return Busy(words, retry_after=retry_after(answer, seconds=_CACHED))
@@ -224,7 +224,7 @@ def _error(document: Mapping[str, Any], answer: Answer, *, moves: bool) -> Excha
     return Refused(words, code=ours or "exchange_refused", retryable=ours == "invalid_nonce")
 
 
-def _unreadable(answer: Answer, *, moves: bool) -> ExchangeError:
+def _unreadable(answer: Response, *, moves: bool) -> ExchangeError:
     """What an answer means that is no document: pages of the anti-DDoS layer, "MySQL error, please retry later"."""
     if answer.status == 429:
         return Busy("Mt.Gox says: too many requests", retry_after=retry_after(answer, seconds=_CACHED))

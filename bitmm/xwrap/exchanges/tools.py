@@ -14,10 +14,10 @@ from ..money import EXACT, number, plain
 from .base import Busy, ExchangeError, Market, NewOrder, OrderState, Refused, Unknown
 
 if TYPE_CHECKING:
-    from ..transport import Answer, Request, Transport
+    from ..transport import Request, Response, Transport
 
 
-def ask(transport: Transport, request: Request, name: str, *, moves: bool) -> Answer:
+def ask(transport: Transport, request: Request, name: str, *, moves: bool) -> Response:
     """Send `request` once to the exchange called `name`; whatever the status, the answer is for the adapter to read.
 
     `moves`: the request places, cancels or sends. Raises Unknown when such a request may have arrived and no answer
@@ -86,7 +86,7 @@ def no_outcome(words: str, *, moves: bool) -> ExchangeError:
     return Refused(words, code="exchange_unavailable", retryable=True)
 
 
-def retry_after(answer: Answer, *, seconds: float) -> float:
+def retry_after(answer: Response, *, seconds: float) -> float:
     """The seconds that an answer's Retry-After asks to wait, ten minutes at most; `seconds` when it asks for none."""
     given = answer.headers.get("Retry-After", "")
     return min(float(given), 600.0) if given.isascii() and given.isdigit() else seconds

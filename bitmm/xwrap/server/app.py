@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..exchanges.base import ExchangeError
 from .database import UNUSABLE, words
-from .desk import Answer
+from .desk import StoredAnswer
 from .forms import Fields, read_fields
 from .guard import Guard
 from .house import Call, House, number_in
@@ -156,7 +156,7 @@ def _urgent(view: Callable[[Call], Any]) -> Wrapper:
 def _threaded(house: House, limiter: Any, view: Callable[[Call], Any], status: int) -> Endpoint:
     def work(request: Request, fields: Fields) -> Response:
         body = view(Call(house, _account(house, request), request, fields))
-        if isinstance(body, Answer):
+        if isinstance(body, StoredAnswer):
             return Response(body.text, body.status, body.headers, media_type="application/json")
         return JSONResponse(body, status)
 

@@ -38,7 +38,7 @@ from .lanes import Rank
 from .problems import Problem, from_exchange
 from .store import Journal, Registration, Store, now
 
-__all__ = ["Answer", "Desk", "order_columns", "reference", "withdrawal_columns"]
+__all__ = ["StoredAnswer", "Desk", "order_columns", "reference", "withdrawal_columns"]
 
 _log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ _sorted = json.JSONEncoder(sort_keys=True).encode
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class StoredAnswer:
     """What the caller is told: `text` is JSON, and byte for byte the same when it is told again."""
 
     status: int
@@ -74,7 +74,7 @@ class Desk:
 
     # --- orders -------------------------------------------------------------------------------------------------------
 
-    def place(self, registration: Registration, order: NewOrder, key: str | None) -> Answer:
+    def place(self, registration: Registration, order: NewOrder, key: str | None) -> StoredAnswer:
         """Place `order` (its client id is given here); the answer is the order, or why nothing was placed."""
 
         def act(exchange: Exchange, client_id: str) -> dict[str, Any]:
@@ -141,7 +141,7 @@ class Desk:
                     self._refreshed(exchange, row)
         return {"canceled": count}
 
-    def order_by_key(self, registration: Registration, key: str) -> Answer:
+    def order_by_key(self, registration: Registration, key: str) -> StoredAnswer:
         """What became of the order with this key. Raises Problem 404 `no_such_key` when nothing was placed with it."""
         return _found(self._store.orders, _ORDER, registration, key)
 
@@ -177,7 +177,7 @@ class Desk:
 
     # --- sends --------------------------------------------------------------------------------------------------------
 
-    def send(self, registration: Registration, withdrawal: NewWithdrawal, key: str | None) -> Answer:
+    def send(self, registration: Registration, withdrawal: NewWithdrawal, key: str | None) -> StoredAnswer:
         """Carry out `withdrawal` (its client id is given here); the answer is the withdrawal, or why nothing was
         sent.
         """
@@ -210,7 +210,7 @@ class Desk:
         self._store.withdrawals.change(row["id"], columns)
         return row | columns
 
-    def withdrawal_by_key(self, registration: Registration, key: str) -> Answer:
+    def withdrawal_by_key(self, registration: Registration, key: str) -> StoredAnswer:
         """What became of the send with this key. Raises Problem 404 `no_such_key` when nothing was sent with it."""
         return _found(self._store.withdrawals, _WITHDRAWAL, registration, key)
 
@@ -224,7 +224,7 @@ class Desk:
         key: str | None,
         values: dict[str, str | None],
         act: Callable[[Exchange, str], dict[str, Any]],
-    ) -> Answer:
+    ) -> StoredAnswer:
         fingerprint = hashlib.sha256(_sorted(values).encode()).hexdigest()
         if key is not None and (known := journal.by_key(registration.id, key)) and not known["released"]:
             # A repeat neither waits for the exchange nor needs it: "nothing was sent" would not be true of its key.
@@ -332,7 +332,9 @@ def _check_enabled(registration: Registration) -> None:
         raise Problem(403, "registration_disabled", "this registration is switched off; nothing was sent")
 
 
-def _conclude(journal: Journal, names: list[str], intent: dict[str, Any], act: Callable[[], dict[str, Any]]) -> Answer:
+def _conclude(
+    journal: Journal, names: list[str], intent: dict[str, Any], act: Callable[[], dict[str, Any]]
+) -> StoredAnswer:
     """Carry out an intent, and commit what became of it."""
     columns, problem = _carry_out(act)
     columns["updated"] = now()
@@ -382,31 +384,31 @@ def _foreign(state: OrderState) -> dict[str, Any]:
     return told | {"type": "limit" if state.price is not None else "market", "created": created}
 
 
-def _success(row: Mapping[str, Any], names: list[str]) -> Answer:
-    return Answer(202 if row["status"] == "unknown" else 200, _dumps(_told(row, names)))
+def _success(row: Mapping[str, Any], names: list[str]) -> StoredAnswer:
+    return StoredAnswer(202 if row["status"] == "unknown" else 200, _dumps(_told(row, names)))
 
 
-def _failure(row: Mapping[str, Any], problem: Problem) -> Answer:
-    return Answer(problem.status, _dumps(problem.body | {"key": row["key"]}), problem.headers)
+def _failure(row: Mapping[str, Any], problem: Problem) -> StoredAnswer:
+    return StoredAnswer(problem.status, _dumps(problem.body | {"key": row["key"]}), problem.headers)
 
 
-def _again(row: Mapping[str, Any], fingerprint: str, names: list[str]) -> Answer:
+def _again(row: Mapping[str, Any], fingerprint: str, names: list[str]) -> StoredAnswer:
     if row["fingerprint"] != fingerprint:
         raise Problem(422, "key_reused", "this Idempotency-Key was used with other parameters; nothing was sent")
     if row["status"] == "running":
         raise _still_running()
-    answer = _success(row, names) if row["answer"] is None else Answer(row["answer_status"], row["answer"])
+    answer = _success(row, names) if row["answer"] is None else StoredAnswer(row["answer_status"], row["answer"])
     return replace(answer, headers={"Idempotent-Replayed": "true"})
 
 
-def _found(journal: Journal, names: list[str], registration: Registration, key: str) -> Answer:
+def _found(journal: Journal, names: list[str], registration: Registration, key: str) -> StoredAnswer:
     row = journal.by_key(registration.id, key)
     if row is None or row["released"]:
         raise Problem(404, "no_such_key", "nothing was executed with this key")
     if row["status"] == "running":
         raise _still_running()
     if row["status"] == "rejected":
-        return Answer(200, _dumps(_told(row, names) | {"error": json.loads(row["answer"])}))
+        return StoredAnswer(200, _dumps(_told(row, names) | {"error": json.loads(row["answer"])}))
     return _success(row, names)
 
 

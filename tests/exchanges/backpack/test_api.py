@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from bitmm.xwrap.errors import InvalidRequest
 from bitmm.xwrap.exchanges.backpack import BackpackAPI
 from bitmm.xwrap.exchanges.base import Busy, Refused, Unknown
-from bitmm.xwrap.transport import Answer
+from bitmm.xwrap.transport import Response
 
 KEY = "A6EHv/POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg="
 SECRET = base64.b64encode(bytes(range(32))).decode()
@@ -23,7 +23,7 @@ class Line:
     """A transport that keeps what it is given and answers what it is told to."""
 
     def __init__(self, body: str = "{}", status: int = 200, **headers: str) -> None:
-        self.answer = Answer(status, headers, body.encode())
+        self.answer = Response(status, headers, body.encode())
         self.requests = []
 
     def send(self, request):

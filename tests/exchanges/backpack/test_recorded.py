@@ -31,7 +31,7 @@ from bitmm.xwrap.exchanges.base import (
     Refused,
     Withdrawal,
 )
-from bitmm.xwrap.transport import Answer
+from bitmm.xwrap.transport import Response
 
 RECORDED = json.loads(Path("tests/recorded/backpack-response.json").read_text(encoding="utf-8"), parse_float=Decimal)
 METHODS = {name: [entry["httpResponse"] for entry in entries] for name, entries in RECORDED["methods"].items()}
@@ -56,9 +56,9 @@ class Recording:
     def send(self, request):
         path = request.url.partition("api/v1/")[2].partition("?")[0]
         document = self.answers[f"{request.method} {path}" if f"{request.method} {path}" in self.answers else path]
-        if isinstance(document, Answer):
+        if isinstance(document, Response):
             return document
-        return Answer(200, {}, json.dumps(document, default=str).encode())
+        return Response(200, {}, json.dumps(document, default=str).encode())
 
 
 def backpack(**answers: object) -> Backpack:
@@ -66,7 +66,7 @@ def backpack(**answers: object) -> Backpack:
     return Backpack(Access(Recording(**answers), keys, 1, "http://127.0.0.1"))
 
 
-NOT_FOUND = Answer(404, {}, b'{"code":"RESOURCE_NOT_FOUND","message":"Not Found"}')
+NOT_FOUND = Response(404, {}, b'{"code":"RESOURCE_NOT_FOUND","message":"Not Found"}')
 
 
 def ref(order_id: str = "8284661092", asset: str = "ETH") -> OrderRef:
@@ -182,7 +182,7 @@ def market_orders():
     )
     assert place(row, **{"history/fills": [fill]}) == bought
     other = COMMENTS["createOrder_market"]
-    assert place(other, **{"history/fills": Answer(429, {}, b"")}) == resting(
+    assert place(other, **{"history/fills": Response(429, {}, b"")}) == resting(
         exchange_order_id="4227701917",
         status="filled",
         price=None,
@@ -282,14 +282,14 @@ def markets():
 def errors():
     for body, code in zip(COMMENTS["errors"], ["exchange_refused", "invalid_request", "invalid_price"], strict=True):
         with pytest.raises(Refused) as caught:
-            place({}, **{"POST order": Answer(400, {}, json.dumps(body).encode())})
+            place({}, **{"POST order": Response(400, {}, json.dumps(body).encode())})
         assert (caught.value.words, caught.value.code) == (body["message"], code)
 
 
 def error_texts():
     for body, code in zip(COMMENTS["error_text_bodies"], ["unknown_market", "invalid_request"], strict=True):
         with pytest.raises(Refused) as caught:
-            place({}, **{"POST order": Answer(400, {}, body.encode())})
+            place({}, **{"POST order": Response(400, {}, body.encode())})
         assert (caught.value.words, caught.value.code) == (body, code)
 
 

@@ -9,7 +9,7 @@ import pytest
 from bitmm.xwrap.errors import InvalidRequest
 from bitmm.xwrap.exchanges.base import Busy, Refused, Unknown
 from bitmm.xwrap.exchanges.bitstamp import BitstampAPI
-from bitmm.xwrap.transport import Answer
+from bitmm.xwrap.transport import Response
 
 KEY, SECRET = "api_key", "api_key_secret"
 NONCE, TIMESTAMP = "f93c979d-b00d-43a9-9b9c-fd4cd9547fa6", "1567755304968"
@@ -107,7 +107,7 @@ S1 = "f7f2b1ce27ba8cc6ef6f39ee3b9f272fe96d8073e1b447b8762617eed6ba4a8b"
 )
 def test_the_answers_signature_is_checked_over_nonce_timestamp_type_and_body(headers, body, verified):
     ours = api()
-    assert ours.verified(ours.signed("account_balances"), Answer(200, headers, body)) is verified
+    assert ours.verified(ours.signed("account_balances"), Response(200, headers, body)) is verified
 
 
 def test_amounts_are_sent_in_plain_digits_and_floats_are_refused():
@@ -132,7 +132,7 @@ class Line:
     """A transport that answers what it is told to: the answers' reading is tested, not the network."""
 
     def __init__(self, status: int, body: str, **headers: str) -> None:
-        self.answer = Answer(status, headers, body.encode())
+        self.answer = Response(status, headers, body.encode())
         self.sent = 0
 
     def send(self, request):

@@ -30,7 +30,7 @@ from bitmm.xwrap.exchanges.base import (
     Withdrawal,
 )
 from bitmm.xwrap.exchanges.bitstamp import Bitstamp, BitstampAPI
-from bitmm.xwrap.transport import Answer
+from bitmm.xwrap.transport import Response
 
 RECORDED = json.loads(
     Path("tests/recorded/bitstamp-response-more.json").read_text(encoding="utf-8"), parse_float=Decimal
@@ -73,12 +73,12 @@ class Recording:
     def send(self, request):
         path = request.url.partition("/api/v2/")[2].partition("?")[0].strip("/")
         document = self.answers[path]
-        if isinstance(document, Answer):
+        if isinstance(document, Response):
             return document
         body = body_of(document)
         nonce = request.headers.get("X-Auth-Nonce", "") + request.headers.get("X-Auth-Timestamp", "")
         signature = hmac.new(SECRET.encode(), f"{nonce}application/json".encode() + body, hashlib.sha256).hexdigest()
-        return Answer(200, {"Content-Type": "application/json", "X-Server-Auth-Signature": signature}, body)
+        return Response(200, {"Content-Type": "application/json", "X-Server-Auth-Signature": signature}, body)
 
 
 def bitstamp(**answers: object) -> Bitstamp:
@@ -116,7 +116,10 @@ def limit_order():
 
 def instant_order():
     """Its price and amount are not those of the fills, so they are not believed; reading the fills is refused here."""
-    answers = {"buy/instant/btcusd": XCHANGE["trade/example-place-instant-order"], "order_status": Answer(429, {}, b"")}
+    answers = {
+        "buy/instant/btcusd": XCHANGE["trade/example-place-instant-order"],
+        "order_status": Response(429, {}, b""),
+    }
     assert bitstamp(**answers).place(INSTANT) == OrderState(
         exchange_order_id="1273070",
         status="open",

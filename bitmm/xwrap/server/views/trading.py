@@ -9,7 +9,7 @@ from typing import Any
 
 from ...exchanges.base import NewOrder, NewWithdrawal, Side
 from ...money import plain
-from ..desk import Answer
+from ..desk import StoredAnswer
 from ..house import Call, check_key
 from ..problems import Problem
 from ..rates import rate_answer
@@ -74,17 +74,17 @@ def deposits(call: Call) -> list[dict[str, Any]]:
 # --- orders -----------------------------------------------------------------------------------------------------------
 
 
-def buy(call: Call) -> Answer | dict[str, Any]:
+def buy(call: Call) -> StoredAnswer | dict[str, Any]:
     """POST /exchanges/ID/buy"""
     return _order(call, "buy")
 
 
-def sell(call: Call) -> Answer | dict[str, Any]:
+def sell(call: Call) -> StoredAnswer | dict[str, Any]:
     """POST /exchanges/ID/sell"""
     return _order(call, "sell")
 
 
-def _order(call: Call, side: Side) -> Answer | dict[str, Any]:
+def _order(call: Call, side: Side) -> StoredAnswer | dict[str, Any]:
     fields = call.fields
     currency, asset = fields.take_name("currency"), fields.take_name("asset")
     cost = fields.take_amount("cost") if side == "buy" and fields.has("cost") else None
@@ -101,7 +101,7 @@ def _order(call: Call, side: Side) -> Answer | dict[str, Any]:
     return call.house.desk.place(call.registration(), order, call.key())
 
 
-def orders(call: Call) -> Answer | list[dict[str, Any]]:
+def orders(call: Call) -> StoredAnswer | list[dict[str, Any]]:
     """GET /exchanges/ID/orders/?status=open, or ?key=KEY"""
     if call.fields.has("key"):
         return call.house.desk.order_by_key(call.registration(), _asked_key(call))
@@ -133,7 +133,7 @@ def cancel_all(call: Call) -> dict[str, Any]:
 # --- sending and receiving --------------------------------------------------------------------------------------------
 
 
-def send_to_address(call: Call) -> Answer:
+def send_to_address(call: Call) -> StoredAnswer:
     """POST /exchanges/ID/send_to_address"""
     asset = call.fields.take_name("asset")
     amount = call.fields.take_amount()
@@ -148,7 +148,7 @@ def send_to_address(call: Call) -> Answer:
     return call.house.desk.send(call.registration(), withdrawal, call.key())
 
 
-def withdrawals(call: Call) -> Answer | list[dict[str, Any]]:
+def withdrawals(call: Call) -> StoredAnswer | list[dict[str, Any]]:
     """GET /exchanges/ID/withdrawals, or /withdrawals/?key=KEY"""
     if call.fields.has("key"):
         return call.house.desk.withdrawal_by_key(call.registration(), _asked_key(call))
