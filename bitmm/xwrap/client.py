@@ -340,7 +340,7 @@ class Backend:
     def _order(self, side: str, form: dict[str, str], key: str | None, *, dry_run: bool) -> Order:
         if dry_run:
             path = f"{self._path}/{side}"
-            return self._server.create(path, {**form, "dry_run": "true"}, self._auth, _order_told, moves=False)
+            return self._server.create(path, {**form, "dry_run": "true"}, self._auth, _order_told, mutates=False)
         return self._server.move(self._path, side, "orders", form, self._auth, key, _order)
 
     def orders(self, status: str = "all", *, limit: int = 50, before: int | None = None) -> list[Order]:
@@ -475,16 +475,16 @@ class _Server:
         auth: Mapping[str, str],
         shape: Callable[[Any], _T],
         *,
-        moves: bool = True,
+        mutates: bool = True,
     ) -> _T:
         """POST `form` to `path`, once."""
         request = Request("POST", self.url + path, {**_HEADERS, **_FORM, **auth}, _encoded(form))
-        return _result(self._transport.send(request), shape, moves=moves)
+        return _result(self._transport.send(request), shape, mutates=mutates)
 
     def delete(self, path: str, auth: Mapping[str, str], shape: Callable[[Any], _T]) -> _T:
         """DELETE `path`, once."""
         request = Request("DELETE", self.url + path, {**_HEADERS, **auth})
-        return _result(self._transport.send(request), shape, moves=True)
+        return _result(self._transport.send(request), shape, mutates=True)
 
     def move(
         self,
@@ -508,7 +508,7 @@ class _Server:
         try:
             try:
                 answer = self._transport.send(request, timeout=self._timeout * (1 - _ASKING))
-                return _result(answer, order, moves=True)
+                return _result(answer, order, mutates=True)
             except OutcomeUnknown as error:
                 lost = error
             record = f"{path}/{records}/?{urlencode({'key': key})}"
@@ -541,10 +541,10 @@ class _Server:
             if error.code != "no_such_key" or not sends:
                 raise unknown from error
         else:
-            return _fit(document, shape, moves=True)
+            return _fit(document, shape, mutates=True)
         left = deadline - monotonic() - _ASKING * self._timeout
         try:
-            return _result(self._transport.send(request, timeout=left), shape, moves=True)
+            return _result(self._transport.send(request, timeout=left), shape, mutates=True)
         except OutcomeUnknown as error:
             lost = error
         except (Unavailable, RateLimited) as error:
@@ -563,30 +563,30 @@ class _Server:
             time.sleep(_WAIT)
 
 
-def _result(answer: Response, shape: Callable[[Any], _T], *, moves: bool = False) -> _T:
-    """What was asked for, or the error that the server told. `moves`: something may have been executed."""
+def _result(answer: Response, shape: Callable[[Any], _T], *, mutates: bool = False) -> _T:
+    """What was asked for, or the error that the server told. `mutates`: something may have been executed."""
     try:
         document, trouble = answer.json(), None
     except ValueError as error:
         document, trouble = None, error
     if not 200 <= answer.status < 300:
-        raise refusal(answer.status, document, answer.headers.get("Retry-After"), moves=moves)
+        raise refusal(answer.status, document, answer.headers.get("Retry-After"), mutates=mutates)
     if trouble is not None:
-        raise _unfit(trouble, answer.status, moves=moves) from trouble
-    if moves and answer.status == 202:
+        raise _unfit(trouble, answer.status, mutates=mutates) from trouble
+    if mutates and answer.status == 202:
         raise undecided(document)
-    return _fit(document, shape, answer.status, moves=moves)
+    return _fit(document, shape, answer.status, mutates=mutates)
 
 
-def _fit(document: Any, shape: Callable[[Any], _T], status: int = 200, *, moves: bool = False) -> _T:
+def _fit(document: Any, shape: Callable[[Any], _T], status: int = 200, *, mutates: bool = False) -> _T:
     try:
         return shape(document)
     except ValueError as error:
-        raise _unfit(error, status, moves=moves) from error
+        raise _unfit(error, status, mutates=mutates) from error
 
 
-def _unfit(trouble: ValueError, status: int, *, moves: bool) -> APIError:
-    kind = OutcomeUnknown if moves else APIError
+def _unfit(trouble: ValueError, status: int, *, mutates: bool) -> APIError:
+    kind = OutcomeUnknown if mutates else APIError
     return kind(f"the server's answer cannot be used: {trouble}", status=status, code="bad_answer")
 
 

@@ -116,10 +116,10 @@ STATUS: dict[int, type[APIError]] = {
 _PASSING = (429, 502, 503, 504)
 
 
-def refusal(status: int, document: Any, retry_after: str | None, *, moves: bool = False) -> APIError:
+def refusal(status: int, document: Any, retry_after: str | None, *, mutates: bool = False) -> APIError:
     """The error that an answer with this status tells; `document` is what its body says, if anything.
 
-    `moves`: it answers an order or a send. That was not executed when the status is 4xx, or when the document says so;
+    `mutates`: it answers an order or a send. That was not executed when the status is 4xx or the document says so;
     a redirect, or a 5xx from anybody on the way, leaves it open.
     """
     told = document if isinstance(document, dict) else {}
@@ -129,7 +129,7 @@ def refusal(status: int, document: Any, retry_after: str | None, *, moves: bool 
     if code == "insufficient_funds":
         kind = InsufficientFunds
     open_end = executed is True or code == "still_running" or (executed is not False and not 400 <= status < 500)
-    if moves and open_end:
+    if mutates and open_end:
         kind = OutcomeUnknown
     retryable = told.get("retryable", status in _PASSING)
     return kind(

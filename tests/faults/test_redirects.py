@@ -53,7 +53,7 @@ def test_a_redirect_is_an_error_and_is_never_followed(other, status, target, cal
 
         with pytest.raises(APIError, match=r"never followed") as caught:
             CALLS[call](xwrap, Backend(1, USER, PASSWORD, xwrap))
-        moves = call in ("order", "send", "keys")
-        assert type(caught.value) is (OutcomeUnknown if moves else APIError)
+        mutates = call in ("order", "send", "keys")
+        assert type(caught.value) is (OutcomeUnknown if mutates else APIError)
         assert caught.value.status == status
-        assert server.posts == moves
+        assert server.posts == mutates

@@ -64,13 +64,13 @@ def test_30_kills_leave_no_paper_order_half_done():
         for thread in threads:
             thread.join(120)
         assert built.keeper.end(signal.SIGTERM) == 0
-        assert [move.failure for move in work.moves if move.failure or move.known_at is None] == []
+        assert [move.failure for move in work.mutates if move.failure or move.known_at is None] == []
         rows = sql(built.database, "SELECT key, client_id, exchange_order_id, amount, status FROM orders")
         booked = sql(built.database, "SELECT client_id, id, amount, status FROM paper_orders")
         entries = sql(built.database, "SELECT reference FROM paper_entries WHERE kind <> 'opening'")
     assert {(row.key, row.amount) for row in rows} == {
-        (move.key, str(paper.amount_of(move.number))) for move in work.moves
+        (move.key, str(paper.amount_of(move.number))) for move in work.mutates
     }
     assert {(row.client_id, int(row.exchange_order_id), row.amount, row.status) for row in rows} == set(booked)
-    assert len(booked) == len(rows) == len(work.moves) >= 100
+    assert len(booked) == len(rows) == len(work.mutates) >= 100
     assert Counter(entry.reference for entry in entries) == {f"order {order.id}": 3 for order in booked}

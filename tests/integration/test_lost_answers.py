@@ -37,7 +37,7 @@ class Sender:
 
     def lose(self, amount=AMOUNT, key="k1", fault="executed_but_timeout"):
         """A send whose answer is lost."""
-        self.venue.fault(fault, path=self.line.moves["send"], seconds=30)
+        self.venue.fault(fault, path=self.line.mutates["send"], seconds=30)
         with pytest.raises(OutcomeUnknown):
             self.send(amount, key)
         self.venue.heal()
@@ -182,8 +182,8 @@ def test_an_order_that_reaches_its_exchange_half_a_minute_late_is_placed_once(na
     late = 31.0
     with _sender(name, serving, monkeypatch, settle_grace_seconds=20.0) as sender:
         line, venue = sender.line, sender.venue
-        venue.fault("executed_but_timeout", path=line.moves["buy"], seconds=30)
-        held = hold(venue, line.moves["buy"])
+        venue.fault("executed_but_timeout", path=line.mutates["buy"], seconds=30)
+        held = hold(venue, line.mutates["buy"])
         with pytest.raises(OutcomeUnknown):
             line.move(sender.backend, "buy", 0, "k1")
         venue.heal()

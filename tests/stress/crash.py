@@ -95,7 +95,7 @@ class Work:
     """The moves of all threads: new ones as long as they are wanted, and those that are to be repeated."""
 
     def __init__(self, line: Line, verbs: Sequence[str], wanted: int, *, pause: float) -> None:
-        self.moves: list[Move] = []
+        self.mutates: list[Move] = []
         self.done = 0
         self.killing = True
         self.pause = pause
@@ -113,11 +113,11 @@ class Work:
             while True:
                 if self._later and self._later[0][0] <= time.monotonic():
                     return heapq.heappop(self._later)[2]
-                if self.killing or len(self.moves) < self._wanted:
-                    number = len(self.moves)
-                    self.moves.append(Move(number, self._verbs[number % len(self._verbs)]))
+                if self.killing or len(self.mutates) < self._wanted:
+                    number = len(self.mutates)
+                    self.mutates.append(Move(number, self._verbs[number % len(self._verbs)]))
                     self._open += 1
-                    return self.moves[-1]
+                    return self.mutates[-1]
                 if not self._open:
                     return None
                 self._changed.wait(max(0.0, self._later[0][0] - time.monotonic()) if self._later else 1.0)
@@ -292,7 +292,7 @@ def run(
         for thread in threads:
             thread.join(UNKNOWN_SECONDS + PATIENCE)
         for kind in tallies:
-            if not all(line.finds(move.verb) for move in work.moves if move.kind == kind):
+            if not all(line.finds(move.verb) for move in work.mutates if move.kind == kind):
                 look_at_the_unknown(figures, built, line, work, kind, backends[0])
         if built.keeper.end(signal.SIGTERM) != 0:
             figures.wrong.append("the last server did not stop in order")
@@ -336,7 +336,7 @@ class Executing(deque[Request]):
 
     def __init__(self, line: Line) -> None:
         super().__init__()
-        self._paths = set(line.moves.values())
+        self._paths = set(line.mutates.values())
 
     def append(self, request: Request) -> None:
         if any(path in f"{request.method} {request.path}" for path in self._paths):
@@ -369,24 +369,24 @@ def count(figures: Figures, built: Rig, line: Line, work: Work, id: int) -> None
     got = arrivals(line, built)
     if not {number for _, number in executed} <= {*got, None}:
         figures.wrong.append("the venue executed something without having been asked to")
-    ordered = {(move.verb, move.number) for move in work.moves}
+    ordered = {(move.verb, move.number) for move in work.mutates}
     for (verb, _), times in ((what, times) for what, times in executed.items() if what not in ordered):
         figures.tallies["sends" if verb == "send" else "orders"].doubled += times
     read_the_journals(built, work, id)
     for kind, tally in figures.tallies.items():
-        moves = [move for move in work.moves if move.kind == kind]
-        known = [move for move in moves if move.known_at is not None and move.failure is None]
-        looked_up = [move for move in moves if line.finds(move.verb)]
-        tally.count = len(moves)
+        mutates = [move for move in work.mutates if move.kind == kind]
+        known = [move for move in mutates if move.known_at is not None and move.failure is None]
+        looked_up = [move for move in mutates if line.finds(move.verb)]
+        tally.count = len(mutates)
         tally.lost = sum(not executed[move.verb, move.number] for move in known)
-        tally.doubled += sum(max(0, executed[move.verb, move.number] - 1) for move in moves)
+        tally.doubled += sum(max(0, executed[move.verb, move.number] - 1) for move in mutates)
         tally.unknown = sum(move.known_at is None or move.doubt > UNKNOWN_SECONDS for move in looked_up)
-        tally.resent = sum(max(0, got[move.number] - 1) for move in moves)
-        tally.doubted = sum(move.unknown_since is not None for move in moves)
+        tally.resent = sum(max(0, got[move.number] - 1) for move in mutates)
+        tally.doubted = sum(move.unknown_since is not None for move in mutates)
         tally.longest = max([move.doubt for move in known], default=0.0)
         if tally.resent and not looked_up:
             figures.wrong.append(f"{kind} were sent again though nobody could know what had become of them")
-        figures.wrong += [f"{kind} {move.number}: {move.failure}" for move in moves if move.failure]
+        figures.wrong += [f"{kind} {move.number}: {move.failure}" for move in mutates if move.failure]
         others = [move for move in known if ids.get(move.exchange_id) != (move.verb, move.number)]
         figures.wrong += [f"{kind} {move.number} is taken for another one, {move.exchange_id}" for move in others]
 
@@ -398,7 +398,7 @@ def read_the_journals(built: Rig, work: Work, id: int) -> None:
     rows = [row for book in (store.orders, store.withdrawals) for row in book.rows(id, sorted(statuses), MOST, None)]
     store.close()
     by_key = {row["key"]: row for row in rows}
-    for move in work.moves:
+    for move in work.mutates:
         row = by_key.get(move.key, {})
         if move.unknown_since is not None and row:
             # One that ran anew was cut off again, though its client, which asked the next server, heard only that it
@@ -415,7 +415,7 @@ def look_at_the_unknown(figures: Figures, built: Rig, line: Line, work: Work, ki
     A send may still be recognised meanwhile; then its outcome is known, and compared with the ledger like any other.
     """
     tally = figures.tallies[kind]
-    unknown = [move for move in work.moves if move.kind == kind and move.known_at is None]
+    unknown = [move for move in work.mutates if move.kind == kind and move.known_at is None]
     before = listed(built, kind)
     ready = requests.get(f"{built.keeper.url}/ready", timeout=30).json()["unknown"][JOURNALS[kind]]
     for move in unknown:

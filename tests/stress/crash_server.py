@@ -55,7 +55,7 @@ class Trap(threading.local):
     #: The point that the commit of a write of this thread is behind.
     commit: str | None = None
     #: The request on its way moves money.
-    moves = False
+    mutates = False
 
 
 trap = Trap()
@@ -100,7 +100,7 @@ def arm(point: str, hit: int, journal: str) -> None:
 
     def getresponse(self: Any, *args: Any, **kwargs: Any) -> Any:
         # By now the whole request has been given to the kernel.
-        if trap.moves:
+        if trap.mutates:
             reach("after-sending", trap.journal)
         return real_answer(self, *args, **kwargs)
 
@@ -123,14 +123,14 @@ def _written(real: Any, reach: Any) -> Any:
 
 
 def _asked(real: Any, reach: Any) -> Any:
-    def ask(*args: Any, moves: bool, **kwargs: Any) -> Any:
-        if moves:
+    def ask(*args: Any, mutates: bool, **kwargs: Any) -> Any:
+        if mutates:
             reach("before-sending", trap.journal)
-        trap.moves = moves
+        trap.mutates = mutates
         try:
-            return real(*args, moves=moves, **kwargs)
+            return real(*args, mutates=mutates, **kwargs)
         finally:
-            trap.moves = False
+            trap.mutates = False
 
     return ask
 

@@ -55,7 +55,7 @@ class Line:
     step: Decimal
     address: str
     #: A part of "METHOD PATH" of the request that executes a buy, a sell, a send.
-    moves: Mapping[str, str]
+    mutates: Mapping[str, str]
     #: What a registration's form has beside the key and the secret.
     form: Mapping[str, str] = field(default_factory=dict)
     #: What an order has beside currency, asset and amount.
@@ -102,10 +102,10 @@ _FINE = Decimal("0.00000001")
 
 
 def _mtgox(version: int, buy: str, sell: str, send: str) -> Line:
-    moves = {"buy": buy, "sell": sell, "send": send}
+    mutates = {"buy": buy, "sell": sell, "send": send}
     form = {"version": str(version)}
     return Line(
-        *("mtgox", "mtgox", "USD", Decimal("0.01"), _FINE, _OLD, moves, form),
+        *("mtgox", "mtgox", "USD", Decimal("0.01"), _FINE, _OLD, mutates, form),
         finds_orders=False,
         answers_sends=version > 0,
     )

@@ -110,7 +110,7 @@ class Tester:
     def _one(self, case: Case) -> None:
         line, venue, backend = LINES[case.line], self._built.venues[case.line], self._backends[case.line]
         number, key = next(self._numbers), uuid.uuid4().hex
-        venue.fault(case.fault, path=line.moves[case.verb], seconds=LENGTHS.get(case.fault))
+        venue.fault(case.fault, path=line.mutates[case.verb], seconds=LENGTHS.get(case.fault))
         began = time.monotonic()
         told, words = _told(case, backend, number, key)
         took = time.monotonic() - began

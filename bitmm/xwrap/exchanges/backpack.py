@@ -144,7 +144,7 @@ class BackpackAPI:
         query = _texts(params)
         request = Request("GET", f"{self.url}/{path.strip('/')}" + (f"?{urlencode(query)}" if query else ""), {})
         with self._turn(path, signed=False):
-            return _read(ask(self.transport, request, "Backpack", moves=False), moves=False)
+            return _read(ask(self.transport, request, "Backpack", mutates=False), mutates=False)
 
     def private(
         self,
@@ -154,10 +154,10 @@ class BackpackAPI:
         params: Mapping[str, Value] | Sequence[Mapping[str, Value]] | None = None,
     ) -> Any:
         """The answer of a private call; None when the exchange accepted it and has not executed it yet (HTTP 202)."""
-        moves = method != "GET"
+        mutates = method != "GET"
         with self._turn(path, signed=True):
             request = self.signed(method, path, instruction, params)
-            return _read(ask(self.transport, request, "Backpack", moves=moves), moves=moves)
+            return _read(ask(self.transport, request, "Backpack", mutates=mutates), mutates=mutates)
 
     def signed(
         self,
@@ -426,37 +426,37 @@ def _sorted(texts: Mapping[str, str]) -> list[str]:
     return [f"{name}={texts[name]}" for name in sorted(texts)]
 
 
-def _read(answer: Response, *, moves: bool) -> Any:
+def _read(answer: Response, *, mutates: bool) -> Any:
     """The document of an answer. Raises what a refusal or an answer that cannot be read means."""
     if answer.status == 202 and not answer.body:
         return None
     try:
         document = answer.json()
     except ValueError:
-        raise _unreadable(answer, moves=moves) from None
+        raise _unreadable(answer, mutates=mutates) from None
     if answer.status == 200:
         return document
     if not isinstance(document, dict) or not isinstance(document.get("code"), str):
-        raise _unreadable(answer, moves=moves)
-    raise _error(document["code"], str(document.get("message") or document["code"])[:300], answer, moves=moves)
+        raise _unreadable(answer, mutates=mutates)
+    raise _error(document["code"], str(document.get("message") or document["code"])[:300], answer, mutates=mutates)
 
 
-def _error(code: str, words: str, answer: Response, *, moves: bool) -> ExchangeError:
+def _error(code: str, words: str, answer: Response, *, mutates: bool) -> ExchangeError:
     if code == "TOO_MANY_REQUESTS" or answer.status == 429:
         return Busy(words, retry_after=retry_after(answer, seconds=_PAUSE))
     ours = _CODES.get(code)
     if code in _UNSURE or (answer.status >= 500 and ours is None):
-        return no_outcome(words, moves=moves)
+        return no_outcome(words, mutates=mutates)
     return Refused(words, code=ours or "exchange_refused", retryable=ours == "exchange_unavailable")
 
 
-def _unreadable(answer: Response, *, moves: bool) -> ExchangeError:
+def _unreadable(answer: Response, *, mutates: bool) -> ExchangeError:
     text = answer.body[:300].decode("utf-8", "replace")
     if answer.status == 429:
         return Busy("Backpack says: too many requests", retry_after=retry_after(answer, seconds=_PAUSE))
     if answer.status == 400 and text.lower().startswith(_UNPARSED):
         return Refused(text, code="unknown_market" if "market symbol" in text.lower() else "invalid_request")
-    return no_outcome(f"Backpack's answer (HTTP {answer.status}) cannot be read", moves=moves)
+    return no_outcome(f"Backpack's answer (HTTP {answer.status}) cannot be read", mutates=mutates)
 
 
 # --- the adapter ------------------------------------------------------------------------------------------------------
@@ -543,7 +543,7 @@ class Backpack(Exchange):
             price=order.price,
             client_id=_client_number(order.client_id),
         )
-        with understood(self.name, moves=True):
+        with understood(self.name, mutates=True):
             if str(row["clientId"]) != str(_client_number(order.client_id)):
                 raise ValueError("another order")
             ref = OrderRef(order.side, order.currency, order.asset, order.client_id)
@@ -592,7 +592,7 @@ class Backpack(Exchange):
             if error.code == "order_not_found":
                 raise Refused(error.words, code="order_not_open") from error
             raise
-        with understood(self.name, moves=True):
+        with understood(self.name, mutates=True):
             if row is not None and order_id and row["id"] != order_id:
                 raise ValueError("another order")
 
@@ -609,7 +609,7 @@ class Backpack(Exchange):
                 if not count:
                     raise
                 raise Unknown(f"{count} orders were canceled, then: {error}") from error
-            with understood(self.name, moves=True):
+            with understood(self.name, mutates=True):
                 count += symbols.count(symbol) if rows is None else len(rows)
         return count
 
@@ -632,7 +632,7 @@ class Backpack(Exchange):
         row = self.api.withdraw(
             withdrawal.address, withdrawal.asset, chain, withdrawal.amount, client_id=withdrawal.client_id
         )
-        with understood(self.name, moves=True):
+        with understood(self.name, mutates=True):
             made = _withdrawal(row)
             if (made.asset, made.amount, made.address) != (withdrawal.asset, withdrawal.amount, withdrawal.address):
                 raise ValueError("another withdrawal")

@@ -160,7 +160,7 @@ class BitstampAPI:
         """The answer of a public GET call, as `public("order_book/btceur", {"group": 1})`."""
         request = Request("GET", self._url(path, query), {})
         with self._turn(path, signed=False):
-            return self._read(ask(self.transport, request, "Bitstamp", moves=False), moves=False)
+            return self._read(ask(self.transport, request, "Bitstamp", mutates=False), mutates=False)
 
     def private(
         self,
@@ -174,13 +174,13 @@ class BitstampAPI:
 
         A good answer without the right `X-Server-Auth-Signature` is not believed.
         """
-        moves = method == "POST" and not _READS.fullmatch(path.strip("/"))
+        mutates = method == "POST" and not _READS.fullmatch(path.strip("/"))
         with self._turn(path, signed=True):
             request = self.signed(path, form, method=method, query=query)
-            answer = ask(self.transport, request, "Bitstamp", moves=moves)
-            document = self._read(answer, moves=moves)
+            answer = ask(self.transport, request, "Bitstamp", mutates=mutates)
+            document = self._read(answer, mutates=mutates)
         if not self.verified(request, answer):
-            raise no_outcome("an answer without Bitstamp's signature", moves=moves)
+            raise no_outcome("an answer without Bitstamp's signature", mutates=mutates)
         return document
 
     def signed(
@@ -232,16 +232,16 @@ class BitstampAPI:
         text = _encoded(query)
         return f"{self.url}/api/v2/{path.strip('/')}/" + (f"?{text}" if text else "")
 
-    def _read(self, answer: Response, *, moves: bool) -> Any:
+    def _read(self, answer: Response, *, mutates: bool) -> Any:
         try:
             document = answer.json()
         except ValueError:
-            raise _unreadable(answer, moves=moves) from None
+            raise _unreadable(answer, mutates=mutates) from None
         words = _failure(document)
         if words is not None:
-            raise _error(words, str(document.get("code", document.get("response_code", ""))), answer, moves=moves)
+            raise _error(words, str(document.get("code", document.get("response_code", ""))), answer, mutates=mutates)
         if answer.status != 200:
-            raise _unreadable(answer, moves=moves)
+            raise _unreadable(answer, mutates=mutates)
         return document
 
 
@@ -284,25 +284,25 @@ def _sentences(reason: object) -> Iterable[str]:
         yield str(reason)
 
 
-def _error(words: str, code: str, answer: Response, *, moves: bool) -> ExchangeError:
+def _error(words: str, code: str, answer: Response, *, mutates: bool) -> ExchangeError:
     low = words.lower()
     if code in _BUSY or answer.status == 429:
         return Busy(words, retry_after=retry_after(answer, seconds=_PAUSE))
     if code in _UNSURE or low.startswith("order could not be placed"):
-        return no_outcome(words, moves=moves)
+        return no_outcome(words, mutates=mutates)
     ours = _CODES.get(code) or next((ours for start, ours in _WORDS if start in low), None)
     if ours is None and answer.status >= 500:
-        return no_outcome(words, moves=moves)
+        return no_outcome(words, mutates=mutates)
     return Refused(words, code=ours or "exchange_refused", retryable=ours in _RETRYABLE)
 
 
-def _unreadable(answer: Response, *, moves: bool) -> ExchangeError:
+def _unreadable(answer: Response, *, mutates: bool) -> ExchangeError:
     """What an answer means that is not one of the API's documents: HTML of the front, a cut text, a bare status."""
     if answer.status == 429:
         return Busy("Bitstamp says: too many requests", retry_after=retry_after(answer, seconds=_PAUSE))
     if answer.status == 404:
         return Refused("Bitstamp has no such page: an unknown market or currency", code="unknown_market")
-    return no_outcome(f"Bitstamp's answer (HTTP {answer.status}) cannot be read", moves=moves)
+    return no_outcome(f"Bitstamp's answer (HTTP {answer.status}) cannot be read", mutates=mutates)
 
 
 # --- the adapter ------------------------------------------------------------------------------------------------------
@@ -382,7 +382,7 @@ class Bitstamp(Exchange):
         check(order, markets[order.currency, order.asset])
         path, form = _described(order)
         row = self.api.private(path, form)
-        with understood(self.name, moves=True):
+        with understood(self.name, mutates=True):
             placed = _placed(row, order)
         if order.price is not None:
             return placed
@@ -414,13 +414,13 @@ class Bitstamp(Exchange):
             if error.code == "order_not_found":
                 raise Refused(error.words, code="order_not_open") from error
             raise
-        with understood(self.name, moves=True):
+        with understood(self.name, mutates=True):
             if order_id and str(row["id"]) != order_id:
                 raise ValueError("another order")
 
     def cancel_all(self) -> int:
         answer = self.api.private("cancel_all_orders")
-        with understood(self.name, moves=True):
+        with understood(self.name, mutates=True):
             if answer["success"] is not True:
                 raise ValueError("not all were canceled")
             return len(answer["canceled"])
@@ -451,7 +451,7 @@ class Bitstamp(Exchange):
             **({_TAGS[asset]: tag} if tag is not None else {}),
         }
         row = self.api.private(f"{_code(asset)}_withdrawal", form)
-        with understood(self.name, moves=True):
+        with understood(self.name, mutates=True):
             return Withdrawal(
                 id=str(int(row["id"])),
                 asset=asset,

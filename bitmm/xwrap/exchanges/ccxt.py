@@ -301,10 +301,10 @@ class _Line:
         self._base = None if base is None else str(requests.Request("GET", base).prepare().url).rstrip("/")
         self.begin(None)
 
-    def begin(self, transport: Transport | None, *, moves: bool = False, carries: str | None = None) -> None:
+    def begin(self, transport: Transport | None, *, mutates: bool = False, carries: str | None = None) -> None:
         """A new call. `carries`: text that no request but a GET may leave without."""
         self._transport = transport
-        self._moves = moves
+        self._mutates = mutates
         self._carries = carries
         self._methods: list[str] = []
         self.status = 0
@@ -339,10 +339,10 @@ class _Line:
         self.sent += sent
         self.status = 0
         request = Request(method, str(made.url), dict(made.headers), body)
-        answer = ask(self._transport, request, self.name, moves=self._moves)
+        answer = ask(self._transport, request, self.name, mutates=self._mutates)
         if 300 <= answer.status < 400:
             words = f"{self.name} sent the call elsewhere, and redirects are never followed"
-            raise no_outcome(words, moves=self._moves)
+            raise no_outcome(words, mutates=self._mutates)
         self.status = answer.status
         self.retry_after = retry_after(answer, seconds=1.0)
         response = requests.Response()
@@ -402,13 +402,13 @@ class _Seat:
         listing: _Listing | None,
         method: str,
         *arguments: Any,
-        moves: bool = False,
+        mutates: bool = False,
         carries: str | None = None,
         **named: Any,
     ) -> Any:
         """What the unified call `method` of ccxt returns. Raises Refused, Busy or Unknown, and nothing else."""
         with self._lock, decimal.localcontext(_CONTEXT):
-            self._line.begin(access.transport, moves=moves, carries=carries)
+            self._line.begin(access.transport, mutates=mutates, carries=carries)
             self._nonce = access.nonce or _microseconds
             try:
                 if listing is not None and listing is not self._listing:
@@ -416,7 +416,7 @@ class _Seat:
                     self._listing = listing
                 return getattr(self.ccxt, method)(*arguments, **named)
             except Exception as error:  # not all that ccxt raises is its own: ValueError, TypeError, KeyError ...
-                failure = self._failure(error, moves=moves)
+                failure = self._failure(error, mutates=mutates)
             finally:
                 self._line.sent = ""
         # Outside, and not from `error`: its text and its frames hold addresses, headers and keys.
@@ -426,9 +426,9 @@ class _Seat:
         self._last = max(self._last + 1, self._nonce())
         return self._last
 
-    def _failure(self, error: Exception, *, moves: bool) -> ExchangeError:
+    def _failure(self, error: Exception, *, mutates: bool) -> ExchangeError:
         line, name = self._line, self._exchange.name
-        unsure = moves and line.used
+        unsure = mutates and line.used
         if isinstance(error, ExchangeError):  # ours, raised on the line
             return Unknown(f"{error}; something was sent before") if unsure and not line.sure else error
         words = f"{name}: {self._scrubbed(str(error))}"[:400]
@@ -437,11 +437,11 @@ class _Seat:
             unclear = code in (None, "exchange_refused", "exchange_unavailable")
             return Refused(f"{words} (nothing was sent)", code="invalid_request" if unclear else str(code))
         if unsure and not (line.sure and _is_refusal(error, code, line.status)):
-            return no_outcome(words, moves=True)
+            return no_outcome(words, mutates=True)
         if code == "rate_limited":
             return Busy(words, retry_after=line.retry_after)
         if code is None:
-            return no_outcome(f"{name}'s answer cannot be understood ({type(error).__name__})", moves=False)
+            return no_outcome(f"{name}'s answer cannot be understood ({type(error).__name__})", mutates=False)
         return Refused(words, code=code, retryable=code in _RETRYABLE)
 
     def _code(self, error: Exception) -> str | None:
@@ -590,9 +590,9 @@ class _Ccxt(Exchange):
             needs = "createMarketOrder" if price is None else "createLimitOrder"
         if needs not in self.has:
             raise Refused(f"{self.name} takes no such order", code="unsupported")
-        row = self._ask(*call, moves=True)
+        row = self._ask(*call, mutates=True)
         ref = OrderRef(order.side, order.currency, order.asset, order.client_id, amount=order.amount, price=order.price)
-        with understood(self.name, moves=True):
+        with understood(self.name, mutates=True):
             ref = replace(ref, exchange_order_id=_text(row["id"]))
             placed = self._state(row, ref)
         if order.price is None and placed.status == "open" and type(self).order is not Exchange.order:
@@ -626,7 +626,7 @@ class _Ccxt(Exchange):
                 raise Refused(f"{self.name} knows no such order", code="order_not_open")
             ref = replace(ref, exchange_order_id=found.exchange_order_id)
         try:
-            self._ask("cancel_order", ref.exchange_order_id, self._symbol(ref.currency, ref.asset), moves=True)
+            self._ask("cancel_order", ref.exchange_order_id, self._symbol(ref.currency, ref.asset), mutates=True)
         except Refused as refusal:
             if refusal.code == "order_not_found":
                 raise Refused(refusal.words, code="order_not_open") from None
@@ -678,11 +678,11 @@ class _Ccxt(Exchange):
             amount=self._exact_withdrawal(withdrawal),
             address=withdrawal.address,
             params=params,
-            moves=True,
+            mutates=True,
             carries=withdrawal.tag,
             **tag,
         )
-        with understood(self.name, moves=True):
+        with understood(self.name, mutates=True):
             made = _withdrawal(row)
             # Some tell what leaves, some what arrives.
             net = EXACT.subtract(withdrawal.amount, made.fee or Decimal(0))
@@ -854,13 +854,13 @@ class _Ccxt(Exchange):
         pairs = {(state.currency, state.asset) for state in states}
         if "cancelAllOrders" in self.has:
             symbols = sorted(f"{asset}/{currency}" for currency, asset in pairs)
-            return [partial(self._ask, "cancel_all_orders", symbol, moves=True) for symbol in symbols]
+            return [partial(self._ask, "cancel_all_orders", symbol, mutates=True) for symbol in symbols]
         return [partial(self._cancel_if_open, state) for state in states]
 
     def _cancel_if_open(self, state: OrderState) -> None:
         symbol = f"{state.asset}/{state.currency}"
         try:
-            self._ask("cancel_order", state.exchange_order_id, symbol, moves=True)
+            self._ask("cancel_order", state.exchange_order_id, symbol, mutates=True)
         except Refused as refusal:
             if refusal.code != "order_not_found":
                 raise

@@ -212,14 +212,14 @@ class HubAPI:
 
     def call(self, function: str, parameters: Mapping[str, str] | None = None) -> Any:
         """The answer of a function; an empty one is `{}` (choice)."""
-        moves = function not in _READS
+        mutates = function not in _READS
         overview = self.overview()
         with self._turn(function, signed=True):
             request = self.request(overview, function, parameters)
-            answer = ask(self.transport, request, "the hub", moves=moves)
+            answer = ask(self.transport, request, "the hub", mutates=mutates)
             if answer.status == 404:
                 self._memory.forget(self.url)
-            return _read(answer, moves=moves)
+            return _read(answer, mutates=mutates)
 
     def overview(self) -> Overview:
         """The overview document, at most ten minutes old."""
@@ -229,7 +229,7 @@ class HubAPI:
     def _overview(self) -> Overview:
         request = Request("GET", f"{self.url}/api/overview.js", {})
         with self._turn("overview", signed=False):
-            answer = ask(self.transport, request, "the hub", moves=False)
+            answer = ask(self.transport, request, "the hub", mutates=False)
             if answer.status == 429:
                 raise _busy(answer)
         if answer.status != 200:
@@ -370,17 +370,17 @@ def _overview(answer: Response) -> Overview:
     return overview
 
 
-def _read(answer: Response, *, moves: bool) -> Any:
+def _read(answer: Response, *, mutates: bool) -> Any:
     if answer.status == 429:
         raise _busy(answer)
     if answer.status == 200:
         try:
             return answer.json() if answer.body.strip() else {}
         except ValueError:
-            raise no_outcome("the hub's answer is not JSON", moves=moves) from None
+            raise no_outcome("the hub's answer is not JSON", mutates=mutates) from None
     words = _words(answer)
     if not 400 <= answer.status < 500 or words is None:
-        raise no_outcome(words or f"the hub's answer (HTTP {answer.status}) cannot be read", moves=moves)
+        raise no_outcome(words or f"the hub's answer (HTTP {answer.status}) cannot be read", mutates=mutates)
     if answer.status == 404:
         raise Unsupported(words)
     code = _code(answer) or _STATUSES.get(answer.status, "exchange_refused")
@@ -486,7 +486,7 @@ class Hub(Exchange):
         give, get = _described(order.side, _checked_amount(order.amount), order.price)
         (trade_cur, for_cur) = (order.currency, order.asset) if order.side == "buy" else (order.asset, order.currency)
         answer = self.api.place_order(plain(give), trade_cur, plain(get), for_cur)
-        with understood(self.name, moves=True):
+        with understood(self.name, mutates=True):
             return OrderState(
                 _oid(answer["oid"]),
                 "open",
@@ -547,7 +547,7 @@ class Hub(Exchange):
             raise Refused("bitcoin addresses have no tag", code="invalid_request")
         amount = _checked_amount(withdrawal.amount)
         answer = self.api.send_btc(withdrawal.address, plain(amount))
-        with understood(self.name, moves=True):
+        with understood(self.name, mutates=True):
             txid = answer.get("txid")
             if txid is not None and not re.fullmatch(r"[0-9a-f]{64}", txid, re.ASCII):
                 raise ValueError("no transaction")

@@ -175,12 +175,12 @@ class KrakenAPI:
         query = urlencode(_fields(data))
         url = f"{self.url}/0/public/{method}" + (f"?{query}" if query else "")
         with self._turn(method, signed=False):
-            return self._send(Request("GET", url, {}), moves=False)
+            return self._send(Request("GET", url, {}), mutates=False)
 
     def private(self, method: str, data: Mapping[str, object] | None = None) -> Any:
         """The result of a private call. Values that are None are left out; with a list or dict the body is JSON."""
         with self._turn(method, signed=True):
-            return self._send(self.signed(method, data), moves=method not in _READS)
+            return self._send(self.signed(method, data), mutates=method not in _READS)
 
     def signed(self, method: str, data: Mapping[str, object] | None = None, *, nonce: int | None = None) -> Request:
         """The signed request of a private call, ready to send; nothing is sent here.
@@ -216,8 +216,8 @@ class KrakenAPI:
                 "a private key of Kraken is base64 text, and this one does not decode", code="exchange_key_refused"
             ) from None
 
-    def _send(self, request: Request, *, moves: bool) -> Any:
-        answer = self.response = ask(self._transport, request, "Kraken", moves=moves)
+    def _send(self, request: Request, *, mutates: bool) -> Any:
+        answer = self.response = ask(self._transport, request, "Kraken", mutates=mutates)
         try:
             document = answer.json()
         except ValueError:
@@ -227,13 +227,13 @@ class KrakenAPI:
             # Errors come with status 200; entries that begin with W are warnings beside a result.
             failures = [str(entry) for entry in errors if str(entry).startswith("E")]
             if failures:
-                raise _failure(failures, moves=moves)
+                raise _failure(failures, mutates=mutates)
             if answer.status == 200 and "result" in document:
                 return document["result"]
         if answer.status == 429:
             seconds = retry_after(answer, seconds=_PAUSE)
             raise Busy("Kraken says: too many requests", retry_after=min(seconds, _LONG))
-        raise no_outcome(f"Kraken's answer (HTTP {answer.status}) cannot be read", moves=moves)
+        raise no_outcome(f"Kraken's answer (HTTP {answer.status}) cannot be read", mutates=mutates)
 
 
 class _Clock:
@@ -266,7 +266,7 @@ def _field(name: str, value: object) -> Any:
     return str(value)
 
 
-def _failure(failures: list[str], *, moves: bool) -> ExchangeError:
+def _failure(failures: list[str], *, mutates: bool) -> ExchangeError:
     words = "; ".join(failures)[:300]
     for text in failures:
         if text.startswith(_THROTTLED):
@@ -278,7 +278,7 @@ def _failure(failures: list[str], *, moves: bool) -> ExchangeError:
     if all(text.startswith((*_DECIDED, *_CODES)) for text in failures):
         code = next((code for start, code in _CODES.items() if failures[0].startswith(start)), "exchange_refused")
         return Refused(words, code=code, retryable=code in _RETRYABLE)
-    return no_outcome(words, moves=moves)
+    return no_outcome(words, mutates=mutates)
 
 
 def _whole(text: str, *, default: float) -> float:
@@ -433,7 +433,7 @@ class Kraken(Exchange):
             "cl_ord_id": order.client_id,
         }
         result = self.api.private("AddOrder", form)
-        with understood("Kraken", moves=True):
+        with understood("Kraken", mutates=True):
             txid = _only(result["txid"])
             if not (isinstance(txid, str) and txid):
                 raise ValueError("no id")
@@ -491,13 +491,13 @@ class Kraken(Exchange):
                 # Kraken says the same of orders that are over and of orders that never were.
                 raise Refused(refusal.words, code="order_not_open") from None
             raise
-        with understood("Kraken", moves=True):
+        with understood("Kraken", mutates=True):
             if int(number(result["count"])) == 0:
                 raise Refused("Kraken canceled nothing", code="order_not_open")
 
     def cancel_all(self) -> int:
         result = self.api.private("CancelAll")
-        with understood("Kraken", moves=True):
+        with understood("Kraken", mutates=True):
             return int(number(result["count"]))
 
     def fills(self, currency: str, asset: str) -> list[Fill]:
@@ -535,7 +535,7 @@ class Kraken(Exchange):
         row = self._registered(withdrawal, key)
         form = {"asset": key, "key": row["key"], "address": withdrawal.address, "amount": withdrawal.amount}
         result = self.api.private("Withdraw", form)
-        with understood("Kraken", moves=True):
+        with understood("Kraken", mutates=True):
             return Withdrawal(
                 id=_text(result["refid"]),
                 asset=withdrawal.asset,

@@ -135,18 +135,18 @@ class MtGoxAPI:
 
         def fetch() -> Any:
             with self._turn(path, signed=False):
-                return self._read(ask(self.transport, request, "Mt.Gox", moves=False), moves=False)
+                return self._read(ask(self.transport, request, "Mt.Gox", mutates=False), mutates=False)
 
         return self._memory.get(request.url, fetch, seconds=_CACHED)
 
     def private(self, path: str, form: Mapping[str, str] | None = None) -> Any:
         """The answer of a signed POST call."""
-        moves = not _READS.fullmatch(path)
+        mutates = not _READS.fullmatch(path)
         with self._turn(path, signed=True):
-            answer = ask(self.transport, self.signed(path, form), "Mt.Gox", moves=moves)
+            answer = ask(self.transport, self.signed(path, form), "Mt.Gox", mutates=mutates)
             if path.endswith(".csv") and answer.status == 200:
                 return answer.body.decode(errors="replace")
-            return self._read(answer, moves=moves)
+            return self._read(answer, mutates=mutates)
 
     def query(self, path: str, query: Mapping[str, str] | None = None) -> Request:
         """The request of a public call, ready to send; nothing is sent here."""
@@ -173,19 +173,19 @@ class MtGoxAPI:
         }
         return Request("POST", f"{self.url}/api/{self.version}/{path}", headers, body)
 
-    def _read(self, answer: Response, *, moves: bool) -> Any:
+    def _read(self, answer: Response, *, mutates: bool) -> Any:
         # Errors came with any status, so the document is read first (goxtool, 2013).
         try:
             document = answer.json()
         except ValueError:
-            raise _unreadable(answer, moves=moves) from None
+            raise _unreadable(answer, mutates=mutates) from None
         if isinstance(document, dict) and "error" in document:
-            raise _error(document, answer, moves=moves)
+            raise _error(document, answer, mutates=mutates)
         if answer.status != 200:
-            raise _unreadable(answer, moves=moves)
+            raise _unreadable(answer, mutates=mutates)
         if self.version == 0:
             return document
-        with understood("Mt.Gox", moves=moves):
+        with understood("Mt.Gox", mutates=mutates):
             if document["result"] != "success":
                 raise ValueError("neither success nor error")
             # "data" is version 2's word; recordings of version 2 have "return" as well.
@@ -212,7 +212,7 @@ def _rising() -> Callable[[], int]:
     return following
 
 
-def _error(document: Mapping[str, Any], answer: Response, *, moves: bool) -> ExchangeError:
+def _error(document: Mapping[str, Any], answer: Response, *, mutates: bool) -> ExchangeError:
     words, token = str(document["error"])[:300], str(document.get("token", ""))
     if answer.status == 429:
         return Busy(words, retry_after=retry_after(answer, seconds=_CACHED))
@@ -220,15 +220,15 @@ def _error(document: Mapping[str, Any], answer: Response, *, moves: bool) -> Exc
     if ours is None and token.startswith("login_error"):
         ours = "exchange_key_refused"
     if ours is None and (answer.status >= 500 or token == "unknown_error" or "unknown error" in words.lower()):  # noqa: S105 - a name
-        return no_outcome(words, moves=moves)
+        return no_outcome(words, mutates=mutates)
     return Refused(words, code=ours or "exchange_refused", retryable=ours == "invalid_nonce")
 
 
-def _unreadable(answer: Response, *, moves: bool) -> ExchangeError:
+def _unreadable(answer: Response, *, mutates: bool) -> ExchangeError:
     """What an answer means that is no document: pages of the anti-DDoS layer, "MySQL error, please retry later"."""
     if answer.status == 429:
         return Busy("Mt.Gox says: too many requests", retry_after=retry_after(answer, seconds=_CACHED))
-    return no_outcome(f"Mt.Gox's answer (HTTP {answer.status}) cannot be read", moves=moves)
+    return no_outcome(f"Mt.Gox's answer (HTTP {answer.status}) cannot be read", mutates=mutates)
 
 
 # --- numbers ----------------------------------------------------------------------------------------------------------
@@ -464,7 +464,7 @@ class MtGox(Exchange):
         if self.api.version == 0:
             # The answer is a sentence for people and the balances; what the sentence was is not recorded anywhere.
             return sent
-        with understood(self.name, moves=True):
+        with understood(self.name, mutates=True):
             trx = answer["trx"]
             if not re.fullmatch(r"[0-9a-f]{64}|[0-9a-f-]{36}", trx, re.ASCII):
                 raise ValueError("no transaction")
@@ -515,7 +515,7 @@ class MtGox(Exchange):
         if order.price is not None:
             form["price_int"] = _units(order.price, order.currency, "price")
         answer = self.api.private(self._call("add", order.currency, order.asset), form)
-        with understood(self.name, moves=True):
+        with understood(self.name, mutates=True):
             return _oid(answer)
 
     def _placed_by_0(self, order: NewOrder, amount: Decimal) -> str:
@@ -528,7 +528,7 @@ class MtGox(Exchange):
         form["Currency"] = order.currency
         before = {state.exchange_order_id for state in self.open_orders()}
         answer = self.api.private("buyBTC.php" if order.side == "buy" else "sellBTC.php", form)
-        with understood(self.name, moves=True):
+        with understood(self.name, mutates=True):
             asked = (order.side, order.currency, order.asset, order.amount, order.price)
             found = [
                 state.exchange_order_id
@@ -548,7 +548,7 @@ class MtGox(Exchange):
                 raise Refused(error.words, code="order_not_open") from error
             raise
         if self.api.version != 0:
-            with understood(self.name, moves=True):
+            with understood(self.name, mutates=True):
                 if answer["oid"] != oid:
                     raise ValueError("another order")
 

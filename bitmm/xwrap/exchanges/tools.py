@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from ..transport import Request, Response, Transport
 
 
-def ask(transport: Transport, request: Request, name: str, *, moves: bool) -> Response:
+def ask(transport: Transport, request: Request, name: str, *, mutates: bool) -> Response:
     """Send `request` once to the exchange called `name`; whatever the status, the answer is for the adapter to read.
 
-    `moves`: the request places, cancels or sends. Raises Unknown when such a request may have arrived and no answer
+    `mutates`: the request places, cancels or sends. Raises Unknown when such a request may have arrived and no answer
     came back, and Refused with code exchange_unavailable when nothing was executed (a read executes nothing).
     """
     try:
         return transport.send(request)
     except OutcomeUnknown as error:
-        if moves:
+        if mutates:
             raise Unknown(f"no answer from {name}, the outcome is unknown: {error}") from error
         raise Refused(f"no answer from {name}: {error}", code="exchange_unavailable", retryable=True) from error
     except APIError as error:
@@ -66,22 +66,22 @@ def followed(placed: OrderState, read: Callable[[], OrderState]) -> OrderState:
 
 
 @contextmanager
-def understood(name: str, *, moves: bool = False) -> Iterator[None]:
+def understood(name: str, *, mutates: bool = False) -> Iterator[None]:
     """Around the reading of a good answer of the exchange called `name`: what does not fit is not believed.
 
     A missing field, a number that is none, another order than the one asked for: KeyError, TypeError, ValueError and
-    their like become Unknown when the request `moves` something, and Refused with code exchange_unavailable when not.
+    their like become Unknown when the request `mutates` something, and Refused with code exchange_unavailable when not.
     """
     try:
         yield
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         words = f"{name}'s answer cannot be understood ({type(error).__name__}: {str(error)[:100]})"
-        raise no_outcome(words, moves=moves) from error
+        raise no_outcome(words, mutates=mutates) from error
 
 
-def no_outcome(words: str, *, moves: bool) -> ExchangeError:
-    """What an answer is that tells no outcome: Unknown when the request `moves` something, else a refused read."""
-    if moves:
+def no_outcome(words: str, *, mutates: bool) -> ExchangeError:
+    """What an answer is that tells no outcome: Unknown when the request `mutates` something, else a refused read."""
+    if mutates:
         return Unknown(f"{words}; the outcome is unknown")
     return Refused(words, code="exchange_unavailable", retryable=True)
 

@@ -887,7 +887,7 @@ def test_a_tag_is_never_dropped(backpack, transport):
         connected(backpack, transport).withdraw(send(tag="4711"))
     assert caught.value.code == "invalid_request"
     line = bridge._Line("Backpack", backpack.url)
-    line.begin(transport, moves=True, carries="47 11")
+    line.begin(transport, mutates=True, carries="47 11")
     with pytest.raises(Refused, match="without the tag"):
         line.request("POST", f"{backpack.url}/api/v1/order", data=b'{"address": "x"}')
     assert not [request for request in backpack.requests if request.method == "POST"]
