@@ -35,7 +35,7 @@ from .errors import InvalidRequest, OutcomeUnknown, Unavailable
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-__all__ = ["MAX_ANSWER", "Response", "Request", "Transport", "base_url"]
+__all__ = ["MAX_ANSWER", "Request", "Response", "Transport", "base_url"]
 
 #: Bytes of an answer's body, decompressed.
 MAX_ANSWER = 16 * 1024 * 1024

@@ -65,7 +65,7 @@ class Stub(Exchange):
         return type(self).act(withdrawal)
 
     def deposit_address(self, asset: str, network: str | None = None) -> DepositAddress:
-        keys = self.access.credentials
+        keys = self.context.credentials
         return DepositAddress(asset, f"{keys.apikey}/{keys.apisecret}", tag="9" if asset == "XRP" else None)
 
 

@@ -26,11 +26,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from ..money import number, plain
 from ..transport import Request, Transport
 from .base import (
-    Access,
     Busy,
     Deposit,
     DepositAddress,
     Exchange,
+    ExchangeContext,
     ExchangeError,
     Field,
     Fill,
@@ -505,11 +505,11 @@ class Backpack(Exchange):
     #: No number is published; ccxt sends 20 a second at most, and so does this.
     per_address = Limit(10, 10)
 
-    def __init__(self, access: Access) -> None:
-        super().__init__(access)
-        keys = access.credentials
+    def __init__(self, context: ExchangeContext) -> None:
+        super().__init__(context)
+        keys = context.credentials
         self.api = BackpackAPI(
-            keys.apikey, keys.apisecret, url=access.url or URL, transport=access.transport, turn=access.turn
+            keys.apikey, keys.apisecret, url=context.url or URL, transport=context.transport, turn=context.turn
         )
 
     def rate(self, currency: str, asset: str) -> Rate:
@@ -668,7 +668,7 @@ class Backpack(Exchange):
                 spot = [_market(r) for r in rows if r["marketType"] == "SPOT" and r["orderBookState"] not in _SHUT]
                 return {(market.currency, market.asset): market for market in spot}
 
-        listed: Mapping[tuple[str, str], Market] = self.access.memory.get("markets", fetch, seconds=_LISTED)
+        listed: Mapping[tuple[str, str], Market] = self.context.memory.get("markets", fetch, seconds=_LISTED)
         return listed
 
     def _chain(self, asset: str, network: str | None, switch: str) -> str:
@@ -679,7 +679,7 @@ class Backpack(Exchange):
             with understood(self.name):
                 return {row["symbol"]: row["tokens"] for row in rows}
 
-        assets = self.access.memory.get("assets", fetch, seconds=_LISTED)
+        assets = self.context.memory.get("assets", fetch, seconds=_LISTED)
         if asset not in assets:
             raise Refused(f"{self.name} does not list {asset}", code="unknown_asset")
         with understood(self.name):
@@ -722,7 +722,7 @@ class Backpack(Exchange):
         """
         now, since = datetime.now(UTC), ref.created
         if ref.price is not None:
-            since = self.access.memory.get(("missed", ref.client_id), lambda: now, seconds=_MISSED)
+            since = self.context.memory.get(("missed", ref.client_id), lambda: now, seconds=_MISSED)
         if since is not None and now < since + _LAG:
             raise self._lags()
 

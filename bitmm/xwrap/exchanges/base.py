@@ -290,7 +290,7 @@ def at_once(call: str, *, signed: bool) -> AbstractContextManager[object]:  # no
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class ExchangeContext:
     """One registration's way to its exchange; `registration` 0 with empty credentials is for public calls.
 
     `url` is the administrator's base URL, None for the exchange's own. `nonce` gives strictly rising integers for this
@@ -340,8 +340,8 @@ class Exchange:
     #: The counter that the exchange keeps for each address that calls; None: no limit is known.
     per_address: ClassVar[Limit | None] = None
 
-    def __init__(self, access: Access) -> None:
-        self.access = access
+    def __init__(self, context: ExchangeContext) -> None:
+        self.context = context
 
     def rate(self, currency: str, asset: str) -> Rate:
         """The current prices of one unit of `asset` in `currency`; needs no credentials."""

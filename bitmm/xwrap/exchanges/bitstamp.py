@@ -21,11 +21,11 @@ from urllib.parse import SplitResult, urlencode, urlsplit
 from ..money import EXACT, number, plain
 from ..transport import Request, Transport
 from .base import (
-    Access,
     Busy,
     Deposit,
     DepositAddress,
     Exchange,
+    ExchangeContext,
     ExchangeError,
     Field,
     Fill,
@@ -352,11 +352,11 @@ class Bitstamp(Exchange):
     #: Documentation, "Request limits": 400 a second and 10,000 in ten minutes; this stays below both.
     per_address = Limit(385, 15)
 
-    def __init__(self, access: Access) -> None:
-        super().__init__(access)
-        keys = access.credentials
+    def __init__(self, context: ExchangeContext) -> None:
+        super().__init__(context)
+        keys = context.credentials
         self.api = BitstampAPI(
-            keys.apikey, keys.apisecret, url=access.url or URL, transport=access.transport, turn=access.turn
+            keys.apikey, keys.apisecret, url=context.url or URL, transport=context.transport, turn=context.turn
         )
 
     def rate(self, currency: str, asset: str) -> Rate:
@@ -493,7 +493,7 @@ class Bitstamp(Exchange):
                 spot = [_market(row) for row in rows if row["market_type"] == "SPOT" and row["trading"] == "Enabled"]
                 return {(market.currency, market.asset): market for market in spot}
 
-        listed: Mapping[tuple[str, str], Market] = self.access.memory.get("markets", fetch, seconds=_LISTED)
+        listed: Mapping[tuple[str, str], Market] = self.context.memory.get("markets", fetch, seconds=_LISTED)
         return listed
 
     def _currencies(self) -> Mapping[str, str]:
@@ -504,7 +504,7 @@ class Bitstamp(Exchange):
             with understood(self.name):
                 return {row["currency"].upper(): _text(row["type"]) for row in rows}
 
-        listed: Mapping[str, str] = self.access.memory.get("currencies", fetch, seconds=_LISTED)
+        listed: Mapping[str, str] = self.context.memory.get("currencies", fetch, seconds=_LISTED)
         return listed
 
     def _listed(self, asset: str) -> str:

@@ -40,12 +40,12 @@ from ..money import EXACT, exact, number, plain
 from ..transport import Request, Transport
 from .base import (
     VERBS,
-    Access,
     Busy,
     Credentials,
     Deposit,
     DepositAddress,
     Exchange,
+    ExchangeContext,
     ExchangeError,
     Field,
     Fill,
@@ -398,7 +398,7 @@ class _Seat:
 
     def ask(
         self,
-        access: Access,
+        context: ExchangeContext,
         listing: _Listing | None,
         method: str,
         *arguments: Any,
@@ -408,8 +408,8 @@ class _Seat:
     ) -> Any:
         """What the unified call `method` of ccxt returns. Raises Refused, Busy or Unknown, and nothing else."""
         with self._lock, decimal.localcontext(_CONTEXT):
-            self._line.begin(access.transport, mutates=mutates, carries=carries)
-            self._nonce = access.nonce or _microseconds
+            self._line.begin(context.transport, mutates=mutates, carries=carries)
+            self._nonce = context.nonce or _microseconds
             try:
                 if listing is not None and listing is not self._listing:
                     self.ccxt.set_markets_from_exchange(listing.ccxt)
@@ -509,16 +509,16 @@ _SEATS_LOCK = threading.Lock()
 _MOST_SEATS = 1000
 
 
-def _seat(exchange: type[_Ccxt], access: Access) -> _Seat:
+def _seat(exchange: type[_Ccxt], context: ExchangeContext) -> _Seat:
     """The ccxt object of this registration with these keys."""
-    keys = access.credentials
+    keys = context.credentials
     texts = [keys.username, keys.apikey, keys.apisecret, *sorted(f"{name}={text}" for name, text in keys.more.items())]
     digest = hashlib.sha256(json.dumps(texts).encode()).digest()
-    key = (exchange.id, access.url, access.registration, digest)
+    key = (exchange.id, context.url, context.registration, digest)
     with _SEATS_LOCK:
         seat = _SEATS.get(key)
         if seat is None:
-            seat = _SEATS[key] = _Seat(exchange, access.url, keys)
+            seat = _SEATS[key] = _Seat(exchange, context.url, keys)
         _SEATS.move_to_end(key)
         while len(_SEATS) > _MOST_SEATS:
             _SEATS.popitem(last=False)
@@ -537,15 +537,15 @@ class _Ccxt(Exchange):
     kind: ClassVar[Any]
     has: ClassVar[frozenset[str]]
 
-    def __init__(self, access: Access) -> None:
+    def __init__(self, context: ExchangeContext) -> None:
         """Raises Refused when a credential that the exchange needs is missing."""
-        super().__init__(access)
-        keys = access.credentials
+        super().__init__(context)
+        keys = context.credentials
         given = {"apikey": keys.apikey, "apisecret": keys.apisecret, **keys.more}
         missing = [field.name for field in self.form if not given.get(field.name)]
         if keys != Credentials() and missing:
             raise Refused(f"{self.name} needs {', '.join(missing)}", code="exchange_key_refused")
-        self._seat = _seat(type(self), access)
+        self._seat = _seat(type(self), context)
 
     def rate(self, currency: str, asset: str) -> Rate:
         symbol = self._symbol(currency, asset)
@@ -717,23 +717,23 @@ class _Ccxt(Exchange):
     def _ask(self, method: str, *arguments: Any, **named: Any) -> Any:
         """A unified call, with all its requests in one turn: its nonces and times are made in it."""
         listing = self._listing()
-        with self.access.turn(method, signed=method not in _UNSIGNED):
-            return self._seat.ask(self.access, listing, method, *arguments, **named)
+        with self.context.turn(method, signed=method not in _UNSIGNED):
+            return self._seat.ask(self.context, listing, method, *arguments, **named)
 
     def _kept(self, field: str, *of: str) -> str:
         """What ccxt would make of a number; nothing is asked for this."""
-        text: str = self._seat.ask(self.access, self._listing(), f"{field}_to_precision", *of)
+        text: str = self._seat.ask(self.context, self._listing(), f"{field}_to_precision", *of)
         return text
 
     def _listing(self) -> _Listing:
         def fetch() -> _Listing:
-            seat = _Seat(type(self), self.access.url, Credentials())
-            with self.access.turn("load_markets", signed=False):
-                seat.ask(Access(self.access.transport), None, "load_markets")
+            seat = _Seat(type(self), self.context.url, Credentials())
+            with self.context.turn("load_markets", signed=False):
+                seat.ask(ExchangeContext(self.context.transport), None, "load_markets")
             with understood(self.name):
                 return _Listing(seat.ccxt, _spot_markets(seat.ccxt))
 
-        listing: _Listing = self.access.memory.get("markets", fetch, seconds=_LISTED)
+        listing: _Listing = self.context.memory.get("markets", fetch, seconds=_LISTED)
         return listing
 
     def _symbol(self, currency: str, asset: str) -> str:

@@ -7,7 +7,7 @@
         @pytest.fixture
         def exchange(self, venue):           # an exchange with enough of the currency and the asset
             keys = Credentials(apikey=venue.key, apisecret=venue.secret)
-            return Demo(Access(Transport(), keys, url=venue.url))
+            return Demo(ExchangeContext(Transport(), keys, url=venue.url))
 
         @pytest.fixture
         def ledger(self, venue):             # a function: what was really executed, one row for each order and send
@@ -115,7 +115,7 @@ class ExchangeContract:
 
     def test_every_request_is_sent_in_its_turn(self, exchange: Exchange) -> None:
         """A request that is sent outside a turn escapes the order of nonces and the exchange's limits."""
-        transport, inside, outside = exchange.access.transport, [0], []
+        transport, inside, outside = exchange.context.transport, [0], []
 
         @contextmanager
         def turn(call: str, *, signed: bool) -> Iterator[None]:  # noqa: ARG001 - a Turn
@@ -135,7 +135,7 @@ class ExchangeContract:
                     outside.append(request)
                 return transport.send(request, timeout=timeout)
 
-        watched = type(exchange)(replace(exchange.access, transport=Watched(), turn=turn))
+        watched = type(exchange)(replace(exchange.context, transport=Watched(), turn=turn))
         for verb, arguments in (
             ("markets", ()),
             ("rate", (self.currency, self.asset)),

@@ -25,10 +25,10 @@ from urllib.parse import quote, urlencode, urlsplit
 from ..money import EXACT, number, plain
 from ..transport import Request, Transport
 from .base import (
-    Access,
     Busy,
     DepositAddress,
     Exchange,
+    ExchangeContext,
     Field,
     Funds,
     Limit,
@@ -444,9 +444,9 @@ class Hub(Exchange):
     #: The protocol is silent; one call a second (choice), and a few at once because one verb may need several.
     per_address = Limit(5, 1)
 
-    def __init__(self, access: Access) -> None:
-        super().__init__(access)
-        self._api = _api(access, access.url) if access.url else None
+    def __init__(self, context: ExchangeContext) -> None:
+        super().__init__(context)
+        self._api = _api(context, context.url) if context.url else None
 
     @property
     def api(self) -> HubAPI:
@@ -570,9 +570,9 @@ class Hub(Exchange):
             raise
 
 
-def _api(access: Access, url: str) -> HubAPI:
+def _api(context: ExchangeContext, url: str) -> HubAPI:
     """The secret is a password only where the registration says so: a hub cannot make it one."""
-    keys = access.credentials
+    keys = context.credentials
     kind, encoding = keys.more.get("authentication") or "2", keys.more.get("key_encoding") or "utf-8"
     if kind not in ("1", "2"):
         raise Refused("a hub's authentication type is 1 or 2", code="invalid_request")
@@ -585,9 +585,9 @@ def _api(access: Access, url: str) -> HubAPI:
         password=keys.apisecret if kind == "1" else "",
         key=keys.apisecret if kind == "2" else "",
         key_encoding="base64" if encoding == "base64" else "utf-8",
-        transport=access.transport,
-        turn=access.turn,
-        memory=access.memory,
+        transport=context.transport,
+        turn=context.turn,
+        memory=context.memory,
     )
 
 

@@ -25,11 +25,11 @@ from urllib.parse import urlencode
 from ..money import EXACT, number, plain
 from ..transport import Request, Transport
 from .base import (
-    Access,
     Busy,
     Deposit,
     DepositAddress,
     Exchange,
+    ExchangeContext,
     ExchangeError,
     Field,
     Fill,
@@ -385,17 +385,17 @@ class Kraken(Exchange):
     #: The same page: public calls are counted by address; about one a second is safe.
     per_address = Limit(5, 1)
 
-    def __init__(self, access: Access) -> None:
+    def __init__(self, context: ExchangeContext) -> None:
         """Raises Refused when the secret does not decode."""
-        super().__init__(access)
-        keys = access.credentials
+        super().__init__(context)
+        keys = context.credentials
         self.api = KrakenAPI(
             keys.apikey,
             keys.apisecret,
-            url=access.url or URL,
-            transport=access.transport,
-            nonce=access.nonce,
-            turn=access.turn,
+            url=context.url or URL,
+            transport=context.transport,
+            nonce=context.nonce,
+            turn=context.turn,
         )
 
     def rate(self, currency: str, asset: str) -> Rate:
@@ -605,7 +605,7 @@ class Kraken(Exchange):
             with understood("Kraken"):
                 return read(rows)
 
-        listed: Mapping[_K, _V] = self.access.memory.get(method, fetch, seconds=_LISTED)
+        listed: Mapping[_K, _V] = self.context.memory.get(method, fetch, seconds=_LISTED)
         return listed
 
     def _pair(self, currency: str, asset: str) -> _Pair:

@@ -28,11 +28,11 @@ from urllib.parse import urlencode
 from ..money import EXACT, number, plain
 from ..transport import Request, Transport
 from .base import (
-    Access,
     Busy,
     Deposit,
     DepositAddress,
     Exchange,
+    ExchangeContext,
     ExchangeError,
     Field,
     Fill,
@@ -327,9 +327,9 @@ class MtGox(Exchange):
     finds: ClassVar[Literal["all", "open", "none"]] = "none"
     ordered: ClassVar[bool] = True
 
-    def __init__(self, access: Access) -> None:
-        super().__init__(access)
-        self._api = _api(access, access.url) if access.url else None
+    def __init__(self, context: ExchangeContext) -> None:
+        super().__init__(context)
+        self._api = _api(context, context.url) if context.url else None
 
     @property
     def api(self) -> MtGoxAPI:
@@ -595,8 +595,8 @@ class MtGox(Exchange):
             return sorted(rows, key=lambda row: int(row[1]["Date"]), reverse=True)
 
 
-def _api(access: Access, url: str) -> MtGoxAPI:
-    keys = access.credentials
+def _api(context: ExchangeContext, url: str) -> MtGoxAPI:
+    keys = context.credentials
     version = _VERSIONS.get(keys.more.get("version", ""))
     if version is None:
         raise Refused("the version of Mt.Gox's API is 0, 1 or 2", code="invalid_request")
@@ -605,10 +605,10 @@ def _api(access: Access, url: str) -> MtGoxAPI:
         keys.apikey,
         keys.apisecret,
         version=version,
-        transport=access.transport,
-        nonce=access.nonce,
-        turn=access.turn,
-        memory=access.memory,
+        transport=context.transport,
+        nonce=context.nonce,
+        turn=context.turn,
+        memory=context.memory,
     )
 
 

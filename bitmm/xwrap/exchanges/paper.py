@@ -20,9 +20,9 @@ from typing import Any, Protocol, TypeVar
 
 from ..money import EXACT, ROUNDED, exact, plain
 from .base import (
-    Access,
     DepositAddress,
     Exchange,
+    ExchangeContext,
     Fill,
     Funds,
     Market,
@@ -129,12 +129,12 @@ class Paper(Exchange):
     finds = "all"
     indoors = True
 
-    def __init__(self, access: Access) -> None:
-        super().__init__(access)
-        if access.paper is None:
+    def __init__(self, context: ExchangeContext) -> None:
+        super().__init__(context)
+        if context.paper is None:
             raise ValueError("the paper exchange needs a ground to stand on")
-        self._ground = access.paper
-        self._book = access.paper.book(access.registration)
+        self._ground = context.paper
+        self._book = context.paper.book(context.registration)
 
     def rate(self, currency: str, asset: str) -> Rate:
         _traded(currency, asset)
@@ -277,7 +277,7 @@ class Paper(Exchange):
             raise Refused(
                 f"the paper exchange has addresses for {ASSET} only", code="unknown_asset", details={"field": "asset"}
             )
-        program = hashlib.sha256(f"paper registration {self.access.registration}".encode()).digest()[:20]
+        program = hashlib.sha256(f"paper registration {self.context.registration}".encode()).digest()[:20]
         return DepositAddress(asset, _testnet_address(program))
 
     def permissions(self) -> frozenset[str]:

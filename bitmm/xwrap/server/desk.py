@@ -38,7 +38,7 @@ from .lanes import Rank
 from .problems import Problem, from_exchange
 from .store import Journal, Registration, Store, now
 
-__all__ = ["StoredAnswer", "Desk", "order_columns", "reference", "withdrawal_columns"]
+__all__ = ["Desk", "StoredAnswer", "order_columns", "reference", "withdrawal_columns"]
 
 _log = logging.getLogger(__name__)
 

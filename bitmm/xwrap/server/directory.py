@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from ..exchanges import DEAD, load
-from ..exchanges.base import Access, Credentials, Exchange, ExchangeError, can
+from ..exchanges.base import Credentials, Exchange, ExchangeContext, ExchangeError, can
 from ..exchanges.memory import Memory
 from ..exchanges.paper import Ground
 from ..transport import Transport
@@ -109,9 +109,11 @@ class Directory:
         credentials = credentials or Credentials()
         way = self._lanes.passage(kind, credentials.apikey, rank)
         transport = entry.transport.until(time.monotonic() + self._settings.call_seconds)
-        access = Access(transport, credentials, registration, entry.url, way.nonce, way.turn, entry.memory, self._paper)
+        context = ExchangeContext(
+            transport, credentials, registration, entry.url, way.nonce, way.turn, entry.memory, self._paper
+        )
         if rank is Rank.CANCEL:
-            yield kind(access)
+            yield kind(context)
             return
         if not entry.share.acquire(timeout=self._settings.queue_seconds):
             raise Problem(
@@ -122,7 +124,7 @@ class Directory:
                 headers={"Retry-After": "1"},
             )
         try:
-            yield kind(access)
+            yield kind(context)
         finally:
             entry.share.release()
 

@@ -93,7 +93,7 @@ def lane_name(exchange: str, apikey: str = "") -> str:
 
 
 class Passage:
-    """What an exchange's adapter is given to find its place: `nonce` and `turn` of `base.Access`."""
+    """What an exchange's adapter is given to find its place: `nonce` and `turn` of `base.ExchangeContext`."""
 
     def __init__(self, lanes: Lanes, kind: type[Exchange], apikey: str, rank: Rank) -> None:
         self._lanes = lanes

@@ -16,9 +16,9 @@ import pytest
 from bitmm.xwrap.exchanges import backpack
 from bitmm.xwrap.exchanges.backpack import Backpack, BackpackAPI
 from bitmm.xwrap.exchanges.base import (
-    Access,
     Busy,
     Credentials,
+    ExchangeContext,
     ExchangeError,
     NewOrder,
     NewWithdrawal,
@@ -51,7 +51,7 @@ def transport():
 @pytest.fixture
 def exchange(venue, transport):
     keys = Credentials(apikey=venue.key, apisecret=venue.secret)
-    return Backpack(Access(transport, keys, registration=1, url=venue.url))
+    return Backpack(ExchangeContext(transport, keys, registration=1, url=venue.url))
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def test_a_new_order_costs_at_most_one_question_before_it_and_none_the_next_time
         ["POST order", "GET history/fills"],
     ):
         venue.requests.clear()
-        Backpack(Access(transport, keys, 1, venue.url, memory=memory)).place(new(amount=Decimal("0.1")))
+        Backpack(ExchangeContext(transport, keys, 1, venue.url, memory=memory)).place(new(amount=Decimal("0.1")))
         assert calls(venue) == expected
 
 
@@ -498,7 +498,7 @@ def test_every_fault_that_a_venue_has_is_tried():
 def test_an_order_under_a_fault_is_refused_or_unknown_as_the_ledger_says(venue, kind):
     failure, code, executed = FAULTS[kind]
     transport = Transport(timeout=0.5)
-    exchange = Backpack(Access(transport, Credentials(apikey=venue.key, apisecret=venue.secret), 1, venue.url))
+    exchange = Backpack(ExchangeContext(transport, Credentials(apikey=venue.key, apisecret=venue.secret), 1, venue.url))
     exchange.markets()
     order = new(amount=Decimal("0.1"))
     venue.fault(kind, path="/api/v1/order")
@@ -515,7 +515,7 @@ def test_an_order_under_a_fault_is_refused_or_unknown_as_the_ledger_says(venue, 
 def test_a_withdrawal_under_a_fault_is_refused_or_unknown_as_the_ledger_says(venue, kind):
     failure, code, executed = FAULTS[kind]
     transport = Transport(timeout=0.5)
-    exchange = Backpack(Access(transport, Credentials(apikey=venue.key, apisecret=venue.secret), 1, venue.url))
+    exchange = Backpack(ExchangeContext(transport, Credentials(apikey=venue.key, apisecret=venue.secret), 1, venue.url))
     exchange.deposit_address("BTC")
     venue.fault(kind, path="/capital/withdrawals")
     client_id = uuid.uuid4().hex
@@ -637,7 +637,7 @@ def test_the_venue_wants_the_right_for_each_call(venue, exchange):
 
 def test_a_key_that_the_exchange_does_not_know_is_refused_by_it(venue, transport):
     key, secret = STRANGER
-    wrong = Backpack(Access(transport, Credentials(apikey=key, apisecret=secret), 1, venue.url))
+    wrong = Backpack(ExchangeContext(transport, Credentials(apikey=key, apisecret=secret), 1, venue.url))
     with pytest.raises(Refused, match="Unauthorized") as caught:
         wrong.funds()
     assert caught.value.code == "exchange_key_refused"
@@ -646,6 +646,6 @@ def test_a_key_that_the_exchange_does_not_know_is_refused_by_it(venue, transport
 def test_a_secret_that_does_not_decode_or_belong_to_the_key_is_refused_at_once(venue, transport):
     for secret in ("not base64", STRANGER[1]):
         with pytest.raises(Refused) as caught:
-            Backpack(Access(transport, Credentials(apikey=venue.key, apisecret=secret), 1, venue.url))
+            Backpack(ExchangeContext(transport, Credentials(apikey=venue.key, apisecret=secret), 1, venue.url))
         assert caught.value.code == "exchange_key_refused"
     assert not venue.requests

@@ -16,10 +16,10 @@ import pytest
 
 from bitmm.xwrap.exchanges.backpack import Backpack, BackpackAPI
 from bitmm.xwrap.exchanges.base import (
-    Access,
     Credentials,
     Deposit,
     DepositAddress,
+    ExchangeContext,
     Fill,
     Funds,
     Market,
@@ -63,7 +63,7 @@ class Recording:
 
 def backpack(**answers: object) -> Backpack:
     keys = Credentials(apikey=KEY, apisecret=SECRET)
-    return Backpack(Access(Recording(**answers), keys, 1, "http://127.0.0.1"))
+    return Backpack(ExchangeContext(Recording(**answers), keys, 1, "http://127.0.0.1"))
 
 
 NOT_FOUND = Response(404, {}, b'{"code":"RESOURCE_NOT_FOUND","message":"Not Found"}')

@@ -12,9 +12,9 @@ from decimal import Decimal
 import pytest
 
 from bitmm.xwrap.exchanges.base import (
-    Access,
     Busy,
     Credentials,
+    ExchangeContext,
     ExchangeError,
     NewOrder,
     NewWithdrawal,
@@ -48,7 +48,7 @@ def transport():
 @pytest.fixture
 def exchange(venue, transport):
     keys = Credentials(apikey=venue.key, apisecret=venue.secret)
-    return Bitstamp(Access(transport, keys, registration=1, url=venue.url))
+    return Bitstamp(ExchangeContext(transport, keys, registration=1, url=venue.url))
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_a_new_order_costs_at_most_one_question_before_it_and_none_the_next_time
     keys, memory = Credentials(apikey=venue.key, apisecret=venue.secret), Memory()
     for _ in range(2):
         venue.requests.clear()
-        Bitstamp(Access(transport, keys, 1, venue.url, memory=memory)).place(new(amount=Decimal("0.1")))
+        Bitstamp(ExchangeContext(transport, keys, 1, venue.url, memory=memory)).place(new(amount=Decimal("0.1")))
         first, *rest = calls(venue)
         assert ([first] if first != "markets/" else rest[:1]) == ["buy/market/btceur/"]
         assert rest[-1] == "order_status/"
@@ -445,7 +445,7 @@ def test_every_fault_that_a_venue_has_is_tried():
 def test_an_order_under_a_fault_is_refused_or_unknown_as_the_ledger_says(venue, kind):
     failure, code, executed = FAULTS[kind]
     transport = Transport(timeout=0.5)
-    exchange = Bitstamp(Access(transport, Credentials(apikey=venue.key, apisecret=venue.secret), 1, venue.url))
+    exchange = Bitstamp(ExchangeContext(transport, Credentials(apikey=venue.key, apisecret=venue.secret), 1, venue.url))
     exchange.markets()
     order = new(amount=Decimal("0.1"))
     venue.fault(kind, path="/buy/market/")
@@ -463,7 +463,7 @@ def test_an_order_under_a_fault_is_refused_or_unknown_as_the_ledger_says(venue, 
 def test_a_withdrawal_under_a_fault_is_refused_or_unknown_as_the_ledger_says(venue, kind):
     failure, code, executed = FAULTS[kind]
     transport = Transport(timeout=0.5)
-    exchange = Bitstamp(Access(transport, Credentials(apikey=venue.key, apisecret=venue.secret), 1, venue.url))
+    exchange = Bitstamp(ExchangeContext(transport, Credentials(apikey=venue.key, apisecret=venue.secret), 1, venue.url))
     exchange.deposit_address("BTC")
     venue.fault(kind, path="/btc_withdrawal/")
     with pytest.raises(ExchangeError) as caught:
@@ -556,7 +556,7 @@ def test_the_venue_wants_the_slash_at_the_end_and_the_right_for_each_call(venue,
 
 
 def test_a_wrong_secret_is_refused_by_the_exchange(venue, transport):
-    wrong = Bitstamp(Access(transport, Credentials(apikey=venue.key, apisecret="wrong"), 1, venue.url))
+    wrong = Bitstamp(ExchangeContext(transport, Credentials(apikey=venue.key, apisecret="wrong"), 1, venue.url))
     with pytest.raises(Refused, match="Invalid signature") as caught:
         wrong.funds()
     assert caught.value.code == "exchange_key_refused"

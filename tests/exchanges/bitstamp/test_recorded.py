@@ -17,10 +17,10 @@ from pathlib import Path
 import pytest
 
 from bitmm.xwrap.exchanges.base import (
-    Access,
     Credentials,
     Deposit,
     DepositAddress,
+    ExchangeContext,
     Fill,
     NewOrder,
     NewWithdrawal,
@@ -82,7 +82,7 @@ class Recording:
 
 
 def bitstamp(**answers: object) -> Bitstamp:
-    return Bitstamp(Access(Recording(**answers), Credentials(apikey="key", apisecret=SECRET), 1))
+    return Bitstamp(ExchangeContext(Recording(**answers), Credentials(apikey="key", apisecret=SECRET), 1))
 
 
 def utc(*parts: int) -> datetime:

@@ -22,9 +22,9 @@ import pytest
 from bitmm.xwrap.exchanges import ccxt as bridge
 from bitmm.xwrap.exchanges.base import (
     VERBS,
-    Access,
     Busy,
     Credentials,
+    ExchangeContext,
     ExchangeError,
     Limit,
     NewOrder,
@@ -68,10 +68,12 @@ def transport():
     transport.close()
 
 
-def connected(venue, transport, *, registration=1, more=None, **access):
+def connected(venue, transport, *, registration=1, more=None, **context):
     """The exchange of this venue, with its keys."""
     keys = Credentials(apikey=venue.key, apisecret=venue.secret, more=more or {})
-    return exchange_class(f"ccxt:{venue.name}")(Access(transport, keys, registration, url=venue.url, **access))
+    return exchange_class(f"ccxt:{venue.name}")(
+        ExchangeContext(transport, keys, registration, url=venue.url, **context)
+    )
 
 
 def order(side="buy", amount="0.1", price=None, currency="USDC", cost=None):
@@ -188,7 +190,7 @@ def test_a_form_asks_for_what_the_exchange_needs_and_marks_the_secrets():
 def test_a_missing_credential_is_refused_at_once(transport):
     keys = Credentials(apikey="key", apisecret="secret")
     with pytest.raises(Refused, match="needs password") as caught:
-        exchange_class("ccxt:kucoin")(Access(transport, keys, 1))
+        exchange_class("ccxt:kucoin")(ExchangeContext(transport, keys, 1))
     assert caught.value.code == "exchange_key_refused"
 
 
@@ -358,7 +360,7 @@ def listed(kind, url, **precision):
     listing = bridge._Listing(offline, bridge._spot_markets(offline))
     memory = Memory()
     memory.get("markets", lambda: listing, seconds=3600)
-    return lambda transport, keys: kind(Access(transport, keys, 1, url=url, memory=memory))
+    return lambda transport, keys: kind(ExchangeContext(transport, keys, 1, url=url, memory=memory))
 
 
 def test_significant_digits_are_kept_too(transport):
@@ -604,7 +606,7 @@ def test_no_key_secret_or_signature_reaches_a_log_at_debug(backpack, kraken, tra
         assert len(sent) > 1
         for secret in {venue.key, venue.secret, *sent} - {None}:
             assert secret not in caplog.text
-            assert secret not in repr(exchange.access)
+            assert secret not in repr(exchange.context)
 
 
 class QueryVenue(Venue):
@@ -668,7 +670,7 @@ def test_a_key_that_the_exchange_does_not_know_is_refused_with_its_words(kraken,
     for venue, wrong, words in ((kraken, "d3Jvbmc=", "EAPI:Invalid signature"), (backpack, None, "INVALID_SIGNATURE")):
         secret = wrong or BackpackVenue.default_key
         keys = Credentials(apikey=venue.key, apisecret=secret)
-        exchange = exchange_class(f"ccxt:{venue.name}")(Access(transport, keys, 1, url=venue.url))
+        exchange = exchange_class(f"ccxt:{venue.name}")(ExchangeContext(transport, keys, 1, url=venue.url))
         with pytest.raises(Refused, match=words) as caught:
             exchange.place(order(currency="EUR" if venue is kraken else "USDC"))
         assert caught.value.code == "exchange_key_refused"
@@ -677,7 +679,7 @@ def test_a_key_that_the_exchange_does_not_know_is_refused_with_its_words(kraken,
 
 def test_a_secret_that_does_not_decode_sends_nothing(kraken, transport):
     keys = Credentials(apikey=kraken.key, apisecret="not base64!")
-    exchange = exchange_class("ccxt:kraken")(Access(transport, keys, 1, url=kraken.url))
+    exchange = exchange_class("ccxt:kraken")(ExchangeContext(transport, keys, 1, url=kraken.url))
     with pytest.raises(Refused, match="nothing was sent") as caught:
         exchange.place(order(currency="EUR"))
     assert caught.value.code == "invalid_request"
@@ -688,7 +690,7 @@ def test_new_keys_of_a_registration_are_used_at_once(kraken, transport):
     connected(kraken, transport).funds()
     kraken.add_account("another-key-of-the-same-owner", kraken.secret, {"BTC": Decimal(7)})
     keys = Credentials(apikey="another-key-of-the-same-owner", apisecret=kraken.secret)
-    exchange = exchange_class("ccxt:kraken")(Access(transport, keys, 1, url=kraken.url))
+    exchange = exchange_class("ccxt:kraken")(ExchangeContext(transport, keys, 1, url=kraken.url))
     assert exchange.balance()["BTC"] == 7
 
 
@@ -776,7 +778,7 @@ def test_one_registration_that_waits_does_not_hold_up_another(kraken, transport)
     other = kraken.add_account("the-key-of-somebody-else", kraken.secret)
     stuck, free = connected(kraken, transport), connected(kraken, transport, registration=2)
     keys = Credentials(apikey=other.key, apisecret=kraken.secret)
-    free = exchange_class("ccxt:kraken")(Access(transport, keys, 2, url=kraken.url))
+    free = exchange_class("ccxt:kraken")(ExchangeContext(transport, keys, 2, url=kraken.url))
     stuck.funds(), free.funds()
     kraken.fault("slow", path="BalanceEx", seconds=4)
     before = len(kraken.requests)
@@ -857,7 +859,7 @@ def test_a_market_buys_amount_is_never_taken_for_its_cost(transport, id):
         return {place[name] for place in places for name in ("createMarketBuyOrderRequiresPrice",) if name in place}
 
     exchange = exchange_class(f"ccxt:{id}")(
-        Access(transport, Credentials("", "key", "secret", {"password": "phrase"}), 1)
+        ExchangeContext(transport, Credentials("", "key", "secret", {"password": "phrase"}), 1)
     )
     assert (told(getattr(library, id)()), told(exchange._seat.ccxt)) == ({False}, {True})
 

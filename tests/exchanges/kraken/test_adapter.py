@@ -14,9 +14,9 @@ import pytest
 
 from bitmm.xwrap.exchanges import tools
 from bitmm.xwrap.exchanges.base import (
-    Access,
     Busy,
     Credentials,
+    ExchangeContext,
     ExchangeError,
     NewOrder,
     NewWithdrawal,
@@ -60,9 +60,9 @@ def ledger(venue):
     return venue.ledger
 
 
-def connected(venue, transport, **access):
+def connected(venue, transport, **context):
     keys = Credentials(apikey=venue.key, apisecret=venue.secret)
-    return Kraken(Access(transport, keys, registration=1, url=venue.url, **access))
+    return Kraken(ExchangeContext(transport, keys, registration=1, url=venue.url, **context))
 
 
 def order(side="buy", amount="0.1", price=None, cost=None, currency="EUR", asset="BTC"):
@@ -552,13 +552,13 @@ def test_a_missing_right_is_permission_denied_and_nothing_is_executed(exchange, 
 
 def test_wrong_keys_are_refused(venue, transport):
     for key, secret in ((venue.key, "AAAA"), ("another", venue.secret)):
-        exchange = Kraken(Access(transport, Credentials(apikey=key, apisecret=secret), url=venue.url))
+        exchange = Kraken(ExchangeContext(transport, Credentials(apikey=key, apisecret=secret), url=venue.url))
         refused("exchange_key_refused", exchange.permissions)
 
 
 def test_a_secret_that_does_not_decode_is_refused_at_once(transport):
     keys = Credentials(apikey="key", apisecret="not base64")
-    refused("exchange_key_refused", Kraken, Access(transport, keys))
+    refused("exchange_key_refused", Kraken, ExchangeContext(transport, keys))
 
 
 # --- the line to the exchange: every fault, on an order and on a send ---

@@ -16,10 +16,10 @@ import pytest
 
 from bitmm.xwrap import money
 from bitmm.xwrap.exchanges.base import (
-    Access,
     Credentials,
     Deposit,
     DepositAddress,
+    ExchangeContext,
     Fill,
     Funds,
     Market,
@@ -143,7 +143,7 @@ def replayed():
         told = {RECORDED[name][0]: RECORDED[name][1] for name in names}
         told |= {method: {"error": [], "result": result} for method, result in answers.items()}
         venues.append(Replay(told).__enter__())
-        return Kraken(Access(transport, Credentials(apikey="key", apisecret=SECRET), url=venues[-1].url))
+        return Kraken(ExchangeContext(transport, Credentials(apikey="key", apisecret=SECRET), url=venues[-1].url))
 
     yield replay
     transport.close()

@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("sqlalchemy", reason="the server is not installed")
 
-from bitmm.xwrap.exchanges.base import Access, NewOrder, NewWithdrawal, OrderRef, Refused
+from bitmm.xwrap.exchanges.base import ExchangeContext, NewOrder, NewWithdrawal, OrderRef, Refused
 from bitmm.xwrap.exchanges.contract import ExchangeContract
 from bitmm.xwrap.exchanges.paper import PACKED_PRICES, Ground, Paper, Prices, PricesError
 from bitmm.xwrap.server.store import Store
@@ -41,7 +41,7 @@ def open_paper(store, moment=FIRST, opening=OPENING):
     values = {"account_id": 1, "exchange": "paper", "username": "", "label": "", "apikey_hint": ""}
     id = store.add_registration(values, lambda _id: {"sealed_more": b""}).id
     ground = Ground(Prices.load(), opening, store.paper_book, clock=lambda: moment)
-    return Paper(Access(transport=None, registration=id, paper=ground))
+    return Paper(ExchangeContext(transport=None, registration=id, paper=ground))
 
 
 def order(side="buy", amount="0.1", client_id="c1"):
@@ -52,7 +52,7 @@ def ledger(store, paper):
     """What the entries of the book add up to, by currency: read past the exchange, straight from the data base."""
     sums = {}
     query = "SELECT currency, amount FROM paper_entries WHERE registration_id = :registration"
-    for currency, amount in sql(store.where, query, registration=paper.access.registration):
+    for currency, amount in sql(store.where, query, registration=paper.context.registration):
         sums[currency] = sums.get(currency, Decimal(0)) + Decimal(amount)
     return sums
 

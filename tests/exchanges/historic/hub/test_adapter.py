@@ -12,9 +12,9 @@ import requests
 from bitmm.xwrap.client import Backend
 from bitmm.xwrap.errors import InvalidRequest
 from bitmm.xwrap.exchanges.base import (
-    Access,
     Busy,
     Credentials,
+    ExchangeContext,
     Funds,
     NewOrder,
     NewWithdrawal,
@@ -62,7 +62,7 @@ def hub(venue, transport):
         if venue.authentication == 1:
             keys["apikey"] = ""
         settings = {"authentication": str(venue.authentication), **(more or {})}
-        return Hub(Access(transport, Credentials(**keys, more=settings), registration=1, url=venue.url))
+        return Hub(ExchangeContext(transport, Credentials(**keys, more=settings), registration=1, url=venue.url))
 
     return make
 
@@ -136,7 +136,7 @@ class TestType1Json(TestType2Form):
 
 
 def test_without_a_base_url_every_verb_says_so(transport):
-    exchange = Hub(Access(transport, Credentials(apikey="key", apisecret="secret")))
+    exchange = Hub(ExchangeContext(transport, Credentials(apikey="key", apisecret="secret")))
     ref = ref_of(OrderState("o1", "open", "buy", "USD", "BTC", client_id="0" * 32))
     arguments = {
         "rate": ("USD", "BTC"),
@@ -171,7 +171,7 @@ def test_a_key_that_is_not_base64_is_refused(hub):
 
 def test_type_2_and_utf_8_are_the_defaults(venue, transport):
     keys = Credentials(apikey=venue.key, apisecret=venue.secret)
-    assert Hub(Access(transport, keys, url=venue.url)).funds()["BTC"].total == 100
+    assert Hub(ExchangeContext(transport, keys, url=venue.url)).funds()["BTC"].total == 100
 
 
 def test_a_key_in_base64_works(venue, hub):

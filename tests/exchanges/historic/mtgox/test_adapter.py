@@ -10,9 +10,9 @@ import pytest
 
 from bitmm.xwrap.client import Backend
 from bitmm.xwrap.exchanges.base import (
-    Access,
     Busy,
     Credentials,
+    ExchangeContext,
     Funds,
     NewOrder,
     NewWithdrawal,
@@ -59,7 +59,7 @@ def mtgox(venue, transport):
 
     def make(version="2", transport=transport, **credentials):
         keys = {"apikey": venue.key, "apisecret": venue.secret, "more": {"version": version}, **credentials}
-        return MtGox(Access(transport, Credentials(**keys), registration=1, url=venue.url, memory=memory))
+        return MtGox(ExchangeContext(transport, Credentials(**keys), registration=1, url=venue.url, memory=memory))
 
     return make
 
@@ -156,7 +156,7 @@ class TestVersion0(TestVersion2):
 
 
 def test_without_a_base_url_every_verb_says_so(transport):
-    exchange = MtGox(Access(transport, Credentials(apikey="key", apisecret="c2VjcmV0")))
+    exchange = MtGox(ExchangeContext(transport, Credentials(apikey="key", apisecret="c2VjcmV0")))
     placed = OrderState("055e81e4-fe38-4b3c-bbca-69e61724f64a", "open", "buy", "USD", "BTC", client_id="0" * 32)
     arguments = {
         **dict.fromkeys(("rate", "fills"), ("USD", "BTC")),

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from bitmm.xwrap.exchanges.base import (
-    Access,
     Credentials,
     Deposit,
     DepositAddress,
+    ExchangeContext,
     Fill,
     Funds,
     NewOrder,
@@ -79,7 +79,7 @@ def play(player, transport):
         document = body if whole or version == 0 else {"result": "success", word: body}
         player.texts[path] = document if isinstance(document, str) else dumps(document)
         keys = Credentials(apikey="key", apisecret=MtGoxVenue.default_secret, more={"version": str(version)})
-        return MtGox(Access(transport, keys, registration=1, url=player.url))
+        return MtGox(ExchangeContext(transport, keys, registration=1, url=player.url))
 
     return start
 
