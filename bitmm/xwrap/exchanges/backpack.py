@@ -45,10 +45,10 @@ from .base import (
     Refused,
     Side,
     Status,
-    Turn,
+    Throttle,
     Unknown,
     Withdrawal,
-    at_once,
+    no_throttle,
 )
 from .tools import (
     ask,
@@ -118,7 +118,7 @@ class BackpackAPI:
         transport: Transport | None = None,
         window: int = 5000,
         clock: Callable[[], float] = time.time,
-        turn: Turn = at_once,
+        throttle: Throttle = no_throttle,
     ) -> None:
         if not 0 < window <= 60_000:
             raise Refused("window is 1 to 60000 milliseconds", code="invalid_request")
@@ -126,7 +126,7 @@ class BackpackAPI:
         self.url = url.rstrip("/")
         self.transport = transport or Transport()
         self.window = window
-        self._turn = turn
+        self._throttle = throttle
         self._clock = clock
         self._private = _private_key(key, secret) if key or secret else None
 
@@ -143,7 +143,7 @@ class BackpackAPI:
         """The answer of a public GET call, as `public("api/v1/ticker", {"symbol": "SOL_USDC"})`."""
         query = _texts(params)
         request = Request("GET", f"{self.url}/{path.strip('/')}" + (f"?{urlencode(query)}" if query else ""), {})
-        with self._turn(path, signed=False):
+        with self._throttle(path, signed=False):
             return _read(ask(self.transport, request, "Backpack", mutates=False), mutates=False)
 
     def private(
@@ -155,7 +155,7 @@ class BackpackAPI:
     ) -> Any:
         """The answer of a private call; None when the exchange accepted it and has not executed it yet (HTTP 202)."""
         mutates = method != "GET"
-        with self._turn(path, signed=True):
+        with self._throttle(path, signed=True):
             request = self.signed(method, path, instruction, params)
             return _read(ask(self.transport, request, "Backpack", mutates=mutates), mutates=mutates)
 
@@ -509,7 +509,7 @@ class Backpack(Exchange):
         super().__init__(context)
         keys = context.credentials
         self.api = BackpackAPI(
-            keys.apikey, keys.apisecret, url=context.url or URL, transport=context.transport, turn=context.turn
+            keys.apikey, keys.apisecret, url=context.url or URL, transport=context.transport, throttle=context.throttle
         )
 
     def rate(self, currency: str, asset: str) -> Rate:

@@ -274,18 +274,18 @@ class Limit:
     costs: Mapping[str, float] = field(default_factory=dict)
 
 
-class Turn(Protocol):
-    """`with turn(name, signed=...)`: the place of one request in the lane of its key, or of our address.
+class Throttle(Protocol):
+    """`with throttle(name, signed=...)`: waits until the exchange's limits allow one more request, and counts it.
 
-    A request is made (with its nonce and its time), sent and answered inside; the wait is before. Turns are not nested.
+    A request is made (with its nonce and its time), sent and answered inside; the wait is before. Throttles are not nested.
     Raises Busy when the wait would be too long; a Busy of the exchange raised inside makes everybody wait.
     """
 
     def __call__(self, call: str, *, signed: bool) -> AbstractContextManager[object]: ...
 
 
-def at_once(call: str, *, signed: bool) -> AbstractContextManager[object]:  # noqa: ARG001 - every call is treated alike
-    """The turn where nobody else uses the key: no wait."""
+def no_throttle(call: str, *, signed: bool) -> AbstractContextManager[object]:  # noqa: ARG001 - every call is treated alike
+    """The throttle where nobody else uses the key: no wait."""
     return nullcontext()
 
 
@@ -294,7 +294,7 @@ class ExchangeContext:
     """One registration's way to its exchange; `registration` 0 with empty credentials is for public calls.
 
     `url` is the administrator's base URL, None for the exchange's own. `nonce` gives strictly rising integers for this
-    key, at least the microseconds since 1970. Every request is sent in a `turn`. `memory` is shared by all who use the
+    key, at least the microseconds since 1970. Every request is sent under a `throttle`. `memory` is shared by all who use the
     exchange. `paper` is what the paper exchange stands on.
     """
 
@@ -303,7 +303,7 @@ class ExchangeContext:
     registration: int = 0
     url: str | None = None
     nonce: Callable[[], int] | None = None
-    turn: Turn = at_once
+    throttle: Throttle = no_throttle
     memory: Memory = field(default_factory=Memory)
     paper: Ground | None = None
 

@@ -40,10 +40,10 @@ from .base import (
     Refused,
     Side,
     Status,
-    Turn,
+    Throttle,
     Unsupported,
     Withdrawal,
-    at_once,
+    no_throttle,
 )
 from .tools import (
     ask,
@@ -139,7 +139,7 @@ class BitstampAPI:
         transport: Transport | None = None,
         clock: Callable[[], float] = time.time,
         nonce: Callable[[], object] = uuid.uuid4,
-        turn: Turn = at_once,
+        throttle: Throttle = no_throttle,
     ) -> None:
         self.key = key
         self.url = url.rstrip("/")
@@ -147,7 +147,7 @@ class BitstampAPI:
         self._secret = secret.encode()
         self._clock = clock
         self._nonce = nonce
-        self._turn = turn
+        self._throttle = throttle
 
     def __repr__(self) -> str:
         return f"BitstampAPI({self.url!r})"
@@ -159,7 +159,7 @@ class BitstampAPI:
     def public(self, path: str, query: Mapping[str, Value] | None = None) -> Any:
         """The answer of a public GET call, as `public("order_book/btceur", {"group": 1})`."""
         request = Request("GET", self._url(path, query), {})
-        with self._turn(path, signed=False):
+        with self._throttle(path, signed=False):
             return self._read(ask(self.transport, request, "Bitstamp", mutates=False), mutates=False)
 
     def private(
@@ -175,7 +175,7 @@ class BitstampAPI:
         A good answer without the right `X-Server-Auth-Signature` is not believed.
         """
         mutates = method == "POST" and not _READS.fullmatch(path.strip("/"))
-        with self._turn(path, signed=True):
+        with self._throttle(path, signed=True):
             request = self.signed(path, form, method=method, query=query)
             answer = ask(self.transport, request, "Bitstamp", mutates=mutates)
             document = self._read(answer, mutates=mutates)
@@ -356,7 +356,7 @@ class Bitstamp(Exchange):
         super().__init__(context)
         keys = context.credentials
         self.api = BitstampAPI(
-            keys.apikey, keys.apisecret, url=context.url or URL, transport=context.transport, turn=context.turn
+            keys.apikey, keys.apisecret, url=context.url or URL, transport=context.transport, throttle=context.throttle
         )
 
     def rate(self, currency: str, asset: str) -> Rate:

@@ -715,9 +715,9 @@ class _Ccxt(Exchange):
     # --- what the verbs share ---
 
     def _ask(self, method: str, *arguments: Any, **named: Any) -> Any:
-        """A unified call, with all its requests in one turn: its nonces and times are made in it."""
+        """A unified call, with all its requests under one throttle: its nonces and times are made in it."""
         listing = self._listing()
-        with self.context.turn(method, signed=method not in _UNSIGNED):
+        with self.context.throttle(method, signed=method not in _UNSIGNED):
             return self._seat.ask(self.context, listing, method, *arguments, **named)
 
     def _kept(self, field: str, *of: str) -> str:
@@ -728,7 +728,7 @@ class _Ccxt(Exchange):
     def _listing(self) -> _Listing:
         def fetch() -> _Listing:
             seat = _Seat(type(self), self.context.url, Credentials())
-            with self.context.turn("load_markets", signed=False):
+            with self.context.throttle("load_markets", signed=False):
                 seat.ask(ExchangeContext(self.context.transport), None, "load_markets")
             with understood(self.name):
                 return _Listing(seat.ccxt, _spot_markets(seat.ccxt))

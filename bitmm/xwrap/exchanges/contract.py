@@ -114,12 +114,12 @@ class ExchangeContract:
         assert not ledger()
 
     def test_every_request_is_sent_in_its_turn(self, exchange: Exchange) -> None:
-        """A request that is sent outside a turn escapes the order of nonces and the exchange's limits."""
+        """A request that is sent outside a throttle escapes the order of nonces and the exchange's limits."""
         transport, inside, outside = exchange.context.transport, [0], []
 
         @contextmanager
-        def turn(call: str, *, signed: bool) -> Iterator[None]:  # noqa: ARG001 - a Turn
-            assert inside == [0], f"the turn of '{call}' lies inside another"
+        def throttle(call: str, *, signed: bool) -> Iterator[None]:  # noqa: ARG001 - a Throttle
+            assert inside == [0], f"the throttle of '{call}' lies inside another"
             inside[0] = 1
             try:
                 yield
@@ -135,7 +135,7 @@ class ExchangeContract:
                     outside.append(request)
                 return transport.send(request, timeout=timeout)
 
-        watched = type(exchange)(replace(exchange.context, transport=Watched(), turn=turn))
+        watched = type(exchange)(replace(exchange.context, transport=Watched(), throttle=throttle))
         for verb, arguments in (
             ("markets", ()),
             ("rate", (self.currency, self.asset)),

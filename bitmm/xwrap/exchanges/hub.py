@@ -39,10 +39,10 @@ from .base import (
     Rate,
     Refused,
     Side,
-    Turn,
+    Throttle,
     Unsupported,
     Withdrawal,
-    at_once,
+    no_throttle,
 )
 from .memory import Memory
 from .tools import ask, mean, no_outcome, retry_after, understood
@@ -141,7 +141,7 @@ class HubAPI:
         transport: Transport | None = None,
         clock: Callable[[], float] = time.time,
         random: Callable[[], str] = lambda: secrets.token_hex(16),
-        turn: Turn = at_once,
+        throttle: Throttle = no_throttle,
         memory: Memory | None = None,
     ) -> None:
         self.url = _checked(url.rstrip("/") + "/api/overview.js").removesuffix("/api/overview.js")
@@ -153,7 +153,7 @@ class HubAPI:
         self._hosts = hosts
         self._clock = clock
         self._random = random
-        self._turn = turn
+        self._throttle = throttle
         self._memory = memory or Memory()
 
     def __repr__(self) -> str:
@@ -214,7 +214,7 @@ class HubAPI:
         """The answer of a function; an empty one is `{}` (choice)."""
         mutates = function not in _READS
         overview = self.overview()
-        with self._turn(function, signed=True):
+        with self._throttle(function, signed=True):
             request = self.request(overview, function, parameters)
             answer = ask(self.transport, request, "the hub", mutates=mutates)
             if answer.status == 404:
@@ -228,7 +228,7 @@ class HubAPI:
 
     def _overview(self) -> Overview:
         request = Request("GET", f"{self.url}/api/overview.js", {})
-        with self._turn("overview", signed=False):
+        with self._throttle("overview", signed=False):
             answer = ask(self.transport, request, "the hub", mutates=False)
             if answer.status == 429:
                 raise _busy(answer)
@@ -586,7 +586,7 @@ def _api(context: ExchangeContext, url: str) -> HubAPI:
         key=keys.apisecret if kind == "2" else "",
         key_encoding="base64" if encoding == "base64" else "utf-8",
         transport=context.transport,
-        turn=context.turn,
+        throttle=context.throttle,
         memory=context.memory,
     )
 

@@ -44,9 +44,9 @@ from .base import (
     Refused,
     Side,
     Status,
-    Turn,
+    Throttle,
     Withdrawal,
-    at_once,
+    no_throttle,
 )
 from .tools import ask, check, followed, mean, no_outcome, no_such_market, retry_after, understood, unsigned
 
@@ -141,7 +141,7 @@ class KrakenAPI:
         session: Any = None,
         transport: Transport | None = None,
         nonce: Callable[[], int] | None = None,
-        turn: Turn = at_once,
+        throttle: Throttle = no_throttle,
     ) -> None:
         self.url = url.rstrip("/")
         self.session = session
@@ -149,7 +149,7 @@ class KrakenAPI:
         self.response: Response | None = None
         self._transport = transport or Transport(session=session)
         self._nonce = nonce or _Clock().tick
-        self._turn = turn
+        self._throttle = throttle
         self._keep(key, secret)
 
     def __repr__(self) -> str:
@@ -174,12 +174,12 @@ class KrakenAPI:
         """The result of a public call. Values that are None are left out."""
         query = urlencode(_fields(data))
         url = f"{self.url}/0/public/{method}" + (f"?{query}" if query else "")
-        with self._turn(method, signed=False):
+        with self._throttle(method, signed=False):
             return self._send(Request("GET", url, {}), mutates=False)
 
     def private(self, method: str, data: Mapping[str, object] | None = None) -> Any:
         """The result of a private call. Values that are None are left out; with a list or dict the body is JSON."""
-        with self._turn(method, signed=True):
+        with self._throttle(method, signed=True):
             return self._send(self.signed(method, data), mutates=method not in _READS)
 
     def signed(self, method: str, data: Mapping[str, object] | None = None, *, nonce: int | None = None) -> Request:
@@ -395,7 +395,7 @@ class Kraken(Exchange):
             url=context.url or URL,
             transport=context.transport,
             nonce=context.nonce,
-            turn=context.turn,
+            throttle=context.throttle,
         )
 
     def rate(self, currency: str, asset: str) -> Rate:

@@ -46,10 +46,10 @@ from .base import (
     Refused,
     Side,
     Status,
-    Turn,
+    Throttle,
     Unsupported,
     Withdrawal,
-    at_once,
+    no_throttle,
 )
 from .memory import Memory
 from .tools import ask, followed, mean, no_outcome, no_such_market, retry_after, total, understood
@@ -109,7 +109,7 @@ class MtGoxAPI:
         tonce: bool = False,
         transport: Transport | None = None,
         nonce: Callable[[], int] | None = None,
-        turn: Turn = at_once,
+        throttle: Throttle = no_throttle,
         memory: Memory | None = None,
     ) -> None:
         self.url = url.rstrip("/")
@@ -119,7 +119,7 @@ class MtGoxAPI:
         self._secret = _decoded(secret)
         self._once = "tonce" if tonce else "nonce"
         self._number = nonce or _rising()
-        self._turn = turn
+        self._throttle = throttle
         self._memory = memory or Memory()
 
     def __repr__(self) -> str:
@@ -134,7 +134,7 @@ class MtGoxAPI:
         request = self.query(path, query)
 
         def fetch() -> Any:
-            with self._turn(path, signed=False):
+            with self._throttle(path, signed=False):
                 return self._read(ask(self.transport, request, "Mt.Gox", mutates=False), mutates=False)
 
         return self._memory.get(request.url, fetch, seconds=_CACHED)
@@ -142,7 +142,7 @@ class MtGoxAPI:
     def private(self, path: str, form: Mapping[str, str] | None = None) -> Any:
         """The answer of a signed POST call."""
         mutates = not _READS.fullmatch(path)
-        with self._turn(path, signed=True):
+        with self._throttle(path, signed=True):
             answer = ask(self.transport, self.signed(path, form), "Mt.Gox", mutates=mutates)
             if path.endswith(".csv") and answer.status == 200:
                 return answer.body.decode(errors="replace")
@@ -607,7 +607,7 @@ def _api(context: ExchangeContext, url: str) -> MtGoxAPI:
         version=version,
         transport=context.transport,
         nonce=context.nonce,
-        turn=context.turn,
+        throttle=context.throttle,
         memory=context.memory,
     )
 

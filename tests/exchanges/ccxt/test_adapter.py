@@ -759,15 +759,15 @@ def test_a_clock_is_no_counter(backpack, transport):
 
 
 def test_what_ccxt_only_calculates_takes_no_turn(backpack, transport):
-    """A turn costs a part of the exchange's limit."""
+    """A throttled call costs a part of the exchange's limit."""
     taken = []
 
     @contextmanager
-    def turn(call, *, signed):
+    def throttle(call, *, signed):
         taken.append((call, signed))
         yield
 
-    exchange = connected(backpack, transport, turn=turn)
+    exchange = connected(backpack, transport, throttle=throttle)
     exchange.place(order("sell", price="35000"))
     exchange.rate("USDC", "BTC")
     reads = [("fetch_ticker", False), ("fetch_order_book", False)]
