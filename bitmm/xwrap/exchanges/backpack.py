@@ -668,7 +668,7 @@ class Backpack(Exchange):
                 spot = [_market(r) for r in rows if r["marketType"] == "SPOT" and r["orderBookState"] not in _SHUT]
                 return {(market.currency, market.asset): market for market in spot}
 
-        listed: Mapping[tuple[str, str], Market] = self.context.memory.get("markets", fetch, seconds=_LISTED)
+        listed: Mapping[tuple[str, str], Market] = self.context.cache.get_or_fetch("markets", fetch, seconds=_LISTED)
         return listed
 
     def _chain(self, asset: str, network: str | None, switch: str) -> str:
@@ -679,7 +679,7 @@ class Backpack(Exchange):
             with understood(self.name):
                 return {row["symbol"]: row["tokens"] for row in rows}
 
-        assets = self.context.memory.get("assets", fetch, seconds=_LISTED)
+        assets = self.context.cache.get_or_fetch("assets", fetch, seconds=_LISTED)
         if asset not in assets:
             raise Refused(f"{self.name} does not list {asset}", code="unknown_asset")
         with understood(self.name):
@@ -722,7 +722,7 @@ class Backpack(Exchange):
         """
         now, since = datetime.now(UTC), ref.created
         if ref.price is not None:
-            since = self.context.memory.get(("missed", ref.client_id), lambda: now, seconds=_MISSED)
+            since = self.context.cache.get_or_fetch(("missed", ref.client_id), lambda: now, seconds=_MISSED)
         if since is not None and now < since + _LAG:
             raise self._lags()
 

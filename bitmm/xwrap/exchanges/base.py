@@ -16,7 +16,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
-from .memory import Memory
+from .cache import TTLCache
 
 if TYPE_CHECKING:
     from ..transport import Transport
@@ -275,9 +275,9 @@ class Limit:
 
 
 class Throttle(Protocol):
-    """`with throttle(name, signed=...)`: waits until the exchange's limits allow one more request, and counts it.
+    """`with throttle(name, signed=...)` waits until the exchange's limits allow one more request, and counts it.
 
-    A request is made (with its nonce and its time), sent and answered inside; the wait is before. Throttles are not nested.
+    A request is made (with its nonce and its time), sent and answered inside; the wait is before. They are not nested.
     Raises Busy when the wait would be too long; a Busy of the exchange raised inside makes everybody wait.
     """
 
@@ -294,8 +294,8 @@ class ExchangeContext:
     """One registration's way to its exchange; `registration` 0 with empty credentials is for public calls.
 
     `url` is the administrator's base URL, None for the exchange's own. `nonce` gives strictly rising integers for this
-    key, at least the microseconds since 1970. Every request is sent under a `throttle`. `memory` is shared by all who use the
-    exchange. `paper` is what the paper exchange stands on.
+    key, at least the microseconds since 1970. Every request is sent under a `throttle`. `cache` is shared by all who use
+    the exchange. `paper` is what the paper exchange stands on.
     """
 
     transport: Transport
@@ -304,7 +304,7 @@ class ExchangeContext:
     url: str | None = None
     nonce: Callable[[], int] | None = None
     throttle: Throttle = no_throttle
-    memory: Memory = field(default_factory=Memory)
+    cache: TTLCache = field(default_factory=TTLCache)
     paper: Ground | None = None
 
 

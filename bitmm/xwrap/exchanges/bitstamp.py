@@ -493,7 +493,7 @@ class Bitstamp(Exchange):
                 spot = [_market(row) for row in rows if row["market_type"] == "SPOT" and row["trading"] == "Enabled"]
                 return {(market.currency, market.asset): market for market in spot}
 
-        listed: Mapping[tuple[str, str], Market] = self.context.memory.get("markets", fetch, seconds=_LISTED)
+        listed: Mapping[tuple[str, str], Market] = self.context.cache.get_or_fetch("markets", fetch, seconds=_LISTED)
         return listed
 
     def _currencies(self) -> Mapping[str, str]:
@@ -504,7 +504,7 @@ class Bitstamp(Exchange):
             with understood(self.name):
                 return {row["currency"].upper(): _text(row["type"]) for row in rows}
 
-        listed: Mapping[str, str] = self.context.memory.get("currencies", fetch, seconds=_LISTED)
+        listed: Mapping[str, str] = self.context.cache.get_or_fetch("currencies", fetch, seconds=_LISTED)
         return listed
 
     def _listed(self, asset: str) -> str:

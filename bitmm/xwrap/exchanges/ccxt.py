@@ -733,7 +733,7 @@ class _Ccxt(Exchange):
             with understood(self.name):
                 return _Listing(seat.ccxt, _spot_markets(seat.ccxt))
 
-        listing: _Listing = self.context.memory.get("markets", fetch, seconds=_LISTED)
+        listing: _Listing = self.context.cache.get_or_fetch("markets", fetch, seconds=_LISTED)
         return listing
 
     def _symbol(self, currency: str, asset: str) -> str:

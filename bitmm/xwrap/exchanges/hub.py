@@ -44,7 +44,7 @@ from .base import (
     Withdrawal,
     no_throttle,
 )
-from .memory import Memory
+from .cache import TTLCache
 from .tools import ask, mean, no_outcome, retry_after, understood
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ class HubAPI:
         clock: Callable[[], float] = time.time,
         random: Callable[[], str] = lambda: secrets.token_hex(16),
         throttle: Throttle = no_throttle,
-        memory: Memory | None = None,
+        cache: TTLCache | None = None,
     ) -> None:
         self.url = _checked(url.rstrip("/") + "/api/overview.js").removesuffix("/api/overview.js")
         self.account = account
@@ -154,7 +154,7 @@ class HubAPI:
         self._clock = clock
         self._random = random
         self._throttle = throttle
-        self._memory = memory or Memory()
+        self._cache = cache or TTLCache()
 
     def __repr__(self) -> str:
         return f"HubAPI({self.url!r})"
@@ -218,12 +218,12 @@ class HubAPI:
             request = self.request(overview, function, parameters)
             answer = ask(self.transport, request, "the hub", mutates=mutates)
             if answer.status == 404:
-                self._memory.forget(self.url)
+                self._cache.invalidate(self.url)
             return _read(answer, mutates=mutates)
 
     def overview(self) -> Overview:
         """The overview document, at most ten minutes old."""
-        overview: Overview = self._memory.get(self.url, self._overview, seconds=_FRESH)
+        overview: Overview = self._cache.get_or_fetch(self.url, self._overview, seconds=_FRESH)
         return overview
 
     def _overview(self) -> Overview:
@@ -587,7 +587,7 @@ def _api(context: ExchangeContext, url: str) -> HubAPI:
         key_encoding="base64" if encoding == "base64" else "utf-8",
         transport=context.transport,
         throttle=context.throttle,
-        memory=context.memory,
+        cache=context.cache,
     )
 
 

@@ -605,7 +605,7 @@ class Kraken(Exchange):
             with understood("Kraken"):
                 return read(rows)
 
-        listed: Mapping[_K, _V] = self.context.memory.get(method, fetch, seconds=_LISTED)
+        listed: Mapping[_K, _V] = self.context.cache.get_or_fetch(method, fetch, seconds=_LISTED)
         return listed
 
     def _pair(self, currency: str, asset: str) -> _Pair:

@@ -51,7 +51,7 @@ from .base import (
     Withdrawal,
     no_throttle,
 )
-from .memory import Memory
+from .cache import TTLCache
 from .tools import ask, followed, mean, no_outcome, no_such_market, retry_after, total, understood
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class MtGoxAPI:
         transport: Transport | None = None,
         nonce: Callable[[], int] | None = None,
         throttle: Throttle = no_throttle,
-        memory: Memory | None = None,
+        cache: TTLCache | None = None,
     ) -> None:
         self.url = url.rstrip("/")
         self.key = key
@@ -120,7 +120,7 @@ class MtGoxAPI:
         self._once = "tonce" if tonce else "nonce"
         self._number = nonce or _rising()
         self._throttle = throttle
-        self._memory = memory or Memory()
+        self._cache = cache or TTLCache()
 
     def __repr__(self) -> str:
         return f"MtGoxAPI({self.url!r}, version={self.version})"
@@ -137,7 +137,7 @@ class MtGoxAPI:
             with self._throttle(path, signed=False):
                 return self._read(ask(self.transport, request, "Mt.Gox", mutates=False), mutates=False)
 
-        return self._memory.get(request.url, fetch, seconds=_CACHED)
+        return self._cache.get_or_fetch(request.url, fetch, seconds=_CACHED)
 
     def private(self, path: str, form: Mapping[str, str] | None = None) -> Any:
         """The answer of a signed POST call."""
@@ -608,7 +608,7 @@ def _api(context: ExchangeContext, url: str) -> MtGoxAPI:
         transport=context.transport,
         nonce=context.nonce,
         throttle=context.throttle,
-        memory=context.memory,
+        cache=context.cache,
     )
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from ..exchanges import DEAD, load
 from ..exchanges.base import Credentials, Exchange, ExchangeContext, ExchangeError, can
-from ..exchanges.memory import Memory
+from ..exchanges.cache import TTLCache
 from ..exchanges.paper import Ground
 from ..transport import Transport
 from .lanes import Lanes, Rank
@@ -30,7 +30,7 @@ class _Entry:
     kind: type[Exchange]
     transport: Transport
     share: threading.Semaphore
-    memory: Memory = field(default_factory=Memory)
+    cache: TTLCache = field(default_factory=TTLCache)
     url: str | None = None
 
 
@@ -110,7 +110,7 @@ class Directory:
         way = self._lanes.passage(kind, credentials.apikey, rank)
         transport = entry.transport.until(time.monotonic() + self._settings.call_seconds)
         context = ExchangeContext(
-            transport, credentials, registration, entry.url, way.nonce, way.turn, entry.memory, self._paper
+            transport, credentials, registration, entry.url, way.nonce, way.turn, entry.cache, self._paper
         )
         if rank is Rank.CANCEL:
             yield kind(context)

@@ -26,8 +26,8 @@ from bitmm.xwrap.exchanges.base import (
     Refused,
     Unknown,
 )
+from bitmm.xwrap.exchanges.cache import TTLCache
 from bitmm.xwrap.exchanges.contract import ExchangeContract
-from bitmm.xwrap.exchanges.memory import Memory
 from bitmm.xwrap.exchanges.tools import total
 from bitmm.xwrap.testing.exchanges import venue as core
 from bitmm.xwrap.testing.exchanges.backpack import BackpackVenue, keys
@@ -88,13 +88,13 @@ def calls(venue) -> list[str]:
 
 
 def test_a_new_order_costs_at_most_one_question_before_it_and_none_the_next_time(venue, transport):
-    keys, memory = Credentials(apikey=venue.key, apisecret=venue.secret), Memory()
+    keys, cache = Credentials(apikey=venue.key, apisecret=venue.secret), TTLCache()
     for expected in (
         ["GET markets", "POST order", "GET history/fills"],
         ["POST order", "GET history/fills"],
     ):
         venue.requests.clear()
-        Backpack(ExchangeContext(transport, keys, 1, venue.url, memory=memory)).place(new(amount=Decimal("0.1")))
+        Backpack(ExchangeContext(transport, keys, 1, venue.url, cache=cache)).place(new(amount=Decimal("0.1")))
         assert calls(venue) == expected
 
 

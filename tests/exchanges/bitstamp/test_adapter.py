@@ -23,8 +23,8 @@ from bitmm.xwrap.exchanges.base import (
     Unknown,
 )
 from bitmm.xwrap.exchanges.bitstamp import Bitstamp, BitstampAPI
+from bitmm.xwrap.exchanges.cache import TTLCache
 from bitmm.xwrap.exchanges.contract import ExchangeContract
-from bitmm.xwrap.exchanges.memory import Memory
 from bitmm.xwrap.exchanges.tools import total
 from bitmm.xwrap.testing.exchanges import venue as core
 from bitmm.xwrap.testing.exchanges.bitstamp import BitstampVenue
@@ -77,10 +77,10 @@ def calls(venue) -> list[str]:
 
 
 def test_a_new_order_costs_at_most_one_question_before_it_and_none_the_next_time(venue, transport):
-    keys, memory = Credentials(apikey=venue.key, apisecret=venue.secret), Memory()
+    keys, cache = Credentials(apikey=venue.key, apisecret=venue.secret), TTLCache()
     for _ in range(2):
         venue.requests.clear()
-        Bitstamp(ExchangeContext(transport, keys, 1, venue.url, memory=memory)).place(new(amount=Decimal("0.1")))
+        Bitstamp(ExchangeContext(transport, keys, 1, venue.url, cache=cache)).place(new(amount=Decimal("0.1")))
         first, *rest = calls(venue)
         assert ([first] if first != "markets/" else rest[:1]) == ["buy/market/btceur/"]
         assert rest[-1] == "order_status/"

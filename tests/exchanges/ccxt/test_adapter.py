@@ -34,9 +34,9 @@ from bitmm.xwrap.exchanges.base import (
     Unknown,
     can,
 )
+from bitmm.xwrap.exchanges.cache import TTLCache
 from bitmm.xwrap.exchanges.ccxt import exchange_class
 from bitmm.xwrap.exchanges.contract import ExchangeContract
-from bitmm.xwrap.exchanges.memory import Memory
 from bitmm.xwrap.testing.exchanges import venue as core
 from bitmm.xwrap.testing.exchanges.backpack import BackpackVenue
 from bitmm.xwrap.testing.exchanges.kraken import KrakenVenue
@@ -358,9 +358,9 @@ def listed(kind, url, **precision):
         ]
     )
     listing = bridge._Listing(offline, bridge._spot_markets(offline))
-    memory = Memory()
-    memory.get("markets", lambda: listing, seconds=3600)
-    return lambda transport, keys: kind(ExchangeContext(transport, keys, 1, url=url, memory=memory))
+    cache = TTLCache()
+    cache.get_or_fetch("markets", lambda: listing, seconds=3600)
+    return lambda transport, keys: kind(ExchangeContext(transport, keys, 1, url=url, cache=cache))
 
 
 def test_significant_digits_are_kept_too(transport):
@@ -793,8 +793,8 @@ def test_one_registration_that_waits_does_not_hold_up_another(kraken, transport)
 
 
 def test_markets_are_read_once_whoever_asks(kraken, transport):
-    memory = Memory()
-    exchanges = [connected(kraken, transport, registration=number, memory=memory) for number in range(8)]
+    cache = TTLCache()
+    exchanges = [connected(kraken, transport, registration=number, cache=cache) for number in range(8)]
     with ThreadPoolExecutor(8) as pool:
         listed = list(pool.map(lambda exchange: len(exchange.markets()), exchanges))
         rates = list(pool.map(lambda exchange: exchange.rate("EUR", "BTC").buy, exchanges))

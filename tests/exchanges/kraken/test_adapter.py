@@ -24,9 +24,9 @@ from bitmm.xwrap.exchanges.base import (
     Refused,
     Unknown,
 )
+from bitmm.xwrap.exchanges.cache import TTLCache
 from bitmm.xwrap.exchanges.contract import ExchangeContract
 from bitmm.xwrap.exchanges.kraken import Kraken, _read_assets, _read_pairs
-from bitmm.xwrap.exchanges.memory import Memory
 from bitmm.xwrap.exchanges.tools import until_final
 from bitmm.xwrap.testing.exchanges.kraken import ASSETS, PAIRS, KrakenVenue
 from bitmm.xwrap.testing.exchanges.venue import FAULTS, Reply
@@ -119,12 +119,12 @@ def test_an_order_costs_one_request_before_it_the_first_time_and_none_after(exch
 
 
 def test_what_is_listed_is_shared_by_all_registrations_of_a_server(venue, transport):
-    memory = Memory()
-    exchange = connected(venue, transport, memory=memory)
+    cache = TTLCache()
+    exchange = connected(venue, transport, cache=cache)
     exchange.rate("EUR", "BTC")
     exchange.funds()
     calls(venue)
-    other = connected(venue, transport, memory=memory)
+    other = connected(venue, transport, cache=cache)
     other.markets()
     other.rate("USD", "BTC")
     other.funds()

@@ -10,8 +10,8 @@ from urllib.parse import parse_qsl
 import pytest
 
 from bitmm.xwrap.exchanges.base import Refused, Unknown, Unsupported
+from bitmm.xwrap.exchanges.cache import TTLCache
 from bitmm.xwrap.exchanges.hub import HubAPI, Overview
-from bitmm.xwrap.exchanges.memory import Memory
 from bitmm.xwrap.testing.exchanges.hub import FORM, JSON, RIGHTS, HubVenue
 from bitmm.xwrap.testing.exchanges.venue import Reply
 from bitmm.xwrap.transport import Request, Transport
@@ -323,7 +323,7 @@ def test_a_hub_without_an_overview_is_unavailable(served, venue):
 
 def test_the_overview_is_asked_once_in_ten_minutes(venue, hub):
     now = [0.0]
-    api = hub(memory=Memory(clock=lambda: now[0]))
+    api = hub(cache=TTLCache(clock=lambda: now[0]))
 
     def asked():
         return [made.path for made in venue.requests].count("/api/overview.js")

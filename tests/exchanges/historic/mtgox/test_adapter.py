@@ -23,8 +23,8 @@ from bitmm.xwrap.exchanges.base import (
     Unsupported,
     can,
 )
+from bitmm.xwrap.exchanges.cache import TTLCache
 from bitmm.xwrap.exchanges.contract import ExchangeContract
-from bitmm.xwrap.exchanges.memory import Memory
 from bitmm.xwrap.exchanges.mtgox import MtGox
 from bitmm.xwrap.testing.exchanges.mtgox import MtGoxVenue
 from bitmm.xwrap.transport import Transport
@@ -55,11 +55,11 @@ def ledger(venue):
 def mtgox(venue, transport):
     """A function that makes the adapter of one version."""
 
-    memory = Memory()
+    cache = TTLCache()
 
     def make(version="2", transport=transport, **credentials):
         keys = {"apikey": venue.key, "apisecret": venue.secret, "more": {"version": version}, **credentials}
-        return MtGox(ExchangeContext(transport, Credentials(**keys), registration=1, url=venue.url, memory=memory))
+        return MtGox(ExchangeContext(transport, Credentials(**keys), registration=1, url=venue.url, cache=cache))
 
     return make
 

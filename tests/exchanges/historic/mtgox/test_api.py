@@ -10,7 +10,7 @@ from decimal import Decimal
 import pytest
 
 from bitmm.xwrap.exchanges.base import Refused, Unknown
-from bitmm.xwrap.exchanges.memory import Memory
+from bitmm.xwrap.exchanges.cache import TTLCache
 from bitmm.xwrap.exchanges.mtgox import MtGoxAPI
 from bitmm.xwrap.testing.exchanges.mtgox import MtGoxVenue
 from bitmm.xwrap.transport import Request, Transport
@@ -148,8 +148,8 @@ def test_public_calls_need_no_key(venue, transport, version, path, query):
 
 def test_a_public_call_is_asked_once_in_ten_seconds(venue, transport):
     now = [1000.0]
-    memory = Memory(clock=lambda: now[0])
-    apis = [MtGoxAPI(venue.url, version=version, transport=transport, memory=memory) for version in (2, 2, 1)]
+    cache = TTLCache(clock=lambda: now[0])
+    apis = [MtGoxAPI(venue.url, version=version, transport=transport, cache=cache) for version in (2, 2, 1)]
     for _ in range(3):
         apis[0].public("BTCUSD/money/ticker")
         apis[1].public("BTCUSD/money/ticker")
@@ -182,9 +182,9 @@ def test_many_threads_ask_once():
         gate.wait(5)
         return "answer"
 
-    memory = Memory()
+    cache = TTLCache()
     with ThreadPoolExecutor(8) as pool:
-        answers = [pool.submit(memory.get, "key", fetch, seconds=10) for _ in range(8)]
+        answers = [pool.submit(cache.get_or_fetch, "key", fetch, seconds=10) for _ in range(8)]
         gate.set()
         assert {answer.result() for answer in answers} == {"answer"}
     assert len(asked) == 1

@@ -16,7 +16,7 @@ class _Kept:
     asking: threading.Lock = field(default_factory=threading.Lock)
 
 
-class Memory:
+class TTLCache:
     """Answers of one exchange, each kept for a time, with one question in flight per key.
 
     A failure is not kept. Everybody who asks gets the same object. `clock` gives seconds that never go back.
@@ -27,7 +27,7 @@ class Memory:
         self._lock = threading.Lock()
         self._all: dict[Hashable, _Kept] = {}
 
-    def get(self, key: Hashable, fetch: Callable[[], Any], *, seconds: float) -> Any:
+    def get_or_fetch(self, key: Hashable, fetch: Callable[[], Any], *, seconds: float) -> Any:
         """The answer for `key`; from `fetch`, to be kept for `seconds`, when there is none or it is too old."""
         with self._lock:
             now = self._clock()
@@ -40,7 +40,7 @@ class Memory:
                 kept.until = self._clock() + seconds
             return kept.answer
 
-    def forget(self, key: Hashable) -> None:
+    def invalidate(self, key: Hashable) -> None:
         """Ask anew the next time."""
         with self._lock:
             self._all.pop(key, None)
