@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from bitmm.xwrap.exchanges.base import Busy, Exchange, Limit
+from bitmm.xwrap.exchanges.base import Busy, Exchange, RateLimit
 from bitmm.xwrap.server import lanes as lanes_module
 from bitmm.xwrap.server.lanes import Lanes, Rank, lane_name
 from bitmm.xwrap.server.store import Store
@@ -39,11 +39,11 @@ class Kept(Exchange):
     """Counts calls by key and by address, and insists on their order."""
 
     id, ordered = "kept", True
-    per_key, per_address = Limit(8, 0.01, {"free": 0, "dear": 2}), Limit(2, 0.01)
+    per_key, per_address = RateLimit(8, 0.01, {"free": 0, "dear": 2}), RateLimit(2, 0.01)
 
 
 class ByAddress(Exchange):
-    id, per_address = "by-address", Limit(2, 0.01)
+    id, per_address = "by-address", RateLimit(2, 0.01)
 
 
 class Unlimited(Exchange):
@@ -197,7 +197,7 @@ def test_a_call_that_would_wait_too_long_is_refused_at_once(store):
 
 
 class Quick(Exchange):
-    id, per_key = "quick", Limit(4, 20.0, {"free": 0})
+    id, per_key = "quick", RateLimit(4, 20.0, {"free": 0})
 
 
 def test_a_call_waits_until_the_counter_has_fallen(lanes):
@@ -284,7 +284,7 @@ def test_a_call_that_costs_nothing_does_not_wait_for_those_that_do(lanes):
 
 
 class Slow(Kept):
-    per_key = Limit(8, 0.6, {"free": 0})
+    per_key = RateLimit(8, 0.6, {"free": 0})
 
 
 # --- what the exchange says -------------------------------------------------------------------------------------------

@@ -35,13 +35,13 @@ from .base import (
     Field,
     Fill,
     Funds,
-    Limit,
     Market,
     NewOrder,
     NewWithdrawal,
     OrderRef,
     OrderState,
     Rate,
+    RateLimit,
     Refused,
     Side,
     Status,
@@ -503,7 +503,7 @@ class Backpack(Exchange):
     )
     finds: ClassVar[Literal["all", "open", "none"]] = "all"
     #: No number is published; ccxt sends 20 a second at most, and so does this.
-    per_address = Limit(10, 10)
+    per_address = RateLimit(10, 10)
 
     def __init__(self, context: ExchangeContext) -> None:
         super().__init__(context)

@@ -262,7 +262,7 @@ class Credentials:
 
 
 @dataclass(frozen=True, slots=True)
-class Limit:
+class RateLimit:
     """A counter that an exchange keeps: a call raises it by its cost, time lowers it by `refill` a second, down to 0.
 
     A call that would raise it above `capacity` is refused. `costs`: by the name that the adapter gives the call; 1 for
@@ -336,9 +336,9 @@ class Exchange:
     #: Calls of one key must arrive in the order of their nonces.
     ordered: ClassVar[bool] = False
     #: The counter that the exchange keeps for each key, of signed calls; None: it counts those by address too.
-    per_key: ClassVar[Limit | None] = None
+    per_key: ClassVar[RateLimit | None] = None
     #: The counter that the exchange keeps for each address that calls; None: no limit is known.
-    per_address: ClassVar[Limit | None] = None
+    per_address: ClassVar[RateLimit | None] = None
 
     def __init__(self, context: ExchangeContext) -> None:
         self.context = context

@@ -30,13 +30,13 @@ from .base import (
     Field,
     Fill,
     Funds,
-    Limit,
     Market,
     NewOrder,
     NewWithdrawal,
     OrderRef,
     OrderState,
     Rate,
+    RateLimit,
     Refused,
     Side,
     Status,
@@ -350,7 +350,7 @@ class Bitstamp(Exchange):
     #: Documentation, "Authentication": a timestamp may be 150 s off, and ours may be 150 s ahead when it is signed.
     valid_seconds = 300.0
     #: Documentation, "Request limits": 400 a second and 10,000 in ten minutes; this stays below both.
-    per_address = Limit(385, 15)
+    per_address = RateLimit(385, 15)
 
     def __init__(self, context: ExchangeContext) -> None:
         super().__init__(context)

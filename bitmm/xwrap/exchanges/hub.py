@@ -31,12 +31,12 @@ from .base import (
     ExchangeContext,
     Field,
     Funds,
-    Limit,
     NewOrder,
     NewWithdrawal,
     OrderRef,
     OrderState,
     Rate,
+    RateLimit,
     Refused,
     Side,
     Throttle,
@@ -442,7 +442,7 @@ class Hub(Exchange):
     needs_url: ClassVar[bool] = True
     finds: ClassVar[Literal["all", "open", "none"]] = "none"
     #: The protocol is silent; one call a second (choice), and a few at once because one verb may need several.
-    per_address = Limit(5, 1)
+    per_address = RateLimit(5, 1)
 
     def __init__(self, context: ExchangeContext) -> None:
         super().__init__(context)

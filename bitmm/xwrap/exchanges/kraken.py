@@ -34,13 +34,13 @@ from .base import (
     Field,
     Fill,
     Funds,
-    Limit,
     Market,
     NewOrder,
     NewWithdrawal,
     OrderRef,
     OrderState,
     Rate,
+    RateLimit,
     Refused,
     Side,
     Status,
@@ -374,7 +374,7 @@ class Kraken(Exchange):
     ordered = True
     #: "Spot REST Rate Limits", a Starter key: 15, falling by 0.33 a second; histories count 2, orders and cancels none.
     #: It is one less here because Kraken counts a call when it arrives, later than we do.
-    per_key = Limit(
+    per_key = RateLimit(
         14,
         0.33,
         {
@@ -383,7 +383,7 @@ class Kraken(Exchange):
         },
     )
     #: The same page: public calls are counted by address; about one a second is safe.
-    per_address = Limit(5, 1)
+    per_address = RateLimit(5, 1)
 
     def __init__(self, context: ExchangeContext) -> None:
         """Raises Refused when the secret does not decode."""

@@ -22,7 +22,7 @@ from math import inf
 from typing import Protocol
 from weakref import WeakValueDictionary
 
-from ..exchanges.base import Busy, Exchange, Limit
+from ..exchanges.base import Busy, Exchange, RateLimit
 
 __all__ = ["Lanes", "Passage", "Rank"]
 
@@ -31,7 +31,7 @@ _PLACES = 64
 #: The longest that an exchange's word makes a lane wait.
 _LONGEST_BAN = 600.0
 #: The counter of an exchange that publishes none: calls cost nothing, and only its own Busy raises it.
-_UNCOUNTED = Limit(0, 1)
+_UNCOUNTED = RateLimit(0, 1)
 
 
 class Rank(IntEnum):
@@ -55,7 +55,7 @@ class Meters(Protocol):
 class Lanes:
     """The lanes of one server. Nobody waits longer than `seconds` in one. `limits`: the administrator's own."""
 
-    def __init__(self, meters: Meters, seconds: float, limits: Mapping[str, Limit | None] | None = None) -> None:
+    def __init__(self, meters: Meters, seconds: float, limits: Mapping[str, RateLimit | None] | None = None) -> None:
         self._meters = meters
         self._seconds = seconds
         self._limits = limits or {}
@@ -70,7 +70,7 @@ class Lanes:
         """The lane's next nonce: microseconds since 1970, or one more than the last."""
         return self._meters.next_nonce(lane, time.time_ns() // 1000)
 
-    def limit(self, kind: type[Exchange], *, by_key: bool) -> Limit:
+    def limit(self, kind: type[Exchange], *, by_key: bool) -> RateLimit:
         """The counter of a lane of this exchange: the one that it publishes, or the administrator's."""
         published = kind.per_key if by_key else kind.per_address
         if (own := self._limits.get(kind.id, published)) is None:
@@ -79,7 +79,7 @@ class Lanes:
             return published or own
         return replace(published, capacity=own.capacity, refill=own.refill)
 
-    def lane(self, name: str, limit: Limit, *, ordered: bool) -> Lane:
+    def lane(self, name: str, limit: RateLimit, *, ordered: bool) -> Lane:
         """The lane called `name`."""
         with self._lock:
             if (lane := self._lanes.get(name)) is None:
@@ -127,7 +127,7 @@ class _Waiter:
 class Lane:
     """The queue of this process for one lane."""
 
-    def __init__(self, name: str, limit: Limit, meters: Meters, seconds: float, *, ordered: bool) -> None:
+    def __init__(self, name: str, limit: RateLimit, meters: Meters, seconds: float, *, ordered: bool) -> None:
         self._name = name
         self._limit = limit
         self._meters = meters

@@ -13,7 +13,7 @@ from platformdirs import user_data_path
 
 from ..errors import InvalidRequest
 from ..exchanges import EXCHANGES
-from ..exchanges.base import Limit
+from ..exchanges.base import RateLimit
 from ..money import exact
 from ..transport import base_url
 
@@ -55,7 +55,7 @@ class Settings:
     exchanges: tuple[str, ...] = tuple(EXCHANGES)
     exchange_urls: Mapping[str, str] = field(default_factory=dict)
     #: What counts in place of the published limit: of calls by key, or where there is no such limit by address.
-    exchange_limits: Mapping[str, Limit | None] = field(default_factory=dict)
+    exchange_limits: Mapping[str, RateLimit | None] = field(default_factory=dict)
     paper_prices: Path | None = None
     paper_funds: Mapping[str, Decimal] = field(default_factory=lambda: {"USD": Decimal(50000), "BTC": Decimal(1)})
     exchange_seconds: float = 7.0
@@ -126,7 +126,7 @@ def _by_exchange(
     return found
 
 
-def _limit(text: str) -> Limit | None:
+def _limit(text: str) -> RateLimit | None:
     if text == "none":
         return None
     calls = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6}(?:\.[0-9]{1,6})?)", text)
@@ -135,7 +135,7 @@ def _limit(text: str) -> Limit | None:
         raise InvalidRequest(
             f'"{text}" is no limit; write it like 20/0.5 (at most 20, falling by 0.5 a second), or none'
         )
-    return Limit(int(calls[1]), refill)
+    return RateLimit(int(calls[1]), refill)
 
 
 def _names(text: str) -> list[str]:

@@ -52,7 +52,13 @@ VECTORS = {
     ),
     "limit": (
         lambda api: api.execute_order(
-            "SOL_USDC", "Bid", "Limit", quantity="0.07", price=Decimal("141.5"), time_in_force="GTC", client_id=55555
+            "SOL_USDC",
+            "Bid",
+            "Limit",
+            quantity="0.07",
+            price=Decimal("141.5"),
+            time_in_force="GTC",
+            client_id=55555,
         ),
         "lTj+9C08v+AEAg48YFh/vUW4gl9b74jrr+AMhpRc3Vb1Wzb8sgjJyUm1kOlIeKeolJB3VwFdEVvBKyZcOUpjCA==",
     ),

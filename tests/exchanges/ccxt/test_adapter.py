@@ -26,10 +26,10 @@ from bitmm.xwrap.exchanges.base import (
     Credentials,
     ExchangeContext,
     ExchangeError,
-    Limit,
     NewOrder,
     NewWithdrawal,
     OrderRef,
+    RateLimit,
     Refused,
     Unknown,
     can,
@@ -166,7 +166,7 @@ def test_every_exchange_that_ccxt_knows_makes_a_class_with_honest_verbs():
         assert ("withdraw" in verbs) == (bool(has["withdraw"]) and id != "kraken")
         assert ("find" in verbs) == (kind.finds != "none") == (id == "kraken")
         assert "permissions" not in verbs
-        assert kind.per_address == Limit(5, 1000 / getattr(library, id)().rateLimit)
+        assert kind.per_address == RateLimit(5, 1000 / getattr(library, id)().rateLimit)
     assert made["kraken"] is exchange_class("ccxt:kraken")
     assert not set(can(made["paymium"])) & {"find", "open_orders", "cancel_all", "fills", "withdraw", "order"}
     assert set(can(made["paymium"])) >= {"rate", "markets", "funds", "place", "cancel", "deposit_address"}
