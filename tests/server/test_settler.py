@@ -33,7 +33,7 @@ def bench(serving, monkeypatch):
     monkeypatch.setitem(exchanges.EXCHANGES, "stub", "tests.support.stub:Stub")
     monkeypatch.setattr(Stub, "act", staticmethod(_lost))
     monkeypatch.setattr(Stub, "found", None)
-    monkeypatch.setattr(Stub, "finds", "all")
+    monkeypatch.setattr(Stub, "order_lookup", "all")
     Stub.placed.clear()
     made = []
     monkeypatch.setattr(Settler, "start", lambda self, **_: made.append(self))
@@ -126,7 +126,7 @@ def test_where_the_exchange_cannot_say_the_order_stays_unknown_and_its_key_block
 
 
 def test_where_only_open_orders_are_shown_an_absent_one_proves_nothing(bench, monkeypatch):
-    monkeypatch.setattr(Stub, "finds", "open")
+    monkeypatch.setattr(Stub, "order_lookup", "open")
     bench.post()
     bench.settle(None)
     assert bench.post().json()["status"] == "unknown"

@@ -124,7 +124,7 @@ class Work:
 
     def later(self, move: Move, seconds: float) -> None:
         with self._changed:
-            if not self._line.finds(move.verb) and move.answers >= ASKED:
+            if not self._line.order_lookup(move.verb) and move.answers >= ASKED:
                 self._open -= 1
             else:
                 heapq.heappush(self._later, (time.monotonic() + seconds, next(self._count), move))
@@ -292,7 +292,7 @@ def run(
         for thread in threads:
             thread.join(UNKNOWN_SECONDS + PATIENCE)
         for kind in tallies:
-            if not all(line.finds(move.verb) for move in work.mutates if move.kind == kind):
+            if not all(line.order_lookup(move.verb) for move in work.mutates if move.kind == kind):
                 look_at_the_unknown(figures, built, line, work, kind, backends[0])
         if built.keeper.end(signal.SIGTERM) != 0:
             figures.wrong.append("the last server did not stop in order")
@@ -376,7 +376,7 @@ def count(figures: Figures, built: Rig, line: Line, work: Work, id: int) -> None
     for kind, tally in figures.tallies.items():
         mutates = [move for move in work.mutates if move.kind == kind]
         known = [move for move in mutates if move.known_at is not None and move.failure is None]
-        looked_up = [move for move in mutates if line.finds(move.verb)]
+        looked_up = [move for move in mutates if line.order_lookup(move.verb)]
         tally.count = len(mutates)
         tally.lost = sum(not executed[move.verb, move.number] for move in known)
         tally.doubled += sum(max(0, executed[move.verb, move.number] - 1) for move in mutates)

@@ -74,7 +74,7 @@ class Line:
         found = (amount - self.amount) / self.step
         return int(found) if found == int(found) >= 0 else None
 
-    def finds(self, verb: str) -> bool:
+    def order_lookup(self, verb: str) -> bool:
         """Whether what was cut off can be looked up by our id."""
         return self.finds_sends if verb == "send" else self.finds_orders
 

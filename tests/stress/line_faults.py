@@ -30,7 +30,7 @@ from bitmm.xwrap.errors import APIError, RateLimited
 from bitmm.xwrap.testing.exchanges.venue import FAULTS
 from tests.stress.harness import LINES, Broken, Rig, executions, rig
 
-VERBS = ("buy", "sell", "send")
+OPERATIONS = ("buy", "sell", "send")
 EXCHANGE_SECONDS, CLIENT_SECONDS = 1.5, 6.0
 #: Where the exchange itself, or a refused connection, says that nothing was executed.
 CERTAIN = {"refused", "rate_limit", "nonce"}
@@ -118,16 +118,16 @@ class Tester:
         executed = executions(line, venue)[number]
         wrong = _contradiction(case, told, executed)
         # By asset, amount, address and time a send is recognised; that there is none proves nothing.
-        finds = case.verb != "send" and line.finds_orders
+        order_lookup = case.verb != "send" and line.finds_orders
         last = told
-        end = time.monotonic() + (SETTLED if finds else BLOCKED)
+        end = time.monotonic() + (SETTLED if order_lookup else BLOCKED)
         while last == "?" and time.monotonic() < end:
             time.sleep(0.1)
             last, words = _told(case, backend, number, key)
         if told != "?":
             last, words = _told(case, backend, number, key)
         finally_executed = executions(line, venue)[number]
-        if not wrong and (last, finally_executed) not in {("+", 1), ("-", 0)} and (finds or last != "?"):
+        if not wrong and (last, finally_executed) not in {("+", 1), ("-", 0)} and (order_lookup or last != "?"):
             wrong = f"in the end the client is told {last}, and the exchange executed {finally_executed}"
         _rest(backend)
         with self._lock:
@@ -206,7 +206,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--line", choices=sorted(LINES), action="append")
     options = parser.parse_args()
-    cases = [Case(*case) for case in product(options.line or LINES, VERBS, FAULTS)] * options.rounds
+    cases = [Case(*case) for case in product(options.line or LINES, OPERATIONS, FAULTS)] * options.rounds
     figures = run(cases)
     print(figures)
     return 0 if figures.good else 1

@@ -36,7 +36,7 @@ class Stub(Exchange):
     found: ClassVar = None
     find_one: ClassVar = None
     asked: ClassVar[list[OrderRef]] = []
-    finds = "all"
+    order_lookup = "all"
 
     def rate(self, currency: str, asset: str) -> Rate:
         return type(self).act(currency, asset)

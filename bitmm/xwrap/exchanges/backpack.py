@@ -501,7 +501,7 @@ class Backpack(Exchange):
         Field("apikey", "the API key: the ed25519 public key in base64"),
         Field("apisecret", "the API secret: the ed25519 private key in base64", secret=True),
     )
-    finds: ClassVar[Literal["all", "open", "none"]] = "all"
+    order_lookup: ClassVar[Literal["all", "open", "none"]] = "all"
     #: No number is published; ccxt sends 20 a second at most, and so does this.
     per_address = RateLimit(10, 10)
 

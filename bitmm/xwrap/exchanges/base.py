@@ -294,8 +294,8 @@ class ExchangeContext:
     """One registration's way to its exchange; `registration` 0 with empty credentials is for public calls.
 
     `url` is the administrator's base URL, None for the exchange's own. `nonce` gives strictly rising integers for this
-    key, at least the microseconds since 1970. Every request is sent under a `throttle`. `cache` is shared by all who use
-    the exchange. `paper` is what the paper exchange stands on.
+    key, at least the microseconds since 1970. Every request is sent under a `throttle`. `cache` is shared by all that
+    use the exchange. `paper` is what the paper exchange stands on.
     """
 
     transport: Transport
@@ -325,14 +325,14 @@ class Exchange:
     #: What a registration needs; the server refuses a registration without the required fields.
     form: ClassVar[tuple[Field, ...]] = ()
     #: Which orders `find` sees: "all" (open and closed), "open" ones only, or "none" (it cannot look up by our id).
-    finds: ClassVar[Literal["all", "open", "none"]] = "none"
+    order_lookup: ClassVar[Literal["all", "open", "none"]] = "none"
     #: For how many seconds after it was signed a request may still be taken, however late it arrives; 0 where that is
     #: less than a call may take, or where a later nonce of the key ends it.
     valid_seconds: ClassVar[float] = 0.0
     #: It has no address of its own: the administrator must say where it is.
-    needs_url: ClassVar[bool] = False
+    requires_url: ClassVar[bool] = False
     #: It keeps its books in the server's own data base, so what it does and what the server writes about it are one.
-    indoors: ClassVar[bool] = False
+    in_process: ClassVar[bool] = False
     #: Calls of one key must arrive in the order of their nonces.
     ordered: ClassVar[bool] = False
     #: The counter that the exchange keeps for each key, of signed calls; None: it counts those by address too.
@@ -422,7 +422,7 @@ class Exchange:
         return Unsupported(f"{self.name} has no call for '{verb}'")
 
 
-VERBS = (
+OPERATIONS = (
     "rate",
     "markets",
     "funds",
@@ -442,6 +442,6 @@ VERBS = (
 )
 
 
-def can(exchange: type[Exchange]) -> list[str]:
-    """The verbs that an exchange's class has, in the order of `VERBS`."""
-    return [verb for verb in VERBS if getattr(exchange, verb) is not getattr(Exchange, verb)]
+def supports(exchange: type[Exchange]) -> list[str]:
+    """The verbs that an exchange's class has, in the order of `OPERATIONS`."""
+    return [verb for verb in OPERATIONS if getattr(exchange, verb) is not getattr(Exchange, verb)]

@@ -346,7 +346,7 @@ class Bitstamp(Exchange):
         Field("apikey", "the API key"),
         Field("apisecret", "the secret that Bitstamp showed with the key", secret=True),
     )
-    finds: ClassVar[Literal["all", "open", "none"]] = "all"
+    order_lookup: ClassVar[Literal["all", "open", "none"]] = "all"
     #: Documentation, "Authentication": a timestamp may be 150 s off, and ours may be 150 s ahead when it is signed.
     valid_seconds = 300.0
     #: Documentation, "Request limits": 400 a second and 10,000 in ten minutes; this stays below both.

@@ -39,7 +39,7 @@ import requests
 from ..money import EXACT, exact, number, plain
 from ..transport import Request, Transport
 from .base import (
-    VERBS,
+    OPERATIONS,
     Busy,
     Credentials,
     Deposit,
@@ -213,14 +213,14 @@ def exchange_class(id: str) -> type[Exchange]:
         "name": f"{sample.name} (ccxt)",
         "description": f"{sample.name}, spot markets, through the library ccxt",
         "form": tuple(field for named, field in _FIELDS.items() if sample.requiredCredentials.get(named)),
-        "finds": "all" if "find" in there else "none",
+        "order_lookup": "all" if "find" in there else "none",
         "ordered": name in _COUNTERS,
         "per_address": RateLimit(_AT_ONCE, 1000 / sample.rateLimit),
         "kind": kind,
         "has": frozenset(has),
     }
     # What is missing is put back to the verb that says so.
-    lacking = {verb: getattr(Exchange, verb) for verb in VERBS if verb not in there}
+    lacking = {verb: getattr(Exchange, verb) for verb in OPERATIONS if verb not in there}
     return type(f"Ccxt_{name}", (_Ccxt,), {"__doc__": facts["description"], **facts, **lacking})
 
 
@@ -580,7 +580,7 @@ class _Ccxt(Exchange):
     def place(self, order: NewOrder) -> OrderState:
         symbol = self._symbol(order.currency, order.asset)
         self._refuse_rounding(order, symbol)
-        extra = {"clientOrderId": order.client_id} if type(self).finds != "none" else {}
+        extra = {"clientOrderId": order.client_id} if type(self).order_lookup != "none" else {}
         if order.cost is not None:
             call: tuple[Any, ...] = ("create_market_buy_order_with_cost", symbol, plain(order.cost), extra)
             needs = "createMarketBuyOrderWithCost"
@@ -806,7 +806,7 @@ class _Ccxt(Exchange):
         filled, spent = _told(row.get("filled")), _told(row.get("cost"))
         # A market buy for a cost has no amount, and some classes then tell the cost as one.
         amount = None if ref is not None and ref.amount is None else _told(row.get("amount"))
-        client_id = row.get("clientOrderId") if type(self).finds != "none" else None
+        client_id = row.get("clientOrderId") if type(self).order_lookup != "none" else None
         state = OrderState(
             exchange_order_id=_text(row["id"]),
             status=_status(row.get("status"), amount, filled),

@@ -32,7 +32,7 @@ from unittest import SkipTest
 from ..money import EXACT
 from ..transport import Request, Response, Transport
 from .base import (
-    VERBS,
+    OPERATIONS,
     Deposit,
     DepositAddress,
     Exchange,
@@ -48,7 +48,7 @@ from .base import (
     Side,
     Unsupported,
     Withdrawal,
-    can,
+    supports,
 )
 from .tools import total
 
@@ -92,7 +92,7 @@ class ExchangeContract:
         assert kind.name
         assert kind.description
         assert kind.status in ("open", "closed", "paper")
-        assert (kind.finds != "none") == ("find" in can(kind)), "`finds` and the verb `find` contradict each other"
+        assert (kind.order_lookup != "none") == ("find" in supports(kind)), "order_lookup and find contradict"
         assert all(field.name and field.about for field in kind.form)
 
     def test_a_missing_verb_says_so_and_does_nothing(self, exchange: Exchange, ledger: Ledger) -> None:
@@ -107,7 +107,7 @@ class ExchangeContract:
             "withdraw": (sent,),
             "find_withdrawal": (sent.client_id, *self._just_now()),
         }
-        for verb in sorted(set(VERBS) - set(can(type(exchange)))):
+        for verb in sorted(set(OPERATIONS) - set(supports(type(exchange)))):
             with _refused("unsupported") as refusals:
                 getattr(exchange, verb)(*arguments.get(verb, ()))
             assert isinstance(refusals[0], Unsupported)
@@ -144,7 +144,7 @@ class ExchangeContract:
             ("place", (self._new("buy", amount=self.amount),)),
             ("deposit_address", (self.asset,)),
         ):
-            if verb in can(type(exchange)):
+            if verb in supports(type(exchange)):
                 with suppress(Refused):
                     getattr(watched, verb)(*arguments)
         assert outside == []
@@ -301,7 +301,7 @@ class ExchangeContract:
     def test_a_finished_order_is_found_by_our_id(self, exchange: Exchange) -> None:
         _needs(exchange, "find")
         self._needs_order(exchange, "market")
-        if type(exchange).finds != "all":
+        if type(exchange).order_lookup != "all":
             raise SkipTest("it finds open orders only")
         order = self._new("buy", amount=self.amount)
         state = self._placed(exchange, order)
@@ -518,7 +518,7 @@ class ExchangeContract:
 
 
 def _has(exchange: Exchange, verb: str) -> bool:
-    return verb in can(type(exchange))
+    return verb in supports(type(exchange))
 
 
 def _needs(exchange: Exchange, *verbs: str) -> None:

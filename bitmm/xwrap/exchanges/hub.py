@@ -439,8 +439,8 @@ class Hub(Exchange):
         ),
         Field("key_encoding", "how the key is written: utf-8 (the default) or base64", required=False),
     )
-    needs_url: ClassVar[bool] = True
-    finds: ClassVar[Literal["all", "open", "none"]] = "none"
+    requires_url: ClassVar[bool] = True
+    order_lookup: ClassVar[Literal["all", "open", "none"]] = "none"
     #: The protocol is silent; one call a second (choice), and a few at once because one verb may need several.
     per_address = RateLimit(5, 1)
 

@@ -370,7 +370,7 @@ class Kraken(Exchange):
         Field("apikey", "the API key"),
         Field("apisecret", "the private key that Kraken showed with the API key", secret=True),
     )
-    finds = "all"
+    order_lookup = "all"
     ordered = True
     #: "Spot REST Rate Limits", a Starter key: 15, falling by 0.33 a second; histories count 2, orders and cancels none.
     #: It is one less here because Kraken counts a call when it arrives, later than we do.

@@ -323,8 +323,8 @@ class MtGox(Exchange):
         Field("apisecret", "the secret of the key, in base64", secret=True),
         Field("version", "of the HTTP API: 0, 1 or 2 (the default)", required=False),
     )
-    needs_url: ClassVar[bool] = True
-    finds: ClassVar[Literal["all", "open", "none"]] = "none"
+    requires_url: ClassVar[bool] = True
+    order_lookup: ClassVar[Literal["all", "open", "none"]] = "none"
     ordered: ClassVar[bool] = True
 
     def __init__(self, context: ExchangeContext) -> None:

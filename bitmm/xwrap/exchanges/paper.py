@@ -126,8 +126,8 @@ class Paper(Exchange):
     name = "Paper"
     description = "An exchange without real money, at recorded BTC/USD prices: for trying, teaching and tests"
     status = "paper"
-    finds = "all"
-    indoors = True
+    order_lookup = "all"
+    in_process = True
 
     def __init__(self, context: ExchangeContext) -> None:
         super().__init__(context)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from . import EXCHANGES, load
-from .base import VERBS, can
+from .base import OPERATIONS, supports
 
 _STATUS = {"open": "open", "closed": "closed, for replicas", "paper": "no real money"}
 
@@ -14,8 +14,10 @@ def lines() -> list[str]:
     rows = [["", *(f"`{kind.id}`" for kind in kinds)]]
     rows.append(["", *(kind.name for kind in kinds)])
     rows.append(["", *(_STATUS[kind.status] for kind in kinds)])
-    verbs = {kind.id: set(can(kind)) for kind in kinds}
-    rows += [[verb.replace("_", " "), *("yes" if verb in verbs[kind.id] else "-" for kind in kinds)] for verb in VERBS]
+    verbs = {kind.id: set(supports(kind)) for kind in kinds}
+    rows += [
+        [verb.replace("_", " "), *("yes" if verb in verbs[kind.id] else "-" for kind in kinds)] for verb in OPERATIONS
+    ]
     widths = [max(len(row[column]) for row in rows) for column in range(len(kinds) + 1)]
     rows.insert(1, ["-" * width for width in widths])
     return [

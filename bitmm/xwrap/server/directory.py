@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from ..exchanges import DEAD, load
-from ..exchanges.base import Credentials, Exchange, ExchangeContext, ExchangeError, can
+from ..exchanges.base import Credentials, Exchange, ExchangeContext, ExchangeError, supports
 from ..exchanges.cache import TTLCache
 from ..exchanges.paper import Ground
 from ..transport import Transport
@@ -79,7 +79,7 @@ class Directory:
     def available(self, id: str) -> bool:
         """Whether this exchange can be asked from here: it is offered, and it is known where it is."""
         entry = self._entries.get(id)
-        return entry is not None and (entry.url is not None or not entry.kind.needs_url)
+        return entry is not None and (entry.url is not None or not entry.kind.requires_url)
 
     def public(self) -> list[dict[str, object]]:
         """The answer to `list_exchanges`."""
@@ -90,7 +90,7 @@ class Directory:
                 "description": entry.kind.description,
                 "status": entry.kind.status,
                 "available": self.available(id),
-                "can": can(entry.kind),
+                "can": supports(entry.kind),
             }
             for id, entry in self._entries.items()
         ]

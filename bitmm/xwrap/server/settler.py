@@ -107,8 +107,8 @@ class Settler:
         A round may never come to its end. So orders and sends take turns, and of each the oldest is next, of which the
         exchange can tell by now if ever, or any: of the oldest ones it may never tell.
         """
-        finds = (self._store.orders, self._find_order), (self._store.withdrawals, self._find_withdrawal)
-        queues = [(journal, find, self._due(journal, exchange)) for journal, find in finds]
+        order_lookup = (self._store.orders, self._find_order), (self._store.withdrawals, self._find_withdrawal)
+        queues = [(journal, find, self._due(journal, exchange)) for journal, find in order_lookup]
         random.shuffle(queues)
         while any(rows for _, _, rows in queues):
             for journal, find, rows in queues:
@@ -151,7 +151,7 @@ class Settler:
     def _find_order(self, exchange: Exchange, row: dict[str, Any]) -> dict[str, Any] | None:
         """What the exchange tells of the order; None: it certainly has none. Raises Unsupported when it cannot say."""
         state = exchange.find(reference(row))
-        if state is None and exchange.finds != "all":
+        if state is None and exchange.order_lookup != "all":
             raise Unsupported(f"{exchange.name} shows open orders only")
         return None if state is None else order_columns(state)
 

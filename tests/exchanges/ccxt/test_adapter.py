@@ -21,7 +21,7 @@ import pytest
 
 from bitmm.xwrap.exchanges import ccxt as bridge
 from bitmm.xwrap.exchanges.base import (
-    VERBS,
+    OPERATIONS,
     Busy,
     Credentials,
     ExchangeContext,
@@ -32,7 +32,7 @@ from bitmm.xwrap.exchanges.base import (
     RateLimit,
     Refused,
     Unknown,
-    can,
+    supports,
 )
 from bitmm.xwrap.exchanges.cache import TTLCache
 from bitmm.xwrap.exchanges.ccxt import exchange_class
@@ -159,19 +159,19 @@ def test_every_exchange_that_ccxt_knows_makes_a_class_with_honest_verbs():
         assert kind.id == f"ccxt:{id}"
         assert kind.name
         assert bool(kind.form) == (id != "dydx"), "ccxt names no credentials of dYdX"
-        verbs = can(kind)
+        verbs = supports(kind)
         assert ("funds" in verbs) == bool(has["fetchBalance"])
         assert ("cancel" in verbs) == bool(has["cancelOrder"])
         assert ("deposit_address" in verbs) == bool(has["fetchDepositAddress"])
         assert ("withdraw" in verbs) == (bool(has["withdraw"]) and id != "kraken")
-        assert ("find" in verbs) == (kind.finds != "none") == (id == "kraken")
+        assert ("find" in verbs) == (kind.order_lookup != "none") == (id == "kraken")
         assert "permissions" not in verbs
         assert kind.per_address == RateLimit(5, 1000 / getattr(library, id)().rateLimit)
     assert made["kraken"] is exchange_class("ccxt:kraken")
-    assert not set(can(made["paymium"])) & {"find", "open_orders", "cancel_all", "fills", "withdraw", "order"}
-    assert set(can(made["paymium"])) >= {"rate", "markets", "funds", "place", "cancel", "deposit_address"}
-    assert set(VERBS) - set(can(made["kraken"])) == {"withdraw", "find_withdrawal", "permissions"}
-    assert set(VERBS) - set(can(made["backpack"])) == {"find", "find_withdrawal", "permissions"}
+    assert not set(supports(made["paymium"])) & {"find", "open_orders", "cancel_all", "fills", "withdraw", "order"}
+    assert set(supports(made["paymium"])) >= {"rate", "markets", "funds", "place", "cancel", "deposit_address"}
+    assert set(OPERATIONS) - set(supports(made["kraken"])) == {"withdraw", "find_withdrawal", "permissions"}
+    assert set(OPERATIONS) - set(supports(made["backpack"])) == {"find", "find_withdrawal", "permissions"}
 
 
 @pytest.mark.parametrize("id", ["ccxt:nosuch", "ccxt:", "kraken", "ccxt:Exchange", "ccxt:base", "ccxt:__class__"])

@@ -22,7 +22,7 @@ from bitmm.xwrap.exchanges.base import (
     OrderState,
     Refused,
     Unknown,
-    can,
+    supports,
 )
 from bitmm.xwrap.exchanges.contract import ExchangeContract
 from bitmm.xwrap.exchanges.hub import Hub
@@ -146,7 +146,7 @@ def test_without_a_base_url_every_verb_says_so(transport):
         "withdraw": (send(),),
         "deposit_address": ("BTC",),
     }
-    verbs = can(Hub)
+    verbs = supports(Hub)
     assert verbs == [
         *("rate", "funds", "place", "order", "open_orders", "cancel", "cancel_all", "deposit_address", "withdraw")
     ]

@@ -21,7 +21,7 @@ from bitmm.xwrap.exchanges.base import (
     Refused,
     Unknown,
     Unsupported,
-    can,
+    supports,
 )
 from bitmm.xwrap.exchanges.cache import TTLCache
 from bitmm.xwrap.exchanges.contract import ExchangeContract
@@ -165,7 +165,7 @@ def test_without_a_base_url_every_verb_says_so(transport):
         "withdraw": (send(),),
         "deposit_address": ("BTC",),
     }
-    verbs = can(MtGox)
+    verbs = supports(MtGox)
     assert len(verbs) == 14
     for verb in verbs:
         with pytest.raises(Refused, match="closed in February 2014") as caught:

@@ -331,7 +331,7 @@ def mysql_error_of_the_gem(play):
 
 
 OID = "662f3a5c-229c-4145-925c-6bef58575948"
-VERBS = {
+OPERATIONS = {
     ("v0", "marketdata/example-ticker-data-v0.json"): rate_0,
     ("v0", "trade/example-cancel-order-response.json"): cancel_0,
     ("v1", "account/example-accountinfo-data.json"): info(1),
@@ -387,13 +387,13 @@ CALLS = {
 def test_every_recording_has_its_place():
     every = {(version, name) for version, group in XCHANGE.items() for name in group} | {("gem", name) for name in RUBY}
     streams = {(version, name) for version, name in every if "/streaming/" in name}
-    assert VERBS.keys() | CALLS.keys() | streams == every
-    assert (len(VERBS), len(CALLS), len(streams), len(every)) == (30, 11, 6, 47)
+    assert OPERATIONS.keys() | CALLS.keys() | streams == every
+    assert (len(OPERATIONS), len(CALLS), len(streams), len(every)) == (30, 11, 6, 47)
 
 
-@pytest.mark.parametrize("recording", VERBS, ids="/".join)
+@pytest.mark.parametrize("recording", OPERATIONS, ids="/".join)
 def test_a_recorded_answer_becomes_exactly_its_records(recording, play):
-    VERBS[recording](play)
+    OPERATIONS[recording](play)
 
 
 @pytest.mark.parametrize("recording", CALLS, ids="/".join)
