@@ -246,7 +246,7 @@ class Field:
     """One thing that a registration at this exchange needs, besides the exchange's name."""
 
     name: str
-    about: str
+    help: str
     required: bool = True
     secret: bool = False
 
@@ -321,7 +321,7 @@ class Exchange:
     name: ClassVar[str]
     description: ClassVar[str]
     #: open: it trades. closed: it is history. paper: no real money.
-    status: ClassVar[Literal["open", "closed", "paper"]] = "open"
+    lifecycle: ClassVar[Literal["open", "closed", "paper"]] = "open"
     #: What a registration needs; the server refuses a registration without the required fields.
     form: ClassVar[tuple[Field, ...]] = ()
     #: Which orders `find` sees: "all" (open and closed), "open" ones only, or "none" (it cannot look up by our id).

@@ -93,7 +93,7 @@ class ExchangeContract:
         assert kind.description
         assert kind.status in ("open", "closed", "paper")
         assert (kind.order_lookup != "none") == ("find" in supports(kind)), "order_lookup and find contradict"
-        assert all(field.name and field.about for field in kind.form)
+        assert all(field.name and field.help for field in kind.form)
 
     def test_a_missing_verb_says_so_and_does_nothing(self, exchange: Exchange, ledger: Ledger) -> None:
         order, ref = self._new("buy", amount=self.amount), self._unplaced()

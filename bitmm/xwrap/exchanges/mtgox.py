@@ -317,7 +317,7 @@ class MtGox(Exchange):
     id: ClassVar[str] = "mtgox"
     name: ClassVar[str] = "Mt.Gox"
     description: ClassVar[str] = "The exchange of 2010 to 2014, closed; for replicas, archives and teaching"
-    status: ClassVar[Literal["open", "closed", "paper"]] = "closed"
+    lifecycle: ClassVar[Literal["open", "closed", "paper"]] = "closed"
     form: ClassVar[tuple[Field, ...]] = (
         Field("apikey", "the API key"),
         Field("apisecret", "the secret of the key, in base64", secret=True),

@@ -125,7 +125,7 @@ class Paper(Exchange):
     id = "paper"
     name = "Paper"
     description = "An exchange without real money, at recorded BTC/USD prices: for trying, teaching and tests"
-    status = "paper"
+    lifecycle = "paper"
     order_lookup = "all"
     in_process = True
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from . import EXCHANGES, load
 from .base import OPERATIONS, supports
 
-_STATUS = {"open": "open", "closed": "closed, for replicas", "paper": "no real money"}
+_LIFECYCLES = {"open": "open", "closed": "closed, for replicas", "paper": "no real money"}
 
 
 def lines() -> list[str]:
@@ -13,7 +13,7 @@ def lines() -> list[str]:
     kinds = [load(id) for id in EXCHANGES]
     rows = [["", *(f"`{kind.id}`" for kind in kinds)]]
     rows.append(["", *(kind.name for kind in kinds)])
-    rows.append(["", *(_STATUS[kind.status] for kind in kinds)])
+    rows.append(["", *(_LIFECYCLES[kind.lifecycle] for kind in kinds)])
     verbs = {kind.id: set(supports(kind)) for kind in kinds}
     rows += [
         [verb.replace("_", " "), *("yes" if verb in verbs[kind.id] else "-" for kind in kinds)] for verb in OPERATIONS

@@ -88,7 +88,7 @@ class Directory:
                 "id": id,
                 "name": entry.kind.name,
                 "description": entry.kind.description,
-                "status": entry.kind.status,
+                "status": entry.kind.lifecycle,
                 "available": self.available(id),
                 "can": supports(entry.kind),
             }

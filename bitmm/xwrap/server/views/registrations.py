@@ -64,7 +64,7 @@ def _credentials(kind: type[Exchange], fields: Fields) -> Credentials:
     given |= fields.rest(set(form) - set(_STANDARD))
     for name, field in form.items():
         if field.required and not given.get(name):
-            raise Problem(422, "invalid_request", f"{kind.name} needs '{name}': {field.about}", field=name)
+            raise Problem(422, "invalid_request", f"{kind.name} needs '{name}': {field.help}", field=name)
     kept = {name: value for name, value in given.items() if name in form}
     return Credentials(
         username=given["username"][:255],
