@@ -224,9 +224,9 @@ def _settle(journal: Journal, noun: str, id: int, as_: str, *, done: str, undone
 def exchanges() -> None:
     """List the exchanges and what each can do."""
     with _explained():
-        from .exchanges import table
+        from .exchanges import capabilities
 
-        for line in table.lines():
+        for line in capabilities.lines():
             typer.echo(line)
 
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 import decimal
 import json
 import re
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
 from .errors import InvalidRequest
 
-__all__ = ["EXACT", "ROUNDED", "decode", "exact", "number", "plain"]
+__all__ = ["EXACT", "ROUNDED", "decode", "exact", "mean", "number", "plain", "total", "unsigned"]
 
 #: Amounts have at most this many digits, and exponents of this size at most: beyond it a number is an attack.
 MAX_DIGITS = 100
@@ -83,6 +84,27 @@ def plain(amount: Decimal | int | str, name: str = "amount") -> str:
     except ValueError as error:
         raise InvalidRequest(f"{name} is {error}", code="invalid_amount") from None
     return format(number, "f")
+
+
+def unsigned(value: object) -> Decimal:
+    """The amount in a decoded document, which is never below zero. Raises ValueError when it is, or is no number."""
+    amount = number(value)
+    if amount < 0:
+        raise ValueError("a negative amount")
+    return amount
+
+
+def total(amounts: Iterable[Decimal]) -> Decimal:
+    """The exact sum."""
+    result = Decimal(0)
+    for amount in amounts:
+        result = EXACT.add(result, amount)
+    return result
+
+
+def mean(cost: Decimal, amount: Decimal) -> Decimal | None:
+    """The mean price of `amount` units that cost `cost`, to 28 digits; None of nothing."""
+    return decimal.Context(prec=28, rounding=decimal.ROUND_HALF_EVEN, traps=[]).divide(cost, amount) if amount else None
 
 
 def _bounded(whole: int) -> Decimal:

@@ -16,7 +16,7 @@ from pathlib import Path
 import requests
 
 from bitmm.xwrap import exchanges
-from bitmm.xwrap.exchanges.base import Rate
+from bitmm.xwrap.exchanges.models import Rate
 from bitmm.xwrap.server.serving import running
 from bitmm.xwrap.server.settings import Settings
 from tests.support.stub import Stub

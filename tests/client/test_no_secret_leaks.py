@@ -11,7 +11,7 @@ from tests.support.marked_secrets import NEEDLES
 
 ROOT = Path(__file__).parents[2]
 #: Not what takes its time, nor this test again; of the table of faults the orders.
-SLOW = "drips or silent or for_ever or hesitates or test_memory or test_round_trip or test_canary"
+SLOW = "drips or silent or for_ever or hesitates or test_memory or test_round_trip or test_no_secret"
 CHOICE = f"not ({SLOW} or (test_every_fault and (read or send)))"
 
 

@@ -15,7 +15,7 @@ pytest.importorskip("starlette", reason="the server is not installed")
 
 from bitmm.xwrap import exchanges
 from bitmm.xwrap.client import XWrap
-from bitmm.xwrap.exchanges.base import OrderState
+from bitmm.xwrap.exchanges.models import OrderState
 from tests.client.test_round_trip import CASES
 from tests.support.stub import Stub
 

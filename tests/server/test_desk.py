@@ -9,7 +9,8 @@ import pytest
 import requests
 
 from bitmm.xwrap import exchanges
-from bitmm.xwrap.exchanges.base import Busy, OrderState, Refused, Unknown, Withdrawal
+from bitmm.xwrap.exchanges.errors import Busy, Refused, Unknown
+from bitmm.xwrap.exchanges.models import OrderState, Withdrawal
 from bitmm.xwrap.server.store import Journal
 from tests.support.stub import Stub
 

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from bitmm.xwrap.exchanges.base import Busy, Exchange, RateLimit
+from bitmm.xwrap.exchanges.base import Exchange, RateLimit
+from bitmm.xwrap.exchanges.errors import Busy
 from bitmm.xwrap.server import lanes as lanes_module
 from bitmm.xwrap.server.lanes import Lanes, Rank, lane_name
 from bitmm.xwrap.server.store import Store

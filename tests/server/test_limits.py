@@ -14,7 +14,7 @@ import requests
 
 from bitmm.xwrap import exchanges
 from bitmm.xwrap.client import _ASKING, XWrap
-from bitmm.xwrap.exchanges.base import OrderState
+from bitmm.xwrap.exchanges.models import OrderState
 from bitmm.xwrap.server.settings import Settings
 from bitmm.xwrap.server.settler import LEASE
 from tests.support.stub import Stub

@@ -10,7 +10,8 @@ import pytest
 import requests
 
 from bitmm.xwrap import exchanges
-from bitmm.xwrap.exchanges.base import OrderState, Refused
+from bitmm.xwrap.exchanges.errors import Refused
+from bitmm.xwrap.exchanges.models import OrderState
 from bitmm.xwrap.server.settler import Settler
 from tests.support.stub import Stub
 

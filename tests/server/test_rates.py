@@ -11,7 +11,8 @@ import pytest
 import requests
 
 from bitmm.xwrap import exchanges
-from bitmm.xwrap.exchanges.base import Rate, Refused
+from bitmm.xwrap.exchanges.errors import Refused
+from bitmm.xwrap.exchanges.models import Rate
 from tests.support.stub import Stub
 
 TEN = tuple(f"stub{number}" for number in range(10))

@@ -6,10 +6,9 @@ import threading
 from decimal import Decimal
 from typing import ClassVar
 
-from bitmm.xwrap.exchanges.base import (
+from bitmm.xwrap.exchanges.base import Exchange, Field
+from bitmm.xwrap.exchanges.models import (
     DepositAddress,
-    Exchange,
-    Field,
     Funds,
     NewOrder,
     NewWithdrawal,

@@ -23,16 +23,14 @@ from urllib.parse import urlencode
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from ..money import number, plain
+from ..money import mean, number, plain, total, unsigned
 from ..transport import Request, Transport
-from .base import (
-    Busy,
+from .base import Exchange, ExchangeContext, Field, RateLimit, Throttle, no_throttle
+from .errors import Busy, ExchangeError, Refused, Unknown
+from .http import ask, followed, no_outcome, retry_after, understood
+from .models import (
     Deposit,
     DepositAddress,
-    Exchange,
-    ExchangeContext,
-    ExchangeError,
-    Field,
     Fill,
     Funds,
     Market,
@@ -41,27 +39,11 @@ from .base import (
     OrderRef,
     OrderState,
     Rate,
-    RateLimit,
-    Refused,
     Side,
     Status,
-    Throttle,
-    Unknown,
     Withdrawal,
-    no_throttle,
 )
-from .tools import (
-    ask,
-    check,
-    followed,
-    mean,
-    no_outcome,
-    no_such_market,
-    retry_after,
-    total,
-    understood,
-    unsigned,
-)
+from .rules import check, no_such_market
 
 if TYPE_CHECKING:
     from ..transport import Response

@@ -1,10 +1,7 @@
-"""What every exchange can be asked, in our words, and what it may answer.
+"""The contract: what every exchange can be asked, in our words, and what it may answer.
 
-An exchange is a class with the verbs of `Exchange`; it overrides those it can do. The docstrings here are the
-contract, and
-`contract.py` holds every exchange to it. All amounts are Decimal and exact; `amount` counts units of the asset,
-`price` is currency per unit of the asset, `cost` is currency. Currencies and assets have their common upper-case names
-("USD", "BTC").
+An exchange is a class with the verbs of `Exchange`; it overrides those that it has. The docstrings here are the
+contract, and `contract.py` holds every exchange to it. `models.py` has the records, `errors.py` the failures.
 """
 
 from __future__ import annotations
@@ -17,228 +14,26 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 from .cache import TTLCache
+from .errors import Unsupported
+from .models import (
+    Deposit,
+    DepositAddress,
+    Fill,
+    Funds,
+    Market,
+    NewOrder,
+    NewWithdrawal,
+    OrderRef,
+    OrderState,
+    Rate,
+    Withdrawal,
+)
 
 if TYPE_CHECKING:
     from ..transport import Transport
     from .paper import Ground
 
-Side = Literal["buy", "sell"]
-#: Where an order can be. "unknown" is an answer too: nobody can say yet whether it was executed.
-Status = Literal["open", "filled", "partly_filled", "canceled", "rejected", "unknown"]
-
-# --- failures: every one is of these kinds ----------------------------------------------------------------------------
-
-
-class ExchangeError(Exception):
-    """Why an exchange did not do what it was asked. `str(error)` is fit to show a person and holds no secret.
-
-    `code` is one of ours (insufficient_funds, invalid_amount, unknown_market, ...). The exchange's own words are in
-    `words`; they are shown, bounded, and never guessed into something nicer.
-    """
-
-    def __init__(self, words: str, *, code: str = "exchange_refused", retryable: bool = False) -> None:
-        super().__init__(words)
-        self.words = words
-        self.code = code
-        self.retryable = retryable
-
-
-class Refused(ExchangeError):
-    """Certainly not executed. `details` may name the violated rule and the nearest allowed value, as text."""
-
-    def __init__(
-        self,
-        words: str,
-        *,
-        code: str = "exchange_refused",
-        retryable: bool = False,
-        details: Mapping[str, str] | None = None,
-    ) -> None:
-        super().__init__(words, code=code, retryable=retryable)
-        self.details = dict(details or {})
-
-
-class Unsupported(Refused):
-    """This exchange has no such call."""
-
-    def __init__(self, words: str) -> None:
-        super().__init__(words, code="unsupported")
-
-
-class Busy(Refused):
-    """A rate limit; certainly not executed. `retry_after`: seconds to wait."""
-
-    def __init__(self, words: str, *, retry_after: float) -> None:
-        super().__init__(words, code="rate_limited", retryable=True)
-        self.retry_after = retry_after
-
-
-class Unknown(ExchangeError):
-    """It may have been executed: the answer was lost, late, or not to be understood."""
-
-    def __init__(self, words: str) -> None:
-        super().__init__(words, code="outcome_unknown")
-
-
-# --- records ----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """What one unit of the asset costs (`buy`, the best ask) and brings (`sell`, the best bid) now, in the currency."""
-
-    buy: Decimal
-    sell: Decimal
-    time: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Funds:
-    """What is owned of one currency or asset. None: the exchange does not tell."""
-
-    total: Decimal | None
-    available: Decimal | None
-    held: Decimal | None
-
-
-@dataclass(frozen=True, slots=True)
-class Market:
-    """One pair and its rules; None: no such rule, or not told."""
-
-    currency: str
-    asset: str
-    price_step: Decimal | None = None
-    amount_step: Decimal | None = None
-    amount_min: Decimal | None = None
-    cost_min: Decimal | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class NewOrder:
-    """An order to place. Either `amount` (of the asset) or `cost` (of the currency, buys only) is given.
-
-    With `price` it is a limit order, without one a market order. `client_id` is ours: 32 lower-case hexadecimal digits
-    of a UUID; an adapter turns it into what its exchange takes, always in the same way, so that `find` works.
-    """
-
-    side: Side
-    currency: str
-    asset: str
-    client_id: str
-    amount: Decimal | None = None
-    price: Decimal | None = None
-    cost: Decimal | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class OrderRef:
-    """What is known of an order that was placed, or may have been."""
-
-    side: Side
-    currency: str
-    asset: str
-    client_id: str
-    exchange_order_id: str | None = None
-    created: datetime | None = None
-    amount: Decimal | None = None
-    price: Decimal | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class OrderState:
-    """An order as its exchange tells it now. None: not told, never invented.
-
-    `filled` counts the asset, `average` is the mean price of the fills, `spent` is the currency paid (or got, for a
-    sell) without the fee, `fee` counts `fee_currency`.
-    """
-
-    exchange_order_id: str
-    status: Status
-    side: Side | None = None
-    currency: str | None = None
-    asset: str | None = None
-    amount: Decimal | None = None
-    price: Decimal | None = None
-    filled: Decimal | None = None
-    average: Decimal | None = None
-    spent: Decimal | None = None
-    fee: Decimal | None = None
-    fee_currency: str | None = None
-    client_id: str | None = None
-    created: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Fill:
-    """One execution of an order (or of a part of it)."""
-
-    id: str
-    exchange_order_id: str | None
-    side: Side
-    currency: str
-    asset: str
-    amount: Decimal
-    price: Decimal
-    fee: Decimal | None
-    fee_currency: str | None
-    time: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class NewWithdrawal:
-    """A send: `amount` units of `asset` to `address`; `tag` (memo, destination tag) is never dropped."""
-
-    asset: str
-    amount: Decimal
-    address: str
-    client_id: str
-    tag: str | None = None
-    network: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Withdrawal:
-    """A send as its exchange tells it now."""
-
-    id: str
-    asset: str
-    amount: Decimal | None
-    status: Literal["pending", "done", "failed", "unknown"]
-    address: str | None = None
-    tag: str | None = None
-    network: str | None = None
-    fee: Decimal | None = None
-    txid: str | None = None
-    created: datetime | None = None
-    client_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Deposit:
-    """Something that came in."""
-
-    id: str
-    asset: str
-    amount: Decimal
-    status: Literal["pending", "done", "failed"]
-    address: str | None = None
-    tag: str | None = None
-    network: str | None = None
-    txid: str | None = None
-    time: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class DepositAddress:
-    """Where to send `asset` to; with a `tag`, both are needed or the money is lost."""
-
-    asset: str
-    address: str
-    tag: str | None = None
-    network: str | None = None
-
-
-# --- how an exchange is reached ---------------------------------------------------------------------------------------
+__all__ = ["Credentials", "Exchange", "ExchangeContext", "Field", "RateLimit", "Throttle", "no_throttle"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,9 +101,6 @@ class ExchangeContext:
     throttle: Throttle = no_throttle
     cache: TTLCache = field(default_factory=TTLCache)
     paper: Ground | None = None
-
-
-# --- the contract -----------------------------------------------------------------------------------------------------
 
 
 class Exchange:
@@ -420,28 +212,3 @@ class Exchange:
 
     def _lacks(self, verb: str) -> Unsupported:
         return Unsupported(f"{self.name} has no call for '{verb}'")
-
-
-OPERATIONS = (
-    "rate",
-    "markets",
-    "funds",
-    "place",
-    "order",
-    "find",
-    "open_orders",
-    "cancel",
-    "cancel_all",
-    "fills",
-    "deposit_address",
-    "withdraw",
-    "find_withdrawal",
-    "deposits",
-    "withdrawals",
-    "permissions",
-)
-
-
-def supports(exchange: type[Exchange]) -> list[str]:
-    """The verbs that an exchange's class has, in the order of `OPERATIONS`."""
-    return [verb for verb in OPERATIONS if getattr(exchange, verb) is not getattr(Exchange, verb)]

@@ -18,16 +18,14 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from urllib.parse import SplitResult, urlencode, urlsplit
 
-from ..money import EXACT, number, plain
+from ..money import EXACT, mean, number, plain, total, unsigned
 from ..transport import Request, Transport
-from .base import (
-    Busy,
+from .base import Exchange, ExchangeContext, Field, RateLimit, Throttle, no_throttle
+from .errors import Busy, ExchangeError, Refused, Unsupported
+from .http import ask, followed, no_outcome, retry_after, understood
+from .models import (
     Deposit,
     DepositAddress,
-    Exchange,
-    ExchangeContext,
-    ExchangeError,
-    Field,
     Fill,
     Funds,
     Market,
@@ -36,27 +34,11 @@ from .base import (
     OrderRef,
     OrderState,
     Rate,
-    RateLimit,
-    Refused,
     Side,
     Status,
-    Throttle,
-    Unsupported,
     Withdrawal,
-    no_throttle,
 )
-from .tools import (
-    ask,
-    check,
-    followed,
-    mean,
-    no_outcome,
-    no_such_market,
-    retry_after,
-    total,
-    understood,
-    unsigned,
-)
+from .rules import check, no_such_market
 
 if TYPE_CHECKING:
     from ..transport import Response

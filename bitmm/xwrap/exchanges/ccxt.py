@@ -36,18 +36,15 @@ from urllib.parse import unquote, unquote_plus, urlsplit
 
 import requests
 
-from ..money import EXACT, exact, number, plain
+from ..money import EXACT, exact, mean, number, plain, total, unsigned
 from ..transport import Request, Transport
-from .base import (
-    OPERATIONS,
-    Busy,
-    Credentials,
+from .base import Credentials, Exchange, ExchangeContext, Field, RateLimit
+from .capabilities import OPERATIONS
+from .errors import Busy, ExchangeError, Refused, Unknown
+from .http import ask, followed, no_outcome, retry_after, understood
+from .models import (
     Deposit,
     DepositAddress,
-    Exchange,
-    ExchangeContext,
-    ExchangeError,
-    Field,
     Fill,
     Funds,
     Market,
@@ -56,25 +53,11 @@ from .base import (
     OrderRef,
     OrderState,
     Rate,
-    RateLimit,
-    Refused,
     Side,
     Status,
-    Unknown,
     Withdrawal,
 )
-from .tools import (
-    ask,
-    check,
-    followed,
-    mean,
-    no_outcome,
-    no_such_market,
-    retry_after,
-    total,
-    understood,
-    unsigned,
-)
+from .rules import check, no_such_market
 
 __all__ = ["exchange_class"]
 

@@ -29,13 +29,14 @@ from decimal import Decimal
 from typing import Any, ClassVar, TypeVar
 from unittest import SkipTest
 
-from ..money import EXACT
+from ..money import EXACT, total
 from ..transport import Request, Response, Transport
-from .base import (
-    OPERATIONS,
+from .base import Exchange
+from .capabilities import OPERATIONS, supports
+from .errors import Refused, Unsupported
+from .models import (
     Deposit,
     DepositAddress,
-    Exchange,
     Fill,
     Funds,
     Market,
@@ -44,13 +45,9 @@ from .base import (
     OrderRef,
     OrderState,
     Rate,
-    Refused,
     Side,
-    Unsupported,
     Withdrawal,
-    supports,
 )
-from .tools import total
 
 __all__ = ["ExchangeContract", "Ledger"]
 
@@ -91,7 +88,7 @@ class ExchangeContract:
         assert kind.id
         assert kind.name
         assert kind.description
-        assert kind.status in ("open", "closed", "paper")
+        assert kind.lifecycle in ("open", "closed", "paper")
         assert (kind.order_lookup != "none") == ("find" in supports(kind)), "order_lookup and find contradict"
         assert all(field.name and field.help for field in kind.form)
 

@@ -22,30 +22,13 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Context, Decimal
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 from urllib.parse import quote, urlencode, urlsplit
 
-from ..money import EXACT, number, plain
+from ..money import EXACT, mean, number, plain
 from ..transport import Request, Transport
-from .base import (
-    Busy,
-    DepositAddress,
-    Exchange,
-    ExchangeContext,
-    Field,
-    Funds,
-    NewOrder,
-    NewWithdrawal,
-    OrderRef,
-    OrderState,
-    Rate,
-    RateLimit,
-    Refused,
-    Side,
-    Throttle,
-    Unsupported,
-    Withdrawal,
-    no_throttle,
-)
+from .base import Exchange, ExchangeContext, Field, RateLimit, Throttle, no_throttle
 from .cache import TTLCache
-from .tools import ask, mean, no_outcome, retry_after, understood
+from .errors import Busy, Refused, Unsupported
+from .http import ask, no_outcome, retry_after, understood
+from .models import DepositAddress, Funds, NewOrder, NewWithdrawal, OrderRef, OrderState, Rate, Side, Withdrawal
 
 if TYPE_CHECKING:
     from ..transport import Response

@@ -22,16 +22,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar
 from urllib.parse import urlencode
 
-from ..money import EXACT, number, plain
+from ..money import EXACT, mean, number, plain, unsigned
 from ..transport import Request, Transport
-from .base import (
-    Busy,
+from .base import Exchange, ExchangeContext, Field, RateLimit, Throttle, no_throttle
+from .errors import Busy, ExchangeError, Refused
+from .http import ask, followed, no_outcome, retry_after, understood
+from .models import (
     Deposit,
     DepositAddress,
-    Exchange,
-    ExchangeContext,
-    ExchangeError,
-    Field,
     Fill,
     Funds,
     Market,
@@ -40,15 +38,11 @@ from .base import (
     OrderRef,
     OrderState,
     Rate,
-    RateLimit,
-    Refused,
     Side,
     Status,
-    Throttle,
     Withdrawal,
-    no_throttle,
 )
-from .tools import ask, check, followed, mean, no_outcome, no_such_market, retry_after, understood, unsigned
+from .rules import check, no_such_market
 
 if TYPE_CHECKING:
     from ..transport import Response

@@ -25,16 +25,15 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from urllib.parse import urlencode
 
-from ..money import EXACT, number, plain
+from ..money import EXACT, mean, number, plain, total
 from ..transport import Request, Transport
-from .base import (
-    Busy,
+from .base import Exchange, ExchangeContext, Field, Throttle, no_throttle
+from .cache import TTLCache
+from .errors import Busy, ExchangeError, Refused, Unsupported
+from .http import ask, followed, no_outcome, retry_after, understood
+from .models import (
     Deposit,
     DepositAddress,
-    Exchange,
-    ExchangeContext,
-    ExchangeError,
-    Field,
     Fill,
     Funds,
     Market,
@@ -43,16 +42,11 @@ from .base import (
     OrderRef,
     OrderState,
     Rate,
-    Refused,
     Side,
     Status,
-    Throttle,
-    Unsupported,
     Withdrawal,
-    no_throttle,
 )
-from .cache import TTLCache
-from .tools import ask, followed, mean, no_outcome, no_such_market, retry_after, total, understood
+from .rules import no_such_market
 
 if TYPE_CHECKING:
     from ..transport import Response

@@ -18,11 +18,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from ..money import EXACT, ROUNDED, exact, plain
-from .base import (
+from ..money import EXACT, ROUNDED, exact, plain, total
+from .base import Exchange, ExchangeContext
+from .errors import Refused
+from .models import (
     DepositAddress,
-    Exchange,
-    ExchangeContext,
     Fill,
     Funds,
     Market,
@@ -31,11 +31,10 @@ from .base import (
     OrderRef,
     OrderState,
     Rate,
-    Refused,
     Side,
     Withdrawal,
 )
-from .tools import check, total
+from .rules import check
 
 T = TypeVar("T")
 CURRENCY, ASSET = "USD", "BTC"

@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ..exchanges.base import ExchangeError
+from ..exchanges.errors import ExchangeError
 from .database import UNUSABLE, words
 from .desk import StoredAnswer
 from .forms import Fields, read_fields

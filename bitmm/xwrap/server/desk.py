@@ -18,20 +18,10 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
-from ..exchanges.base import (
-    Busy,
-    Exchange,
-    ExchangeError,
-    NewOrder,
-    NewWithdrawal,
-    OrderRef,
-    OrderState,
-    Refused,
-    Unknown,
-    Unsupported,
-    Withdrawal,
-)
-from ..exchanges.tools import check, no_such_market
+from ..exchanges.base import Exchange
+from ..exchanges.errors import Busy, ExchangeError, Refused, Unknown, Unsupported
+from ..exchanges.models import NewOrder, NewWithdrawal, OrderRef, OrderState, Withdrawal
+from ..exchanges.rules import check, no_such_market
 from ..money import EXACT, exact, plain
 from .directory import Directory
 from .lanes import Rank

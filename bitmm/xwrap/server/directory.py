@@ -10,8 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from ..exchanges import DEAD, load
-from ..exchanges.base import Credentials, Exchange, ExchangeContext, ExchangeError, supports
+from ..exchanges.base import Credentials, Exchange, ExchangeContext
 from ..exchanges.cache import TTLCache
+from ..exchanges.capabilities import supports
+from ..exchanges.errors import ExchangeError
 from ..exchanges.paper import Ground
 from ..transport import Transport
 from .lanes import Lanes, Rank

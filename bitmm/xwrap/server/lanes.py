@@ -22,7 +22,8 @@ from math import inf
 from typing import Protocol
 from weakref import WeakValueDictionary
 
-from ..exchanges.base import Busy, Exchange, RateLimit
+from ..exchanges.base import Exchange, RateLimit
+from ..exchanges.errors import Busy
 
 __all__ = ["Lanes", "Passage", "Rank"]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from starlette.responses import JSONResponse, Response
 
-from ..exchanges.base import Busy, ExchangeError, Unknown
+from ..exchanges.errors import Busy, ExchangeError, Unknown
 
 __all__ = ["Problem", "from_exchange", "response"]
 

@@ -12,7 +12,8 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from ..exchanges.base import ExchangeError, Rate, Refused
+from ..exchanges.errors import ExchangeError, Refused
+from ..exchanges.models import Rate
 from ..money import plain
 from .directory import Directory
 from .problems import Problem, from_exchange

@@ -20,7 +20,9 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
-from ..exchanges.base import Exchange, ExchangeError, Refused, Unsupported, Withdrawal
+from ..exchanges.base import Exchange
+from ..exchanges.errors import ExchangeError, Refused, Unsupported
+from ..exchanges.models import Withdrawal
 from ..money import EXACT, exact
 from .desk import order_columns, reference, withdrawal_columns
 from .directory import Directory

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from bitmm.xwrap.errors import InvalidRequest
 from bitmm.xwrap.exchanges.backpack import BackpackAPI
-from bitmm.xwrap.exchanges.base import Busy, Refused, Unknown
+from bitmm.xwrap.exchanges.errors import Busy, Refused, Unknown
 from bitmm.xwrap.transport import Response
 
 KEY = "A6EHv/POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg="

@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 from bitmm.xwrap.exchanges.backpack import Backpack, BackpackAPI
-from bitmm.xwrap.exchanges.base import (
-    Credentials,
+from bitmm.xwrap.exchanges.base import Credentials, ExchangeContext
+from bitmm.xwrap.exchanges.errors import Refused
+from bitmm.xwrap.exchanges.models import (
     Deposit,
     DepositAddress,
-    ExchangeContext,
     Fill,
     Funds,
     Market,
@@ -28,7 +28,6 @@ from bitmm.xwrap.exchanges.base import (
     OrderRef,
     OrderState,
     Rate,
-    Refused,
     Withdrawal,
 )
 from bitmm.xwrap.transport import Response

@@ -7,8 +7,8 @@ from decimal import Decimal
 import pytest
 
 from bitmm.xwrap.errors import InvalidRequest
-from bitmm.xwrap.exchanges.base import Busy, Refused, Unknown
 from bitmm.xwrap.exchanges.bitstamp import BitstampAPI
+from bitmm.xwrap.exchanges.errors import Busy, Refused, Unknown
 from bitmm.xwrap.transport import Response
 
 KEY, SECRET = "api_key", "api_key_secret"

@@ -16,20 +16,19 @@ from pathlib import Path
 
 import pytest
 
-from bitmm.xwrap.exchanges.base import (
-    Credentials,
+from bitmm.xwrap.exchanges.base import Credentials, ExchangeContext
+from bitmm.xwrap.exchanges.bitstamp import Bitstamp, BitstampAPI
+from bitmm.xwrap.exchanges.errors import Refused
+from bitmm.xwrap.exchanges.models import (
     Deposit,
     DepositAddress,
-    ExchangeContext,
     Fill,
     NewOrder,
     NewWithdrawal,
     OrderState,
     Rate,
-    Refused,
     Withdrawal,
 )
-from bitmm.xwrap.exchanges.bitstamp import Bitstamp, BitstampAPI
 from bitmm.xwrap.transport import Response
 
 RECORDED = json.loads(

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from bitmm.xwrap.exchanges.base import Refused
 from bitmm.xwrap.exchanges.ccxt import exchange_class
+from bitmm.xwrap.exchanges.errors import Refused
 
 
 def test_without_ccxt_an_exchange_is_refused_with_what_to_install(monkeypatch):

@@ -20,23 +20,13 @@ from pathlib import Path
 import pytest
 
 from bitmm.xwrap.exchanges import ccxt as bridge
-from bitmm.xwrap.exchanges.base import (
-    OPERATIONS,
-    Busy,
-    Credentials,
-    ExchangeContext,
-    ExchangeError,
-    NewOrder,
-    NewWithdrawal,
-    OrderRef,
-    RateLimit,
-    Refused,
-    Unknown,
-    supports,
-)
+from bitmm.xwrap.exchanges.base import Credentials, ExchangeContext, RateLimit
 from bitmm.xwrap.exchanges.cache import TTLCache
+from bitmm.xwrap.exchanges.capabilities import OPERATIONS, supports
 from bitmm.xwrap.exchanges.ccxt import exchange_class
 from bitmm.xwrap.exchanges.contract import ExchangeContract
+from bitmm.xwrap.exchanges.errors import Busy, ExchangeError, Refused, Unknown
+from bitmm.xwrap.exchanges.models import NewOrder, NewWithdrawal, OrderRef
 from bitmm.xwrap.testing.exchanges import venue as core
 from bitmm.xwrap.testing.exchanges.backpack import BackpackVenue
 from bitmm.xwrap.testing.exchanges.kraken import KrakenVenue

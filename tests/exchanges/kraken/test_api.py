@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from bitmm.xwrap.errors import InvalidRequest
-from bitmm.xwrap.exchanges.base import Busy, Refused, Unknown
+from bitmm.xwrap.exchanges.errors import Busy, Refused, Unknown
 from bitmm.xwrap.exchanges.kraken import KrakenAPI
 from bitmm.xwrap.testing.exchanges.kraken import KrakenVenue
 from bitmm.xwrap.testing.exchanges.venue import Reply, Venue

@@ -15,11 +15,12 @@ from pathlib import Path
 import pytest
 
 from bitmm.xwrap import money
-from bitmm.xwrap.exchanges.base import (
-    Credentials,
+from bitmm.xwrap.exchanges.base import Credentials, ExchangeContext
+from bitmm.xwrap.exchanges.errors import Refused
+from bitmm.xwrap.exchanges.kraken import Kraken, KrakenAPI, _read_pairs, _state
+from bitmm.xwrap.exchanges.models import (
     Deposit,
     DepositAddress,
-    ExchangeContext,
     Fill,
     Funds,
     Market,
@@ -27,10 +28,8 @@ from bitmm.xwrap.exchanges.base import (
     NewWithdrawal,
     OrderRef,
     OrderState,
-    Refused,
     Withdrawal,
 )
-from bitmm.xwrap.exchanges.kraken import Kraken, KrakenAPI, _read_pairs, _state
 from bitmm.xwrap.testing.exchanges import kraken as local_exchange
 from bitmm.xwrap.testing.exchanges.venue import Reply, Venue
 from bitmm.xwrap.transport import Transport

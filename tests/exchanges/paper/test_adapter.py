@@ -12,8 +12,10 @@ import pytest
 
 pytest.importorskip("sqlalchemy", reason="the server is not installed")
 
-from bitmm.xwrap.exchanges.base import ExchangeContext, NewOrder, NewWithdrawal, OrderRef, Refused
+from bitmm.xwrap.exchanges.base import ExchangeContext
 from bitmm.xwrap.exchanges.contract import ExchangeContract
+from bitmm.xwrap.exchanges.errors import Refused
+from bitmm.xwrap.exchanges.models import NewOrder, NewWithdrawal, OrderRef
 from bitmm.xwrap.exchanges.paper import PACKED_PRICES, Ground, Paper, Prices, PricesError
 from bitmm.xwrap.server.store import Store
 from tests.support.databases import sql

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from ...exchanges.base import ExchangeError
+from ...exchanges.errors import ExchangeError
 from ..house import Call
 from ..problems import Problem
 from ..store import Registration

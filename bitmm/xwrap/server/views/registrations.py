@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ...exchanges.base import Credentials, Exchange, ExchangeError
+from ...exchanges.base import Credentials, Exchange
+from ...exchanges.errors import ExchangeError
 from ..directory import Directory
 from ..forms import Fields
 from ..house import Call

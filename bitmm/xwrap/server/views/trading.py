@@ -7,7 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from ...exchanges.base import NewOrder, NewWithdrawal, Side
+from ...exchanges.models import NewOrder, NewWithdrawal, Side
 from ...money import plain
 from ..desk import StoredAnswer
 from ..house import Call, check_key

@@ -9,8 +9,8 @@ from urllib.parse import parse_qsl
 
 import pytest
 
-from bitmm.xwrap.exchanges.base import Refused, Unknown, Unsupported
 from bitmm.xwrap.exchanges.cache import TTLCache
+from bitmm.xwrap.exchanges.errors import Refused, Unknown, Unsupported
 from bitmm.xwrap.exchanges.hub import HubAPI, Overview
 from bitmm.xwrap.testing.exchanges.hub import FORM, JSON, RIGHTS, HubVenue
 from bitmm.xwrap.testing.exchanges.venue import Reply

@@ -9,8 +9,8 @@ from decimal import Decimal
 
 import pytest
 
-from bitmm.xwrap.exchanges.base import Refused, Unknown
 from bitmm.xwrap.exchanges.cache import TTLCache
+from bitmm.xwrap.exchanges.errors import Refused, Unknown
 from bitmm.xwrap.exchanges.mtgox import MtGoxAPI
 from bitmm.xwrap.testing.exchanges.mtgox import MtGoxVenue
 from bitmm.xwrap.transport import Request, Transport

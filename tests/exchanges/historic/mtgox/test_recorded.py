@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from bitmm.xwrap.exchanges.base import (
-    Credentials,
+from bitmm.xwrap.exchanges.base import Credentials, ExchangeContext
+from bitmm.xwrap.exchanges.errors import Refused, Unknown
+from bitmm.xwrap.exchanges.models import (
     Deposit,
     DepositAddress,
-    ExchangeContext,
     Fill,
     Funds,
     NewOrder,
@@ -25,8 +25,6 @@ from bitmm.xwrap.exchanges.base import (
     OrderRef,
     OrderState,
     Rate,
-    Refused,
-    Unknown,
     Withdrawal,
 )
 from bitmm.xwrap.exchanges.mtgox import MtGox

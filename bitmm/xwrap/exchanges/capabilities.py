@@ -1,9 +1,9 @@
-"""Who can do what: the table of the README and of `xwrap exchanges`, made from the classes."""
+"""Which exchange supports which operation: the table of the README and of `xwrap exchanges`, made from the classes."""
 
 from __future__ import annotations
 
 from . import EXCHANGES, load
-from .base import OPERATIONS, supports
+from .base import Exchange
 
 _LIFECYCLES = {"open": "open", "closed": "closed, for replicas", "paper": "no real money"}
 
@@ -23,3 +23,28 @@ def lines() -> list[str]:
     return [
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
     ]
+
+
+OPERATIONS = (
+    "rate",
+    "markets",
+    "funds",
+    "place",
+    "order",
+    "find",
+    "open_orders",
+    "cancel",
+    "cancel_all",
+    "fills",
+    "deposit_address",
+    "withdraw",
+    "find_withdrawal",
+    "deposits",
+    "withdrawals",
+    "permissions",
+)
+
+
+def supports(exchange: type[Exchange]) -> list[str]:
+    """The verbs that an exchange's class has, in the order of `OPERATIONS`."""
+    return [verb for verb in OPERATIONS if getattr(exchange, verb) is not getattr(Exchange, verb)]

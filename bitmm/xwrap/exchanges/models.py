@@ -1,0 +1,187 @@
+"""The records that adapters take and return.
+
+Amounts are Decimal and exact, times are aware datetimes. `amount` counts units of the asset, `price` is currency per
+unit of the asset, `cost` is currency. Currencies and assets have their common upper-case names ("USD", "BTC").
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Literal
+
+__all__ = [
+    "Deposit",
+    "DepositAddress",
+    "Fill",
+    "Funds",
+    "Market",
+    "NewOrder",
+    "NewWithdrawal",
+    "OrderRef",
+    "OrderState",
+    "Rate",
+    "Side",
+    "Status",
+    "Withdrawal",
+]
+
+Side = Literal["buy", "sell"]
+#: Where an order can be. "unknown" is an answer too: nobody can say yet whether it was executed.
+Status = Literal["open", "filled", "partly_filled", "canceled", "rejected", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """What one unit of the asset costs (`buy`, the best ask) and brings (`sell`, the best bid) now, in the currency."""
+
+    buy: Decimal
+    sell: Decimal
+    time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Funds:
+    """What is owned of one currency or asset. None: the exchange does not tell."""
+
+    total: Decimal | None
+    available: Decimal | None
+    held: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """One pair and its rules; None: no such rule, or not told."""
+
+    currency: str
+    asset: str
+    price_step: Decimal | None = None
+    amount_step: Decimal | None = None
+    amount_min: Decimal | None = None
+    cost_min: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewOrder:
+    """An order to place. Either `amount` (of the asset) or `cost` (of the currency, buys only) is given.
+
+    With `price` it is a limit order, without one a market order. `client_id` is ours: 32 lower-case hexadecimal digits
+    of a UUID; an adapter turns it into what its exchange takes, always in the same way, so that `find` works.
+    """
+
+    side: Side
+    currency: str
+    asset: str
+    client_id: str
+    amount: Decimal | None = None
+    price: Decimal | None = None
+    cost: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRef:
+    """What is known of an order that was placed, or may have been."""
+
+    side: Side
+    currency: str
+    asset: str
+    client_id: str
+    exchange_order_id: str | None = None
+    created: datetime | None = None
+    amount: Decimal | None = None
+    price: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OrderState:
+    """An order as its exchange tells it now. None: not told, never invented.
+
+    `filled` counts the asset, `average` is the mean price of the fills, `spent` is the currency paid (or got, for a
+    sell) without the fee, `fee` counts `fee_currency`.
+    """
+
+    exchange_order_id: str
+    status: Status
+    side: Side | None = None
+    currency: str | None = None
+    asset: str | None = None
+    amount: Decimal | None = None
+    price: Decimal | None = None
+    filled: Decimal | None = None
+    average: Decimal | None = None
+    spent: Decimal | None = None
+    fee: Decimal | None = None
+    fee_currency: str | None = None
+    client_id: str | None = None
+    created: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """One execution of an order (or of a part of it)."""
+
+    id: str
+    exchange_order_id: str | None
+    side: Side
+    currency: str
+    asset: str
+    amount: Decimal
+    price: Decimal
+    fee: Decimal | None
+    fee_currency: str | None
+    time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class NewWithdrawal:
+    """A send: `amount` units of `asset` to `address`; `tag` (memo, destination tag) is never dropped."""
+
+    asset: str
+    amount: Decimal
+    address: str
+    client_id: str
+    tag: str | None = None
+    network: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawal:
+    """A send as its exchange tells it now."""
+
+    id: str
+    asset: str
+    amount: Decimal | None
+    status: Literal["pending", "done", "failed", "unknown"]
+    address: str | None = None
+    tag: str | None = None
+    network: str | None = None
+    fee: Decimal | None = None
+    txid: str | None = None
+    created: datetime | None = None
+    client_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Deposit:
+    """Something that came in."""
+
+    id: str
+    asset: str
+    amount: Decimal
+    status: Literal["pending", "done", "failed"]
+    address: str | None = None
+    tag: str | None = None
+    network: str | None = None
+    txid: str | None = None
+    time: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DepositAddress:
+    """Where to send `asset` to; with a `tag`, both are needed or the money is lost."""
+
+    asset: str
+    address: str
+    tag: str | None = None
+    network: str | None = None

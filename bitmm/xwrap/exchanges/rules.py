@@ -1,0 +1,58 @@
+"""The rules of a market, checked before an order leaves; nothing is rounded."""
+
+from __future__ import annotations
+
+import decimal
+from collections.abc import Iterable
+from decimal import Decimal
+
+from ..money import EXACT, plain
+from .errors import Refused
+from .models import Market, NewOrder
+
+
+def no_such_market(name: str, currency: str, asset: str, offered: Iterable[tuple[str, str]]) -> Refused:
+    """The refusal of a pair that is not among `offered` (currency, asset); it says what is offered instead."""
+    currencies = sorted(money for money, thing in offered if thing == asset)
+    instead = f"{asset} is traded there in {', '.join(currencies)}" if currencies else f"{asset} is not traded there"
+    return Refused(f"{name} has no market {asset}/{currency}; {instead}", code="unknown_market")
+
+
+def check(order: NewOrder, market: Market) -> None:
+    """Refuse an order that makes no sense or breaks the rules of its market; nothing is rounded.
+
+    The refusal's `details`: the `field`, its `value`, the `rule` (amount_step, price_step, amount_min or cost_min), the
+    rule's `limit` and the `nearest` allowed value; the code is the rule's name.
+    """
+    if (order.amount is None) == (order.cost is None):
+        raise Refused("an order has either an amount or a cost", code="invalid_amount")
+    if order.cost is not None and (order.side == "sell" or order.price is not None):
+        raise Refused("a cost is for market buys only", code="unsupported")
+    for name, value, step in (("amount", order.amount, market.amount_step), ("price", order.price, market.price_step)):
+        if value is not None and step and _WIDE.remainder(value, step):
+            nearest = _WIDE.multiply(_WIDE.quantize(_WIDE.divide(value, step), Decimal(1)), step) or step
+            raise _broken(name, value, f"{name}_step", step, nearest, "is no multiple of")
+    cost = order.cost
+    if order.amount is not None and order.price is not None:
+        cost = EXACT.multiply(order.amount, order.price)
+    for name, value, least in (("amount", order.amount, market.amount_min), ("cost", cost, market.cost_min)):
+        if value is not None and least is not None and value < least:
+            raise _broken(name, value, f"{name}_min", least, least, "is less than")
+
+
+#: For finding the nearest allowed value; what is sent is never rounded.
+_WIDE = decimal.Context(prec=250, traps=[])
+
+
+def _broken(name: str, value: Decimal, rule: str, limit: Decimal, nearest: Decimal, words: str) -> Refused:
+    return Refused(
+        f"the {name} {plain(value)} {words} {plain(limit)}; the nearest allowed is {plain(nearest)}",
+        code=rule,
+        details={
+            "field": name,
+            "value": plain(value),
+            "rule": rule,
+            "limit": plain(limit),
+            "nearest": plain(nearest),
+        },
+    )
