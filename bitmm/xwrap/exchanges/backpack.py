@@ -27,7 +27,7 @@ from ..money import mean, number, plain, total, unsigned
 from ..transport import Request, Transport
 from .base import Exchange, ExchangeContext, Field, RateLimit, Throttle, no_throttle
 from .errors import Busy, ExchangeError, Refused, Unknown
-from .http import ask, followed, no_outcome, retry_after, understood
+from .http import parsing_errors, poll_until_final, retry_after, send, unknown_or_refused
 from .models import (
     Deposit,
     DepositAddress,
@@ -126,7 +126,7 @@ class BackpackAPI:
         query = _texts(params)
         request = Request("GET", f"{self.url}/{path.strip('/')}" + (f"?{urlencode(query)}" if query else ""), {})
         with self._throttle(path, signed=False):
-            return _read(ask(self.transport, request, "Backpack", mutates=False), mutates=False)
+            return _read(send(self.transport, request, "Backpack", mutates=False), mutates=False)
 
     def private(
         self,
@@ -139,7 +139,7 @@ class BackpackAPI:
         mutates = method != "GET"
         with self._throttle(path, signed=True):
             request = self.signed(method, path, instruction, params)
-            return _read(ask(self.transport, request, "Backpack", mutates=mutates), mutates=mutates)
+            return _read(send(self.transport, request, "Backpack", mutates=mutates), mutates=mutates)
 
     def signed(
         self,
@@ -428,7 +428,7 @@ def _error(code: str, words: str, answer: Response, *, mutates: bool) -> Exchang
         return Busy(words, retry_after=retry_after(answer, seconds=_PAUSE))
     ours = _CODES.get(code)
     if code in _UNSURE or (answer.status >= 500 and ours is None):
-        return no_outcome(words, mutates=mutates)
+        return unknown_or_refused(words, mutates=mutates)
     return Refused(words, code=ours or "exchange_refused", retryable=ours == "exchange_unavailable")
 
 
@@ -438,7 +438,7 @@ def _unreadable(answer: Response, *, mutates: bool) -> ExchangeError:
         return Busy("Backpack says: too many requests", retry_after=retry_after(answer, seconds=_PAUSE))
     if answer.status == 400 and text.lower().startswith(_UNPARSED):
         return Refused(text, code="unknown_market" if "market symbol" in text.lower() else "invalid_request")
-    return no_outcome(f"Backpack's answer (HTTP {answer.status}) cannot be read", mutates=mutates)
+    return unknown_or_refused(f"Backpack's answer (HTTP {answer.status}) cannot be read", mutates=mutates)
 
 
 # --- the adapter ------------------------------------------------------------------------------------------------------
@@ -496,7 +496,7 @@ class Backpack(Exchange):
 
     def rate(self, currency: str, asset: str) -> Rate:
         book = self.api.depth(_symbol(currency, asset), limit=5)
-        with understood(self.name):
+        with parsing_errors(self.name):
             asks, bids = [number(price) for price, _ in book["asks"]], [number(price) for price, _ in book["bids"]]
             # Both sides ascend in the documentation's examples; nothing promises it, so position says nothing.
             if not asks or not bids or not 0 < max(bids) <= min(asks):
@@ -508,7 +508,7 @@ class Backpack(Exchange):
 
     def funds(self) -> dict[str, Funds]:
         rows = self.api.balances()
-        with understood(self.name):
+        with parsing_errors(self.name):
             return {name: _funds(row) for name, row in rows.items()}
 
     def place(self, order: NewOrder) -> OrderState:
@@ -525,14 +525,14 @@ class Backpack(Exchange):
             price=order.price,
             client_id=_client_number(order.client_id),
         )
-        with understood(self.name, mutates=True):
+        with parsing_errors(self.name, mutates=True):
             if str(row["clientId"]) != str(_client_number(order.client_id)):
                 raise ValueError("another order")
             ref = OrderRef(order.side, order.currency, order.asset, order.client_id)
             placed = _state(row, ref)
         if order.price is None and placed.status == "open":
             ref = replace(ref, exchange_order_id=placed.exchange_order_id)
-            placed = followed(placed, lambda: self._read(ref))
+            placed = poll_until_final(placed, lambda: self._read(ref))
         try:
             return self._with_fee(placed, patient=True)
         except Refused:
@@ -550,11 +550,11 @@ class Backpack(Exchange):
             if error.code != "order_not_found":
                 raise
         else:
-            with understood(self.name):
+            with parsing_errors(self.name):
                 if _is(row, ref, client):
                     return self._with_fee(_state(row, ref))
         for row in self._back_to(ref.created, partial(self.api.order_history, symbol)):
-            with understood(self.name):
+            with parsing_errors(self.name):
                 if _is(row, ref, client):
                     return self._with_fee(_state(row, ref))
         self._refuse_too_early(ref)
@@ -562,7 +562,7 @@ class Backpack(Exchange):
 
     def open_orders(self) -> list[OrderState]:
         rows = self.api.open_orders(market_type="SPOT")
-        with understood(self.name):
+        with parsing_errors(self.name):
             return [_state(row) for row in rows]
 
     def cancel(self, ref: OrderRef) -> None:
@@ -574,7 +574,7 @@ class Backpack(Exchange):
             if error.code == "order_not_found":
                 raise Refused(error.words, code="order_not_open") from error
             raise
-        with understood(self.name, mutates=True):
+        with parsing_errors(self.name, mutates=True):
             if row is not None and order_id and row["id"] != order_id:
                 raise ValueError("another order")
 
@@ -582,7 +582,7 @@ class Backpack(Exchange):
         """Market by market, for Backpack has no other call; Unknown when one fails after others were canceled."""
         count = 0
         waiting = self.api.open_orders(market_type="SPOT")
-        with understood(self.name):
+        with parsing_errors(self.name):
             symbols = [row["symbol"] for row in waiting]
         for symbol in sorted(set(symbols)):
             try:
@@ -591,19 +591,19 @@ class Backpack(Exchange):
                 if not count:
                     raise
                 raise Unknown(f"{count} orders were canceled, then: {error}") from error
-            with understood(self.name, mutates=True):
+            with parsing_errors(self.name, mutates=True):
                 count += symbols.count(symbol) if rows is None else len(rows)
         return count
 
     def fills(self, currency: str, asset: str) -> list[Fill]:
         rows = self.api.fill_history(_symbol(currency, asset), limit=_PAGE)
-        with understood(self.name):
+        with parsing_errors(self.name):
             return [_fill(row) for row in rows]
 
     def deposit_address(self, asset: str, network: str | None = None) -> DepositAddress:
         chain = self._chain(asset, network, "depositEnabled")
         row = self.api.deposit_address(chain)
-        with understood(self.name):
+        with parsing_errors(self.name):
             return DepositAddress(asset=asset, address=_text(row["address"]), network=chain)
 
     def withdraw(self, withdrawal: NewWithdrawal) -> Withdrawal:
@@ -614,7 +614,7 @@ class Backpack(Exchange):
         row = self.api.withdraw(
             withdrawal.address, withdrawal.asset, chain, withdrawal.amount, client_id=withdrawal.client_id
         )
-        with understood(self.name, mutates=True):
+        with parsing_errors(self.name, mutates=True):
             made = _withdrawal(row)
             if (made.asset, made.amount, made.address) != (withdrawal.asset, withdrawal.amount, withdrawal.address):
                 raise ValueError("another withdrawal")
@@ -622,7 +622,7 @@ class Backpack(Exchange):
 
     def find_withdrawal(self, client_id: str, since: datetime, until: datetime) -> Withdrawal | None:
         """By its id, and in the whole history since then: a send that is told to be missing is sent again."""
-        with understood(self.name):
+        with parsing_errors(self.name):
             named = _rows(self.api.withdrawals(client_id=client_id))
             for row in itertools.chain(named, self._back_to(since, self.api.withdrawals)):
                 if row.get("clientId") == client_id:
@@ -633,12 +633,12 @@ class Backpack(Exchange):
 
     def deposits(self, asset: str | None = None) -> list[Deposit]:
         rows = self.api.deposits(limit=_PAGE)
-        with understood(self.name):
+        with parsing_errors(self.name):
             return [_deposit(row) for row in rows if asset in (None, row["symbol"])]
 
     def withdrawals(self, asset: str | None = None) -> list[Withdrawal]:
         rows = self.api.withdrawals(limit=_PAGE)
-        with understood(self.name):
+        with parsing_errors(self.name):
             return [_withdrawal(row) for row in rows if asset in (None, row["symbol"])]
 
     def _markets(self) -> Mapping[tuple[str, str], Market]:
@@ -646,7 +646,7 @@ class Backpack(Exchange):
 
         def fetch() -> Mapping[tuple[str, str], Market]:
             rows = self.api.markets()
-            with understood(self.name):
+            with parsing_errors(self.name):
                 spot = [_market(r) for r in rows if r["marketType"] == "SPOT" and r["orderBookState"] not in _SHUT]
                 return {(market.currency, market.asset): market for market in spot}
 
@@ -658,13 +658,13 @@ class Backpack(Exchange):
 
         def fetch() -> Mapping[str, Any]:
             rows = self.api.assets()
-            with understood(self.name):
+            with parsing_errors(self.name):
                 return {row["symbol"]: row["tokens"] for row in rows}
 
         assets = self.context.cache.get_or_fetch("assets", fetch, seconds=_LISTED)
         if asset not in assets:
             raise Refused(f"{self.name} does not list {asset}", code="unknown_asset")
-        with understood(self.name):
+        with parsing_errors(self.name):
             chains: list[str] = [_text(token["blockchain"]) for token in assets[asset] if token[switch]]
         fitting = [chain for chain in chains if network is None or chain.casefold() == network.casefold()]
         if len(fitting) != 1:
@@ -680,7 +680,7 @@ class Backpack(Exchange):
             if error.code != "order_not_found":
                 raise
             rows = self.api.order_history(symbol, order_id=order_id, limit=1)
-        with understood(self.name):
+        with parsing_errors(self.name):
             if rows:
                 return _state(rows[0], ref)
         self._refuse_too_early(ref)
@@ -689,10 +689,10 @@ class Backpack(Exchange):
     def _back_to(self, created: datetime | None, history: Callable[..., Any]) -> Iterable[Mapping[str, Any]]:
         """The rows of a history, newest first, back to some time before `created`."""
         for offset in range(0, 20 * _PAGE, _PAGE):
-            with understood(self.name):
+            with parsing_errors(self.name):
                 rows = _rows(history(limit=_PAGE, offset=offset))
             yield from rows
-            with understood(self.name):
+            with parsing_errors(self.name):
                 if len(rows) < _PAGE or (created and _moment(rows[-1]["createdAt"]) < created - _SKEW):
                     return
         raise Refused(f"{self.name}'s history is too long to look through", code="exchange_unavailable")
@@ -723,7 +723,7 @@ class Backpack(Exchange):
             rows = self.api.fill_history(
                 _symbol(state.currency, state.asset), order_id=state.exchange_order_id, limit=_PAGE
             )
-            with understood(self.name):
+            with parsing_errors(self.name):
                 rows = [row for row in rows if row["orderId"] == state.exchange_order_id]
                 if total(unsigned(row["quantity"]) for row in rows) == state.filled:
                     names = {row["feeSymbol"] for row in rows}

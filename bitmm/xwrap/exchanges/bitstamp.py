@@ -22,7 +22,7 @@ from ..money import EXACT, mean, number, plain, total, unsigned
 from ..transport import Request, Transport
 from .base import Exchange, ExchangeContext, Field, RateLimit, Throttle, no_throttle
 from .errors import Busy, ExchangeError, Refused, Unsupported
-from .http import ask, followed, no_outcome, retry_after, understood
+from .http import parsing_errors, poll_until_final, retry_after, send, unknown_or_refused
 from .models import (
     Deposit,
     DepositAddress,
@@ -142,7 +142,7 @@ class BitstampAPI:
         """The answer of a public GET call, as `public("order_book/btceur", {"group": 1})`."""
         request = Request("GET", self._url(path, query), {})
         with self._throttle(path, signed=False):
-            return self._read(ask(self.transport, request, "Bitstamp", mutates=False), mutates=False)
+            return self._read(send(self.transport, request, "Bitstamp", mutates=False), mutates=False)
 
     def private(
         self,
@@ -159,10 +159,10 @@ class BitstampAPI:
         mutates = method == "POST" and not _READS.fullmatch(path.strip("/"))
         with self._throttle(path, signed=True):
             request = self.signed(path, form, method=method, query=query)
-            answer = ask(self.transport, request, "Bitstamp", mutates=mutates)
+            answer = send(self.transport, request, "Bitstamp", mutates=mutates)
             document = self._read(answer, mutates=mutates)
         if not self.verified(request, answer):
-            raise no_outcome("an answer without Bitstamp's signature", mutates=mutates)
+            raise unknown_or_refused("an answer without Bitstamp's signature", mutates=mutates)
         return document
 
     def signed(
@@ -271,10 +271,10 @@ def _error(words: str, code: str, answer: Response, *, mutates: bool) -> Exchang
     if code in _BUSY or answer.status == 429:
         return Busy(words, retry_after=retry_after(answer, seconds=_PAUSE))
     if code in _UNSURE or low.startswith("order could not be placed"):
-        return no_outcome(words, mutates=mutates)
+        return unknown_or_refused(words, mutates=mutates)
     ours = _CODES.get(code) or next((ours for start, ours in _WORDS if start in low), None)
     if ours is None and answer.status >= 500:
-        return no_outcome(words, mutates=mutates)
+        return unknown_or_refused(words, mutates=mutates)
     return Refused(words, code=ours or "exchange_refused", retryable=ours in _RETRYABLE)
 
 
@@ -284,7 +284,7 @@ def _unreadable(answer: Response, *, mutates: bool) -> ExchangeError:
         return Busy("Bitstamp says: too many requests", retry_after=retry_after(answer, seconds=_PAUSE))
     if answer.status == 404:
         return Refused("Bitstamp has no such page: an unknown market or currency", code="unknown_market")
-    return no_outcome(f"Bitstamp's answer (HTTP {answer.status}) cannot be read", mutates=mutates)
+    return unknown_or_refused(f"Bitstamp's answer (HTTP {answer.status}) cannot be read", mutates=mutates)
 
 
 # --- the adapter ------------------------------------------------------------------------------------------------------
@@ -343,7 +343,7 @@ class Bitstamp(Exchange):
 
     def rate(self, currency: str, asset: str) -> Rate:
         ticker = self.api.public(f"ticker/{_symbol(currency, asset)}")
-        with understood(self.name):
+        with parsing_errors(self.name):
             buy, sell = number(ticker["ask"]), number(ticker["bid"])
             if not 0 < sell <= buy:
                 raise Refused(f"{self.name} has no buyer or no seller now", code="exchange_unavailable", retryable=True)
@@ -354,7 +354,7 @@ class Bitstamp(Exchange):
 
     def funds(self) -> dict[str, Funds]:
         rows = self.api.private("account_balances")
-        with understood(self.name):
+        with parsing_errors(self.name):
             return {row["currency"].upper(): _funds(row) for row in rows}
 
     def place(self, order: NewOrder) -> OrderState:
@@ -364,12 +364,12 @@ class Bitstamp(Exchange):
         check(order, markets[order.currency, order.asset])
         path, form = _described(order)
         row = self.api.private(path, form)
-        with understood(self.name, mutates=True):
+        with parsing_errors(self.name, mutates=True):
             placed = _placed(row, order)
         if order.price is not None:
             return placed
         ref = OrderRef(order.side, order.currency, order.asset, order.client_id, placed.exchange_order_id)
-        return followed(placed, lambda: self.order(ref))
+        return poll_until_final(placed, lambda: self.order(ref))
 
     def order(self, ref: OrderRef) -> OrderState:
         return self._told(ref, {"id": ref.exchange_order_id})
@@ -384,7 +384,7 @@ class Bitstamp(Exchange):
 
     def open_orders(self) -> list[OrderState]:
         rows = self.api.private("open_orders")
-        with understood(self.name):
+        with parsing_errors(self.name):
             return [_open(row) for row in rows]
 
     def cancel(self, ref: OrderRef) -> None:
@@ -396,26 +396,26 @@ class Bitstamp(Exchange):
             if error.code == "order_not_found":
                 raise Refused(error.words, code="order_not_open") from error
             raise
-        with understood(self.name, mutates=True):
+        with parsing_errors(self.name, mutates=True):
             if order_id and str(row["id"]) != order_id:
                 raise ValueError("another order")
 
     def cancel_all(self) -> int:
         answer = self.api.private("cancel_all_orders")
-        with understood(self.name, mutates=True):
+        with parsing_errors(self.name, mutates=True):
             if answer["success"] is not True:
                 raise ValueError("not all were canceled")
             return len(answer["canceled"])
 
     def fills(self, currency: str, asset: str) -> list[Fill]:
         rows = self.api.private(f"user_transactions/{_symbol(currency, asset)}", {"limit": 1000, "sort": "desc"})
-        with understood(self.name):
+        with parsing_errors(self.name):
             return [_fill(row, currency, asset) for row in rows if str(row["type"]) == "2"]
 
     def deposit_address(self, asset: str, network: str | None = None) -> DepositAddress:
         self._listed(asset)
         row = self.api.private(f"{_code(asset)}_address", {"network": network})
-        with understood(self.name):
+        with parsing_errors(self.name):
             names = [_TAGS.get(asset, "memo_id"), "memo_id", "destination_tag", "transfer_id"]
             tag = next((str(row[name]) for name in names if row.get(name) not in (None, "")), None)
             return DepositAddress(asset=asset, address=_text(row["address"]), tag=tag, network=network)
@@ -433,7 +433,7 @@ class Bitstamp(Exchange):
             **({_TAGS[asset]: tag} if tag is not None else {}),
         }
         row = self.api.private(f"{_code(asset)}_withdrawal", form)
-        with understood(self.name, mutates=True):
+        with parsing_errors(self.name, mutates=True):
             return Withdrawal(
                 id=str(int(row["id"])),
                 asset=asset,
@@ -450,19 +450,19 @@ class Bitstamp(Exchange):
         found: list[Deposit] = []
         if kind != "fiat":
             rows = self.api.private("crypto-transactions", {"limit": 1000})
-            with understood(self.name):
+            with parsing_errors(self.name):
                 found += [_deposit(row) for row in rows["deposits"]]
         if kind != "crypto":
             money = [name for name, kind in self._currencies().items() if kind == "fiat"]
             rows = self.api.private("user_transactions", {"limit": 1000, "sort": "desc"})
-            with understood(self.name):
+            with parsing_errors(self.name):
                 found += [deposit for row in rows if str(row["type"]) == "0" for deposit in _came_in(row, money)]
         found.sort(key=lambda deposit: deposit.time or datetime.min.replace(tzinfo=UTC), reverse=True)
         return [deposit for deposit in found if asset in (None, deposit.asset)]
 
     def withdrawals(self, asset: str | None = None) -> list[Withdrawal]:
         rows = self.api.private("withdrawal-requests", {"timedelta": _TIME_BACK})
-        with understood(self.name):
+        with parsing_errors(self.name):
             found = [_withdrawal(row) for row in rows]
         return [withdrawal for withdrawal in found if asset in (None, withdrawal.asset)]
 
@@ -471,7 +471,7 @@ class Bitstamp(Exchange):
 
         def fetch() -> Mapping[tuple[str, str], Market]:
             rows = self.api.public("markets")
-            with understood(self.name):
+            with parsing_errors(self.name):
                 spot = [_market(row) for row in rows if row["market_type"] == "SPOT" and row["trading"] == "Enabled"]
                 return {(market.currency, market.asset): market for market in spot}
 
@@ -483,7 +483,7 @@ class Bitstamp(Exchange):
 
         def fetch() -> Mapping[str, str]:
             rows = self.api.public("currencies")
-            with understood(self.name):
+            with parsing_errors(self.name):
                 return {row["currency"].upper(): _text(row["type"]) for row in rows}
 
         listed: Mapping[str, str] = self.context.cache.get_or_fetch("currencies", fetch, seconds=_LISTED)
@@ -499,7 +499,7 @@ class Bitstamp(Exchange):
     def _told(self, ref: OrderRef, form: Mapping[str, str | None]) -> OrderState:
         """The state of the order that `form` names; it must be the one of `ref`."""
         row = self.api.private("order_status", form)
-        with understood(self.name):
+        with parsing_errors(self.name):
             state = _state(row)
             told = (state.exchange_order_id, state.side, state.currency, state.asset, state.client_id or ref.client_id)
             known = ref.exchange_order_id or state.exchange_order_id

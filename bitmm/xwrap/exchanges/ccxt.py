@@ -41,7 +41,7 @@ from ..transport import Request, Transport
 from .base import Credentials, Exchange, ExchangeContext, Field, RateLimit
 from .capabilities import OPERATIONS
 from .errors import Busy, ExchangeError, Refused, Unknown
-from .http import ask, followed, no_outcome, retry_after, understood
+from .http import parsing_errors, poll_until_final, retry_after, send, unknown_or_refused
 from .models import (
     Deposit,
     DepositAddress,
@@ -322,10 +322,10 @@ class _Line:
         self.sent += sent
         self.status = 0
         request = Request(method, str(made.url), dict(made.headers), body)
-        answer = ask(self._transport, request, self.name, mutates=self._mutates)
+        answer = send(self._transport, request, self.name, mutates=self._mutates)
         if 300 <= answer.status < 400:
             words = f"{self.name} sent the call elsewhere, and redirects are never followed"
-            raise no_outcome(words, mutates=self._mutates)
+            raise unknown_or_refused(words, mutates=self._mutates)
         self.status = answer.status
         self.retry_after = retry_after(answer, seconds=1.0)
         response = requests.Response()
@@ -420,11 +420,11 @@ class _Seat:
             unclear = code in (None, "exchange_refused", "exchange_unavailable")
             return Refused(f"{words} (nothing was sent)", code="invalid_request" if unclear else str(code))
         if unsure and not (line.sure and _is_refusal(error, code, line.status)):
-            return no_outcome(words, mutates=True)
+            return unknown_or_refused(words, mutates=True)
         if code == "rate_limited":
             return Busy(words, retry_after=line.retry_after)
         if code is None:
-            return no_outcome(f"{name}'s answer cannot be understood ({type(error).__name__})", mutates=False)
+            return unknown_or_refused(f"{name}'s answer cannot be understood ({type(error).__name__})", mutates=False)
         return Refused(words, code=code, retryable=code in _RETRYABLE)
 
     def _code(self, error: Exception) -> str | None:
@@ -533,13 +533,13 @@ class _Ccxt(Exchange):
     def rate(self, currency: str, asset: str) -> Rate:
         symbol = self._symbol(currency, asset)
         row = self._ask("fetch_ticker", symbol) if "fetchTicker" in self.has else {}
-        with understood(self.name):
+        with parsing_errors(self.name):
             buy, sell = row.get("ask"), row.get("bid")
         if (buy is None or sell is None) and "fetchOrderBook" in self.has:
             row = self._ask("fetch_order_book", symbol)
-            with understood(self.name):
+            with parsing_errors(self.name):
                 buy, sell = row["asks"][0][0], row["bids"][0][0]
-        with understood(self.name):
+        with parsing_errors(self.name):
             rate = Rate(number(buy), number(sell), _moment(row.get("timestamp")) or datetime.now(UTC))
             if not rate.buy >= rate.sell > 0:
                 raise ValueError(f"ask {buy}, bid {sell}")
@@ -550,7 +550,7 @@ class _Ccxt(Exchange):
 
     def funds(self) -> dict[str, Funds]:
         rows = self._ask("fetch_balance")
-        with understood(self.name):
+        with parsing_errors(self.name):
             return {
                 name: Funds(
                     total=_told(rows["total"][name]),
@@ -575,11 +575,11 @@ class _Ccxt(Exchange):
             raise Refused(f"{self.name} takes no such order", code="unsupported")
         row = self._ask(*call, mutates=True)
         ref = OrderRef(order.side, order.currency, order.asset, order.client_id, amount=order.amount, price=order.price)
-        with understood(self.name, mutates=True):
+        with parsing_errors(self.name, mutates=True):
             ref = replace(ref, exchange_order_id=_text(row["id"]))
             placed = self._state(row, ref)
         if order.price is None and placed.status == "open" and type(self).order is not Exchange.order:
-            placed = followed(placed, lambda: self._read(ref))
+            placed = poll_until_final(placed, lambda: self._read(ref))
         return self._with_fills(placed, patient=True)
 
     def order(self, ref: OrderRef) -> OrderState:
@@ -590,7 +590,7 @@ class _Ccxt(Exchange):
         asked = {"clientOrderId": ref.client_id}
         for method in ("fetch_open_orders", "fetch_closed_orders"):
             rows = self._ask(method, params=asked)
-            with understood(self.name):
+            with parsing_errors(self.name):
                 if any(row["clientOrderId"] != ref.client_id for row in rows):
                     raise ValueError("orders with other ids than the one asked for")
                 if rows:
@@ -599,7 +599,7 @@ class _Ccxt(Exchange):
 
     def open_orders(self) -> list[OrderState]:
         rows = self._ask("fetch_open_orders")
-        with understood(self.name):
+        with parsing_errors(self.name):
             return [self._state(row) for row in rows if _is_spot(row["symbol"])]
 
     def cancel(self, ref: OrderRef) -> None:
@@ -633,14 +633,14 @@ class _Ccxt(Exchange):
     def fills(self, currency: str, asset: str) -> list[Fill]:
         symbol = self._symbol(currency, asset)
         rows = self._ask("fetch_my_trades", symbol)
-        with understood(self.name):
+        with parsing_errors(self.name):
             fills = [_fill(row, symbol) for row in rows if row["symbol"] == symbol]
         return sorted(fills, key=lambda fill: fill.time, reverse=True)
 
     def deposit_address(self, asset: str, network: str | None = None) -> DepositAddress:
         chosen = self._network(asset, network, "deposit")
         row = self._ask("fetch_deposit_address", asset, {"network": chosen} if chosen else {})
-        with understood(self.name):
+        with parsing_errors(self.name):
             if row.get("currency") not in (None, asset):
                 raise ValueError("another asset")
             return DepositAddress(asset, _text(row["address"]), row.get("tag") or None, row.get("network") or chosen)
@@ -665,7 +665,7 @@ class _Ccxt(Exchange):
             carries=withdrawal.tag,
             **tag,
         )
-        with understood(self.name, mutates=True):
+        with parsing_errors(self.name, mutates=True):
             made = _withdrawal(row)
             # Some tell what leaves, some what arrives.
             net = EXACT.subtract(withdrawal.amount, made.fee or Decimal(0))
@@ -685,13 +685,13 @@ class _Ccxt(Exchange):
 
     def deposits(self, asset: str | None = None) -> list[Deposit]:
         rows = self._ask("fetch_deposits", asset)
-        with understood(self.name):
+        with parsing_errors(self.name):
             made = [_deposit(row) for row in rows if asset in (None, row["currency"])]
         return sorted(made, key=lambda row: row.time or _EPOCH, reverse=True)
 
     def withdrawals(self, asset: str | None = None) -> list[Withdrawal]:
         rows = self._ask("fetch_withdrawals", asset)
-        with understood(self.name):
+        with parsing_errors(self.name):
             made = [_withdrawal(row) for row in rows if asset in (None, row["currency"])]
         return sorted(made, key=lambda row: row.created or _EPOCH, reverse=True)
 
@@ -713,7 +713,7 @@ class _Ccxt(Exchange):
             seat = _Seat(type(self), self.context.url, Credentials())
             with self.context.throttle("load_markets", signed=False):
                 seat.ask(ExchangeContext(self.context.transport), None, "load_markets")
-            with understood(self.name):
+            with parsing_errors(self.name):
                 return _Listing(seat.ccxt, _spot_markets(seat.ccxt))
 
         listing: _Listing = self.context.cache.get_or_fetch("markets", fetch, seconds=_LISTED)
@@ -776,7 +776,7 @@ class _Ccxt(Exchange):
         else:
             history = "fetch_orders" if "fetchOrders" in self.has else "fetch_closed_orders"
             rows = [row for method in ("fetch_open_orders", history) for row in self._ask(method, symbol)]
-        with understood(self.name):
+        with parsing_errors(self.name):
             for row in rows:
                 if row["id"] == id:
                     return self._state(row, ref)
@@ -821,7 +821,7 @@ class _Ccxt(Exchange):
             time.sleep(pause)
             try:
                 rows = self._ask("fetch_my_trades", symbol)
-                with understood(self.name):
+                with parsing_errors(self.name):
                     rows = [row for row in rows if row["order"] == state.exchange_order_id]
                     if total(number(row["amount"]) for row in rows) == state.filled:
                         spent = total(number(row["cost"]) for row in rows)

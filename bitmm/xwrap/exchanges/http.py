@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..transport import Request, Response, Transport
 
 
-def ask(transport: Transport, request: Request, name: str, *, mutates: bool) -> Response:
+def send(transport: Transport, request: Request, name: str, *, mutates: bool) -> Response:
     """Send `request` once to the exchange called `name`; whatever the status, the answer is for the adapter to read.
 
     `mutates`: the request places, cancels or sends. Raises Unknown when such a request may have arrived and no answer
@@ -31,7 +31,7 @@ def ask(transport: Transport, request: Request, name: str, *, mutates: bool) -> 
         raise Refused(f"{name} cannot be reached: {error}", code="exchange_unavailable", retryable=True) from error
 
 
-def until_final(
+def poll(
     read: Callable[[], OrderState], *, seconds: float = 4.0, sleep: Callable[[float], None] = time.sleep
 ) -> OrderState:
     """Read a market order until it is no longer open, for at most `seconds`; the last state that was read."""
@@ -43,7 +43,7 @@ def until_final(
     return state
 
 
-def followed(placed: OrderState, read: Callable[[], OrderState]) -> OrderState:
+def poll_until_final(placed: OrderState, read: Callable[[], OrderState]) -> OrderState:
     """The market order `placed`, read until it is final, or for a few seconds.
 
     It stands, so a state that cannot be read changes nothing; a rate limit ends the reading.
@@ -58,13 +58,13 @@ def followed(placed: OrderState, read: Callable[[], OrderState]) -> OrderState:
             return placed
 
     try:
-        return until_final(attempt)
+        return poll(attempt)
     except Busy:
         return placed
 
 
 @contextmanager
-def understood(name: str, *, mutates: bool = False) -> Iterator[None]:
+def parsing_errors(name: str, *, mutates: bool = False) -> Iterator[None]:
     """Around the reading of a good answer of the exchange called `name`: what does not fit is not believed.
 
     A missing field, a number that is none, another order than the one asked for: KeyError, TypeError, ValueError and
@@ -74,10 +74,10 @@ def understood(name: str, *, mutates: bool = False) -> Iterator[None]:
         yield
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         words = f"{name}'s answer cannot be understood ({type(error).__name__}: {str(error)[:100]})"
-        raise no_outcome(words, mutates=mutates) from error
+        raise unknown_or_refused(words, mutates=mutates) from error
 
 
-def no_outcome(words: str, *, mutates: bool) -> ExchangeError:
+def unknown_or_refused(words: str, *, mutates: bool) -> ExchangeError:
     """What an answer is that tells no outcome: Unknown when the request `mutates` something, else a refused read."""
     if mutates:
         return Unknown(f"{words}; the outcome is unknown")

@@ -27,7 +27,7 @@ from ..transport import Request, Transport
 from .base import Exchange, ExchangeContext, Field, RateLimit, Throttle, no_throttle
 from .cache import TTLCache
 from .errors import Busy, Refused, Unsupported
-from .http import ask, no_outcome, retry_after, understood
+from .http import parsing_errors, retry_after, send, unknown_or_refused
 from .models import DepositAddress, Funds, NewOrder, NewWithdrawal, OrderRef, OrderState, Rate, Side, Withdrawal
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ class HubAPI:
     def my_open_orders(self) -> list[Mapping[str, str]]:
         """Rows of oid, trade_amt, trade_cur, for_amt, for_cur, remaining_trade_amt, created_ms (choice)."""
         answer = self.call("my-open-orders")
-        with understood("the hub"):
+        with parsing_errors("the hub"):
             return list(answer if isinstance(answer, list) else answer["orders"])
 
     def send_btc(self, to_btc_address: str, amount: str) -> Any:
@@ -199,7 +199,7 @@ class HubAPI:
         overview = self.overview()
         with self._throttle(function, signed=True):
             request = self.request(overview, function, parameters)
-            answer = ask(self.transport, request, "the hub", mutates=mutates)
+            answer = send(self.transport, request, "the hub", mutates=mutates)
             if answer.status == 404:
                 self._cache.invalidate(self.url)
             return _read(answer, mutates=mutates)
@@ -212,7 +212,7 @@ class HubAPI:
     def _overview(self) -> Overview:
         request = Request("GET", f"{self.url}/api/overview.js", {})
         with self._throttle("overview", signed=False):
-            answer = ask(self.transport, request, "the hub", mutates=False)
+            answer = send(self.transport, request, "the hub", mutates=False)
             if answer.status == 429:
                 raise _busy(answer)
         if answer.status != 200:
@@ -360,10 +360,10 @@ def _read(answer: Response, *, mutates: bool) -> Any:
         try:
             return answer.json() if answer.body.strip() else {}
         except ValueError:
-            raise no_outcome("the hub's answer is not JSON", mutates=mutates) from None
+            raise unknown_or_refused("the hub's answer is not JSON", mutates=mutates) from None
     words = _words(answer)
     if not 400 <= answer.status < 500 or words is None:
-        raise no_outcome(words or f"the hub's answer (HTTP {answer.status}) cannot be read", mutates=mutates)
+        raise unknown_or_refused(words or f"the hub's answer (HTTP {answer.status}) cannot be read", mutates=mutates)
     if answer.status == 404:
         raise Unsupported(words)
     code = _code(answer) or _STATUSES.get(answer.status, "exchange_refused")
@@ -443,7 +443,7 @@ class Hub(Exchange):
 
     def rate(self, currency: str, asset: str) -> Rate:
         ticker = self.api.ticker(asset, currency)
-        with understood(self.name):
+        with parsing_errors(self.name):
             buy, sell = number(ticker["ask"]), number(ticker["bid"])
             if not 0 < sell <= buy:
                 raise ValueError("no bid below the ask")
@@ -451,7 +451,7 @@ class Hub(Exchange):
 
     def funds(self) -> dict[str, Funds]:
         answer = self.api.my_balance()
-        with understood(self.name):
+        with parsing_errors(self.name):
             free, waiting = _amounts(answer["available"]), _amounts(answer.get("pending", {}))
             return {name: _funds(free.get(name, Decimal(0)), waiting.get(name, Decimal(0))) for name in free | waiting}
 
@@ -469,7 +469,7 @@ class Hub(Exchange):
         give, get = _described(order.side, _checked_amount(order.amount), order.price)
         (trade_cur, for_cur) = (order.currency, order.asset) if order.side == "buy" else (order.asset, order.currency)
         answer = self.api.place_order(plain(give), trade_cur, plain(get), for_cur)
-        with understood(self.name, mutates=True):
+        with parsing_errors(self.name, mutates=True):
             return OrderState(
                 _oid(answer["oid"]),
                 "open",
@@ -486,7 +486,7 @@ class Hub(Exchange):
         oid = _known(ref)
         state = OrderState(oid, "unknown", ref.side, ref.currency, ref.asset, ref.amount, ref.price)
         told = {state.exchange_order_id: state for state in self.open_orders()}.get(oid)
-        with understood(self.name):
+        with parsing_errors(self.name):
             if told is not None:
                 if (told.side, told.currency, told.asset) != (ref.side, ref.currency, ref.asset):
                     raise ValueError("another order")
@@ -496,7 +496,7 @@ class Hub(Exchange):
 
     def open_orders(self) -> list[OrderState]:
         rows = self.api.my_open_orders()
-        with understood(self.name):
+        with parsing_errors(self.name):
             return [_open_order(row) for row in rows]
 
     def cancel(self, ref: OrderRef) -> None:
@@ -518,7 +518,7 @@ class Hub(Exchange):
         """A new address every time."""
         _only_bitcoin(asset, network)
         answer = self.api.new_btc_address()
-        with understood(self.name):
+        with parsing_errors(self.name):
             if not re.fullmatch(r"[0-9A-Za-z]{26,90}", answer["btc_address"], re.ASCII):
                 raise ValueError("no address")
             return DepositAddress(asset, answer["btc_address"], network=network)
@@ -530,7 +530,7 @@ class Hub(Exchange):
             raise Refused("bitcoin addresses have no tag", code="invalid_request")
         amount = _checked_amount(withdrawal.amount)
         answer = self.api.send_btc(withdrawal.address, plain(amount))
-        with understood(self.name, mutates=True):
+        with parsing_errors(self.name, mutates=True):
             txid = answer.get("txid")
             if txid is not None and not re.fullmatch(r"[0-9a-f]{64}", txid, re.ASCII):
                 raise ValueError("no transaction")

@@ -26,7 +26,7 @@ from ..money import EXACT, mean, number, plain, unsigned
 from ..transport import Request, Transport
 from .base import Exchange, ExchangeContext, Field, RateLimit, Throttle, no_throttle
 from .errors import Busy, ExchangeError, Refused
-from .http import ask, followed, no_outcome, retry_after, understood
+from .http import parsing_errors, poll_until_final, retry_after, send, unknown_or_refused
 from .models import (
     Deposit,
     DepositAddress,
@@ -211,7 +211,7 @@ class KrakenAPI:
             ) from None
 
     def _send(self, request: Request, *, mutates: bool) -> Any:
-        answer = self.response = ask(self._transport, request, "Kraken", mutates=mutates)
+        answer = self.response = send(self._transport, request, "Kraken", mutates=mutates)
         try:
             document = answer.json()
         except ValueError:
@@ -227,7 +227,7 @@ class KrakenAPI:
         if answer.status == 429:
             seconds = retry_after(answer, seconds=_PAUSE)
             raise Busy("Kraken says: too many requests", retry_after=min(seconds, _LONG))
-        raise no_outcome(f"Kraken's answer (HTTP {answer.status}) cannot be read", mutates=mutates)
+        raise unknown_or_refused(f"Kraken's answer (HTTP {answer.status}) cannot be read", mutates=mutates)
 
 
 class _Clock:
@@ -272,7 +272,7 @@ def _failure(failures: list[str], *, mutates: bool) -> ExchangeError:
     if all(text.startswith((*_DECIDED, *_CODES)) for text in failures):
         code = next((code for start, code in _CODES.items() if failures[0].startswith(start)), "exchange_refused")
         return Refused(words, code=code, retryable=code in _RETRYABLE)
-    return no_outcome(words, mutates=mutates)
+    return unknown_or_refused(words, mutates=mutates)
 
 
 def _whole(text: str, *, default: float) -> float:
@@ -395,7 +395,7 @@ class Kraken(Exchange):
     def rate(self, currency: str, asset: str) -> Rate:
         pair = self._pair(currency, asset)
         rows = self.api.public("Ticker", {"pair": pair.key})
-        with understood("Kraken"):
+        with parsing_errors("Kraken"):
             row = _only(rows)
             buy, sell = number(row["a"][0]), number(row["b"][0])
             if not buy >= sell > 0:
@@ -409,7 +409,7 @@ class Kraken(Exchange):
         """Lines with a suffix are their own: `.S` staked, `.F` rewards, `.M` opt-in, `.HOLD` held money, and so on."""
         assets = self._assets()
         rows = self.api.private("BalanceEx")
-        with understood("Kraken"):
+        with parsing_errors("Kraken"):
             return {_line(key, assets): _funds(row) for key, row in rows.items() if key != _CREDITS}
 
     def place(self, order: NewOrder) -> OrderState:
@@ -427,7 +427,7 @@ class Kraken(Exchange):
             "cl_ord_id": order.client_id,
         }
         result = self.api.private("AddOrder", form)
-        with understood("Kraken", mutates=True):
+        with parsing_errors("Kraken", mutates=True):
             txid = _only(result["txid"])
             if not (isinstance(txid, str) and txid):
                 raise ValueError("no id")
@@ -444,12 +444,12 @@ class Kraken(Exchange):
         if order.price is not None:
             return accepted
         ref = OrderRef(order.side, order.currency, order.asset, order.client_id, exchange_order_id=txid)
-        return followed(accepted, lambda: self.order(ref))
+        return poll_until_final(accepted, lambda: self.order(ref))
 
     def order(self, ref: OrderRef) -> OrderState:
         rows = self.api.private("QueryOrders", {"txid": ref.exchange_order_id})
         pairs = self._pairs()
-        with understood("Kraken"):
+        with parsing_errors("Kraken"):
             state = _state(ref.exchange_order_id or "", rows[ref.exchange_order_id], pairs)
             told = (state.side, state.currency, state.asset)
             if told != (ref.side, ref.currency, ref.asset) or state.client_id not in (None, ref.client_id):
@@ -461,7 +461,7 @@ class Kraken(Exchange):
         pairs = self._pairs()
         for method, key in (("OpenOrders", "open"), ("ClosedOrders", "closed")):
             result = self.api.private(method, {"cl_ord_id": ref.client_id})
-            with understood("Kraken"):
+            with parsing_errors("Kraken"):
                 states = [_state(txid, row, pairs) for txid, row in result[key].items()]
                 if any(state.client_id != ref.client_id for state in states):
                     # Of all orders only the last 50 come, so ours may be among those that did not.
@@ -473,7 +473,7 @@ class Kraken(Exchange):
     def open_orders(self) -> list[OrderState]:
         pairs = self._pairs()
         result = self.api.private("OpenOrders")
-        with understood("Kraken"):
+        with parsing_errors("Kraken"):
             return [_state(txid, row, pairs) for txid, row in result["open"].items()]
 
     def cancel(self, ref: OrderRef) -> None:
@@ -485,13 +485,13 @@ class Kraken(Exchange):
                 # Kraken says the same of orders that are over and of orders that never were.
                 raise Refused(refusal.words, code="order_not_open") from None
             raise
-        with understood("Kraken", mutates=True):
+        with parsing_errors("Kraken", mutates=True):
             if int(number(result["count"])) == 0:
                 raise Refused("Kraken canceled nothing", code="order_not_open")
 
     def cancel_all(self) -> int:
         result = self.api.private("CancelAll")
-        with understood("Kraken", mutates=True):
+        with parsing_errors("Kraken", mutates=True):
             return int(number(result["count"]))
 
     def fills(self, currency: str, asset: str) -> list[Fill]:
@@ -500,7 +500,7 @@ class Kraken(Exchange):
         fills: dict[str, Fill] = {}
         for page in range(_PAGES):
             result = self.api.private("TradesHistory", {"ofs": page * _PAGE})
-            with understood("Kraken"):
+            with parsing_errors("Kraken"):
                 rows = result["trades"]
                 mine = {name: row for name, row in rows.items() if row["pair"] in (pair.key, pair.altname)}
                 fills |= {name: _fill(name, row, pair) for name, row in mine.items()}
@@ -513,13 +513,13 @@ class Kraken(Exchange):
         """`network` is one of Kraken's deposit methods; needed where an asset has several."""
         key = self._asset(asset)
         rows = self.api.private("DepositMethods", {"asset": key})
-        with understood("Kraken"):
+        with parsing_errors("Kraken"):
             method = _method(asset, [str(row["method"]) for row in rows], network)
         asked = {"asset": key, "method": method}
         # An address comes again until a new one is asked for; the very first time there may be none.
         rows = self.api.private("DepositAddresses", asked)
         rows = rows or self.api.private("DepositAddresses", asked | {"new": True})
-        with understood("Kraken"):
+        with parsing_errors("Kraken"):
             row = rows[0]
             return DepositAddress(asset, _text(row["address"]), _tag(row), method)
 
@@ -529,7 +529,7 @@ class Kraken(Exchange):
         row = self._registered(withdrawal, key)
         form = {"asset": key, "key": row["key"], "address": withdrawal.address, "amount": withdrawal.amount}
         result = self.api.private("Withdraw", form)
-        with understood("Kraken", mutates=True):
+        with parsing_errors("Kraken", mutates=True):
             return Withdrawal(
                 id=_text(result["refid"]),
                 asset=withdrawal.asset,
@@ -542,7 +542,7 @@ class Kraken(Exchange):
 
     def deposits(self, asset: str | None = None) -> list[Deposit]:
         rows, assets = self._transfers("DepositStatus", asset)
-        with understood("Kraken"):
+        with parsing_errors("Kraken"):
             return [
                 Deposit(
                     id=_text(row["refid"]),
@@ -560,7 +560,7 @@ class Kraken(Exchange):
 
     def withdrawals(self, asset: str | None = None) -> list[Withdrawal]:
         rows, assets = self._transfers("WithdrawStatus", asset)
-        with understood("Kraken"):
+        with parsing_errors("Kraken"):
             return [
                 Withdrawal(
                     id=_text(row["refid"]),
@@ -580,7 +580,7 @@ class Kraken(Exchange):
         """From GetApiKeyInfo, which needs no right itself."""
         result = self.api.private("GetApiKeyInfo")
         ours = {"query-funds": "read", "modify-trades": "trade", "withdraw-funds": "send"}
-        with understood("Kraken"):
+        with parsing_errors("Kraken"):
             return frozenset(ours[right] for right in result["permissions"] if right in ours)
 
     # --- what the verbs share ---
@@ -596,7 +596,7 @@ class Kraken(Exchange):
     def _listed(self, method: str, read: Callable[[Any], Mapping[_K, _V]]) -> Mapping[_K, _V]:
         def fetch() -> Mapping[_K, _V]:
             rows = self.api.public(method)
-            with understood("Kraken"):
+            with parsing_errors("Kraken"):
                 return read(rows)
 
         listed: Mapping[_K, _V] = self.context.cache.get_or_fetch(method, fetch, seconds=_LISTED)
@@ -618,13 +618,13 @@ class Kraken(Exchange):
     def _transfers(self, method: str, asset: str | None) -> tuple[list[Any], Mapping[str, str]]:
         assets = self._assets()
         rows = self.api.private(method, {"asset": None if asset is None else self._asset(asset)})
-        with understood("Kraken"):
+        with parsing_errors("Kraken"):
             return sorted(rows, key=lambda row: number(row["time"]), reverse=True), assets
 
     def _registered(self, withdrawal: NewWithdrawal, key: str) -> Mapping[str, str]:
         """The row of the address book that is exactly where `withdrawal` is to go."""
         rows = self.api.private("WithdrawAddresses", {"asset": key})
-        with understood("Kraken"):
+        with parsing_errors("Kraken"):
             known = [row for row in rows if row["address"] == withdrawal.address]
             fitting: list[Mapping[str, str]] = [
                 row

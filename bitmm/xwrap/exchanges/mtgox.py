@@ -30,7 +30,7 @@ from ..transport import Request, Transport
 from .base import Exchange, ExchangeContext, Field, Throttle, no_throttle
 from .cache import TTLCache
 from .errors import Busy, ExchangeError, Refused, Unsupported
-from .http import ask, followed, no_outcome, retry_after, understood
+from .http import parsing_errors, poll_until_final, retry_after, send, unknown_or_refused
 from .models import (
     Deposit,
     DepositAddress,
@@ -129,7 +129,7 @@ class MtGoxAPI:
 
         def fetch() -> Any:
             with self._throttle(path, signed=False):
-                return self._read(ask(self.transport, request, "Mt.Gox", mutates=False), mutates=False)
+                return self._read(send(self.transport, request, "Mt.Gox", mutates=False), mutates=False)
 
         return self._cache.get_or_fetch(request.url, fetch, seconds=_CACHED)
 
@@ -137,7 +137,7 @@ class MtGoxAPI:
         """The answer of a signed POST call."""
         mutates = not _READS.fullmatch(path)
         with self._throttle(path, signed=True):
-            answer = ask(self.transport, self.signed(path, form), "Mt.Gox", mutates=mutates)
+            answer = send(self.transport, self.signed(path, form), "Mt.Gox", mutates=mutates)
             if path.endswith(".csv") and answer.status == 200:
                 return answer.body.decode(errors="replace")
             return self._read(answer, mutates=mutates)
@@ -179,7 +179,7 @@ class MtGoxAPI:
             raise _unreadable(answer, mutates=mutates)
         if self.version == 0:
             return document
-        with understood("Mt.Gox", mutates=mutates):
+        with parsing_errors("Mt.Gox", mutates=mutates):
             if document["result"] != "success":
                 raise ValueError("neither success nor error")
             # "data" is version 2's word; recordings of version 2 have "return" as well.
@@ -214,7 +214,7 @@ def _error(document: Mapping[str, Any], answer: Response, *, mutates: bool) -> E
     if ours is None and token.startswith("login_error"):
         ours = "exchange_key_refused"
     if ours is None and (answer.status >= 500 or token == "unknown_error" or "unknown error" in words.lower()):  # noqa: S105 - a name
-        return no_outcome(words, mutates=mutates)
+        return unknown_or_refused(words, mutates=mutates)
     return Refused(words, code=ours or "exchange_refused", retryable=ours == "invalid_nonce")
 
 
@@ -222,7 +222,7 @@ def _unreadable(answer: Response, *, mutates: bool) -> ExchangeError:
     """What an answer means that is no document: pages of the anti-DDoS layer, "MySQL error, please retry later"."""
     if answer.status == 429:
         return Busy("Mt.Gox says: too many requests", retry_after=retry_after(answer, seconds=_CACHED))
-    return no_outcome(f"Mt.Gox's answer (HTTP {answer.status}) cannot be read", mutates=mutates)
+    return unknown_or_refused(f"Mt.Gox's answer (HTTP {answer.status}) cannot be read", mutates=mutates)
 
 
 # --- numbers ----------------------------------------------------------------------------------------------------------
@@ -340,7 +340,7 @@ class MtGox(Exchange):
         self._pair(currency, asset)
         path = self._call("ticker", currency, asset)
         document = self.api.public(path, {"Currency": currency} if self.api.version == 0 else None)
-        with understood(self.name):
+        with parsing_errors(self.name):
             return _rate(document["ticker"] if self.api.version == 0 else document, currency)
 
     def markets(self) -> list[Market]:
@@ -350,12 +350,12 @@ class MtGox(Exchange):
 
     def funds(self) -> dict[str, Funds]:
         info = self.api.private(self._call("info"))
-        with understood(self.name):
+        with parsing_errors(self.name):
             return {currency: _funds(wallet, currency) for currency, wallet in info["Wallets"].items()}
 
     def permissions(self) -> frozenset[str]:
         info = self.api.private(self._call("info"))
-        with understood(self.name):
+        with parsing_errors(self.name):
             return frozenset(_RIGHTS[right] for right in info["Rights"] if right in _RIGHTS)
 
     def place(self, order: NewOrder) -> OrderState:
@@ -381,13 +381,13 @@ class MtGox(Exchange):
             state = self.order(ref)
             return placed if state.status == "unknown" else state
 
-        return followed(placed, read)
+        return poll_until_final(placed, read)
 
     def order(self, ref: OrderRef) -> OrderState:
         oid = _known(ref)
         state = OrderState(oid, "unknown", ref.side, ref.currency, ref.asset, ref.amount, ref.price)
         told = {state.exchange_order_id: state for state in self.open_orders()}.get(oid)
-        with understood(self.name):
+        with parsing_errors(self.name):
             if told is not None:
                 if (told.side, told.currency, told.asset) != (ref.side, ref.currency, ref.asset):
                     raise ValueError("another order")
@@ -396,13 +396,13 @@ class MtGox(Exchange):
         state = replace(state, client_id=ref.client_id)
         if self.api.version == 0 or (result := self._result(ref)) is None:
             return state
-        with understood(self.name):
+        with parsing_errors(self.name):
             state = _with_result(state, result)
         return state if state.status == "open" else self._with_fee(state, result)
 
     def open_orders(self) -> list[OrderState]:
         document = self.api.private(self._call("orders"))
-        with understood(self.name):
+        with parsing_errors(self.name):
             rows = document["orders"] if self.api.version == 0 else document
             return [_open_order(row) for row in rows]
 
@@ -425,14 +425,14 @@ class MtGox(Exchange):
         """The trades that both wallets have among their newest 50 rows of history."""
         self._pair(currency, asset)
         things, money = self._history(asset), self._history(currency)
-        with understood(self.name):
+        with parsing_errors(self.name):
             return _fills(things, money, currency, asset)
 
     def deposit_address(self, asset: str, network: str | None = None) -> DepositAddress:
         """The current address; a new one only after it was used (mtgox-doc)."""
         _only_bitcoin(asset, network)
         answer = self.api.private(self._call("address"))
-        with understood(self.name):
+        with parsing_errors(self.name):
             if not re.fullmatch(r"[0-9A-Za-z]{26,90}", answer["addr"], re.ASCII):
                 raise ValueError("no address")
             return DepositAddress(asset, answer["addr"], network=network)
@@ -458,7 +458,7 @@ class MtGox(Exchange):
         if self.api.version == 0:
             # The answer is a sentence for people and the balances; what the sentence was is not recorded anywhere.
             return sent
-        with understood(self.name, mutates=True):
+        with parsing_errors(self.name, mutates=True):
             trx = answer["trx"]
             if not re.fullmatch(r"[0-9a-f]{64}|[0-9a-f-]{36}", trx, re.ASCII):
                 raise ValueError("no transaction")
@@ -466,7 +466,7 @@ class MtGox(Exchange):
 
     def deposits(self, asset: str | None = None) -> list[Deposit]:
         rows = self._booked("deposit", asset)
-        with understood(self.name):
+        with parsing_errors(self.name):
             return [
                 Deposit(
                     _row_id(row), name, _money(row["Value"], name), "done", address=_address(row), time=_row_time(row)
@@ -476,7 +476,7 @@ class MtGox(Exchange):
 
     def withdrawals(self, asset: str | None = None) -> list[Withdrawal]:
         rows = self._booked("withdraw", asset)
-        with understood(self.name):
+        with parsing_errors(self.name):
             return [
                 Withdrawal(
                     _row_id(row),
@@ -509,7 +509,7 @@ class MtGox(Exchange):
         if order.price is not None:
             form["price_int"] = _units(order.price, order.currency, "price")
         answer = self.api.private(self._call("add", order.currency, order.asset), form)
-        with understood(self.name, mutates=True):
+        with parsing_errors(self.name, mutates=True):
             return _oid(answer)
 
     def _placed_by_0(self, order: NewOrder, amount: Decimal) -> str:
@@ -522,7 +522,7 @@ class MtGox(Exchange):
         form["Currency"] = order.currency
         before = {state.exchange_order_id for state in self.open_orders()}
         answer = self.api.private("buyBTC.php" if order.side == "buy" else "sellBTC.php", form)
-        with understood(self.name, mutates=True):
+        with parsing_errors(self.name, mutates=True):
             asked = (order.side, order.currency, order.asset, order.amount, order.price)
             found = [
                 state.exchange_order_id
@@ -542,7 +542,7 @@ class MtGox(Exchange):
                 raise Refused(error.words, code="order_not_open") from error
             raise
         if self.api.version != 0:
-            with understood(self.name, mutates=True):
+            with parsing_errors(self.name, mutates=True):
                 if answer["oid"] != oid:
                     raise ValueError("another order")
 
@@ -555,7 +555,7 @@ class MtGox(Exchange):
             if error.code == "unknown_order":
                 return None
             raise
-        with understood(self.name):
+        with parsing_errors(self.name):
             if result.get("order_id", form["order"]) != form["order"]:
                 raise ValueError("another order")
             return result if result["trades"] else None
@@ -565,7 +565,7 @@ class MtGox(Exchange):
         where = (state.asset if state.side == "buy" else state.currency) or ""
         try:
             rows = self._history(where)
-            with understood(self.name):
+            with parsing_errors(self.name):
                 wanted = {trade["trade_id"] for trade in result["trades"]}
                 booked = [row for row in rows if _trade_id(row) in wanted]
                 fee = total(_money(row["Value"], where) for row in booked if row["Type"] == "fee")
@@ -578,13 +578,13 @@ class MtGox(Exchange):
     def _history(self, currency: str) -> list[Mapping[str, Any]]:
         """The newest 50 rows of a wallet."""
         answer = self.api.private(self._call("history"), {"currency": currency})
-        with understood(self.name):
+        with parsing_errors(self.name):
             return list(answer["result"])
 
     def _booked(self, kind: str, asset: str | None) -> list[tuple[str, Mapping[str, Any]]]:
         """Rows of one type, newest first: of one wallet, or of all there are."""
         names = [asset] if asset is not None else sorted(self.funds())
-        with understood(self.name):
+        with parsing_errors(self.name):
             rows = [(name, row) for name in names for row in self._history(name) if row["Type"] == kind]
             return sorted(rows, key=lambda row: int(row[1]["Date"]), reverse=True)
 

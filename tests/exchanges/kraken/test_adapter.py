@@ -17,7 +17,7 @@ from bitmm.xwrap.exchanges.base import Credentials, ExchangeContext
 from bitmm.xwrap.exchanges.cache import TTLCache
 from bitmm.xwrap.exchanges.contract import ExchangeContract
 from bitmm.xwrap.exchanges.errors import Busy, ExchangeError, Refused, Unknown
-from bitmm.xwrap.exchanges.http import until_final
+from bitmm.xwrap.exchanges.http import poll
 from bitmm.xwrap.exchanges.kraken import Kraken, _read_assets, _read_pairs
 from bitmm.xwrap.exchanges.models import NewOrder, NewWithdrawal, OrderRef
 from bitmm.xwrap.testing.exchanges.kraken import ASSETS, PAIRS, KrakenVenue
@@ -340,7 +340,7 @@ def test_a_cancel_that_canceled_nothing_is_refused(exchange, venue):
 
 
 def test_an_accepted_market_order_that_cannot_be_read_is_open_and_nothing_is_invented(exchange, venue, monkeypatch):
-    monkeypatch.setattr(http, "until_final", partial(until_final, seconds=0.3))
+    monkeypatch.setattr(http, "poll", partial(poll, seconds=0.3))
     lying(venue, "QueryOrders", lambda rows: {"nonsense": True})
     state = exchange.place(order())
     assert (state.status, state.filled, state.average, state.fee) == ("open", None, None, None)
