@@ -26,7 +26,7 @@ from urllib.parse import urlencode
 
 from . import __version__
 from .errors import APIError, InvalidRequest, OutcomeUnknown, RateLimited, Unavailable, refusal, undecided
-from .money import number, plain
+from .money import parse_decimal, plain
 from .transport import Request, Response, Transport, base_url
 
 if TYPE_CHECKING:
@@ -677,7 +677,7 @@ def _whole(value: object) -> int:
 
 
 def _amounts(document: Any) -> dict[str, Decimal]:
-    return {name: number(amount) for name, amount in _row(document).items()}
+    return {name: parse_decimal(amount) for name, amount in _row(document).items()}
 
 
 def _exchanges(document: Any) -> list[Exchange]:
@@ -686,7 +686,7 @@ def _exchanges(document: Any) -> list[Exchange]:
 
 def _rate(document: Any) -> Rate:
     row = _row(document, "buy", "sell")
-    return {"buy": number(row["buy"]), "sell": number(row["sell"])}
+    return {"buy": parse_decimal(row["buy"]), "sell": parse_decimal(row["sell"])}
 
 
 def _exchange_rates(document: Any) -> list[ExchangeRate]:
@@ -792,11 +792,11 @@ def _decided(document: Any, sent: Mapping[str, str]) -> dict[str, Any]:
 
 def _same(name: str, told: object, sent: str) -> bool:
     if name in _AMOUNTS:
-        return number(told) == Decimal(sent)
+        return parse_decimal(told) == Decimal(sent)
     return isinstance(told, str) and (told if name == "key" else told.upper()) == (
         sent if name == "key" else sent.upper()
     )
 
 
 def _maybe(amount: object) -> Decimal | None:
-    return None if amount is None else number(amount)
+    return None if amount is None else parse_decimal(amount)

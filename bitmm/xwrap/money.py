@@ -15,7 +15,7 @@ from typing import Any
 
 from .errors import InvalidRequest
 
-__all__ = ["EXACT", "ROUNDED", "decode", "exact", "mean", "number", "plain", "total", "unsigned"]
+__all__ = ["EXACT", "ROUNDED", "decode", "exact", "mean", "parse_decimal", "parse_unsigned", "plain", "total"]
 
 #: Amounts have at most this many digits, and exponents of this size at most: beyond it a number is an attack.
 MAX_DIGITS = 100
@@ -49,7 +49,7 @@ def exact(text: str) -> Decimal:
     return number
 
 
-def number(value: object) -> Decimal:
+def parse_decimal(value: object) -> Decimal:
     """The amount in a decoded JSON document, a text or a number. Raises ValueError for anything else."""
     if isinstance(value, str):
         return exact(value)
@@ -86,9 +86,9 @@ def plain(amount: Decimal | int | str, name: str = "amount") -> str:
     return format(number, "f")
 
 
-def unsigned(value: object) -> Decimal:
+def parse_unsigned(value: object) -> Decimal:
     """The amount in a decoded document, which is never below zero. Raises ValueError when it is, or is no number."""
-    amount = number(value)
+    amount = parse_decimal(value)
     if amount < 0:
         raise ValueError("a negative amount")
     return amount

@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from bitmm.xwrap.errors import InvalidRequest
-from bitmm.xwrap.money import decode, exact, number, plain
+from bitmm.xwrap.money import decode, exact, parse_decimal, plain
 
 ALL_TRAPS = list(decimal.Context().traps)
 
@@ -46,9 +46,9 @@ def test_amounts_go_out_in_plain_digits_in_any_decimal_context(amount, digits):
 @pytest.mark.usefixtures("narrow")
 @pytest.mark.parametrize("digits", ["0.12345678901234567890", "1.10", "0", "1e2", "100000000000000000000.5", "-0.0"])
 def test_numbers_come_in_with_every_digit_in_any_decimal_context(digits):
-    assert str(number(digits)) == str(number(decode(f'["{digits}"]')[0]))
+    assert str(parse_decimal(digits)) == str(parse_decimal(decode(f'["{digits}"]')[0]))
     assert (
-        number(digits).as_tuple()
+        parse_decimal(digits).as_tuple()
         == exact(digits).as_tuple()
         == decimal.Context(prec=60).create_decimal(digits).as_tuple()
     )
@@ -56,7 +56,7 @@ def test_numbers_come_in_with_every_digit_in_any_decimal_context(digits):
 
 def test_a_json_number_keeps_its_digits():
     document = decode('{"a": 0.12345678901234567890, "b": 12345678901234567890123, "c": 1.10, "d": 5}')
-    assert {name: str(number(value)) for name, value in document.items()} == {
+    assert {name: str(parse_decimal(value)) for name, value in document.items()} == {
         "a": "0.12345678901234567890",
         "b": "12345678901234567890123",
         "c": "1.10",
@@ -134,4 +134,4 @@ def test_the_bounds_themselves_are_within(text, value):
 @pytest.mark.parametrize("value", [True, None, [], {}, 1.5, "x", "NaN"])
 def test_a_document_without_a_number_where_one_belongs_is_refused(value):
     with pytest.raises(ValueError, match="not a decimal number"):
-        number(value)
+        parse_decimal(value)

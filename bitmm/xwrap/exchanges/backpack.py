@@ -23,7 +23,7 @@ from urllib.parse import urlencode
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from ..money import mean, number, plain, total, unsigned
+from ..money import mean, parse_decimal, parse_unsigned, plain, total
 from ..transport import Request, Transport
 from .base import Exchange, ExchangeContext, Field, RateLimit, Throttle, no_throttle
 from .errors import Busy, ExchangeError, Refused, Unknown
@@ -497,7 +497,10 @@ class Backpack(Exchange):
     def rate(self, currency: str, asset: str) -> Rate:
         book = self.api.depth(_symbol(currency, asset), limit=5)
         with parsing_errors(self.name):
-            asks, bids = [number(price) for price, _ in book["asks"]], [number(price) for price, _ in book["bids"]]
+            asks, bids = (
+                [parse_decimal(price) for price, _ in book["asks"]],
+                [parse_decimal(price) for price, _ in book["bids"]],
+            )
             # Both sides ascend in the documentation's examples; nothing promises it, so position says nothing.
             if not asks or not bids or not 0 < max(bids) <= min(asks):
                 raise Refused(f"{self.name} has no buyer or no seller now", code="exchange_unavailable", retryable=True)
@@ -725,11 +728,13 @@ class Backpack(Exchange):
             )
             with parsing_errors(self.name):
                 rows = [row for row in rows if row["orderId"] == state.exchange_order_id]
-                if total(unsigned(row["quantity"]) for row in rows) == state.filled:
+                if total(parse_unsigned(row["quantity"]) for row in rows) == state.filled:
                     names = {row["feeSymbol"] for row in rows}
                     if len(names) != 1:
                         return state
-                    return replace(state, fee=total(number(row["fee"]) for row in rows), fee_currency=names.pop())
+                    return replace(
+                        state, fee=total(parse_decimal(row["fee"]) for row in rows), fee_currency=names.pop()
+                    )
         return state
 
 
@@ -747,7 +752,7 @@ def _is(row: Mapping[str, Any], ref: OrderRef, client: int) -> bool:
     return (
         str(row["clientId"]) == str(client)
         and _SIDES[row["side"]] == ref.side
-        and (ref.amount is None or number(row["quantity"]) == ref.amount)
+        and (ref.amount is None or parse_decimal(row["quantity"]) == ref.amount)
         and (ref.created is None or abs(_moment(row["createdAt"]) - ref.created) < _SKEW)
     )
 
@@ -757,22 +762,25 @@ def _market(row: Mapping[str, Any]) -> Market:
     return Market(
         currency=_text(row["quoteSymbol"]),
         asset=_text(row["baseSymbol"]),
-        price_step=number(price["tickSize"]),
-        amount_step=number(quantity["stepSize"]),
-        amount_min=number(quantity["minQuantity"]),
+        price_step=parse_decimal(price["tickSize"]),
+        amount_step=parse_decimal(quantity["stepSize"]),
+        amount_min=parse_decimal(quantity["minQuantity"]),
     )
 
 
 def _funds(row: Mapping[str, Any]) -> Funds:
     """What is staked is owned, and not available."""
-    available, held = unsigned(row["available"]), total((unsigned(row["locked"]), unsigned(row["staked"])))
+    available, held = (
+        parse_unsigned(row["available"]),
+        total((parse_unsigned(row["locked"]), parse_unsigned(row["staked"]))),
+    )
     return Funds(total=total((available, held)), available=available, held=held)
 
 
 def _state(row: Mapping[str, Any], ref: OrderRef | None = None) -> OrderState:
     """An order, live or of the history. Raises ValueError when it is not the one of `ref`."""
     asset, currency = _pair(row["symbol"])
-    filled, spent = unsigned(row["executedQuantity"]), unsigned(row["executedQuoteQuantity"])
+    filled, spent = parse_unsigned(row["executedQuantity"]), parse_unsigned(row["executedQuoteQuantity"])
     state = OrderState(
         exchange_order_id=_text(row["id"]),
         status=_status(row["status"], filled),
@@ -812,9 +820,9 @@ def _fill(row: Mapping[str, Any]) -> Fill:
         side=_SIDES[row["side"]],
         currency=currency,
         asset=asset,
-        amount=unsigned(row["quantity"]),
-        price=unsigned(row["price"]),
-        fee=number(row["fee"]),
+        amount=parse_unsigned(row["quantity"]),
+        price=parse_unsigned(row["price"]),
+        fee=parse_decimal(row["fee"]),
         fee_currency=row["feeSymbol"],
         time=_moment(row["timestamp"]),
     )
@@ -824,7 +832,7 @@ def _deposit(row: Mapping[str, Any]) -> Deposit:
     return Deposit(
         id=_serial(row["id"]),
         asset=_text(row["symbol"]),
-        amount=unsigned(row["quantity"]),
+        amount=parse_unsigned(row["quantity"]),
         status=_DEPOSITED.get(row["status"], "pending"),
         address=row.get("toAddress"),
         tag=row.get("platformMemo"),
@@ -838,7 +846,7 @@ def _withdrawal(row: Mapping[str, Any]) -> Withdrawal:
     return Withdrawal(
         id=_serial(row["id"]),
         asset=_text(row["symbol"]),
-        amount=unsigned(row["quantity"]),
+        amount=parse_unsigned(row["quantity"]),
         status=_WITHDRAWN.get(row["status"], "unknown"),
         address=row.get("toAddress"),
         network=row.get("blockchain"),
@@ -863,7 +871,7 @@ def _rows(answer: Any) -> list[Any]:
 
 
 def _number(value: object) -> Decimal | None:
-    return None if value is None else unsigned(value)
+    return None if value is None else parse_unsigned(value)
 
 
 def _text(value: object) -> str:
@@ -881,5 +889,5 @@ def _moment(value: object) -> datetime:
     """A time in milliseconds since 1970, or in UTC without saying so."""
     if isinstance(value, str) and not value.isdigit():
         return datetime.fromisoformat(value).replace(tzinfo=UTC)
-    milliseconds = int(number(value))
+    milliseconds = int(parse_decimal(value))
     return datetime.fromtimestamp(milliseconds // 1000, UTC) + timedelta(milliseconds=milliseconds % 1000)

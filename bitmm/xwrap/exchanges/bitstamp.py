@@ -18,7 +18,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from urllib.parse import SplitResult, urlencode, urlsplit
 
-from ..money import EXACT, mean, number, plain, total, unsigned
+from ..money import EXACT, mean, parse_decimal, parse_unsigned, plain, total
 from ..transport import Request, Transport
 from .base import Exchange, ExchangeContext, Field, RateLimit, Throttle, no_throttle
 from .errors import Busy, ExchangeError, Refused, Unsupported
@@ -344,7 +344,7 @@ class Bitstamp(Exchange):
     def rate(self, currency: str, asset: str) -> Rate:
         ticker = self.api.public(f"ticker/{_symbol(currency, asset)}")
         with parsing_errors(self.name):
-            buy, sell = number(ticker["ask"]), number(ticker["bid"])
+            buy, sell = parse_decimal(ticker["ask"]), parse_decimal(ticker["bid"])
             if not 0 < sell <= buy:
                 raise Refused(f"{self.name} has no buyer or no seller now", code="exchange_unavailable", retryable=True)
             return Rate(buy=buy, sell=sell, time=datetime.fromtimestamp(int(ticker["timestamp"]), UTC))
@@ -531,14 +531,14 @@ def _described(order: NewOrder) -> tuple[str, dict[str, Value]]:
 
 
 def _market(row: Mapping[str, Any]) -> Market:
-    least = number(row["minimum_order_amount"]) if row.get("minimum_order_amount") else None
+    least = parse_decimal(row["minimum_order_amount"]) if row.get("minimum_order_amount") else None
     return Market(
         currency=_text(row["counter_currency"]),
         asset=_text(row["base_currency"]),
-        price_step=number(row["tick_size"]) if row.get("tick_size") else _step(row["counter_decimals"]),
+        price_step=parse_decimal(row["tick_size"]) if row.get("tick_size") else _step(row["counter_decimals"]),
         amount_step=_step(row["base_decimals"]),
         amount_min=least,
-        cost_min=number(row["minimum_order_value"]),
+        cost_min=parse_decimal(row["minimum_order_value"]),
     )
 
 
@@ -547,7 +547,7 @@ def _step(decimals: int) -> Decimal:
 
 
 def _funds(row: Mapping[str, Any]) -> Funds:
-    return Funds(unsigned(row["total"]), unsigned(row["available"]), unsigned(row["reserved"]))
+    return Funds(parse_unsigned(row["total"]), parse_unsigned(row["available"]), parse_unsigned(row["reserved"]))
 
 
 def _placed(row: Mapping[str, Any], order: NewOrder) -> OrderState:
@@ -571,7 +571,12 @@ def _state(row: Mapping[str, Any]) -> OrderState:
     """An answer of order_status; filled, average, spent and fee come from the order's transactions."""
     asset, currency = _pair(row["market"])
     fills = [
-        (unsigned(fill[asset.lower()]), unsigned(fill[currency.lower()]), unsigned(fill["price"]), number(fill["fee"]))
+        (
+            parse_unsigned(fill[asset.lower()]),
+            parse_unsigned(fill[currency.lower()]),
+            parse_unsigned(fill["price"]),
+            parse_decimal(fill["fee"]),
+        )
         for fill in row["transactions"]
     ]
     filled = total(amount for amount, _, _, _ in fills)
@@ -581,7 +586,7 @@ def _state(row: Mapping[str, Any]) -> OrderState:
         side=_SIDES[str(row["type"])],
         currency=currency,
         asset=asset,
-        amount=EXACT.add(filled, unsigned(row["amount_remaining"])),
+        amount=EXACT.add(filled, parse_unsigned(row["amount_remaining"])),
         filled=filled,
         average=mean(total(EXACT.multiply(amount, price) for amount, _, price, _ in fills), filled),
         spent=total(cost for _, cost, _, _ in fills),
@@ -605,7 +610,7 @@ def _status(word: str, filled: Decimal) -> Status:
 def _open(row: Mapping[str, Any]) -> OrderState:
     """A row of open_orders; `amount` is what remains."""
     asset, currency = _pair(row["market"])
-    amount = unsigned(row["amount_at_create"])
+    amount = parse_unsigned(row["amount_at_create"])
     return OrderState(
         exchange_order_id=_order_id(row["id"]),
         status="open",
@@ -613,8 +618,8 @@ def _open(row: Mapping[str, Any]) -> OrderState:
         currency=currency,
         asset=asset,
         amount=amount,
-        price=unsigned(row["price"]),
-        filled=unsigned(EXACT.subtract(amount, unsigned(row["amount"]))),
+        price=parse_unsigned(row["price"]),
+        filled=parse_unsigned(EXACT.subtract(amount, parse_unsigned(row["amount"]))),
         client_id=row.get("client_order_id"),
         created=_time(row["datetime"]),
     )
@@ -622,16 +627,16 @@ def _open(row: Mapping[str, Any]) -> OrderState:
 
 def _fill(row: Mapping[str, Any], currency: str, asset: str) -> Fill:
     """A trade among the user's transactions; only the counter currency has its sign in old and new rows alike."""
-    spent = number(row[currency.lower()])
+    spent = parse_decimal(row[currency.lower()])
     return Fill(
         id=str(row["id"]),
         exchange_order_id=str(row["order_id"]) if row.get("order_id") else None,
         side="buy" if spent < 0 else "sell",
         currency=currency,
         asset=asset,
-        amount=number(row[asset.lower()]).copy_abs(),
-        price=number(row[f"{asset}_{currency}".lower()]).copy_abs(),
-        fee=number(row["fee"]),
+        amount=parse_decimal(row[asset.lower()]).copy_abs(),
+        price=parse_decimal(row[f"{asset}_{currency}".lower()]).copy_abs(),
+        fee=parse_decimal(row["fee"]),
         fee_currency=currency,
         time=_time(row["datetime"]),
     )
@@ -642,7 +647,7 @@ def _deposit(row: Mapping[str, Any]) -> Deposit:
     return Deposit(
         id=str(row["id"]),
         asset=_text(row["currency"]).upper(),
-        amount=unsigned(row["amount"]),
+        amount=parse_unsigned(row["amount"]),
         status=_DEPOSITED.get(row["status"], "pending"),
         address=address,
         tag=tag,
@@ -654,7 +659,7 @@ def _deposit(row: Mapping[str, Any]) -> Deposit:
 
 def _came_in(row: Mapping[str, Any], money: Iterable[str]) -> Iterable[Deposit]:
     for asset in money:
-        amount = number(row.get(asset.lower(), 0))
+        amount = parse_decimal(row.get(asset.lower(), 0))
         if amount > 0:
             yield Deposit(str(row["id"]), asset, amount, "done", time=_time(row["datetime"]))
 
@@ -664,7 +669,7 @@ def _withdrawal(row: Mapping[str, Any]) -> Withdrawal:
     return Withdrawal(
         id=str(row["id"]),
         asset=_text(row.get("currency") or _WITHDRAWAL_TYPES[str(row["type"])]).upper(),
-        amount=unsigned(row["amount"]),
+        amount=parse_unsigned(row["amount"]),
         status=_WITHDRAWN.get(str(row["status"]), "unknown"),
         address=address,
         tag=tag,

@@ -36,7 +36,7 @@ from urllib.parse import unquote, unquote_plus, urlsplit
 
 import requests
 
-from ..money import EXACT, exact, mean, number, plain, total, unsigned
+from ..money import EXACT, exact, mean, parse_decimal, parse_unsigned, plain, total
 from ..transport import Request, Transport
 from .base import Credentials, Exchange, ExchangeContext, Field, RateLimit
 from .capabilities import OPERATIONS
@@ -231,7 +231,7 @@ def _read_json(text: str) -> Any:
 
 def _read_level(self: Any, level: Any, price: Any = 0, amount: Any = 1, _count: Any = 2) -> list[Decimal]:
     """A level of an order book: ccxt makes floats, and sorts the levels, which would be wrong for text."""
-    return [number(self.safe_string(level, key)) for key in (price, amount)]
+    return [parse_decimal(self.safe_string(level, key)) for key in (price, amount)]
 
 
 #: What our subclass of a class of ccxt has instead of its own. Decimal as number type loses the fees (4.5.90).
@@ -540,7 +540,7 @@ class _Ccxt(Exchange):
             with parsing_errors(self.name):
                 buy, sell = row["asks"][0][0], row["bids"][0][0]
         with parsing_errors(self.name):
-            rate = Rate(number(buy), number(sell), _moment(row.get("timestamp")) or datetime.now(UTC))
+            rate = Rate(parse_decimal(buy), parse_decimal(sell), _moment(row.get("timestamp")) or datetime.now(UTC))
             if not rate.buy >= rate.sell > 0:
                 raise ValueError(f"ask {buy}, bid {sell}")
             return rate
@@ -823,8 +823,8 @@ class _Ccxt(Exchange):
                 rows = self._ask("fetch_my_trades", symbol)
                 with parsing_errors(self.name):
                     rows = [row for row in rows if row["order"] == state.exchange_order_id]
-                    if total(number(row["amount"]) for row in rows) == state.filled:
-                        spent = total(number(row["cost"]) for row in rows)
+                    if total(parse_decimal(row["amount"]) for row in rows) == state.filled:
+                        spent = total(parse_decimal(row["cost"]) for row in rows)
                         state = replace(state, spent=spent, average=mean(spent, state.filled))
                         fees = [fee for row in rows for fee in row.get("fees") or [row.get("fee")]]
                         return replace(state, **(_fee({"fees": fees}) or {}))
@@ -873,12 +873,12 @@ def _spot_markets(ccxt: Any) -> dict[tuple[str, str], Market]:
 def _step(precision: object, mode: int) -> Decimal | None:
     if precision is None or mode not in (_DECIMALS, _STEPS):
         return None
-    value = number(str(precision))
+    value = parse_decimal(str(precision))
     return Decimal(1).scaleb(-int(value)) if mode == _DECIMALS else value or None
 
 
 def _told(value: object) -> Decimal | None:
-    return None if value is None else unsigned(value)
+    return None if value is None else parse_unsigned(value)
 
 
 def _text(value: object) -> str:
@@ -888,7 +888,7 @@ def _text(value: object) -> str:
 
 
 def _moment(milliseconds: object) -> datetime | None:
-    return None if milliseconds is None else _EPOCH + timedelta(milliseconds=int(number(milliseconds)))
+    return None if milliseconds is None else _EPOCH + timedelta(milliseconds=int(parse_decimal(milliseconds)))
 
 
 def _is_spot(symbol: object) -> bool:
@@ -922,7 +922,7 @@ def _fee(row: Mapping[str, Any]) -> dict[str, Any] | None:
     names = {fee.get("currency") if fee and fee.get("cost") is not None else None for fee in rows}
     if len(names) != 1 or None in names:
         return None
-    return {"fee": total(number(fee["cost"]) for fee in rows), "fee_currency": names.pop()}
+    return {"fee": total(parse_decimal(fee["cost"]) for fee in rows), "fee_currency": names.pop()}
 
 
 def _fill(row: Mapping[str, Any], symbol: str) -> Fill:

@@ -22,7 +22,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Context, Decimal
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 from urllib.parse import quote, urlencode, urlsplit
 
-from ..money import EXACT, mean, number, plain
+from ..money import EXACT, mean, parse_decimal, plain
 from ..transport import Request, Transport
 from .base import Exchange, ExchangeContext, Field, RateLimit, Throttle, no_throttle
 from .cache import TTLCache
@@ -444,7 +444,7 @@ class Hub(Exchange):
     def rate(self, currency: str, asset: str) -> Rate:
         ticker = self.api.ticker(asset, currency)
         with parsing_errors(self.name):
-            buy, sell = number(ticker["ask"]), number(ticker["bid"])
+            buy, sell = parse_decimal(ticker["ask"]), parse_decimal(ticker["bid"])
             if not 0 < sell <= buy:
                 raise ValueError("no bid below the ask")
             return Rate(buy=buy, sell=sell, time=datetime.now(UTC))
@@ -602,7 +602,7 @@ def _described(side: Side, amount: Decimal, price: Decimal) -> tuple[Decimal, De
 
 
 def _amounts(document: Mapping[str, Any]) -> dict[str, Decimal]:
-    amounts = {name.upper(): number(amount) for name, amount in document.items()}
+    amounts = {name.upper(): parse_decimal(amount) for name, amount in document.items()}
     if len(amounts) != len(document) or any(amount < 0 for amount in amounts.values()):
         raise ValueError("a negative balance, or a currency named twice")
     return amounts
@@ -614,13 +614,13 @@ def _funds(free: Decimal, waiting: Decimal) -> Funds:
 
 def _open_order(row: Mapping[str, Any]) -> OrderState:
     """One side is BTC; giving it is a sell. The part that is filled is told of what is given."""
-    give, get = number(row["trade_amt"]), number(row["for_amt"])
+    give, get = parse_decimal(row["trade_amt"]), parse_decimal(row["for_amt"])
     currencies = row["trade_cur"].upper(), row["for_cur"].upper()
     sells = currencies[0] == "BTC"
     if sells == (currencies[1] == "BTC"):
         raise ValueError("an order without BTC")
     amount, cost = (give, get) if sells else (get, give)
-    left = number(row["remaining_trade_amt"]) if "remaining_trade_amt" in row else None
+    left = parse_decimal(row["remaining_trade_amt"]) if "remaining_trade_amt" in row else None
     gone = None if left is None else EXACT.subtract(give, left)
     return OrderState(
         _oid(row["oid"]),

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar
 from urllib.parse import urlencode
 
-from ..money import EXACT, mean, number, plain, unsigned
+from ..money import EXACT, mean, parse_decimal, parse_unsigned, plain
 from ..transport import Request, Transport
 from .base import Exchange, ExchangeContext, Field, RateLimit, Throttle, no_throttle
 from .errors import Busy, ExchangeError, Refused
@@ -325,10 +325,10 @@ def _read_pairs(rows: Mapping[str, Any]) -> dict[tuple[str, str], _Pair]:
             market=Market(
                 currency=currency,
                 asset=asset,
-                price_step=number(row["tick_size"]) if "tick_size" in row else _step(row["pair_decimals"]),
+                price_step=parse_decimal(row["tick_size"]) if "tick_size" in row else _step(row["pair_decimals"]),
                 amount_step=_step(row["lot_decimals"]),
-                amount_min=number(row["ordermin"]) if "ordermin" in row else None,
-                cost_min=number(row["costmin"]) if "costmin" in row else None,
+                amount_min=parse_decimal(row["ordermin"]) if "ordermin" in row else None,
+                cost_min=parse_decimal(row["costmin"]) if "costmin" in row else None,
             ),
         )
     return pairs
@@ -397,7 +397,7 @@ class Kraken(Exchange):
         rows = self.api.public("Ticker", {"pair": pair.key})
         with parsing_errors("Kraken"):
             row = _only(rows)
-            buy, sell = number(row["a"][0]), number(row["b"][0])
+            buy, sell = parse_decimal(row["a"][0]), parse_decimal(row["b"][0])
             if not buy >= sell > 0:
                 raise ValueError(f"ask {buy}, bid {sell}")
         return Rate(buy, sell, datetime.now(UTC))
@@ -486,13 +486,13 @@ class Kraken(Exchange):
                 raise Refused(refusal.words, code="order_not_open") from None
             raise
         with parsing_errors("Kraken", mutates=True):
-            if int(number(result["count"])) == 0:
+            if int(parse_decimal(result["count"])) == 0:
                 raise Refused("Kraken canceled nothing", code="order_not_open")
 
     def cancel_all(self) -> int:
         result = self.api.private("CancelAll")
         with parsing_errors("Kraken", mutates=True):
-            return int(number(result["count"]))
+            return int(parse_decimal(result["count"]))
 
     def fills(self, currency: str, asset: str) -> list[Fill]:
         """TradesHistory tells those of all pairs, 50 a page; a few pages are read."""
@@ -504,7 +504,7 @@ class Kraken(Exchange):
                 rows = result["trades"]
                 mine = {name: row for name, row in rows.items() if row["pair"] in (pair.key, pair.altname)}
                 fills |= {name: _fill(name, row, pair) for name, row in mine.items()}
-                over = len(rows) < _PAGE or (page + 1) * _PAGE >= int(number(result["count"]))
+                over = len(rows) < _PAGE or (page + 1) * _PAGE >= int(parse_decimal(result["count"]))
             if over or len(fills) >= _PAGE:
                 break
         return sorted(fills.values(), key=lambda fill: fill.time, reverse=True)
@@ -547,7 +547,7 @@ class Kraken(Exchange):
                 Deposit(
                     id=_text(row["refid"]),
                     asset=_line(row["asset"], assets),
-                    amount=unsigned(row["amount"]),
+                    amount=parse_unsigned(row["amount"]),
                     # "return": Kraken sends it back.
                     status="failed" if row.get("status-prop") == "return" else _MOVED.get(row["status"], "pending"),
                     address=row.get("info"),
@@ -565,11 +565,11 @@ class Kraken(Exchange):
                 Withdrawal(
                     id=_text(row["refid"]),
                     asset=_line(row["asset"], assets),
-                    amount=unsigned(row["amount"]),
+                    amount=parse_unsigned(row["amount"]),
                     status=_MOVED.get(row["status"], "unknown"),
                     address=row.get("info"),
                     network=row.get("method"),
-                    fee=unsigned(row["fee"]) if "fee" in row else None,
+                    fee=parse_unsigned(row["fee"]) if "fee" in row else None,
                     txid=row.get("txid"),
                     created=_time(row["time"]),
                 )
@@ -619,7 +619,7 @@ class Kraken(Exchange):
         assets = self._assets()
         rows = self.api.private(method, {"asset": None if asset is None else self._asset(asset)})
         with parsing_errors("Kraken"):
-            return sorted(rows, key=lambda row: number(row["time"]), reverse=True), assets
+            return sorted(rows, key=lambda row: parse_decimal(row["time"]), reverse=True), assets
 
     def _registered(self, withdrawal: NewWithdrawal, key: str) -> Mapping[str, str]:
         """The row of the address book that is exactly where `withdrawal` is to go."""
@@ -661,7 +661,7 @@ def _text(value: object) -> str:
 
 
 def _time(seconds: object) -> datetime:
-    microseconds = int(EXACT.multiply(number(seconds), Decimal(1_000_000)))
+    microseconds = int(EXACT.multiply(parse_decimal(seconds), Decimal(1_000_000)))
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=microseconds)
 
 
@@ -673,8 +673,8 @@ def _line(key: str, assets: Mapping[str, str]) -> str:
 
 def _funds(row: Mapping[str, Any]) -> Funds:
     """By "Get Extended Balance", available = balance + credit - credit_used - hold_trade."""
-    total, held = unsigned(row["balance"]), unsigned(row.get("hold_trade", 0))
-    credit = EXACT.subtract(unsigned(row.get("credit", 0)), unsigned(row.get("credit_used", 0)))
+    total, held = parse_unsigned(row["balance"]), parse_unsigned(row.get("hold_trade", 0))
+    credit = EXACT.subtract(parse_unsigned(row.get("credit", 0)), parse_unsigned(row.get("credit_used", 0)))
     return Funds(total=total, available=EXACT.subtract(EXACT.add(total, credit), held), held=held)
 
 
@@ -683,7 +683,7 @@ def _state(txid: str, row: Mapping[str, Any], pairs: Mapping[tuple[str, str], _P
     about, flags = row["descr"], row["oflags"].split(",")
     market = next((pair.market for pair in pairs.values() if about["pair"] in (pair.altname, pair.key)), None)
     currency, asset = (None, None) if market is None else (market.currency, market.asset)
-    filled, spent = unsigned(row["vol_exec"]), unsigned(row["cost"])
+    filled, spent = parse_unsigned(row["vol_exec"]), parse_unsigned(row["cost"])
     if (status := _STATUS.get(row["status"])) is None:
         if row["status"] not in _OVER:
             raise ValueError(f"status {row['status']!r}")
@@ -695,12 +695,12 @@ def _state(txid: str, row: Mapping[str, Any], pairs: Mapping[tuple[str, str], _P
         currency=currency,
         asset=asset,
         # With `viqc` the volume counts the currency.
-        amount=None if "viqc" in flags else unsigned(row["vol"]),
-        price=unsigned(about["price"]) if about["ordertype"] in ("limit", "iceberg") else None,
+        amount=None if "viqc" in flags else parse_unsigned(row["vol"]),
+        price=parse_unsigned(about["price"]) if about["ordertype"] in ("limit", "iceberg") else None,
         filled=filled,
         average=mean(spent, filled),
         spent=spent,
-        fee=unsigned(row["fee"]),
+        fee=parse_unsigned(row["fee"]),
         fee_currency=currency if "fciq" in flags else asset if "fcib" in flags else None,
         client_id=_client_id(row.get("cl_ord_id")),
         created=_time(row["opentm"]),
@@ -719,9 +719,9 @@ def _fill(id: str, row: Mapping[str, Any], pair: _Pair) -> Fill:
         side=_SIDES[row["type"]],
         currency=pair.market.currency,
         asset=pair.market.asset,
-        amount=unsigned(row["vol"]),
-        price=unsigned(row["price"]),
-        fee=unsigned(row["fee"]),
+        amount=parse_unsigned(row["vol"]),
+        price=parse_unsigned(row["price"]),
+        fee=parse_unsigned(row["fee"]),
         fee_currency=pair.market.currency,
         time=_time(row["time"]),
     )

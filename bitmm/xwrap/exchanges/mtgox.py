@@ -25,7 +25,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from urllib.parse import urlencode
 
-from ..money import EXACT, mean, number, plain, total
+from ..money import EXACT, mean, parse_decimal, plain, total
 from ..transport import Request, Transport
 from .base import Exchange, ExchangeContext, Field, Throttle, no_throttle
 from .cache import TTLCache
@@ -270,7 +270,7 @@ def _money(thing: Mapping[str, Any], currency: str) -> Decimal:
 
 def _noisy(value: object, currency: str) -> Decimal:
     """A number of version 0, which sent binary floats (16.800000000000001): the nearest whole number of units."""
-    return number(value).quantize(Decimal(1).scaleb(-_digits(currency)), context=decimal.Context(prec=60))
+    return parse_decimal(value).quantize(Decimal(1).scaleb(-_digits(currency)), context=decimal.Context(prec=60))
 
 
 def _moment(microseconds: object) -> datetime:
