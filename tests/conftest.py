@@ -115,7 +115,7 @@ Serving = Callable[..., AbstractContextManager[Server]]
 def serving(tmp_path_factory: pytest.TempPathFactory, database: Database) -> Serving:
     """`with serving(setting=value, ...) as server`: a server with fresh data."""
     pytest.importorskip("starlette", reason="the server is not installed")
-    from bitmm.xwrap.server.serving import running
+    from bitmm.xwrap.server.runner import running
     from bitmm.xwrap.server.settings import Settings
 
     @contextmanager

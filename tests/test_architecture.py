@@ -71,7 +71,7 @@ def test_what_is_dangerous_has_one_room(path):
     ):
         sql = {name for name in names if name.split(".")[0] in {"sqlalchemy", "sqlite3", "alembic"}}
         assert sql <= {"sqlalchemy.exc", "sqlalchemy.exc.OperationalError"}
-    if inner.startswith("server/") and inner not in {"server/settings.py", "server/serving.py"}:
+    if inner.startswith("server/") and inner not in {"server/settings.py", "server/runner.py"}:
         assert "environ" not in path.read_text()
 
 

@@ -96,11 +96,11 @@ def serve(
 ) -> None:
     """Serve until Ctrl-C or SIGTERM."""
     with _explained():
-        from .server import serving
+        from .server import runner
         from .server.settings import Settings
 
         settings = Settings.read(os.environ, data=data, host=host, port=port, plain_http=plain_http)
-        serving.serve(settings, typer.echo)
+        runner.serve(settings, typer.echo)
 
 
 @account.command(
@@ -206,7 +206,7 @@ def _send_told(row: dict[str, Any]) -> str:
 
 
 def _settle(journal: Journal, noun: str, id: int, as_: str, *, done: str, undone: str) -> None:
-    from .server.settler import not_placed
+    from .server.reconciliation import not_placed
 
     if as_ not in {done, undone}:
         _stop(f"--as takes {done} or {undone}")

@@ -22,7 +22,7 @@ from rich.text import Text
 from .client import XWrap
 from .money import EXACT
 from .server.auth import hash_password
-from .server.serving import running
+from .server.runner import running
 from .server.settings import Settings
 from .server.store import Store
 

@@ -17,7 +17,7 @@ import requests
 
 from bitmm.xwrap import exchanges
 from bitmm.xwrap.exchanges.models import Rate
-from bitmm.xwrap.server.serving import running
+from bitmm.xwrap.server.runner import running
 from bitmm.xwrap.server.settings import Settings
 from tests.support.stub import Stub
 

@@ -16,7 +16,7 @@ pytest.importorskip("starlette", reason="the server is not installed")
 from bitmm.xwrap.client import XWrap
 from bitmm.xwrap.errors import OutcomeUnknown
 from bitmm.xwrap.exchanges import backpack
-from bitmm.xwrap.server.settler import Settler
+from bitmm.xwrap.server.reconciliation import Settler
 from bitmm.xwrap.testing.exchanges.venue import Reply
 from tests.stress.harness import LINES, open_venue
 

@@ -15,8 +15,8 @@ import requests
 from bitmm.xwrap import exchanges
 from bitmm.xwrap.client import _ASKING, XWrap
 from bitmm.xwrap.exchanges.models import OrderState
+from bitmm.xwrap.server.reconciliation import LEASE
 from bitmm.xwrap.server.settings import Settings
-from bitmm.xwrap.server.settler import LEASE
 from tests.support.stub import Stub
 
 
@@ -134,7 +134,7 @@ def test_a_stopping_server_answers_what_is_in_flight(serving, slow):
 HANGING = """
 import sys, threading, pathlib
 from bitmm.xwrap import exchanges
-from bitmm.xwrap.server import serving
+from bitmm.xwrap.server import runner
 from bitmm.xwrap.server.settings import Settings
 from tests.support.stub import Stub
 
@@ -143,7 +143,7 @@ hang = threading.Event()
 Stub.act = staticmethod(lambda order: (print("hangs", flush=True), hang.wait(60)))
 data, url = pathlib.Path(sys.argv[1]), sys.argv[2] or None
 settings = Settings.read({}, data=data, database_url=url, port=0, exchanges=("stub",), stop_seconds=1.0)
-serving.serve(settings, lambda line: print(line, flush=True))
+runner.serve(settings, lambda line: print(line, flush=True))
 """
 
 

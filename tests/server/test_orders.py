@@ -12,7 +12,7 @@ import requests
 from bitmm.xwrap import exchanges
 from bitmm.xwrap.exchanges.errors import Refused
 from bitmm.xwrap.exchanges.models import OrderState
-from bitmm.xwrap.server.settler import Settler
+from bitmm.xwrap.server.reconciliation import Settler
 from tests.support.stub import Stub
 
 

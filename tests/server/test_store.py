@@ -21,7 +21,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 import bitmm.xwrap.server
 from bitmm.xwrap.server import tables
 from bitmm.xwrap.server.database import Link, _into_wal
-from bitmm.xwrap.server.settler import not_placed
+from bitmm.xwrap.server.reconciliation import not_placed
 from bitmm.xwrap.server.store import Store, StoreError, now
 from tests.support.databases import end_sessions, new_database, sql
 

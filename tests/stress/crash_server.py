@@ -32,7 +32,7 @@ import uvicorn.protocols.http.auto
 import uvicorn.protocols.websockets.auto  # noqa: F401
 
 from bitmm.xwrap.exchanges import EXCHANGES, load
-from bitmm.xwrap.server import serving
+from bitmm.xwrap.server import runner
 from bitmm.xwrap.server.database import Database
 from bitmm.xwrap.server.settings import Settings
 from bitmm.xwrap.server.store import Journal
@@ -161,7 +161,7 @@ def live(command: dict[str, Any]) -> None:
     given = command["settings"]
     data, exchanges = Path(given.pop("data")), tuple(given.pop("exchanges"))
     settings = Settings.read(os.environ, data=data, exchanges=exchanges, **given)
-    serving.serve(settings, lambda line: print(line.removeprefix("XWrap "), flush=True))
+    runner.serve(settings, lambda line: print(line.removeprefix("XWrap "), flush=True))
 
 
 def main() -> None:

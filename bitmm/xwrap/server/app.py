@@ -19,11 +19,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..exchanges.errors import ExchangeError
 from .database import UNUSABLE, words
-from .desk import StoredAnswer
-from .forms import Fields, read_fields
-from .guard import Guard
-from .house import Call, House, number_in
+from .execution import StoredAnswer
+from .middleware import Guard
+from .params import Fields, read_fields
 from .problems import Problem, from_exchange, response
+from .services import Call, House, number_in
 from .store import Account
 from .views import balances, health, public, registrations, trading
 

@@ -15,8 +15,8 @@ from typing import Any
 from ..exchanges.errors import ExchangeError, Refused
 from ..exchanges.models import Rate
 from ..money import plain
-from .directory import Directory
 from .problems import Problem, from_exchange
+from .registry import Directory
 
 __all__ = ["Rates", "rate_answer"]
 

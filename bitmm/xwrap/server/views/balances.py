@@ -6,8 +6,8 @@ import asyncio
 from typing import Any
 
 from ...exchanges.errors import ExchangeError
-from ..house import Call
 from ..problems import Problem
+from ..services import Call
 from ..store import Registration
 from .trading import balance_of
 

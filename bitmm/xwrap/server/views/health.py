@@ -8,7 +8,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, G
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from ..house import House
+from ..services import House
 
 __all__ = ["Meter", "health", "ready"]
 

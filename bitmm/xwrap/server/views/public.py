@@ -8,8 +8,8 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..forms import Fields
-from ..house import House
+from ..params import Fields
+from ..services import House
 
 _OPENAPI = (Path(__file__).parents[1] / "openapi.yaml").read_bytes()
 

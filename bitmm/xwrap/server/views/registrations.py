@@ -7,10 +7,10 @@ from typing import Any
 
 from ...exchanges.base import Credentials, Exchange
 from ...exchanges.errors import ExchangeError
-from ..directory import Directory
-from ..forms import Fields
-from ..house import Call
+from ..params import Fields
 from ..problems import Problem, from_exchange
+from ..registry import Directory
+from ..services import Call
 from ..store import Registration
 
 _STANDARD = ("username", "apikey", "apisecret")

@@ -9,10 +9,10 @@ from typing import Any
 
 from ...exchanges.models import NewOrder, NewWithdrawal, Side
 from ...money import plain
-from ..desk import StoredAnswer
-from ..house import Call, check_key
+from ..execution import StoredAnswer
 from ..problems import Problem
 from ..rates import rate_answer
+from ..services import Call, check_key
 from ..store import Registration
 
 _LISTED, _MOST = 50, 500

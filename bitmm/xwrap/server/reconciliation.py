@@ -24,10 +24,10 @@ from ..exchanges.base import Exchange
 from ..exchanges.errors import ExchangeError, Refused, Unsupported
 from ..exchanges.models import Withdrawal
 from ..money import EXACT, exact
-from .desk import order_columns, reference, withdrawal_columns
-from .directory import Directory
-from .lanes import Rank
+from .execution import order_columns, reference, withdrawal_columns
 from .problems import Problem, from_exchange
+from .rate_limiter import Rank
+from .registry import Directory
 from .store import Journal, Registration, Store, now
 
 __all__ = ["LEASE", "Settler", "not_placed"]

@@ -16,8 +16,8 @@ from bitmm.xwrap import exchanges
 from bitmm.xwrap.client import Backend
 from bitmm.xwrap.exchanges.errors import Refused, Unknown, Unsupported
 from bitmm.xwrap.exchanges.models import OrderState, Withdrawal
-from bitmm.xwrap.server.desk import Desk
-from bitmm.xwrap.server.settler import Settler, not_placed
+from bitmm.xwrap.server.execution import Desk
+from bitmm.xwrap.server.reconciliation import Settler, not_placed
 from bitmm.xwrap.server.store import now
 from tests.support.stub import Silent, Stub
 

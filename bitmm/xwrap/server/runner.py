@@ -17,7 +17,7 @@ from typing import IO
 import uvicorn
 
 from .app import build
-from .house import House, open_house
+from .services import House, open_house
 from .settings import Settings, SetupError
 
 __all__ = ["ServeError", "running", "serve"]

@@ -13,14 +13,14 @@ from starlette.requests import Request
 
 from ..exchanges.paper import PACKED_PRICES, Ground, Prices, PricesError
 from .auth import Gate
-from .desk import Desk
-from .directory import Directory
-from .forms import Fields
-from .lanes import Lanes
+from .execution import Desk
+from .params import Fields
 from .problems import Problem
+from .rate_limiter import Lanes
 from .rates import Rates
+from .reconciliation import Settler
+from .registry import Directory
 from .settings import Settings, SettingsError
-from .settler import Settler
 from .store import Account, Registration, Store
 from .vault import Vault, VaultError
 
