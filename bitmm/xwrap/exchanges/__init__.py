@@ -14,8 +14,8 @@ EXCHANGES = {
     "kraken": "bitmm.xwrap.exchanges.kraken:Kraken",
     "bitstamp": "bitmm.xwrap.exchanges.bitstamp:Bitstamp",
     "backpack": "bitmm.xwrap.exchanges.backpack:Backpack",
-    "mtgox": "bitmm.xwrap.exchanges.mtgox:MtGox",
-    "hub": "bitmm.xwrap.exchanges.hub:Hub",
+    "mtgox": "bitmm.xwrap.exchanges.historic.mtgox:MtGox",
+    "hub": "bitmm.xwrap.exchanges.historic.hub:Hub",
 }
 
 #: What people still ask for and nobody can trade on: id -> what became of it.

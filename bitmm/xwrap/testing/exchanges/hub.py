@@ -1,4 +1,4 @@
-"""A local hub: the wiki page "API" of tafa/account-hub (2011), with the choices of bitmm/xwrap/exchanges/hub.py.
+"""A local hub: the wiki page "API" of tafa/account-hub (2011), with the choices of bitmm/xwrap/exchanges/historic/hub.
 
 `authentication` 1 or 2, `encoding` "form" or "json", `method` POST or GET and `key_encoding` are attributes to set
 before the first call; `functions` are those that the overview lists, `req_url` its template (None: the true one).

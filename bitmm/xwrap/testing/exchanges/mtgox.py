@@ -1,6 +1,6 @@
 """A local Mt.Gox: the HTTP API, versions 0, 1 and 2, with the paths of all years.
 
-Sources as in bitmm/xwrap/exchanges/mtgox.py. Orders are accepted without funds and then wait as "invalid", and an
+Sources as in bitmm/xwrap/exchanges/historic/mtgox. Orders are accepted without funds and then wait as "invalid", and an
 order is answered before it is executed. What nobody wrote down is believed, and marked so: the tokens for a wrong key,
 sign or right, the words of a send without funds, the sentence of version 0 after a send, the types of the rows of money
 in the wallet history, the answer to asking too often.

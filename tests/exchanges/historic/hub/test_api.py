@@ -11,7 +11,7 @@ import pytest
 
 from bitmm.xwrap.exchanges.cache import TTLCache
 from bitmm.xwrap.exchanges.errors import Refused, Unknown, Unsupported
-from bitmm.xwrap.exchanges.hub import HubAPI, Overview
+from bitmm.xwrap.exchanges.historic.hub import HubAPI, Overview
 from bitmm.xwrap.testing.exchanges.hub import FORM, JSON, RIGHTS, HubVenue
 from bitmm.xwrap.testing.exchanges.venue import Reply
 from bitmm.xwrap.transport import Request, Transport

@@ -14,8 +14,8 @@ from bitmm.xwrap.exchanges.cache import TTLCache
 from bitmm.xwrap.exchanges.capabilities import supports
 from bitmm.xwrap.exchanges.contract import ExchangeContract
 from bitmm.xwrap.exchanges.errors import Busy, Refused, Unknown, Unsupported
+from bitmm.xwrap.exchanges.historic.mtgox import MtGox
 from bitmm.xwrap.exchanges.models import Funds, NewOrder, NewWithdrawal, OrderRef, OrderState
-from bitmm.xwrap.exchanges.mtgox import MtGox
 from bitmm.xwrap.testing.exchanges.mtgox import MtGoxVenue
 from bitmm.xwrap.transport import Transport
 

@@ -11,7 +11,7 @@ import pytest
 
 from bitmm.xwrap.exchanges.cache import TTLCache
 from bitmm.xwrap.exchanges.errors import Refused, Unknown
-from bitmm.xwrap.exchanges.mtgox import MtGoxAPI
+from bitmm.xwrap.exchanges.historic.mtgox import MtGoxAPI
 from bitmm.xwrap.testing.exchanges.mtgox import MtGoxVenue
 from bitmm.xwrap.transport import Request, Transport
 

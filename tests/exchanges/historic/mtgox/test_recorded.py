@@ -15,6 +15,7 @@ import pytest
 
 from bitmm.xwrap.exchanges.base import Credentials, ExchangeContext
 from bitmm.xwrap.exchanges.errors import Refused, Unknown
+from bitmm.xwrap.exchanges.historic.mtgox import MtGox
 from bitmm.xwrap.exchanges.models import (
     Deposit,
     DepositAddress,
@@ -27,7 +28,6 @@ from bitmm.xwrap.exchanges.models import (
     Rate,
     Withdrawal,
 )
-from bitmm.xwrap.exchanges.mtgox import MtGox
 from bitmm.xwrap.testing.exchanges.mtgox import RECORDED, MtGoxVenue
 from bitmm.xwrap.testing.exchanges.venue import Reply, Venue, dumps
 from bitmm.xwrap.transport import Transport

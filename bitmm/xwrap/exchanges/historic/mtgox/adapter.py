@@ -25,13 +25,13 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from urllib.parse import urlencode
 
-from ..money import EXACT, mean, parse_decimal, plain, total
-from ..transport import Request, Transport
-from .base import Exchange, ExchangeContext, Field, Throttle, no_throttle
-from .cache import TTLCache
-from .errors import Busy, ExchangeError, Refused, Unsupported
-from .http import parsing_errors, poll_until_final, retry_after, send, unknown_or_refused
-from .models import (
+from ....money import EXACT, mean, parse_decimal, plain, total
+from ....transport import Request, Transport
+from ...base import Exchange, ExchangeContext, Field, Throttle, no_throttle
+from ...cache import TTLCache
+from ...errors import Busy, ExchangeError, Refused, Unsupported
+from ...http import parsing_errors, poll_until_final, retry_after, send, unknown_or_refused
+from ...models import (
     Deposit,
     DepositAddress,
     Fill,
@@ -46,10 +46,10 @@ from .models import (
     Status,
     Withdrawal,
 )
-from .rules import no_such_market
+from ...rules import no_such_market
 
 if TYPE_CHECKING:
-    from ..transport import Response
+    from ....transport import Response
 
 __all__ = ["MtGox", "MtGoxAPI"]
 

@@ -22,16 +22,16 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Context, Decimal
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 from urllib.parse import quote, urlencode, urlsplit
 
-from ..money import EXACT, mean, parse_decimal, plain
-from ..transport import Request, Transport
-from .base import Exchange, ExchangeContext, Field, RateLimit, Throttle, no_throttle
-from .cache import TTLCache
-from .errors import Busy, Refused, Unsupported
-from .http import parsing_errors, retry_after, send, unknown_or_refused
-from .models import DepositAddress, Funds, NewOrder, NewWithdrawal, OrderRef, OrderState, Rate, Side, Withdrawal
+from ....money import EXACT, mean, parse_decimal, plain
+from ....transport import Request, Transport
+from ...base import Exchange, ExchangeContext, Field, RateLimit, Throttle, no_throttle
+from ...cache import TTLCache
+from ...errors import Busy, Refused, Unsupported
+from ...http import parsing_errors, retry_after, send, unknown_or_refused
+from ...models import DepositAddress, Funds, NewOrder, NewWithdrawal, OrderRef, OrderState, Rate, Side, Withdrawal
 
 if TYPE_CHECKING:
-    from ..transport import Response
+    from ....transport import Response
 
 __all__ = ["Hub", "HubAPI", "Overview"]
 

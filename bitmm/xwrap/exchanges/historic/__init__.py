@@ -1,0 +1,1 @@
+"""Exchanges and protocols of the past, for replicas, archives and teaching; the administrator sets their address."""
