@@ -19,11 +19,12 @@ from pathlib import Path
 
 import pytest
 
-from bitmm.xwrap.exchanges import ccxt as bridge
 from bitmm.xwrap.exchanges.base import Credentials, ExchangeContext, RateLimit
 from bitmm.xwrap.exchanges.cache import TTLCache
 from bitmm.xwrap.exchanges.capabilities import OPERATIONS, supports
-from bitmm.xwrap.exchanges.ccxt import exchange_class
+from bitmm.xwrap.exchanges.ccxt import adapter, classes, exchange_class, instance
+from bitmm.xwrap.exchanges.ccxt.parsing import _spot_markets
+from bitmm.xwrap.exchanges.ccxt.session import _Line
 from bitmm.xwrap.exchanges.contract import ExchangeContract
 from bitmm.xwrap.exchanges.errors import Busy, ExchangeError, Refused, Unknown
 from bitmm.xwrap.exchanges.models import NewOrder, NewWithdrawal, OrderRef
@@ -312,7 +313,7 @@ def test_a_programs_decimal_context_changes_nothing_and_is_not_changed(backpack,
     ids=lambda loss: next(iter(loss)),
 )
 def test_a_class_that_loses_a_digit_is_refused(loss, monkeypatch):
-    monkeypatch.setattr(bridge, "_EXACT", bridge._EXACT | loss)
+    monkeypatch.setattr(classes, "_EXACT", classes._EXACT | loss)
     with pytest.raises(Refused, match="loses digits") as caught:
         exchange_class.__wrapped__("ccxt:kraken")
     assert caught.value.code == "inexact"
@@ -347,7 +348,7 @@ def listed(kind, url, **precision):
             | {"precision": precision, "baseId": "BTC", "quoteId": "USD"}
         ]
     )
-    listing = bridge._Listing(offline, bridge._spot_markets(offline))
+    listing = instance._Listing(offline, _spot_markets(offline))
     cache = TTLCache()
     cache.get_or_fetch("markets", lambda: listing, seconds=3600)
     return lambda transport, keys: kind(ExchangeContext(transport, keys, 1, url=url, cache=cache))
@@ -710,7 +711,7 @@ def test_the_administrators_address_is_the_only_one(backpack, transport):
     with pytest.raises(Refused, match="not the administrator's"):
         exchange.place(order())
     assert len(backpack.requests) == before
-    moved = bridge._moved(
+    moved = instance._moved(
         {"a": "https://{hostname}/api/v5", "b": {"c": "https://x.test"}, "d": ["https://y.test/"]}, "B"
     )
     assert moved == {"a": "B/api/v5", "b": {"c": "B"}, "d": ["B/"]}
@@ -793,11 +794,11 @@ def test_markets_are_read_once_whoever_asks(kraken, transport):
 
 
 def test_ccxt_objects_are_bounded(kraken, transport, monkeypatch):
-    monkeypatch.setattr(bridge, "_MOST_SEATS", 3)
+    monkeypatch.setattr(instance, "_MOST_SEATS", 3)
     first = connected(kraken, transport, registration=1)
     for registration in range(2, 9):
         connected(kraken, transport, registration=registration)
-    assert len(bridge._SEATS) == 3
+    assert len(instance._SEATS) == 3
     assert first.funds(), "who has one keeps it"
 
 
@@ -878,7 +879,7 @@ def test_a_tag_is_never_dropped(backpack, transport):
     with pytest.raises(Refused) as caught:
         connected(backpack, transport).withdraw(send(tag="4711"))
     assert caught.value.code == "invalid_request"
-    line = bridge._Line("Backpack", backpack.url)
+    line = _Line("Backpack", backpack.url)
     line.begin(transport, mutates=True, carries="47 11")
     with pytest.raises(Refused, match="without the tag"):
         line.request("POST", f"{backpack.url}/api/v1/order", data=b'{"address": "x"}')
@@ -888,7 +889,7 @@ def test_a_tag_is_never_dropped(backpack, transport):
 
 
 def test_a_tag_goes_where_the_release_wants_it(backpack, transport, monkeypatch):
-    monkeypatch.setattr(bridge, "_NO_TAGS", set())
+    monkeypatch.setattr(adapter, "_NO_TAGS", set())
     made = connected(backpack, transport).withdraw(send(tag="4711"))
     assert made.tag == "4711"
     assert backpack.withdrawals[made.id].client_id == "4711"

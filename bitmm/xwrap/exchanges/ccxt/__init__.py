@@ -1,0 +1,19 @@
+"""Any exchange that the library ccxt knows, as "ccxt:ID"; for those without a file of their own.
+
+ccxt is imported on first use (`pip install 'bitmm[ccxt]'`). Its classes speak the exchanges' protocols; what they do
+with numbers and failures is put right here:
+
+- Numbers stay exact: JSON fractions are read as text, ccxt's own number type is text, order books are Decimal. A
+  self-test refuses a class that loses a digit.
+- Every request goes through our transport: it has a deadline, is sent once, follows no redirect, and is certainly
+  unsent or perhaps received.
+- ccxt rounds amounts and prices silently; an order that it would change is refused before anything is sent.
+
+Quirks without a date were seen in ccxt 4.5.64 and 4.5.90, in November 2026.
+"""
+
+from __future__ import annotations
+
+from .classes import exchange_class
+
+__all__ = ["exchange_class"]

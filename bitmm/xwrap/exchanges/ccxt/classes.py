@@ -1,0 +1,97 @@
+"""The classes of exchanges, made from those of ccxt on first use."""
+
+from __future__ import annotations
+
+import importlib
+from functools import cache
+from typing import Any
+
+from ..base import Exchange, RateLimit
+from ..capabilities import OPERATIONS
+from ..errors import Refused
+from .adapter import _Ccxt
+from .exactness import _EXACT, _self_test
+from .instance import _AMOUNT_IS_COUNTED, _COUNTERS, _FIELDS, _SILENT
+from .session import _Line
+
+#: Exchanges where ccxt sends our id with an order, and finds open and closed orders by it.
+_FINDS = {"kraken"}
+#: Verbs that ccxt's unified call does not really have. Kraken sends to names of its address book only.
+_LACKS = {"kraken": {"withdraw"}}
+
+#: A verb -> the unified calls that it needs, in ccxt's names; one set must be there.
+_CALLS: dict[str, tuple[set[str], ...]] = {
+    "rate": ({"fetchTicker"}, {"fetchOrderBook"}),
+    "markets": ({"fetchMarkets"},),
+    "funds": ({"fetchBalance"},),
+    "place": ({"createOrder"},),
+    "order": ({"fetchOrder"}, {"fetchOpenOrders", "fetchOrders"}, {"fetchOpenOrders", "fetchClosedOrders"}),
+    "find": ({"fetchOpenOrders", "fetchClosedOrders"},),
+    "open_orders": ({"fetchOpenOrders"},),
+    "cancel": ({"cancelOrder"},),
+    "cancel_all": ({"fetchOpenOrders", "cancelAllOrders"}, {"fetchOpenOrders", "cancelOrder"}),
+    "fills": ({"fetchMyTrades"},),
+    "deposit_address": ({"fetchDepositAddress"},),
+    "withdraw": ({"withdraw"},),
+    "deposits": ({"fetchDeposits"},),
+    "withdrawals": ({"fetchWithdrawals"},),
+}
+
+#: ccxt names the milliseconds between two calls at each exchange (`rateLimit`), and no burst. So many calls may come at
+#: once before they are that far apart, so that an order and the reading of its outcome do not wait.
+_AT_ONCE = 5
+
+
+@cache
+def exchange_class(id: str) -> type[Exchange]:
+    """The class of the exchange `id`, as "ccxt:kraken", with the verbs that ccxt has for it.
+
+    Raises KeyError for an id that ccxt does not know, and Refused: `unsupported` when ccxt is not installed, `inexact`
+    when this class of ccxt loses digits.
+    """
+    prefix, _, name = id.partition(":")
+    if prefix != "ccxt":
+        raise KeyError(id)
+    library = _library()
+    if name not in library.exchanges:
+        raise KeyError(id)
+    kind = type(name, (getattr(library, name),), dict(_EXACT))
+    sample = kind({"session": _Line(name, None), "logger": _SILENT})
+    _self_test(library, sample)
+    has = {call for call, there in sample.has.items() if there}
+    if not _buys_for_a_cost(library, sample):
+        has -= {"createMarketBuyOrderWithCost"}
+    there = {verb for verb, needs in _CALLS.items() if any(need <= has for need in needs)} - _LACKS.get(name, set())
+    if name not in _FINDS:
+        there -= {"find"}
+    facts = {
+        "id": id,
+        "name": f"{sample.name} (ccxt)",
+        "description": f"{sample.name}, spot markets, through the library ccxt",
+        "form": tuple(field for named, field in _FIELDS.items() if sample.requiredCredentials.get(named)),
+        "order_lookup": "all" if "find" in there else "none",
+        "ordered": name in _COUNTERS,
+        "per_address": RateLimit(_AT_ONCE, 1000 / sample.rateLimit),
+        "kind": kind,
+        "has": frozenset(has),
+    }
+    # What is missing is put back to the verb that says so.
+    lacking = {verb: getattr(Exchange, verb) for verb in OPERATIONS if verb not in there}
+    return type(f"Ccxt_{name}", (_Ccxt,), {"__doc__": facts["description"], **facts, **lacking})
+
+
+def _buys_for_a_cost(library: Any, sample: Any) -> bool:
+    """Whether the call is real. The inherited one passes the cost as the amount, at a price of 1, which is an order for
+    so many units of the asset unless this class takes amount times price for the cost (seen: not Backpack's).
+    """
+    inherited = type(sample).create_market_buy_order_with_cost is library.Exchange.create_market_buy_order_with_cost
+    return not inherited or sample.options.get(_AMOUNT_IS_COUNTED) is True
+
+
+def _library() -> Any:
+    try:
+        return importlib.import_module("ccxt")
+    except ImportError:
+        raise Refused(
+            "exchanges with ccxt: need the library ccxt; pip install 'bitmm[ccxt]' on the server", code="unsupported"
+        ) from None

@@ -1,0 +1,91 @@
+"""What ccxt sends its requests with: our transport in the place of a requests.Session."""
+
+from __future__ import annotations
+
+import io
+import logging
+from typing import Any
+from urllib.parse import unquote_plus
+
+import requests
+
+from ...transport import Request, Transport
+from ..errors import Refused
+from ..http import retry_after, send, unknown_or_refused
+
+
+def _without_query(record: logging.LogRecord) -> bool:
+    """A filter: some exchanges are sent key and signature in the query, and urllib3 writes paths with it at DEBUG."""
+    if isinstance(record.args, tuple):
+        record.args = tuple(a.partition("?")[0] if isinstance(a, str) else a for a in record.args)
+    return True
+
+
+logging.getLogger("urllib3.connectionpool").addFilter(_without_query)
+
+
+class _Line:
+    """What a ccxt object has in the place of a requests.Session: our transport, and a record of what went out.
+
+    ccxt uses `headers`, `cookies`, `request` and `close` of a session. `base`: the address that requests must go to.
+    """
+
+    def __init__(self, name: str, base: str | None) -> None:
+        self.headers: dict[str, str] = {}
+        self.cookies: dict[str, str] = {}
+        self.name = name
+        self._base = None if base is None else str(requests.Request("GET", base).prepare().url).rstrip("/")
+        self.begin(None)
+
+    def begin(self, transport: Transport | None, *, mutates: bool = False, carries: str | None = None) -> None:
+        """A new call. `carries`: text that no request but a GET may leave without."""
+        self._transport = transport
+        self._mutates = mutates
+        self._carries = carries
+        self._methods: list[str] = []
+        self.status = 0
+        self.retry_after = 0.0
+        #: What was sent, to be kept out of the words of errors.
+        self.sent = ""
+
+    @property
+    def used(self) -> bool:
+        """Whether a request went out in this call."""
+        return bool(self._methods)
+
+    @property
+    def sure(self) -> bool:
+        """Whether the last request is the only one of this call that may have moved something."""
+        before = self._methods[:-1]
+        return not before or (set(before) == {"GET"} and self._methods[-1] != "GET")
+
+    def request(self, method: str, url: str, **given: Any) -> requests.Response:
+        """Send one request, as `requests.Session.request` would; a redirect is a failure."""
+        content = {name: given.get(name) for name in ("data", "headers", "files")}
+        made = requests.Request(method, url, **content).prepare()
+        body = made.body.encode() if isinstance(made.body, str) else made.body
+        sent = " ".join([str(made.url), *map(str, made.headers.values()), (body or b"").decode(errors="replace")])
+        if self._base is not None and not f"{made.url}/".startswith(f"{self._base}/"):
+            raise Refused(f"{self.name}: ccxt knows an address that is not the administrator's", code="unsupported")
+        if self._carries and method != "GET" and self._carries not in unquote_plus(sent):
+            raise Refused(f"{self.name}: ccxt would send it without the tag", code="unsupported")
+        if self._transport is None:
+            raise Refused(f"{self.name}: no request belongs here", code="unsupported")
+        self._methods.append(method)
+        self.sent += sent
+        self.status = 0
+        request = Request(method, str(made.url), dict(made.headers), body)
+        answer = send(self._transport, request, self.name, mutates=self._mutates)
+        if 300 <= answer.status < 400:
+            words = f"{self.name} sent the call elsewhere, and redirects are never followed"
+            raise unknown_or_refused(words, mutates=self._mutates)
+        self.status = answer.status
+        self.retry_after = retry_after(answer, seconds=1.0)
+        response = requests.Response()
+        response.status_code, response.reason, response.url = answer.status, "", str(made.url)
+        response.headers.update(answer.headers)
+        response.raw = io.BytesIO(answer.body)
+        return response
+
+    def close(self) -> None:
+        """The connections are the transport's."""
