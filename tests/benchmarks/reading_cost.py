@@ -3,10 +3,10 @@
     python -m tests.benchmarks.reading_cost [--trace]
 
 A warm `Backend.buy` is followed through client and server, which run in this process, in every thread: on paper, and on
-the local Kraken. Counted are the calls of functions in bitmm/xwrap/ without testing/; comprehensions and every step
-of a generator count, for a reader follows them, too. The depth is the largest number of our functions on the stack of a
-thread that sends an INSERT to SQLite: the intent of an order, or the entries of the paper account. Of several orders the
-one with the fewest calls counts: what runs on a timer or only once is not a part of it.
+the local Kraken. Counted are the calls of functions in bitmm/xwrap/ without testing/; comprehensions and every step of
+a generator count, for a reader follows them, too. The depth is the largest number of our functions on the stack of a
+thread that sends an INSERT to SQLite: the intent of an order, or the entries of the paper account. Of several orders
+the one with the fewest calls counts: what runs on a timer or only once is not a part of it.
 
 `--trace` prints the calls, indented by depth, thread after thread.
 """
