@@ -37,7 +37,7 @@ setup(
     packages=find_namespace_packages(include=["bitmm", "bitmm.*"]),
     package_data={
         "bitmm.xwrap": ["py.typed"],
-        "bitmm.xwrap.exchanges": ["prices/*"],
+        "bitmm.xwrap.exchanges.paper": ["recorded/*"],
         "bitmm.xwrap.server": ["openapi.yaml"],
         "bitmm.xwrap.testing.exchanges": ["recorded/*"],
     },

@@ -1,27 +1,19 @@
-"""The paper exchange: a book in the server's own data base, at real recorded prices.
-
-It has no key and no way to the network, so nothing done here can reach real money. Its one market is BTC/USD. The
-prices are the minute closes of a file, one row a minute, for ever; the packed file's provenance stands in
-`prices/README.md`.
-"""
+"""Our verbs on the books of the paper exchange."""
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from functools import lru_cache
-from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
-from ..money import EXACT, ROUNDED, exact, plain, total
-from .base import Exchange, ExchangeContext
-from .errors import Refused
-from .models import (
+from ...money import EXACT, ROUNDED, exact, plain, total
+from ..base import Exchange, ExchangeContext
+from ..errors import Refused
+from ..models import (
     DepositAddress,
     Fill,
     Funds,
@@ -34,7 +26,9 @@ from .models import (
     Side,
     Withdrawal,
 )
-from .rules import check
+from ..rules import check
+from .bech32 import testnet_address
+from .ledger import Page
 
 T = TypeVar("T")
 CURRENCY, ASSET = "USD", "BTC"
@@ -42,76 +36,6 @@ CURRENCY, ASSET = "USD", "BTC"
 HALF_SPREAD = Decimal("0.0002")
 FEE = Decimal("0.0026")
 CENT, SATOSHI = Decimal("0.01"), Decimal("0.00000001")
-PACKED_PRICES = Path(__file__).with_name("prices") / "btcusd.csv"
-
-
-class PricesError(Exception):
-    """A price file that cannot be used, in one line."""
-
-
-@dataclass(frozen=True, slots=True)
-class Prices:
-    """Closing prices, one a minute. `first` is the minute (since 1970) of the first one."""
-
-    first: int
-    closes: tuple[Decimal, ...]
-
-    @classmethod
-    @lru_cache
-    def load(cls, path: Path = PACKED_PRICES) -> Prices:
-        """The prices of a CSV file with the columns `timestamp` (Unix seconds) and `close`. Raises PricesError."""
-        try:
-            with path.open(newline="", encoding="utf-8") as file:
-                rows = [(int(row["timestamp"]), exact(row["close"])) for row in csv.DictReader(file)]
-        except OSError as error:
-            raise PricesError(f"the price file {path} cannot be read: {error.strerror}") from None
-        except (ValueError, KeyError, TypeError):
-            rows = []
-        if not rows or any(close <= 0 for _, close in rows):
-            raise PricesError(
-                f"the price file {path} needs the columns timestamp (Unix seconds) and close (a price) in every row"
-            )
-        return cls(rows[0][0] // 60, tuple(close for _, close in rows))
-
-    def at(self, moment: float) -> Decimal:
-        """The close that is played at `moment` (Unix seconds)."""
-        return self.closes[(int(moment // 60) - self.first) % len(self.closes)]
-
-
-class Page(Protocol):
-    """A registration's page of the book, open for writing."""
-
-    balances: dict[str, Decimal]
-
-    def open_orders(self) -> list[dict[str, Any]]: ...
-    def enter(self, kind: str, reference: str | None, currency: str, amount: Decimal) -> None: ...
-    def add_order(self, values: Mapping[str, Any]) -> int: ...
-    def change_order(self, id: int, values: Mapping[str, Any]) -> None: ...
-    def add_send(self, values: Mapping[str, Any]) -> int: ...
-
-
-class Book(Protocol):
-    """Where a registration's balances, orders and entries are kept; the server's store has it."""
-
-    def change(self, work: Callable[[Page], T]) -> T: ...
-    def balances(self) -> dict[str, Decimal]: ...
-    def open_orders(self) -> list[dict[str, Any]]: ...
-    def order(self, client_id: str) -> dict[str, Any] | None: ...
-    def orders(self, limit: int) -> list[dict[str, Any]]: ...
-    def send(self, client_id: str) -> dict[str, Any] | None: ...
-    def sends(self, limit: int) -> list[dict[str, Any]]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Ground:
-    """What the paper exchange stands on: its prices, what a new book opens with, where the books are kept, and the
-    time.
-    """
-
-    prices: Prices
-    opening: Mapping[str, Decimal]
-    book: Callable[[int], Book]
-    clock: Callable[[], float] = time.time
 
 
 class Paper(Exchange):
@@ -277,7 +201,7 @@ class Paper(Exchange):
                 f"the paper exchange has addresses for {ASSET} only", code="unknown_asset", details={"field": "asset"}
             )
         program = hashlib.sha256(f"paper registration {self.context.registration}".encode()).digest()[:20]
-        return DepositAddress(asset, _testnet_address(program))
+        return DepositAddress(asset, testnet_address(program))
 
     def permissions(self) -> frozenset[str]:
         return frozenset({"read", "trade", "send"})
@@ -441,27 +365,3 @@ def _sent(row: Mapping[str, Any]) -> Withdrawal:
         client_id=row["client_id"],
         created=datetime.fromisoformat(row["created"]) if "created" in row else None,
     )
-
-
-def _testnet_address(program: bytes) -> str:
-    """A version 0 witness address of the test network for a 20-byte program (BIP 173, sections "Bech32" and "Segwit
-    address format").
-    """
-    alphabet = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
-    bits = int.from_bytes(program, "big")
-    data = [0] + [(bits >> shift) & 31 for shift in range(155, -1, -5)]
-    expanded_prefix = [ord(letter) >> 5 for letter in "tb"] + [0] + [ord(letter) & 31 for letter in "tb"]
-    checksum = _bech32_polymod([*expanded_prefix, *data, 0, 0, 0, 0, 0, 0]) ^ 1
-    data += [(checksum >> shift) & 31 for shift in range(25, -1, -5)]
-    return "tb1" + "".join(alphabet[value] for value in data)
-
-
-def _bech32_polymod(values: list[int]) -> int:
-    generator = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
-    checksum = 1
-    for value in values:
-        top = checksum >> 25
-        checksum = (checksum & 0x1FFFFFF) << 5 ^ value
-        for bit, factor in enumerate(generator):
-            checksum ^= factor if top >> bit & 1 else 0
-    return checksum

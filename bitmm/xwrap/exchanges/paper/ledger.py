@@ -1,0 +1,51 @@
+"""Where the paper exchange keeps its books."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Protocol, TypeVar
+
+from .prices import Prices
+
+__all__ = ["Book", "Ground", "Page"]
+
+T = TypeVar("T")
+
+
+class Page(Protocol):
+    """A registration's page of the book, open for writing."""
+
+    balances: dict[str, Decimal]
+
+    def open_orders(self) -> list[dict[str, Any]]: ...
+    def enter(self, kind: str, reference: str | None, currency: str, amount: Decimal) -> None: ...
+    def add_order(self, values: Mapping[str, Any]) -> int: ...
+    def change_order(self, id: int, values: Mapping[str, Any]) -> None: ...
+    def add_send(self, values: Mapping[str, Any]) -> int: ...
+
+
+class Book(Protocol):
+    """Where a registration's balances, orders and entries are kept; the server's store has it."""
+
+    def change(self, work: Callable[[Page], T]) -> T: ...
+    def balances(self) -> dict[str, Decimal]: ...
+    def open_orders(self) -> list[dict[str, Any]]: ...
+    def order(self, client_id: str) -> dict[str, Any] | None: ...
+    def orders(self, limit: int) -> list[dict[str, Any]]: ...
+    def send(self, client_id: str) -> dict[str, Any] | None: ...
+    def sends(self, limit: int) -> list[dict[str, Any]]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What the paper exchange stands on: its prices, what a new book opens with, where the books are kept, and the
+    time.
+    """
+
+    prices: Prices
+    opening: Mapping[str, Decimal]
+    book: Callable[[int], Book]
+    clock: Callable[[], float] = time.time

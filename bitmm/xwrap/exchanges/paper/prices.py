@@ -1,0 +1,48 @@
+"""The recorded prices that the paper exchange replays."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import lru_cache
+from pathlib import Path
+
+from ...money import exact
+
+__all__ = ["PACKED_PRICES", "Prices", "PricesError"]
+
+PACKED_PRICES = Path(__file__).with_name("recorded") / "btcusd.csv"
+
+
+class PricesError(Exception):
+    """A price file that cannot be used, in one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """Closing prices, one a minute. `first` is the minute (since 1970) of the first one."""
+
+    first: int
+    closes: tuple[Decimal, ...]
+
+    @classmethod
+    @lru_cache
+    def load(cls, path: Path = PACKED_PRICES) -> Prices:
+        """The prices of a CSV file with the columns `timestamp` (Unix seconds) and `close`. Raises PricesError."""
+        try:
+            with path.open(newline="", encoding="utf-8") as file:
+                rows = [(int(row["timestamp"]), exact(row["close"])) for row in csv.DictReader(file)]
+        except OSError as error:
+            raise PricesError(f"the price file {path} cannot be read: {error.strerror}") from None
+        except (ValueError, KeyError, TypeError):
+            rows = []
+        if not rows or any(close <= 0 for _, close in rows):
+            raise PricesError(
+                f"the price file {path} needs the columns timestamp (Unix seconds) and close (a price) in every row"
+            )
+        return cls(rows[0][0] // 60, tuple(close for _, close in rows))
+
+    def at(self, moment: float) -> Decimal:
+        """The close that is played at `moment` (Unix seconds)."""
+        return self.closes[(int(moment // 60) - self.first) % len(self.closes)]
