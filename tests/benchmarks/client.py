@@ -3,6 +3,8 @@
 CPU time of the client's process per call, as a ratio to `requests.Session` making the same call and decoding it. Every
 variant is a process of its own; a round is a short batch of each, in another order each time; a ratio is taken within a
 round, and the median over the rounds is printed. The exit status is 1 when a limit is exceeded.
+
+`--against DIR` adds the client of another checkout of this project to the same rounds, and prints the ratio to it.
 """
 
 from __future__ import annotations
@@ -106,13 +108,17 @@ class Forgetful(list):
 
 
 @contextmanager
-def process(*arguments: str, variables: int | None = None) -> Iterator[subprocess.Popen[str]]:
+def process(
+    *arguments: str, variables: int | None = None, checkout: str | None = None
+) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", "tests.benchmarks.client", *arguments]
     environ = dict(os.environ)
     if variables is not None:
         environ = {"PATH": os.environ["PATH"]}
         environ |= {f"SOME_VARIABLE_{number}": "some value" for number in range(variables - 1)}
-    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environ)
+    child = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environ, cwd=checkout
+    )
     try:
         yield child
     finally:
@@ -130,16 +136,25 @@ def ask(child: subprocess.Popen[str], line: str) -> float:
 # --- the measurements -------------------------------------------------------------------------------------------------
 
 
-def measure_calls(rounds: int, calls: int) -> dict[str, dict[tuple[str, int], list[float]]]:
+OTHER = "the other checkout"
+
+
+def measure_calls(rounds: int, calls: int, against: str | None) -> dict[str, dict[tuple[str, int], list[float]]]:
     """CPU seconds per call of each scenario, variant and number of environment variables."""
     variants = [("requests", 30), ("bitmm", 30), ("requests", 8), ("bitmm", 8), ("requests", 100), ("bitmm", 100)]
+    if against:
+        variants.append((OTHER, 30))
     results: dict[str, dict[tuple[str, int], list[float]]] = {
         scenario: {variant: [] for variant in variants} for scenario in SCENARIOS
     }
     with ExitStack() as stack:
         base = stack.enter_context(process("serve")).stdout.readline().strip()
         children = {
-            (name, variables): stack.enter_context(process("work", name, base, variables=variables))
+            (name, variables): stack.enter_context(
+                process("work", "bitmm", base, variables=variables, checkout=against)
+                if name == OTHER
+                else process("work", name, base, variables=variables)
+            )
             for name, variables in variants
         }
         turns = [(scenario, variant) for scenario in SCENARIOS for variant in variants]
@@ -184,6 +199,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=16)
     parser.add_argument("--calls", type=int, default=150, help="calls of one batch")
+    parser.add_argument("--against", metavar="DIR", help="another checkout of this project, to compare with")
     options = parser.parse_args()
     bad = False
     print(
@@ -193,13 +209,18 @@ def main() -> int:
         "| call | requests.Session, us | bitmm, us | ratio (limit 0.60) | 100 to 8 variables (limit 1.05; requests) |"
     )
     print("|---|---|---|---|---|")
-    for scenario, times in measure_calls(options.rounds, options.calls).items():
+    compared = {}
+    for scenario, times in measure_calls(options.rounds, options.calls, options.against).items():
         session, ours = times["requests", 30], times["bitmm", 30]
         share = ratio(ours, session)
         flat, theirs = (ratio(times[name, 100], times[name, 8]) for name in ("bitmm", "requests"))
         bad |= share > LIMIT or flat > 1.05
         us = [f"{statistics.median(values) * 1e6:.0f}" for values in (session, ours)]
         print(f"| `{scenario}` | {us[0]} | {us[1]} | **{share:.2f}** | **{flat:.2f}** ({theirs:.2f}) |", flush=True)
+        if options.against:
+            compared[scenario] = ratio(ours, times[OTHER, 30])
+    for scenario, share in compared.items():
+        print(f"{scenario}: {share:.2f} of the CPU time of the other checkout")
     imports = measure_imports(options.rounds)
     (theirs_s, theirs_kib), (ours_s, ours_kib) = imports["requests"], imports["bitmm.xwrap.client"]
     share = ratio(ours_s, theirs_s)

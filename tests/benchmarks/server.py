@@ -3,11 +3,12 @@
 "hello" answers at once; "two commits" does what no order can do without: in one thread, two commits to an SQLite file
 with synchronous=FULL.
 
-    python -m tests.benchmarks.server [--rounds 15] [--seconds 0.4] [--connections 8]
+    python -m tests.benchmarks.server [--rounds 15] [--seconds 0.4] [--connections 8] [--against DIR]
 
 Each target is a process of its own; in each round every request is sent for a while over kept-alive connections, in a
 new order. The ratios are taken inside a round, then their median over the rounds is printed: on a busy machine only
-these mean something. CPU is the server process's own (from /proc), per request.
+these mean something. CPU is the server process's own (from /proc), per request. `--against DIR` runs the server of
+another checkout of this project in the same rounds, and prints the ratios to it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -72,9 +73,9 @@ SERVE = ["-m", "bitmm.xwrap", "serve", "--port", "0", "--data"]
 
 
 @contextmanager
-def process(*args):
+def process(*args, checkout=None):
     """A server process; gives its URL and its id."""
-    child = subprocess.Popen([sys.executable, *args], stdout=subprocess.PIPE, text=True)
+    child = subprocess.Popen([sys.executable, *args], stdout=subprocess.PIPE, text=True, cwd=checkout)
     try:
         url = next(line for line in child.stdout if "serves at" in line).split()[-1]
         yield url, child.pid
@@ -138,23 +139,41 @@ def main():
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--seconds", type=float, default=0.4)
     parser.add_argument("--connections", type=int, default=8)
+    parser.add_argument("--against", metavar="DIR", help="another checkout of this project, to compare with")
     options = parser.parse_args()
+    os.environ["XWRAP_EXCHANGES"] = "paper"
+    with ExitStack() as stack:
+        hello, hello_pid = stack.enter_context(process("-c", BARE))
+        targets = {
+            "hello": (hello, hello_pid, request("GET", "/hello", auth=False)),
+            "two commits": (hello, hello_pid, request("POST", "/commits", ORDER)),
+        }
+        targets |= stack.enter_context(our_targets(None, ""))
+        if options.against:
+            targets |= stack.enter_context(our_targets(options.against, OTHER))
+        measure(targets, options)
+
+
+ORDER = "currency=USD&asset=BTC&amount=0.00000001"
+#: The end of the names of the other checkout's calls.
+OTHER = " (other)"
+
+
+@contextmanager
+def our_targets(checkout, ending):
+    """The calls of a server of ours with fresh data, by name."""
     with tempfile.TemporaryDirectory() as folder:
         add_account(folder)
-        os.environ["XWRAP_EXCHANGES"] = "paper"
-        with process("-c", BARE) as (hello, hello_pid), process(*SERVE, folder) as (server, pid):
-            order = "currency=USD&asset=BTC&amount=0.00000001"
-            targets = {
-                "hello": (hello, hello_pid, request("GET", "/hello", auth=False)),
-                "two commits": (hello, hello_pid, request("POST", "/commits", order)),
-                "list_exchanges": (server, pid, request("GET", "/list_exchanges/", auth=False)),
-                "exchange_rates": (server, pid, request("GET", "/exchange_rates/?from=USD&to=BTC", auth=False)),
-                "one registration": (server, pid, request("GET", "/exchanges/1")),
-                "balance of one": (server, pid, request("GET", "/exchanges/1/balance")),
-                "buy on paper": (server, pid, request("POST", "/exchanges/1/buy", order)),
-            }
+        with process(*SERVE, folder, checkout=checkout) as (server, pid):
             asyncio.run(load(server, request("POST", "/exchanges/", "exchange=paper"), 60, 1, most=1))
-            measure(targets, options)
+            calls = {
+                "list_exchanges": request("GET", "/list_exchanges/", auth=False),
+                "exchange_rates": request("GET", "/exchange_rates/?from=USD&to=BTC", auth=False),
+                "one registration": request("GET", "/exchanges/1"),
+                "balance of one": request("GET", "/exchanges/1/balance"),
+                "buy on paper": request("POST", "/exchanges/1/buy", ORDER),
+            }
+            yield {name + ending: (server, pid, message) for name, message in calls.items()}
 
 
 def measure(targets, options):
@@ -175,7 +194,11 @@ def measure(targets, options):
             ratio(rates[name], rates["two commits"]),
         )
         own = f"{statistics.median(rates[name]):10.0f}{statistics.median(costs[name]) * 1e6:9.0f}"
-        print(f"{name:20}{rate:14.2f}{cost:14.2f}{commits:16.2f}{own}")
+        print(f"{name:26}{rate:8.2f}{cost:14.2f}{commits:16.2f}{own}")
+    for name in targets:
+        if name + OTHER in targets:
+            rate, cost = ratio(rates[name], rates[name + OTHER]), ratio(costs[name], costs[name + OTHER])
+            print(f"{name}: {rate:.2f} of the rate and {cost:.2f} of the CPU time of the other checkout")
 
 
 def ratio(mine, its):
