@@ -1,0 +1,89 @@
+"""What a hub answers, read into our records; and amounts as a hub takes them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Context, Decimal
+from typing import Any
+
+from ....money import EXACT, mean, parse_decimal, plain
+from ...errors import Refused
+from ...models import Funds, OrderState, Side
+
+#: Choice: amounts have at most eight decimals, in every currency.
+_STEP = Decimal("1E-8")
+_WIDE = Context(prec=300)
+
+
+def _checked_amount(amount: Decimal) -> Decimal:
+    """`amount`, when it has at most eight decimals. Raises Refused otherwise; nothing is rounded."""
+    nearest = amount.quantize(_STEP, ROUND_HALF_UP, _WIDE)
+    if amount > 0 and nearest == amount:
+        return amount
+    nearest = max(nearest, _STEP)
+    raise Refused(
+        f"the amount {plain(amount)} has more than eight decimals or is not above zero; the nearest allowed is"
+        f" {plain(nearest)}",
+        code="invalid_amount",
+        details={"field": "amount", "nearest": plain(nearest)},
+    )
+
+
+def _described(side: Side, amount: Decimal, price: Decimal) -> tuple[Decimal, Decimal]:
+    """What is given at most and got at least."""
+    if price <= 0:
+        raise Refused(f"the price {plain(price)} is not above zero", code="invalid_price", details={"field": "price"})
+    cost = EXACT.multiply(amount, price)
+    if side == "sell":
+        return amount, cost.quantize(_STEP, ROUND_CEILING, _WIDE)
+    give = cost.quantize(_STEP, ROUND_FLOOR, _WIDE)
+    if not give:
+        raise Refused("the order costs less than the smallest unit", code="invalid_amount", details={"field": "amount"})
+    return give, amount
+
+
+def _amounts(document: Mapping[str, Any]) -> dict[str, Decimal]:
+    amounts = {name.upper(): parse_decimal(amount) for name, amount in document.items()}
+    if len(amounts) != len(document) or any(amount < 0 for amount in amounts.values()):
+        raise ValueError("a negative balance, or a currency named twice")
+    return amounts
+
+
+def _funds(free: Decimal, waiting: Decimal) -> Funds:
+    return Funds(total=None if waiting else free, available=free, held=waiting)
+
+
+def _open_order(row: Mapping[str, Any]) -> OrderState:
+    """One side is BTC; giving it is a sell. The part that is filled is told of what is given."""
+    give, get = parse_decimal(row["trade_amt"]), parse_decimal(row["for_amt"])
+    currencies = row["trade_cur"].upper(), row["for_cur"].upper()
+    sells = currencies[0] == "BTC"
+    if sells == (currencies[1] == "BTC"):
+        raise ValueError("an order without BTC")
+    amount, cost = (give, get) if sells else (get, give)
+    left = parse_decimal(row["remaining_trade_amt"]) if "remaining_trade_amt" in row else None
+    gone = None if left is None else EXACT.subtract(give, left)
+    return OrderState(
+        _oid(row["oid"]),
+        "open",
+        side="sell" if sells else "buy",
+        currency=currencies[1] if sells else currencies[0],
+        asset="BTC",
+        amount=amount,
+        price=mean(cost, amount),
+        filled=gone if sells else None,
+        spent=None if sells else gone,
+        created=_moment(row["created_ms"]) if "created_ms" in row else None,
+    )
+
+
+def _moment(milliseconds: object) -> datetime:
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=int(str(milliseconds)))
+
+
+def _oid(text: object) -> str:
+    if not isinstance(text, str) or not re.fullmatch(r"[!-~]{1,128}", text):
+        raise ValueError("no order id")
+    return text
