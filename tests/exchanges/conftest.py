@@ -2,4 +2,4 @@
 
 import pytest
 
-pytest.register_assert_rewrite("bitmm.xwrap.exchanges.contract")
+pytest.register_assert_rewrite("bitmm.xwrap.testing.exchange_contract")

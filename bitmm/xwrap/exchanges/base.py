@@ -1,7 +1,8 @@
 """The contract: what every exchange can be asked, in our words, and what it may answer.
 
 An exchange is a class with the verbs of `Exchange`; it overrides those that it has. The docstrings here are the
-contract, and `contract.py` holds every exchange to it. `models.py` has the records, `errors.py` the failures.
+contract, and `testing/exchange_contract.py` holds every exchange to it. `models.py` has the records, `errors.py` the
+failures.
 """
 
 from __future__ import annotations

@@ -13,11 +13,11 @@ import pytest
 pytest.importorskip("sqlalchemy", reason="the server is not installed")
 
 from bitmm.xwrap.exchanges.base import ExchangeContext
-from bitmm.xwrap.exchanges.contract import ExchangeContract
 from bitmm.xwrap.exchanges.errors import Refused
 from bitmm.xwrap.exchanges.models import NewOrder, NewWithdrawal, OrderRef
 from bitmm.xwrap.exchanges.paper import PACKED_PRICES, Ground, Paper, Prices, PricesError
 from bitmm.xwrap.server.store import Store
+from bitmm.xwrap.testing.exchange_contract import ExchangeContract
 from tests.support.databases import sql
 
 #: 2025-01-07 00:01 UTC, the minute of the first packed price.

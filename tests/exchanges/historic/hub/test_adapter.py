@@ -13,10 +13,10 @@ from bitmm.xwrap.client import Backend
 from bitmm.xwrap.errors import InvalidRequest
 from bitmm.xwrap.exchanges.base import Credentials, ExchangeContext
 from bitmm.xwrap.exchanges.capabilities import supports
-from bitmm.xwrap.exchanges.contract import ExchangeContract
 from bitmm.xwrap.exchanges.errors import Busy, Refused, Unknown
 from bitmm.xwrap.exchanges.historic.hub import Hub
 from bitmm.xwrap.exchanges.models import Funds, NewOrder, NewWithdrawal, OrderRef, OrderState
+from bitmm.xwrap.testing.exchange_contract import ExchangeContract
 from bitmm.xwrap.testing.exchanges.hub import HubVenue
 from bitmm.xwrap.testing.exchanges.venue import Reply
 from bitmm.xwrap.transport import Transport

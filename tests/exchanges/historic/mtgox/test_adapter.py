@@ -12,10 +12,10 @@ from bitmm.xwrap.client import Backend
 from bitmm.xwrap.exchanges.base import Credentials, ExchangeContext
 from bitmm.xwrap.exchanges.cache import TTLCache
 from bitmm.xwrap.exchanges.capabilities import supports
-from bitmm.xwrap.exchanges.contract import ExchangeContract
 from bitmm.xwrap.exchanges.errors import Busy, Refused, Unknown, Unsupported
 from bitmm.xwrap.exchanges.historic.mtgox import MtGox
 from bitmm.xwrap.exchanges.models import Funds, NewOrder, NewWithdrawal, OrderRef, OrderState
+from bitmm.xwrap.testing.exchange_contract import ExchangeContract
 from bitmm.xwrap.testing.exchanges.mtgox import MtGoxVenue
 from bitmm.xwrap.transport import Transport
 
