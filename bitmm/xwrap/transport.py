@@ -67,6 +67,16 @@ class Response:
         self.headers = headers
         self.body = body
 
+    @property
+    def status_code(self) -> int:
+        """Return `status`, by the name that it has in requests."""
+        return self.status
+
+    @property
+    def text(self) -> str:
+        """Return the body as text: UTF-8, what is none shows as a replacement character."""
+        return self.body.decode(errors="replace")
+
     def json(self) -> Any:
         """The document in the body, decoded by `money.decode`. Raises ValueError when it is not JSON in UTF-8."""
         try:
@@ -99,6 +109,11 @@ class Transport:
         self._adapter = _Adapter(full=session is not None)
         self._routes: dict[str, _Route] = {}
         self._end = float("inf")
+
+    @property
+    def session(self) -> requests.Session:
+        """Return the session whose settings are used: the caller's or, without one, our own."""
+        return self._session
 
     def until(self, end: float) -> Transport:
         """The same connections for work that must be over at `end` (of time.monotonic()): no call lasts longer."""

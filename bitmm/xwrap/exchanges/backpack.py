@@ -27,7 +27,7 @@ from ..money import mean, parse_decimal, parse_unsigned, plain, total
 from ..transport import Request, Transport
 from .base import Exchange, ExchangeContext, Field, RateLimit, Throttle, no_throttle
 from .errors import Busy, ExchangeError, Refused, Unknown
-from .http import parsing_errors, poll_until_final, retry_after, send, unknown_or_refused
+from .http import parsing_errors, retry_after, send, unknown_or_refused
 from .models import (
     Deposit,
     DepositAddress,
@@ -43,6 +43,7 @@ from .models import (
     Status,
     Withdrawal,
 )
+from .orders import poll_until_final
 from .rules import check, no_such_market
 
 if TYPE_CHECKING:

@@ -12,10 +12,11 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
 
 from .cache import TTLCache
 from .errors import Unsupported
+from .http import parsing_errors
 from .models import (
     Deposit,
     DepositAddress,
@@ -35,6 +36,11 @@ if TYPE_CHECKING:
     from .paper import Ground
 
 __all__ = ["Credentials", "Exchange", "ExchangeContext", "Field", "RateLimit", "Throttle", "no_throttle"]
+
+_T = TypeVar("_T")
+
+#: Seconds for which an exchange's list of its markets or assets is not asked for again.
+_LISTING_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +216,20 @@ class Exchange:
     def permissions(self) -> frozenset[str]:
         """What this key may do: a subset of read, trade, send."""
         raise self._lacks("permissions")
+
+    def _cached(self, key: str, fetch: Callable[[], Any], parse: Callable[[Any], _T]) -> _T:
+        """Return what `parse` makes of the answer to `fetch()`: a list that hardly changes, at most an hour old.
+
+        It is shared by all that use this exchange, under `key`. An answer that does not fit is a refused read.
+        """
+
+        def fetch_and_parse() -> _T:
+            answer = fetch()
+            with parsing_errors(self.name):
+                return parse(answer)
+
+        parsed: _T = self.context.cache.get_or_fetch(key, fetch_and_parse, seconds=_LISTING_SECONDS)
+        return parsed
 
     def _lacks(self, verb: str) -> Unsupported:
         return Unsupported(f"{self.name} has no call for '{verb}'")

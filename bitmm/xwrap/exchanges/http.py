@@ -1,18 +1,21 @@
-"""What the adapters share of HTTP: sending once, reading an answer, following an order until it is final."""
+"""What the adapters share of HTTP: sending once, and what an answer means that is no document of the API."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ..errors import APIError, OutcomeUnknown
 from .errors import Busy, ExchangeError, Refused, Unknown
-from .models import OrderState
 
 if TYPE_CHECKING:
     from ..transport import Request, Response, Transport
+
+__all__ = ["FORM", "JSON", "parsing_errors", "retry_after", "send", "unknown_or_refused", "unreadable_answer"]
+
+#: Content types of a body.
+FORM, JSON = "application/x-www-form-urlencoded", "application/json"
 
 
 def send(transport: Transport, request: Request, name: str, *, mutates: bool) -> Response:
@@ -31,38 +34,6 @@ def send(transport: Transport, request: Request, name: str, *, mutates: bool) ->
         raise Refused(f"{name} cannot be reached: {error}", code="exchange_unavailable", retryable=True) from error
 
 
-def poll(
-    read: Callable[[], OrderState], *, seconds: float = 4.0, sleep: Callable[[float], None] = time.sleep
-) -> OrderState:
-    """Read a market order until it is no longer open, for at most `seconds`; the last state that was read."""
-    deadline = time.monotonic() + seconds
-    pause = 0.1
-    while (state := read()).status == "open" and time.monotonic() + pause < deadline:
-        sleep(pause)
-        pause = min(2 * pause, 1.0)
-    return state
-
-
-def poll_until_final(placed: OrderState, read: Callable[[], OrderState]) -> OrderState:
-    """The market order `placed`, read until it is final, or for a few seconds.
-
-    It stands, so a state that cannot be read changes nothing; a rate limit ends the reading.
-    """
-
-    def attempt() -> OrderState:
-        try:
-            return read()
-        except Busy:
-            raise
-        except Refused:
-            return placed
-
-    try:
-        return poll(attempt)
-    except Busy:
-        return placed
-
-
 @contextmanager
 def parsing_errors(name: str, *, mutates: bool = False) -> Iterator[None]:
     """Around the reading of a good answer of the exchange called `name`: what does not fit is not believed.
@@ -78,13 +49,23 @@ def parsing_errors(name: str, *, mutates: bool = False) -> Iterator[None]:
 
 
 def unknown_or_refused(words: str, *, mutates: bool) -> ExchangeError:
-    """What an answer is that tells no outcome: Unknown when the request `mutates` something, else a refused read."""
+    """Return what an answer is that tells no outcome: Unknown when the request `mutates` something, else Refused."""
     if mutates:
         return Unknown(f"{words}; the outcome is unknown")
     return Refused(words, code="exchange_unavailable", retryable=True)
 
 
+def unreadable_answer(name: str, answer: Response, *, mutates: bool, pause: float) -> ExchangeError:
+    """Return what an answer means that is none of the API's documents: HTML of a proxy, a cut text, a bare status.
+
+    HTTP 429 is Busy, for `pause` seconds when it does not say how long; any other one tells no outcome.
+    """
+    if answer.status == 429:
+        return Busy(f"{name} says: too many requests", retry_after=retry_after(answer, seconds=pause))
+    return unknown_or_refused(f"{name}'s answer (HTTP {answer.status}) cannot be read", mutates=mutates)
+
+
 def retry_after(answer: Response, *, seconds: float) -> float:
-    """The seconds that an answer's Retry-After asks to wait, ten minutes at most; `seconds` when it asks for none."""
+    """Return the seconds that an answer's Retry-After asks to wait, at most 600; `seconds` when it asks for none."""
     given = answer.headers.get("Retry-After", "")
     return min(float(given), 600.0) if given.isascii() and given.isdigit() else seconds

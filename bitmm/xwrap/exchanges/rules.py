@@ -3,19 +3,52 @@
 from __future__ import annotations
 
 import decimal
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
+from typing import TypeVar
 
 from ..money import EXACT, plain
 from .errors import Refused
 from .models import Market, NewOrder
 
+__all__ = ["check", "find_market", "network_required", "no_such_asset", "no_such_market", "not_enough"]
+
+_M = TypeVar("_M")
+
+
+def find_market(name: str, currency: str, asset: str, offered: Mapping[tuple[str, str], _M]) -> _M:
+    """Return the market of this pair among those `offered` by the exchange called `name`, by (currency, asset).
+
+    Raises Refused `unknown_market`, which says what is offered instead.
+    """
+    try:
+        return offered[currency, asset]
+    except KeyError:
+        raise no_such_market(name, currency, asset, offered) from None
+
 
 def no_such_market(name: str, currency: str, asset: str, offered: Iterable[tuple[str, str]]) -> Refused:
-    """The refusal of a pair that is not among `offered` (currency, asset); it says what is offered instead."""
+    """Return the refusal of a pair that is not among `offered` (currency, asset); it says what is offered instead."""
     currencies = sorted(money for money, thing in offered if thing == asset)
     instead = f"{asset} is traded there in {', '.join(currencies)}" if currencies else f"{asset} is not traded there"
     return Refused(f"{name} has no market {asset}/{currency}; {instead}", code="unknown_market")
+
+
+def no_such_asset(name: str, asset: str) -> Refused:
+    """Return the refusal of an asset that the exchange called `name` does not list."""
+    return Refused(f"{name} does not list {asset}", code="unknown_asset")
+
+
+def network_required(asset: str, networks: Iterable[str]) -> Refused:
+    """Return the refusal of a transfer that could take several `networks`; the words name them."""
+    return Refused(f"name the network for {asset}: {', '.join(networks)}"[:300], code="network_required")
+
+
+def not_enough(name: str, *, needed: Decimal, available: Decimal) -> Refused:
+    """Return the refusal of an order or a send that is not covered, of the currency or asset `name`."""
+    return Refused(
+        f"not enough {name}: {plain(needed)} needed, {plain(available)} available", code="insufficient_funds"
+    )
 
 
 def check(order: NewOrder, market: Market) -> None:

@@ -16,9 +16,9 @@ from bitmm.xwrap.exchanges import http
 from bitmm.xwrap.exchanges.base import Credentials, ExchangeContext
 from bitmm.xwrap.exchanges.cache import TTLCache
 from bitmm.xwrap.exchanges.errors import Busy, ExchangeError, Refused, Unknown
-from bitmm.xwrap.exchanges.http import poll
 from bitmm.xwrap.exchanges.kraken import Kraken, _read_assets, _read_pairs
 from bitmm.xwrap.exchanges.models import NewOrder, NewWithdrawal, OrderRef
+from bitmm.xwrap.exchanges.orders import poll
 from bitmm.xwrap.testing.exchange_contract import ExchangeContract
 from bitmm.xwrap.testing.exchanges.kraken import ASSETS, PAIRS, KrakenVenue
 from bitmm.xwrap.testing.exchanges.venue import FAULTS, Reply

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal
 from ...money import EXACT, exact, mean, parse_decimal, plain, total
 from ..base import Credentials, Exchange, ExchangeContext
 from ..errors import Refused, Unknown
-from ..http import parsing_errors, poll_until_final
+from ..http import parsing_errors
 from ..models import (
     Deposit,
     DepositAddress,
@@ -28,6 +28,7 @@ from ..models import (
     Rate,
     Withdrawal,
 )
+from ..orders import poll_until_final
 from ..rules import check, no_such_market
 from .instance import _Listing, _Seat, _seat
 from .parsing import (

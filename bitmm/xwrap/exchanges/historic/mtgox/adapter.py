@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 from ....money import plain, total
 from ...base import Exchange, ExchangeContext, Field
 from ...errors import Refused, Unsupported
-from ...http import parsing_errors, poll_until_final
+from ...http import parsing_errors
 from ...models import (
     Deposit,
     DepositAddress,
@@ -25,6 +25,7 @@ from ...models import (
     Rate,
     Withdrawal,
 )
+from ...orders import poll_until_final
 from ...rules import no_such_market
 from .api import MtGoxAPI, Version
 from .parsing import (

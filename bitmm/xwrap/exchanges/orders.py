@@ -1,0 +1,124 @@
+"""What the adapters share of orders: following one until it is final, finding it again, canceling."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from .errors import Busy, Refused
+from .models import OrderRef, OrderState
+
+__all__ = [
+    "cancel_each",
+    "cancel_errors",
+    "check_same_order",
+    "find_open",
+    "poll",
+    "poll_fills",
+    "poll_until_final",
+]
+
+_T = TypeVar("_T")
+
+#: Seconds before each look at the fills of an order that is over: they may come a moment later than it does.
+_FILL_PAUSES = (0.0, 0.2, 0.4, 0.8)
+
+
+def poll(
+    read: Callable[[], OrderState], *, seconds: float = 4.0, sleep: Callable[[float], None] = time.sleep
+) -> OrderState:
+    """Return the last state read of a market order, which is read until it is no longer open, or for `seconds`."""
+    deadline = time.monotonic() + seconds
+    pause = 0.1
+    while (state := read()).status == "open" and time.monotonic() + pause < deadline:
+        sleep(pause)
+        pause = min(2 * pause, 1.0)
+    return state
+
+
+def poll_until_final(placed: OrderState, read: Callable[[], OrderState]) -> OrderState:
+    """Return the market order `placed` as it is when it is final, or after a few seconds of reading.
+
+    It stands, so a state that cannot be read changes nothing; a rate limit ends the reading.
+    """
+
+    def attempt() -> OrderState:
+        try:
+            return read()
+        except Busy:
+            raise
+        except Refused:
+            return placed
+
+    try:
+        return poll(attempt)
+    except Busy:
+        return placed
+
+
+def poll_fills(read: Callable[[], _T | None], *, patient: bool) -> _T | None:
+    """Return what `read` makes of the fills of an order; None as long as it finds that some of them are missing.
+
+    `patient`: it reads again, for 1.4 seconds in all; else once.
+    """
+    for pause in _FILL_PAUSES if patient else _FILL_PAUSES[:1]:
+        time.sleep(pause)
+        if (found := read()) is not None:
+            return found
+    return None
+
+
+def check_same_order(state: OrderState, ref: OrderRef) -> None:
+    """Raise ValueError when the order that came is not the one of `ref`: by market, side and ids, where both are known.
+
+    Within `parsing_errors`: an answer about another order is not believed.
+    """
+    same_market = (state.side, state.currency, state.asset) == (ref.side, ref.currency, ref.asset)
+    same_id = ref.exchange_order_id in (None, state.exchange_order_id)
+    if not (same_market and same_id and state.client_id in (None, ref.client_id)):
+        raise ValueError("another order than the one asked for")
+
+
+def find_open(orders: Iterable[OrderState], ref: OrderRef) -> OrderState | None:
+    """Return the one of the open `orders` with the id of `ref`, None when it is not among them.
+
+    For exchanges without a call for a single order. Raises ValueError as `check_same_order` does.
+    """
+    for state in orders:
+        if state.exchange_order_id == ref.exchange_order_id:
+            check_same_order(state, ref)
+            return state
+    return None
+
+
+@contextmanager
+def cancel_errors() -> Iterator[None]:
+    """Around the call that cancels an order: Refused `order_not_found` becomes Refused `order_not_open`.
+
+    An exchange says the same of an order that is over and of one that never was; the caller had seen this one.
+    """
+    try:
+        yield
+    except Refused as error:
+        if error.code != "order_not_found":
+            raise
+        raise Refused(error.words, code="order_not_open") from error
+
+
+def cancel_each(orders: Iterable[OrderState], cancel: Callable[[OrderState], object]) -> int:
+    """Return how many of `orders` were canceled, by one call of `cancel` each, where there is no call for all.
+
+    An order that is over by then (Refused `order_not_open`) does not count.
+    """
+    canceled = 0
+    for state in orders:
+        try:
+            cancel(state)
+        except Refused as error:
+            if error.code != "order_not_open":
+                raise
+        else:
+            canceled += 1
+    return canceled

@@ -1,0 +1,61 @@
+"""Values in the rows of several exchanges. What does not fit raises ValueError or TypeError: see `parsing_errors`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from ..money import EXACT, parse_decimal, parse_unsigned
+
+__all__ = [
+    "optional_amount",
+    "required_text",
+    "step_from_places",
+    "time_from_microseconds",
+    "time_from_milliseconds",
+    "time_from_seconds",
+    "time_from_utc_text",
+]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def required_text(value: object) -> str:
+    """Return a text that is not empty. Raises ValueError for anything else."""
+    if not isinstance(value, str) or not value:
+        raise ValueError("not a text")
+    return value
+
+
+def optional_amount(value: object) -> Decimal | None:
+    """Return the amount, which is never below zero; None where none is given."""
+    return None if value is None else parse_unsigned(value)
+
+
+def step_from_places(places: int) -> Decimal:
+    """Return the step of a number with so many decimal places: 0.01 for 2."""
+    return Decimal((0, (1,), -places))
+
+
+def time_from_seconds(value: object) -> datetime:
+    """Return the time that is so many seconds after 1970, to the microsecond."""
+    return _after_1970(value, microseconds=1_000_000)
+
+
+def time_from_milliseconds(value: object) -> datetime:
+    """Return the time that is so many milliseconds after 1970, to the microsecond."""
+    return _after_1970(value, microseconds=1000)
+
+
+def time_from_microseconds(value: object) -> datetime:
+    """Return the time that is so many microseconds after 1970."""
+    return _after_1970(value, microseconds=1)
+
+
+def time_from_utc_text(text: str) -> datetime:
+    """Return the time of an ISO 8601 text that is in UTC without saying so."""
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+def _after_1970(value: object, *, microseconds: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=int(EXACT.multiply(parse_decimal(value), Decimal(microseconds))))
