@@ -78,11 +78,11 @@ class Server:
     def account(self, name: str | None = None, password: str = "correct horse battery") -> tuple[str, str]:
         """A new account; its user name and password."""
         from bitmm.xwrap.server.auth import hash_password
-        from bitmm.xwrap.server.store import Store
+        from bitmm.xwrap.server.db.store import Store
 
         name = name or f"user-{secrets.token_hex(4)}"
         store = Store(self.database)
-        store.add_account(name, hash_password(password))
+        store.accounts.add(name, hash_password(password))
         store.close()
         return name, password
 

@@ -66,9 +66,7 @@ def test_what_is_dangerous_has_one_room(path):
     names, inner = imports(path), room(path)
     if inner not in {"transport.py", "client.py", "exchanges/ccxt/session.py"}:
         assert not [name for name in names if name.split(".")[0] in {"requests", "urllib3"}]
-    if inner not in {"server/store.py", "server/tables.py", "server/database.py"} and not inner.startswith(
-        "server/migrations/"
-    ):
+    if not inner.startswith(("server/db/", "server/migrations/")):
         sql = {name for name in names if name.split(".")[0] in {"sqlalchemy", "sqlite3", "alembic"}}
         assert sql <= {"sqlalchemy.exc", "sqlalchemy.exc.OperationalError"}
     if inner.startswith("server/") and inner not in {"server/settings.py", "server/runner.py"}:

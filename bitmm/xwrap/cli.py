@@ -16,7 +16,8 @@ import typer
 from . import __version__
 
 if TYPE_CHECKING:
-    from .server.store import Journal, Store
+    from .server.db.journal import Journal
+    from .server.db.store import Store
 
 
 def _examples(*lines: str) -> str:
@@ -125,7 +126,7 @@ def account_add(
     if not name or ":" in name or not name.isprintable():
         _stop("a user name is printable text without a colon")
     with _explained(), _opened(data) as store:
-        if store.account(name):
+        if store.accounts.find(name):
             _stop(f"there is an account '{name}' already")
         password = secrets.token_urlsafe(24) if generate else _ask_password(from_stdin=password_stdin)
         _add(store, name, password)
@@ -136,7 +137,7 @@ def _add(store: Store, name: str, password: str) -> None:
     from .server.auth import hash_password
 
     try:
-        store.add_account(name, hash_password(password))
+        store.accounts.add(name, hash_password(password))
     except ValueError as error:
         _stop(str(error))
 
@@ -145,7 +146,7 @@ def _add(store: Store, name: str, password: str) -> None:
 def account_list(data: Data = None) -> None:
     """List the accounts."""
     with _explained(), _opened(data) as store:
-        for row in store.accounts():
+        for row in store.accounts.all():
             state = "" if row["active"] else "  (switched off)"
             typer.echo(f"{row['id']:>4}  {row['name']}  since {row['created'][:10]}{state}")
 
@@ -245,8 +246,8 @@ def demo(
 
 @contextmanager
 def _opened(data: Path | None) -> Iterator[Store]:
+    from .server.db.store import Store
     from .server.settings import Settings
-    from .server.store import Store
 
     settings = Settings.read(os.environ, data=data)
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)

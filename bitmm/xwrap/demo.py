@@ -22,9 +22,9 @@ from rich.text import Text
 from .client import XWrap
 from .money import EXACT
 from .server.auth import hash_password
+from .server.db.store import Store
 from .server.runner import running
 from .server.settings import Settings
-from .server.store import Store
 
 _USER = "demo"
 #: Somebody else's address, on the test network.
@@ -38,7 +38,7 @@ def run(*, stay: bool) -> None:
         password = secrets.token_urlsafe(18)
         store = Store(settings.database)
         store.prepare()
-        store.add_account(_USER, hash_password(password))
+        store.accounts.add(_USER, hash_password(password))
         store.close()
         with running(settings) as url:
             show = _Show()

@@ -29,7 +29,8 @@ from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 
-from bitmm.xwrap.server.store import Store, now
+from bitmm.xwrap.server.db.records import now
+from bitmm.xwrap.server.db.store import Store
 from tests.benchmarks.server import SERVE, add_account, load, process, request
 
 LIMIT = 1.2

@@ -9,8 +9,8 @@ import requests
 
 from bitmm.xwrap.server import auth as auth_module
 from bitmm.xwrap.server.auth import Gate, hash_password
+from bitmm.xwrap.server.db.records import Account
 from bitmm.xwrap.server.problems import Problem
-from bitmm.xwrap.server.store import Account
 
 
 class Accounts:
@@ -23,7 +23,7 @@ class Accounts:
     def add(self, name, password, *, active=True):
         self.rows[name] = Account(len(self.rows) + 1, name, hash_password(password), active)
 
-    def account(self, name, registration=0):
+    def find(self, name, registration=0):
         self.asked += 1
         return self.rows.get(name)
 

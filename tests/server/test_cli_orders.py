@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from bitmm.xwrap.server.store import Store
+from bitmm.xwrap.server.db.store import Store
 
 from .test_cli import one_line, xwrap
 
@@ -17,9 +17,9 @@ def folder(tmp_path):
     """Data with one order, number 1, whose outcome nobody knows."""
     store = Store(tmp_path / "xwrap.sqlite3")
     store.prepare()
-    store.add_account("ann", "x")
+    store.accounts.add("ann", "x")
     values = {"account_id": 1, "exchange": "mtgox", "username": "", "label": "", "apikey_hint": ""}
-    registration = store.add_registration(values, lambda _id: {"sealed_more": b""}).id
+    registration = store.registrations.add(values, lambda _id: {"sealed_more": b""}).id
     intent = {"side": "buy", "type": "market", "currency": "USD", "asset": "BTC", "amount": "0.1"}
     store.orders.begin(registration, "my-key", "fingerprint", intent)
     store.orders.change(1, {"status": "unknown"})

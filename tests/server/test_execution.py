@@ -11,7 +11,7 @@ import requests
 from bitmm.xwrap import exchanges
 from bitmm.xwrap.exchanges.errors import Busy, Refused, Unknown
 from bitmm.xwrap.exchanges.models import OrderState, Withdrawal
-from bitmm.xwrap.server.store import Journal
+from bitmm.xwrap.server.db.journal import Journal
 from tests.support.stub import Stub
 
 FILLED = OrderState("X1", "filled", filled=Decimal("0.1"), average=Decimal(10), spent=Decimal(1), fee=Decimal("0.01"))

@@ -11,8 +11,8 @@ import pytest
 from bitmm.xwrap.exchanges.base import Exchange, RateLimit
 from bitmm.xwrap.exchanges.errors import Busy
 from bitmm.xwrap.server import rate_limiter as lanes_module
+from bitmm.xwrap.server.db.store import Store
 from bitmm.xwrap.server.rate_limiter import Lanes, Rank, lane_name
-from bitmm.xwrap.server.store import Store
 from tests.support.databases import sql
 
 CANCEL, ORDER, READ = Rank

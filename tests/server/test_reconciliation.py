@@ -16,9 +16,9 @@ from bitmm.xwrap import exchanges
 from bitmm.xwrap.client import Backend
 from bitmm.xwrap.exchanges.errors import Refused, Unknown, Unsupported
 from bitmm.xwrap.exchanges.models import OrderState, Withdrawal
+from bitmm.xwrap.server.db.records import now
 from bitmm.xwrap.server.execution import Desk
 from bitmm.xwrap.server.reconciliation import Settler, not_placed
-from bitmm.xwrap.server.store import now
 from tests.support.stub import Silent, Stub
 
 from .test_cli import xwrap
@@ -327,9 +327,9 @@ def test_the_desk_is_not_among_the_settlers_tools():
     """It has no way to send: no desk, and it calls neither place nor withdraw."""
     import inspect
 
-    from bitmm.xwrap.server import settler
+    from bitmm.xwrap.server import reconciliation
 
-    source = inspect.getsource(settler)
+    source = inspect.getsource(reconciliation)
     assert ".place(" not in source
     assert ".withdraw(" not in source
-    assert Desk.__name__ not in vars(settler)
+    assert Desk.__name__ not in vars(reconciliation)

@@ -19,10 +19,12 @@ from sqlalchemy import URL, Integer, MetaData, Text, column, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 import bitmm.xwrap.server
-from bitmm.xwrap.server import tables
-from bitmm.xwrap.server.database import Link, _into_wal
+from bitmm.xwrap.server.db import tables
+from bitmm.xwrap.server.db.base import Link, StoreError
+from bitmm.xwrap.server.db.records import now
+from bitmm.xwrap.server.db.sqlite import _into_wal
+from bitmm.xwrap.server.db.store import Store
 from bitmm.xwrap.server.reconciliation import not_placed
-from bitmm.xwrap.server.store import Store, StoreError, now
 from tests.support.databases import end_sessions, new_database, sql
 
 
@@ -80,14 +82,14 @@ def test_the_newest_revision_is_the_one_that_the_tables_name():
 
 
 def test_an_up_to_date_data_base_is_opened_without_alembic(store, monkeypatch):
-    monkeypatch.setattr("bitmm.xwrap.server.database.Database._migrate", None)
+    monkeypatch.setattr("bitmm.xwrap.server.db.base.Database._migrate", None)
     store.prepare()
 
 
 def test_the_tables_are_made_once_when_many_start_together(where):
     stores = [Store(where) for _ in range(4)]
     assert in_threads(4, lambda number: stores[number].prepare()) == [None] * 4
-    assert [store.accounts() for store in stores] == [[]] * 4
+    assert [store.accounts.all() for store in stores] == [[]] * 4
     for store in stores:
         store.close()
 
@@ -139,22 +141,22 @@ def test_a_damaged_data_base_is_refused(tmp_path):
 
 
 def test_a_name_belongs_to_one_account(store):
-    store.add_account("ann", "x")
+    store.accounts.add("ann", "x")
     with pytest.raises(ValueError, match="already"):
-        store.add_account("ann", "y")
+        store.accounts.add("ann", "y")
 
 
 def test_a_value_never_stands_in_the_text_of_an_error(store):
     with pytest.raises(Exception, match=r"NOT NULL|not-null") as caught:
-        store.add_registration({"account_id": 1, "exchange": "paper", "username": "canary"}, lambda _id: {})
+        store.registrations.add({"account_id": 1, "exchange": "paper", "username": "canary"}, lambda _id: {})
     assert "INSERT INTO registrations" in str(caught.value)
     if isinstance(store.where, Path):
         assert "canary" not in str(caught.value)
 
 
 def test_writers_of_many_threads_wait_for_each_other_and_lose_nothing(store):
-    in_threads(8, lambda number: [store.add_account(f"{number}-{turn}", "x") for turn in range(25)])
-    assert len(store.accounts()) == 200
+    in_threads(8, lambda number: [store.accounts.add(f"{number}-{turn}", "x") for turn in range(25)])
+    assert len(store.accounts.all()) == 200
 
 
 def test_a_write_waits_for_another_program_that_holds_the_data_base(sqlite):
@@ -162,7 +164,7 @@ def test_a_write_waits_for_another_program_that_holds_the_data_base(sqlite):
         other.execute("BEGIN IMMEDIATE")
         release = threading.Timer(0.3, lambda: other.execute("COMMIT"))
         release.start()
-        assert sqlite.add_account("ann", "x") == 1
+        assert sqlite.accounts.add("ann", "x") == 1
         release.join()
 
 
@@ -172,7 +174,7 @@ def test_writes_that_wait_together_are_kept_each_for_itself(sqlite):
 
     def add(number):
         try:
-            results[number] = sqlite.add_account("ann" if number < 2 else f"bot-{number}", "x")
+            results[number] = sqlite.accounts.add("ann" if number < 2 else f"bot-{number}", "x")
         except ValueError as error:
             results[number] = str(error)
 
@@ -188,16 +190,16 @@ def test_writes_that_wait_together_are_kept_each_for_itself(sqlite):
     for thread in threads:
         thread.join()
     assert results.pop(1) == "there is an account 'ann' already"
-    assert sorted(results.values()) == [row["id"] for row in sqlite.accounts()]
+    assert sorted(results.values()) == [row["id"] for row in sqlite.accounts.all()]
     assert len(results) == 7
 
 
 def test_what_is_written_after_the_data_base_was_closed_is_kept(sqlite):
     """A call that its server left behind when it stopped may still come to its end."""
-    sqlite.add_account("ann", "x")
+    sqlite.accounts.add("ann", "x")
     sqlite.close()
-    sqlite.add_account("bob", "x")
-    assert [row["name"] for row in sqlite.accounts()] == ["ann", "bob"]
+    sqlite.accounts.add("bob", "x")
+    assert [row["name"] for row in sqlite.accounts.all()] == ["ann", "bob"]
 
 
 def test_every_commit_is_brought_to_the_disk(sqlite):
@@ -207,22 +209,22 @@ def test_every_commit_is_brought_to_the_disk(sqlite):
 
 def test_a_write_within_a_write_is_kept_with_it_or_undone_alone(store):
     def work():
-        store.add_account("ann", "x")
-        assert [row["name"] for row in store.accounts()] == ["ann"], "a read within sees it already"
+        store.accounts.add("ann", "x")
+        assert [row["name"] for row in store.accounts.all()] == ["ann"], "a read within sees it already"
         with suppress(ValueError):
-            store.as_one(lambda: (store.add_account("bob", "x"), store.add_account("ann", "x")))
-        return store.add_account("cy", "x")
+            store.as_one(lambda: (store.accounts.add("bob", "x"), store.accounts.add("ann", "x")))
+        return store.accounts.add("cy", "x")
 
     last = store.as_one(work)
-    assert [row["name"] for row in store.accounts()] == ["ann", "cy"]
-    assert store.accounts()[-1]["id"] == last
+    assert [row["name"] for row in store.accounts.all()] == ["ann", "cy"]
+    assert store.accounts.all()[-1]["id"] == last
 
 
 def test_a_write_that_fails_takes_along_those_within_it(store):
     with pytest.raises(ValueError, match="already"):
-        store.as_one(lambda: [store.add_account("ann", "x") for _ in range(2)])
-    assert store.accounts() == []
-    assert store.add_account("ann", "x")
+        store.as_one(lambda: [store.accounts.add("ann", "x") for _ in range(2)])
+    assert store.accounts.all() == []
+    assert store.accounts.add("ann", "x")
 
 
 def until(condition):
@@ -278,7 +280,7 @@ def test_a_data_base_of_an_older_version_is_moved_on_with_all_that_it_holds(wher
         assert journals(where)[name] == [{"server": None, **row} for row in rows]
     with store._database.engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), tables.metadata) == []
-    assert store.account("ann", 1).registration.enabled is True
+    assert store.accounts.find("ann", 1).registration.enabled is True
     assert store.orders.orphan(LONG_AGO) == 1
     assert store.orders.begin(1, "k", "f", ORDER).row["id"] == 5
     store.close()
@@ -312,7 +314,7 @@ def test_a_journal_does_not_vanish_with_its_registration_or_account(store, journ
     assert getattr(store, journal).by_key(registration, "k1") == row
     sql(store.where, f"DELETE FROM {journal}")
     store._database.write(lambda link: link.command(remove))
-    left = store.account("ann", registration)
+    left = store.accounts.find("ann", registration)
     assert left is None or left.registration is None
 
 
@@ -331,7 +333,10 @@ NEVER = datetime(2020, 1, 1, tzinfo=UTC)
         (lambda store: store.orders.get(1, 7), "INTEGER PRIMARY KEY (rowid=?)"),
         (lambda store: store.orders.unsettled("paper"), "ix_orders_unsettled (status=?)"),
         (lambda store: store.withdrawals.unsettled(), "ix_withdrawals_unsettled (status=?)"),
-        (lambda store: store.other_sends("kraken", SEND, NEVER, NEVER), "ix_withdrawals_address (address=?)"),
+        (
+            lambda store: store.withdrawals.others_like("kraken", SEND, NEVER, NEVER),
+            "ix_withdrawals_address (address=?)",
+        ),
         (lambda store: store.orders.count_unknown(), "ix_orders_unsettled (status=?)"),
         (lambda store: store.paper_book(1).open_orders(), "ix_paper_orders_open (registration_id=?)"),
     ],
@@ -360,9 +365,9 @@ def test_a_question_to_a_journal_is_answered_from_an_index_whatever_its_values_a
 
 
 def _order(store, values=None):
-    account = store.add_account("ann", "x")
+    account = store.accounts.add("ann", "x")
     values = {"account_id": account, "exchange": "paper", "username": "", "label": "", "apikey_hint": ""}
-    return store.add_registration(values, lambda _id: {"sealed_more": b""}).id
+    return store.registrations.add(values, lambda _id: {"sealed_more": b""}).id
 
 
 ORDER = {"side": "buy", "type": "market", "currency": "USD", "asset": "BTC", "amount": "1"}
@@ -544,7 +549,7 @@ def test_a_connection_that_broke_meanwhile_is_replaced_before_it_is_used(postgre
     store = Store(new_database(postgres))
     store.prepare()
     end_sessions(postgres, store.where)
-    assert store.add_account("ann", "x") == 1
+    assert store.accounts.add("ann", "x") == 1
     store.close()
 
 

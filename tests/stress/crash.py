@@ -49,7 +49,7 @@ import requests
 
 from bitmm.xwrap.client import Backend
 from bitmm.xwrap.errors import APIError, OutcomeUnknown, RateLimited, Unavailable
-from bitmm.xwrap.server.store import Store
+from bitmm.xwrap.server.db.store import Store
 from bitmm.xwrap.testing.exchanges.venue import Request
 from tests.stress.crash_server import POINTS
 from tests.stress.harness import LINES, PATIENCE, ROOT, Broken, Line, Rig, ledger, rig

@@ -33,9 +33,9 @@ import uvicorn.protocols.websockets.auto  # noqa: F401
 
 from bitmm.xwrap.exchanges import EXCHANGES, load
 from bitmm.xwrap.server import runner
-from bitmm.xwrap.server.database import Database
+from bitmm.xwrap.server.db.base import Database
+from bitmm.xwrap.server.db.journal import Journal
 from bitmm.xwrap.server.settings import Settings
-from bitmm.xwrap.server.store import Journal
 
 #: What a life can end at, in the order in which one order, or one send, comes along.
 POINTS = {

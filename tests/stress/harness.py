@@ -28,7 +28,7 @@ from bitmm.xwrap.client import Backend
 from bitmm.xwrap.exchanges import EXCHANGES
 from bitmm.xwrap.money import plain
 from bitmm.xwrap.server.auth import hash_password
-from bitmm.xwrap.server.store import Store
+from bitmm.xwrap.server.db.store import Store
 from bitmm.xwrap.testing.exchanges.venue import Venue
 
 ROOT = Path(__file__).parents[2]
@@ -329,7 +329,7 @@ def rig(
 def _account(where: Path | str, name: str) -> None:
     store = Store(where)
     store.prepare()
-    store.add_account(name, hash_password(PASSWORD))
+    store.accounts.add(name, hash_password(PASSWORD))
     store.close()
 
 

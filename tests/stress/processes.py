@@ -15,7 +15,7 @@ from typing import Any
 import requests
 
 from bitmm.xwrap.server.auth import hash_password
-from bitmm.xwrap.server.store import Store
+from bitmm.xwrap.server.db.store import Store
 from bitmm.xwrap.testing.exchanges.kraken import KrakenError, KrakenVenue
 from tests.support.databases import NoPostgres, drop_database, new_database, server
 
@@ -63,7 +63,7 @@ class Fleet:
         store = Store(where)
         store.prepare()
         self.auth = "bot", secrets.token_urlsafe(12)
-        store.add_account(self.auth[0], hash_password(self.auth[1]))
+        store.accounts.add(self.auth[0], hash_password(self.auth[1]))
         store.close()
 
     def start(self, set_back: int = 0) -> None:

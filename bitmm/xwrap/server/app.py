@@ -18,13 +18,13 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..exchanges.errors import ExchangeError
-from .database import UNUSABLE, words
+from .db.base import UNUSABLE, words
+from .db.records import Account
 from .execution import StoredAnswer
 from .middleware import Guard
 from .params import Fields, read_fields
 from .problems import Problem, from_exchange, response
 from .services import Call, House, number_in
-from .store import Account
 from .views import balances, health, public, registrations, trading
 
 __all__ = ["build", "table"]

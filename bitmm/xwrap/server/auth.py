@@ -20,8 +20,8 @@ from typing import Protocol
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from .db.records import Account
 from .problems import Problem
-from .store import Account
 
 __all__ = ["Gate", "hash_password"]
 
@@ -41,7 +41,7 @@ def hash_password(password: str) -> str:
 class Accounts(Protocol):
     """Where accounts are kept."""
 
-    def account(self, name: str, registration: int = 0) -> Account | None: ...
+    def find(self, name: str, registration: int = 0) -> Account | None: ...
     def rehash(self, account: int, password_hash: str) -> None: ...
 
 
@@ -62,7 +62,7 @@ class Gate:
         or 429 to somebody who guesses.
         """
         name, password = _basic(header)
-        account = self._accounts.account(name, registration) or _NOBODY
+        account = self._accounts.find(name, registration) or _NOBODY
         digest = self._digest(account, password)
         if account.active and self._remembers(digest):
             return account

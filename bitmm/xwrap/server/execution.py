@@ -23,10 +23,12 @@ from ..exchanges.errors import Busy, ExchangeError, Refused, Unknown, Unsupporte
 from ..exchanges.models import NewOrder, NewWithdrawal, OrderRef, OrderState, Withdrawal
 from ..exchanges.rules import check, no_such_market
 from ..money import EXACT, exact, plain
+from .db.journal import Journal
+from .db.records import Registration, now
+from .db.store import Store
 from .problems import Problem, from_exchange
 from .rate_limiter import Rank
 from .registry import Directory
-from .store import Journal, Registration, Store, now
 
 __all__ = ["Desk", "StoredAnswer", "order_columns", "reference", "withdrawal_columns"]
 

@@ -24,11 +24,13 @@ from ..exchanges.base import Exchange
 from ..exchanges.errors import ExchangeError, Refused, Unsupported
 from ..exchanges.models import Withdrawal
 from ..money import EXACT, exact
+from .db.journal import Journal
+from .db.records import Registration, now
+from .db.store import Store
 from .execution import order_columns, reference, withdrawal_columns
 from .problems import Problem, from_exchange
 from .rate_limiter import Rank
 from .registry import Directory
-from .store import Journal, Registration, Store, now
 
 __all__ = ["LEASE", "Settler", "not_placed"]
 
@@ -177,7 +179,7 @@ class Settler:
         since, until = created - _SKEW, min(updated, created + _LONGEST) + _SKEW
         sends = exchange.withdrawals(row["asset"])
         # The others are read last, so that each one that the exchange has listed is among them.
-        others = self._store.other_sends(exchange.id, row, since - _LONGEST, until)
+        others = self._store.withdrawals.others_like(exchange.id, row, since - _LONGEST, until)
         known = {other["exchange_withdrawal_id"] for other in others}
         alike = [sent for sent in sends if sent.id not in known and _is_like(sent, row, since, until)]
         if len(alike) != 1 or any(_may_be_any(other) for other in others):

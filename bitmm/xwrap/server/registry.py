@@ -16,10 +16,10 @@ from ..exchanges.capabilities import supports
 from ..exchanges.errors import ExchangeError
 from ..exchanges.paper import Ground
 from ..transport import Transport
+from .db.records import Registration
 from .problems import Problem
 from .rate_limiter import Lanes, Rank
 from .settings import Settings, SettingsError
-from .store import Registration
 from .vault import Vault
 
 __all__ = ["Directory"]

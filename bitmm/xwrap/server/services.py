@@ -13,6 +13,8 @@ from starlette.requests import Request
 
 from ..exchanges.paper import PACKED_PRICES, Ground, Prices, PricesError
 from .auth import Gate
+from .db.records import Account, Registration
+from .db.store import Store
 from .execution import Desk
 from .params import Fields
 from .problems import Problem
@@ -21,7 +23,6 @@ from .rates import Rates
 from .reconciliation import Settler
 from .registry import Directory
 from .settings import Settings, SettingsError
-from .store import Account, Registration, Store
 from .vault import Vault, VaultError
 
 __all__ = ["Call", "House", "open_house"]
@@ -95,7 +96,7 @@ def open_house(settings: Settings) -> tuple[House, bool]:
         settings=settings,
         store=store,
         directory=directory,
-        gate=Gate(store, settings.credential_cache_seconds),
+        gate=Gate(store.accounts, settings.credential_cache_seconds),
         desk=Desk(store, directory),
         settler=Settler(store, directory, every=settings.settle_seconds, grace=settings.settle_grace_seconds),
         rates=Rates(directory, settings.rate_seconds, settings.rate_cache_seconds),

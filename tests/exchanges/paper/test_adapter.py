@@ -16,7 +16,7 @@ from bitmm.xwrap.exchanges.base import ExchangeContext
 from bitmm.xwrap.exchanges.errors import Refused
 from bitmm.xwrap.exchanges.models import NewOrder, NewWithdrawal, OrderRef
 from bitmm.xwrap.exchanges.paper import PACKED_PRICES, Ground, Paper, Prices, PricesError
-from bitmm.xwrap.server.store import Store
+from bitmm.xwrap.server.db.store import Store
 from bitmm.xwrap.testing.exchange_contract import ExchangeContract
 from tests.support.databases import sql
 
@@ -29,7 +29,7 @@ OPENING = {"USD": Decimal(50000), "BTC": Decimal(1)}
 def store(tmp_path, database):
     store = Store(database(tmp_path))
     store.prepare()
-    store.add_account("ann", "x")
+    store.accounts.add("ann", "x")
     yield store
     store.close()
 
@@ -41,7 +41,7 @@ def paper(store):
 
 def open_paper(store, moment=FIRST, opening=OPENING):
     values = {"account_id": 1, "exchange": "paper", "username": "", "label": "", "apikey_hint": ""}
-    id = store.add_registration(values, lambda _id: {"sealed_more": b""}).id
+    id = store.registrations.add(values, lambda _id: {"sealed_more": b""}).id
     ground = Ground(Prices.load(), opening, store.paper_book, clock=lambda: moment)
     return Paper(ExchangeContext(transport=None, registration=id, paper=ground))
 

@@ -6,9 +6,9 @@ import asyncio
 from typing import Any
 
 from ...exchanges.errors import ExchangeError
+from ..db.records import Registration
 from ..problems import Problem
 from ..services import Call
-from ..store import Registration
 from .trading import balance_of
 
 
@@ -16,7 +16,9 @@ async def balance(call: Call) -> list[dict[str, Any]]:
     """GET /balance: every registration is asked in a thread of its own; one that fails says why and holds up nobody."""
     call.fields.end()
     house = call.house
-    rows = await house.run(house.database, lambda: house.store.registrations(call.account.id, active_only=True))
+    rows = await house.run(
+        house.database, lambda: house.store.registrations.of_account(call.account.id, active_only=True)
+    )
     return list(await asyncio.gather(*(house.run(house.outbound, _row, call, row) for row in rows)))
 
 

@@ -7,11 +7,11 @@ from typing import Any
 
 from ...exchanges.base import Credentials, Exchange
 from ...exchanges.errors import ExchangeError
+from ..db.records import Registration
 from ..params import Fields
 from ..problems import Problem, from_exchange
 from ..registry import Directory
 from ..services import Call
-from ..store import Registration
 
 _STANDARD = ("username", "apikey", "apisecret")
 
@@ -23,7 +23,9 @@ def index(call: Call) -> list[dict[str, Any]]:
     call.fields.end()
     if exchange:
         call.house.directory.kind(exchange)
-    rows = call.house.store.registrations(call.account.id, exchange=exchange or None, active_only=active_only)
+    rows = call.house.store.registrations.of_account(
+        call.account.id, exchange=exchange or None, active_only=active_only
+    )
     return [_told(row, call.house.directory) for row in rows]
 
 
@@ -55,7 +57,9 @@ def create(call: Call) -> dict[str, Any]:
         "apikey_hint": _hint(credentials.apikey),
         "permissions": None if permissions is None else json.dumps(permissions),
     }
-    row = call.house.store.add_registration(values, lambda number: directory.seal(call.account.id, number, credentials))
+    row = call.house.store.registrations.add(
+        values, lambda number: directory.seal(call.account.id, number, credentials)
+    )
     return _told(row, directory)
 
 

@@ -9,11 +9,11 @@ from typing import Any
 
 from ...exchanges.models import NewOrder, NewWithdrawal, Side
 from ...money import plain
+from ..db.records import Registration
 from ..execution import StoredAnswer
 from ..problems import Problem
 from ..rates import rate_answer
 from ..services import Call, check_key
-from ..store import Registration
 
 _LISTED, _MOST = 50, 500
 

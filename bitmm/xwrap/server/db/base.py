@@ -1,0 +1,306 @@
+"""How the data base is read and written, whichever engine it has.
+
+SQLAlchemy writes the statements and lends the connections; a `Link` runs them with the driver itself. Reads run without
+a transaction. A write is a function that runs in a short transaction, and what it wrote is on the disk when it returns;
+a write within it is a part of it. No transaction is open while an exchange elsewhere thinks.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from sqlalchemy import Boolean, ColumnElement, Connection, Engine, Insert, Select, Table, insert, inspect
+from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.pool import PoolProxiedConnection
+from sqlalchemy.sql.dml import UpdateBase
+from sqlalchemy.sql.selectable import SelectBase
+
+from ..settings import SetupError
+from . import tables as t
+
+__all__ = ["UNUSABLE", "Database", "Link", "StoreError", "transaction", "words"]
+
+Statement = SelectBase | UpdateBase
+T = TypeVar("T")
+
+
+class StoreError(SetupError):
+    """The data base cannot be used."""
+
+
+#: What a data base raises that cannot be used now.
+UNUSABLE = (OperationalError, InterfaceError, PoolTimeoutError)
+
+
+def words(error: Exception) -> str:
+    """What the data base says of an error, in one line without the statement and its values."""
+    return str(getattr(error, "orig", error)).strip().partition("\n")[0]
+
+
+#: The values of a statement that has none.
+_NONE: Mapping[str, Any] = {}
+
+
+class _Prepared(NamedTuple):
+    """A statement as its data base takes it."""
+
+    text: str
+    #: The values that stand in the statement itself.
+    own: Mapping[str, Any]
+    names: Sequence[str]
+    #: Which columns SQLite gives as 0 or 1 and we as bool.
+    flags: Sequence[str]
+
+
+class Link:
+    """A connection on which the driver itself runs statements of SQLAlchemy Core, each of them written once.
+
+    A row is a dict. Raises SQLAlchemy's exceptions. (SQLAlchemy's own `Connection` takes ten times as long for a
+    statement as SQLite does, and an order has a dozen of them; measured 2026-11-26.)
+    """
+
+    def __init__(self, database: Database, connection: PoolProxiedConnection) -> None:
+        self._database = database
+        self._connection = connection
+        self._cursor = connection.cursor()
+
+    def rows(self, statement: Statement, values: Mapping[str, Any] = _NONE) -> list[dict[str, Any]]:
+        """Every row."""
+        prepared = self._run(statement, values)
+        rows = [dict(zip(prepared.names, row, strict=True)) for row in self._cursor.fetchall()]
+        for name in prepared.flags:
+            for row in rows:
+                row[name] = bool(row[name])
+        return rows
+
+    def first(self, statement: Statement, values: Mapping[str, Any] = _NONE) -> dict[str, Any] | None:
+        """The first row, if there is one."""
+        return next(iter(self.rows(statement, values)), None)
+
+    def value(self, statement: Statement, values: Mapping[str, Any] = _NONE) -> Any:
+        """The first column of the first row; None when there is no row."""
+        self._run(statement, values)
+        row = self._cursor.fetchone()
+        return None if row is None else row[0]
+
+    def change(self, statement: Statement, values: Mapping[str, Any]) -> int:
+        """Write; how many rows it met."""
+        self._run(statement, values)
+        return self._cursor.rowcount
+
+    def change_each(self, statement: Statement, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write once for each of `rows`, which all have the same names."""
+        if not rows:
+            return
+        prepared = self._database.prepared(statement, rows[0])
+        try:
+            self._cursor.executemany(prepared.text, [{**prepared.own, **row} for row in rows])
+        except self._database.error as error:
+            raise self._failed(prepared.text, error) from error
+
+    def insert(self, table: Table, values: Mapping[str, Any]) -> int:
+        """Add a row; its id."""
+        id: int = self.value(_insert_returning_id(table), values)
+        return id
+
+    def command(self, text: str) -> None:
+        """Run a command of the data base's own."""
+        try:
+            self._cursor.execute(text)
+        except self._database.error as error:
+            raise self._failed(text, error) from error
+
+    def end(self) -> None:
+        """Close the connection itself, and with it its session; it is not lent again."""
+        if self._connection.is_valid:
+            self._connection.invalidate()
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._connection.close()
+
+    def _run(self, statement: Statement, values: Mapping[str, Any]) -> _Prepared:
+        prepared = self._database.prepared(statement, values)
+        try:
+            self._cursor.execute(prepared.text, {**prepared.own, **values})
+        except self._database.error as error:
+            raise self._failed(prepared.text, error) from error
+        return prepared
+
+    def _failed(self, text: str, error: Any) -> Exception:
+        """SQLAlchemy's exception for the driver's one. A connection that broke is not lent again."""
+        if self._database.engine.dialect.is_disconnect(error, self._connection, self._cursor):
+            self.end()
+        return _translated(error, self._database.error, text)
+
+
+@cache
+def _insert_returning_id(table: Table) -> Insert:
+    return insert(table).returning(table.c.id)
+
+
+def _translated(error: Exception, base: type[Exception], text: str | None = None) -> Exception:
+    """SQLAlchemy's exception for one of the driver's, whose own base is `base`; it shows no values."""
+    translated: Exception = DBAPIError.instance(text, None, error, base, hide_parameters=True)
+    return translated
+
+
+class _Here(threading.local):
+    """The transaction that this thread is in."""
+
+    link: Link | None = None
+
+
+class Database(ABC):
+    """One data base. `name` is fit to be shown."""
+
+    name: str
+    engine: Engine
+    #: Its clock, in SQL: seconds since 1970.
+    moment: ColumnElement[float]
+
+    def __init__(self) -> None:
+        #: The number of this process.
+        self.server = secrets.randbits(62)
+        self._prepared: dict[tuple[Statement, tuple[str, ...]], _Prepared] = {}
+        self._here = _Here()
+        #: The base of what its driver raises.
+        self.error: type[Any] = self.engine.dialect.loaded_dbapi.Error
+
+    def reading(self) -> AbstractContextManager[Link]:
+        """A connection for reads, without a transaction; within a write its own, which sees what it wrote."""
+        return self._lent() if self._here.link is None else nullcontext(self._here.link)
+
+    def _lent(self) -> AbstractContextManager[Link]:
+        return closing(self.lend(self.engine))
+
+    def lend(self, engine: Engine) -> Link:
+        """A connection of this engine; whoever takes it closes it."""
+        try:
+            return Link(self, engine.raw_connection())
+        except self.error as error:
+            raise _translated(error, self.error) from error
+
+    def write(self, work: Callable[[Link], T]) -> T:
+        """What `work` returns, run in a transaction, perhaps in another thread; what it raises undoes all that it did.
+        It may be undone and run once more. What was written is on the disk when this returns.
+
+        Within the `work` of another write this is a part of that one: undone alone, and on the disk together.
+        """
+        if self._here.link is None:
+            return self._write(work)
+        with transaction(self._here.link, "SAVEPOINT part", "RELEASE part", _UNDO_PART):
+            return work(self._here.link)
+
+    @abstractmethod
+    def _write(self, work: Callable[[Link], T]) -> T:
+        """The outermost one."""
+
+    def _inside(self, work: Callable[[Link], T], link: Link) -> T:
+        """Run `work` in the transaction of `link`, writes within it too."""
+        self._here.link = link
+        try:
+            return work(link)
+        finally:
+            self._here.link = None
+
+    @abstractmethod
+    def appear(self) -> None:
+        """Show the other processes that this one lives. To be called again and again: a connection may have broken."""
+
+    @abstractmethod
+    def departed(self, server: ColumnElement[int | None]) -> ColumnElement[bool]:
+        """In SQL: whether the process with this number lives no more."""
+
+    @abstractmethod
+    def lock(self, link: Link, statement: Select[Any], values: Mapping[str, Any]) -> None:
+        """In a write: no other one gets past this call for the same rows until it ends."""
+
+    @abstractmethod
+    def alone(self, number: int) -> AbstractContextManager[None]:
+        """One process at a time, for each number of 64 bits, also over a call to an exchange. Raises TimeoutError."""
+
+    @abstractmethod
+    def complaint(self, error: DatabaseError) -> str:
+        """What is wrong with the data base, in one line that says what to do."""
+
+    def prepared(self, statement: Statement, values: Mapping[str, Any]) -> _Prepared:
+        """The statement, written for this data base; a write is of the columns that `values` names."""
+        key = (statement, tuple(values))
+        if (prepared := self._prepared.get(key)) is None:
+            prepared = self._prepared[key] = _prepare(statement, list(values), self.engine)
+        return prepared
+
+    def close(self) -> None:
+        """Give back every connection."""
+        self.engine.dispose()
+
+    def prepare(self) -> None:
+        """Make the tables, or bring them to this version. Raises StoreError for a newer or damaged data base."""
+        try:
+            with self.engine.connect() as connection:
+                if _revision(connection) != t.REVISION:
+                    self._hold_schema(connection)
+                    self._migrate(connection)
+                    connection.commit()
+        except DatabaseError as error:
+            raise StoreError(self.complaint(error)) from None
+
+    @abstractmethod
+    def _hold_schema(self, connection: Connection) -> None:
+        """Begin a transaction; until it ends no other process makes or moves on the tables."""
+
+    def _migrate(self, connection: Connection) -> None:
+        """Alembic is imported when there is something to do: it costs 60 ms."""
+        from alembic import command
+        from alembic.config import Config
+        from alembic.script import ScriptDirectory
+
+        config = Config()
+        config.set_main_option("script_location", str(Path(__file__).parents[1] / "migrations").replace("%", "%%"))
+        known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+        revision = _revision(connection)
+        if revision is not None and revision not in known:
+            raise StoreError(f"the data base {self.name} was made by a newer version of bitmm; update bitmm")
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def _revision(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+
+
+def _prepare(statement: Statement, names: list[str], engine: Engine) -> _Prepared:
+    written = statement.compile(dialect=engine.dialect, column_keys=names)
+    columns = list(statement.exported_columns)
+    flags = [column.name for column in columns if isinstance(column.type, Boolean)]
+    own = {name: value for name, value in written.params.items() if not written.binds[name].required}
+    return _Prepared(str(written), own, [column.name for column in columns], flags)
+
+
+@contextmanager
+def transaction(link: Link, begin: str, commit: str = "COMMIT", undo: Sequence[str] = ("ROLLBACK",)) -> Iterator[None]:
+    """From the command `begin` to `commit`; what the block raises undoes all that it wrote."""
+    link.command(begin)
+    try:
+        yield
+        link.command(commit)
+    except BaseException:
+        with suppress(DBAPIError):  # SQLite may have rolled back by itself, and a connection may be gone
+            for command in undo:
+                link.command(command)
+        raise
+
+
+#: Going back to a savepoint does not end it, and the next one outward has the same name.
+_UNDO_PART = ("ROLLBACK TO part", "RELEASE part")
