@@ -14,7 +14,7 @@ from ...errors import Refused, Unsupported
 from ...http import parsing_errors
 from ...models import DepositAddress, Funds, NewOrder, NewWithdrawal, OrderRef, OrderState, Rate, Withdrawal
 from .api import HubAPI
-from .parsing import _amounts, _checked_amount, _described, _funds, _oid, _open_order
+from .parsing import check_amount, funds_of, give_and_get, order_from_row, parse_amounts, parse_order_id
 
 __all__ = ["Hub"]
 
@@ -46,7 +46,7 @@ class Hub(Exchange):
 
     def __init__(self, context: ExchangeContext) -> None:
         super().__init__(context)
-        self._api = _api(context, context.url) if context.url else None
+        self._api = _create_api(context, context.url) if context.url else None
 
     @property
     def api(self) -> HubAPI:
@@ -69,8 +69,10 @@ class Hub(Exchange):
     def funds(self) -> dict[str, Funds]:
         answer = self.api.my_balance()
         with parsing_errors(self.name):
-            free, waiting = _amounts(answer["available"]), _amounts(answer.get("pending", {}))
-            return {name: _funds(free.get(name, Decimal(0)), waiting.get(name, Decimal(0))) for name in free | waiting}
+            free, waiting = parse_amounts(answer["available"]), parse_amounts(answer.get("pending", {}))
+            return {
+                name: funds_of(free.get(name, Decimal(0)), waiting.get(name, Decimal(0))) for name in free | waiting
+            }
 
     def place(self, order: NewOrder) -> OrderState:
         """Give the cost for the amount, or the amount for the cost.
@@ -83,12 +85,12 @@ class Hub(Exchange):
             raise Refused("a hub has limit orders alone: give a price", code="price_required")
         if order.amount is None or order.cost is not None:
             raise Unsupported("a hub cannot trade for a given cost; give the amount")
-        give, get = _described(order.side, _checked_amount(order.amount), order.price)
+        give, get = give_and_get(order.side, check_amount(order.amount), order.price)
         (trade_cur, for_cur) = (order.currency, order.asset) if order.side == "buy" else (order.asset, order.currency)
         answer = self.api.place_order(plain(give), trade_cur, plain(get), for_cur)
         with parsing_errors(self.name, mutates=True):
             return OrderState(
-                _oid(answer["oid"]),
+                parse_order_id(answer["oid"]),
                 "open",
                 side=order.side,
                 currency=order.currency,
@@ -100,7 +102,7 @@ class Hub(Exchange):
 
     def order(self, ref: OrderRef) -> OrderState:
         """Open, or "unknown": what became of an order that is no longer open is not told."""
-        oid = _known(ref)
+        oid = _order_id_of(ref)
         state = OrderState(oid, "unknown", ref.side, ref.currency, ref.asset, ref.amount, ref.price)
         told = {state.exchange_order_id: state for state in self.open_orders()}.get(oid)
         with parsing_errors(self.name):
@@ -114,10 +116,10 @@ class Hub(Exchange):
     def open_orders(self) -> list[OrderState]:
         rows = self.api.my_open_orders()
         with parsing_errors(self.name):
-            return [_open_order(row) for row in rows]
+            return [order_from_row(row) for row in rows]
 
     def cancel(self, ref: OrderRef) -> None:
-        self._cancel(_known(ref))
+        self._cancel(_order_id_of(ref))
 
     def cancel_all(self) -> int:
         """Each open order is cancelled by itself; a hub has no call for all."""
@@ -133,7 +135,7 @@ class Hub(Exchange):
 
     def deposit_address(self, asset: str, network: str | None = None) -> DepositAddress:
         """A new address every time."""
-        _only_bitcoin(asset, network)
+        _require_bitcoin(asset, network)
         answer = self.api.new_btc_address()
         with parsing_errors(self.name):
             if not re.fullmatch(r"[0-9A-Za-z]{26,90}", answer["btc_address"], re.ASCII):
@@ -142,10 +144,10 @@ class Hub(Exchange):
 
     def withdraw(self, withdrawal: NewWithdrawal) -> Withdrawal:
         """The id is the transaction where a hub tells it (choice), else it is ours."""
-        _only_bitcoin(withdrawal.asset, withdrawal.network)
+        _require_bitcoin(withdrawal.asset, withdrawal.network)
         if withdrawal.tag is not None:
             raise Refused("bitcoin addresses have no tag", code="invalid_request")
-        amount = _checked_amount(withdrawal.amount)
+        amount = check_amount(withdrawal.amount)
         answer = self.api.send_btc(withdrawal.address, plain(amount))
         with parsing_errors(self.name, mutates=True):
             txid = answer.get("txid")
@@ -170,7 +172,7 @@ class Hub(Exchange):
             raise
 
 
-def _api(context: ExchangeContext, url: str) -> HubAPI:
+def _create_api(context: ExchangeContext, url: str) -> HubAPI:
     """The secret is a password only where the registration says so: a hub cannot make it one."""
     keys = context.credentials
     kind, encoding = keys.more.get("authentication") or "2", keys.more.get("key_encoding") or "utf-8"
@@ -191,12 +193,12 @@ def _api(context: ExchangeContext, url: str) -> HubAPI:
     )
 
 
-def _known(ref: OrderRef) -> str:
+def _order_id_of(ref: OrderRef) -> str:
     if not ref.exchange_order_id:
         raise Refused("a hub knows orders by its own id alone", code="unknown_order")
     return ref.exchange_order_id
 
 
-def _only_bitcoin(asset: str, network: str | None) -> None:
+def _require_bitcoin(asset: str, network: str | None) -> None:
     if asset != "BTC" or network not in (None, "bitcoin"):
         raise Unsupported("a hub has addresses for BTC on the bitcoin network alone")

@@ -40,10 +40,10 @@ _TODO = {
 #: Choice: functions that are called without authentication. Nobody has an account before the first one, and prices are
 #: for everybody.
 _PUBLIC = {"create-account", "ticker"}
-_PLACE = "(function_name)"
+_PLACEHOLDER = "(function_name)"
 #: Choice: an overview document has at most this many bytes, and is read again after so many seconds.
 _MAX_OVERVIEW = 64 * 1024
-_FRESH = 600.0
+_OVERVIEW_SECONDS = 600.0
 _ALLOWED: dict[str, tuple[object, ...]] = {
     "req_method": ("POST", "GET"),
     "post_body_encoding": (FORM, JSON),
@@ -52,7 +52,7 @@ _ALLOWED: dict[str, tuple[object, ...]] = {
 #: Nothing that one parser takes for a host and another one for a path.
 _URL = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?/[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*", re.ASCII)
 #: Choice: the page says only "4xx/5xx on error".
-_STATUSES = {
+_CODES_BY_STATUS = {
     400: "invalid_request",
     401: "exchange_key_refused",
     403: "permission_denied",
@@ -114,7 +114,7 @@ class HubAPI:
         throttle: Throttle = no_throttle,
         cache: TTLCache | None = None,
     ) -> None:
-        self.url = _checked(url.rstrip("/") + "/api/overview.js").removesuffix("/api/overview.js")
+        self.url = check_url(url.rstrip("/") + "/api/overview.js").removesuffix("/api/overview.js")
         self.account = account
         self.token = token
         self.transport = transport or Transport()
@@ -185,24 +185,24 @@ class HubAPI:
             answer = send(self.transport, request, "the hub", mutates=mutates)
             if answer.status == 404:
                 self._cache.invalidate(self.url)
-            return _read(answer, mutates=mutates)
+            return _parse_answer(answer, mutates=mutates)
 
     def overview(self) -> Overview:
         """The overview document, at most ten minutes old."""
-        overview: Overview = self._cache.get_or_fetch(self.url, self._overview, seconds=_FRESH)
+        overview: Overview = self._cache.get_or_fetch(self.url, self._fetch_overview, seconds=_OVERVIEW_SECONDS)
         return overview
 
-    def _overview(self) -> Overview:
+    def _fetch_overview(self) -> Overview:
         request = Request("GET", f"{self.url}/api/overview.js", {})
         with self._throttle("overview", signed=False):
             answer = send(self.transport, request, "the hub", mutates=False)
             if answer.status == 429:
-                raise _busy(answer)
+                raise _busy_error(answer)
         if answer.status != 200:
             raise Refused(
                 f"the hub has no overview document (HTTP {answer.status})", code="exchange_unavailable", retryable=True
             )
-        return _overview(answer)
+        return parse_overview(answer)
 
     def request(
         self,
@@ -222,11 +222,11 @@ class HubAPI:
             raise Unsupported(f"the hub protocol's page says TODO to {function}: it leaves open {_TODO[function]}")
         if function not in overview.supported_functions:
             raise Unsupported(f"this hub has no {function}")
-        url = self._target(overview, function)
+        url = self._function_url(overview, function)
         signed = overview.req_authentication_type == 2
         fields = {"f": function} if signed else {}
         if function not in _PUBLIC:
-            fields |= self._nonces(nonce_ms, nonce_random) if signed else self._named(overview)
+            fields |= self._nonce_fields(nonce_ms, nonce_random) if signed else self._name_and_password(overview)
         fields |= parameters or {}
         headers: dict[str, str] = {}
         if overview.req_method == "GET":
@@ -234,19 +234,19 @@ class HubAPI:
             body, message = None, url.partition("?")[2].encode()
         else:
             headers["Content-Type"] = overview.post_body_encoding
-            body = message = _encoded(fields, overview.post_body_encoding)
+            body = message = _encode(fields, overview.post_body_encoding)
         if signed and function not in _PUBLIC:
             headers |= self._signature(message)
         return Request(overview.req_method, url, headers, body)
 
-    def _nonces(self, nonce_ms: int | None, nonce_random: str | None) -> dict[str, str]:
+    def _nonce_fields(self, nonce_ms: int | None, nonce_random: str | None) -> dict[str, str]:
         return {
             "account": self.account or self.token,
             "nonce_ms": str(int(self._clock() * 1000) if nonce_ms is None else nonce_ms),
             "nonce_random": self._random() if nonce_random is None else nonce_random,
         }
 
-    def _named(self, overview: Overview) -> dict[str, str]:
+    def _name_and_password(self, overview: Overview) -> dict[str, str]:
         if overview.req_method == "GET":
             raise Refused("this hub wants passwords in URLs", code="overview_refused")
         if not (self.account and self._password):
@@ -259,13 +259,13 @@ class HubAPI:
         digest = hmac.new(self._key, message, hashlib.sha256).digest()
         return {"X-Signature": base64.b64encode(digest).decode(), "X-Authkey-Token": self.token}
 
-    def _target(self, overview: Overview, function: str) -> str:
+    def _function_url(self, overview: Overview, function: str) -> str:
         """The URL of a function; the check is of the final text, for the template may have its gap anywhere."""
-        if _PLACE not in overview.req_url and overview.req_authentication_type == 1:
+        if _PLACEHOLDER not in overview.req_url and overview.req_authentication_type == 1:
             raise Refused(
                 "the hub's req_url has no (function_name), and nothing else names it", code="overview_refused"
             )
-        url = _checked(overview.req_url.replace(_PLACE, quote(function, safe="")))
+        url = check_url(overview.req_url.replace(_PLACEHOLDER, quote(function, safe="")))
         if _origin(url) != _origin(self.url) and urlsplit(url).netloc.lower() not in self._hosts:
             raise Refused(
                 f"the hub's overview sends calls to {urlsplit(url).netloc}, which is not the hub",
@@ -274,7 +274,7 @@ class HubAPI:
         return url
 
 
-def _checked(url: str) -> str:
+def check_url(url: str) -> str:
     """`url`, when it is one to send credentials to: https, or this machine. Raises Refused otherwise."""
     host = urlsplit(url).hostname if _URL.fullmatch(url) else None
     if host is None:
@@ -303,13 +303,13 @@ def _decoded(key: str) -> bytes:
         raise Refused("the key is not base64", code="exchange_key_refused") from None
 
 
-def _encoded(fields: Mapping[str, str], encoding: str) -> bytes:
+def _encode(fields: Mapping[str, str], encoding: str) -> bytes:
     if encoding == JSON:
         return json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode()
     return urlencode(fields).encode()
 
 
-def _overview(answer: Response) -> Overview:
+def parse_overview(answer: Response) -> Overview:
     """The overview document, strictly: JSON without comments, no missing key, only values that the page knows."""
     try:
         if len(answer.body) > _MAX_OVERVIEW:
@@ -336,24 +336,24 @@ def _overview(answer: Response) -> Overview:
     return overview
 
 
-def _read(answer: Response, *, mutates: bool) -> Any:
+def _parse_answer(answer: Response, *, mutates: bool) -> Any:
     if answer.status == 429:
-        raise _busy(answer)
+        raise _busy_error(answer)
     if answer.status == 200:
         try:
             return answer.json() if answer.body.strip() else {}
         except ValueError:
             raise unknown_or_refused("the hub's answer is not JSON", mutates=mutates) from None
-    words = _words(answer)
+    words = _error_text(answer)
     if not 400 <= answer.status < 500 or words is None:
         raise unknown_or_refused(words or f"the hub's answer (HTTP {answer.status}) cannot be read", mutates=mutates)
     if answer.status == 404:
         raise Unsupported(words)
-    code = _code(answer) or _STATUSES.get(answer.status, "exchange_refused")
+    code = _error_code(answer) or _CODES_BY_STATUS.get(answer.status, "exchange_refused")
     raise Refused(words, code=code, retryable=code == "invalid_nonce")
 
 
-def _words(answer: Response) -> str | None:
+def _error_text(answer: Response) -> str | None:
     """What an error answer says: its error, message or detail, or its text; None of a page of HTML or of nothing."""
     try:
         document = answer.json()
@@ -366,7 +366,7 @@ def _words(answer: Response) -> str | None:
     return None
 
 
-def _code(answer: Response) -> str | None:
+def _error_code(answer: Response) -> str | None:
     try:
         code = answer.json()["code"]
     except (LookupError, TypeError, ValueError):
@@ -374,5 +374,5 @@ def _code(answer: Response) -> str | None:
     return code if code in _CODES else None
 
 
-def _busy(answer: Response) -> Busy:
-    return Busy(_words(answer) or "the hub says: too many requests", retry_after=retry_after(answer, seconds=10.0))
+def _busy_error(answer: Response) -> Busy:
+    return Busy(_error_text(answer) or "the hub says: too many requests", retry_after=retry_after(answer, seconds=10.0))

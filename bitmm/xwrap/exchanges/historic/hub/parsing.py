@@ -17,7 +17,7 @@ _STEP = Decimal("1E-8")
 _WIDE = Context(prec=300)
 
 
-def _checked_amount(amount: Decimal) -> Decimal:
+def check_amount(amount: Decimal) -> Decimal:
     """`amount`, when it has at most eight decimals. Raises Refused otherwise; nothing is rounded."""
     nearest = amount.quantize(_STEP, ROUND_HALF_UP, _WIDE)
     if amount > 0 and nearest == amount:
@@ -31,7 +31,7 @@ def _checked_amount(amount: Decimal) -> Decimal:
     )
 
 
-def _described(side: Side, amount: Decimal, price: Decimal) -> tuple[Decimal, Decimal]:
+def give_and_get(side: Side, amount: Decimal, price: Decimal) -> tuple[Decimal, Decimal]:
     """What is given at most and got at least."""
     if price <= 0:
         raise Refused(f"the price {plain(price)} is not above zero", code="invalid_price", details={"field": "price"})
@@ -44,18 +44,18 @@ def _described(side: Side, amount: Decimal, price: Decimal) -> tuple[Decimal, De
     return give, amount
 
 
-def _amounts(document: Mapping[str, Any]) -> dict[str, Decimal]:
+def parse_amounts(document: Mapping[str, Any]) -> dict[str, Decimal]:
     amounts = {name.upper(): parse_decimal(amount) for name, amount in document.items()}
     if len(amounts) != len(document) or any(amount < 0 for amount in amounts.values()):
         raise ValueError("a negative balance, or a currency named twice")
     return amounts
 
 
-def _funds(free: Decimal, waiting: Decimal) -> Funds:
+def funds_of(free: Decimal, waiting: Decimal) -> Funds:
     return Funds(total=None if waiting else free, available=free, held=waiting)
 
 
-def _open_order(row: Mapping[str, Any]) -> OrderState:
+def order_from_row(row: Mapping[str, Any]) -> OrderState:
     """One side is BTC; giving it is a sell. The part that is filled is told of what is given."""
     give, get = parse_decimal(row["trade_amt"]), parse_decimal(row["for_amt"])
     currencies = row["trade_cur"].upper(), row["for_cur"].upper()
@@ -66,7 +66,7 @@ def _open_order(row: Mapping[str, Any]) -> OrderState:
     left = parse_decimal(row["remaining_trade_amt"]) if "remaining_trade_amt" in row else None
     gone = None if left is None else EXACT.subtract(give, left)
     return OrderState(
-        _oid(row["oid"]),
+        parse_order_id(row["oid"]),
         "open",
         side="sell" if sells else "buy",
         currency=currencies[1] if sells else currencies[0],
@@ -75,15 +75,15 @@ def _open_order(row: Mapping[str, Any]) -> OrderState:
         price=mean(cost, amount),
         filled=gone if sells else None,
         spent=None if sells else gone,
-        created=_moment(row["created_ms"]) if "created_ms" in row else None,
+        created=time_from_milliseconds(row["created_ms"]) if "created_ms" in row else None,
     )
 
 
-def _moment(milliseconds: object) -> datetime:
+def time_from_milliseconds(milliseconds: object) -> datetime:
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=int(str(milliseconds)))
 
 
-def _oid(text: object) -> str:
+def parse_order_id(text: object) -> str:
     if not isinstance(text, str) or not re.fullmatch(r"[!-~]{1,128}", text):
         raise ValueError("no order id")
     return text

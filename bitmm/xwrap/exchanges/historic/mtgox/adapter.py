@@ -29,21 +29,21 @@ from ...orders import poll_until_final
 from ...rules import no_such_market
 from .api import MtGoxAPI, Version
 from .parsing import (
-    _CURRENCIES,
-    _address,
-    _fills,
-    _funds,
-    _market,
-    _money,
-    _oid,
-    _open_order,
-    _rate,
-    _row_id,
-    _row_time,
-    _trade_id,
-    _transaction,
-    _units,
-    _with_result,
+    CURRENCIES,
+    fills_from_history,
+    funds_from_wallet,
+    market_of,
+    money_amount,
+    order_from_row,
+    parse_order_id,
+    rate_from_ticker,
+    row_time,
+    to_units,
+    trade_id,
+    transaction_id,
+    transfer_address,
+    transfer_id,
+    with_trades,
 )
 
 __all__ = ["MtGox"]
@@ -64,9 +64,9 @@ _CALLS: dict[str, tuple[str | None, str, str]] = {
     "address": ("btcAddress.php", "generic/bitcoin/address", "money/bitcoin/address"),
     "send": ("withdraw.php", "generic/bitcoin/send_simple", "money/bitcoin/send_simple"),
 }
-_WORDS_OF_SIDES = {"buy": "bid", "sell": "ask"}
+TYPES_BY_SIDE = {"buy": "bid", "sell": "ask"}
 #: A right of the key -> what it allows. What withdraw_mgmt allowed is not documented: better too much than too little.
-_RIGHTS = {"get_info": "read", "trade": "trade", "withdraw": "send", "withdraw_mgmt": "send"}
+_PERMISSIONS = {"get_info": "read", "trade": "trade", "withdraw": "send", "withdraw_mgmt": "send"}
 
 
 class MtGox(Exchange):
@@ -93,7 +93,7 @@ class MtGox(Exchange):
 
     def __init__(self, context: ExchangeContext) -> None:
         super().__init__(context)
-        self._api = _api(context, context.url) if context.url else None
+        self._api = _create_api(context, context.url) if context.url else None
 
     @property
     def api(self) -> MtGoxAPI:
@@ -111,22 +111,22 @@ class MtGox(Exchange):
         path = self._call("ticker", currency, asset)
         document = self.api.public(path, {"Currency": currency} if self.api.version == 0 else None)
         with parsing_errors(self.name):
-            return _rate(document["ticker"] if self.api.version == 0 else document, currency)
+            return rate_from_ticker(document["ticker"] if self.api.version == 0 else document, currency)
 
     def markets(self) -> list[Market]:
         """The pairs that Mt.Gox had, from its documentation: no call tells them."""
         _ = self.api  # refused without a base URL, as every verb
-        return [_market(currency) for currency in _CURRENCIES]
+        return [market_of(currency) for currency in CURRENCIES]
 
     def funds(self) -> dict[str, Funds]:
         info = self.api.private(self._call("info"))
         with parsing_errors(self.name):
-            return {currency: _funds(wallet, currency) for currency, wallet in info["Wallets"].items()}
+            return {currency: funds_from_wallet(wallet, currency) for currency, wallet in info["Wallets"].items()}
 
     def permissions(self) -> frozenset[str]:
         info = self.api.private(self._call("info"))
         with parsing_errors(self.name):
-            return frozenset(_RIGHTS[right] for right in info["Rights"] if right in _RIGHTS)
+            return frozenset(_PERMISSIONS[right] for right in info["Rights"] if right in _PERMISSIONS)
 
     def place(self, order: NewOrder) -> OrderState:
         self._pair(order.currency, order.asset)
@@ -154,7 +154,7 @@ class MtGox(Exchange):
         return poll_until_final(placed, read)
 
     def order(self, ref: OrderRef) -> OrderState:
-        oid = _known(ref)
+        oid = _order_id_of(ref)
         state = OrderState(oid, "unknown", ref.side, ref.currency, ref.asset, ref.amount, ref.price)
         told = {state.exchange_order_id: state for state in self.open_orders()}.get(oid)
         with parsing_errors(self.name):
@@ -167,17 +167,17 @@ class MtGox(Exchange):
         if self.api.version == 0 or (result := self._result(ref)) is None:
             return state
         with parsing_errors(self.name):
-            state = _with_result(state, result)
+            state = with_trades(state, result)
         return state if state.status == "open" else self._with_fee(state, result)
 
     def open_orders(self) -> list[OrderState]:
         document = self.api.private(self._call("orders"))
         with parsing_errors(self.name):
             rows = document["orders"] if self.api.version == 0 else document
-            return [_open_order(row) for row in rows]
+            return [order_from_row(row) for row in rows]
 
     def cancel(self, ref: OrderRef) -> None:
-        self._cancel(_known(ref), ref.currency, ref.asset)
+        self._cancel(_order_id_of(ref), ref.currency, ref.asset)
 
     def cancel_all(self) -> int:
         """Each open order is cancelled by itself; Mt.Gox had no call for all."""
@@ -196,11 +196,11 @@ class MtGox(Exchange):
         self._pair(currency, asset)
         things, money = self._history(asset), self._history(currency)
         with parsing_errors(self.name):
-            return _fills(things, money, currency, asset)
+            return fills_from_history(things, money, currency, asset)
 
     def deposit_address(self, asset: str, network: str | None = None) -> DepositAddress:
         """The current address; a new one only after it was used (mtgox-doc)."""
-        _only_bitcoin(asset, network)
+        _require_bitcoin(asset, network)
         answer = self.api.private(self._call("address"))
         with parsing_errors(self.name):
             if not re.fullmatch(r"[0-9A-Za-z]{26,90}", answer["addr"], re.ASCII):
@@ -209,10 +209,10 @@ class MtGox(Exchange):
 
     def withdraw(self, withdrawal: NewWithdrawal) -> Withdrawal:
         """The id is the bitcoin transaction, or a UUID for a transfer inside Mt.Gox; in version 0 it is ours."""
-        _only_bitcoin(withdrawal.asset, withdrawal.network)
+        _require_bitcoin(withdrawal.asset, withdrawal.network)
         if withdrawal.tag is not None:
             raise Refused("bitcoin addresses have no tag", code="invalid_request")
-        units = _units(withdrawal.amount, "BTC", "amount")
+        units = to_units(withdrawal.amount, "BTC", "amount")
         form = {"address": withdrawal.address, "amount_int": units}
         if self.api.version == 0:
             form = {"group1": "BTC", "btca": withdrawal.address, "amount": plain(withdrawal.amount)}
@@ -239,7 +239,12 @@ class MtGox(Exchange):
         with parsing_errors(self.name):
             return [
                 Deposit(
-                    _row_id(row), name, _money(row["Value"], name), "done", address=_address(row), time=_row_time(row)
+                    transfer_id(row),
+                    name,
+                    money_amount(row["Value"], name),
+                    "done",
+                    address=transfer_address(row),
+                    time=row_time(row),
                 )
                 for name, row in rows
             ]
@@ -249,13 +254,13 @@ class MtGox(Exchange):
         with parsing_errors(self.name):
             return [
                 Withdrawal(
-                    _row_id(row),
+                    transfer_id(row),
                     name,
-                    _money(row["Value"], name),
+                    money_amount(row["Value"], name),
                     "done",
-                    address=_address(row),
-                    txid=_transaction(row),
-                    created=_row_time(row),
+                    address=transfer_address(row),
+                    txid=transaction_id(row),
+                    created=row_time(row),
                 )
                 for name, row in rows
             ]
@@ -268,24 +273,24 @@ class MtGox(Exchange):
         return path.format(pair=self._pair(currency, asset)) if "{pair}" in path else path
 
     def _pair(self, currency: str, asset: str) -> str:
-        if asset != "BTC" or currency not in _CURRENCIES:
-            raise no_such_market(self.name, currency, asset, [(name, "BTC") for name in _CURRENCIES])
+        if asset != "BTC" or currency not in CURRENCIES:
+            raise no_such_market(self.name, currency, asset, [(name, "BTC") for name in CURRENCIES])
         return asset + currency
 
     def _placed(self, order: NewOrder, amount: Decimal) -> str:
-        form = {"type": _WORDS_OF_SIDES[order.side], "amount_int": _units(amount, order.asset, "amount")}
+        form = {"type": TYPES_BY_SIDE[order.side], "amount_int": to_units(amount, order.asset, "amount")}
         if order.price is not None:
-            form["price_int"] = _units(order.price, order.currency, "price")
+            form["price_int"] = to_units(order.price, order.currency, "price")
         answer = self.api.private(self._call("add", order.currency, order.asset), form)
         with parsing_errors(self.name, mutates=True):
-            return _oid(answer)
+            return parse_order_id(answer)
 
     def _placed_by_0(self, order: NewOrder, amount: Decimal) -> str:
         """Version 0 answers with all open orders: ours was not there before, and is what was asked for."""
-        _units(amount, order.asset, "amount")
+        to_units(amount, order.asset, "amount")
         form = {"amount": plain(amount)}
         if order.price is not None:
-            _units(order.price, order.currency, "price")
+            to_units(order.price, order.currency, "price")
             form["price"] = plain(order.price)
         form["Currency"] = order.currency
         before = {state.exchange_order_id for state in self.open_orders()}
@@ -294,7 +299,7 @@ class MtGox(Exchange):
             asked = (order.side, order.currency, order.asset, order.amount, order.price)
             found = [
                 state.exchange_order_id
-                for state in map(_open_order, answer["orders"])
+                for state in map(order_from_row, answer["orders"])
                 if state.exchange_order_id not in before
                 and (state.side, state.currency, state.asset, state.amount, state.price) == asked
             ]
@@ -316,7 +321,7 @@ class MtGox(Exchange):
 
     def _result(self, ref: OrderRef) -> Any:
         """The trades of an order; None when there are none (yet): the exchange does not know the id then."""
-        form = {"type": _WORDS_OF_SIDES[ref.side], "order": _known(ref)}
+        form = {"type": TYPES_BY_SIDE[ref.side], "order": _order_id_of(ref)}
         try:
             result = self.api.private(self._call("result"), form)
         except Refused as error:
@@ -335,11 +340,11 @@ class MtGox(Exchange):
             rows = self._history(where)
             with parsing_errors(self.name):
                 wanted = {trade["trade_id"] for trade in result["trades"]}
-                booked = [row for row in rows if _trade_id(row) in wanted]
-                fee = total(_money(row["Value"], where) for row in booked if row["Type"] == "fee")
+                booked = [row for row in rows if trade_id(row) in wanted]
+                fee = total(money_amount(row["Value"], where) for row in booked if row["Type"] == "fee")
         except Refused:
             return state
-        if {_trade_id(row) for row in booked} != wanted:
+        if {trade_id(row) for row in booked} != wanted:
             return state
         return replace(state, fee=fee, fee_currency=where)
 
@@ -357,7 +362,7 @@ class MtGox(Exchange):
             return sorted(rows, key=lambda row: int(row[1]["Date"]), reverse=True)
 
 
-def _api(context: ExchangeContext, url: str) -> MtGoxAPI:
+def _create_api(context: ExchangeContext, url: str) -> MtGoxAPI:
     keys = context.credentials
     version = _VERSIONS.get(keys.more.get("version", ""))
     if version is None:
@@ -374,13 +379,13 @@ def _api(context: ExchangeContext, url: str) -> MtGoxAPI:
     )
 
 
-def _known(ref: OrderRef) -> str:
+def _order_id_of(ref: OrderRef) -> str:
     try:
-        return _oid(ref.exchange_order_id)
+        return parse_order_id(ref.exchange_order_id)
     except ValueError:
         raise Refused("Mt.Gox knows orders by its own id alone", code="unknown_order") from None
 
 
-def _only_bitcoin(asset: str, network: str | None) -> None:
+def _require_bitcoin(asset: str, network: str | None) -> None:
     if asset != "BTC" or network not in (None, "bitcoin"):
         raise Unsupported("Mt.Gox has addresses for BTC on the bitcoin network alone")

@@ -31,15 +31,15 @@ _READS = re.compile(
     r"|bitcoin/address|history_[A-Z]{3})(\.php|\.csv)?"
 )
 #: Seconds for which the exchange cached everything; asking more often led to a ban (Bitcoin Wiki, MtGox/API/HTTP).
-_CACHED = 10.0
+_CACHE_SECONDS = 10.0
 #: Tokens of error answers, as clients met them -> our codes. What a key without the right was told is not recorded.
-_TOKENS = {
+_CODES_BY_TOKEN = {
     "login_error_missing_rest_key": "exchange_key_refused",
     "login_error_invalid_nonce": "invalid_nonce",
     "unknown_order_id": "unknown_order",
 }
 #: Words of error answers -> our codes; version 0 and the early version 1 had no tokens. Others stay exchange_refused.
-_WORDS = (
+_CODES_BY_WORDS = (
     ("identification required to access private api", "exchange_key_refused"),
     ("order not found", "unknown_order"),
     ("order amount is too low", "invalid_amount"),
@@ -77,8 +77,8 @@ class MtGoxAPI:
         self.version = version
         self.transport = transport or Transport()
         self._secret = _decoded(secret)
-        self._once = "tonce" if tonce else "nonce"
-        self._number = nonce or _rising()
+        self._nonce_field = "tonce" if tonce else "nonce"
+        self._next_nonce = nonce or _rising()
         self._throttle = throttle
         self._cache = cache or TTLCache()
 
@@ -95,9 +95,9 @@ class MtGoxAPI:
 
         def fetch() -> Any:
             with self._throttle(path, signed=False):
-                return self._read(send(self.transport, request, "Mt.Gox", mutates=False), mutates=False)
+                return self._parse(send(self.transport, request, "Mt.Gox", mutates=False), mutates=False)
 
-        return self._cache.get_or_fetch(request.url, fetch, seconds=_CACHED)
+        return self._cache.get_or_fetch(request.url, fetch, seconds=_CACHE_SECONDS)
 
     def private(self, path: str, form: Mapping[str, str] | None = None) -> Any:
         """The answer of a signed POST call."""
@@ -106,7 +106,7 @@ class MtGoxAPI:
             answer = send(self.transport, self.signed(path, form), "Mt.Gox", mutates=mutates)
             if path.endswith(".csv") and answer.status == 200:
                 return answer.body.decode(errors="replace")
-            return self._read(answer, mutates=mutates)
+            return self._parse(answer, mutates=mutates)
 
     def query(self, path: str, query: Mapping[str, str] | None = None) -> Request:
         """The request of a public call, ready to send; nothing is sent here."""
@@ -122,7 +122,10 @@ class MtGoxAPI:
         """
         if not (self.key.isascii() and self.key.isprintable() and self.key and self._secret):
             raise Refused("Mt.Gox needs an API key and its secret", code="exchange_key_refused")
-        fields, once = list((form or {}).items()), (self._once, str(self._number() if nonce is None else nonce))
+        fields, once = (
+            list((form or {}).items()),
+            (self._nonce_field, str(self._next_nonce() if nonce is None else nonce)),
+        )
         body = urlencode([once, *fields] if self.version == 2 else [*fields, once]).encode()
         message = f"{path}\0".encode() + body if self.version == 2 else body
         headers = {
@@ -133,16 +136,16 @@ class MtGoxAPI:
         }
         return Request("POST", f"{self.url}/api/{self.version}/{path}", headers, body)
 
-    def _read(self, answer: Response, *, mutates: bool) -> Any:
+    def _parse(self, answer: Response, *, mutates: bool) -> Any:
         # Errors came with any status, so the document is read first (goxtool, 2013).
         try:
             document = answer.json()
         except ValueError:
-            raise _unreadable(answer, mutates=mutates) from None
+            raise _unreadable_answer(answer, mutates=mutates) from None
         if isinstance(document, dict) and "error" in document:
-            raise _error(document, answer, mutates=mutates)
+            raise _parse_error(document, answer, mutates=mutates)
         if answer.status != 200:
-            raise _unreadable(answer, mutates=mutates)
+            raise _unreadable_answer(answer, mutates=mutates)
         if self.version == 0:
             return document
         with parsing_errors("Mt.Gox", mutates=mutates):
@@ -172,11 +175,13 @@ def _rising() -> Callable[[], int]:
     return following
 
 
-def _error(document: Mapping[str, Any], answer: Response, *, mutates: bool) -> ExchangeError:
+def _parse_error(document: Mapping[str, Any], answer: Response, *, mutates: bool) -> ExchangeError:
     words, token = str(document["error"])[:300], str(document.get("token", ""))
     if answer.status == 429:
-        return Busy(words, retry_after=retry_after(answer, seconds=_CACHED))
-    ours = _TOKENS.get(token) or next((ours for start, ours in _WORDS if words.lower().startswith(start)), None)
+        return Busy(words, retry_after=retry_after(answer, seconds=_CACHE_SECONDS))
+    ours = _CODES_BY_TOKEN.get(token) or next(
+        (ours for start, ours in _CODES_BY_WORDS if words.lower().startswith(start)), None
+    )
     if ours is None and token.startswith("login_error"):
         ours = "exchange_key_refused"
     if ours is None and (answer.status >= 500 or token == "unknown_error" or "unknown error" in words.lower()):  # noqa: S105 - a name
@@ -184,8 +189,8 @@ def _error(document: Mapping[str, Any], answer: Response, *, mutates: bool) -> E
     return Refused(words, code=ours or "exchange_refused", retryable=ours == "invalid_nonce")
 
 
-def _unreadable(answer: Response, *, mutates: bool) -> ExchangeError:
+def _unreadable_answer(answer: Response, *, mutates: bool) -> ExchangeError:
     """What an answer means that is no document: pages of the anti-DDoS layer, "MySQL error, please retry later"."""
     if answer.status == 429:
-        return Busy("Mt.Gox says: too many requests", retry_after=retry_after(answer, seconds=_CACHED))
+        return Busy("Mt.Gox says: too many requests", retry_after=retry_after(answer, seconds=_CACHE_SECONDS))
     return unknown_or_refused(f"Mt.Gox's answer (HTTP {answer.status}) cannot be read", mutates=mutates)
