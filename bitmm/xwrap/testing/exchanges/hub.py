@@ -52,7 +52,7 @@ REFUSALS = {
     "amount_places": (400, "the amount has too many decimals", "invalid_amount"),
     "price_places": (400, "the price cannot be used", "invalid_price"),
     "unknown_pair": (400, "no such market", "unknown_market"),
-    "order_not_found": (400, "no such order", "unknown_order"),
+    "order_not_found": (400, "no such order", "order_not_found"),
     "order_not_open": (400, "the order is over", "order_not_open"),
 }
 #: A limit price is the quotient of two amounts; so many decimals of it are kept, in favour of who gave the order.

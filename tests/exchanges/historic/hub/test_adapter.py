@@ -339,7 +339,7 @@ def test_the_nearest_amount_is_named(hub):
 def test_an_order_without_the_hubs_id_is_not_asked_for(venue, hub, verb):
     with pytest.raises(Refused) as caught:
         getattr(hub(), verb)(OrderRef("buy", "USD", "BTC", "0" * 32))
-    assert caught.value.code == "unknown_order"
+    assert caught.value.code == "order_not_found"
     assert not venue.requests
 
 

@@ -396,7 +396,7 @@ def test_the_exchanges_own_refusals_keep_their_words(mtgox, venue, version, aske
 def test_an_order_without_mt_goxs_id_is_not_asked_for(mtgox, venue, verb, oid):
     with pytest.raises(Refused) as caught:
         getattr(mtgox(), verb)(OrderRef("buy", "USD", "BTC", "0" * 32, oid))
-    assert caught.value.code == "unknown_order"
+    assert caught.value.code == "order_not_found"
     assert not venue.requests
 
 

@@ -167,7 +167,7 @@ class Hub(Exchange):
         try:
             self.api.cancel_order(oid)
         except Refused as error:
-            if error.code == "unknown_order":
+            if error.code == "order_not_found":
                 raise Refused(error.words, code="order_not_open") from error
             raise
 
@@ -195,7 +195,7 @@ def _create_api(context: ExchangeContext, url: str) -> HubAPI:
 
 def _order_id_of(ref: OrderRef) -> str:
     if not ref.exchange_order_id:
-        raise Refused("a hub knows orders by its own id alone", code="unknown_order")
+        raise Refused("a hub knows orders by its own id alone", code="order_not_found")
     return ref.exchange_order_id
 
 

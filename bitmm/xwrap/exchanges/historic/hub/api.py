@@ -67,10 +67,10 @@ _CODES = {
     "invalid_nonce",
     "invalid_price",
     "invalid_request",
+    "order_not_found",
     "order_not_open",
     "permission_denied",
     "unknown_market",
-    "unknown_order",
 }
 
 

@@ -311,7 +311,7 @@ class MtGox(Exchange):
         try:
             answer = self.api.private(self._call("cancel", currency, asset), {"oid": oid})
         except Refused as error:
-            if error.code == "unknown_order":
+            if error.code == "order_not_found":
                 raise Refused(error.words, code="order_not_open") from error
             raise
         if self.api.version != 0:
@@ -325,7 +325,7 @@ class MtGox(Exchange):
         try:
             result = self.api.private(self._call("result"), form)
         except Refused as error:
-            if error.code == "unknown_order":
+            if error.code == "order_not_found":
                 return None
             raise
         with parsing_errors(self.name):
@@ -383,7 +383,7 @@ def _order_id_of(ref: OrderRef) -> str:
     try:
         return parse_order_id(ref.exchange_order_id)
     except ValueError:
-        raise Refused("Mt.Gox knows orders by its own id alone", code="unknown_order") from None
+        raise Refused("Mt.Gox knows orders by its own id alone", code="order_not_found") from None
 
 
 def _require_bitcoin(asset: str, network: str | None) -> None:

@@ -36,12 +36,12 @@ _CACHE_SECONDS = 10.0
 _CODES_BY_TOKEN = {
     "login_error_missing_rest_key": "exchange_key_refused",
     "login_error_invalid_nonce": "invalid_nonce",
-    "unknown_order_id": "unknown_order",
+    "unknown_order_id": "order_not_found",
 }
 #: Words of error answers -> our codes; version 0 and the early version 1 had no tokens. Others stay exchange_refused.
 _CODES_BY_WORDS = (
     ("identification required to access private api", "exchange_key_refused"),
-    ("order not found", "unknown_order"),
+    ("order not found", "order_not_found"),
     ("order amount is too low", "invalid_amount"),
     ("insufficient funds", "insufficient_funds"),
 )
