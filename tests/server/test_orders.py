@@ -174,12 +174,12 @@ def test_a_waiting_order_is_filled_when_a_later_minute_reaches_its_price(serving
     from bitmm.xwrap.exchanges import paper
 
     clock = {"now": 0.0}
-    ground = paper.Ground.__init__
+    init = paper.PaperConfig.__init__
 
-    def with_our_clock(self, prices, opening, book):
-        ground(self, prices, opening, book, lambda: clock["now"])
+    def with_our_clock(self, prices, opening, open_ledger):
+        init(self, prices, opening, open_ledger, lambda: clock["now"])
 
-    monkeypatch.setattr(paper.Ground, "__init__", with_our_clock)
+    monkeypatch.setattr(paper.PaperConfig, "__init__", with_our_clock)
     prices = tmp_path / "prices.csv"
     prices.write_text("timestamp,close\n0,100\n60,90\n120,110\n")
     with serving(paper_prices=prices) as server:

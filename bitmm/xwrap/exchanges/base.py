@@ -33,7 +33,7 @@ from .models import (
 
 if TYPE_CHECKING:
     from ..transport import Transport
-    from .paper import Ground
+    from .paper import PaperConfig
 
 __all__ = ["Credentials", "Exchange", "ExchangeContext", "Field", "RateLimit", "Throttle", "no_throttle"]
 
@@ -107,7 +107,7 @@ class ExchangeContext:
     nonce: Callable[[], int] | None = None
     throttle: Throttle = no_throttle
     cache: TTLCache = field(default_factory=TTLCache)
-    paper: Ground | None = None
+    paper: PaperConfig | None = None
 
 
 class Exchange:

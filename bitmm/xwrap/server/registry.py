@@ -14,7 +14,7 @@ from ..exchanges.base import Credentials, Exchange, ExchangeContext
 from ..exchanges.cache import TTLCache
 from ..exchanges.capabilities import supports
 from ..exchanges.errors import ExchangeError
-from ..exchanges.paper import Ground
+from ..exchanges.paper import PaperConfig
 from ..transport import Transport
 from .db.records import Registration
 from .problems import Problem
@@ -39,7 +39,7 @@ class _Entry:
 class Directory:
     """The offered exchanges, by id."""
 
-    def __init__(self, settings: Settings, vault: Vault, lanes: Lanes, paper: Ground) -> None:
+    def __init__(self, settings: Settings, vault: Vault, lanes: Lanes, paper: PaperConfig) -> None:
         self._vault = vault
         self._lanes = lanes
         self._settings = settings

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from anyio import CapacityLimiter, WouldBlock, fail_after
 from starlette.requests import Request
 
-from ..exchanges.paper import PACKED_PRICES, Ground, Prices, PricesError
+from ..exchanges.paper import PACKED_PRICES, PaperConfig, Prices, PricesError
 from .auth import Gate
 from .db.records import Account, Registration
 from .db.store import Store
@@ -90,8 +90,8 @@ def open_house(settings: Settings) -> tuple[House, bool]:
     store = Store(settings.database)
     store.prepare()
     vault, made = _open_vault(settings, store)
-    ground = Ground(_prices(settings), settings.paper_funds, store.paper_book)
-    directory = Directory(settings, vault, Lanes(store.lanes, settings.queue_seconds, settings.exchange_limits), ground)
+    config = PaperConfig(_prices(settings), settings.paper_funds, store.paper_book)
+    directory = Directory(settings, vault, Lanes(store.lanes, settings.queue_seconds, settings.exchange_limits), config)
     house = House(
         settings=settings,
         store=store,

@@ -15,7 +15,7 @@ pytest.importorskip("sqlalchemy", reason="the server is not installed")
 from bitmm.xwrap.exchanges.base import ExchangeContext
 from bitmm.xwrap.exchanges.errors import Refused
 from bitmm.xwrap.exchanges.models import NewOrder, NewWithdrawal, OrderRef
-from bitmm.xwrap.exchanges.paper import PACKED_PRICES, Ground, Paper, Prices, PricesError
+from bitmm.xwrap.exchanges.paper import PACKED_PRICES, Paper, PaperConfig, Prices, PricesError
 from bitmm.xwrap.server.db.store import Store
 from bitmm.xwrap.testing.exchange_contract import ExchangeContract
 from tests.support.databases import sql
@@ -42,8 +42,8 @@ def paper(store):
 def open_paper(store, moment=FIRST, opening=OPENING):
     values = {"account_id": 1, "exchange": "paper", "username": "", "label": "", "apikey_hint": ""}
     id = store.registrations.add(values, lambda _id: {"sealed_more": b""}).id
-    ground = Ground(Prices.load(), opening, store.paper_book, clock=lambda: moment)
-    return Paper(ExchangeContext(transport=None, registration=id, paper=ground))
+    config = PaperConfig(Prices.load(), opening, store.paper_book, clock=lambda: moment)
+    return Paper(ExchangeContext(transport=None, registration=id, paper=config))
 
 
 def order(side="buy", amount="0.1", client_id="c1"):

@@ -6,7 +6,7 @@ prices are the minute closes of a file, one row a minute, for ever; the packed f
 """
 
 from .adapter import Paper
-from .ledger import Book, Ground, Page
+from .ledger import Ledger, LedgerTransaction, PaperConfig
 from .prices import PACKED_PRICES, Prices, PricesError
 
-__all__ = ["PACKED_PRICES", "Book", "Ground", "Page", "Paper", "Prices", "PricesError"]
+__all__ = ["PACKED_PRICES", "Ledger", "LedgerTransaction", "Paper", "PaperConfig", "Prices", "PricesError"]

@@ -28,7 +28,7 @@ from ..models import (
 )
 from ..rules import check
 from .bech32 import testnet_address
-from .ledger import Page
+from .ledger import LedgerTransaction
 
 T = TypeVar("T")
 CURRENCY, ASSET = "USD", "BTC"
@@ -56,12 +56,12 @@ class Paper(Exchange):
         super().__init__(context)
         if context.paper is None:
             raise ValueError("the paper exchange needs a ground to stand on")
-        self._ground = context.paper
-        self._book = context.paper.book(context.registration)
+        self._config = context.paper
+        self._ledger = context.paper.open_ledger(context.registration)
 
     def rate(self, currency: str, asset: str) -> Rate:
         _traded(currency, asset)
-        moment = self._ground.clock()
+        moment = self._config.clock()
         buy, sell = self._prices(int(moment // 60))
         return Rate(buy, sell, datetime.fromtimestamp(moment, UTC))
 
@@ -70,7 +70,7 @@ class Paper(Exchange):
 
     def funds(self) -> dict[str, Funds]:
         waiting = self._waiting()
-        balances = self._book.balances() or self._opening()
+        balances = self._ledger.balances() or self._opening()
         return {
             name: Funds(total, _available(balances, waiting, name), _held(waiting, name))
             for name, total in balances.items()
@@ -102,11 +102,11 @@ class Paper(Exchange):
         if reached:
             values |= _filled(fill)
 
-        def enter(page: Page) -> None:
-            _afford(page, order.currency if order.side == "buy" else order.asset, fill.needs)
-            values["id"] = page.add_order(values)
+        def enter(transaction: LedgerTransaction) -> None:
+            _afford(transaction, order.currency if order.side == "buy" else order.asset, fill.needs)
+            values["id"] = transaction.add_order(values)
             if reached:
-                _enter(page, values, fill)
+                _enter(transaction, values, fill)
 
         self._change(enter)
         return _state(values)
@@ -118,26 +118,26 @@ class Paper(Exchange):
 
     def find(self, ref: OrderRef) -> OrderState | None:
         self._waiting()
-        row = self._book.order(ref.client_id)
+        row = self._ledger.order(ref.client_id)
         return None if row is None else _state(row)
 
     def open_orders(self) -> list[OrderState]:
         return [_state(row) for row in self._waiting()]
 
     def cancel(self, ref: OrderRef) -> None:
-        def cancel(page: Page) -> None:
-            row = next((row for row in page.open_orders() if row["client_id"] == ref.client_id), None)
+        def cancel(transaction: LedgerTransaction) -> None:
+            row = next((row for row in transaction.open_orders() if row["client_id"] == ref.client_id), None)
             if row is None:
                 raise Refused("this order is not open", code="order_not_open")
-            page.change_order(row["id"], _CANCELED)
+            transaction.change_order(row["id"], _CANCELED)
 
         self._change(cancel)
 
     def cancel_all(self) -> int:
-        def cancel(page: Page) -> int:
-            rows = page.open_orders()
+        def cancel(transaction: LedgerTransaction) -> int:
+            rows = transaction.open_orders()
             for row in rows:
-                page.change_order(row["id"], _CANCELED)
+                transaction.change_order(row["id"], _CANCELED)
             return len(rows)
 
         return self._change(cancel)
@@ -158,7 +158,7 @@ class Paper(Exchange):
                 fee_currency=row["currency"],
                 time=datetime.fromisoformat(row["created"]),
             )
-            for row in self._book.orders(_LATEST)
+            for row in self._ledger.orders(_LATEST)
             if row["status"] == "filled"
         ]
 
@@ -173,27 +173,27 @@ class Paper(Exchange):
             "address": withdrawal.address,
         }
 
-        def send(page: Page) -> None:
-            if withdrawal.asset not in page.balances:
-                known = ", ".join(sorted(page.balances))
+        def send(transaction: LedgerTransaction) -> None:
+            if withdrawal.asset not in transaction.balances:
+                known = ", ".join(sorted(transaction.balances))
                 raise Refused(
                     f"there is no '{withdrawal.asset}' here; this book has {known}",
                     code="unknown_asset",
                     details={"field": "asset"},
                 )
-            _afford(page, withdrawal.asset, withdrawal.amount)
-            values["id"] = page.add_send(values)
-            page.enter("send", f"send {values['id']}", withdrawal.asset, withdrawal.amount.copy_negate())
+            _afford(transaction, withdrawal.asset, withdrawal.amount)
+            values["id"] = transaction.add_send(values)
+            transaction.enter("send", f"send {values['id']}", withdrawal.asset, withdrawal.amount.copy_negate())
 
         self._change(send)
         return _sent(values)
 
     def find_withdrawal(self, client_id: str, since: datetime, until: datetime) -> Withdrawal | None:
-        row = self._book.send(client_id)
+        row = self._ledger.send(client_id)
         return None if row is None else _sent(row)
 
     def withdrawals(self, asset: str | None = None) -> list[Withdrawal]:
-        return [_sent(row) for row in self._book.sends(_LATEST) if asset in (None, row["asset"])]
+        return [_sent(row) for row in self._ledger.sends(_LATEST) if asset in (None, row["asset"])]
 
     def deposit_address(self, asset: str, network: str | None = None) -> DepositAddress:
         if asset != ASSET or network:
@@ -207,47 +207,47 @@ class Paper(Exchange):
         return frozenset({"read", "trade", "send"})
 
     def _minute(self) -> int:
-        return int(self._ground.clock() // 60)
+        return int(self._config.clock() // 60)
 
     def _prices(self, minute: int) -> tuple[Decimal, Decimal]:
         """What one unit costs, and what it brings, in this minute."""
-        return _around(self._ground.prices.at(minute * 60))
+        return _around(self._config.prices.at(minute * 60))
 
     def _opening(self) -> dict[str, Decimal]:
-        return {CURRENCY: Decimal(0), ASSET: Decimal(0), **self._ground.opening}
+        return {CURRENCY: Decimal(0), ASSET: Decimal(0), **self._config.opening}
 
     def _waiting(self) -> list[dict[str, Any]]:
         """The open orders, after those are filled whose price came by meanwhile."""
-        waiting = self._book.open_orders()
+        waiting = self._ledger.open_orders()
         if all(row["checked"] == self._minute() for row in waiting):
             return waiting
-        return self._change(lambda page: page.open_orders())
+        return self._change(lambda transaction: transaction.open_orders())
 
-    def _change(self, work: Callable[[Page], T]) -> T:
+    def _change(self, work: Callable[[LedgerTransaction], T]) -> T:
         """Do `work` on the page, after it got the starting funds and every fill that is due."""
 
-        def prepared(page: Page) -> T:
-            if not page.balances:
+        def prepared(transaction: LedgerTransaction) -> T:
+            if not transaction.balances:
                 for name, amount in self._opening().items():
-                    page.enter("opening", None, name, amount)
-            for row in page.open_orders():
-                self._fill_if_due(page, row)
-            return work(page)
+                    transaction.enter("opening", None, name, amount)
+            for row in transaction.open_orders():
+                self._fill_if_due(transaction, row)
+            return work(transaction)
 
-        return self._book.change(prepared)
+        return self._ledger.change(prepared)
 
-    def _fill_if_due(self, page: Page, row: dict[str, Any]) -> None:
+    def _fill_if_due(self, transaction: LedgerTransaction, row: dict[str, Any]) -> None:
         minute, price = self._minute(), exact(row["price"])
-        after_a_round = max(row["checked"], minute - len(self._ground.prices.closes))
+        after_a_round = max(row["checked"], minute - len(self._config.prices.closes))
         for passed in range(after_a_round + 1, minute + 1):
             buy, sell = self._prices(passed)
             if buy <= price if row["side"] == "buy" else sell >= price:
                 fill = _fill(row["side"], exact(row["amount"]), price)
-                page.change_order(row["id"], _filled(fill))
-                _enter(page, row, fill)
+                transaction.change_order(row["id"], _filled(fill))
+                _enter(transaction, row, fill)
                 return
         if minute > row["checked"]:
-            page.change_order(row["id"], {"checked": minute})
+            transaction.change_order(row["id"], {"checked": minute})
 
 
 _MARKET = Market(CURRENCY, ASSET, price_step=CENT, amount_step=SATOSHI, amount_min=SATOSHI)
@@ -284,16 +284,16 @@ def _filled(fill: _Fill) -> dict[str, Any]:
     }
 
 
-def _enter(page: Page, row: Mapping[str, Any], fill: _Fill) -> None:
+def _enter(transaction: LedgerTransaction, row: Mapping[str, Any], fill: _Fill) -> None:
     """Move what the fill of an order moves."""
     reference, currency, asset, amount = f"order {row['id']}", row["currency"], row["asset"], exact(row["amount"])
     if row["side"] == "buy":
-        page.enter("buy", reference, currency, fill.spent.copy_negate())
-        page.enter("buy", reference, asset, amount)
+        transaction.enter("buy", reference, currency, fill.spent.copy_negate())
+        transaction.enter("buy", reference, asset, amount)
     else:
-        page.enter("sell", reference, asset, amount.copy_negate())
-        page.enter("sell", reference, currency, fill.spent)
-    page.enter("fee", reference, currency, fill.fee.copy_negate())
+        transaction.enter("sell", reference, asset, amount.copy_negate())
+        transaction.enter("sell", reference, currency, fill.spent)
+    transaction.enter("fee", reference, currency, fill.fee.copy_negate())
 
 
 def _held(waiting: list[dict[str, Any]], name: str) -> Decimal:
@@ -304,8 +304,8 @@ def _available(balances: Mapping[str, Decimal], waiting: list[dict[str, Any]], n
     return EXACT.subtract(balances.get(name, Decimal(0)), _held(waiting, name))
 
 
-def _afford(page: Page, name: str, amount: Decimal) -> None:
-    available = _available(page.balances, page.open_orders(), name)
+def _afford(transaction: LedgerTransaction, name: str, amount: Decimal) -> None:
+    available = _available(transaction.balances, transaction.open_orders(), name)
     if available < amount:
         raise Refused(
             f"not enough {name}: {plain(amount)} needed, {plain(available)} available", code="insufficient_funds"

@@ -10,12 +10,12 @@ from typing import Any, Protocol, TypeVar
 
 from .prices import Prices
 
-__all__ = ["Book", "Ground", "Page"]
+__all__ = ["Ledger", "LedgerTransaction", "PaperConfig"]
 
 T = TypeVar("T")
 
 
-class Page(Protocol):
+class LedgerTransaction(Protocol):
     """A registration's page of the book, open for writing."""
 
     balances: dict[str, Decimal]
@@ -27,10 +27,10 @@ class Page(Protocol):
     def add_send(self, values: Mapping[str, Any]) -> int: ...
 
 
-class Book(Protocol):
+class Ledger(Protocol):
     """Where a registration's balances, orders and entries are kept; the server's store has it."""
 
-    def change(self, work: Callable[[Page], T]) -> T: ...
+    def change(self, work: Callable[[LedgerTransaction], T]) -> T: ...
     def balances(self) -> dict[str, Decimal]: ...
     def open_orders(self) -> list[dict[str, Any]]: ...
     def order(self, client_id: str) -> dict[str, Any] | None: ...
@@ -40,12 +40,12 @@ class Book(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
+class PaperConfig:
     """What the paper exchange stands on: its prices, what a new book opens with, where the books are kept, and the
     time.
     """
 
     prices: Prices
     opening: Mapping[str, Decimal]
-    book: Callable[[int], Book]
+    open_ledger: Callable[[int], Ledger]
     clock: Callable[[], float] = time.time
