@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, TypeVar
 
 from .cache import TTLCache
 from .errors import Unsupported
@@ -33,7 +33,6 @@ from .models import (
 
 if TYPE_CHECKING:
     from ..transport import Transport
-    from .paper import PaperConfig
 
 __all__ = ["Credentials", "Exchange", "ExchangeContext", "Field", "RateLimit", "Throttle", "no_throttle"]
 
@@ -97,7 +96,7 @@ class ExchangeContext:
 
     `url` is the administrator's base URL, None for the exchange's own. `nonce` gives strictly rising integers for this
     key, at least the microseconds since 1970. Every request is sent under a `throttle`. `cache` is shared by all that
-    use the exchange. `paper` is what the paper exchange stands on.
+    use the exchange.
     """
 
     transport: Transport
@@ -107,7 +106,6 @@ class ExchangeContext:
     nonce: Callable[[], int] | None = None
     throttle: Throttle = no_throttle
     cache: TTLCache = field(default_factory=TTLCache)
-    paper: PaperConfig | None = None
 
 
 class Exchange:
@@ -141,6 +139,10 @@ class Exchange:
 
     def __init__(self, context: ExchangeContext) -> None:
         self.context = context
+
+    def with_context(self, context: ExchangeContext) -> Self:
+        """Return this exchange in another context; a class whose constructor takes more than a context overrides it."""
+        return type(self)(context)
 
     def rate(self, currency: str, asset: str) -> Rate:
         """The current prices of one unit of `asset` in `currency`; needs no credentials."""

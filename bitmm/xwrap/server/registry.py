@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -14,7 +14,6 @@ from ..exchanges.base import Credentials, Exchange, ExchangeContext
 from ..exchanges.cache import TTLCache
 from ..exchanges.capabilities import supports
 from ..exchanges.errors import ExchangeError
-from ..exchanges.paper import PaperConfig
 from ..transport import Transport
 from .db.records import Registration
 from .problems import Problem
@@ -39,11 +38,20 @@ class _Entry:
 class Directory:
     """The offered exchanges, by id."""
 
-    def __init__(self, settings: Settings, vault: Vault, lanes: Lanes, paper: PaperConfig) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        vault: Vault,
+        lanes: Lanes,
+        factories: Mapping[str, Callable[[ExchangeContext], Exchange]],
+    ) -> None:
+        """Raises SettingsError for an exchange that cannot be loaded. `factories`: what makes an exchange, by its id,
+        where its class needs more than the context.
+        """
         self._vault = vault
         self._lanes = lanes
         self._settings = settings
-        self._paper = paper
+        self._factories = factories
         self._entries = {id: self._entry(id) for id in settings.exchanges}
 
     def _entry(self, id: str) -> _Entry:
@@ -108,14 +116,13 @@ class Directory:
         """
         kind = self.kind(id)
         entry = self._entries[id]
+        create = self._factories.get(id, kind)
         credentials = credentials or Credentials()
         way = self._lanes.passage(kind, credentials.apikey, rank)
         transport = entry.transport.until(time.monotonic() + self._settings.call_seconds)
-        context = ExchangeContext(
-            transport, credentials, registration, entry.url, way.nonce, way.turn, entry.cache, self._paper
-        )
+        context = ExchangeContext(transport, credentials, registration, entry.url, way.nonce, way.turn, entry.cache)
         if rank is Rank.CANCEL:
-            yield kind(context)
+            yield create(context)
             return
         if not entry.share.acquire(timeout=self._settings.queue_seconds):
             raise Problem(
@@ -126,7 +133,7 @@ class Directory:
                 headers={"Retry-After": "1"},
             )
         try:
-            yield kind(context)
+            yield create(context)
         finally:
             entry.share.release()
 

@@ -6,12 +6,13 @@ from asyncio import get_running_loop
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from anyio import CapacityLimiter, WouldBlock, fail_after
 from starlette.requests import Request
 
-from ..exchanges.paper import PACKED_PRICES, PaperConfig, Prices, PricesError
+from ..exchanges.paper import PACKED_PRICES, Paper, PaperConfig, Prices, PricesError
 from .auth import Gate
 from .db.records import Account, Registration
 from .db.store import Store
@@ -90,8 +91,9 @@ def open_house(settings: Settings) -> tuple[House, bool]:
     store = Store(settings.database)
     store.prepare()
     vault, made = _open_vault(settings, store)
-    config = PaperConfig(_prices(settings), settings.paper_funds, store.paper_book)
-    directory = Directory(settings, vault, Lanes(store.lanes, settings.queue_seconds, settings.exchange_limits), config)
+    paper = PaperConfig(_prices(settings), settings.paper_funds, store.paper_book)
+    lanes = Lanes(store.lanes, settings.queue_seconds, settings.exchange_limits)
+    directory = Directory(settings, vault, lanes, {"paper": partial(Paper, config=paper)})
     house = House(
         settings=settings,
         store=store,

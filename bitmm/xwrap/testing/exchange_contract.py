@@ -132,7 +132,7 @@ class ExchangeContract:
                     outside.append(request)
                 return transport.send(request, timeout=timeout)
 
-        watched = type(exchange)(replace(exchange.context, transport=Watched(), throttle=throttle))
+        watched = exchange.with_context(replace(exchange.context, transport=Watched(), throttle=throttle))
         for verb, arguments in (
             ("markets", ()),
             ("rate", (self.currency, self.asset)),

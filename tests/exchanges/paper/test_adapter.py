@@ -43,7 +43,7 @@ def open_paper(store, moment=FIRST, opening=OPENING):
     values = {"account_id": 1, "exchange": "paper", "username": "", "label": "", "apikey_hint": ""}
     id = store.registrations.add(values, lambda _id: {"sealed_more": b""}).id
     config = PaperConfig(Prices.load(), opening, store.paper_book, clock=lambda: moment)
-    return Paper(ExchangeContext(transport=None, registration=id, paper=config))
+    return Paper(ExchangeContext(transport=None, registration=id), config)
 
 
 def order(side="buy", amount="0.1", client_id="c1"):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from ...money import EXACT, ROUNDED, exact, plain, total
 from ..base import Exchange, ExchangeContext
@@ -28,7 +28,7 @@ from ..models import (
 )
 from ..rules import check
 from .bech32 import testnet_address
-from .ledger import LedgerTransaction
+from .ledger import LedgerTransaction, PaperConfig
 
 T = TypeVar("T")
 CURRENCY, ASSET = "USD", "BTC"
@@ -52,12 +52,13 @@ class Paper(Exchange):
     order_lookup = "all"
     in_process = True
 
-    def __init__(self, context: ExchangeContext) -> None:
+    def __init__(self, context: ExchangeContext, config: PaperConfig) -> None:
         super().__init__(context)
-        if context.paper is None:
-            raise ValueError("the paper exchange needs a ground to stand on")
-        self._config = context.paper
-        self._ledger = context.paper.open_ledger(context.registration)
+        self._config = config
+        self._ledger = config.open_ledger(context.registration)
+
+    def with_context(self, context: ExchangeContext) -> Self:
+        return type(self)(context, self._config)
 
     def rate(self, currency: str, asset: str) -> Rate:
         _traded(currency, asset)
