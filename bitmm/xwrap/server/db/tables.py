@@ -6,6 +6,8 @@ A change here needs a revision in `migrations/versions` and the new `REVISION`; 
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -98,7 +100,12 @@ UNSETTLED = text("status IN ('running', 'unknown')")
 OPEN = text("status = 'open'")
 
 
-def _journal(name: str, *columns: Column[str] | Column[str | None]) -> Table:
+def _public(name: str, *, nullable: bool = False, **options: Any) -> Column[Any]:
+    """Return a text column of a journal that the API shows under the same name, at this place among the others."""
+    return Column(name, Text, nullable=nullable, info={"public": True}, **options)
+
+
+def _journal(name: str, *columns: Column[Any]) -> Table:
     """A journal of things that move money: the intent is committed before the exchange hears of it.
 
     `answer_status` and `answer` are what the caller was told, kept for a repeat under the same key; both are null
@@ -109,15 +116,12 @@ def _journal(name: str, *columns: Column[str] | Column[str | None]) -> Table:
     return Table(
         name,
         metadata,
-        Column("id", _Id, primary_key=True),
+        Column("id", _Id, primary_key=True, info={"public": True}),
         _registration("RESTRICT"),
-        Column("key", Text, nullable=False),
+        _public("key"),
         Column("fingerprint", Text, nullable=False),
         Column("client_id", Text, nullable=False),
         *columns,
-        Column("status", Text, nullable=False),
-        Column("created", Text, nullable=False),
-        Column("updated", Text, nullable=False),
         Column("answer_status", Integer),
         Column("answer", Text),
         Column("released", Boolean, nullable=False, server_default=false()),
@@ -130,32 +134,43 @@ def _journal(name: str, *columns: Column[str] | Column[str | None]) -> Table:
 
 orders = _journal(
     "orders",
-    Column("side", Text, nullable=False),
-    Column("type", Text, nullable=False),
-    Column("currency", Text, nullable=False),
-    Column("asset", Text, nullable=False),
-    Column("amount", Text),
-    Column("price", Text),
-    Column("cost", Text),
-    Column("exchange_order_id", Text),
-    Column("filled", Text),
-    Column("average", Text),
-    Column("spent", Text),
-    Column("fee", Text),
-    Column("fee_currency", Text),
+    _public("exchange_order_id", nullable=True),
+    _public("side"),
+    _public("type"),
+    _public("currency"),
+    _public("asset"),
+    _public("amount", nullable=True),
+    _public("price", nullable=True),
+    _public("cost", nullable=True),
+    _public("status"),
+    _public("filled", nullable=True),
+    _public("average", nullable=True),
+    _public("spent", nullable=True),
+    _public("fee", nullable=True),
+    _public("fee_currency", nullable=True),
+    _public("created"),
+    _public("updated"),
 )
 Index("ix_orders_open", orders.c.registration_id, orders.c.id, sqlite_where=OPEN, postgresql_where=OPEN)
 
 withdrawals = _journal(
     "withdrawals",
-    Column("asset", Text, nullable=False),
-    Column("amount", Text, nullable=False),
-    Column("address", Text, nullable=False, index=True),
-    Column("tag", Text),
-    Column("network", Text),
-    Column("fee", Text),
     Column("exchange_withdrawal_id", Text),
-    Column("txid", Text),
+    _public("asset"),
+    _public("amount"),
+    _public("fee", nullable=True),
+    _public("address", index=True),
+    _public("tag", nullable=True),
+    _public("network", nullable=True),
+    _public("txid", nullable=True),
+    _public("status"),
+    _public("created"),
+    Column("updated", Text, nullable=False),
+)
+
+#: The fields of an order and of a withdrawal in the API's JSON, in their order.
+ORDER_FIELDS, WITHDRAWAL_FIELDS = (
+    [column.name for column in journal.c if column.info.get("public")] for journal in (orders, withdrawals)
 )
 
 #: What a person decided about the journals, for whoever looks into them later.
