@@ -10,7 +10,7 @@ import pickle
 import socket
 import threading
 import traceback
-from contextlib import closing
+from contextlib import closing, suppress
 
 import pytest
 import requests
@@ -75,12 +75,12 @@ class Tunnel(Server):
 
     @staticmethod
     def _copy(source: socket.socket, target: socket.socket) -> None:
-        try:
+        with suppress(OSError):
             while data := source.recv(65536):
                 target.sendall(data)
+        # Also after an error: the other side waits for the end, and the test for the other side.
+        with suppress(OSError):
             target.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass
 
 
 @pytest.fixture
