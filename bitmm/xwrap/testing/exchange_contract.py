@@ -1,4 +1,4 @@
-"""The contract of an exchange as a test class to inherit; pytest runs it, but nothing here imports pytest.
+"""The contract of an exchange as a test class to inherit. pytest runs it, but nothing here imports pytest.
 
     class TestDemo(ExchangeContract):
         currency, asset, amount = "EUR", "BTC", Decimal("0.01")
@@ -13,20 +13,19 @@
         def ledger(self, venue):             # a function: what was really executed, one row for each order and send
             return venue.ledger
 
-Every verb that the class has is tried, every other one must say that it is not there. Where an exchange has no such
+Every operation that the class has is tried, every other one must raise Unsupported. Where an exchange has no such
 order (a market, a limit, a cost order) `takes` leaves it out, and the order must be refused.
 """
 
-# ruff: noqa: S101 - a test class asserts
 from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import fields, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 from unittest import SkipTest
 
 from ..exchanges.base import Exchange
@@ -48,17 +47,17 @@ from ..exchanges.models import (
 )
 from ..money import EXACT, total
 from ..transport import Request, Response, Transport
+from .checks import check, check_equal, check_in, check_record, check_stated, expect_refusal
 
 __all__ = ["ExchangeContract", "Ledger"]
 
 Ledger = Callable[[], Sequence[Mapping[str, Any]]]
 
 _ZERO = Decimal(0)
-_Record = TypeVar("_Record")
 
 
 class ExchangeContract:
-    """What base.py promises, tried. Each test gets an `exchange` and its `ledger`; see the module's docstring."""
+    """The promises of exchanges/base.py as tests; each gets the fixtures `exchange` and `ledger` of the subclass."""
 
     currency: ClassVar[str] = "EUR"
     asset: ClassVar[str] = "BTC"
@@ -69,7 +68,7 @@ class ExchangeContract:
     takes: ClassVar[frozenset[str]] = frozenset({"market", "limit", "cost"})
     #: A price far above the market; None: twice the buy price.
     far_price: ClassVar[Decimal | None] = None
-    #: Whether the answer to a market order tells the fee.
+    #: Whether the answer to a market order states the fee.
     tells_fee: ClassVar[bool] = True
     #: An address that the exchange sends the asset to, with its tag, and an amount; None: it sends nothing.
     send_to: ClassVar[str | None] = None
@@ -79,18 +78,17 @@ class ExchangeContract:
     permitted: ClassVar[frozenset[str]] = frozenset({"read", "trade", "send"})
 
     def pause(self) -> None:
-        """Called between an act and the reading of what it changed: let the exchange's caches grow old here."""
-
-    # --- what the class says of itself ---
+        """Let the exchange's caches expire. Called between a change and the read that has to show it."""
 
     def test_the_facts_about_the_exchange_are_stated(self, exchange: Exchange) -> None:
         kind = type(exchange)
-        assert kind.id
-        assert kind.name
-        assert kind.description
-        assert kind.lifecycle in ("open", "closed", "paper")
-        assert (kind.order_lookup != "none") == ("find" in supports(kind)), "order_lookup and find contradict"
-        assert all(field.name and field.help for field in kind.form)
+        for name in ("id", "name", "description"):
+            check(getattr(kind, name), f"{kind.__name__}.{name} is empty")
+        check_in("lifecycle", kind.lifecycle, ("open", "closed", "paper"))
+        can_find = "find" in supports(kind)
+        check((kind.order_lookup != "none") == can_find, f"order_lookup is {kind.order_lookup!r}, find: {can_find}")
+        for field in kind.form:
+            check(field.name and field.help, f"a field of the form has no name or no help: {field!r}")
 
     def test_a_missing_verb_says_so_and_does_nothing(self, exchange: Exchange, ledger: Ledger) -> None:
         order, ref = self._new("buy", amount=self.amount), self._unplaced()
@@ -104,11 +102,11 @@ class ExchangeContract:
             "withdraw": (sent,),
             "find_withdrawal": (sent.client_id, *self._just_now()),
         }
-        for verb in sorted(set(OPERATIONS) - set(supports(type(exchange)))):
-            with _refused("unsupported") as refusals:
-                getattr(exchange, verb)(*arguments.get(verb, ()))
-            assert isinstance(refusals[0], Unsupported)
-        assert not ledger()
+        for operation in sorted(set(OPERATIONS) - set(supports(type(exchange)))):
+            with expect_refusal("unsupported") as refusals:
+                getattr(exchange, operation)(*arguments.get(operation, ()))
+            check(isinstance(refusals[0], Unsupported), f"{operation} raised {refusals[0]!r}, expected Unsupported")
+        _check_nothing_executed(ledger)
 
     def test_every_request_is_sent_in_its_turn(self, exchange: Exchange) -> None:
         """A request that is sent outside a throttle escapes the order of nonces and the exchange's limits."""
@@ -116,7 +114,7 @@ class ExchangeContract:
 
         @contextmanager
         def throttle(call: str, *, signed: bool) -> Iterator[None]:  # noqa: ARG001 - a Throttle
-            assert inside == [0], f"the throttle of '{call}' lies inside another"
+            check_equal(f"the number of throttles around that of '{call}'", inside[0], 0)
             inside[0] = 1
             try:
                 yield
@@ -125,7 +123,7 @@ class ExchangeContract:
 
         class Watched(Transport):
             def __init__(self) -> None:
-                """It is the other one's connections that are used."""
+                """Open no connections; those of the exchange's own transport are used."""
 
             def send(self, request: Request, *, timeout: float | None = None) -> Response:
                 if not inside[0]:
@@ -133,7 +131,7 @@ class ExchangeContract:
                 return transport.send(request, timeout=timeout)
 
         watched = exchange.with_context(replace(exchange.context, transport=Watched(), throttle=throttle))
-        for verb, arguments in (
+        for operation, arguments in (
             ("markets", ()),
             ("rate", (self.currency, self.asset)),
             ("funds", ()),
@@ -141,53 +139,49 @@ class ExchangeContract:
             ("place", (self._new("buy", amount=self.amount),)),
             ("deposit_address", (self.asset,)),
         ):
-            if verb in supports(type(exchange)):
+            if operation in supports(type(exchange)):
                 with suppress(Refused):
-                    getattr(watched, verb)(*arguments)
-        assert outside == []
-
-    # --- reading ---
+                    getattr(watched, operation)(*arguments)
+        check_equal("the list of requests outside a throttle", outside, [])
 
     def test_the_user_buys_at_the_higher_price_and_sells_at_the_lower(self, exchange: Exchange) -> None:
-        _needs(exchange, "rate")
-        rate = _checked(exchange.rate(self.currency, self.asset), Rate)
-        assert rate.buy >= rate.sell > 0
-        assert abs(datetime.now(UTC) - rate.time) < timedelta(days=366 * 20)
+        _skip_without(exchange, "rate")
+        rate = check_record(exchange.rate(self.currency, self.asset), Rate)
+        check(rate.buy >= rate.sell > 0, f"expected buy >= sell > 0, got {rate!r}")
+        age = abs(datetime.now(UTC) - rate.time)
+        check(age < timedelta(days=366 * 20), f"the time of the rate is {rate.time}, {age} from now")
 
     def test_a_rate_of_an_unknown_market_is_refused(self, exchange: Exchange) -> None:
-        _needs(exchange, "rate")
-        with _refused("unknown_market", "unknown_asset"):
+        _skip_without(exchange, "rate")
+        with expect_refusal("unknown_market", "unknown_asset"):
             exchange.rate(self.currency, "NOSUCH")
 
     def test_the_pair_is_among_the_markets_with_rules_that_can_be_kept(self, exchange: Exchange) -> None:
-        _needs(exchange, "markets")
-        markets = [_checked(market, Market) for market in exchange.markets()]
+        _skip_without(exchange, "markets")
+        markets = [check_record(market, Market) for market in exchange.markets()]
         names = [(market.currency, market.asset) for market in markets]
-        assert (self.currency, self.asset) in names
-        assert len(names) == len(set(names)), "a pair is listed twice"
+        check_in("the pair", (self.currency, self.asset), names)
+        check(len(names) == len(set(names)), f"a pair is listed twice: {names!r}")
         for market in markets:
             for rule in (market.price_step, market.amount_step, market.amount_min, market.cost_min):
-                assert rule is None or rule >= 0
-            assert market.amount_step != 0
-            assert market.price_step != 0
+                check(rule is None or rule >= 0, f"a rule is negative: {market!r}")
+            check(_ZERO not in (market.amount_step, market.price_step), f"a step is zero: {market!r}")
 
     def test_funds_add_up(self, exchange: Exchange) -> None:
-        _needs(exchange, "funds")
-        funds = {name: _checked(line, Funds) for name, line in exchange.funds().items()}
-        assert funds[self.asset]
-        assert funds[self.currency]
+        _skip_without(exchange, "funds")
+        funds = {name: check_record(line, Funds) for name, line in exchange.funds().items()}
+        check_in("the asset", self.asset, funds)
+        check_in("the currency", self.currency, funds)
         for name, line in funds.items():
-            assert name == name.strip() != ""
-            if None not in (line.total, line.available, line.held):
-                assert line.total == EXACT.add(line.available or _ZERO, line.held or _ZERO), name
-        told = {name: line.total for name, line in funds.items() if line.total is not None}
-        assert exchange.balance() == told
+            check(name == name.strip() != "", f"funds() has the name {name!r}")
+            if line.total is not None and line.available is not None and line.held is not None:
+                check_equal(f"the total of {name}", line.total, EXACT.add(line.available, line.held))
+        totals = {name: line.total for name, line in funds.items() if line.total is not None}
+        check_equal("balance()", exchange.balance(), totals)
 
     def test_the_permissions_of_the_key_are_told(self, exchange: Exchange) -> None:
-        _needs(exchange, "permissions")
-        assert exchange.permissions() == self.permitted
-
-    # --- market orders ---
+        _skip_without(exchange, "permissions")
+        check_equal("permissions()", exchange.permissions(), self.permitted)
 
     def test_a_market_buy_is_executed_once_and_its_result_is_told(self, exchange: Exchange, ledger: Ledger) -> None:
         self._trade("buy", exchange, ledger)
@@ -196,237 +190,226 @@ class ExchangeContract:
         self._trade("sell", exchange, ledger)
 
     def _trade(self, side: Side, exchange: Exchange, ledger: Ledger) -> None:
-        self._needs_order(exchange, "market")
+        self._skip_without_order(exchange, "market")
         before = self._totals(exchange)
         order = self._new(side, amount=self.amount)
-        state = self._placed(exchange, order)
-        assert len(ledger()) == 1
-        assert state.status == "filled"
-        assert state.filled == self.amount
-        assert state.amount in (None, self.amount)
+        state = self._place(exchange, order)
+        _check_executed_once(ledger)
+        check_equal("status", state.status, "filled")
+        check_equal("filled", state.filled, self.amount)
+        check_in("amount", state.amount, (None, self.amount))
         self._check_result(state)
         self._check_totals(before, exchange, state)
 
     def test_a_buy_for_a_cost_spends_no_more_than_that(self, exchange: Exchange, ledger: Ledger) -> None:
-        self._needs_order(exchange, "cost")
+        self._skip_without_order(exchange, "cost")
         before = self._totals(exchange)
-        state = self._placed(exchange, self._new("buy", cost=self.cost))
-        assert len(ledger()) == 1
-        assert state.status == "filled"
-        assert state.spent is not None
-        assert _near(state.spent, self.cost, "0.001") or state.spent < self.cost
-        assert state.spent > self.cost * Decimal("0.95")
+        state = self._place(exchange, self._new("buy", cost=self.cost))
+        _check_executed_once(ledger)
+        check_equal("status", state.status, "filled")
+        spent = check_stated("spent", state.spent)
+        lowest, highest = self.cost * Decimal("0.95"), self.cost * Decimal("1.001")
+        check(lowest < spent <= highest, f"spent is {spent}, expected more than {lowest} and at most {highest}")
         self._check_result(state)
         self._check_totals(before, exchange, state)
 
     def test_kinds_of_orders_that_are_not_taken_are_refused(self, exchange: Exchange, ledger: Ledger) -> None:
-        _needs(exchange, "place")
+        _skip_without(exchange, "place")
         orders = {
             "market": self._new("buy", amount=self.amount),
             "cost": self._new("buy", cost=self.cost),
             "limit": self._new("sell", amount=self.amount, price=self.far_price or Decimal(1_000_000)),
         }
         for kind in sorted(set(orders) - self.takes):
-            with _refused("unsupported"):
+            with expect_refusal("unsupported"):
                 exchange.place(orders[kind])
-        assert not ledger()
+        _check_nothing_executed(ledger)
 
     def test_fills_tell_what_was_executed_newest_first(self, exchange: Exchange) -> None:
-        _needs(exchange, "fills")
-        self._needs_order(exchange, "market")
-        states = [self._placed(exchange, self._new(side, amount=self.amount)) for side in ("buy", "sell")]
+        _skip_without(exchange, "fills")
+        self._skip_without_order(exchange, "market")
+        states = [self._place(exchange, self._new(side, amount=self.amount)) for side in ("buy", "sell")]
         self.pause()
-        fills = [_checked(fill, Fill) for fill in exchange.fills(self.currency, self.asset)]
-        assert [fill.time for fill in fills] == sorted((fill.time for fill in fills), reverse=True)
-        assert len({fill.id for fill in fills}) == len(fills)
+        fills = [check_record(fill, Fill) for fill in exchange.fills(self.currency, self.asset)]
+        _check_newest_first("fills()", [fill.time for fill in fills])
+        ids = [fill.id for fill in fills]
+        check(len(set(ids)) == len(ids), f"a fill is listed twice: {ids!r}")
         for state in states:
             mine = [fill for fill in fills if fill.exchange_order_id in (None, state.exchange_order_id)]
             mine = [fill for fill in mine if fill.side == state.side]
-            assert total(fill.amount for fill in mine) == state.filled
-            assert {(fill.currency, fill.asset) for fill in mine} == {(self.currency, self.asset)}
-
-    # --- limit orders ---
+            check_equal(f"the amount of the fills {mine!r}", total(fill.amount for fill in mine), state.filled)
+            pairs = {(fill.currency, fill.asset) for fill in mine}
+            check_equal("the pairs of the fills", pairs, {(self.currency, self.asset)})
 
     def test_a_limit_order_rests_is_seen_and_can_be_canceled(self, exchange: Exchange, ledger: Ledger) -> None:
-        order = self._resting(exchange)
+        order = self._resting_order(exchange)
         before = self._held(exchange)
-        state = self._placed(exchange, order)
-        ref = _ref(order, state)
-        assert state.status == "open"
-        assert len(ledger()) == 1
+        state = self._place(exchange, order)
+        ref = _reference(order, state)
+        check_equal("status", state.status, "open")
+        _check_executed_once(ledger)
         self.pause()
         if before is not None:
-            assert self._held(exchange) == before + self.amount
+            check_equal(f"what is held of {self.asset}", self._held(exchange), before + self.amount)
         if _has(exchange, "open_orders"):
-            self._check_resting(self._open(exchange)[state.exchange_order_id], order, "open")
+            listed = self._open_orders(exchange)
+            check_in("the order", state.exchange_order_id, listed)
+            self._check_resting(listed[state.exchange_order_id], order, "open")
         if _has(exchange, "order"):
-            self._check_resting(_checked(exchange.order(ref), OrderState), order, "open")
+            self._check_resting(check_record(exchange.order(ref), OrderState), order, "open")
         if not _has(exchange, "cancel"):
             return
         exchange.cancel(ref)
         self.pause()
         if _has(exchange, "open_orders"):
-            assert state.exchange_order_id not in self._open(exchange)
+            listed = self._open_orders(exchange)
+            check(state.exchange_order_id not in listed, f"the canceled order is among the open ones: {listed!r}")
         if _has(exchange, "order"):
-            self._check_resting(_checked(exchange.order(ref), OrderState), order, "canceled")
-        assert self._held(exchange) == before
-        with _refused("order_not_open"):
+            self._check_resting(check_record(exchange.order(ref), OrderState), order, "canceled")
+        check_equal(f"what is held of {self.asset}", self._held(exchange), before)
+        with expect_refusal("order_not_open"):
             exchange.cancel(ref)
 
     def test_cancel_all_leaves_no_order_open(self, exchange: Exchange) -> None:
-        _needs(exchange, "cancel_all", "open_orders")
+        _skip_without(exchange, "cancel_all", "open_orders")
         for _ in range(2):
-            self._placed(exchange, self._resting(exchange))
+            self._place(exchange, self._resting_order(exchange))
         self.pause()
-        assert exchange.cancel_all() == 2
+        check_equal("cancel_all()", exchange.cancel_all(), 2)
         self.pause()
-        assert exchange.open_orders() == []
-        assert exchange.cancel_all() == 0
-
-    # --- looking up by our own id ---
+        check_equal("open_orders()", exchange.open_orders(), [])
+        check_equal("cancel_all() without an open order", exchange.cancel_all(), 0)
 
     def test_an_open_order_is_found_by_our_id(self, exchange: Exchange) -> None:
-        _needs(exchange, "find")
-        order = self._resting(exchange)
-        state = self._placed(exchange, order)
+        _skip_without(exchange, "find")
+        order = self._resting_order(exchange)
+        state = self._place(exchange, order)
         self.pause()
-        found = exchange.find(_ref(order, None))
-        assert found is not None
-        self._check_resting(_checked(found, OrderState), order, "open")
-        assert found.exchange_order_id == state.exchange_order_id
+        found = check_record(check_stated("find()", exchange.find(_reference(order, None))), OrderState)
+        self._check_resting(found, order, "open")
+        check_equal("exchange_order_id", found.exchange_order_id, state.exchange_order_id)
 
     def test_a_finished_order_is_found_by_our_id(self, exchange: Exchange) -> None:
-        _needs(exchange, "find")
-        self._needs_order(exchange, "market")
+        _skip_without(exchange, "find")
+        self._skip_without_order(exchange, "market")
         if type(exchange).order_lookup != "all":
             raise SkipTest("it finds open orders only")
         order = self._new("buy", amount=self.amount)
-        state = self._placed(exchange, order)
+        state = self._place(exchange, order)
         self.pause()
-        found = exchange.find(_ref(order, None))
-        assert found is not None
-        assert _checked(found, OrderState).exchange_order_id == state.exchange_order_id
-        assert (found.status, found.filled) == ("filled", self.amount)
+        found = check_record(check_stated("find()", exchange.find(_reference(order, None))), OrderState)
+        check_equal("exchange_order_id", found.exchange_order_id, state.exchange_order_id)
+        check_equal("status", found.status, "filled")
+        check_equal("filled", found.filled, self.amount)
 
     def test_an_order_that_never_came_is_not_found(self, exchange: Exchange) -> None:
-        _needs(exchange, "find")
-        assert exchange.find(self._unplaced()) is None
-
-    # --- refusals: nothing is executed ---
+        _skip_without(exchange, "find")
+        check_equal("find()", exchange.find(self._unplaced()), None)
 
     def test_more_than_is_there_is_refused(self, exchange: Exchange, ledger: Ledger) -> None:
-        _needs(exchange, "place", "funds")
+        _skip_without(exchange, "place", "funds")
         line = exchange.funds()[self.asset]
-        there = line.available if line.available is not None else line.total
-        assert there is not None
-        price = None if "market" in self.takes else self._far(exchange)
-        with _refused("insufficient_funds"):
-            exchange.place(self._new("sell", amount=there + self.amount, price=price))
-        assert not ledger()
+        available = check_stated("what is there", line.total if line.available is None else line.available)
+        price = None if "market" in self.takes else self._far_price(exchange)
+        with expect_refusal("insufficient_funds"):
+            exchange.place(self._new("sell", amount=available + self.amount, price=price))
+        _check_nothing_executed(ledger)
 
     def test_an_unknown_market_is_refused(self, exchange: Exchange, ledger: Ledger) -> None:
-        _needs(exchange, "place")
+        _skip_without(exchange, "place")
         price = None if "market" in self.takes else Decimal(1)
         order = NewOrder("buy", self.currency, "NOSUCH", uuid.uuid4().hex, amount=self.amount, price=price)
-        with _refused("unknown_market", "unknown_asset"):
+        with expect_refusal("unknown_market", "unknown_asset"):
             exchange.place(order)
-        assert not ledger()
+        _check_nothing_executed(ledger)
 
     def test_an_amount_with_too_many_digits_is_refused_and_not_rounded(
         self, exchange: Exchange, ledger: Ledger
     ) -> None:
         step = self._market(exchange).amount_step
         if step is None:
-            raise SkipTest("it tells no step")
-        price = None if "market" in self.takes else self._far(exchange)
-        with _refused("amount_step", "invalid_amount") as refusals:
+            raise SkipTest("it states no step")
+        price = None if "market" in self.takes else self._far_price(exchange)
+        with expect_refusal("amount_step", "invalid_amount") as refusals:
             exchange.place(self._new("sell", amount=self.amount + step / 10, price=price))
         nearest = refusals[0].details.get("nearest")
-        assert nearest is None or Decimal(nearest) % step == 0
-        assert not ledger()
+        check(nearest is None or Decimal(nearest) % step == 0, f"the nearest amount is {nearest}, the step {step}")
+        _check_nothing_executed(ledger)
 
     def test_an_amount_below_the_minimum_is_refused(self, exchange: Exchange, ledger: Ledger) -> None:
         market = self._market(exchange)
         if not market.amount_min or not market.amount_step or market.amount_min < 10 * market.amount_step:
-            raise SkipTest("it tells no minimum")
-        price = None if "market" in self.takes else self._far(exchange)
-        with _refused("amount_min", "invalid_amount"):
+            raise SkipTest("it states no minimum")
+        price = None if "market" in self.takes else self._far_price(exchange)
+        with expect_refusal("amount_min", "invalid_amount"):
             exchange.place(self._new("sell", amount=market.amount_min / 10, price=price))
-        assert not ledger()
-
-    # --- deposits and withdrawals ---
+        _check_nothing_executed(ledger)
 
     def test_there_is_an_address_to_send_the_asset_to(self, exchange: Exchange) -> None:
-        _needs(exchange, "deposit_address")
-        address = _checked(exchange.deposit_address(self.asset), DepositAddress)
-        assert address.asset == self.asset
-        assert address.address.strip() == address.address != ""
-        assert address.tag != ""
+        _skip_without(exchange, "deposit_address")
+        address = check_record(exchange.deposit_address(self.asset), DepositAddress)
+        check_equal("asset", address.asset, self.asset)
+        check_equal("the address", address.address, address.address.strip())
 
     def test_an_address_for_an_unknown_asset_is_refused(self, exchange: Exchange) -> None:
-        _needs(exchange, "deposit_address")
-        with _refused("unknown_asset", "unsupported"):
+        _skip_without(exchange, "deposit_address")
+        with expect_refusal("unknown_asset", "unsupported"):
             exchange.deposit_address("NOSUCH")
 
     def test_a_withdrawal_is_sent_once_and_listed(self, exchange: Exchange, ledger: Ledger) -> None:
-        _needs(exchange, "withdraw")
+        _skip_without(exchange, "withdraw")
         before = self._totals(exchange)
         asked = self._withdrawal(self.send_amount)
-        made = _checked(exchange.withdraw(asked), Withdrawal)
-        assert made.id
-        assert (made.asset, made.amount, made.address, made.tag) == (
-            asked.asset,
-            asked.amount,
-            asked.address,
-            asked.tag,
-        )
-        assert made.status in ("pending", "done", "unknown")
-        assert [row["kind"] for row in ledger()] == ["withdrawal"]
+        made = check_record(exchange.withdraw(asked), Withdrawal)
+        check_stated("id", made.id)
+        for name in ("asset", "amount", "address", "tag"):
+            check_equal(name, getattr(made, name), getattr(asked, name))
+        check_in("status", made.status, ("pending", "done", "unknown"))
+        check_equal("the kinds of rows in the ledger", [row["kind"] for row in ledger()], ["withdrawal"])
         self.pause()
         after = self._totals(exchange)
         if self.asset in before:
-            gone = before[self.asset] - after[self.asset]
-            assert self.send_amount <= gone <= self.send_amount + (made.fee or _ZERO)
+            taken, highest = before[self.asset] - after[self.asset], self.send_amount + (made.fee or _ZERO)
+            check(self.send_amount <= taken <= highest, f"{taken} left, expected {self.send_amount} to {highest}")
         if _has(exchange, "withdrawals"):
-            listed = {row.id: _checked(row, Withdrawal) for row in exchange.withdrawals(self.asset)}
-            assert made.id in listed
-            assert listed[made.id].asset == self.asset
-            assert made.id in {row.id for row in exchange.withdrawals()}
+            listed = {row.id: check_record(row, Withdrawal) for row in exchange.withdrawals(self.asset)}
+            check_in("the withdrawal", made.id, listed)
+            check_equal("asset", listed[made.id].asset, self.asset)
+            check_in("the withdrawal", made.id, [row.id for row in exchange.withdrawals()])
 
     def test_a_withdrawal_is_found_by_our_id(self, exchange: Exchange) -> None:
-        _needs(exchange, "find_withdrawal")
+        _skip_without(exchange, "find_withdrawal")
         asked = self._withdrawal(self.send_amount)
         made = exchange.withdraw(asked)
         self.pause()
-        found = exchange.find_withdrawal(asked.client_id, *self._just_now())
-        assert found is not None
-        assert (_checked(found, Withdrawal).id, found.asset) == (made.id, self.asset)
+        answer = exchange.find_withdrawal(asked.client_id, *self._just_now())
+        found = check_record(check_stated("find_withdrawal()", answer), Withdrawal)
+        check_equal("id", found.id, made.id)
+        check_equal("asset", found.asset, self.asset)
 
     def test_a_withdrawal_that_never_came_is_not_found(self, exchange: Exchange) -> None:
-        """Nor is another one taken for it."""
-        _needs(exchange, "find_withdrawal")
+        """Another one, of the same asset and amount, is not taken for it."""
+        _skip_without(exchange, "find_withdrawal")
         exchange.withdraw(self._withdrawal(self.send_amount))
         self.pause()
         since, until = (moment - timedelta(seconds=600) for moment in self._just_now())
-        assert exchange.find_withdrawal(uuid.uuid4().hex, since, until) is None
+        check_equal("find_withdrawal()", exchange.find_withdrawal(uuid.uuid4().hex, since, until), None)
 
     def test_a_withdrawal_of_more_than_is_there_is_refused(self, exchange: Exchange, ledger: Ledger) -> None:
-        _needs(exchange, "withdraw", "funds")
-        there = exchange.funds()[self.asset].total
-        assert there is not None
-        with _refused("insufficient_funds", "invalid_amount"):
-            exchange.withdraw(self._withdrawal(there + self.send_amount))
-        assert not ledger()
+        _skip_without(exchange, "withdraw", "funds")
+        owned = check_stated("the total", exchange.funds()[self.asset].total)
+        with expect_refusal("insufficient_funds", "invalid_amount"):
+            exchange.withdraw(self._withdrawal(owned + self.send_amount))
+        _check_nothing_executed(ledger)
 
     def test_deposits_are_told_newest_first(self, exchange: Exchange) -> None:
-        _needs(exchange, "deposits")
-        rows = [_checked(row, Deposit) for row in exchange.deposits()]
-        times = [row.time for row in rows if row.time is not None]
-        assert times == sorted(times, reverse=True)
-        assert all(row.amount > 0 for row in rows)
-        assert all(row.asset == self.asset for row in exchange.deposits(self.asset))
-
-    # --- what the steps share ---
+        _skip_without(exchange, "deposits")
+        rows = [check_record(row, Deposit) for row in exchange.deposits()]
+        _check_newest_first("deposits()", [row.time for row in rows if row.time is not None])
+        for row in rows:
+            check(row.amount > 0, f"a deposit is not above zero: {row!r}")
+        for row in exchange.deposits(self.asset):
+            check_equal(f"the asset of {row!r}", row.asset, self.asset)
 
     def _new(
         self, side: Side, *, amount: Decimal | None = None, price: Decimal | None = None, cost: Decimal | None = None
@@ -441,47 +424,47 @@ class ExchangeContract:
         now = datetime.now(UTC)
         return now - timedelta(seconds=60), now
 
-    def _needs_order(self, exchange: Exchange, kind: str) -> None:
-        _needs(exchange, "place")
+    def _skip_without_order(self, exchange: Exchange, kind: str) -> None:
+        _skip_without(exchange, "place")
         if kind not in self.takes:
             raise SkipTest(f"it takes no {kind} orders")
 
-    def _far(self, exchange: Exchange) -> Decimal:
+    def _far_price(self, exchange: Exchange) -> Decimal:
         if self.far_price is not None:
             return self.far_price
         price, step = 2 * exchange.rate(self.currency, self.asset).buy, self._market(exchange).price_step
         return price if step is None else price - price % step
 
     def _market(self, exchange: Exchange) -> Market:
-        _needs(exchange, "place", "markets")
+        _skip_without(exchange, "place", "markets")
         wanted = (self.currency, self.asset)
         return next(market for market in exchange.markets() if (market.currency, market.asset) == wanted)
 
-    def _resting(self, exchange: Exchange) -> NewOrder:
-        self._needs_order(exchange, "limit")
-        return self._new("sell", amount=self.amount, price=self._far(exchange))
+    def _resting_order(self, exchange: Exchange) -> NewOrder:
+        self._skip_without_order(exchange, "limit")
+        return self._new("sell", amount=self.amount, price=self._far_price(exchange))
 
-    def _placed(self, exchange: Exchange, order: NewOrder) -> OrderState:
-        state = _checked(exchange.place(order), OrderState)
-        assert state.exchange_order_id
-        assert state.side in (None, order.side)
-        assert state.currency in (None, order.currency)
-        assert state.asset in (None, order.asset)
-        assert state.client_id in (None, order.client_id)
+    def _place(self, exchange: Exchange, order: NewOrder) -> OrderState:
+        """Return the state of the order once placed, which does not contradict what was ordered."""
+        state = check_record(exchange.place(order), OrderState)
+        check_stated("exchange_order_id", state.exchange_order_id)
+        for name in ("side", "currency", "asset", "client_id"):
+            check_in(name, getattr(state, name), (None, getattr(order, name)))
         return state
 
     def _check_result(self, state: OrderState) -> None:
-        assert state.filled
-        assert state.average
-        assert state.spent
-        assert _near(EXACT.multiply(state.average, state.filled), state.spent, "0.0001")
+        filled, average = check_stated("filled", state.filled), check_stated("average", state.average)
+        spent = check_stated("spent", state.spent)
+        check(filled and average and spent, f"filled, average or spent is zero: {state!r}")
+        product = EXACT.multiply(average, filled)
+        close = abs(product - spent) <= abs(spent) * Decimal("0.0001")
+        check(close, f"average times filled is {product}, expected about {spent} (spent)")
         if self.tells_fee:
-            assert state.fee is not None
-            assert state.fee >= 0
-            assert state.fee_currency in (self.currency, self.asset)
+            check(check_stated("fee", state.fee) >= 0, f"the fee is {state.fee}")
+            check_in("fee_currency", state.fee_currency, (self.currency, self.asset))
 
     def _check_totals(self, before: Mapping[str, Decimal], exchange: Exchange, state: OrderState) -> None:
-        """What is owned changed by exactly what the order tells."""
+        """Check that what is owned changed by exactly what the order states."""
         if not before or not self.tells_fee:
             return
         self.pause()
@@ -489,7 +472,7 @@ class ExchangeContract:
         sign = 1 if state.side == "buy" else -1
         changes = {self.asset: sign * (state.filled or _ZERO), self.currency: -sign * (state.spent or _ZERO)}
         changes[str(state.fee_currency)] -= state.fee or _ZERO
-        assert {name: after[name] - before[name] for name in changes} == changes
+        check_equal("the change of the balance", {name: after[name] - before[name] for name in changes}, changes)
 
     def _totals(self, exchange: Exchange) -> dict[str, Decimal]:
         return exchange.balance() if _has(exchange, "funds") else {}
@@ -497,34 +480,33 @@ class ExchangeContract:
     def _held(self, exchange: Exchange) -> Decimal | None:
         return exchange.funds()[self.asset].held if _has(exchange, "funds") else None
 
-    def _open(self, exchange: Exchange) -> dict[str, OrderState]:
-        return {state.exchange_order_id: _checked(state, OrderState) for state in exchange.open_orders()}
+    def _open_orders(self, exchange: Exchange) -> dict[str, OrderState]:
+        return {state.exchange_order_id: check_record(state, OrderState) for state in exchange.open_orders()}
 
     def _check_resting(self, state: OrderState, order: NewOrder, status: str) -> None:
-        assert state.status == status
-        told = (state.side, state.currency, state.asset, state.amount, state.price)
-        asked = (order.side, order.currency, order.asset, order.amount, order.price)
-        assert all(one in (None, other) for one, other in zip(told, asked, strict=True)), (told, asked)
-        assert state.filled in (None, _ZERO)
-        assert state.average is None
-        assert state.client_id in (None, order.client_id)
+        """Check that the state is that of the order, of which nothing was executed."""
+        check_equal("status", state.status, status)
+        for name in ("side", "currency", "asset", "amount", "price", "client_id"):
+            check_in(name, getattr(state, name), (None, getattr(order, name)))
+        check_in("filled", state.filled, (None, _ZERO))
+        check_equal("average", state.average, None)
 
     def _withdrawal(self, amount: Decimal) -> NewWithdrawal:
-        assert self.send_to, "set send_to to an address that the exchange sends to"
-        return NewWithdrawal(self.asset, amount, self.send_to, uuid.uuid4().hex, tag=self.send_tag)
+        address = check_stated("send_to (an address that the exchange sends to)", self.send_to)
+        return NewWithdrawal(self.asset, amount, address, uuid.uuid4().hex, tag=self.send_tag)
 
 
-def _has(exchange: Exchange, verb: str) -> bool:
-    return verb in supports(type(exchange))
+def _has(exchange: Exchange, operation: str) -> bool:
+    return operation in supports(type(exchange))
 
 
-def _needs(exchange: Exchange, *verbs: str) -> None:
-    for verb in verbs:
-        if not _has(exchange, verb):
-            raise SkipTest(f"{type(exchange).name} has no call for '{verb}'")
+def _skip_without(exchange: Exchange, *operations: str) -> None:
+    for operation in operations:
+        if not _has(exchange, operation):
+            raise SkipTest(f"{type(exchange).name} has no call for '{operation}'")
 
 
-def _ref(order: NewOrder, state: OrderState | None) -> OrderRef:
+def _reference(order: NewOrder, state: OrderState | None) -> OrderRef:
     placed = None if state is None else state.exchange_order_id
     return OrderRef(
         order.side,
@@ -538,39 +520,14 @@ def _ref(order: NewOrder, state: OrderState | None) -> OrderRef:
     )
 
 
-def _near(one: Decimal, other: Decimal, part: str) -> bool:
-    return abs(one - other) <= abs(other) * Decimal(part)
+def _check_nothing_executed(ledger: Ledger) -> None:
+    check_equal("the ledger", list(ledger()), [])
 
 
-@contextmanager
-def _refused(*codes: str) -> Iterator[list[Refused]]:
-    """What stands inside must be refused with one of `codes`; the refusal is in the list afterwards."""
-    refusals: list[Refused] = []
-    try:
-        yield refusals
-    except Refused as refusal:
-        refusals.append(refusal)
-    assert refusals, "it was not refused"
-    code, words = refusals[0].code, str(refusals[0])
-    assert code in codes, f"refused with {code} ({words}), not with {codes}"
-    assert words.strip()
-    assert len(words) <= 500
+def _check_executed_once(ledger: Ledger) -> None:
+    rows = ledger()
+    check(len(rows) == 1, f"the ledger is {rows!r}, expected one row")
 
 
-def _checked(record: _Record, kind: type[_Record]) -> _Record:
-    """`record`, which is of the `kind` and has the right types: finite Decimals, times with a zone, texts."""
-    assert type(record) is kind, record
-    for each in fields(kind):  # type: ignore[arg-type]  # every record is a dataclass
-        value = getattr(record, each.name)
-        where = f"{kind.__name__}.{each.name} is {value!r}"
-        if value is None:
-            assert "None" in str(each.type), where
-        elif "Decimal" in str(each.type):
-            assert type(value) is Decimal, where
-            assert value.is_finite(), where
-        elif "datetime" in str(each.type):
-            assert value.utcoffset() == timedelta(0), where
-        else:
-            assert type(value) is str, where
-            assert value, where
-    return record
+def _check_newest_first(name: str, times: list[datetime]) -> None:
+    check_equal(f"the order of times in {name}", times, sorted(times, reverse=True))
