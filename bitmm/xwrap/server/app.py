@@ -24,7 +24,7 @@ from .execution import StoredAnswer
 from .middleware import Guard
 from .params import Fields, read_fields
 from .problems import Problem, from_exchange, response
-from .services import Call, House, number_in
+from .services import Call, Services, number_in
 from .views import balances, health, public, registrations, trading
 
 __all__ = ["build", "table"]
@@ -32,17 +32,17 @@ __all__ = ["build", "table"]
 _log = logging.getLogger(__name__)
 
 Endpoint = Callable[[Request], Awaitable[Response]]
-Wrapper = Callable[[House], Endpoint]
+Wrapper = Callable[[Services], Endpoint]
 
 
-def build(house: House) -> ASGIApp:
-    """The ASGI application of a house."""
+def build(services: Services) -> ASGIApp:
+    """Return the ASGI application of a server."""
     meter = health.Meter()
     methods: dict[str, dict[str, Endpoint]] = {}
     for method, path, wrap in table(meter):
-        methods.setdefault(path, {})[method] = _counted(_answering(wrap(house)), meter.calls, method, path)
+        methods.setdefault(path, {})[method] = _counted(_answering(wrap(services)), meter.calls, method, path)
     routes = [Route(path, _Address(endpoints)) for path, endpoints in methods.items()]
-    hosts = frozenset(host.lower() for host in (house.settings.host, *house.settings.hosts))
+    hosts = frozenset(host.lower() for host in (services.settings.host, *services.settings.hosts))
     return Guard(_EitherSpelling(Router(routes, redirect_slashes=False, default=_no_such_address)), hosts)
 
 
@@ -120,20 +120,20 @@ def _counted(endpoint: Endpoint, calls: Counter, method: str, path: str) -> Endp
     return count
 
 
-def _plain(view: Callable[[House, Request], Awaitable[Response]]) -> Wrapper:
-    def wrapper(house: House) -> Endpoint:
+def _plain(view: Callable[[Services, Request], Awaitable[Response]]) -> Wrapper:
+    def wrapper(services: Services) -> Endpoint:
         async def endpoint(request: Request) -> Response:
-            return await view(house, request)
+            return await view(services, request)
 
         return endpoint
 
     return wrapper
 
 
-def _for_anybody(view: Callable[[House, Fields], Awaitable[Any]]) -> Wrapper:
-    def wrapper(house: House) -> Endpoint:
+def _for_anybody(view: Callable[[Services, Fields], Awaitable[Any]]) -> Wrapper:
+    def wrapper(services: Services) -> Endpoint:
         async def endpoint(request: Request) -> Response:
-            return JSONResponse(await view(house, await read_fields(request)))
+            return JSONResponse(await view(services, await read_fields(request)))
 
         return endpoint
 
@@ -141,29 +141,29 @@ def _for_anybody(view: Callable[[House, Fields], Awaitable[Any]]) -> Wrapper:
 
 
 def _in_database(view: Callable[[Call], Any], status: int = 200) -> Wrapper:
-    return lambda house: _threaded(house, house.database, view, status)
+    return lambda services: _threaded(services, services.database, view, status)
 
 
 def _outbound(view: Callable[[Call], Any], status: int = 200) -> Wrapper:
-    return lambda house: _threaded(house, house.outbound, view, status)
+    return lambda services: _threaded(services, services.outbound, view, status)
 
 
 def _urgent(view: Callable[[Call], Any]) -> Wrapper:
     """For cancels: their threads are not those that everybody else waits for."""
-    return lambda house: _threaded(house, house.urgent, view, 200)
+    return lambda services: _threaded(services, services.urgent, view, 200)
 
 
-def _threaded(house: House, limiter: Any, view: Callable[[Call], Any], status: int) -> Endpoint:
+def _threaded(services: Services, limiter: Any, view: Callable[[Call], Any], status: int) -> Endpoint:
     def work(request: Request, fields: Fields) -> Response:
-        body = view(Call(house, _account(house, request), request, fields))
+        body = view(Call(services, _account(services, request), request, fields))
         if isinstance(body, StoredAnswer):
             return Response(body.text, body.status, body.headers, media_type="application/json")
         return JSONResponse(body, status)
 
     async def endpoint(request: Request) -> Response:
         if "authorization" not in request.headers:
-            _account(house, request)
-        return await house.run(limiter, work, request, await read_fields(request))
+            _account(services, request)
+        return await services.run(limiter, work, request, await read_fields(request))
 
     return endpoint
 
@@ -171,20 +171,20 @@ def _threaded(house: House, limiter: Any, view: Callable[[Call], Any], status: i
 def _gathering(view: Callable[[Call], Awaitable[Any]]) -> Wrapper:
     """For a view that asks many exchanges at once: it is given the account and spreads over threads by itself."""
 
-    def wrapper(house: House) -> Endpoint:
+    def wrapper(services: Services) -> Endpoint:
         async def endpoint(request: Request) -> Response:
-            account = await house.run(house.database, _account, house, request)
-            return JSONResponse(await view(Call(house, account, request, await read_fields(request))))
+            account = await services.run(services.database, _account, services, request)
+            return JSONResponse(await view(Call(services, account, request, await read_fields(request))))
 
         return endpoint
 
     return wrapper
 
 
-def _account(house: House, request: Request) -> Account:
+def _account(services: Services, request: Request) -> Account:
     """Who calls, with the registration that the address names."""
     address = request.client.host if request.client else ""
-    return house.gate.account(request.headers.get("authorization"), address, number_in(request, "id"))
+    return services.gate.account(request.headers.get("authorization"), address, number_in(request, "id"))
 
 
 def _answering(endpoint: Endpoint) -> Endpoint:

@@ -17,7 +17,7 @@ from typing import IO
 import uvicorn
 
 from .app import build
-from .services import House, open_house
+from .services import Services, create_services
 from .settings import Settings, SetupError
 
 __all__ = ["ServeError", "running", "serve"]
@@ -43,9 +43,9 @@ def serve(settings: Settings, tell: Callable[[str], None]) -> None:
     """Serve until SIGTERM or Ctrl-C; `tell` gets one line for each thing a person should know. Raises ServeError and
     others.
     """
-    with _opened(settings, tell) as (house, listener):
+    with _opened(settings, tell) as (services, listener):
         url = _url(listener)
-        server = _server(house, lambda: tell(f"XWrap serves at {url}"))
+        server = _server(services, lambda: tell(f"XWrap serves at {url}"))
         # uvicorn stops at the first signal and raises it again when it has stopped; by then there is nothing left to
         # do.
         signal.signal(signal.SIGTERM, lambda *_: None)
@@ -62,8 +62,8 @@ def serve(settings: Settings, tell: Callable[[str], None]) -> None:
 def running(settings: Settings) -> Iterator[str]:
     """A server in the background; gives its URL, and stops it at the end of the block."""
     ready = threading.Event()
-    with _opened(settings, lambda _line: None) as (house, listener):
-        server = _server(house, ready.set)
+    with _opened(settings, lambda _line: None) as (services, listener):
+        server = _server(services, ready.set)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="xwrap-server")
         thread.start()
         try:
@@ -77,18 +77,18 @@ def running(settings: Settings) -> Iterator[str]:
 
 
 @contextmanager
-def _opened(settings: Settings, tell: Callable[[str], None]) -> Iterator[tuple[House, socket.socket]]:
+def _opened(settings: Settings, tell: Callable[[str], None]) -> Iterator[tuple[Services, socket.socket]]:
     with _bound(settings) as listener, ExitStack() as folder:
         folder.enter_context(_alone(settings))
-        house, key_made = open_house(settings)
+        services, key_made = create_services(settings)
         if settings.database_url:
             folder.close()
         try:
             if key_made:
                 tell(f"A master key was made: {settings.master_key_file} - keep a copy of it apart from the data base")
-            yield house, listener
+            yield services, listener
         finally:
-            house.close()
+            services.close()
 
 
 @contextmanager
@@ -131,16 +131,16 @@ def _alone(settings: Settings) -> Iterator[IO[str]]:
         yield lock
 
 
-def _server(house: House, ready: Callable[[], None]) -> _Server:
+def _server(services: Services, ready: Callable[[], None]) -> _Server:
     config = uvicorn.Config(
-        build(house),
+        build(services),
         log_config=None,
         access_log=False,
         lifespan="off",
         ws="none",
         server_header=False,
         timeout_keep_alive=75,
-        timeout_graceful_shutdown=round(house.settings.stop_seconds),
+        timeout_graceful_shutdown=round(services.settings.stop_seconds),
         limit_concurrency=None,
     )
     logging.getLogger("uvicorn.error").setLevel(os.environ.get("XWRAP_LOG_LEVEL", "WARNING"))

@@ -26,13 +26,13 @@ from .registry import Directory
 from .settings import Settings, SettingsError
 from .vault import Vault, VaultError
 
-__all__ = ["Call", "House", "open_house"]
+__all__ = ["Call", "Services", "open_house"]
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class House:
+class Services:
     """One server: its data, its exchanges, its threads."""
 
     settings: Settings
@@ -82,7 +82,7 @@ class House:
         self.store.close()
 
 
-def open_house(settings: Settings) -> tuple[House, bool]:
+def create_services(settings: Settings) -> tuple[Services, bool]:
     """Open the data folder, or make it; True: the master key was made now.
 
     Raises SetupError (in one line) or OSError when something cannot be used.
@@ -91,10 +91,9 @@ def open_house(settings: Settings) -> tuple[House, bool]:
     store = Store(settings.database)
     store.prepare()
     vault, made = _open_vault(settings, store)
-    paper = PaperConfig(_prices(settings), settings.paper_funds, store.paper_book)
-    lanes = Lanes(store.lanes, settings.queue_seconds, settings.exchange_limits)
-    directory = Directory(settings, vault, lanes, {"paper": partial(Paper, config=paper)})
-    house = House(
+    ground = Ground(_prices(settings), settings.paper_funds, store.paper_book)
+    directory = Directory(settings, vault, Lanes(store.lanes, settings.queue_seconds, settings.exchange_limits), ground)
+    services = Services(
         settings=settings,
         store=store,
         directory=directory,
@@ -109,8 +108,8 @@ def open_house(settings: Settings) -> tuple[House, bool]:
             settings.outbound_threads + settings.urgent_threads + settings.database_threads, "xwrap-call"
         ),
     )
-    house.settler.start()
-    return house, made
+    services.settler.start()
+    return services, made
 
 
 def _prices(settings: Settings) -> Prices:
@@ -137,7 +136,7 @@ def _open_vault(settings: Settings, store: Store) -> tuple[Vault, bool]:
 class Call:
     """One call of an account, on its way through a view."""
 
-    house: House
+    services: Services
     account: Account
     request: Request
     fields: Fields

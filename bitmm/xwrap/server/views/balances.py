@@ -15,11 +15,11 @@ from .trading import balance_of
 async def balance(call: Call) -> list[dict[str, Any]]:
     """GET /balance: every registration is asked in a thread of its own; one that fails says why and holds up nobody."""
     call.fields.end()
-    house = call.house
-    rows = await house.run(
-        house.database, lambda: house.store.registrations.of_account(call.account.id, active_only=True)
+    services = call.services
+    rows = await services.run(
+        services.database, lambda: services.store.registrations.of_account(call.account.id, active_only=True)
     )
-    return list(await asyncio.gather(*(house.run(house.outbound, _row, call, row) for row in rows)))
+    return list(await asyncio.gather(*(services.run(services.outbound, _row, call, row) for row in rows)))
 
 
 def _row(call: Call, registration: Registration) -> dict[str, Any]:

@@ -8,26 +8,26 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, G
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from ..services import House
+from ..services import Services
 
 __all__ = ["Meter", "health", "ready"]
 
 
-async def health(_house: House, _request: Request) -> Response:
+async def health(_house: Services, _request: Request) -> Response:
     """GET /health: the process answers."""
     return JSONResponse({"status": "ok"})
 
 
-async def ready(house: House, _request: Request) -> Response:
+async def ready(services: Services, _request: Request) -> Response:
     """GET /ready: the data base answers; and how many orders and sends have an outcome that nobody knows, by
     exchange.
     """
-    unknown = await house.run(house.database, _unknown, house)
+    unknown = await services.run(services.database, _unknown, services)
     return JSONResponse({"status": "ok", "unknown": unknown})
 
 
-def _unknown(house: House) -> dict[str, dict[str, int]]:
-    journals = (house.store.orders, house.store.withdrawals)
+def _unknown(services: Services) -> dict[str, dict[str, int]]:
+    journals = (services.store.orders, services.store.withdrawals)
     return {journal.name: journal.count_unknown() for journal in journals}
 
 
@@ -44,12 +44,12 @@ class Meter:
             registry=self._registry,
         )
 
-    async def metrics(self, house: House, _request: Request) -> Response:
+    async def metrics(self, services: Services, _request: Request) -> Response:
         """GET /metrics"""
-        unknown = await house.run(house.database, _unknown, house)
+        unknown = await services.run(services.database, _unknown, services)
         self._unknown.clear()
         for journal, counts in unknown.items():
-            for exchange in house.directory.ids():
+            for exchange in services.directory.ids():
                 self._unknown.labels(journal, exchange).set(counts.get(exchange, 0))
         answer: dict[str, Any] = {"content": generate_latest(self._registry), "media_type": CONTENT_TYPE_LATEST}
         return Response(**answer)

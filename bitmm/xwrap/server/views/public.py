@@ -9,24 +9,24 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ..params import Fields
-from ..services import House
+from ..services import Services
 
 _OPENAPI = (Path(__file__).parents[1] / "openapi.yaml").read_bytes()
 
 
-async def openapi(_house: House, _request: Request) -> Response:
+async def openapi(_house: Services, _request: Request) -> Response:
     """GET /openapi.yaml: the whole contract."""
     return Response(_OPENAPI, media_type="application/yaml")
 
 
-async def list_exchanges(house: House, fields: Fields) -> list[dict[str, Any]]:
+async def list_exchanges(services: Services, fields: Fields) -> list[dict[str, Any]]:
     """GET /list_exchanges/"""
     fields.end()
-    return house.directory.public()
+    return services.directory.public()
 
 
-async def exchange_rates(house: House, fields: Fields) -> list[dict[str, Any]]:
+async def exchange_rates(services: Services, fields: Fields) -> list[dict[str, Any]]:
     """GET /exchange_rates/?from=USD&to=BTC"""
     currency, asset = fields.take_name("from"), fields.take_name("to")
     fields.end()
-    return await house.rates.all(currency, asset, lambda ask: house.run(house.outbound, ask))
+    return await services.rates.all(currency, asset, lambda ask: services.run(services.outbound, ask))

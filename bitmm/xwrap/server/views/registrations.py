@@ -22,17 +22,17 @@ def index(call: Call) -> list[dict[str, Any]]:
     active_only = call.fields.take_flag("active_only", default=False)
     call.fields.end()
     if exchange:
-        call.house.directory.kind(exchange)
-    rows = call.house.store.registrations.of_account(
+        call.services.directory.kind(exchange)
+    rows = call.services.store.registrations.of_account(
         call.account.id, exchange=exchange or None, active_only=active_only
     )
-    return [_told(row, call.house.directory) for row in rows]
+    return [_told(row, call.services.directory) for row in rows]
 
 
 def show(call: Call) -> dict[str, Any]:
     """GET /exchanges/ID"""
     call.fields.end()
-    return _told(call.registration(), call.house.directory)
+    return _told(call.registration(), call.services.directory)
 
 
 def create(call: Call) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def create(call: Call) -> dict[str, Any]:
     `account` was a field of the 2013 protocol; the account is the one that logs in. A key that the exchange has no use
     for is not kept.
     """
-    directory, fields = call.house.directory, call.fields
+    directory, fields = call.services.directory, call.fields
     id = fields.take_name("exchange")
     kind = directory.kind(id)
     fields.take("account", default="")
@@ -57,7 +57,7 @@ def create(call: Call) -> dict[str, Any]:
         "apikey_hint": _hint(credentials.apikey),
         "permissions": None if permissions is None else json.dumps(permissions),
     }
-    row = call.house.store.registrations.add(
+    row = call.services.store.registrations.add(
         values, lambda number: directory.seal(call.account.id, number, credentials)
     )
     return _told(row, directory)

@@ -29,14 +29,14 @@ def balance(call: Call) -> dict[str, str]:
 
 def balance_of(call: Call, registration: Registration) -> dict[str, str]:
     """What the account owns there, open orders included, by currency."""
-    with call.house.directory.registered(registration) as exchange:
+    with call.services.directory.registered(registration) as exchange:
         return {name: plain(total) for name, total in exchange.balance().items()}
 
 
 def funds(call: Call) -> dict[str, Any]:
     """GET /exchanges/ID/funds"""
     call.fields.end()
-    with call.house.directory.registered(call.registration()) as exchange:
+    with call.services.directory.registered(call.registration()) as exchange:
         return {name: _told(funds) for name, funds in exchange.funds().items()}
 
 
@@ -44,14 +44,14 @@ def exchange_rate(call: Call) -> dict[str, str]:
     """GET /exchanges/ID/exchange_rate?from=USD&to=BTC"""
     currency, asset = call.fields.take_name("from"), call.fields.take_name("to")
     call.fields.end()
-    with call.house.directory.registered(call.registration()) as exchange:
+    with call.services.directory.registered(call.registration()) as exchange:
         return rate_answer(exchange.rate(currency, asset))
 
 
 def markets(call: Call) -> list[dict[str, Any]]:
     """GET /exchanges/ID/markets"""
     call.fields.end()
-    with call.house.directory.registered(call.registration()) as exchange:
+    with call.services.directory.registered(call.registration()) as exchange:
         return [_told(market) for market in exchange.markets()]
 
 
@@ -59,7 +59,7 @@ def fills(call: Call) -> list[dict[str, Any]]:
     """GET /exchanges/ID/fills?currency=USD&asset=BTC"""
     currency, asset = call.fields.take_name("currency"), call.fields.take_name("asset")
     call.fields.end()
-    with call.house.directory.registered(call.registration()) as exchange:
+    with call.services.directory.registered(call.registration()) as exchange:
         return [_told(fill) for fill in exchange.fills(currency, asset)]
 
 
@@ -67,7 +67,7 @@ def deposits(call: Call) -> list[dict[str, Any]]:
     """GET /exchanges/ID/deposits"""
     asset = call.fields.take_name("asset") if call.fields.has("asset") else None
     call.fields.end()
-    with call.house.directory.registered(call.registration()) as exchange:
+    with call.services.directory.registered(call.registration()) as exchange:
         return [_told(deposit) for deposit in exchange.deposits(asset)]
 
 
@@ -97,37 +97,37 @@ def _order(call: Call, side: Side) -> StoredAnswer | dict[str, Any]:
         raise Problem(422, "invalid_request", f"'cost' and '{other}' cannot both be given", field=other)
     order = NewOrder(side, currency, asset, "", amount=amount, price=price, cost=cost)
     if dry_run:
-        return call.house.desk.try_out(call.registration(), order)
-    return call.house.desk.place(call.registration(), order, call.key())
+        return call.services.desk.try_out(call.registration(), order)
+    return call.services.desk.place(call.registration(), order, call.key())
 
 
 def orders(call: Call) -> StoredAnswer | list[dict[str, Any]]:
     """GET /exchanges/ID/orders/?status=open, or ?key=KEY"""
     if call.fields.has("key"):
-        return call.house.desk.order_by_key(call.registration(), _asked_key(call))
+        return call.services.desk.order_by_key(call.registration(), _asked_key(call))
     which = call.fields.take("status", default="all")
     if which not in {"open", "closed", "all"}:
         raise Problem(422, "invalid_request", "'status' must be open, closed or all", field="status")
     limit, before = _page(call)
-    return call.house.desk.orders(call.registration(), which, limit, before)
+    return call.services.desk.orders(call.registration(), which, limit, before)
 
 
 def order(call: Call) -> dict[str, Any]:
     """GET /exchanges/ID/orders/OID"""
     call.fields.end()
-    return call.house.desk.order(call.registration(), call.number("order_id"))
+    return call.services.desk.order(call.registration(), call.number("order_id"))
 
 
 def cancel(call: Call) -> dict[str, Any]:
     """DELETE /exchanges/ID/orders/OID"""
     call.fields.end()
-    return call.house.desk.cancel(call.registration(), call.number("order_id"))
+    return call.services.desk.cancel(call.registration(), call.number("order_id"))
 
 
 def cancel_all(call: Call) -> dict[str, Any]:
     """DELETE /exchanges/ID/orders/"""
     call.fields.end()
-    return call.house.desk.cancel_all(call.registration())
+    return call.services.desk.cancel_all(call.registration())
 
 
 # --- sending and receiving --------------------------------------------------------------------------------------------
@@ -145,15 +145,15 @@ def send_to_address(call: Call) -> StoredAnswer:
         if value is not None and not (value.isprintable() and value == value.strip()):
             raise Problem(422, "invalid_request", f"'{name}' is not printable text", field=name)
     withdrawal = NewWithdrawal(asset, amount, address, "", tag, network)
-    return call.house.desk.send(call.registration(), withdrawal, call.key())
+    return call.services.desk.send(call.registration(), withdrawal, call.key())
 
 
 def withdrawals(call: Call) -> StoredAnswer | list[dict[str, Any]]:
     """GET /exchanges/ID/withdrawals, or /withdrawals/?key=KEY"""
     if call.fields.has("key"):
-        return call.house.desk.withdrawal_by_key(call.registration(), _asked_key(call))
+        return call.services.desk.withdrawal_by_key(call.registration(), _asked_key(call))
     limit, before = _page(call)
-    return call.house.desk.withdrawals(call.registration(), limit, before)
+    return call.services.desk.withdrawals(call.registration(), limit, before)
 
 
 def get_address(call: Call) -> str:
@@ -163,7 +163,7 @@ def get_address(call: Call) -> str:
     """
     asset = call.fields.take_name("asset", default="BTC")
     call.fields.end()
-    with call.house.directory.registered(call.registration()) as exchange:
+    with call.services.directory.registered(call.registration()) as exchange:
         found = exchange.deposit_address(asset)
     if found.tag is not None:
         words = f"an address for {asset} at {exchange.name} needs a tag; ask for the deposit_address"
@@ -176,7 +176,7 @@ def deposit_address(call: Call) -> dict[str, Any]:
     asset = call.fields.take_name("asset", default="BTC")
     network = call.fields.take("network", limit=100) if call.fields.has("network") else None
     call.fields.end()
-    with call.house.directory.registered(call.registration()) as exchange:
+    with call.services.directory.registered(call.registration()) as exchange:
         return _told(exchange.deposit_address(asset, network))
 
 
