@@ -108,7 +108,7 @@ def test_before_the_grace_is_over_an_absent_order_proves_nothing(bench):
 
 
 def replace_grace(settler, seconds):
-    return Settler(settler._store, settler._directory, every=1, grace=seconds)
+    return Settler(settler._store, settler._registry, every=1, grace=seconds)
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from .db.records import Registration, now
 from .db.store import Store
 from .problems import Problem, from_exchange
 from .rate_limiter import Rank
-from .registry import Directory
+from .registry import ExchangeRegistry
 
 __all__ = ["Desk", "StoredAnswer", "order_columns", "reference", "withdrawal_columns"]
 
@@ -60,9 +60,9 @@ class StoredAnswer:
 class Desk:
     """Carries out what moves money, once."""
 
-    def __init__(self, store: Store, directory: Directory) -> None:
+    def __init__(self, store: Store, registry: ExchangeRegistry) -> None:
         self._store = store
-        self._directory = directory
+        self._registry = registry
 
     # --- orders -------------------------------------------------------------------------------------------------------
 
@@ -80,7 +80,7 @@ class Desk:
         Raises Refused like the order itself would be.
         """
         _check_enabled(registration)
-        with self._directory.registered(registration) as exchange:
+        with self._registry.open(registration) as exchange:
             market = _market(exchange, order)
             if market is not None:
                 check(order, market)
@@ -96,7 +96,7 @@ class Desk:
         if which != "open":
             return [_told(row, _ORDER) for row in journal.rows(registration.id, _STATUSES[which], limit, before)]
         rows = journal.rows(registration.id, ("open",), limit, before)
-        with self._directory.registered(registration) as exchange:
+        with self._registry.open(registration) as exchange:
             states = {state.exchange_order_id: state for state in _open_orders(exchange)}
             mine = [self._refreshed(exchange, row, states.pop(row["exchange_order_id"], None)) for row in rows]
         known = [_told(row, _ORDER) for row in mine if row["status"] == "open"]
@@ -107,7 +107,7 @@ class Desk:
         """One order, as the exchange tells it now when it is open. Raises Problem 404."""
         row = self._row(registration, id)
         if row["status"] == "open":
-            with self._directory.registered(registration) as exchange:
+            with self._registry.open(registration) as exchange:
                 row = self._refreshed(exchange, row)
         return _told(row, _ORDER)
 
@@ -119,13 +119,13 @@ class Desk:
                 409, "outcome_unknown", "nobody knows yet whether this order exists; ask again", retryable=True
             )
         if row["status"] == "open":
-            with self._directory.registered(registration, Rank.CANCEL) as exchange:
+            with self._registry.open(registration, Rank.CANCEL) as exchange:
                 row = self._canceled(exchange, row)
         return _told(row, _ORDER)
 
     def cancel_all(self, registration: Registration) -> dict[str, Any]:
         """Cancel every open order of this exchange key, also those not placed here; how many there were."""
-        with self._directory.registered(registration, Rank.CANCEL) as exchange:
+        with self._registry.open(registration, Rank.CANCEL) as exchange:
             count = exchange.cancel_all()
             # They were canceled; where their states cannot all be read now, the next look tells them.
             with suppress(Busy):
@@ -190,7 +190,7 @@ class Desk:
         """The sends of a registration, newest first; pending ones as the exchange tells them now, where it does."""
         rows = self._store.withdrawals.rows(registration.id, _STATUSES["all"], limit, before)
         if any(row["status"] == "pending" for row in rows):
-            with self._directory.registered(registration) as exchange:
+            with self._registry.open(registration) as exchange:
                 sends = {sent.id: sent for sent in _sends(exchange)}
             rows = [self._brought_up(row, sends.get(row["exchange_withdrawal_id"])) for row in rows]
         return [_told(row, _WITHDRAWAL) for row in rows]
@@ -222,7 +222,7 @@ class Desk:
             # A repeat neither waits for the exchange nor needs it: "nothing was sent" would not be true of its key.
             return _again(known, fingerprint, names)
         _check_enabled(registration)
-        with self._directory.registered(registration, Rank.ORDER) as exchange:
+        with self._registry.open(registration, Rank.ORDER) as exchange:
             intent = journal.begin(registration.id, key, fingerprint, values)
             if not intent.fresh:
                 return _again(intent.row, fingerprint, names)

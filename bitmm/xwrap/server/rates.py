@@ -16,7 +16,7 @@ from ..exchanges.errors import ExchangeError, Refused
 from ..exchanges.models import Rate
 from ..money import plain
 from .problems import Problem, from_exchange
-from .registry import Directory
+from .registry import ExchangeRegistry
 
 __all__ = ["Rates", "rate_answer"]
 
@@ -27,8 +27,8 @@ _CACHE_SIZE = 10_000
 class Rates:
     """A cache of rates by exchange and pair. All its methods run in the event loop."""
 
-    def __init__(self, directory: Directory, seconds: float, cache_seconds: float) -> None:
-        self._directory = directory
+    def __init__(self, registry: ExchangeRegistry, seconds: float, cache_seconds: float) -> None:
+        self._registry = registry
         self._seconds = seconds
         self._cache_seconds = cache_seconds
         self._known: dict[tuple[str, str, str], tuple[float, asyncio.Future[Rate]]] = {}
@@ -40,7 +40,7 @@ class Rates:
 
         Raises Problem when every exchange refused the pair.
         """
-        ids = self._directory.ids()
+        ids = self._registry.ids()
         answers = await asyncio.gather(
             *(asyncio.wait_for(asyncio.shield(self._one(id, currency, asset, run)), self._seconds) for id in ids),
             return_exceptions=True,
@@ -68,7 +68,7 @@ class Rates:
             return answer
 
         def ask() -> Rate:
-            with self._directory.exchange(id) as exchange:
+            with self._registry.exchange(id) as exchange:
                 return exchange.rate(currency, asset)
 
         answer = asyncio.ensure_future(run(ask))

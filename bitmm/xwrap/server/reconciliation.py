@@ -30,7 +30,7 @@ from .db.store import Store
 from .execution import order_columns, reference, withdrawal_columns
 from .problems import Problem, from_exchange
 from .rate_limiter import Rank
-from .registry import Directory
+from .registry import ExchangeRegistry
 
 __all__ = ["LEASE", "Settler", "not_placed"]
 
@@ -63,15 +63,15 @@ class Settler:
     is no such order" proves nothing.
     """
 
-    def __init__(self, store: Store, directory: Directory, *, every: float, grace: float) -> None:
+    def __init__(self, store: Store, registry: ExchangeRegistry, *, every: float, grace: float) -> None:
         self._store = store
-        self._directory = directory
+        self._registry = registry
         self._every = every
         self._grace = grace
         self._stop = threading.Event()
         #: (journal, row) -> when it was asked about; of this server's life only.
         self._asked: dict[tuple[str, int], float] = {}
-        rounds = {id: partial(self.settle, id) for id in directory.ids()} | {"orphans": self.orphan}
+        rounds = {id: partial(self.settle, id) for id in registry.ids()} | {"orphans": self.orphan}
         self._threads = [
             threading.Thread(target=self._run, args=(work,), name=f"xwrap-settler-{name}", daemon=True)
             for name, work in rounds.items()
@@ -137,7 +137,7 @@ class Settler:
     def _settle(self, journal: Journal, registration: Registration, row: dict[str, Any], find: _Find) -> None:
         asked = datetime.now(UTC)
         try:
-            with self._directory.registered(registration, Rank.ORDER) as exchange:
+            with self._registry.open(registration, Rank.ORDER) as exchange:
                 columns = find(exchange, row)
         except Unsupported:
             return

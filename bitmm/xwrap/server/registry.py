@@ -21,7 +21,7 @@ from .rate_limiter import Lanes, Rank
 from .settings import Settings, SettingsError
 from .vault import Vault
 
-__all__ = ["Directory"]
+__all__ = ["ExchangeRegistry"]
 
 
 @dataclass(slots=True)
@@ -35,7 +35,7 @@ class _Entry:
     url: str | None = None
 
 
-class Directory:
+class ExchangeRegistry:
     """The offered exchanges, by id."""
 
     def __init__(
@@ -138,7 +138,7 @@ class Directory:
             entry.share.release()
 
     @contextmanager
-    def registered(self, registration: Registration, rank: Rank = Rank.READ) -> Iterator[Exchange]:
+    def open(self, registration: Registration, rank: Rank = Rank.READ) -> Iterator[Exchange]:
         """The exchange of a registration, with its keys opened for this one use."""
         place = (registration.account_id, registration.id)
         credentials = Credentials(

@@ -22,11 +22,11 @@ from .problems import Problem
 from .rate_limiter import Lanes
 from .rates import Rates
 from .reconciliation import Settler
-from .registry import Directory
+from .registry import ExchangeRegistry
 from .settings import Settings, SettingsError
 from .vault import Vault, VaultError
 
-__all__ = ["Call", "Services", "open_house"]
+__all__ = ["Call", "Services", "create_services"]
 
 T = TypeVar("T")
 
@@ -37,7 +37,7 @@ class Services:
 
     settings: Settings
     store: Store
-    directory: Directory
+    registry: ExchangeRegistry
     gate: Gate
     desk: Desk
     settler: Settler
@@ -78,7 +78,7 @@ class Services:
         """Stop the settler and close every connection; a call that still waits for an exchange is left behind."""
         self.settler.stop()
         self.threads.shutdown(wait=False)
-        self.directory.close()
+        self.registry.close()
         self.store.close()
 
 
@@ -92,15 +92,17 @@ def create_services(settings: Settings) -> tuple[Services, bool]:
     store.prepare()
     vault, made = _open_vault(settings, store)
     ground = Ground(_prices(settings), settings.paper_funds, store.paper_book)
-    directory = Directory(settings, vault, Lanes(store.lanes, settings.queue_seconds, settings.exchange_limits), ground)
+    registry = ExchangeRegistry(
+        settings, vault, Lanes(store.lanes, settings.queue_seconds, settings.exchange_limits), ground
+    )
     services = Services(
         settings=settings,
         store=store,
-        directory=directory,
-        gate=Gate(store.accounts, settings.credential_cache_seconds),
-        desk=Desk(store, directory),
-        settler=Settler(store, directory, every=settings.settle_seconds, grace=settings.settle_grace_seconds),
-        rates=Rates(directory, settings.rate_seconds, settings.rate_cache_seconds),
+        registry=registry,
+        gate=Gate(store, settings.credential_cache_seconds),
+        desk=Desk(store, registry),
+        settler=Settler(store, registry, every=settings.settle_seconds, grace=settings.settle_grace_seconds),
+        rates=Rates(registry, settings.rate_seconds, settings.rate_cache_seconds),
         outbound=CapacityLimiter(settings.outbound_threads),
         urgent=CapacityLimiter(settings.urgent_threads),
         database=CapacityLimiter(settings.database_threads),

@@ -13,7 +13,7 @@ from ..services import Services
 __all__ = ["Meter", "health", "ready"]
 
 
-async def health(_house: Services, _request: Request) -> Response:
+async def health(_services: Services, _request: Request) -> Response:
     """GET /health: the process answers."""
     return JSONResponse({"status": "ok"})
 
@@ -49,7 +49,7 @@ class Meter:
         unknown = await services.run(services.database, _unknown, services)
         self._unknown.clear()
         for journal, counts in unknown.items():
-            for exchange in services.directory.ids():
+            for exchange in services.registry.ids():
                 self._unknown.labels(journal, exchange).set(counts.get(exchange, 0))
         answer: dict[str, Any] = {"content": generate_latest(self._registry), "media_type": CONTENT_TYPE_LATEST}
         return Response(**answer)

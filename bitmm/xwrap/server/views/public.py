@@ -14,7 +14,7 @@ from ..services import Services
 _OPENAPI = (Path(__file__).parents[1] / "openapi.yaml").read_bytes()
 
 
-async def openapi(_house: Services, _request: Request) -> Response:
+async def openapi(_services: Services, _request: Request) -> Response:
     """GET /openapi.yaml: the whole contract."""
     return Response(_OPENAPI, media_type="application/yaml")
 
@@ -22,7 +22,7 @@ async def openapi(_house: Services, _request: Request) -> Response:
 async def list_exchanges(services: Services, fields: Fields) -> list[dict[str, Any]]:
     """GET /list_exchanges/"""
     fields.end()
-    return services.directory.public()
+    return services.registry.public()
 
 
 async def exchange_rates(services: Services, fields: Fields) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from ...exchanges.errors import ExchangeError
 from ..db.records import Registration
 from ..params import Fields
 from ..problems import Problem, from_exchange
-from ..registry import Directory
+from ..registry import ExchangeRegistry
 from ..services import Call
 
 _STANDARD = ("username", "apikey", "apisecret")
@@ -22,17 +22,17 @@ def index(call: Call) -> list[dict[str, Any]]:
     active_only = call.fields.take_flag("active_only", default=False)
     call.fields.end()
     if exchange:
-        call.services.directory.kind(exchange)
+        call.services.registry.kind(exchange)
     rows = call.services.store.registrations.of_account(
         call.account.id, exchange=exchange or None, active_only=active_only
     )
-    return [_told(row, call.services.directory) for row in rows]
+    return [_told(row, call.services.registry) for row in rows]
 
 
 def show(call: Call) -> dict[str, Any]:
     """GET /exchanges/ID"""
     call.fields.end()
-    return _told(call.registration(), call.services.directory)
+    return _told(call.registration(), call.services.registry)
 
 
 def create(call: Call) -> dict[str, Any]:
@@ -41,14 +41,14 @@ def create(call: Call) -> dict[str, Any]:
     `account` was a field of the 2013 protocol; the account is the one that logs in. A key that the exchange has no use
     for is not kept.
     """
-    directory, fields = call.services.directory, call.fields
+    registry, fields = call.services.registry, call.fields
     id = fields.take_name("exchange")
-    kind = directory.kind(id)
+    kind = registry.kind(id)
     fields.take("account", default="")
     label = fields.take("label", limit=100, default="")
     credentials = _credentials(kind, fields)
     fields.end()
-    permissions = _permissions(directory, id, credentials)
+    permissions = _permissions(registry, id, credentials)
     values = {
         "account_id": call.account.id,
         "exchange": id,
@@ -58,9 +58,9 @@ def create(call: Call) -> dict[str, Any]:
         "permissions": None if permissions is None else json.dumps(permissions),
     }
     row = call.services.store.registrations.add(
-        values, lambda number: directory.seal(call.account.id, number, credentials)
+        values, lambda number: registry.seal(call.account.id, number, credentials)
     )
-    return _told(row, directory)
+    return _told(row, registry)
 
 
 def _credentials(kind: type[Exchange], fields: Fields) -> Credentials:
@@ -79,13 +79,13 @@ def _credentials(kind: type[Exchange], fields: Fields) -> Credentials:
     )
 
 
-def _permissions(directory: Directory, id: str, credentials: Credentials) -> list[str] | None:
+def _permissions(registry: ExchangeRegistry, id: str, credentials: Credentials) -> list[str] | None:
     """What the exchange says that the key may do; None when it cannot tell, or not now.
 
     Raises Problem for what it refuses for good: a wrong key, a wrong form.
     """
     try:
-        with directory.exchange(id, credentials) as exchange:
+        with registry.exchange(id, credentials) as exchange:
             return sorted(exchange.permissions())
     except ExchangeError as error:
         if error.retryable or error.code in {"unsupported", "permission_denied"}:
@@ -97,7 +97,7 @@ def _hint(apikey: str) -> str:
     return apikey[:3] + "…" if len(apikey) >= 8 else "…" if apikey else ""
 
 
-def _told(row: Registration, directory: Directory) -> dict[str, Any]:
+def _told(row: Registration, registry: ExchangeRegistry) -> dict[str, Any]:
     return {
         "id": row.id,
         "account": row.account_id,
@@ -107,7 +107,7 @@ def _told(row: Registration, directory: Directory) -> dict[str, Any]:
         "apisecret": "<hidden>",
         "label": row.label,
         "enabled": row.enabled,
-        "available": directory.available(row.exchange),
+        "available": registry.available(row.exchange),
         "permissions": row.permissions and json.loads(row.permissions),
         "url": f"/exchanges/{row.id}",
     }

@@ -29,14 +29,14 @@ def balance(call: Call) -> dict[str, str]:
 
 def balance_of(call: Call, registration: Registration) -> dict[str, str]:
     """What the account owns there, open orders included, by currency."""
-    with call.services.directory.registered(registration) as exchange:
+    with call.services.registry.open(registration) as exchange:
         return {name: plain(total) for name, total in exchange.balance().items()}
 
 
 def funds(call: Call) -> dict[str, Any]:
     """GET /exchanges/ID/funds"""
     call.fields.end()
-    with call.services.directory.registered(call.registration()) as exchange:
+    with call.services.registry.open(call.registration()) as exchange:
         return {name: _told(funds) for name, funds in exchange.funds().items()}
 
 
@@ -44,14 +44,14 @@ def exchange_rate(call: Call) -> dict[str, str]:
     """GET /exchanges/ID/exchange_rate?from=USD&to=BTC"""
     currency, asset = call.fields.take_name("from"), call.fields.take_name("to")
     call.fields.end()
-    with call.services.directory.registered(call.registration()) as exchange:
+    with call.services.registry.open(call.registration()) as exchange:
         return rate_answer(exchange.rate(currency, asset))
 
 
 def markets(call: Call) -> list[dict[str, Any]]:
     """GET /exchanges/ID/markets"""
     call.fields.end()
-    with call.services.directory.registered(call.registration()) as exchange:
+    with call.services.registry.open(call.registration()) as exchange:
         return [_told(market) for market in exchange.markets()]
 
 
@@ -59,7 +59,7 @@ def fills(call: Call) -> list[dict[str, Any]]:
     """GET /exchanges/ID/fills?currency=USD&asset=BTC"""
     currency, asset = call.fields.take_name("currency"), call.fields.take_name("asset")
     call.fields.end()
-    with call.services.directory.registered(call.registration()) as exchange:
+    with call.services.registry.open(call.registration()) as exchange:
         return [_told(fill) for fill in exchange.fills(currency, asset)]
 
 
@@ -67,7 +67,7 @@ def deposits(call: Call) -> list[dict[str, Any]]:
     """GET /exchanges/ID/deposits"""
     asset = call.fields.take_name("asset") if call.fields.has("asset") else None
     call.fields.end()
-    with call.services.directory.registered(call.registration()) as exchange:
+    with call.services.registry.open(call.registration()) as exchange:
         return [_told(deposit) for deposit in exchange.deposits(asset)]
 
 
@@ -163,7 +163,7 @@ def get_address(call: Call) -> str:
     """
     asset = call.fields.take_name("asset", default="BTC")
     call.fields.end()
-    with call.services.directory.registered(call.registration()) as exchange:
+    with call.services.registry.open(call.registration()) as exchange:
         found = exchange.deposit_address(asset)
     if found.tag is not None:
         words = f"an address for {asset} at {exchange.name} needs a tag; ask for the deposit_address"
@@ -176,7 +176,7 @@ def deposit_address(call: Call) -> dict[str, Any]:
     asset = call.fields.take_name("asset", default="BTC")
     network = call.fields.take("network", limit=100) if call.fields.has("network") else None
     call.fields.end()
-    with call.services.directory.registered(call.registration()) as exchange:
+    with call.services.registry.open(call.registration()) as exchange:
         return _told(exchange.deposit_address(asset, network))
 
 
