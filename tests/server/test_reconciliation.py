@@ -16,8 +16,7 @@ from bitmm.xwrap import exchanges
 from bitmm.xwrap.client import Backend
 from bitmm.xwrap.exchanges.errors import Refused, Unknown, Unsupported
 from bitmm.xwrap.exchanges.models import OrderState, Withdrawal
-from bitmm.xwrap.server.db.records import now
-from bitmm.xwrap.server.execution import Desk
+from bitmm.xwrap.server.execution import ExecutionService
 from bitmm.xwrap.server.reconciliation import Settler, not_placed
 from tests.support.stub import Silent, Stub
 
@@ -332,4 +331,4 @@ def test_the_desk_is_not_among_the_settlers_tools():
     source = inspect.getsource(reconciliation)
     assert ".place(" not in source
     assert ".withdraw(" not in source
-    assert Desk.__name__ not in vars(reconciliation)
+    assert ExecutionService.__name__ not in vars(settler)

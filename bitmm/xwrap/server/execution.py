@@ -30,7 +30,7 @@ from .problems import Problem, from_exchange
 from .rate_limiter import Rank
 from .registry import ExchangeRegistry
 
-__all__ = ["Desk", "StoredAnswer", "order_columns", "reference", "withdrawal_columns"]
+__all__ = ["ExecutionService", "StoredAnswer", "order_columns", "reference", "withdrawal_columns"]
 
 _log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class StoredAnswer:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-class Desk:
+class ExecutionService:
     """Carries out what moves money, once."""
 
     def __init__(self, store: Store, registry: ExchangeRegistry) -> None:

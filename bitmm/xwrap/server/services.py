@@ -14,9 +14,7 @@ from starlette.requests import Request
 
 from ..exchanges.paper import PACKED_PRICES, Paper, PaperConfig, Prices, PricesError
 from .auth import Gate
-from .db.records import Account, Registration
-from .db.store import Store
-from .execution import Desk
+from .execution import ExecutionService
 from .params import Fields
 from .problems import Problem
 from .rate_limiter import Lanes
@@ -39,7 +37,7 @@ class Services:
     store: Store
     registry: ExchangeRegistry
     gate: Gate
-    desk: Desk
+    execution: ExecutionService
     settler: Settler
     rates: Rates
     outbound: CapacityLimiter
@@ -100,7 +98,7 @@ def create_services(settings: Settings) -> tuple[Services, bool]:
         store=store,
         registry=registry,
         gate=Gate(store, settings.credential_cache_seconds),
-        desk=Desk(store, registry),
+        execution=ExecutionService(store, registry),
         settler=Settler(store, registry, every=settings.settle_seconds, grace=settings.settle_grace_seconds),
         rates=Rates(registry, settings.rate_seconds, settings.rate_cache_seconds),
         outbound=CapacityLimiter(settings.outbound_threads),

@@ -97,37 +97,37 @@ def _order(call: Call, side: Side) -> StoredAnswer | dict[str, Any]:
         raise Problem(422, "invalid_request", f"'cost' and '{other}' cannot both be given", field=other)
     order = NewOrder(side, currency, asset, "", amount=amount, price=price, cost=cost)
     if dry_run:
-        return call.services.desk.try_out(call.registration(), order)
-    return call.services.desk.place(call.registration(), order, call.key())
+        return call.services.execution.try_out(call.registration(), order)
+    return call.services.execution.place(call.registration(), order, call.key())
 
 
 def orders(call: Call) -> StoredAnswer | list[dict[str, Any]]:
     """GET /exchanges/ID/orders/?status=open, or ?key=KEY"""
     if call.fields.has("key"):
-        return call.services.desk.order_by_key(call.registration(), _asked_key(call))
+        return call.services.execution.order_by_key(call.registration(), _asked_key(call))
     which = call.fields.take("status", default="all")
     if which not in {"open", "closed", "all"}:
         raise Problem(422, "invalid_request", "'status' must be open, closed or all", field="status")
     limit, before = _page(call)
-    return call.services.desk.orders(call.registration(), which, limit, before)
+    return call.services.execution.orders(call.registration(), which, limit, before)
 
 
 def order(call: Call) -> dict[str, Any]:
     """GET /exchanges/ID/orders/OID"""
     call.fields.end()
-    return call.services.desk.order(call.registration(), call.number("order_id"))
+    return call.services.execution.order(call.registration(), call.number("order_id"))
 
 
 def cancel(call: Call) -> dict[str, Any]:
     """DELETE /exchanges/ID/orders/OID"""
     call.fields.end()
-    return call.services.desk.cancel(call.registration(), call.number("order_id"))
+    return call.services.execution.cancel(call.registration(), call.number("order_id"))
 
 
 def cancel_all(call: Call) -> dict[str, Any]:
     """DELETE /exchanges/ID/orders/"""
     call.fields.end()
-    return call.services.desk.cancel_all(call.registration())
+    return call.services.execution.cancel_all(call.registration())
 
 
 # --- sending and receiving --------------------------------------------------------------------------------------------
@@ -145,15 +145,15 @@ def send_to_address(call: Call) -> StoredAnswer:
         if value is not None and not (value.isprintable() and value == value.strip()):
             raise Problem(422, "invalid_request", f"'{name}' is not printable text", field=name)
     withdrawal = NewWithdrawal(asset, amount, address, "", tag, network)
-    return call.services.desk.send(call.registration(), withdrawal, call.key())
+    return call.services.execution.send(call.registration(), withdrawal, call.key())
 
 
 def withdrawals(call: Call) -> StoredAnswer | list[dict[str, Any]]:
     """GET /exchanges/ID/withdrawals, or /withdrawals/?key=KEY"""
     if call.fields.has("key"):
-        return call.services.desk.withdrawal_by_key(call.registration(), _asked_key(call))
+        return call.services.execution.withdrawal_by_key(call.registration(), _asked_key(call))
     limit, before = _page(call)
-    return call.services.desk.withdrawals(call.registration(), limit, before)
+    return call.services.execution.withdrawals(call.registration(), limit, before)
 
 
 def get_address(call: Call) -> str:
