@@ -7,7 +7,7 @@ exchange's book, one on a data base without. The account that calls has 100 orde
 scattered among all the others where there are others. "older" are its orders from before the ones that are measured.
 Exits with 1 when the median of a call, each taken inside a round, is more than 1.2 of the other one.
 
-Medians hide what the settler does now and then, so its own questions are measured too, on the same two data bases, with
+Medians hide what the reconciler does now and then, so its own questions are measured too, on the same two data bases, with
 the same limit. The means are printed without one: a single stall of a busy machine can decide them.
 """
 
@@ -126,7 +126,7 @@ def calls_of(url: str, newest: int, count: int) -> dict[str, Callable[[], list[f
 
 
 def questions_of(store: Store, count: int) -> dict[str, Callable[[], list[float]]]:
-    """What the settler asks a journal, by its name; each gives the seconds of `count` questions."""
+    """What the reconciler asks a journal, by its name; each gives the seconds of `count` questions."""
     asks: dict[str, Callable[[], object]] = {
         "unsettled": lambda: store.orders.unsettled("paper"),
         "orphan": lambda: store.orders.orphan(now(86400)),

@@ -16,7 +16,7 @@ pytest.importorskip("starlette", reason="the server is not installed")
 from bitmm.xwrap.client import XWrap
 from bitmm.xwrap.errors import OutcomeUnknown
 from bitmm.xwrap.exchanges import backpack
-from bitmm.xwrap.server.reconciliation import Settler
+from bitmm.xwrap.server.reconciliation import Reconciler
 from bitmm.xwrap.testing.exchanges.venue import Reply
 from tests.stress.harness import LINES, open_venue
 
@@ -24,10 +24,10 @@ AMOUNT = Decimal("0.01")
 
 
 class Sender:
-    """A backend at one exchange, its venue, and the settler of its server, which works when it is told to."""
+    """A backend at one exchange, its venue, and the reconciler of its server, which works when it is told to."""
 
-    def __init__(self, line, venue, server, settler):
-        self.line, self.venue, self.server, self.settler = line, venue, server, settler
+    def __init__(self, line, venue, server, reconciler):
+        self.line, self.venue, self.server, self.reconciler = line, venue, server, reconciler
         auth = server.account()
         form = {"apikey": venue.key, "apisecret": venue.secret, **line.form}
         self.backend = XWrap(server.url).backend(server.registration(auth, line.exchange, **form), *auth)
@@ -42,8 +42,8 @@ class Sender:
             self.send(amount, key)
         self.venue.heal()
 
-    def settle(self):
-        self.settler.settle(self.line.exchange)
+    def reconcile(self):
+        self.reconciler.reconcile(self.line.exchange)
 
     def sent(self):
         """The amounts that really left."""
@@ -56,8 +56,8 @@ class Sender:
 @contextmanager
 def _sender(name, serving, monkeypatch, **settings):
     made = []
-    monkeypatch.setattr(Settler, "start", lambda settler: made.append(settler))  # noqa: PLW0108 - must be bound
-    monkeypatch.setattr(Settler, "stop", lambda _: None)
+    monkeypatch.setattr(Reconciler, "start", lambda reconciler: made.append(reconciler))  # noqa: PLW0108 - must be bound
+    monkeypatch.setattr(Reconciler, "stop", lambda _: None)
     line = LINES[name]
     settings = {"exchanges": (line.exchange,), "exchange_seconds": 1.0, "settle_grace_seconds": 0.0} | settings
     with open_venue(line) as venue, serving(exchange_urls={line.exchange: venue.url}, **settings) as server:
@@ -74,7 +74,7 @@ def backpacker(serving, monkeypatch):
 
 def test_backpack_knows_a_send_by_our_id(backpacker):
     backpacker.lose()
-    backpacker.settle()
+    backpacker.reconcile()
     assert backpacker.send() is True
     assert backpacker.sent() == [AMOUNT]
 
@@ -88,7 +88,7 @@ def test_a_send_with_a_thousand_newer_ones_is_not_said_to_be_missing(backpacker)
             venue.withdraw(
                 venue.account, "BTC", Decimal("0.001"), "elsewhere", network="Bitcoin", client_id=str(number)
             )
-    backpacker.settle()
+    backpacker.reconcile()
     assert backpacker.status() == "pending"
     assert backpacker.send() is True
     assert backpacker.sent().count(AMOUNT) == 1
@@ -97,7 +97,7 @@ def test_a_send_with_a_thousand_newer_ones_is_not_said_to_be_missing(backpacker)
 def test_a_send_that_never_arrived_at_backpack_is_sent_once_by_a_repeat(backpacker):
     backpacker.lose(fault="reset_before")
     assert backpacker.sent() == []
-    backpacker.settle()
+    backpacker.reconcile()
     assert backpacker.send() is True
     assert backpacker.send() is True
     assert backpacker.sent() == [AMOUNT]
@@ -115,7 +115,7 @@ def test_a_send_is_not_taken_for_another_one_whose_fee_makes_them_alike(net):
     fee = _fee(net)
     net.lose(AMOUNT + fee, "k1")
     net.lose(AMOUNT, "k2", fault="reset_before")
-    net.settle()
+    net.reconcile()
     assert net.sent() == [AMOUNT, AMOUNT + fee]
     assert net.status("k2") == "unknown"
 
@@ -124,10 +124,10 @@ def test_a_send_that_its_owner_settled_is_not_taken_for_a_later_one(net):
     fee = _fee(net)
     net.lose(AMOUNT + fee, "k1")
     net.lose(AMOUNT, "k2", fault="reset_before")
-    journal = net.settler._store.withdrawals
+    journal = net.reconciler._store.withdrawals
     row = next(row for _, row in journal.unsettled() if row["key"] == "k1")
     assert journal.settle(row, {"status": "done"}, audit="xwrap sends settle")
-    net.settle()
+    net.reconcile()
     assert net.status("k2") == "unknown"
 
 
@@ -141,7 +141,7 @@ def _fee(sender):
 def test_kraken_tells_fee_and_rest_and_so_a_send_is_recognised(serving, monkeypatch):
     with _sender("kraken", serving, monkeypatch) as sender:
         sender.lose()
-        sender.settle()
+        sender.reconcile()
         assert sender.send() is True
         assert sender.sent() == [AMOUNT]
 
@@ -149,10 +149,10 @@ def test_kraken_tells_fee_and_rest_and_so_a_send_is_recognised(serving, monkeypa
 def test_a_twin_made_through_another_registration_of_the_same_key_is_not_taken_for_it(serving, monkeypatch):
     """Both are unknown, one of them was carried out, and nobody can tell which."""
     with _sender("kraken", serving, monkeypatch) as sender:
-        other = Sender(sender.line, sender.venue, sender.server, sender.settler)
+        other = Sender(sender.line, sender.venue, sender.server, sender.reconciler)
         other.lose(fault="reset_before")
         sender.lose()
-        sender.settle()
+        sender.reconcile()
         assert (sender.status(), other.status()) == ("unknown", "unknown")
         assert sender.sent() == [AMOUNT]
 
@@ -190,13 +190,13 @@ def test_an_order_that_reaches_its_exchange_half_a_minute_late_is_placed_once(na
         del venue.answer
         then = (datetime.now(UTC) - timedelta(seconds=late)).isoformat().replace("+00:00", "Z")
         sender.server.sql("UPDATE orders SET created = :then, updated = :then", then=then)
-        sender.settle()
+        sender.reconcile()
         with suppress(OutcomeUnknown):
             line.move(sender.backend, "buy", 0, "k1")
         venue.clock = lambda: time.time() + late
         venue.answer(held[0])
         venue.clock = time.time
-        sender.settler._asked.clear()
-        sender.settle()
+        sender.reconciler._asked.clear()
+        sender.reconcile()
         assert line.move(sender.backend, "buy", 0, "k1")["status"] == "filled"
         assert [row["kind"] for row in venue.ledger()] == ["order"]

@@ -37,7 +37,7 @@ class Line:
         return requests.get(f"{self.venue.url}/_venue/requests", timeout=10).json()
 
     def asked_until_known(self, key):
-        """The order of this key, once the settler has found out."""
+        """The order of this key, once the reconciler has found out."""
         for _ in range(200):
             try:
                 return self.backend.buy(*self.pair, self.amount, key=key)

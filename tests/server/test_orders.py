@@ -12,7 +12,7 @@ import requests
 from bitmm.xwrap import exchanges
 from bitmm.xwrap.exchanges.errors import Refused
 from bitmm.xwrap.exchanges.models import OrderState
-from bitmm.xwrap.server.reconciliation import Settler
+from bitmm.xwrap.server.reconciliation import Reconciler
 from tests.support.stub import Stub
 
 
@@ -218,8 +218,8 @@ def forgetful(serving, monkeypatch):
     monkeypatch.setitem(exchanges.EXCHANGES, "stub", "tests.server.test_orders:Forgetful")
     monkeypatch.setattr(Forgetful, "state", OrderState("X1", "open"))
     monkeypatch.setattr(Forgetful, "act", staticmethod(lambda _order: Forgetful.state))
-    monkeypatch.setattr(Settler, "start", lambda self, **_: None)
-    monkeypatch.setattr(Settler, "stop", lambda self: None)
+    monkeypatch.setattr(Reconciler, "start", lambda self, **_: None)
+    monkeypatch.setattr(Reconciler, "stop", lambda self: None)
     with serving(exchanges=("stub",)) as server:
         owner = Owner(server, "stub")
         yield owner, owner.limit("10")

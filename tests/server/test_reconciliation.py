@@ -16,8 +16,9 @@ from bitmm.xwrap import exchanges
 from bitmm.xwrap.client import Backend
 from bitmm.xwrap.exchanges.errors import Refused, Unknown, Unsupported
 from bitmm.xwrap.exchanges.models import OrderState, Withdrawal
+from bitmm.xwrap.server.db.records import now
 from bitmm.xwrap.server.execution import ExecutionService
-from bitmm.xwrap.server.reconciliation import Settler, not_placed
+from bitmm.xwrap.server.reconciliation import Reconciler, not_placed
 from tests.support.stub import Silent, Stub
 
 from .test_cli import xwrap
@@ -29,15 +30,15 @@ FILLED = OrderState("X1", "filled", filled=Decimal("0.1"), average=Decimal(10), 
 
 @pytest.fixture
 def bench(serving, monkeypatch):
-    """A registration at the stub exchange whose orders all end unknown, and its server's settler, not yet at work."""
+    """A registration at the stub exchange whose orders all end unknown, and its server's reconciler, not yet at work."""
     monkeypatch.setitem(exchanges.EXCHANGES, "stub", "tests.support.stub:Stub")
     monkeypatch.setattr(Stub, "act", staticmethod(_lost))
     monkeypatch.setattr(Stub, "found", None)
     monkeypatch.setattr(Stub, "order_lookup", "all")
     Stub.placed.clear()
     made = []
-    monkeypatch.setattr(Settler, "start", lambda self, **_: made.append(self))
-    monkeypatch.setattr(Settler, "stop", lambda self: None)
+    monkeypatch.setattr(Reconciler, "start", lambda self, **_: made.append(self))
+    monkeypatch.setattr(Reconciler, "stop", lambda self: None)
     with serving(exchanges=("stub",), settle_grace_seconds=0.0) as server:
         yield Bench(server, made[0])
 
@@ -47,8 +48,8 @@ def _lost(_asked):
 
 
 class Bench:
-    def __init__(self, server, settler):
-        self.server, self.settler, self.auth = server, settler, server.account()
+    def __init__(self, server, reconciler):
+        self.server, self.reconciler, self.auth = server, reconciler, server.account()
         self.id = server.registration(self.auth, "stub")
 
     def post(self, call="buy", form=ORDER, key="k1"):
@@ -57,7 +58,7 @@ class Bench:
 
     def backdate(self, *columns):
         """The first order's times, a day ago."""
-        self.settler._store.orders.change(1, dict.fromkeys(columns, now(86400)))
+        self.reconciler._store.orders.change(1, dict.fromkeys(columns, now(86400)))
 
     def ask(self, listed, key="k1"):
         """What became of the order or the send with this key."""
@@ -71,15 +72,15 @@ class Bench:
         result = xwrap(noun, "settle", 1, "--as", decision, "--data", self.server.data, **environ)
         assert (result.returncode, result.stderr) == (0, "")
 
-    def settle(self, found):
-        """One round of the settler, with an exchange that answers with `found`, or raises it."""
+    def reconcile(self, found):
+        """One round of the reconciler, with an exchange that answers with `found`, or raises it."""
         Stub.found = found
-        self.settler.settle("stub")
+        self.reconciler.reconcile("stub")
 
 
 def test_an_order_that_the_exchange_has_is_settled_as_what_it_is(bench):
     assert bench.post().json()["status"] == "unknown"
-    bench.settle(FILLED)
+    bench.reconcile(FILLED)
     settled = bench.post()
     assert (settled.status_code, settled.json()["status"], settled.json()["filled"]) == (200, "filled", "0.1")
     assert len(Stub.placed) == 1
@@ -87,7 +88,7 @@ def test_an_order_that_the_exchange_has_is_settled_as_what_it_is(bench):
 
 def test_an_order_that_never_arrived_is_settled_and_its_key_places_it_once(bench):
     bench.post()
-    bench.settle(None)
+    bench.reconcile(None)
     asked = bench.ask("orders")
     assert (asked.status_code, asked.json()["code"]) == (404, "no_such_key")
     Stub.act = staticmethod(lambda _order: FILLED)
@@ -99,15 +100,15 @@ def test_an_order_that_never_arrived_is_settled_and_its_key_places_it_once(bench
 
 def test_before_the_grace_is_over_an_absent_order_proves_nothing(bench):
     bench.post()
-    bench.settler = replace_grace(bench.settler, 3600)
-    bench.settle(None)
+    bench.reconciler = replace_grace(bench.reconciler, 3600)
+    bench.reconcile(None)
     assert bench.post().json()["status"] == "unknown"
-    bench.settle(FILLED)
+    bench.reconcile(FILLED)
     assert bench.post().json()["status"] == "filled"
 
 
-def replace_grace(settler, seconds):
-    return Settler(settler._store, settler._registry, every=1, grace=seconds)
+def replace_grace(reconciler, seconds):
+    return Reconciler(reconciler._store, reconciler._registry, every=1, grace=seconds)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +121,7 @@ def replace_grace(settler, seconds):
 )
 def test_where_the_exchange_cannot_say_the_order_stays_unknown_and_its_key_blocked(bench, answer):
     bench.post()
-    bench.settle(answer)
+    bench.reconcile(answer)
     assert bench.post().json()["status"] == "unknown"
     assert len(Stub.placed) == 1
 
@@ -128,7 +129,7 @@ def test_where_the_exchange_cannot_say_the_order_stays_unknown_and_its_key_block
 def test_where_only_open_orders_are_shown_an_absent_one_proves_nothing(bench, monkeypatch):
     monkeypatch.setattr(Stub, "order_lookup", "open")
     bench.post()
-    bench.settle(None)
+    bench.reconcile(None)
     assert bench.post().json()["status"] == "unknown"
 
 
@@ -137,7 +138,7 @@ def test_one_failing_exchange_does_not_keep_the_others_from_being_settled(bench,
     bench.post(key="k2")
     answers = iter([Refused("down", code="exchange_unavailable"), FILLED])
     monkeypatch.setattr(Stub, "find_one", staticmethod(lambda: next(answers)))
-    bench.settle(None)
+    bench.reconcile(None)
     assert {bench.post(key="k1").json()["status"], bench.post(key="k2").json()["status"]} == {"unknown", "filled"}
 
 
@@ -173,7 +174,7 @@ def test_where_no_round_comes_to_its_end_nothing_is_left_out(bench, monkeypatch)
     """As on a server that is killed again and again, a moment after its start."""
 
     def die():
-        bench.settler._stop.set()
+        bench.reconciler._stop.set()
         raise Unsupported("nobody can say")
 
     monkeypatch.setattr(Stub, "find_one", staticmethod(die))
@@ -181,8 +182,8 @@ def test_where_no_round_comes_to_its_end_nothing_is_left_out(bench, monkeypatch)
         bench.post(key=key)
     bench.post("send_to_address", SEND, key="k4")
     for _ in range(200):
-        bench.settler._stop.clear()
-        bench.settle([replace(SENT, created=datetime.now(UTC))])
+        bench.reconciler._stop.clear()
+        bench.reconcile([replace(SENT, created=datetime.now(UTC))])
     assert bench.post("send_to_address", SEND, key="k4").json()["status"] == "done"
 
 
@@ -200,7 +201,7 @@ def test_where_no_round_comes_to_its_end_nothing_is_left_out(bench, monkeypatch)
 )
 def test_a_send_is_recognised_only_when_there_is_one_like_it(bench, history, status):
     assert bench.post("send_to_address", SEND).json()["status"] == "unknown"
-    bench.settle([replace(sent, created=sent.created or datetime.now(UTC)) for sent in history])
+    bench.reconcile([replace(sent, created=sent.created or datetime.now(UTC)) for sent in history])
     assert bench.post("send_to_address", SEND).json()["status"] == status
     assert len(Stub.placed) == 1
 
@@ -212,16 +213,16 @@ def test_a_send_that_is_known_to_be_another_one_is_not_taken_for_it(bench, monke
     assert bench.post("send_to_address", SEND, key="k1").json()["status"] == "done"
     monkeypatch.setattr(Stub, "act", staticmethod(_lost))
     assert bench.post("send_to_address", SEND, key="k2").json()["status"] == "unknown"
-    bench.settle([sent])
+    bench.reconcile([sent])
     assert bench.post("send_to_address", SEND, key="k2").json()["status"] == "unknown"
-    bench.settle([sent, replace(sent, id="W2")])
+    bench.reconcile([sent, replace(sent, id="W2")])
     assert bench.post("send_to_address", SEND, key="k2").json()["status"] == "done"
 
 
 def test_of_two_sends_that_are_alike_none_is_guessed(bench):
     for key in ("k1", "k2"):
         bench.post("send_to_address", SEND, key=key)
-    bench.settle([replace(SENT, created=datetime.now(UTC))])
+    bench.reconcile([replace(SENT, created=datetime.now(UTC))])
     assert [bench.post("send_to_address", SEND, key=key).json()["status"] for key in ("k1", "k2")] == ["unknown"] * 2
 
 
@@ -231,30 +232,30 @@ def test_what_stays_unknown_is_asked_about_less_and_less_often(bench):
     bench.backdate("created", "updated")
     Stub.asked.clear()
     for _ in range(5):
-        bench.settle(Unsupported("nobody can say"))
+        bench.reconcile(Unsupported("nobody can say"))
     assert len(Stub.asked) == 1
-    bench.settler = replace_grace(bench.settler, 0)  # another life of the server
-    bench.settle(FILLED)
+    bench.reconciler = replace_grace(bench.reconciler, 0)  # another life of the server
+    bench.reconcile(FILLED)
     assert bench.post().json()["status"] == "filled"
 
 
 def test_what_somebody_settled_meanwhile_is_left_alone(bench):
     first = bench.post().json()
-    journal = bench.settler._store.orders
+    journal = bench.reconciler._store.orders
     [(_, row)] = journal.unsettled()
     assert row["id"] == first["id"]
-    assert journal.settle(row, {"status": "filled"}) is True
-    assert journal.settle(row, {"status": "rejected"}) is False
+    assert journal.reconcile(row, {"status": "filled"}) is True
+    assert journal.reconcile(row, {"status": "rejected"}) is False
 
 
 def test_what_was_found_out_before_an_order_ran_anew_says_nothing_of_it(bench):
     """Two servers ask at once; the answer of one comes after the other has settled and the owner has tried again."""
     bench.post()
-    journal = bench.settler._store.orders
+    journal = bench.reconciler._store.orders
     [(_, seen)] = journal.unsettled()
-    bench.settle(None)
+    bench.reconcile(None)
     assert bench.post().json()["status"] == "unknown"
-    assert journal.settle(seen, not_placed(seen)) is False
+    assert journal.reconcile(seen, not_placed(seen)) is False
     assert bench.post().json()["status"] == "unknown"
     assert len(Stub.placed) == 2
 
@@ -262,11 +263,11 @@ def test_what_was_found_out_before_an_order_ran_anew_says_nothing_of_it(bench):
 def test_an_order_that_runs_anew_is_new(bench):
     """Its exchange is asked about the time since then, and the grace begins again."""
     bench.post()
-    bench.settle(None)
+    bench.reconcile(None)
     bench.backdate("created", "updated")
     assert bench.post().json()["status"] == "unknown"
-    bench.settler = replace_grace(bench.settler, 60)
-    bench.settle(None)
+    bench.reconciler = replace_grace(bench.reconciler, 60)
+    bench.reconcile(None)
     assert bench.post().json()["status"] == "unknown"
     assert datetime.now(UTC) - Stub.asked[-1].created < timedelta(seconds=60)
     assert len(Stub.placed) == 2
@@ -276,8 +277,8 @@ def test_the_grace_begins_when_the_outcome_became_unknown(bench):
     """A request may have been sent long after its order was journalled."""
     bench.post()
     bench.backdate("created")
-    bench.settler = replace_grace(bench.settler, 60)
-    bench.settle(None)
+    bench.reconciler = replace_grace(bench.reconciler, 60)
+    bench.reconcile(None)
     assert bench.post().json()["status"] == "unknown"
     assert len(Stub.placed) == 1
 
@@ -322,13 +323,13 @@ def test_what_its_owner_says_was_not_executed_is_executed_once_by_repeats(bench,
     assert len({asked.client_id for asked in Stub.placed}) == 1
 
 
-def test_the_desk_is_not_among_the_settlers_tools():
-    """It has no way to send: no desk, and it calls neither place nor withdraw."""
+def test_order_execution_is_not_among_the_reconcilers_tools():
+    """It has no way to send: no ExecutionService, and it calls neither place nor withdraw."""
     import inspect
 
-    from bitmm.xwrap.server import reconciliation
+    from bitmm.xwrap.server import reconciler
 
-    source = inspect.getsource(reconciliation)
+    source = inspect.getsource(reconciler)
     assert ".place(" not in source
     assert ".withdraw(" not in source
-    assert ExecutionService.__name__ not in vars(settler)
+    assert ExecutionService.__name__ not in vars(reconciler)

@@ -36,7 +36,7 @@ EXCHANGE_SECONDS, CLIENT_SECONDS = 1.5, 6.0
 CERTAIN = {"refused", "rate_limit", "nonce"}
 #: Seconds of the faults that have a length; "refused" lasts until the call is over.
 LENGTHS = {"executed_but_timeout": 30.0, "refused": 30.0, "slow": 0.2, "drip": 1.0}
-#: How long the settler is waited for: Backpack's history counts as complete after 30 s.
+#: How long the reconciler is waited for: Backpack's history counts as complete after 30 s.
 SETTLED = 45.0
 #: The longest that a limit of an exchange keeps its lane shut.
 RESTED = 90.0

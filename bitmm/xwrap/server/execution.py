@@ -2,7 +2,7 @@
 
 The journal has the intent before the exchange hears of it, and no transaction is open while the exchange thinks. The
 same key with the same parameters gets the first answer again. What may have been executed is `unknown` until the
-exchange was asked (see `settler`); it is neither called a failure nor sent again.
+exchange was asked (see `reconciliation`); it is neither called a failure nor sent again.
 """
 
 from __future__ import annotations

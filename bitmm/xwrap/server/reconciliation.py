@@ -32,7 +32,7 @@ from .problems import Problem, from_exchange
 from .rate_limiter import Rank
 from .registry import ExchangeRegistry
 
-__all__ = ["LEASE", "Settler", "not_placed"]
+__all__ = ["LEASE", "Reconciler", "not_placed"]
 
 _log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ _Find = Callable[[Exchange, dict[str, Any]], dict[str, Any] | None]
 _time = datetime.fromisoformat
 
 
-class Settler:
+class Reconciler:
     """Settles what is unknown, in a thread for each exchange: one that does not answer holds up no other. A thread more
     looks for what has lost its server.
 
@@ -71,15 +71,15 @@ class Settler:
         self._stop = threading.Event()
         #: (journal, row) -> when it was asked about; of this server's life only.
         self._asked: dict[tuple[str, int], float] = {}
-        rounds = {id: partial(self.settle, id) for id in registry.ids()} | {"orphans": self.orphan}
+        rounds = {id: partial(self.reconcile, id) for id in registry.ids()} | {"abandoned": self.mark_abandoned}
         self._threads = [
-            threading.Thread(target=self._run, args=(work,), name=f"xwrap-settler-{name}", daemon=True)
+            threading.Thread(target=self._run, args=(work,), name=f"xwrap-reconciler-{name}", daemon=True)
             for name, work in rounds.items()
         ]
 
     def start(self) -> None:
         """Start, with what the last server left behind."""
-        self.orphan()
+        self.mark_abandoned()
         for thread in self._threads:
             thread.start()
 
@@ -95,17 +95,17 @@ class Settler:
             try:
                 work()
             except Exception:
-                _log.exception("a round of the settler failed; the next one follows")
+                _log.exception("a round of reconciliation failed; the next one follows")
             self._stop.wait(self._every)
 
-    def orphan(self) -> None:
+    def mark_abandoned(self) -> None:
         """Show that this server lives, and make unknown what is running on one that does not."""
         self._store.appear()
         for journal in (self._store.orders, self._store.withdrawals):
             if count := journal.orphan(now(LEASE)):
                 _log.warning("%d %s have lost their server; asking the exchange", count, journal.name)
 
-    def settle(self, exchange: str) -> None:
+    def reconcile(self, exchange: str) -> None:
         """Ask about everything that is unknown there and due, once.
 
         A round may never come to its end. So orders and sends take turns, and of each the oldest is next, of which the
@@ -122,7 +122,7 @@ class Settler:
                     at = random.choice((0, random.randrange(len(rows))))  # noqa: S311 - no secret
                     registration, row = rows.pop(at)
                     self._asked[journal.name, row["id"]] = time.monotonic()
-                    self._settle(journal, registration, row, find)
+                    self._reconcile_row(journal, registration, row, find)
 
     def _due(self, journal: Journal, exchange: str) -> list[tuple[Registration, dict[str, Any]]]:
         """What is unknown there and was not asked about just now, oldest first."""
@@ -134,7 +134,7 @@ class Settler:
         pause = (datetime.now(UTC) - _time(row["updated"])).total_seconds() * _PATIENCE
         return asked is None or time.monotonic() >= asked + min(pause, _MOST_PATIENCE)
 
-    def _settle(self, journal: Journal, registration: Registration, row: dict[str, Any], find: _Find) -> None:
+    def _reconcile_row(self, journal: Journal, registration: Registration, row: dict[str, Any], find: _Find) -> None:
         asked = datetime.now(UTC)
         try:
             with self._registry.open(registration, Rank.ORDER) as exchange:
@@ -164,14 +164,14 @@ class Settler:
         try:
             found = exchange.find_withdrawal(row["client_id"], _time(row["created"]), self._last_moment(exchange, row))
         except Unsupported:
-            found = self._recognised(exchange, row)
+            found = self._match_by_details(exchange, row)
         return None if found is None else withdrawal_columns(found)
 
     def _last_moment(self, exchange: Exchange, row: dict[str, Any]) -> datetime:
         """When it arrived at the latest: it was sent before its outcome became unknown, or a little later."""
         return _time(row["updated"]) + timedelta(seconds=max(self._grace, exchange.valid_seconds))
 
-    def _recognised(self, exchange: Exchange, row: dict[str, Any]) -> Withdrawal:
+    def _match_by_details(self, exchange: Exchange, row: dict[str, Any]) -> Withdrawal:
         """The send, known by what it is: there is exactly one like it at its time that is not known to be another one
         of this server, and no other one that it might be. Raises Unsupported: that there is none proves nothing.
         """

@@ -19,7 +19,7 @@ from .params import Fields
 from .problems import Problem
 from .rate_limiter import Lanes
 from .rates import Rates
-from .reconciliation import Settler
+from .reconciliation import Reconciler
 from .registry import ExchangeRegistry
 from .settings import Settings, SettingsError
 from .vault import Vault, VaultError
@@ -38,7 +38,7 @@ class Services:
     registry: ExchangeRegistry
     gate: Gate
     execution: ExecutionService
-    settler: Settler
+    reconciler: Reconciler
     rates: Rates
     outbound: CapacityLimiter
     urgent: CapacityLimiter
@@ -73,8 +73,8 @@ class Services:
             ) from None
 
     def close(self) -> None:
-        """Stop the settler and close every connection; a call that still waits for an exchange is left behind."""
-        self.settler.stop()
+        """Stop the reconciler and close every connection; a call that still waits for an exchange is left behind."""
+        self.reconciler.stop()
         self.threads.shutdown(wait=False)
         self.registry.close()
         self.store.close()
@@ -99,7 +99,7 @@ def create_services(settings: Settings) -> tuple[Services, bool]:
         registry=registry,
         gate=Gate(store, settings.credential_cache_seconds),
         execution=ExecutionService(store, registry),
-        settler=Settler(store, registry, every=settings.settle_seconds, grace=settings.settle_grace_seconds),
+        reconciler=Reconciler(store, registry, every=settings.settle_seconds, grace=settings.settle_grace_seconds),
         rates=Rates(registry, settings.rate_seconds, settings.rate_cache_seconds),
         outbound=CapacityLimiter(settings.outbound_threads),
         urgent=CapacityLimiter(settings.urgent_threads),
@@ -108,7 +108,7 @@ def create_services(settings: Settings) -> tuple[Services, bool]:
             settings.outbound_threads + settings.urgent_threads + settings.database_threads, "xwrap-call"
         ),
     )
-    services.settler.start()
+    services.reconciler.start()
     return services, made
 
 

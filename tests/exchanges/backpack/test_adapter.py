@@ -70,7 +70,7 @@ def new(side="buy", **fields) -> NewOrder:
 
 
 def ref_of(order: NewOrder, exchange_order_id: str | None = None, *, age: float = 60) -> OrderRef:
-    """What the desk knows of an order that it journalled `age` seconds ago."""
+    """What the server knows of an order that it journalled `age` seconds ago."""
     created = datetime.now(UTC) - timedelta(seconds=age)
     return OrderRef(order.side, order.currency, order.asset, order.client_id, exchange_order_id, created, order.amount)
 
