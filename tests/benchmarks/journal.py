@@ -7,7 +7,7 @@ exchange's book, one on a data base without. The account that calls has 100 orde
 scattered among all the others where there are others. "older" are its orders from before the ones that are measured.
 Exits with 1 when the median of a call, each taken inside a round, is more than 1.2 of the other one.
 
-Medians hide what the reconciler does now and then, so its own questions are measured too, on the same two data bases, with
+Medians hide what the reconciler does now and then: its own questions are measured too, on the same two data bases, with
 the same limit. The means are printed without one: a single stall of a busy machine can decide them.
 """
 

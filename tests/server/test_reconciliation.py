@@ -30,7 +30,7 @@ FILLED = OrderState("X1", "filled", filled=Decimal("0.1"), average=Decimal(10), 
 
 @pytest.fixture
 def bench(serving, monkeypatch):
-    """A registration at the stub exchange whose orders all end unknown, and its server's reconciler, not yet at work."""
+    """A registration at the stub exchange whose orders all end unknown, and its server's reconciler, not yet working."""
     monkeypatch.setitem(exchanges.EXCHANGES, "stub", "tests.support.stub:Stub")
     monkeypatch.setattr(Stub, "act", staticmethod(_lost))
     monkeypatch.setattr(Stub, "found", None)
@@ -327,9 +327,9 @@ def test_order_execution_is_not_among_the_reconcilers_tools():
     """It has no way to send: no ExecutionService, and it calls neither place nor withdraw."""
     import inspect
 
-    from bitmm.xwrap.server import reconciler
+    from bitmm.xwrap.server import reconciliation
 
-    source = inspect.getsource(reconciler)
+    source = inspect.getsource(reconciliation)
     assert ".place(" not in source
     assert ".withdraw(" not in source
-    assert ExecutionService.__name__ not in vars(reconciler)
+    assert ExecutionService.__name__ not in vars(reconciliation)

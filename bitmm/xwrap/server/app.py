@@ -22,7 +22,7 @@ from .db.base import UNUSABLE, words
 from .db.records import Account
 from .execution import StoredAnswer
 from .middleware import Guard
-from .params import Fields, read_fields
+from .params import Params, read_params
 from .problems import Problem, from_exchange, response
 from .services import Call, Services, number_in
 from .views import balances, health, public, registrations, trading
@@ -130,10 +130,10 @@ def _plain(view: Callable[[Services, Request], Awaitable[Response]]) -> Wrapper:
     return wrapper
 
 
-def _for_anybody(view: Callable[[Services, Fields], Awaitable[Any]]) -> Wrapper:
+def _for_anybody(view: Callable[[Services, Params], Awaitable[Any]]) -> Wrapper:
     def wrapper(services: Services) -> Endpoint:
         async def endpoint(request: Request) -> Response:
-            return JSONResponse(await view(services, await read_fields(request)))
+            return JSONResponse(await view(services, await read_params(request)))
 
         return endpoint
 
@@ -154,8 +154,8 @@ def _urgent(view: Callable[[Call], Any]) -> Wrapper:
 
 
 def _threaded(services: Services, limiter: Any, view: Callable[[Call], Any], status: int) -> Endpoint:
-    def work(request: Request, fields: Fields) -> Response:
-        body = view(Call(services, _account(services, request), request, fields))
+    def work(request: Request, params: Params) -> Response:
+        body = view(Call(services, _account(services, request), request, params))
         if isinstance(body, StoredAnswer):
             return Response(body.text, body.status, body.headers, media_type="application/json")
         return JSONResponse(body, status)
@@ -163,7 +163,7 @@ def _threaded(services: Services, limiter: Any, view: Callable[[Call], Any], sta
     async def endpoint(request: Request) -> Response:
         if "authorization" not in request.headers:
             _account(services, request)
-        return await services.run(limiter, work, request, await read_fields(request))
+        return await services.run(limiter, work, request, await read_params(request))
 
     return endpoint
 
@@ -174,7 +174,7 @@ def _gathering(view: Callable[[Call], Awaitable[Any]]) -> Wrapper:
     def wrapper(services: Services) -> Endpoint:
         async def endpoint(request: Request) -> Response:
             account = await services.run(services.database, _account, services, request)
-            return JSONResponse(await view(Call(services, account, request, await read_fields(request))))
+            return JSONResponse(await view(Call(services, account, request, await read_params(request))))
 
         return endpoint
 

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from ..exchanges.paper import PACKED_PRICES, Paper, PaperConfig, Prices, PricesError
 from .auth import Gate
 from .execution import ExecutionService
-from .params import Fields
+from .params import Params
 from .problems import Problem
 from .rate_limiter import Lanes
 from .rates import Rates
@@ -139,7 +139,7 @@ class Call:
     services: Services
     account: Account
     request: Request
-    fields: Fields
+    params: Params
 
     def registration(self) -> Registration:
         """The registration that the address names. Raises Problem 404, the same for another account's and for none."""

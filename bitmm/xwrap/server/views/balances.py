@@ -14,7 +14,7 @@ from .trading import balance_of
 
 async def balance(call: Call) -> list[dict[str, Any]]:
     """GET /balance: every registration is asked in a thread of its own; one that fails says why and holds up nobody."""
-    call.fields.end()
+    call.params.finish()
     services = call.services
     rows = await services.run(
         services.database, lambda: services.store.registrations.of_account(call.account.id, active_only=True)

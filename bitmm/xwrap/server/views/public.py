@@ -8,7 +8,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..params import Fields
+from ..params import Params
 from ..services import Services
 
 _OPENAPI = (Path(__file__).parents[1] / "openapi.yaml").read_bytes()
@@ -19,14 +19,14 @@ async def openapi(_services: Services, _request: Request) -> Response:
     return Response(_OPENAPI, media_type="application/yaml")
 
 
-async def list_exchanges(services: Services, fields: Fields) -> list[dict[str, Any]]:
+async def list_exchanges(services: Services, params: Params) -> list[dict[str, Any]]:
     """GET /list_exchanges/"""
-    fields.end()
+    params.finish()
     return services.registry.public()
 
 
-async def exchange_rates(services: Services, fields: Fields) -> list[dict[str, Any]]:
+async def exchange_rates(services: Services, params: Params) -> list[dict[str, Any]]:
     """GET /exchange_rates/?from=USD&to=BTC"""
-    currency, asset = fields.take_name("from"), fields.take_name("to")
-    fields.end()
+    currency, asset = params.pop_name("from"), params.pop_name("to")
+    params.finish()
     return await services.rates.all(currency, asset, lambda ask: services.run(services.outbound, ask))

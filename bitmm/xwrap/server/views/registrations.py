@@ -7,8 +7,7 @@ from typing import Any
 
 from ...exchanges.base import Credentials, Exchange
 from ...exchanges.errors import ExchangeError
-from ..db.records import Registration
-from ..params import Fields
+from ..params import Params
 from ..problems import Problem, from_exchange
 from ..registry import ExchangeRegistry
 from ..services import Call
@@ -18,9 +17,9 @@ _STANDARD = ("username", "apikey", "apisecret")
 
 def index(call: Call) -> list[dict[str, Any]]:
     """GET /exchanges/"""
-    exchange = call.fields.take("exchange", default="")
-    active_only = call.fields.take_flag("active_only", default=False)
-    call.fields.end()
+    exchange = call.params.pop_text("exchange", default="")
+    active_only = call.params.pop_bool("active_only", default=False)
+    call.params.finish()
     if exchange:
         call.services.registry.kind(exchange)
     rows = call.services.store.registrations.of_account(
@@ -31,7 +30,7 @@ def index(call: Call) -> list[dict[str, Any]]:
 
 def show(call: Call) -> dict[str, Any]:
     """GET /exchanges/ID"""
-    call.fields.end()
+    call.params.finish()
     return _told(call.registration(), call.services.registry)
 
 
@@ -41,13 +40,13 @@ def create(call: Call) -> dict[str, Any]:
     `account` was a field of the 2013 protocol; the account is the one that logs in. A key that the exchange has no use
     for is not kept.
     """
-    registry, fields = call.services.registry, call.fields
-    id = fields.take_name("exchange")
+    registry, params = call.services.registry, call.params
+    id = params.pop_name("exchange")
     kind = registry.kind(id)
-    fields.take("account", default="")
-    label = fields.take("label", limit=100, default="")
-    credentials = _credentials(kind, fields)
-    fields.end()
+    params.pop_text("account", default="")
+    label = params.pop_text("label", limit=100, default="")
+    credentials = _credentials(kind, params)
+    params.finish()
     permissions = _permissions(registry, id, credentials)
     values = {
         "account_id": call.account.id,
@@ -63,10 +62,10 @@ def create(call: Call) -> dict[str, Any]:
     return _told(row, registry)
 
 
-def _credentials(kind: type[Exchange], fields: Fields) -> Credentials:
+def _credentials(kind: type[Exchange], params: Params) -> Credentials:
     form = {field.name: field for field in kind.form}
-    given = {name: fields.take(name, limit=8192, default="") for name in _STANDARD}
-    given |= fields.rest(set(form) - set(_STANDARD))
+    given = {name: params.pop_text(name, limit=8192, default="") for name in _STANDARD}
+    given |= params.pop_optional(set(form) - set(_STANDARD))
     for name, field in form.items():
         if field.required and not given.get(name):
             raise Problem(422, "invalid_request", f"{kind.name} needs '{name}': {field.help}", field=name)

@@ -23,7 +23,7 @@ _LISTED, _MOST = 50, 500
 
 def balance(call: Call) -> dict[str, str]:
     """GET /exchanges/ID/balance"""
-    call.fields.end()
+    call.params.finish()
     return balance_of(call, call.registration())
 
 
@@ -35,38 +35,38 @@ def balance_of(call: Call, registration: Registration) -> dict[str, str]:
 
 def funds(call: Call) -> dict[str, Any]:
     """GET /exchanges/ID/funds"""
-    call.fields.end()
+    call.params.finish()
     with call.services.registry.open(call.registration()) as exchange:
         return {name: _told(funds) for name, funds in exchange.funds().items()}
 
 
 def exchange_rate(call: Call) -> dict[str, str]:
     """GET /exchanges/ID/exchange_rate?from=USD&to=BTC"""
-    currency, asset = call.fields.take_name("from"), call.fields.take_name("to")
-    call.fields.end()
+    currency, asset = call.params.pop_name("from"), call.params.pop_name("to")
+    call.params.finish()
     with call.services.registry.open(call.registration()) as exchange:
         return rate_answer(exchange.rate(currency, asset))
 
 
 def markets(call: Call) -> list[dict[str, Any]]:
     """GET /exchanges/ID/markets"""
-    call.fields.end()
+    call.params.finish()
     with call.services.registry.open(call.registration()) as exchange:
         return [_told(market) for market in exchange.markets()]
 
 
 def fills(call: Call) -> list[dict[str, Any]]:
     """GET /exchanges/ID/fills?currency=USD&asset=BTC"""
-    currency, asset = call.fields.take_name("currency"), call.fields.take_name("asset")
-    call.fields.end()
+    currency, asset = call.params.pop_name("currency"), call.params.pop_name("asset")
+    call.params.finish()
     with call.services.registry.open(call.registration()) as exchange:
         return [_told(fill) for fill in exchange.fills(currency, asset)]
 
 
 def deposits(call: Call) -> list[dict[str, Any]]:
     """GET /exchanges/ID/deposits"""
-    asset = call.fields.take_name("asset") if call.fields.has("asset") else None
-    call.fields.end()
+    asset = call.params.pop_name("asset") if call.params.has("asset") else None
+    call.params.finish()
     with call.services.registry.open(call.registration()) as exchange:
         return [_told(deposit) for deposit in exchange.deposits(asset)]
 
@@ -85,13 +85,13 @@ def sell(call: Call) -> StoredAnswer | dict[str, Any]:
 
 
 def _order(call: Call, side: Side) -> StoredAnswer | dict[str, Any]:
-    fields = call.fields
-    currency, asset = fields.take_name("currency"), fields.take_name("asset")
-    cost = fields.take_amount("cost") if side == "buy" and fields.has("cost") else None
-    amount = fields.take_amount() if cost is None or fields.has("amount") else None
-    price = fields.take_amount("price") if fields.has("price") else None
-    dry_run = fields.take_flag("dry_run", default=False)
-    fields.end()
+    params = call.params
+    currency, asset = params.pop_name("currency"), params.pop_name("asset")
+    cost = params.pop_amount("cost") if side == "buy" and params.has("cost") else None
+    amount = params.pop_amount() if cost is None or params.has("amount") else None
+    price = params.pop_amount("price") if params.has("price") else None
+    dry_run = params.pop_bool("dry_run", default=False)
+    params.finish()
     if cost is not None and (amount is not None or price is not None):
         other = "amount" if amount is not None else "price"
         raise Problem(422, "invalid_request", f"'cost' and '{other}' cannot both be given", field=other)
@@ -103,9 +103,9 @@ def _order(call: Call, side: Side) -> StoredAnswer | dict[str, Any]:
 
 def orders(call: Call) -> StoredAnswer | list[dict[str, Any]]:
     """GET /exchanges/ID/orders/?status=open, or ?key=KEY"""
-    if call.fields.has("key"):
+    if call.params.has("key"):
         return call.services.execution.order_by_key(call.registration(), _asked_key(call))
-    which = call.fields.take("status", default="all")
+    which = call.params.pop_text("status", default="all")
     if which not in {"open", "closed", "all"}:
         raise Problem(422, "invalid_request", "'status' must be open, closed or all", field="status")
     limit, before = _page(call)
@@ -114,19 +114,19 @@ def orders(call: Call) -> StoredAnswer | list[dict[str, Any]]:
 
 def order(call: Call) -> dict[str, Any]:
     """GET /exchanges/ID/orders/OID"""
-    call.fields.end()
+    call.params.finish()
     return call.services.execution.order(call.registration(), call.number("order_id"))
 
 
 def cancel(call: Call) -> dict[str, Any]:
     """DELETE /exchanges/ID/orders/OID"""
-    call.fields.end()
+    call.params.finish()
     return call.services.execution.cancel(call.registration(), call.number("order_id"))
 
 
 def cancel_all(call: Call) -> dict[str, Any]:
     """DELETE /exchanges/ID/orders/"""
-    call.fields.end()
+    call.params.finish()
     return call.services.execution.cancel_all(call.registration())
 
 
@@ -135,12 +135,12 @@ def cancel_all(call: Call) -> dict[str, Any]:
 
 def send_to_address(call: Call) -> StoredAnswer:
     """POST /exchanges/ID/send_to_address"""
-    asset = call.fields.take_name("asset")
-    amount = call.fields.take_amount()
-    address = call.fields.take("address", limit=200)
-    tag = call.fields.take("tag", limit=200) if call.fields.has("tag") else None
-    network = call.fields.take("network", limit=100) if call.fields.has("network") else None
-    call.fields.end()
+    asset = call.params.pop_name("asset")
+    amount = call.params.pop_amount()
+    address = call.params.pop_text("address", limit=200)
+    tag = call.params.pop_text("tag", limit=200) if call.params.has("tag") else None
+    network = call.params.pop_text("network", limit=100) if call.params.has("network") else None
+    call.params.finish()
     for name, value in (("address", address), ("tag", tag), ("network", network)):
         if value is not None and not (value.isprintable() and value == value.strip()):
             raise Problem(422, "invalid_request", f"'{name}' is not printable text", field=name)
@@ -150,7 +150,7 @@ def send_to_address(call: Call) -> StoredAnswer:
 
 def withdrawals(call: Call) -> StoredAnswer | list[dict[str, Any]]:
     """GET /exchanges/ID/withdrawals, or /withdrawals/?key=KEY"""
-    if call.fields.has("key"):
+    if call.params.has("key"):
         return call.services.execution.withdrawal_by_key(call.registration(), _asked_key(call))
     limit, before = _page(call)
     return call.services.execution.withdrawals(call.registration(), limit, before)
@@ -161,8 +161,8 @@ def get_address(call: Call) -> str:
 
     The answer is a bare text, so an address that needs a tag is refused: sent without it, the money is lost.
     """
-    asset = call.fields.take_name("asset", default="BTC")
-    call.fields.end()
+    asset = call.params.pop_name("asset", default="BTC")
+    call.params.finish()
     with call.services.registry.open(call.registration()) as exchange:
         found = exchange.deposit_address(asset)
     if found.tag is not None:
@@ -173,24 +173,24 @@ def get_address(call: Call) -> str:
 
 def deposit_address(call: Call) -> dict[str, Any]:
     """GET /exchanges/ID/deposit_address?asset=XRP"""
-    asset = call.fields.take_name("asset", default="BTC")
-    network = call.fields.take("network", limit=100) if call.fields.has("network") else None
-    call.fields.end()
+    asset = call.params.pop_name("asset", default="BTC")
+    network = call.params.pop_text("network", limit=100) if call.params.has("network") else None
+    call.params.finish()
     with call.services.registry.open(call.registration()) as exchange:
         return _told(exchange.deposit_address(asset, network))
 
 
 def _asked_key(call: Call) -> str:
-    key = call.fields.take("key")
-    call.fields.end()
+    key = call.params.pop_text("key")
+    call.params.finish()
     check_key(key, "key")
     return key
 
 
 def _page(call: Call) -> tuple[int, int | None]:
-    limit = call.fields.take_number("limit", default=_LISTED)
-    before = call.fields.take_number("before", default=0)
-    call.fields.end()
+    limit = call.params.pop_int("limit", default=_LISTED)
+    before = call.params.pop_int("before", default=0)
+    call.params.finish()
     if not 1 <= limit <= _MOST:
         raise Problem(422, "invalid_request", f"'limit' must be 1 to {_MOST}", field="limit")
     return limit, before or None
