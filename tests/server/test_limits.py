@@ -30,7 +30,7 @@ def slow(monkeypatch):
 
 
 def test_an_exchange_is_given_up_before_the_server_and_the_server_before_its_client(tmp_path):
-    """So the client hears from the server what became of its order, and nothing is on its way when the reconciler asks."""
+    """So the client hears what became of its order, and nothing is on its way when the reconciler asks."""
     settings = Settings.read({}, data=tmp_path)
     whole = inspect.signature(XWrap).parameters["timeout"].default
     waits = 3 * settings.queue_seconds  # for a thread, for a place in the exchange's share, for one in the key's lane

@@ -30,7 +30,7 @@ FILLED = OrderState("X1", "filled", filled=Decimal("0.1"), average=Decimal(10), 
 
 @pytest.fixture
 def bench(serving, monkeypatch):
-    """A registration at the stub exchange whose orders all end unknown, and its server's reconciler, not yet working."""
+    """A registration at the stub exchange whose orders all end unknown, and its reconciler, not yet working."""
     monkeypatch.setitem(exchanges.EXCHANGES, "stub", "tests.support.stub:Stub")
     monkeypatch.setattr(Stub, "act", staticmethod(_lost))
     monkeypatch.setattr(Stub, "found", None)

@@ -21,7 +21,7 @@ from ..exchanges.errors import ExchangeError
 from .db.base import UNUSABLE, words
 from .db.records import Account
 from .execution import StoredAnswer
-from .middleware import Guard
+from .middleware import OriginCheckMiddleware, TrailingSlashMiddleware
 from .params import Params, read_params
 from .problems import Problem, from_exchange, response
 from .services import Call, Services, number_in
@@ -43,7 +43,9 @@ def build(services: Services) -> ASGIApp:
         methods.setdefault(path, {})[method] = _counted(_answering(wrap(services)), meter.calls, method, path)
     routes = [Route(path, _Address(endpoints)) for path, endpoints in methods.items()]
     hosts = frozenset(host.lower() for host in (services.settings.host, *services.settings.hosts))
-    return Guard(_EitherSpelling(Router(routes, redirect_slashes=False, default=_no_such_address)), hosts)
+    return OriginCheckMiddleware(
+        TrailingSlashMiddleware(Router(routes, redirect_slashes=False, default=_no_such_address)), hosts
+    )
 
 
 def table(meter: health.Meter) -> list[tuple[str, str, Wrapper]]:
@@ -76,18 +78,6 @@ def table(meter: health.Meter) -> list[tuple[str, str, Wrapper]]:
         ("GET", "/exchanges/{id}/deposit_address", _outbound(trading.deposit_address)),
         ("GET", "/exchanges/{id}/withdrawals", _outbound(trading.withdrawals)),
     ]
-
-
-class _EitherSpelling:
-    """ASGI middleware: every path is served with and without its last slash."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            scope["path"] = scope["path"].removesuffix("/")
-        await self._app(scope, receive, send)
 
 
 class _Address:

@@ -1,8 +1,4 @@
-"""Turns away what a web page of somebody else could make a browser send, before anybody is asked for a password.
-
-A browser resends Basic credentials by itself and may post a form to any address: so a foreign Origin, a Sec-Fetch-Site
-other than our own, and a Host that is not ours (a name that was rebound to this machine) are refused.
-"""
+"""ASGI middleware: what is done with every request before its route is looked up."""
 
 from __future__ import annotations
 
@@ -16,31 +12,48 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .problems import Problem, response
 
-__all__ = ["Guard"]
+__all__ = ["OriginCheckMiddleware", "TrailingSlashMiddleware"]
 
 _HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9.-]+)(:\d{1,5})?", re.ASCII)
 
 
-class Guard:
-    """ASGI middleware. `hosts` are the names under which this server is reached, besides loopback."""
+class TrailingSlashMiddleware:
+    """Serve every path with and without its last slash."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            scope["path"] = scope["path"].removesuffix("/")
+        await self._app(scope, receive, send)
+
+
+class OriginCheckMiddleware:
+    """Refuse what a web page of another site could make a browser send, before a password is checked.
+
+    A browser adds Basic credentials by itself and may post a form to any URL: so a foreign Origin, a Sec-Fetch-Site
+    other than our own, and a Host that is not ours (a name that was rebound to this machine) are refused.
+    `hosts`: the names under which this server is reached, besides loopback.
+    """
 
     def __init__(self, app: ASGIApp, hosts: frozenset[str]) -> None:
         self._app = app
         self._hosts = hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the call on, or answer 421 or 403."""
+        """Pass the request on, or answer 421 or 403."""
         if scope["type"] == "http" and (problem := self._objection(scope["headers"])):
             await response(problem)(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
     def _objection(self, headers: Iterable[tuple[bytes, bytes]]) -> Problem | None:
-        told: dict[bytes, list[str]] = {b"host": [], b"origin": [], b"sec-fetch-site": []}
+        found: dict[bytes, list[str]] = {b"host": [], b"origin": [], b"sec-fetch-site": []}
         for name, value in headers:
-            if name in told:
-                told[name].append(value.decode("latin-1"))
-        hosts, origins, sites = told.values()
+            if name in found:
+                found[name].append(value.decode("latin-1"))
+        hosts, origins, sites = found[b"host"], found[b"origin"], found[b"sec-fetch-site"]
         if len(hosts) != 1 or not _is_one_of(self._hosts, hosts[0]):
             return Problem(421, "unknown_host", "this server is not reached under this name; see XWRAP_HOSTS")
         if any(urlsplit(origin).netloc != hosts[0] for origin in origins) or set(sites) - {"same-origin", "none"}:
@@ -50,7 +63,7 @@ class Guard:
 
 @lru_cache(maxsize=100)
 def _is_one_of(names: frozenset[str], host: str) -> bool:
-    """Whether a Host header names loopback or one of `names`."""
+    """Return whether a Host header names loopback or one of `names`."""
     match = _HOST.fullmatch(host.lower())
     return match is not None and (match["name"] in names or _is_loopback(match["name"]))
 
