@@ -8,13 +8,12 @@ import pytest
 import requests
 
 from bitmm.xwrap.server import auth as auth_module
-from bitmm.xwrap.server.auth import Gate, hash_password
-from bitmm.xwrap.server.db.records import Account
+from bitmm.xwrap.server.auth import Authenticator, hash_password
 from bitmm.xwrap.server.problems import Problem
 
 
 class Accounts:
-    """Accounts in memory; the gate asks for nothing else."""
+    """Accounts in memory; the authenticator asks for nothing else."""
 
     def __init__(self):
         self.rows = {}
@@ -43,8 +42,8 @@ def accounts():
 
 
 @pytest.fixture
-def gate(accounts):
-    return Gate(accounts, cache_seconds=300)
+def authenticator(accounts):
+    return Authenticator(accounts, cache_seconds=300)
 
 
 @pytest.fixture
@@ -56,67 +55,67 @@ def hashes(monkeypatch):
     return calls
 
 
-def refused(gate, header, address="127.0.0.1"):
+def refused(authenticator, header, address="127.0.0.1"):
     with pytest.raises(Problem) as caught:
-        gate.account(header, address)
+        authenticator.authenticate(header, address)
     return caught.value
 
 
-def test_the_right_password_opens(gate):
-    assert gate.account(basic("ann", "right password"), "").name == "ann"
+def test_the_right_password_opens(authenticator):
+    assert authenticator.authenticate(basic("ann", "right password"), "").name == "ann"
 
 
-def test_a_verified_password_is_not_hashed_again_but_the_account_is_read_every_time(gate, accounts, hashes):
+def test_a_verified_password_is_not_hashed_again_but_the_account_is_read_every_time(authenticator, accounts, hashes):
     for _ in range(5):
-        gate.account(basic("ann", "right password"), "")
+        authenticator.authenticate(basic("ann", "right password"), "")
     assert len(hashes) == 1
     assert accounts.asked == 5
 
 
-def test_a_changed_password_counts_at_once(gate, accounts):
-    gate.account(basic("ann", "right password"), "")
+def test_a_changed_password_counts_at_once(authenticator, accounts):
+    authenticator.authenticate(basic("ann", "right password"), "")
     accounts.rows["ann"] = Account(1, "ann", hash_password("another one"), active=True)
-    assert refused(gate, basic("ann", "right password")).status == 401
-    assert gate.account(basic("ann", "another one"), "").id == 1
+    assert refused(authenticator, basic("ann", "right password")).status == 401
+    assert authenticator.authenticate(basic("ann", "another one"), "").id == 1
 
 
-def test_a_switched_off_account_is_out_at_once(gate, accounts):
-    gate.account(basic("ann", "right password"), "")
+def test_a_switched_off_account_is_out_at_once(authenticator, accounts):
+    authenticator.authenticate(basic("ann", "right password"), "")
     row = accounts.rows["ann"]
     accounts.rows["ann"] = Account(row.id, row.name, row.password_hash, active=False)
-    assert refused(gate, basic("ann", "right password")).status == 401
+    assert refused(authenticator, basic("ann", "right password")).status == 401
 
 
 def test_an_expired_verification_is_hashed_again(accounts, hashes):
-    gate = Gate(accounts, cache_seconds=0)
-    gate.account(basic("ann", "right password"), "")
-    gate.account(basic("ann", "right password"), "")
+    authenticator = Authenticator(accounts, cache_seconds=0)
+    authenticator.authenticate(basic("ann", "right password"), "")
+    authenticator.authenticate(basic("ann", "right password"), "")
     assert len(hashes) == 2
 
 
-def test_an_unknown_user_costs_a_hash_and_looks_like_a_wrong_password(gate, hashes):
-    unknown = refused(gate, basic("nobody", "x"))
-    wrong = refused(gate, basic("ann", "x"))
+def test_an_unknown_user_costs_a_hash_and_looks_like_a_wrong_password(authenticator, hashes):
+    unknown = refused(authenticator, basic("nobody", "x"))
+    wrong = refused(authenticator, basic("ann", "x"))
     assert len(hashes) == 2
     assert unknown.status == wrong.status == 401
     assert unknown.body == wrong.body
 
 
-def test_a_guesser_is_stopped_after_ten_tries_and_not_hashed_for(gate, hashes):
+def test_a_guesser_is_stopped_after_ten_tries_and_not_hashed_for(authenticator, hashes):
     for _ in range(10):
-        assert refused(gate, basic("ann", "guess"), "10.0.0.1").status == 401
-    stopped = refused(gate, basic("ann", "right password"), "10.0.0.1")
+        assert refused(authenticator, basic("ann", "guess"), "10.0.0.1").status == 401
+    stopped = refused(authenticator, basic("ann", "right password"), "10.0.0.1")
     assert stopped.status == 429
     assert 1 <= int(stopped.headers["Retry-After"]) <= 61
     assert len(hashes) == 10
 
 
-def test_a_guesser_locks_out_neither_the_owner_elsewhere_nor_one_who_is_verified(gate):
-    gate.account(basic("ann", "right password"), "10.0.0.1")
+def test_a_guesser_locks_out_neither_the_owner_elsewhere_nor_one_who_is_verified(authenticator):
+    authenticator.authenticate(basic("ann", "right password"), "10.0.0.1")
     for _ in range(10):
-        refused(gate, basic("ann", "guess"), "10.0.0.1")
-    assert gate.account(basic("ann", "right password"), "10.0.0.1").name == "ann"
-    assert gate.account(basic("ann", "right password"), "10.0.0.2").name == "ann"
+        refused(authenticator, basic("ann", "guess"), "10.0.0.1")
+    assert authenticator.authenticate(basic("ann", "right password"), "10.0.0.1").name == "ann"
+    assert authenticator.authenticate(basic("ann", "right password"), "10.0.0.2").name == "ann"
 
 
 @pytest.mark.parametrize(
@@ -132,8 +131,8 @@ def test_a_guesser_locks_out_neither_the_owner_elsewhere_nor_one_who_is_verified
         "Basic " + base64.b64encode(b"\xff:x").decode(),
     ],
 )
-def test_a_header_that_is_not_basic_is_401(gate, header):
-    problem = refused(gate, header)
+def test_a_header_that_is_not_basic_is_401(authenticator, header):
+    problem = refused(authenticator, header)
     assert problem.status == 401
     assert problem.body["code"] == "not_authenticated"
     assert problem.headers["WWW-Authenticate"].startswith("Basic ")

@@ -174,7 +174,7 @@ def _gathering(view: Callable[[Call], Awaitable[Any]]) -> Wrapper:
 def _account(services: Services, request: Request) -> Account:
     """Who calls, with the registration that the address names."""
     address = request.client.host if request.client else ""
-    return services.gate.account(request.headers.get("authorization"), address, number_in(request, "id"))
+    return services.authenticator.authenticate(request.headers.get("authorization"), address, number_in(request, "id"))
 
 
 def _answering(endpoint: Endpoint) -> Endpoint:

@@ -1,4 +1,4 @@
-"""From an Authorization header to an account, cheaply and without helping a guesser.
+"""Authentication: from an Authorization header to an account, cheaply and without helping a guesser.
 
 Passwords are argon2id (19 MiB, 2 passes, 1 lane: about 25 ms). A verified one is remembered for some minutes under a
 digest keyed with bytes made at start over (account, stored hash, password), so a changed password or a switched-off
@@ -15,41 +15,34 @@ import secrets
 import threading
 import time
 from collections import OrderedDict, deque
-from typing import Protocol
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from .db.records import Account
+from .db.store import Store
 from .problems import Problem
 
-__all__ = ["Gate", "hash_password"]
+__all__ = ["Authenticator", "hash_password"]
 
 _HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 #: Verified in place of an unknown account's password, so that both take the same time.
-_NOBODY = Account(0, "", _HASHER.hash(secrets.token_hex(16)), active=False)
+_DUMMY_ACCOUNT = Account(0, "", _HASHER.hash(secrets.token_hex(16)), active=False)
 _CACHE_SIZE = 10_000
 #: A guesser has this many tries a minute for one account from one address.
-_TRIES, _TRY_SECONDS = 10, 60.0
+_MAX_TRIES, _TRY_SECONDS = 10, 60.0
 
 
 def hash_password(password: str) -> str:
-    """The text to keep for `password`."""
+    """Return the argon2id hash of `password`, as the data base keeps it."""
     return _HASHER.hash(password)
 
 
-class Accounts(Protocol):
-    """Where accounts are kept."""
+class Authenticator:
+    """Tell who is calling, from the Authorization header of a request."""
 
-    def find(self, name: str, registration: int = 0) -> Account | None: ...
-    def rehash(self, account: int, password_hash: str) -> None: ...
-
-
-class Gate:
-    """Tells who is calling."""
-
-    def __init__(self, accounts: Accounts, cache_seconds: float) -> None:
-        self._accounts = accounts
+    def __init__(self, store: Store, cache_seconds: float) -> None:
+        self._store = store
         self._key = secrets.token_bytes(32)
         self._seconds = cache_seconds
         self._verified: OrderedDict[bytes, float] = OrderedDict()
@@ -57,35 +50,36 @@ class Gate:
         self._lock = threading.Lock()
         self._hashing = threading.Semaphore(os.cpu_count() or 1)
 
-    def account(self, header: str | None, address: str, registration: int = 0) -> Account:
-        """The account that `header` (HTTP Basic, UTF-8) proves, with its registration of that id. Raises Problem 401,
-        or 429 to somebody who guesses.
+    def authenticate(self, header: str | None, address: str, registration_id: int = 0) -> Account:
+        """Return the account that `header` (HTTP Basic, UTF-8) proves, with its registration of that id.
+
+        Raises Problem 401, or 429 after too many wrong passwords from the same address.
         """
-        name, password = _basic(header)
-        account = self._accounts.find(name, registration) or _NOBODY
+        name, password = _parse_basic(header)
+        account = self._store.accounts.find(name, registration_id) or _DUMMY_ACCOUNT
         digest = self._digest(account, password)
-        if account.active and self._remembers(digest):
+        if account.active and self._is_verified(digest):
             return account
-        self._brake(name, address)
+        self._throttle(name, address)
         with self._hashing:
             right = _verify(account.password_hash, password)
         if not right or not account.active:
-            self._failed(name, address)
+            self._add_failure(name, address)
             raise _unauthorized("wrong user name or password")
         if _HASHER.check_needs_rehash(account.password_hash):
-            self._accounts.rehash(account.id, hash_password(password))
-        self._remember(digest)
+            self._store.rehash(account.id, hash_password(password))
+        self._add_verified(digest)
         return account
 
     def _digest(self, account: Account, password: str) -> bytes:
         text = f"{account.id}\0{account.password_hash}\0{password}".encode()
         return hashlib.blake2b(text, key=self._key, digest_size=32).digest()
 
-    def _remembers(self, digest: bytes) -> bool:
+    def _is_verified(self, digest: bytes) -> bool:
         with self._lock:
             return self._verified.get(digest, 0.0) > time.monotonic()
 
-    def _remember(self, digest: bytes) -> None:
+    def _add_verified(self, digest: bytes) -> None:
         with self._lock:
             self._verified[digest] = time.monotonic() + self._seconds
             self._verified.move_to_end(digest)
@@ -93,12 +87,16 @@ class Gate:
                 self._verified.popitem(last=False)
 
     def _brake(self, name: str, address: str) -> None:
-        """The right password waits too while somebody at the same address guesses; one already verified does not."""
+        """Raise Problem 429 after too many wrong passwords for this account from this address.
+
+        The right password is refused then, too: it would tell a guesser that it is right. One that was verified before
+        does not come here.
+        """
         with self._lock:
             tries = self._failures.get((name, address))
             while tries and tries[0] <= time.monotonic() - _TRY_SECONDS:
                 tries.popleft()
-            if not tries or len(tries) < _TRIES:
+            if not tries or len(tries) < _MAX_TRIES:
                 return
             wait = tries[0] + _TRY_SECONDS - time.monotonic()
         raise Problem(
@@ -109,15 +107,15 @@ class Gate:
             headers={"Retry-After": str(int(wait) + 1)},
         )
 
-    def _failed(self, name: str, address: str) -> None:
+    def _add_failure(self, name: str, address: str) -> None:
         with self._lock:
-            self._failures.setdefault((name, address), deque(maxlen=_TRIES)).append(time.monotonic())
+            self._failures.setdefault((name, address), deque(maxlen=_MAX_TRIES)).append(time.monotonic())
             self._failures.move_to_end((name, address))
             if len(self._failures) > _CACHE_SIZE:
                 self._failures.popitem(last=False)
 
 
-def _basic(header: str | None) -> tuple[str, str]:
+def _parse_basic(header: str | None) -> tuple[str, str]:
     if header is None:
         raise _unauthorized("this call needs your user name and password (HTTP Basic)")
     scheme, _, encoded = header.partition(" ")

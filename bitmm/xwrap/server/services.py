@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 from anyio import CapacityLimiter, WouldBlock, fail_after
 from starlette.requests import Request
 
-from ..exchanges.paper import PACKED_PRICES, Paper, PaperConfig, Prices, PricesError
-from .auth import Gate
+from ..exchanges.paper import PACKED_PRICES, Ground, Prices, PricesError
+from .auth import Authenticator
 from .execution import ExecutionService
 from .params import Params
 from .problems import Problem
@@ -36,7 +36,7 @@ class Services:
     settings: Settings
     store: Store
     registry: ExchangeRegistry
-    gate: Gate
+    authenticator: Authenticator
     execution: ExecutionService
     reconciler: Reconciler
     rates: Rates
@@ -97,7 +97,7 @@ def create_services(settings: Settings) -> tuple[Services, bool]:
         settings=settings,
         store=store,
         registry=registry,
-        gate=Gate(store, settings.credential_cache_seconds),
+        authenticator=Authenticator(store, settings.credential_cache_seconds),
         execution=ExecutionService(store, registry),
         reconciler=Reconciler(store, registry, every=settings.settle_seconds, grace=settings.settle_grace_seconds),
         rates=Rates(registry, settings.rate_seconds, settings.rate_cache_seconds),
