@@ -115,7 +115,7 @@ Serving = Callable[..., AbstractContextManager[Server]]
 def serving(tmp_path_factory: pytest.TempPathFactory, database: Database) -> Serving:
     """`with serving(setting=value, ...) as server`: a server with fresh data."""
     pytest.importorskip("starlette", reason="the server is not installed")
-    from bitmm.xwrap.server.runner import running
+    from bitmm.xwrap.server.runner import run_in_background
     from bitmm.xwrap.server.settings import Settings
 
     @contextmanager
@@ -125,7 +125,7 @@ def serving(tmp_path_factory: pytest.TempPathFactory, database: Database) -> Ser
         if isinstance(where, Path):
             given["database_url"] = None
         given.setdefault("exchanges", ("paper",))
-        with running(Settings.read(environ or {}, data=folder, port=0, **given)) as url:
+        with run_in_background(Settings.read(environ or {}, data=folder, port=0, **given)) as url:
             yield Server(url, folder, where)
 
     return serve

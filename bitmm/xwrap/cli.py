@@ -101,7 +101,7 @@ def serve(
         from .server.settings import Settings
 
         settings = Settings.read(os.environ, data=data, host=host, port=port, plain_http=plain_http)
-        runner.serve(settings, typer.echo)
+        runner.run(settings, typer.echo)
 
 
 @account.command(

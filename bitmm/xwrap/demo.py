@@ -22,8 +22,7 @@ from rich.text import Text
 from .client import XWrap
 from .money import EXACT
 from .server.auth import hash_password
-from .server.db.store import Store
-from .server.runner import running
+from .server.runner import run_in_background
 from .server.settings import Settings
 
 _USER = "demo"
@@ -40,7 +39,7 @@ def run(*, stay: bool) -> None:
         store.prepare()
         store.accounts.add(_USER, hash_password(password))
         store.close()
-        with running(settings) as url:
+        with run_in_background(settings) as url:
             show = _Show()
             _trade(show, url, password)
             if show.failures:

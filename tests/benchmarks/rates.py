@@ -17,7 +17,7 @@ import requests
 
 from bitmm.xwrap import exchanges
 from bitmm.xwrap.exchanges.models import Rate
-from bitmm.xwrap.server.runner import running
+from bitmm.xwrap.server.runner import run_in_background
 from bitmm.xwrap.server.settings import Settings
 from tests.support.stub import Stub
 
@@ -33,7 +33,9 @@ def took(ids: tuple[str, ...], cached: float) -> float:
     """Seconds that one call took on a fresh server that offers these exchanges."""
     with (
         tempfile.TemporaryDirectory() as folder,
-        running(Settings.read({}, data=Path(folder), port=0, exchanges=ids, rate_cache_seconds=cached)) as url,
+        run_in_background(
+            Settings.read({}, data=Path(folder), port=0, exchanges=ids, rate_cache_seconds=cached)
+        ) as url,
         requests.Session() as session,
     ):
         session.get(f"{url}/list_exchanges/", timeout=30)

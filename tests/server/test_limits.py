@@ -143,7 +143,7 @@ hang = threading.Event()
 Stub.act = staticmethod(lambda order: (print("hangs", flush=True), hang.wait(60)))
 data, url = pathlib.Path(sys.argv[1]), sys.argv[2] or None
 settings = Settings.read({}, data=data, database_url=url, port=0, exchanges=("stub",), stop_seconds=1.0)
-runner.serve(settings, lambda line: print(line, flush=True))
+runner.run(settings, lambda line: print(line, flush=True))
 """
 
 

@@ -161,7 +161,7 @@ def live(command: dict[str, Any]) -> None:
     given = command["settings"]
     data, exchanges = Path(given.pop("data")), tuple(given.pop("exchanges"))
     settings = Settings.read(os.environ, data=data, exchanges=exchanges, **given)
-    runner.serve(settings, lambda line: print(line.removeprefix("XWrap "), flush=True))
+    runner.run(settings, lambda line: print(line.removeprefix("XWrap "), flush=True))
 
 
 def main() -> None:

@@ -86,7 +86,7 @@ class Authenticator:
             if len(self._verified) > _CACHE_SIZE:
                 self._verified.popitem(last=False)
 
-    def _brake(self, name: str, address: str) -> None:
+    def _throttle(self, name: str, address: str) -> None:
         """Raise Problem 429 after too many wrong passwords for this account from this address.
 
         The right password is refused then, too: it would tell a guesser that it is right. One that was verified before

@@ -1,4 +1,4 @@
-"""Runs a server: in the foreground until it is told to stop, or in the background of a program."""
+"""Start and stop a server: in the foreground until a signal comes, or in the background of a program."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from .app import build
 from .services import Services, create_services
 from .settings import Settings, SetupError
 
-__all__ = ["ServeError", "running", "serve"]
+__all__ = ["ServeError", "run", "run_in_background"]
 
 
 class ServeError(SetupError):
-    """The server cannot listen, or must not."""
+    """The server cannot listen, or must not, in one line that says what to do."""
 
 
 class _Server(uvicorn.Server):
-    """Tells when it accepts connections."""
+    """uvicorn's server; it calls `ready` when it accepts connections."""
 
     def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
         super().__init__(config)
@@ -39,19 +39,20 @@ class _Server(uvicorn.Server):
         self._ready()
 
 
-def serve(settings: Settings, tell: Callable[[str], None]) -> None:
-    """Serve until SIGTERM or Ctrl-C; `tell` gets one line for each thing a person should know. Raises ServeError and
-    others.
+def run(settings: Settings, report: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or Ctrl-C. `report` is called with each line that a person should read.
+
+    Raises SetupError or OSError when the server cannot start.
     """
-    with _opened(settings, tell) as (services, listener):
+    with _open_services(settings, report) as (services, listener):
         url = _url(listener)
-        server = _server(services, lambda: tell(f"XWrap serves at {url}"))
+        server = _server(services, lambda: report(f"XWrap serves at {url}"))
         # uvicorn stops at the first signal and raises it again when it has stopped; by then there is nothing left to
         # do.
         signal.signal(signal.SIGTERM, lambda *_: None)
         signal.signal(signal.SIGINT, lambda *_: None)
         server.run(sockets=[listener])
-        tell("XWrap has stopped")
+        report("XWrap has stopped")
     if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
         # What still waits for an exchange is in the journal; the next start asks what became of it.
         sys.stdout.flush()
@@ -59,10 +60,10 @@ def serve(settings: Settings, tell: Callable[[str], None]) -> None:
 
 
 @contextmanager
-def running(settings: Settings) -> Iterator[str]:
-    """A server in the background; gives its URL, and stops it at the end of the block."""
+def run_in_background(settings: Settings) -> Iterator[str]:
+    """Start a server in a thread, give its URL, and stop it at the end of the block."""
     ready = threading.Event()
-    with _opened(settings, lambda _line: None) as (services, listener):
+    with _open_services(settings, lambda _line: None) as (services, listener):
         server = _server(services, ready.set)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="xwrap-server")
         thread.start()
@@ -77,22 +78,24 @@ def running(settings: Settings) -> Iterator[str]:
 
 
 @contextmanager
-def _opened(settings: Settings, tell: Callable[[str], None]) -> Iterator[tuple[Services, socket.socket]]:
-    with _bound(settings) as listener, ExitStack() as folder:
-        folder.enter_context(_alone(settings))
+def _open_services(settings: Settings, report: Callable[[str], None]) -> Iterator[tuple[Services, socket.socket]]:
+    with _listen(settings) as listener, ExitStack() as lock:
+        lock.enter_context(_process_lock(settings))
         services, key_made = create_services(settings)
         if settings.database_url:
-            folder.close()
+            lock.close()
         try:
             if key_made:
-                tell(f"A master key was made: {settings.master_key_file} - keep a copy of it apart from the data base")
+                report(
+                    f"A master key was made: {settings.master_key_file} - keep a copy of it apart from the data base"
+                )
             yield services, listener
         finally:
             services.close()
 
 
 @contextmanager
-def _bound(settings: Settings) -> Iterator[socket.socket]:
+def _listen(settings: Settings) -> Iterator[socket.socket]:
     try:
         address = ip_address("127.0.0.1" if settings.host == "localhost" else settings.host)
     except ValueError:
@@ -118,9 +121,11 @@ def _bound(settings: Settings) -> Iterator[socket.socket]:
 
 
 @contextmanager
-def _alone(settings: Settings) -> Iterator[IO[str]]:
-    """SQLite is for one server process; a second one on the same folder is refused. On PostgreSQL it waits, for the
-    master key may be in the making.
+def _process_lock(settings: Settings) -> Iterator[IO[str]]:
+    """Hold the lock of the data folder, so that one server process at a time opens it.
+
+    On SQLite it is held while the server runs, and a second server raises ServeError. On PostgreSQL the second waits
+    until the first has started: the first may be creating the master key.
     """
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     with (settings.data / "lock").open("w") as lock:
