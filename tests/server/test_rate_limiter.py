@@ -10,12 +10,12 @@ import pytest
 
 from bitmm.xwrap.exchanges.base import Exchange, RateLimit
 from bitmm.xwrap.exchanges.errors import Busy
-from bitmm.xwrap.server import rate_limiter as lanes_module
+from bitmm.xwrap.server import rate_limiter
 from bitmm.xwrap.server.db.store import Store
-from bitmm.xwrap.server.rate_limiter import Lanes, Rank, lane_name
+from bitmm.xwrap.server.rate_limiter import ExchangeLimits, Priority, RateLimiter, queue_name
 from tests.support.databases import sql
 
-CANCEL, ORDER, READ = Rank
+CANCEL, ORDER, READ = Priority
 
 
 @pytest.fixture
@@ -32,8 +32,8 @@ def store(where):
 
 
 @pytest.fixture
-def lanes(store):
-    return Lanes(store.lanes, 2.0)
+def limiter(store):
+    return RateLimiter(store.lanes, 2.0)
 
 
 class Kept(Exchange):
@@ -51,8 +51,12 @@ class Unlimited(Exchange):
     id = "unlimited"
 
 
-def go(lanes, kind=Kept, key="k", rank=READ, call="x", signed=True):
-    with lanes.passage(kind, key, rank).turn(call, signed=signed):
+def slot(limiter, kind=Kept, key="k", priority=READ):
+    return limiter.slot(ExchangeLimits.of(kind), key, priority)
+
+
+def go(limiter, kind=Kept, key="k", priority=READ, call="x", signed=True):
+    with slot(limiter, kind, key, priority).acquire(call, signed=signed):
         pass
 
 
@@ -81,12 +85,12 @@ def thread(work):
 # --- nonces -----------------------------------------------------------------------------------------------------------
 
 
-def test_nonces_of_many_threads_never_repeat_and_each_thread_sees_them_rise(lanes):
+def test_nonces_of_many_threads_never_repeat_and_each_thread_sees_them_rise(limiter):
     seen = [[] for _ in range(8)]
 
     def take(mine):
         for _ in range(100):
-            mine.append(lanes.nonce("a"))
+            mine.append(slot(limiter, key="a").nonce())
 
     threads = [threading.Thread(target=take, args=(mine,)) for mine in seen]
     for thread in threads:
@@ -98,71 +102,71 @@ def test_nonces_of_many_threads_never_repeat_and_each_thread_sees_them_rise(lane
     assert all(mine == sorted(mine) for mine in seen)
 
 
-def test_a_clock_that_was_set_back_and_a_restart_lower_no_nonce(lanes, where, monkeypatch):
-    before = lanes.nonce("a")
-    monkeypatch.setattr(lanes_module.time, "time_ns", lambda: (before - 3600 * 10**6) * 1000)
+def test_a_clock_that_was_set_back_and_a_restart_lower_no_nonce(limiter, where, monkeypatch):
+    before = slot(limiter, key="a").nonce()
+    monkeypatch.setattr(rate_limiter.time, "time_ns", lambda: (before - 3600 * 10**6) * 1000)
     again = Store(where)
-    assert [Lanes(again.lanes, 2.0).nonce("a") for _ in range(2)] == [before + 1, before + 2]
+    assert [slot(RateLimiter(again.lanes, 2.0), key="a").nonce() for _ in range(2)] == [before + 1, before + 2]
     again.close()
 
 
-def test_a_nonce_is_the_time_in_microseconds_where_that_is_higher(lanes, monkeypatch):
-    lanes.nonce("a")
-    monkeypatch.setattr(lanes_module.time, "time_ns", lambda: 4_000_000_000_000_000_000)
-    assert lanes.nonce("a") == 4_000_000_000_000_000
+def test_a_nonce_is_the_time_in_microseconds_where_that_is_higher(limiter, monkeypatch):
+    slot(limiter, key="a").nonce()
+    monkeypatch.setattr(rate_limiter.time, "time_ns", lambda: 4_000_000_000_000_000_000)
+    assert slot(limiter, key="a").nonce() == 4_000_000_000_000_000
 
 
-def test_a_lane_belongs_to_a_key_at_an_exchange_and_does_not_show_it():
-    assert lane_name("kraken", "key") == lane_name("kraken", "key")
-    assert len({lane_name("kraken", "key"), lane_name("kraken", "other"), lane_name("mtgox", "key")}) == 3
-    assert "key" not in lane_name("kraken", "key")
+def test_a_queue_belongs_to_a_key_at_an_exchange_and_its_name_does_not_show_it():
+    assert queue_name("kraken", "key") == queue_name("kraken", "key")
+    assert len({queue_name("kraken", "key"), queue_name("kraken", "other"), queue_name("mtgox", "key")}) == 3
+    assert "key" not in queue_name("kraken", "key")
 
 
 # --- order ------------------------------------------------------------------------------------------------------------
 
 
-def test_one_call_of_an_ordered_lane_at_a_time_and_other_lanes_do_not_wait(store):
-    lanes = Lanes(store.lanes, 0.1)
-    with lanes.passage(Kept, "k", READ).turn("x", signed=True):
-        with thread(lambda: refused(lanes)):
+def test_one_call_of_an_ordered_queue_at_a_time_and_other_queues_do_not_wait(store):
+    limiter = RateLimiter(store.lanes, 0.1)
+    with slot(limiter, Kept, "k", READ).acquire("x", signed=True):
+        with thread(lambda: refused(limiter)):
             pass
-        go(lanes, key="other")
-        go(lanes, kind=Unlimited)
-    go(lanes)
+        go(limiter, key="other")
+        go(limiter, kind=Unlimited)
+    go(limiter)
 
 
-def test_calls_of_an_exchange_without_order_go_side_by_side(lanes):
+def test_calls_of_an_exchange_without_order_go_side_by_side(limiter):
     with (
-        lanes.passage(ByAddress, "k", ORDER).turn("x", signed=True),
-        lanes.passage(ByAddress, "k", ORDER).turn("x", signed=True),
+        slot(limiter, ByAddress, "k", ORDER).acquire("x", signed=True),
+        slot(limiter, ByAddress, "k", ORDER).acquire("x", signed=True),
     ):
         pass
 
 
-def test_a_call_that_fails_frees_its_lane(lanes):
-    with pytest.raises(ZeroDivisionError), lanes.passage(Kept, "k", READ).turn("x", signed=True):
+def test_a_call_that_fails_frees_its_queue(limiter):
+    with pytest.raises(ZeroDivisionError), slot(limiter, Kept, "k", READ).acquire("x", signed=True):
         raise ZeroDivisionError
-    go(lanes)
+    go(limiter)
 
 
-def test_cancels_go_before_orders_and_orders_before_reads(lanes):
+def test_cancels_go_before_orders_and_orders_before_reads(limiter):
     went = []
-    lane = lanes.lane(lane_name("kept", "k"), Kept.per_key, ordered=True)
+    queue = limiter.queue(queue_name("kept", "k"), Kept.per_key, ordered=True)
 
-    def queue(rank, name):
+    def enqueue(priority, name):
         def work():
-            with lanes.passage(Kept, "k", rank).turn("free", signed=True):
+            with slot(limiter, Kept, "k", priority).acquire("free", signed=True):
                 went.append(name)
 
         running = threading.Thread(target=work)
         running.start()
         threads.append(running)
-        until(lambda: len(lane._waiting) == len(threads))
+        until(lambda: len(queue._waiting) == len(threads))
 
     threads = []
-    with lanes.passage(Kept, "k", READ).turn("x", signed=True):
+    with slot(limiter, Kept, "k", READ).acquire("x", signed=True):
         for name in ("read 1", "read 2", "order 1", "order 2", "cancel"):
-            queue(Rank[name.split()[0].upper()], name)
+            enqueue(Priority[name.split()[0].upper()], name)
     for running in threads:
         running.join()
     assert went == ["cancel", "order 1", "order 2", "read 1", "read 2"]
@@ -171,29 +175,29 @@ def test_cancels_go_before_orders_and_orders_before_reads(lanes):
 # --- counters ---------------------------------------------------------------------------------------------------------
 
 
-def test_reads_leave_a_quarter_of_the_counter_to_orders_and_cancels(lanes):
+def test_reads_leave_a_quarter_of_the_counter_to_orders_and_cancels(limiter):
     for _ in range(6):
-        go(lanes, rank=READ)
-    assert refused(lanes, rank=READ) == pytest.approx(100, abs=10)
-    go(lanes, rank=ORDER)
-    go(lanes, rank=CANCEL)
-    assert refused(lanes, rank=CANCEL) == pytest.approx(100, abs=10)
+        go(limiter, priority=READ)
+    assert refused(limiter, priority=READ) == pytest.approx(100, abs=10)
+    go(limiter, priority=ORDER)
+    go(limiter, priority=CANCEL)
+    assert refused(limiter, priority=CANCEL) == pytest.approx(100, abs=10)
 
 
-def test_calls_have_their_own_costs(lanes):
+def test_calls_have_their_own_costs(limiter):
     for _ in range(4):
-        go(lanes, rank=ORDER, call="dear")
-    refused(lanes, rank=ORDER)
+        go(limiter, priority=ORDER, call="dear")
+    refused(limiter, priority=ORDER)
     for _ in range(20):
-        go(lanes, rank=ORDER, call="free")
+        go(limiter, priority=ORDER, call="free")
 
 
 def test_a_call_that_would_wait_too_long_is_refused_at_once(store):
-    lanes = Lanes(store.lanes, 60.0)
+    limiter = RateLimiter(store.lanes, 60.0)
     for _ in range(6):
-        go(lanes)
+        go(limiter)
     before = time.monotonic()
-    refused(lanes)
+    refused(limiter)
     assert time.monotonic() - before < 10
 
 
@@ -201,43 +205,43 @@ class Quick(Exchange):
     id, per_key = "quick", RateLimit(4, 20.0, {"free": 0})
 
 
-def test_a_call_waits_until_the_counter_has_fallen(lanes):
+def test_a_call_waits_until_the_counter_has_fallen(limiter):
     before = time.monotonic()
     for _ in range(13):
-        go(lanes, kind=Quick)
+        go(limiter, kind=Quick)
     assert time.monotonic() - before >= 10 / 20 * 0.98
 
 
-def test_signed_calls_are_counted_by_key_and_public_ones_by_address(lanes):
+def test_signed_calls_are_counted_by_key_and_public_ones_by_address(limiter):
     for key in ("k", ""):
-        go(lanes, key=key, signed=False)
-    refused(lanes, key="another", signed=False)
+        go(limiter, key=key, signed=False)
+    refused(limiter, key="another", signed=False)
     for key in ("k", "l"):
         for _ in range(6):
-            go(lanes, key=key)
-        refused(lanes, key=key)
+            go(limiter, key=key)
+        refused(limiter, key=key)
 
 
-def test_where_an_exchange_counts_by_address_alone_all_calls_count_there(lanes):
-    go(lanes, kind=ByAddress, signed=False)
-    go(lanes, kind=ByAddress, key="k")
-    refused(lanes, kind=ByAddress, key="l")
+def test_where_an_exchange_counts_by_address_alone_all_calls_count_there(limiter):
+    go(limiter, kind=ByAddress, signed=False)
+    go(limiter, kind=ByAddress, key="k")
+    refused(limiter, kind=ByAddress, key="l")
 
 
-def test_where_no_limit_is_known_nothing_is_counted(lanes):
+def test_where_no_limit_is_known_nothing_is_counted(limiter):
     for _ in range(50):
-        go(lanes, kind=Unlimited)
+        go(limiter, kind=Unlimited)
 
 
-def test_a_restart_and_another_process_count_on(lanes, where):
+def test_a_restart_and_another_process_count_on(limiter, where):
     for _ in range(4):
-        go(lanes)
+        go(limiter)
     another = Store(where)
-    others = Lanes(another.lanes, 2.0)
+    others = RateLimiter(another.lanes, 2.0)
     for _ in range(2):
         go(others)
     refused(others)
-    refused(lanes)
+    refused(limiter)
     another.close()
 
 
@@ -246,10 +250,10 @@ def test_many_processes_together_send_no_more_than_is_allowed(where, store):
     went = []
 
     def work(mine):
-        lanes = Lanes(mine.lanes, 2.0)
+        limiter = RateLimiter(mine.lanes, 2.0)
         for _ in range(4):
             try:
-                go(lanes, kind=Kept, rank=ORDER)
+                go(limiter, kind=Kept, priority=ORDER)
             except Busy:
                 pass
             else:
@@ -265,23 +269,23 @@ def test_many_processes_together_send_no_more_than_is_allowed(where, store):
         mine.close()
 
 
-def test_a_clock_that_was_set_back_stops_no_counter(lanes, where):
+def test_a_clock_that_was_set_back_stops_no_counter(limiter, where):
     for _ in range(3):
-        go(lanes, kind=Quick)
+        go(limiter, kind=Quick)
     sql(where, "UPDATE lanes SET moment = moment + 3600")
-    go(lanes, kind=Quick)
+    go(limiter, kind=Quick)
 
 
-def test_a_call_that_costs_nothing_does_not_wait_for_those_that_do(lanes):
-    lane = lanes.lane(lane_name("kept", "k"), Slow.per_key, ordered=True)
+def test_a_call_that_costs_nothing_does_not_wait_for_those_that_do(limiter):
+    queue = limiter.queue(queue_name("kept", "k"), Slow.per_key, ordered=True)
     for _ in range(6):
-        go(lanes, kind=Slow)
-    with thread(lambda: go(lanes, kind=Slow)):
-        until(lambda: len(lane._waiting) == 1)
+        go(limiter, kind=Slow)
+    with thread(lambda: go(limiter, kind=Slow)):
+        until(lambda: len(queue._waiting) == 1)
         before = time.monotonic()
-        for rank in Rank:
-            go(lanes, kind=Slow, rank=rank, call="free")
-        assert len(lane._waiting) == 1, f"the read still waits after {time.monotonic() - before} s"
+        for priority in Priority:
+            go(limiter, kind=Slow, priority=priority, call="free")
+        assert len(queue._waiting) == 1, f"the read still waits after {time.monotonic() - before} s"
 
 
 class Slow(Kept):
@@ -292,47 +296,83 @@ class Slow(Kept):
 
 
 def test_when_the_exchange_is_busy_nobody_sends_before_it_said_so(store):
-    lanes = Lanes(store.lanes, 0.2)
-    with pytest.raises(Busy), lanes.passage(Quick, "k", READ).turn("x", signed=True):
+    limiter = RateLimiter(store.lanes, 0.2)
+    with pytest.raises(Busy), slot(limiter, Quick, "k", READ).acquire("x", signed=True):
         raise Busy("slow down", retry_after=0.5)
     said = time.monotonic()
-    for rank in Rank:
-        assert 0 < refused(lanes, kind=Quick, rank=rank, call="free") <= 0.6
-    until(lambda: not store.lanes.pause(lane_name("quick", "k"), 0, 4, 20.0))
+    for priority in Priority:
+        assert 0 < refused(limiter, kind=Quick, priority=priority, call="free") <= 0.6
+    until(lambda: not store.lanes.pause(queue_name("quick", "k"), 0, 4, 20.0))
     assert time.monotonic() - said >= 0.3
-    go(lanes, kind=Quick, rank=CANCEL, call="free")
+    go(limiter, kind=Quick, priority=CANCEL, call="free")
 
 
-def test_an_exchange_without_a_known_limit_is_left_alone_as_long_as_it_says(lanes):
-    with pytest.raises(Busy), lanes.passage(Unlimited, "k", READ).turn("x", signed=True):
+def test_an_exchange_without_a_known_limit_is_left_alone_as_long_as_it_says(limiter):
+    with pytest.raises(Busy), slot(limiter, Unlimited, "k", READ).acquire("x", signed=True):
         raise Busy("slow down", retry_after=30)
-    assert refused(lanes, kind=Unlimited, rank=CANCEL) == pytest.approx(30, abs=5)
+    assert refused(limiter, kind=Unlimited, priority=CANCEL) == pytest.approx(30, abs=5)
 
 
-def test_an_exchange_cannot_shut_a_lane_for_ever(lanes):
-    with pytest.raises(Busy), lanes.passage(Unlimited, "k", READ).turn("x", signed=True):
+def test_an_exchange_cannot_stop_a_queue_for_ever(limiter):
+    with pytest.raises(Busy), slot(limiter, Unlimited, "k", READ).acquire("x", signed=True):
         raise Busy("slow down", retry_after=1e9)
-    assert refused(lanes, kind=Unlimited) <= 600
+    assert refused(limiter, kind=Unlimited) <= 600
 
 
-def test_a_refusal_of_ours_widens_nothing(lanes):
+def test_a_refusal_of_ours_raises_no_counter(limiter):
     for _ in range(6):
-        go(lanes)
+        go(limiter)
     for _ in range(3):
-        refused(lanes)
-    go(lanes, rank=ORDER)
+        refused(limiter)
+    go(limiter, priority=ORDER)
+
+
+# --- the administrator's own limits -----------------------------------------------------------------------------------
+
+
+class Both(Exchange):
+    id, per_key, per_address = "both", RateLimit(8, 1, {"dear": 2}), RateLimit(20, 2, {"public": 3})
+
+
+class KeyOnly(Exchange):
+    id, per_key = "key-only", RateLimit(8, 1, {"dear": 2})
+
+
+OWN = RateLimit(3, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "own", "per_key", "per_address"),
+    [
+        (Both, {}, Both.per_key, Both.per_address),
+        (Both, {"other": OWN}, Both.per_key, Both.per_address),
+        (Both, {"both": OWN}, RateLimit(3, 0.5, {"dear": 2}), Both.per_address),
+        (Both, {"both": None}, None, None),
+        (KeyOnly, {"key-only": OWN}, RateLimit(3, 0.5, {"dear": 2}), OWN),
+        (ByAddress, {"by-address": OWN}, OWN, OWN),
+        (ByAddress, {"by-address": None}, None, None),
+        (Unlimited, {"unlimited": OWN}, OWN, OWN),
+        (Unlimited, {}, None, None),
+    ],
+)
+def test_the_administrators_limit_is_the_keys_or_where_only_addresses_are_counted_theirs(
+    kind, own, per_key, per_address
+):
+    limits = ExchangeLimits.of(kind, own)
+    uncounted = rate_limiter._UNCOUNTED
+    assert (limits.per_key, limits.per_address) == (per_key or uncounted, per_address or uncounted)
 
 
 # --- a queue that ends ------------------------------------------------------------------------------------------------
 
 
-def test_a_cancel_goes_next_while_a_thousand_reads_want_the_same_key(lanes):
+def test_a_cancel_goes_next_while_a_thousand_reads_want_the_same_key(limiter):
     stop, sent, turned_away = threading.Event(), [], []
 
     def read():
         while not stop.is_set():
             try:
-                with lanes.passage(Kept, "k", READ).turn("free", signed=True):
+                with slot(limiter, Kept, "k", READ).acquire("free", signed=True):
                     sent.append(1)
                     time.sleep(0.01)
             except Busy:
@@ -340,15 +380,15 @@ def test_a_cancel_goes_next_while_a_thousand_reads_want_the_same_key(lanes):
                 stop.wait(0.2)
 
     threads = [threading.Thread(target=read) for _ in range(1000)]
-    lane = lanes.lane(lane_name("kept", "k"), Kept.per_key, ordered=True)
+    queue = limiter.queue(queue_name("kept", "k"), Kept.per_key, ordered=True)
     for running in threads:
         running.start()
     waits = []
     try:
-        until(lambda: len(lane._waiting) == lanes_module._PLACES)
+        until(lambda: len(queue._waiting) == rate_limiter._MAX_WAITING)
         for _ in range(5):
             before = time.monotonic()
-            go(lanes, rank=CANCEL, call="free")
+            go(limiter, priority=CANCEL, call="free")
             waits.append(time.monotonic() - before)
     finally:
         stop.set()

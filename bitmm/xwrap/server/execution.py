@@ -27,7 +27,7 @@ from .db.journal import Journal
 from .db.records import Registration, now
 from .db.store import Store
 from .problems import Problem, from_exchange
-from .rate_limiter import Rank
+from .rate_limiter import Priority
 from .registry import ExchangeRegistry
 
 __all__ = ["ExecutionService", "StoredAnswer", "order_columns", "reference", "withdrawal_columns"]
@@ -119,13 +119,13 @@ class ExecutionService:
                 409, "outcome_unknown", "nobody knows yet whether this order exists; ask again", retryable=True
             )
         if row["status"] == "open":
-            with self._registry.open(registration, Rank.CANCEL) as exchange:
+            with self._registry.open(registration, Priority.CANCEL) as exchange:
                 row = self._canceled(exchange, row)
         return _told(row, _ORDER)
 
     def cancel_all(self, registration: Registration) -> dict[str, Any]:
         """Cancel every open order of this exchange key, also those not placed here; how many there were."""
-        with self._registry.open(registration, Rank.CANCEL) as exchange:
+        with self._registry.open(registration, Priority.CANCEL) as exchange:
             count = exchange.cancel_all()
             # They were canceled; where their states cannot all be read now, the next look tells them.
             with suppress(Busy):
@@ -222,7 +222,7 @@ class ExecutionService:
             # A repeat neither waits for the exchange nor needs it: "nothing was sent" would not be true of its key.
             return _again(known, fingerprint, names)
         _check_enabled(registration)
-        with self._registry.open(registration, Rank.ORDER) as exchange:
+        with self._registry.open(registration, Priority.ORDER) as exchange:
             intent = journal.begin(registration.id, key, fingerprint, values)
             if not intent.fresh:
                 return _again(intent.row, fingerprint, names)

@@ -1,10 +1,11 @@
-"""One lane per exchange key, and one per address of ours: who may send the next request, and when.
+"""Rate limits: who may send the next request to an exchange, and when.
 
-Whoever uses a key - several registrations, many threads, any number of programs behind this server - goes through its
-lane. Nonces only rise. Where an exchange insists on their order, one request at a time is made, sent and answered. The
-exchange's own counter of calls is kept here too, and a call that it would refuse waits, or is refused before it is
-sent; cancels go before orders, and orders before reads. Nonces and counters are in the data base: they hold for all
-processes, after a restart, and when a clock was set back.
+There is one queue for each exchange key, and one for each exchange's view of our address. Everything that uses a key
+goes through its queue: several registrations, many threads, any number of processes. Nonces only rise. Where an
+exchange insists on their order, one request at a time is made, sent and answered. The counter of calls that the
+exchange keeps is kept here too: a call that the exchange would refuse waits, or is refused before it is sent. Cancels
+go before orders, and orders before reads. Nonces and counters are in the data base: they hold for all processes, after a
+restart, and when a clock was set back.
 """
 
 from __future__ import annotations
@@ -19,140 +20,161 @@ from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from itertools import count
 from math import inf
-from typing import Protocol
 from weakref import WeakValueDictionary
 
 from ..exchanges.base import Exchange, RateLimit
 from ..exchanges.errors import Busy
+from .db.counters import LaneBook as CounterStore
 
-__all__ = ["Lanes", "Passage", "Rank"]
+__all__ = ["ExchangeLimits", "Priority", "RateLimiter", "RequestSlot"]
 
-#: How many may wait in one lane; cancels always may.
-_PLACES = 64
-#: The longest that an exchange's word makes a lane wait.
-_LONGEST_BAN = 600.0
+#: How many may wait in one queue; cancels always may.
+_MAX_WAITING = 64
+#: The longest time in seconds for which the word of an exchange stops a queue.
+_MAX_BACK_OFF = 600.0
 #: The counter of an exchange that publishes none: calls cost nothing, and only its own Busy raises it.
 _UNCOUNTED = RateLimit(0, 1)
 
 
-class Rank(IntEnum):
-    """Who goes first."""
+class Priority(IntEnum):
+    """Who goes first in a queue."""
 
     CANCEL = 0
     ORDER = 1
     READ = 2
 
 
-class Meters(Protocol):
-    """What the data base keeps of each lane; see `Store`."""
+@dataclass(frozen=True, slots=True)
+class ExchangeLimits:
+    """How the calls to one exchange are queued and counted. Made once, when the server starts."""
 
-    def next_nonce(self, lane: str, at_least: int) -> int: ...
-    def count(self, lane: str, cost: float, room: float, refill: float) -> float: ...
-    def pause(self, lane: str, cost: float, room: float, refill: float) -> float: ...
-    def fill(self, lane: str, level: float, refill: float) -> None: ...
-    def alone(self, lane: str) -> AbstractContextManager[None]: ...
+    exchange: str
+    #: Signed calls queue by their key, all others by our address.
+    queues_by_key: bool
+    #: Calls of one key must arrive in the order of their nonces.
+    ordered: bool
+    per_key: RateLimit
+    per_address: RateLimit
+
+    @classmethod
+    def of(cls, kind: type[Exchange], own: Mapping[str, RateLimit | None] | None = None) -> ExchangeLimits:
+        """Return the limits that the exchange publishes, or where `own` names it, those of the administrator."""
+        per_key, per_address = _resolve(kind, own or {})
+        return cls(
+            exchange=kind.id,
+            queues_by_key=kind.ordered or kind.per_key is not None,
+            ordered=kind.ordered,
+            per_key=per_key or _UNCOUNTED,
+            per_address=per_address or _UNCOUNTED,
+        )
 
 
-class Lanes:
-    """The lanes of one server. Nobody waits longer than `seconds` in one. `limits`: the administrator's own."""
+def _resolve(kind: type[Exchange], own: Mapping[str, RateLimit | None]) -> tuple[RateLimit | None, RateLimit | None]:
+    """Return the counters by key and by address; None: calls are not counted there."""
+    if kind.id not in own:
+        return kind.per_key, kind.per_address
+    limit = own[kind.id]
+    if limit is None:
+        return None, None
+    if kind.per_key is not None and kind.per_address is not None:
+        # The administrator's limit is the one of a key; the address keeps the published one.
+        return _with_costs(limit, kind.per_key), kind.per_address
+    return _with_costs(limit, kind.per_key), _with_costs(limit, kind.per_address)
 
-    def __init__(self, meters: Meters, seconds: float, limits: Mapping[str, RateLimit | None] | None = None) -> None:
-        self._meters = meters
+
+def _with_costs(limit: RateLimit, published: RateLimit | None) -> RateLimit:
+    """Return `limit` with the published costs of the calls."""
+    return limit if published is None else replace(limit, costs=published.costs)
+
+
+class RateLimiter:
+    """The queues of one server. A call waits at most `seconds` in one of them."""
+
+    def __init__(self, counters: CounterStore, seconds: float) -> None:
+        self.counters = counters
         self._seconds = seconds
-        self._limits = limits or {}
-        self._lanes: WeakValueDictionary[str, Lane] = WeakValueDictionary()
+        self._queues: WeakValueDictionary[str, RequestQueue] = WeakValueDictionary()
         self._lock = threading.Lock()
 
-    def passage(self, kind: type[Exchange], apikey: str, rank: Rank) -> Passage:
-        """The way of one caller with one key."""
-        return Passage(self, kind, apikey, rank)
+    def slot(self, limits: ExchangeLimits, apikey: str, priority: Priority) -> RequestSlot:
+        """Return the place of one caller with one key."""
+        return RequestSlot(self, limits, apikey, priority)
 
-    def nonce(self, lane: str) -> int:
-        """The lane's next nonce: microseconds since 1970, or one more than the last."""
-        return self._meters.next_nonce(lane, time.time_ns() // 1000)
-
-    def limit(self, kind: type[Exchange], *, by_key: bool) -> RateLimit:
-        """The counter of a lane of this exchange: the one that it publishes, or the administrator's."""
-        published = kind.per_key if by_key else kind.per_address
-        if (own := self._limits.get(kind.id, published)) is None:
-            return _UNCOUNTED
-        if published is None or own is published or (kind.per_key is not None and not by_key):
-            return published or own
-        return replace(published, capacity=own.capacity, refill=own.refill)
-
-    def lane(self, name: str, limit: RateLimit, *, ordered: bool) -> Lane:
-        """The lane called `name`."""
+    def queue(self, name: str, limit: RateLimit, *, ordered: bool) -> RequestQueue:
+        """Return the queue called `name`; it is made when there is none."""
         with self._lock:
-            if (lane := self._lanes.get(name)) is None:
-                lane = self._lanes[name] = Lane(name, limit, self._meters, self._seconds, ordered=ordered)
-            return lane
+            if (queue := self._queues.get(name)) is None:
+                queue = self._queues[name] = RequestQueue(name, limit, self.counters, self._seconds, ordered=ordered)
+            return queue
 
 
-def lane_name(exchange: str, apikey: str = "") -> str:
-    """The lane of a key, or without one of our address; it does not show the key."""
+def queue_name(exchange: str, apikey: str = "") -> str:
+    """Return the name of the queue of a key, or without one of our address; it does not show the key."""
     return hashlib.sha256(f"{exchange}\0{apikey}".encode()).hexdigest()
 
 
-class Passage:
-    """What an exchange's adapter is given to find its place: `nonce` and `turn` of `base.ExchangeContext`."""
+class RequestSlot:
+    """What an exchange's adapter gets: `nonce` and `acquire` are the nonce and throttle of its `ExchangeContext`."""
 
-    def __init__(self, lanes: Lanes, kind: type[Exchange], apikey: str, rank: Rank) -> None:
-        self._lanes = lanes
-        self._kind = kind
+    def __init__(self, limiter: RateLimiter, limits: ExchangeLimits, apikey: str, priority: Priority) -> None:
+        self._limiter = limiter
+        self._limits = limits
         self._apikey = apikey
-        self._rank = rank
+        self._priority = priority
 
     def nonce(self) -> int:
-        """The next nonce of the key."""
-        return self._lanes.nonce(lane_name(self._kind.id, self._apikey))
+        """Return the next nonce of the key: microseconds since 1970, or one more than the last."""
+        name = queue_name(self._limits.exchange, self._apikey)
+        return self._limiter.counters.next_nonce(name, time.time_ns() // 1000)
 
-    def turn(self, call: str, *, signed: bool) -> AbstractContextManager[None]:
-        """A place in the lane that counts this call. Raises Busy when the wait would be too long."""
-        kind = self._kind
-        by_key = signed and (kind.ordered or kind.per_key is not None)
-        limit = self._lanes.limit(kind, by_key=by_key)
-        name = lane_name(kind.id, self._apikey if by_key else "")
-        lane = self._lanes.lane(name, limit, ordered=by_key and kind.ordered)
-        return lane.turn(0 if limit is _UNCOUNTED else limit.costs.get(call, 1), self._rank)
+    def acquire(self, call: str, *, signed: bool) -> AbstractContextManager[None]:
+        """Wait in the queue of the key, and count this call. Raises Busy when the wait would be too long."""
+        limits = self._limits
+        by_key = signed and limits.queues_by_key
+        limit = limits.per_key if by_key else limits.per_address
+        name = queue_name(limits.exchange, self._apikey if by_key else "")
+        queue = self._limiter.queue(name, limit, ordered=by_key and limits.ordered)
+        return queue.acquire(0 if limit is _UNCOUNTED else limit.costs.get(call, 1), self._priority)
 
 
 @dataclass(order=True, slots=True)
 class _Waiter:
-    rank: Rank
-    number: int
+    priority: Priority
+    position: int
     cost: float = field(compare=False)
-    #: It is first, and the counter has no room for it.
-    stuck: bool = field(default=False, compare=False)
+    #: It is first, and the counter has no capacity for it.
+    is_blocked: bool = field(default=False, compare=False)
 
 
-class Lane:
-    """The queue of this process for one lane."""
+class RequestQueue:
+    """The queue of this process for one key, or for our address."""
 
-    def __init__(self, name: str, limit: RateLimit, meters: Meters, seconds: float, *, ordered: bool) -> None:
+    def __init__(self, name: str, limit: RateLimit, counters: CounterStore, seconds: float, *, ordered: bool) -> None:
         self._name = name
         self._limit = limit
-        self._meters = meters
+        self._counters = counters
         self._seconds = seconds
         self._ordered = ordered
-        self._taken = False
+        #: One request of an ordered queue is under way.
+        self._in_use = False
         self._waiting: list[_Waiter] = []
-        self._numbers = count()
+        self._positions = count()
         self._changed = threading.Condition()
 
     @contextmanager
-    def turn(self, cost: float, rank: Rank) -> Iterator[None]:
-        """One request. Raises Busy, before anything was sent, when the wait would be too long."""
-        self._wait(_Waiter(rank, next(self._numbers), cost))
+    def acquire(self, cost: float, priority: Priority) -> Iterator[None]:
+        """Wait, count, and let one request be sent. Raises Busy, before it is sent, when the wait would be too long."""
+        self._wait(_Waiter(priority, next(self._positions), cost))
         try:
-            with self._alone():
+            with self._exclusive():
                 try:
                     yield
                 except Busy as busy:
-                    self._widen(busy.retry_after)
+                    self._back_off(busy.retry_after)
                     raise
         finally:
             with self._changed:
-                self._taken = False
+                self._in_use = False
                 self._changed.notify_all()
 
     def _wait(self, waiter: _Waiter) -> None:
@@ -166,58 +188,58 @@ class Lane:
                     if left <= 0 or left < pause < inf:
                         raise _too_many(pause)
                     self._changed.wait(min(pause, left))
-                self._taken = self._ordered
+                self._in_use = self._ordered
             finally:
                 self._waiting.remove(waiter)
                 self._changed.notify_all()
 
     def _refuse_early(self, waiter: _Waiter) -> None:
-        """Raises Busy for a call that could not go in time even if nobody came after it."""
-        if waiter.rank is not Rank.CANCEL and len(self._waiting) >= _PLACES:
+        """Raise Busy for a call that could not go in time even if no other came after it."""
+        if waiter.priority is not Priority.CANCEL and len(self._waiting) >= _MAX_WAITING:
             raise _too_many(1.0)
-        ahead = sum(other.cost for other in self._waiting if other.rank <= waiter.rank)
+        ahead = sum(other.cost for other in self._waiting if other.priority <= waiter.priority)
         if waiter.cost and ahead:
-            pause = self._meters.pause(self._name, waiter.cost + ahead, self._room(waiter), self._limit.refill)
+            pause = self._counters.pause(self._name, waiter.cost + ahead, self._capacity(waiter), self._limit.refill)
             if pause > self._seconds:
                 raise _too_many(pause)
 
     def _pause(self, waiter: _Waiter) -> float:
-        """Seconds that `waiter` must wait, 0 when it was counted and may go, endless until something changes.
+        """Return the seconds that `waiter` must wait: 0 when it was counted and may go, inf until something changes.
 
-        A call that costs nothing does not wait for those that the counter holds up.
+        A call that costs nothing does not wait for those that the counter blocks.
         """
-        if self._taken:
+        if self._in_use:
             return inf
         for other in self._waiting:
             if other is waiter:
                 break
-            if waiter.cost or not other.stuck:
+            if waiter.cost or not other.is_blocked:
                 return inf
-        pause = self._meters.count(self._name, waiter.cost, self._room(waiter), self._limit.refill)
-        if pause and not waiter.stuck:
-            waiter.stuck = True
+        pause = self._counters.count(self._name, waiter.cost, self._capacity(waiter), self._limit.refill)
+        if pause and not waiter.is_blocked:
+            waiter.is_blocked = True
             self._changed.notify_all()
         return pause
 
-    def _room(self, waiter: _Waiter) -> float:
-        """How full the counter may be after this call: reads leave a quarter of it to orders and cancels."""
+    def _capacity(self, waiter: _Waiter) -> float:
+        """Return the highest count after this call: reads leave a quarter of the capacity to orders and cancels."""
         capacity = self._limit.capacity
-        return capacity - capacity // 4 if waiter.rank is Rank.READ else capacity
+        return capacity - capacity // 4 if waiter.priority is Priority.READ else capacity
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Where the order counts, no other process sends meanwhile."""
+    def _exclusive(self) -> Iterator[None]:
+        """Keep other processes from sending meanwhile, where the order of nonces counts. Raises Busy."""
         with ExitStack() as stack:
             try:
-                stack.enter_context(self._meters.alone(self._name) if self._ordered else nullcontext())
+                stack.enter_context(self._counters.alone(self._name) if self._ordered else nullcontext())
             except TimeoutError:
                 raise _too_many(1.0) from None
             yield
 
-    def _widen(self, seconds: float) -> None:
-        """The exchange refused: after so long its counter is still full, until then nothing is sent at all."""
+    def _back_off(self, seconds: float) -> None:
+        """Raise the counter so far that nothing is sent for `seconds`, and that it is full after them."""
         limit = self._limit
-        self._meters.fill(self._name, limit.capacity + min(seconds, _LONGEST_BAN) * limit.refill, limit.refill)
+        self._counters.fill(self._name, limit.capacity + min(seconds, _MAX_BACK_OFF) * limit.refill, limit.refill)
 
 
 def _too_many(pause: float) -> Busy:

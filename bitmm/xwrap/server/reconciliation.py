@@ -29,7 +29,7 @@ from .db.records import Registration, now
 from .db.store import Store
 from .execution import order_columns, reference, withdrawal_columns
 from .problems import Problem, from_exchange
-from .rate_limiter import Rank
+from .rate_limiter import Priority
 from .registry import ExchangeRegistry
 
 __all__ = ["LEASE", "Reconciler", "not_placed"]
@@ -137,7 +137,7 @@ class Reconciler:
     def _reconcile_row(self, journal: Journal, registration: Registration, row: dict[str, Any], find: _Find) -> None:
         asked = datetime.now(UTC)
         try:
-            with self._registry.open(registration, Rank.ORDER) as exchange:
+            with self._registry.open(registration, Priority.ORDER) as exchange:
                 columns = find(exchange, row)
         except Unsupported:
             return

@@ -1,4 +1,4 @@
-"""Which exchanges this server offers, and how each one is reached."""
+"""The exchanges that this server offers, and how each one is opened with keys."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..exchanges.errors import ExchangeError
 from ..transport import Transport
 from .db.records import Registration
 from .problems import Problem
-from .rate_limiter import Lanes, Rank
+from .rate_limiter import ExchangeLimits, Priority, RateLimiter
 from .settings import Settings, SettingsError
 from .vault import Vault
 
@@ -26,11 +26,12 @@ __all__ = ["ExchangeRegistry"]
 
 @dataclass(slots=True)
 class _Entry:
-    """One offered exchange: its class, its connections, its share of the threads that may wait for it, its answers."""
+    """One offered exchange: its class, its connections, its share of the threads that wait for it, its answers."""
 
     kind: type[Exchange]
     transport: Transport
     share: threading.Semaphore
+    limits: ExchangeLimits
     cache: TTLCache = field(default_factory=TTLCache)
     url: str | None = None
 
@@ -38,18 +39,9 @@ class _Entry:
 class ExchangeRegistry:
     """The offered exchanges, by id."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        vault: Vault,
-        lanes: Lanes,
-        factories: Mapping[str, Callable[[ExchangeContext], Exchange]],
-    ) -> None:
-        """Raises SettingsError for an exchange that cannot be loaded. `factories`: what makes an exchange, by its id,
-        where its class needs more than the context.
-        """
+    def __init__(self, settings: Settings, vault: Vault, limiter: RateLimiter, paper: Ground) -> None:
         self._vault = vault
-        self._lanes = lanes
+        self._limiter = limiter
         self._settings = settings
         self._factories = factories
         self._entries = {id: self._entry(id) for id in settings.exchanges}
@@ -65,6 +57,7 @@ class ExchangeRegistry:
             kind=kind,
             transport=Transport(timeout=self._settings.exchange_seconds),
             share=threading.Semaphore(self._settings.exchange_threads),
+            limits=ExchangeLimits.of(kind, self._settings.exchange_limits),
             url=self._settings.exchange_urls.get(id),
         )
 
@@ -74,11 +67,11 @@ class ExchangeRegistry:
             entry.transport.close()
 
     def ids(self) -> list[str]:
-        """The offered exchanges."""
+        """Return the ids of the offered exchanges."""
         return list(self._entries)
 
     def kind(self, id: str) -> type[Exchange]:
-        """The class of an exchange. Raises Problem 422 naming what is offered, or why it never will be."""
+        """Return the class of an exchange. Raises Problem 422 naming what is offered, or why it never will be."""
         if id in self._entries:
             return self._entries[id].kind
         if id in DEAD:
@@ -87,12 +80,12 @@ class ExchangeRegistry:
         raise Problem(422, "unknown_exchange", f"no exchange '{id}' here; offered are {offered}", field="exchange")
 
     def available(self, id: str) -> bool:
-        """Whether this exchange can be asked from here: it is offered, and it is known where it is."""
+        """Return whether this exchange can be asked: it is offered, and its URL is known."""
         entry = self._entries.get(id)
         return entry is not None and (entry.url is not None or not entry.kind.requires_url)
 
     def public(self) -> list[dict[str, object]]:
-        """The answer to `list_exchanges`."""
+        """Return the answer to GET /list_exchanges."""
         return [
             {
                 "id": id,
@@ -107,22 +100,34 @@ class ExchangeRegistry:
 
     @contextmanager
     def exchange(
-        self, id: str, credentials: Credentials | None = None, registration: int = 0, rank: Rank = Rank.READ
+        self,
+        id: str,
+        credentials: Credentials | None = None,
+        registration_id: int = 0,
+        priority: Priority = Priority.READ,
     ) -> Iterator[Exchange]:
-        """An exchange, ready to be asked with these credentials (or with none), within its share of the threads.
+        """Give an exchange, ready to be asked with these credentials (or with none), within its share of the threads.
 
-        Its requests go through the lane of the key with this rank; a cancel also needs no share of the threads.
+        Its requests go through the queue of the key with this priority. A cancel needs no share of the threads.
         Raises Problem 503, before anything was sent, when all threads that may wait for this exchange are waiting.
         """
         kind = self.kind(id)
         entry = self._entries[id]
         create = self._factories.get(id, kind)
         credentials = credentials or Credentials()
-        way = self._lanes.passage(kind, credentials.apikey, rank)
-        transport = entry.transport.until(time.monotonic() + self._settings.call_seconds)
-        context = ExchangeContext(transport, credentials, registration, entry.url, way.nonce, way.turn, entry.cache)
-        if rank is Rank.CANCEL:
-            yield create(context)
+        slot = self._limiter.slot(entry.limits, credentials.apikey, priority)
+        context = ExchangeContext(
+            transport=entry.transport.until(time.monotonic() + self._settings.call_seconds),
+            credentials=credentials,
+            registration=registration_id,
+            url=entry.url,
+            nonce=slot.nonce,
+            throttle=slot.acquire,
+            cache=entry.cache,
+            paper=self._paper,
+        )
+        if priority is Priority.CANCEL:
+            yield kind(context)
             return
         if not entry.share.acquire(timeout=self._settings.queue_seconds):
             raise Problem(
@@ -138,23 +143,25 @@ class ExchangeRegistry:
             entry.share.release()
 
     @contextmanager
-    def open(self, registration: Registration, rank: Rank = Rank.READ) -> Iterator[Exchange]:
-        """The exchange of a registration, with its keys opened for this one use."""
-        place = (registration.account_id, registration.id)
+    def open(self, registration: Registration, priority: Priority = Priority.READ) -> Iterator[Exchange]:
+        """Give the exchange of a registration, with its keys opened for this one use."""
+        owner = (registration.account_id, registration.id)
         credentials = Credentials(
             username=registration.username,
-            apikey=self._vault.open(*place, "apikey", registration.sealed_apikey),
-            apisecret=self._vault.open(*place, "apisecret", registration.sealed_apisecret),
-            more=json.loads(self._vault.open(*place, "more", registration.sealed_more)),
+            apikey=self._vault.open(*owner, "apikey", registration.sealed_apikey),
+            apisecret=self._vault.open(*owner, "apisecret", registration.sealed_apisecret),
+            more=json.loads(self._vault.open(*owner, "more", registration.sealed_more)),
         )
-        with self.exchange(registration.exchange, credentials, registration.id, rank) as exchange:
+        with self.exchange(registration.exchange, credentials, registration.id, priority) as exchange:
             yield exchange
 
-    def seal(self, account: int, registration: int, credentials: Credentials) -> dict[str, bytes]:
-        """The sealed columns of a registration."""
+    def seal(self, account_id: int, registration_id: int, credentials: Credentials) -> dict[str, bytes]:
+        """Return the sealed columns of a registration."""
         texts = {
             "apikey": credentials.apikey,
             "apisecret": credentials.apisecret,
             "more": json.dumps(dict(credentials.more)),
         }
-        return {f"sealed_{name}": self._vault.seal(account, registration, name, text) for name, text in texts.items()}
+        return {
+            f"sealed_{name}": self._vault.seal(account_id, registration_id, name, text) for name, text in texts.items()
+        }

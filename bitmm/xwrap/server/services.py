@@ -17,7 +17,7 @@ from .auth import Authenticator
 from .execution import ExecutionService
 from .params import Params
 from .problems import Problem
-from .rate_limiter import Lanes
+from .rate_limiter import RateLimiter
 from .rates import Rates
 from .reconciliation import Reconciler
 from .registry import ExchangeRegistry
@@ -90,9 +90,7 @@ def create_services(settings: Settings) -> tuple[Services, bool]:
     store.prepare()
     vault, made = _open_vault(settings, store)
     ground = Ground(_prices(settings), settings.paper_funds, store.paper_book)
-    registry = ExchangeRegistry(
-        settings, vault, Lanes(store.lanes, settings.queue_seconds, settings.exchange_limits), ground
-    )
+    registry = ExchangeRegistry(settings, vault, RateLimiter(store.lanes, settings.queue_seconds), ground)
     services = Services(
         settings=settings,
         store=store,
