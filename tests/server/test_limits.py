@@ -67,7 +67,7 @@ def test_200_calls_waiting_for_an_exchange_do_not_hold_up_the_others(serving, sl
             assert requests.post(f"{server.url}/exchanges/{paper}/buy", data=order, auth=auth, timeout=10).ok
             assert answers == [], "the slow calls are still waiting"
         finally:
-            slow.authenticator.set()
+            slow.gate.set()
             for thread in threads:
                 thread.join()
     assert [answer.status_code for answer in answers] == [200] * 200
@@ -91,7 +91,7 @@ def test_when_all_threads_wait_the_next_call_is_503_before_anything_is_sent(serv
             assert full.json()["may_have_executed"] is False
             assert slow.placed == []
         finally:
-            slow.authenticator.set()
+            slow.gate.set()
             for thread in threads:
                 thread.join()
     assert [answer.status_code for answer in answers] == [200] * 3
@@ -112,7 +112,7 @@ def test_a_repeat_is_answered_when_all_threads_wait_for_the_exchange(serving, sl
                 assert slow.waiting.acquire(timeout=60)
             repeat = requests.post(**call)
         finally:
-            slow.authenticator.set()
+            slow.gate.set()
             for thread in threads:
                 thread.join()
     assert first.status_code == repeat.status_code == 200
@@ -125,7 +125,7 @@ def test_a_stopping_server_answers_what_is_in_flight(serving, slow):
         threads, answers = waiting_calls(server, auth, server.registration(auth, "stub"), 20)
         for _ in range(20):
             assert slow.waiting.acquire(timeout=60)
-        threading.Timer(0.5, slow.authenticator.set).start()  # well after the stop has begun
+        threading.Timer(0.5, slow.gate.set).start()  # well after the stop has begun
     for thread in threads:
         thread.join()
     assert [answer.status_code for answer in answers] == [200] * 20

@@ -244,8 +244,8 @@ def test_what_somebody_settled_meanwhile_is_left_alone(bench):
     journal = bench.reconciler._store.orders
     [(_, row)] = journal.unsettled()
     assert row["id"] == first["id"]
-    assert journal.reconcile(row, {"status": "filled"}) is True
-    assert journal.reconcile(row, {"status": "rejected"}) is False
+    assert journal.settle(row, {"status": "filled"}) is True
+    assert journal.settle(row, {"status": "rejected"}) is False
 
 
 def test_what_was_found_out_before_an_order_ran_anew_says_nothing_of_it(bench):
@@ -255,7 +255,7 @@ def test_what_was_found_out_before_an_order_ran_anew_says_nothing_of_it(bench):
     [(_, seen)] = journal.unsettled()
     bench.reconcile(None)
     assert bench.post().json()["status"] == "unknown"
-    assert journal.reconcile(seen, not_placed(seen)) is False
+    assert journal.settle(seen, not_placed(seen)) is False
     assert bench.post().json()["status"] == "unknown"
     assert len(Stub.placed) == 2
 

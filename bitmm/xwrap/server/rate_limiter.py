@@ -3,9 +3,9 @@
 There is one queue for each exchange key, and one for each exchange's view of our address. Everything that uses a key
 goes through its queue: several registrations, many threads, any number of processes. Nonces only rise. Where an
 exchange insists on their order, one request at a time is made, sent and answered. The counter of calls that the
-exchange keeps is kept here too: a call that the exchange would refuse waits, or is refused before it is sent. Cancels
-go before orders, and orders before reads. Nonces and counters are in the data base: they hold for all processes, after a
-restart, and when a clock was set back.
+exchange keeps is kept here too: a call that it would refuse waits, or is refused before it is sent. Cancels go before
+orders, and orders before reads. Nonces and counters are in the data base: they hold for all processes, after a restart,
+and when a clock was set back.
 """
 
 from __future__ import annotations
