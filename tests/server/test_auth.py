@@ -9,6 +9,7 @@ import requests
 
 from bitmm.xwrap.server import auth as auth_module
 from bitmm.xwrap.server.auth import Authenticator, hash_password
+from bitmm.xwrap.server.db.records import Account
 from bitmm.xwrap.server.problems import Problem
 
 

@@ -19,8 +19,8 @@ from collections import OrderedDict, deque
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from .db.accounts import AccountStore
 from .db.records import Account
-from .db.store import Store
 from .problems import Problem
 
 __all__ = ["Authenticator", "hash_password"]
@@ -41,8 +41,8 @@ def hash_password(password: str) -> str:
 class Authenticator:
     """Tell who is calling, from the Authorization header of a request."""
 
-    def __init__(self, store: Store, cache_seconds: float) -> None:
-        self._store = store
+    def __init__(self, accounts: AccountStore, cache_seconds: float) -> None:
+        self._accounts = accounts
         self._key = secrets.token_bytes(32)
         self._seconds = cache_seconds
         self._verified: OrderedDict[bytes, float] = OrderedDict()
@@ -56,7 +56,7 @@ class Authenticator:
         Raises Problem 401, or 429 after too many wrong passwords from the same address.
         """
         name, password = _parse_basic(header)
-        account = self._store.accounts.find(name, registration_id) or _DUMMY_ACCOUNT
+        account = self._accounts.find(name, registration_id) or _DUMMY_ACCOUNT
         digest = self._digest(account, password)
         if account.active and self._is_verified(digest):
             return account
@@ -67,7 +67,7 @@ class Authenticator:
             self._add_failure(name, address)
             raise _unauthorized("wrong user name or password")
         if _HASHER.check_needs_rehash(account.password_hash):
-            self._store.rehash(account.id, hash_password(password))
+            self._accounts.rehash(account.id, hash_password(password))
         self._add_verified(digest)
         return account
 

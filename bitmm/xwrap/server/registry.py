@@ -29,6 +29,7 @@ class _Entry:
     """One offered exchange: its class, its connections, its share of the threads that wait for it, its answers."""
 
     kind: type[Exchange]
+    create: Callable[[ExchangeContext], Exchange]
     transport: Transport
     share: threading.Semaphore
     limits: ExchangeLimits
@@ -39,7 +40,17 @@ class _Entry:
 class ExchangeRegistry:
     """The offered exchanges, by id."""
 
-    def __init__(self, settings: Settings, vault: Vault, limiter: RateLimiter, paper: Ground) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        vault: Vault,
+        limiter: RateLimiter,
+        factories: Mapping[str, Callable[[ExchangeContext], Exchange]],
+    ) -> None:
+        """Raises SettingsError for an exchange that cannot be loaded.
+
+        `factories`: what makes an exchange, by its id, where its class needs more than the context.
+        """
         self._vault = vault
         self._limiter = limiter
         self._settings = settings
@@ -55,6 +66,7 @@ class ExchangeRegistry:
             raise SettingsError(f"XWRAP_EXCHANGES names '{id}': {error}") from None
         return _Entry(
             kind=kind,
+            create=self._factories.get(id, kind),
             transport=Transport(timeout=self._settings.exchange_seconds),
             share=threading.Semaphore(self._settings.exchange_threads),
             limits=ExchangeLimits.of(kind, self._settings.exchange_limits),
@@ -113,7 +125,6 @@ class ExchangeRegistry:
         """
         kind = self.kind(id)
         entry = self._entries[id]
-        create = self._factories.get(id, kind)
         credentials = credentials or Credentials()
         slot = self._limiter.slot(entry.limits, credentials.apikey, priority)
         context = ExchangeContext(
@@ -124,10 +135,9 @@ class ExchangeRegistry:
             nonce=slot.nonce,
             throttle=slot.acquire,
             cache=entry.cache,
-            paper=self._paper,
         )
         if priority is Priority.CANCEL:
-            yield kind(context)
+            yield entry.create(context)
             return
         if not entry.share.acquire(timeout=self._settings.queue_seconds):
             raise Problem(
@@ -138,7 +148,7 @@ class ExchangeRegistry:
                 headers={"Retry-After": "1"},
             )
         try:
-            yield create(context)
+            yield entry.create(context)
         finally:
             entry.share.release()
 

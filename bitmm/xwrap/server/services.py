@@ -12,8 +12,10 @@ from typing import Any, TypeVar
 from anyio import CapacityLimiter, WouldBlock, fail_after
 from starlette.requests import Request
 
-from ..exchanges.paper import PACKED_PRICES, Ground, Prices, PricesError
+from ..exchanges.paper import PACKED_PRICES, Paper, PaperConfig, Prices, PricesError
 from .auth import Authenticator
+from .db.records import Account, Registration
+from .db.store import Store
 from .execution import ExecutionService
 from .params import Params
 from .problems import Problem
@@ -89,13 +91,14 @@ def create_services(settings: Settings) -> tuple[Services, bool]:
     store = Store(settings.database)
     store.prepare()
     vault, made = _open_vault(settings, store)
-    ground = Ground(_prices(settings), settings.paper_funds, store.paper_book)
-    registry = ExchangeRegistry(settings, vault, RateLimiter(store.lanes, settings.queue_seconds), ground)
+    paper = PaperConfig(_prices(settings), settings.paper_funds, store.paper_book)
+    limiter = RateLimiter(store.lanes, settings.queue_seconds)
+    registry = ExchangeRegistry(settings, vault, limiter, {"paper": partial(Paper, config=paper)})
     services = Services(
         settings=settings,
         store=store,
         registry=registry,
-        authenticator=Authenticator(store, settings.credential_cache_seconds),
+        authenticator=Authenticator(store.accounts, settings.credential_cache_seconds),
         execution=ExecutionService(store, registry),
         reconciler=Reconciler(store, registry, every=settings.settle_seconds, grace=settings.settle_grace_seconds),
         rates=Rates(registry, settings.rate_seconds, settings.rate_cache_seconds),

@@ -7,6 +7,7 @@ from typing import Any
 
 from ...exchanges.base import Credentials, Exchange
 from ...exchanges.errors import ExchangeError
+from ..db.records import Registration
 from ..params import Params
 from ..problems import Problem, from_exchange
 from ..registry import ExchangeRegistry
