@@ -51,17 +51,17 @@ def test_all_are_asked_at_the_same_time(ask):
 
 
 def test_who_does_not_answer_in_time_is_left_out(ask):
-    authenticator, turn = threading.Event(), iter(range(100))
+    gate, turn = threading.Event(), iter(range(100))
 
     def act():
         if next(turn) == 0:
-            assert authenticator.wait(30)
+            assert gate.wait(30)
         return RATE
 
     try:
         assert len(ask(act, rate_seconds=1.0)().json()) == 9
     finally:
-        authenticator.set()
+        gate.set()
 
 
 def test_who_fails_is_left_out_and_asked_again_the_next_time(ask):
@@ -95,17 +95,17 @@ def test_an_answer_is_kept_for_a_while_and_then_fetched_anew(ask):
 
 
 def test_many_callers_at_once_are_one_question(ask):
-    calls, authenticator = [], threading.Event()
+    calls, gate = [], threading.Event()
 
     def act():
         calls.append(1)
-        assert authenticator.wait(30)
+        assert gate.wait(30)
         return RATE
 
     call = ask(act, exchanges=("stub0",), rate_seconds=30.0)
     with ThreadPoolExecutor(20) as pool:
         answers = [pool.submit(call) for _ in range(20)]
-        authenticator.set()
+        gate.set()
         assert all(answer.result().json()[0]["buy"] == "10.5" for answer in answers)
     assert len(calls) == 1
 
