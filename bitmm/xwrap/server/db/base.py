@@ -195,20 +195,31 @@ class Database(ABC):
 
         Within the `work` of another write this is a part of that one: undone alone, and on the disk together.
         """
-        if self._here.link is None:
-            return self._write(work)
-        with transaction(self._here.link, "SAVEPOINT part", "RELEASE part", _UNDO_PART):
-            return work(self._here.link)
+        with self.writing() as link:
+            return work(link)
+
+    @contextmanager
+    def writing(self) -> Iterator[Link]:
+        """A write whose work is the block: run at once, in this thread and once only, so it shares no commit with the
+        writes of other threads. Within another write it is a part of that one, as in `write`.
+        """
+        if (outer := self._here.link) is not None:
+            with transaction(outer, "SAVEPOINT part", "RELEASE part", _UNDO_PART):
+                yield outer
+            return
+        with self._begun() as link, self._inside(link):
+            yield link
 
     @abstractmethod
-    def _write(self, work: Callable[[Link], T]) -> T:
-        """The outermost one."""
+    def _begun(self) -> AbstractContextManager[Link]:
+        """A transaction that is no part of another one."""
 
-    def _inside(self, work: Callable[[Link], T], link: Link) -> T:
-        """Run `work` in the transaction of `link`, writes within it too."""
+    @contextmanager
+    def _inside(self, link: Link) -> Iterator[None]:
+        """The writes of the block are parts of the transaction of `link`."""
         self._here.link = link
         try:
-            return work(link)
+            yield
         finally:
             self._here.link = None
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy import (
     URL,
@@ -32,7 +32,6 @@ from .base import UNUSABLE, Database, Link, StoreError, transaction, words
 
 __all__ = ["PostgreSQL"]
 
-T = TypeVar("T")
 
 #: How long a lock that spans all processes is waited for.
 _LOCK_SECONDS = 2
@@ -73,9 +72,10 @@ class PostgreSQL(Database):
         #: Holds the lock that says that this process lives; it ends with the process.
         self._presence: Link | None = None
 
-    def _write(self, work: Callable[[Link], T]) -> T:
+    @contextmanager
+    def _begun(self) -> Iterator[Link]:
         with self._lent() as link, transaction(link, "BEGIN"):
-            return self._inside(work, link)
+            yield link
 
     def appear(self) -> None:
         if self._presence:

@@ -75,7 +75,9 @@ class SQLite(Database):
             raise
         self._readers.append(link)
 
-    def _write(self, work: Callable[[Link], T]) -> T:
+    def write(self, work: Callable[[Link], T]) -> T:
+        if self._here.link is not None:
+            return super().write(work)
         write = _Write(work)
         self._writes.append(write)
         with self._writer:
@@ -107,11 +109,23 @@ class SQLite(Database):
         return failure is None
 
     def _commit(self, writes: list[_Write]) -> None:
+        link = self._writing_link()
+        with transaction(link, "BEGIN IMMEDIATE"):
+            for write in writes:
+                with self._inside(link):
+                    write.result = write.work(link)
+
+    @contextmanager
+    def _begun(self) -> Iterator[Link]:
+        with self._writer:
+            link = self._writing_link()
+            with transaction(link, "BEGIN IMMEDIATE"):
+                yield link
+
+    def _writing_link(self) -> Link:
         if self._link is None:
             self._link = self.lend(self.engine)
-        with transaction(self._link, "BEGIN IMMEDIATE"):
-            for write in writes:
-                write.result = self._inside(write.work, self._link)
+        return self._link
 
     def appear(self) -> None:
         """No other process serves from this file."""
