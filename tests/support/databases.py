@@ -126,3 +126,14 @@ def sql(where: Path | str, statement: str, **values: object) -> list[Any]:
         rows = list(result) if result.returns_rows else []
     engine.dispose()
     return rows
+
+
+#: What a journal keeps of an order before its exchange hears of it.
+ORDER = {"side": "buy", "type": "market", "currency": "USD", "asset": "BTC", "amount": "1"}
+
+
+def add_registration(store: Any) -> int:
+    """Add an account with a registration of the paper exchange to a Store; the registration's id."""
+    account = store.accounts.add("ann", "x")
+    values = {"account_id": account, "exchange": "paper", "username": "", "label": "", "apikey_hint": ""}
+    return int(store.registrations.add(values, lambda _id: {"sealed_more": b""}).id)

@@ -1,4 +1,4 @@
-"""PostgreSQL as a person meets it: servers that share it, and what is said when it is away."""
+"""PostgreSQL: how it is reached, servers that share it, and what is said when it is away."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import shutil
 
 import pytest
 import requests
-from sqlalchemy import make_url
+from sqlalchemy import URL, make_url
 
+from bitmm.xwrap.server.db.base import StoreError
+from bitmm.xwrap.server.db.store import Store
 from tests.server.test_cli import one_line, prepared, serve, url_of, xwrap
 from tests.support.databases import end_sessions, new_database, sql
 
@@ -19,6 +21,46 @@ CANARY = "canary-password"
 def url(postgres):
     """A fresh data base; its server asks for no password, so any one will do."""
     return make_url(new_database(postgres)).set(password=CANARY).render_as_string(hide_password=False)
+
+
+@pytest.mark.parametrize(
+    "url", ["mysql://canary@host/x", "postgresql+asyncpg://u:canary@host/x", "canary", "://canary"]
+)
+def test_another_url_is_refused_without_being_shown(url):
+    with pytest.raises(StoreError, match="XWRAP_DATABASE_URL must be like") as caught:
+        Store(url)
+    assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("postgresql+psycopg://ann:canary@127.0.0.1:1/x", "x at 127.0.0.1 cannot be used: "),
+        ("postgresql://ann:canary@/x?host=/nonexistent", "x at /nonexistent cannot be used: "),
+    ],
+)
+def test_a_postgresql_that_cannot_be_reached_is_one_line_without_the_password(url, words):
+    pytest.importorskip("psycopg")
+    store = Store(url)
+    with pytest.raises(StoreError) as caught:
+        store.prepare()
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert "canary" not in str(caught.value) + repr(store.__dict__["_database"].engine)
+    store.close()
+
+
+def test_a_connection_that_broke_meanwhile_is_replaced_before_it_is_used(postgres):
+    store = Store(new_database(postgres))
+    store.prepare()
+    end_sessions(postgres, store.where)
+    assert store.accounts.add("ann", "x") == 1
+    store.close()
+
+
+def test_the_url_of_a_file_is_not_mistaken_for_postgresql(tmp_path):
+    with pytest.raises(StoreError):
+        Store(URL.create("sqlite", database=str(tmp_path / "x")).render_as_string())
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,43 @@
+"""Reads and writes, on either engine."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.support.threads import in_threads
+
+
+def test_a_value_never_stands_in_the_text_of_an_error(store):
+    with pytest.raises(Exception, match=r"NOT NULL|not-null") as caught:
+        store.registrations.add({"account_id": 1, "exchange": "paper", "username": "canary"}, lambda _id: {})
+    assert "INSERT INTO registrations" in str(caught.value)
+    if isinstance(store.where, Path):
+        assert "canary" not in str(caught.value)
+
+
+def test_writers_of_many_threads_wait_for_each_other_and_lose_nothing(store):
+    in_threads(8, lambda number: [store.accounts.add(f"{number}-{turn}", "x") for turn in range(25)])
+    assert len(store.accounts.all()) == 200
+
+
+def test_a_write_within_a_write_is_kept_with_it_or_undone_alone(store):
+    def work():
+        store.accounts.add("ann", "x")
+        assert [row["name"] for row in store.accounts.all()] == ["ann"], "a read within sees it already"
+        with suppress(ValueError):
+            store.as_one(lambda: (store.accounts.add("bob", "x"), store.accounts.add("ann", "x")))
+        return store.accounts.add("cy", "x")
+
+    last = store.as_one(work)
+    assert [row["name"] for row in store.accounts.all()] == ["ann", "cy"]
+    assert store.accounts.all()[-1]["id"] == last
+
+
+def test_a_write_that_fails_takes_along_those_within_it(store):
+    with pytest.raises(ValueError, match="already"):
+        store.as_one(lambda: [store.accounts.add("ann", "x") for _ in range(2)])
+    assert store.accounts.all() == []
+    assert store.accounts.add("ann", "x")

@@ -1,0 +1,124 @@
+"""One intent for each key, whoever comes first, and what became of it."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from bitmm.xwrap.server.db.records import now
+from bitmm.xwrap.server.db.store import Store
+from bitmm.xwrap.server.reconciliation import not_placed
+from tests.support.databases import ORDER, add_registration, end_sessions, new_database
+from tests.support.threads import in_threads
+
+LONG_AGO = "2020"
+
+
+def test_of_many_processes_one_begins_an_order_and_the_others_find_it(store, where):
+    registration = add_registration(store)
+    others = [Store(where) for _ in range(8)]
+    for key in (f"k{number}" for number in range(10)):
+        begun = in_threads(8, lambda number, key=key: others[number].orders.begin(registration, key, "f", ORDER))
+        assert [intent for intent in begun if isinstance(intent, Exception)] == []
+        assert sum(intent.fresh for intent in begun) == 1
+        assert len({intent.row["id"] for intent in begun}) == 1
+    for other in others:
+        other.close()
+
+
+def test_of_many_processes_one_tries_a_released_order_anew(store, where):
+    registration = add_registration(store)
+    others = [Store(where) for _ in range(8)]
+    for key in (f"k{number}" for number in range(10)):
+        row = store.orders.begin(registration, key, "f", ORDER).row
+        assert store.orders.finish(row, {"status": "rejected", "released": True})
+        begun = in_threads(8, lambda number, key=key: others[number].orders.begin(registration, key, "f", ORDER))
+        assert [intent for intent in begun if isinstance(intent, Exception)] == []
+        assert sum(intent.fresh for intent in begun) == 1
+        assert {intent.row["status"] for intent in begun} == {"running"}
+    for other in others:
+        other.close()
+
+
+def test_what_a_server_was_doing_is_unknown_as_soon_as_it_is_no_more(store, where):
+    registration = add_registration(store)
+    theirs = Store(where)
+    theirs.appear()
+    row = theirs.orders.begin(registration, "k1", "f", ORDER).row
+    theirs.close()
+    store.appear()
+    mine = store.orders.begin(registration, "k2", "f", ORDER).row
+    assert store.orders.orphan(LONG_AGO) == 1
+    assert store.orders.get(registration, row["id"])["status"] == "unknown"
+    assert store.orders.get(registration, mine["id"])["status"] == "running"
+
+
+def test_what_runs_for_too_long_is_unknown_although_its_server_seems_to_live(store):
+    registration = add_registration(store)
+    store.appear()
+    store.orders.begin(registration, "k1", "f", ORDER)
+    assert store.orders.orphan(LONG_AGO) == 0
+    assert store.orders.orphan(now()) == 1
+
+
+def test_what_a_server_that_lives_is_doing_is_left_to_it(postgres):
+    url = new_database(postgres)
+    ours, theirs = Store(url), Store(url)
+    ours.prepare()
+    registration = add_registration(ours)
+    for store in (ours, theirs):
+        store.appear()
+        store.appear()
+    theirs.orders.begin(registration, "k1", "f", ORDER)
+    assert ours.orders.orphan(LONG_AGO) == 0
+    end_sessions(postgres, url)
+    theirs.appear()
+    assert ours.orders.orphan(LONG_AGO) == 0, "it has shown itself again"
+    theirs.close()
+    assert ours.orders.orphan(LONG_AGO) == 1
+    ours.close()
+
+
+def test_a_server_that_could_not_show_itself_tries_again(postgres):
+    """Its number is still locked by a session of its own that the data base has not missed yet."""
+    url = new_database(postgres)
+    ours, theirs = Store(url), Store(url)
+    ours.prepare()
+    registration = add_registration(ours)
+    with theirs._database.alone(ours._database.server), pytest.raises(OperationalError):
+        ours.appear()
+    ours.appear()
+    ours.orders.begin(registration, "k1", "f", ORDER)
+    assert theirs.orders.orphan(LONG_AGO) == 0
+    for store in (ours, theirs):
+        store.close()
+
+
+def test_an_outcome_that_comes_after_the_order_was_given_up_blocks_its_key_again(store):
+    registration = add_registration(store)
+    row = store.orders.begin(registration, "k1", "f", ORDER).row
+    assert store.orders.orphan(now()) == 1
+    [(_, seen)] = store.orders.unsettled()
+    assert store.orders.settle(seen, not_placed(seen))
+    assert store.orders.finish(row, {"status": "filled", "answer_status": 200, "answer": "{}"})
+    again = store.orders.begin(registration, "k1", "f", ORDER)
+    assert (again.fresh, again.row["status"], again.row["answer"]) == (False, "filled", "{}")
+
+
+def test_an_outcome_that_comes_after_the_order_ran_anew_is_not_taken_for_that_ones(store):
+    registration = add_registration(store)
+    first = store.orders.begin(registration, "k1", "f", ORDER).row
+    store.orders.change(first["id"], {"status": "rejected", "released": True})
+    second = store.orders.begin(registration, "k1", "f", ORDER)
+    assert second.fresh
+    assert store.orders.finish(first, {"status": "filled"}) is False
+    assert store.orders.by_key(registration, "k1")["status"] == "running"
+    assert store.orders.finish(second.row, {"status": "filled"}) is True
+
+
+def test_what_was_found_out_meanwhile_is_not_made_unknown_again(store):
+    registration = add_registration(store)
+    row = store.orders.begin(registration, "k1", "f", ORDER).row
+    store.orders.change(row["id"], {"status": "filled"})
+    assert store.orders.finish(row, {"status": "unknown"}) is True
+    assert store.orders.by_key(registration, "k1")["status"] == "filled"

@@ -1,0 +1,85 @@
+"""A SQLite file: who waits, and what is on the disk."""
+
+from __future__ import annotations
+
+import sqlite3
+import stat
+import threading
+import time
+from contextlib import closing
+
+import pytest
+from sqlalchemy import Integer, column, text
+
+from bitmm.xwrap.server.db.sqlite import _into_wal
+from tests.support.threads import until
+
+
+def test_a_file_that_cannot_be_written_is_said_to_be_so_at_once(tmp_path, monkeypatch):
+    """Only one that another program holds is waited for."""
+    where = tmp_path / "xwrap.sqlite3"
+    sqlite3.connect(where).close()
+    monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("it is waited for"))
+    with closing(sqlite3.connect(f"file:{where}?mode=ro", uri=True)) as connection:
+        connection.execute("SELECT 1")
+        with pytest.raises(sqlite3.OperationalError, match="readonly"):
+            _into_wal(connection.cursor())
+
+
+def test_commits_are_on_the_disk_and_readers_do_not_wait(sqlite):
+    with sqlite._database.engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
+
+
+def test_the_file_is_for_its_owner_alone(sqlite):
+    assert stat.S_IMODE(sqlite.where.stat().st_mode) == 0o600
+
+
+def test_a_write_waits_for_another_program_that_holds_the_data_base(sqlite):
+    with closing(sqlite3.connect(sqlite.where, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        release = threading.Timer(0.3, lambda: other.execute("COMMIT"))
+        release.start()
+        assert sqlite.accounts.add("ann", "x") == 1
+        release.join()
+
+
+def test_writes_that_wait_together_are_kept_each_for_itself(sqlite):
+    """They are committed together, and one that fails takes none of the others with it."""
+    database, results = sqlite._database, {}
+
+    def add(number):
+        try:
+            results[number] = sqlite.accounts.add("ann" if number < 2 else f"bot-{number}", "x")
+        except ValueError as error:
+            results[number] = str(error)
+
+    threads = [threading.Thread(target=add, args=(number,)) for number in range(8)]
+    with closing(sqlite3.connect(sqlite.where, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        threads[0].start()
+        until(lambda: database._writer.locked() and not database._writes)
+        for thread in threads[1:]:
+            thread.start()
+        until(lambda: len(database._writes) == 7)
+        other.execute("COMMIT")
+    for thread in threads:
+        thread.join()
+    assert results.pop(1) == "there is an account 'ann' already"
+    assert sorted(results.values()) == [row["id"] for row in sqlite.accounts.all()]
+    assert len(results) == 7
+
+
+def test_what_is_written_after_the_data_base_was_closed_is_kept(sqlite):
+    """A call that its server left behind when it stopped may still come to its end."""
+    sqlite.accounts.add("ann", "x")
+    sqlite.close()
+    sqlite.accounts.add("bob", "x")
+    assert [row["name"] for row in sqlite.accounts.all()] == ["ann", "bob"]
+
+
+def test_every_commit_is_brought_to_the_disk(sqlite):
+    asked = text("SELECT synchronous FROM pragma_synchronous").columns(column("synchronous", Integer))
+    assert sqlite._database.write(lambda link: link.value(asked)) == 2, "FULL"

@@ -1,0 +1,201 @@
+"""One schema, made and moved on by the migrations, whose indexes answer every question to a journal."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import yaml
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import MetaData, Text
+from sqlalchemy.exc import IntegrityError
+
+import bitmm.xwrap.server
+from bitmm.xwrap.server.db import tables
+from bitmm.xwrap.server.db.base import Link, StoreError
+from bitmm.xwrap.server.db.store import Store
+from tests.support.databases import ORDER, add_registration, sql
+from tests.support.threads import in_threads
+
+LONG_AGO = "2020"
+
+
+def test_the_migrations_make_exactly_the_tables(store):
+    with store._database.engine.connect() as connection:
+        context = MigrationContext.configure(connection)
+        assert compare_metadata(context, tables.metadata) == []
+
+
+def test_the_newest_revision_is_the_one_that_the_tables_name():
+    config = Config()
+    config.set_main_option("script_location", str(Path(bitmm.xwrap.server.__path__[0]) / "migrations"))
+    assert ScriptDirectory.from_config(config).get_heads() == [tables.REVISION]
+
+
+@pytest.mark.parametrize(
+    ("schema", "fields"), [("Order", tables.ORDER_FIELDS), ("Withdrawal", tables.WITHDRAWAL_FIELDS)]
+)
+def test_what_the_api_shows_of_a_journal_is_what_its_document_promises(schema, fields):
+    document = Path(bitmm.xwrap.server.__path__[0]) / "openapi.yaml"
+    schemas = yaml.safe_load(document.read_text(encoding="utf-8"))["components"]["schemas"]
+    assert fields == schemas[schema]["required"]
+
+
+def test_an_up_to_date_data_base_is_opened_without_alembic(store, monkeypatch):
+    monkeypatch.setattr("bitmm.xwrap.server.db.base.Database._migrate", None)
+    store.prepare()
+
+
+def test_the_tables_are_made_once_when_many_start_together(where):
+    stores = [Store(where) for _ in range(4)]
+    assert in_threads(4, lambda number: stores[number].prepare()) == [None] * 4
+    assert [store.accounts.all() for store in stores] == [[]] * 4
+    for store in stores:
+        store.close()
+
+
+def test_a_data_base_of_a_newer_version_is_refused(store):
+    sql(store.where, "UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(StoreError, match="newer version"):
+        store.prepare()
+
+
+def test_a_damaged_data_base_is_refused(tmp_path):
+    path = tmp_path / "xwrap.sqlite3"
+    path.write_bytes(b"this is no data base" * 1000)
+    store = Store(path)
+    with pytest.raises(StoreError, match="damaged"):
+        store.prepare()
+    store.close()
+
+
+def older(store, revision):
+    """Make the tables of an older version, with an order and a send in every state, some columns of them null."""
+    from alembic import command
+
+    with store._database.engine.begin() as connection:
+        config = Config()
+        config.set_main_option("script_location", str(Path(bitmm.xwrap.server.__path__[0]) / "migrations"))
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+        connection.exec_driver_sql("INSERT INTO accounts VALUES (1, 'ann', 'x', true, '2026')")
+        connection.exec_driver_sql(
+            "INSERT INTO registrations (id, account_id, exchange, username, label, apikey_hint, sealed_apikey,"
+            " sealed_apisecret, sealed_more, created) VALUES (1, 1, 'paper', '', '', '', '', '', '', '2026')"
+        )
+        reflected = MetaData()
+        reflected.reflect(connection)
+        for journal in ("orders", "withdrawals"):
+            table = reflected.tables[journal]
+            for status in ("open", "unknown", "running", "rejected"):
+                full = {c.name: f"{c.name} {status}" for c in table.c if isinstance(c.type, Text)}
+                full |= {"answer_status": 400, "released": True}
+                if "server" in table.c:
+                    full["server"] = 2**62 - 1
+                bare = {name: value for name, value in full.items() if not table.c[name].nullable} | {"released": False}
+                values = full if status == "rejected" else bare
+                connection.execute(table.insert().values({**values, "registration_id": 1, "status": status}))
+
+
+def journals(where):
+    """All that they hold, by the names of its columns; what a newer version adds is null."""
+    names = ("orders", "withdrawals")
+    return {name: [dict(row._mapping) for row in sql(where, f"SELECT * FROM {name} ORDER BY id")] for name in names}
+
+
+@pytest.mark.parametrize("revision", ["0001", "0002"])
+def test_a_data_base_of_an_older_version_is_moved_on_with_all_that_it_holds(where, revision):
+    store = Store(where)
+    older(store, revision)
+    before = journals(where)
+    store.prepare()
+    for name, rows in before.items():
+        assert len(rows) == 4
+        assert journals(where)[name] == [{"server": None, **row} for row in rows]
+    with store._database.engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), tables.metadata) == []
+    assert store.accounts.find("ann", 1).registration.enabled is True
+    assert store.orders.orphan(LONG_AGO) == 1
+    assert store.orders.begin(1, "k", "f", ORDER).row["id"] == 5
+    store.close()
+
+
+def test_the_move_of_a_data_base_that_fails_half_way_leaves_all_as_it_was(tmp_path):
+    """The second journal cannot be copied, because what it would be copied to is there already."""
+    where = tmp_path / "xwrap.sqlite3"
+    store = Store(where)
+    older(store, "0002")
+    sql(where, "CREATE TABLE _alembic_tmp_withdrawals (x)")
+    schema, before = sql(where, "SELECT * FROM sqlite_master ORDER BY name"), journals(where)
+    with pytest.raises(StoreError):
+        store.prepare()
+    assert (sql(where, "SELECT * FROM sqlite_master ORDER BY name"), journals(where)) == (schema, before)
+    sql(where, "DROP TABLE _alembic_tmp_withdrawals")
+    store.prepare()
+    assert journals(where) == before
+    store.close()
+
+
+@pytest.mark.parametrize("journal", ["orders", "withdrawals"])
+@pytest.mark.parametrize("gone", ["registrations", "accounts"])
+def test_a_journal_does_not_vanish_with_its_registration_or_account(store, journal, gone):
+    registration = add_registration(store)
+    intent = ORDER if journal == "orders" else {"asset": "BTC", "amount": "1", "address": "tb1qx"}
+    row = getattr(store, journal).begin(registration, "k1", "f", intent).row
+    remove = f"DELETE FROM {gone}"
+    with pytest.raises(IntegrityError):
+        store._database.write(lambda link: link.command(remove))
+    assert getattr(store, journal).by_key(registration, "k1") == row
+    sql(store.where, f"DELETE FROM {journal}")
+    store._database.write(lambda link: link.command(remove))
+    left = store.accounts.find("ann", registration)
+    assert left is None or left.registration is None
+
+
+SEND = {"id": 7, "asset": "BTC", "address": "tb1qx"}
+
+
+NEVER = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("ask", "index"),
+    [
+        (lambda store: store.orders.rows(1, ("open",), 50, None), "ix_orders_open (registration_id=? AND id<?)"),
+        (lambda store: store.orders.rows(1, ("filled", "open"), 50, 9), "ix_orders_registration_id_id"),
+        (lambda store: store.orders.by_key(1, "k1"), "(registration_id=? AND key=?)"),
+        (lambda store: store.orders.get(1, 7), "INTEGER PRIMARY KEY (rowid=?)"),
+        (lambda store: store.orders.unsettled("paper"), "ix_orders_unsettled (status=?)"),
+        (lambda store: store.withdrawals.unsettled(), "ix_withdrawals_unsettled (status=?)"),
+        (
+            lambda store: store.withdrawals.others_like("kraken", SEND, NEVER, NEVER),
+            "ix_withdrawals_address (address=?)",
+        ),
+        (lambda store: store.orders.count_unknown(), "ix_orders_unsettled (status=?)"),
+        (lambda store: store.paper_book(1).open_orders(), "ix_paper_orders_open (registration_id=?)"),
+    ],
+)
+def test_a_question_to_a_journal_is_answered_from_an_index_whatever_its_values_are(sqlite, monkeypatch, ask, index):
+    """SQLite looks at the values too when it plans, and PostgreSQL does so a few times only; here they are null."""
+    asked = []
+
+    def note(_link, statement, values=None):
+        asked.append((statement, values or {}))
+        return []
+
+    monkeypatch.setattr(Link, "rows", note)
+    ask(sqlite)
+    [(statement, values)] = asked
+    prepared = sqlite._database.prepared(statement, values)
+    nulls = dict.fromkeys({**prepared.own, **values})
+    with closing(sqlite3.connect(sqlite.where)) as connection:
+        plan = connection.execute(f"EXPLAIN QUERY PLAN {prepared.text}", nulls).fetchall()
+    steps = [step for *_, step in plan]
+    assert [step for step in steps if index in step], steps
+    assert not [step for step in steps if step.startswith("SCAN orders") or "ORDER BY" in step], steps
