@@ -7,7 +7,7 @@
     ├── InvalidRequest       the request is wrong and stays wrong; nothing was sent, or the server refused it
     │   └── InsufficientFunds    not enough of the currency or asset
     ├── RateLimited          429: nothing happened; `retry_after` says when to come back
-    ├── Unavailable          nobody answered and certainly nothing happened
+    ├── Unavailable          no connection, or no service: certainly nothing happened
     └── OutcomeUnknown       it may have happened; ask again with `key`, never order anew
 
 A class exists only where a program would act differently.
@@ -15,8 +15,6 @@ A class exists only where a program would act differently.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 __all__ = [
@@ -29,8 +27,6 @@ __all__ = [
     "PermissionDenied",
     "RateLimited",
     "Unavailable",
-    "refusal",
-    "undecided",
 ]
 
 
@@ -88,7 +84,7 @@ class RateLimited(APIError):
 
 
 class Unavailable(APIError):
-    """Nobody could be reached; certainly nothing was executed."""
+    """The server or the exchange could not be reached, or does not serve now; certainly nothing was executed."""
 
 
 class OutcomeUnknown(APIError):
@@ -96,74 +92,3 @@ class OutcomeUnknown(APIError):
 
     def __init__(self, reason: str, **facts: Any) -> None:
         super().__init__(reason, **{"may_have_executed": True, **facts})
-
-
-#: What a status means; any other one is an APIError.
-STATUS: dict[int, type[APIError]] = {
-    400: InvalidRequest,
-    401: AuthenticationError,
-    403: PermissionDenied,
-    404: NotFound,
-    405: InvalidRequest,
-    413: InvalidRequest,
-    415: InvalidRequest,
-    422: InvalidRequest,
-    429: RateLimited,
-    502: Unavailable,
-    503: Unavailable,
-    504: Unavailable,
-}
-_PASSING = (429, 502, 503, 504)
-
-
-def refusal(status: int, document: Any, retry_after: str | None, *, mutates: bool = False) -> APIError:
-    """The error that an answer with this status tells; `document` is what its body says, if anything.
-
-    `mutates`: it answers an order or a send. That was not executed when the status is 4xx or the document says so;
-    a redirect, or a 5xx from anybody on the way, leaves it open.
-    """
-    told = document if isinstance(document, dict) else {}
-    kind = STATUS.get(status, APIError)
-    executed = told.get("may_have_executed")
-    code = told.get("code")
-    if code == "insufficient_funds":
-        kind = InsufficientFunds
-    open_end = executed is True or code == "still_running" or (executed is not False and not 400 <= status < 500)
-    if mutates and open_end:
-        kind = OutcomeUnknown
-    retryable = told.get("retryable", status in _PASSING)
-    return kind(
-        _detail(told) or (_REDIRECT if 300 <= status < 400 else "server error"),
-        status=status,
-        code=code if isinstance(code, str) else None,
-        retryable=retryable is True and kind is not OutcomeUnknown,
-        may_have_executed=kind is OutcomeUnknown,
-        retry_after=_seconds(retry_after),
-    )
-
-
-def undecided(document: Any) -> OutcomeUnknown:
-    """The error for an order whose server says itself that nobody knows yet."""
-    return OutcomeUnknown(
-        _detail(document) or "nobody knows yet whether it was executed", status=202, code="outcome_unknown"
-    )
-
-
-_REDIRECT = "the server sent the call elsewhere, and redirects are never followed"
-
-
-def _detail(document: Any) -> str | None:
-    detail = document.get("detail") if isinstance(document, dict) else None
-    return detail[:1000] if isinstance(detail, str) else None
-
-
-def _seconds(retry_after: str | None) -> float | None:
-    """The header Retry-After (RFC 9110, 10.2.3): seconds, or a date."""
-    if retry_after is None:
-        return None
-    if retry_after.isdecimal():
-        return float(retry_after[:9])
-    try:
-        return max(0.0, (parsedate_to_datetime(retry_after) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):
-        return None

@@ -9,7 +9,7 @@ import pytest
 import responses
 from responses.matchers import header_matcher, query_param_matcher, urlencoded_params_matcher
 
-from bitmm.xwrap import client
+from bitmm.xwrap import client, errors, types
 from bitmm.xwrap.client import Backend, XWrap
 from bitmm.xwrap.errors import APIError, InvalidRequest
 from tests.support.marked_secrets import BASIC, KEY, PASSWORD, SECRET, USER
@@ -225,8 +225,11 @@ def test_a_float_is_refused_with_the_fix(server, backend):
 
 def test_the_public_names_are_the_ones_that_are_promised():
     assert client.__all__ == sorted(client.__all__)
-    public = {name for name, thing in vars(client).items() if getattr(thing, "__module__", None) == client.__name__}
-    assert {name for name in public if not name.startswith("_")} == set(client.__all__)
+    ours = {client.__name__, errors.__name__, types.__name__}
+    public = {name for name, thing in vars(client).items() if getattr(thing, "__module__", None) in ours}
+    aliases = {"Amount", "OrderStatus", "OrderType", "Side", "WithdrawalStatus"}
+    assert {name for name in public if not name.startswith("_")} | aliases == set(client.__all__)
+    assert set(client.__all__) == {"Backend", "XWrap", *errors.__all__, *types.__all__}
 
 
 def test_importing_the_client_brings_in_requests_and_nothing_else():

@@ -13,7 +13,8 @@ import pytest
 import requests
 
 from bitmm.xwrap import exchanges
-from bitmm.xwrap.client import _ASKING, XWrap
+from bitmm.xwrap._api import LOOKUP_SHARE
+from bitmm.xwrap.client import XWrap
 from bitmm.xwrap.exchanges.models import OrderState
 from bitmm.xwrap.server.reconciliation import LEASE
 from bitmm.xwrap.server.settings import Settings
@@ -35,7 +36,7 @@ def test_an_exchange_is_given_up_before_the_server_and_the_server_before_its_cli
     whole = inspect.signature(XWrap).parameters["timeout"].default
     waits = 3 * settings.queue_seconds  # for a thread, for a place in the exchange's share, for one in the key's lane
     assert settings.exchange_seconds < settings.call_seconds
-    assert waits + settings.call_seconds < whole * (1 - _ASKING)
+    assert waits + settings.call_seconds < whole * (1 - LOOKUP_SHARE)
     assert settings.call_seconds < settings.settle_grace_seconds
     assert waits + settings.call_seconds < LEASE
 

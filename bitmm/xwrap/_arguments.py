@@ -1,0 +1,130 @@
+"""What callers pass: checked, and encoded for the wire. Each function raises InvalidRequest for what cannot be sent."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+from collections.abc import Mapping
+from urllib.parse import urlencode
+
+from .errors import InvalidRequest
+from .money import plain
+from .types import Amount
+
+__all__ = [
+    "basic_auth",
+    "check_id",
+    "check_text",
+    "check_timeout",
+    "encode",
+    "idempotency_key",
+    "order_form",
+    "page_query",
+    "registration_form",
+    "registrations_query",
+    "withdrawal_form",
+    "without_none",
+]
+
+_DAY = 86400
+
+
+def check_text(value: object, name: str) -> str:
+    """Return `value`, which must be text; `name` is what the error calls it."""
+    if not isinstance(value, str):
+        raise InvalidRequest(f"{name} must be text", code="invalid_argument")
+    return value
+
+
+def check_id(value: object) -> int:
+    """Return `value` as an int; it may be given as ASCII digits."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        return int(value)
+    raise InvalidRequest("the id of a registration must be a whole number", code="invalid_argument")
+
+
+def check_timeout(seconds: object) -> float:
+    """Return `seconds`, a number above zero and at most a day."""
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 < seconds <= _DAY:
+        raise InvalidRequest("timeout must be a number of seconds, at most a day", code="invalid_argument")
+    return seconds
+
+
+def idempotency_key(key: object) -> str:
+    """Return the caller's `key`, or a random one for None."""
+    if key is None:
+        return os.urandom(16).hex()
+    if not isinstance(key, str) or not re.fullmatch(r"[!-~]([ -~]{0,253}[!-~])?", key):
+        raise InvalidRequest("key must be 1 to 255 printable ASCII characters", code="invalid_key")
+    return key
+
+
+def basic_auth(username: str, password: str) -> Mapping[str, str]:
+    """Return the header of HTTP Basic (RFC 7617), in UTF-8; a colon ends the user name, so it cannot hold one."""
+    if ":" in check_text(username, "username"):
+        raise InvalidRequest("a user name cannot hold a colon", code="invalid_argument")
+    pair = _utf8(f"{username}:{check_text(password, 'password')}")
+    return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
+
+
+def registrations_query(exchange: str | None, *, active_only: bool) -> dict[str, str]:
+    """Return the query of a list of registrations: at one exchange or, for None, at all."""
+    return {**without_none(exchange=exchange), "active_only": "true" if active_only else "false"}
+
+
+def registration_form(exchange: str, uname: str, key: str, secret: str) -> dict[str, str]:
+    """Return the form of a new registration, under the names of the wire."""
+    return {
+        "exchange": check_text(exchange, "exchange"),
+        "username": check_text(uname, "uname"),
+        "apikey": check_text(key, "key"),
+        "apisecret": check_text(secret, "secret"),
+    }
+
+
+def order_form(currency: str, asset: str, **amounts: Amount | None) -> dict[str, str]:
+    """Return the form of an order: `amount` or `cost`, one of them, and `price` where given, in plain digits."""
+    given = {name: plain(amount, name) for name, amount in amounts.items() if amount is not None}
+    if ("amount" in given) == ("cost" in given):
+        raise InvalidRequest("an order has an amount or a cost, one of them", code="invalid_amount")
+    return {"currency": check_text(currency, "currency"), "asset": check_text(asset, "asset"), **given}
+
+
+def withdrawal_form(
+    asset: str, amount: Amount, address: str, *, tag: str | None, network: str | None
+) -> dict[str, str]:
+    """Return the form of a send, its amount in plain digits."""
+    return {
+        "asset": check_text(asset, "asset"),
+        "amount": plain(amount),
+        "address": check_text(address, "address"),
+        **{name: check_text(value, name) for name, value in without_none(tag=tag, network=network).items()},
+    }
+
+
+def page_query(limit: int, before: int | None) -> dict[str, str]:
+    """Return the query of one page of records: at most `limit` of them, those with ids below `before`."""
+    query = {"limit": str(check_id(limit))}
+    if before is not None:
+        query["before"] = str(check_id(before))
+    return query
+
+
+def without_none(**fields: str | None) -> dict[str, str]:
+    """Return the fields that are not None."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def encode(fields: Mapping[str, str]) -> str:
+    """Return the text `fields` percent-encoded in UTF-8, as a query or a form."""
+    return urlencode({name: _utf8(check_text(value, name)) for name, value in fields.items()})
+
+
+def _utf8(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise InvalidRequest("text with half a surrogate pair cannot be sent", code="invalid_argument") from None

@@ -1,0 +1,172 @@
+"""What a response means: its document, parsed, or the error that it reports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from email.utils import parsedate_to_datetime
+from typing import Any, TypeVar
+
+from ._parsing import order
+from .errors import (
+    APIError,
+    AuthenticationError,
+    InsufficientFunds,
+    InvalidRequest,
+    NotFound,
+    OutcomeUnknown,
+    PermissionDenied,
+    RateLimited,
+    Unavailable,
+)
+from .money import parse_decimal
+from .transport import Response
+
+__all__ = ["apply", "bad_answer", "error_from_response", "outcome_unknown", "read_document"]
+
+_T = TypeVar("_T")
+
+#: The class of the error for a status; APIError for any other one.
+_ERRORS: dict[int, type[APIError]] = {
+    400: InvalidRequest,
+    401: AuthenticationError,
+    403: PermissionDenied,
+    404: NotFound,
+    405: InvalidRequest,
+    413: InvalidRequest,
+    415: InvalidRequest,
+    422: InvalidRequest,
+    429: RateLimited,
+    502: Unavailable,
+    503: Unavailable,
+    504: Unavailable,
+}
+_RETRYABLE = (429, 502, 503, 504)
+_REDIRECT = "the server sent the call elsewhere, and redirects are never followed"
+
+
+def read_document(response: Response, *, mutates: bool = False) -> Any:
+    """Return the JSON document of a successful response.
+
+    `mutates`: it answers a request that may have executed something. Raises the error that the response reports, and
+    `bad_answer` when it is not JSON.
+    """
+    document = problem = None
+    try:
+        document = response.json()
+    except ValueError as error:
+        problem = error
+    if not 200 <= response.status < 300:
+        raise error_from_response(response.status, document, response.headers.get("Retry-After"), mutates=mutates)
+    if problem is not None:
+        raise bad_answer(problem, response.status, mutates=mutates) from problem
+    if mutates and response.status == 202:
+        raise outcome_unknown(document)
+    return document
+
+
+def apply(
+    parse: Callable[[Any], _T],
+    document: Any,
+    *,
+    status: int = 200,
+    mutates: bool = False,
+    sent: Mapping[str, str] | None = None,
+) -> _T:
+    """Return what `parse` makes of the `document` of a successful response with this `status`.
+
+    `sent`: the fields of the order or send whose record the document must be; the error that this record reports is
+    raised. Raises `bad_answer` for any other document.
+    """
+    try:
+        if sent is not None and isinstance(document, dict):
+            _check_same(document, sent)
+            _check_executed(document)
+        return parse(document)
+    except ValueError as error:
+        raise bad_answer(error, status, mutates=mutates) from error
+
+
+def _check_same(record: Mapping[str, Any], sent: Mapping[str, str]) -> None:
+    """Raise ValueError when `record` is not that of what was sent.
+
+    An answer on a shared connection may be the answer to something else. Amounts may come in other digits, and text in
+    other case, but for the key.
+    """
+    for name, value in sent.items():
+        answered = record.get(name)
+        if answered is None or answered == value:
+            continue
+        if name in order.amounts:
+            same = parse_decimal(answered) == Decimal(value)
+        else:
+            same = name != "key" and isinstance(answered, str) and answered.upper() == value.upper()
+        if not same:
+            raise ValueError(f"its {name!r} is not what was sent")
+
+
+def _check_executed(record: Mapping[str, Any]) -> None:
+    """Raise the error that the record of an order or a send reports, if it was refused or its outcome is unknown."""
+    status = record.get("status")
+    if status == "unknown":
+        raise outcome_unknown(record)
+    if status in ("rejected", "failed"):
+        raise error_from_response(422, record.get("error") or {"detail": "the exchange refused it", **record})
+
+
+def error_from_response(
+    status: int, document: Any, retry_after: str | None = None, *, mutates: bool = False
+) -> APIError:
+    """Return the error that a response reports: its status, its document if it has one, and its header Retry-After.
+
+    `mutates`: it answers a request that may have executed something. Nothing was executed when the status is 4xx or the
+    document says so; after a redirect, or a 5xx from anything on the way, the outcome is unknown.
+    """
+    fields = document if isinstance(document, dict) else {}
+    kind = _ERRORS.get(status, APIError)
+    executed = fields.get("may_have_executed")
+    code = fields.get("code")
+    if code == "insufficient_funds":
+        kind = InsufficientFunds
+    unknown = executed is True or code == "still_running" or (executed is not False and not 400 <= status < 500)
+    if mutates and unknown:
+        kind = OutcomeUnknown
+    retryable = fields.get("retryable", status in _RETRYABLE)
+    return kind(
+        _detail(fields) or (_REDIRECT if 300 <= status < 400 else "server error"),
+        status=status,
+        code=code if isinstance(code, str) else None,
+        retryable=retryable is True and kind is not OutcomeUnknown,
+        may_have_executed=kind is OutcomeUnknown,
+        retry_after=_seconds(retry_after),
+    )
+
+
+def outcome_unknown(document: Any) -> OutcomeUnknown:
+    """Return the error for an order or a send whose server says itself that its outcome is unknown."""
+    reason = _detail(document) or "nobody knows yet whether it was executed"
+    return OutcomeUnknown(reason, status=202, code="outcome_unknown")
+
+
+def bad_answer(problem: ValueError, status: int, *, mutates: bool) -> APIError:
+    """Return the error for a successful response that is not what was asked for."""
+    kind = OutcomeUnknown if mutates else APIError
+    return kind(f"the server's answer cannot be used: {problem}", status=status, code="bad_answer")
+
+
+def _detail(document: Any) -> str | None:
+    detail = document.get("detail") if isinstance(document, dict) else None
+    return detail[:1000] if isinstance(detail, str) else None
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """Return the seconds that a Retry-After header (RFC 9110, 10.2.3) asks to wait; it holds seconds or a date."""
+    if retry_after is None:
+        return None
+    if retry_after.isdecimal():
+        return float(retry_after[:9])
+    try:
+        return max(0.0, (parsedate_to_datetime(retry_after) - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError):
+        return None

@@ -1,0 +1,186 @@
+"""What the client returns, as typed dicts, and the kinds of values in them.
+
+Amounts are Decimal with exactly the digits that the server sent. `amount` counts units of the asset on every exchange;
+prices are in units of the currency for one unit of the asset. Times are ISO 8601 text in UTC. None means not known, or
+no such rule; a server may send more fields than stand here.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Literal, NotRequired, TypedDict
+
+__all__ = [
+    "Amount",
+    "Balance",
+    "Deposit",
+    "DepositAddress",
+    "Exchange",
+    "ExchangeRate",
+    "Fill",
+    "Funds",
+    "Market",
+    "Order",
+    "OrderStatus",
+    "OrderType",
+    "Rate",
+    "Side",
+    "Withdrawal",
+    "WithdrawalStatus",
+]
+
+#: What callers may pass as an amount; text is decimal text, such as "0.1".
+Amount = Decimal | int | str
+
+Side = Literal["buy", "sell"]
+OrderType = Literal["market", "limit"]
+#: canceled, rejected and filled orders are final, and so is one that was partly_filled before it was canceled.
+OrderStatus = Literal["open", "filled", "partly_filled", "canceled", "rejected", "unknown"]
+WithdrawalStatus = Literal["pending", "done", "failed", "rejected", "unknown"]
+
+
+class Exchange(TypedDict):
+    """An exchange that the server offers: `id` is what `create_backend` takes, the rest is for people."""
+
+    id: str
+    name: str
+    description: str
+
+
+class Rate(TypedDict):
+    """What one unit of the asset costs you (`buy`) and brings you (`sell`) now, in units of the currency."""
+
+    buy: Decimal
+    sell: Decimal
+
+
+class ExchangeRate(Rate):
+    """The rate at one exchange. `exchange`: its id. `time`: when it was asked; a server of 2013 sends none."""
+
+    exchange: str
+    time: NotRequired[str]
+
+
+class _Balance(TypedDict):
+    id: int
+    exchange: str
+    balance: dict[str, Decimal]
+
+
+class Balance(_Balance, total=False):
+    """The balance of one registration: units by currency or asset, open orders included.
+
+    `id`: the registration's. `exchange`: the exchange's id. Where the exchange failed, `balance` is empty and `error`
+    says why.
+    """
+
+    error: str
+
+
+class Order(TypedDict, total=False):
+    """An order as the server knows it.
+
+    `id`: the server's own, None for an order that was placed elsewhere and for a dry run. `key`: its idempotency key.
+    `amount` and `filled`: units of the asset. `price`: the limit, None for a market order. `cost`: units of the
+    currency to spend, where that was asked for. `average`: the mean price of what was filled. `spent`: units of the
+    currency paid (got, for a sell), without the fee. `fee`: units of `fee_currency`. `created`, `updated`: times.
+    """
+
+    id: int
+    key: str
+    exchange_order_id: str | None
+    side: Side
+    type: OrderType
+    currency: str
+    asset: str
+    amount: Decimal | None
+    price: Decimal | None
+    cost: Decimal | None
+    status: OrderStatus
+    filled: Decimal | None
+    average: Decimal | None
+    spent: Decimal | None
+    fee: Decimal | None
+    fee_currency: str | None
+    created: str
+    updated: str
+
+
+class Funds(TypedDict):
+    """Units of one currency or asset at the exchange: all, those free to use, and those held by open orders."""
+
+    total: Decimal | None
+    available: Decimal | None
+    held: Decimal | None
+
+
+class Market(TypedDict):
+    """One pair and its rules.
+
+    `price_step`: prices are multiples of it. `amount_step`, `amount_min`: amounts are multiples of the one and at least
+    the other, in units of the asset. `cost_min`: amount times price is at least this, in units of the currency.
+    """
+
+    currency: str
+    asset: str
+    price_step: Decimal | None
+    amount_step: Decimal | None
+    amount_min: Decimal | None
+    cost_min: Decimal | None
+
+
+class Fill(TypedDict):
+    """One execution of an order, or of a part of it.
+
+    `id`: the exchange's. `amount`: units of the asset. `price`: for one unit. `fee`: units of `fee_currency`.
+    """
+
+    id: str
+    exchange_order_id: str | None
+    side: Side
+    currency: str
+    asset: str
+    amount: Decimal
+    price: Decimal
+    fee: Decimal | None
+    fee_currency: str | None
+    time: str
+
+
+class Withdrawal(TypedDict, total=False):
+    """A send as the server knows it.
+
+    `id`: the server's own. `key`: its idempotency key. `amount` and `fee`: units of the asset. `txid`: the transaction
+    in the asset's network. `created`: a time.
+    """
+
+    id: int
+    key: str
+    asset: str
+    amount: Decimal
+    fee: Decimal | None
+    address: str
+    tag: str | None
+    network: str | None
+    txid: str | None
+    status: WithdrawalStatus
+    created: str
+
+
+class DepositAddress(TypedDict):
+    """Where to send `asset` to; with a `tag`, both are needed or the money is lost."""
+
+    asset: str
+    address: str
+    tag: str | None
+    network: str | None
+
+
+class Deposit(DepositAddress, total=False):
+    """Something that came in. `id`: the exchange's. `amount`: units of the asset."""
+
+    id: str
+    amount: Decimal
+    status: Literal["pending", "done", "failed"]
+    txid: str | None
+    time: str | None
