@@ -68,7 +68,7 @@ def canceled(document: Any) -> int:
     return _whole(_object(document, "canceled")["canceled"])
 
 
-def sent(document: Any) -> bool:
+def accepted(document: Any) -> bool:
     """Return True for a send: its record, or `true` from a server of 2013."""
     if document is not True:
         _object(document)

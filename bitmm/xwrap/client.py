@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from . import _arguments as arguments
 from . import _parsing as parsing
@@ -32,7 +32,7 @@ from .errors import (
     RateLimited,
     Unavailable,
 )
-from .transport import Transport
+from .transport import Session, Transport
 from .types import (
     Amount,
     Balance,
@@ -51,9 +51,6 @@ from .types import (
     Withdrawal,
     WithdrawalStatus,
 )
-
-if TYPE_CHECKING:
-    import requests
 
 __all__ = [
     "APIError",
@@ -102,7 +99,7 @@ class XWrap:
         baseurl: str | None = None,
         *,
         timeout: float = 30,
-        session: requests.Session | None = None,
+        session: Session | None = None,
         insecure: bool = False,
     ) -> None:
         self._api = ServerAPI(baseurl, Transport(timeout=timeout, session=session), insecure=insecure)
@@ -168,7 +165,7 @@ class Backend:
         baseurl: str | XWrap | None = None,
         *,
         timeout: float = 30,
-        session: requests.Session | None = None,
+        session: Session | None = None,
         insecure: bool = False,
     ) -> None:
         self.id = arguments.check_id(id)
@@ -300,7 +297,7 @@ class Backend:
         """
         form = arguments.withdrawal_form(asset, amount, address, tag=tag, network=network)
         path, records = f"{self._path}/send_to_address", f"{self._path}/withdrawals/"
-        return self._api.submit(path, form, parsing.sent, self._auth, records=records, key=key)
+        return self._api.submit(path, form, parsing.accepted, self._auth, records=records, key=key)
 
     def get_address(self, asset: str = "BTC") -> str:
         """Return an address at the exchange to send `asset` to; where a tag is needed see `deposit_address`."""

@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 
 import requests
 import urllib3
+from requests import Session
 from requests.adapters import BaseAdapter, HTTPAdapter
 from requests.utils import select_proxy
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -35,7 +36,7 @@ from .errors import InvalidRequest, OutcomeUnknown, Unavailable
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-__all__ = ["MAX_ANSWER", "Request", "Response", "Transport", "base_url"]
+__all__ = ["MAX_ANSWER", "Request", "Response", "Session", "Transport", "base_url"]
 
 #: Bytes of an answer's body, decompressed.
 MAX_ANSWER = 16 * 1024 * 1024
@@ -102,10 +103,10 @@ class Transport:
     sees the credentials. A .netrc is never read.
     """
 
-    def __init__(self, *, timeout: float = 30.0, session: requests.Session | None = None) -> None:
+    def __init__(self, *, timeout: float = 30.0, session: Session | None = None) -> None:
         self.timeout = timeout
         self._caller = session
-        self._session = session or requests.Session()
+        self._session = session or Session()
         self._adapter = _Adapter(full=session is not None)
         self._routes: dict[str, _Route] = {}
         self._end = float("inf")
