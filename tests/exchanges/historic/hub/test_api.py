@@ -105,7 +105,7 @@ def test_every_byte_of_a_signed_call_is_that_of_the_vectors(
 ):
     api = HubAPI("https://hub.example", account=account, token="token", key=key, key_encoding=key_encoding)
     function, parameters, ms, random = call
-    request = api.request(overview(encoding), function, parameters, nonce_ms=int(ms), nonce_random=random)
+    request = api.signed(function, parameters, overview=overview(encoding), nonce_ms=int(ms), nonce_random=random)
     assert request == Request(
         "POST",
         f"https://hub.example/code/{function}.php",
@@ -120,13 +120,13 @@ def test_the_vectors_are_all_nine():
 
 def test_the_clock_and_the_random_text_are_the_nonce():
     api = HubAPI("https://hub.example", token="t", key="k", clock=lambda: 1294790400.1239, random=lambda: "0" * 16)
-    body = api.request(overview(), "my-balance").body
+    body = api.signed("my-balance", overview=overview()).body
     assert body == b"f=my-balance&account=t&nonce_ms=1294790400123&nonce_random=0000000000000000"
 
 
 def test_nonces_are_never_the_same():
     api = HubAPI("https://hub.example", token="t", key="k")
-    bodies = {api.request(overview(), "my-balance", nonce_ms=1).body for _ in range(100)}
+    bodies = {api.signed("my-balance", overview=overview(), nonce_ms=1).body for _ in range(100)}
     assert len(bodies) == 100
     assert all(re.search(rb"nonce_random=[0-9a-f]{16,}$", body) for body in bodies)
 
@@ -140,14 +140,16 @@ def test_nonces_are_never_the_same():
 )
 def test_type_1_sends_name_and_password_first_and_signs_nothing(encoding, body):
     api = HubAPI("https://hub.example", account="acct-7", password='p&\u00e4"')
-    request = api.request(overview(encoding, authentication=1), "cancel-order", {"oid": "1"})
+    request = api.signed("cancel-order", {"oid": "1"}, overview=overview(encoding, authentication=1))
     url = "https://hub.example/code/cancel-order.php"
     assert request == Request("POST", url, {"Content-Type": encoding}, body)
 
 
 def test_get_signs_the_whole_query():
     api = HubAPI("https://hub.example", account="acct-7", token="token", key=TEXT_KEY)
-    request = api.request(overview(method="GET"), "my-balance", nonce_ms=1294790400000, nonce_random="c0ffee00c0ffee00")
+    request = api.signed(
+        "my-balance", overview=overview(method="GET"), nonce_ms=1294790400000, nonce_random="c0ffee00c0ffee00"
+    )
     assert request == Request(
         "GET",
         f"https://hub.example/code/my-balance.php?{BALANCE_BODY}",
@@ -158,7 +160,7 @@ def test_get_signs_the_whole_query():
 
 def test_secrets_are_in_no_repr_and_no_error():
     api = HubAPI("https://hub.example", account="acct-7", password="hush", token="token", key="hush-key")
-    shown = repr(api) + repr(api.request(overview(authentication=1), "my-balance"))
+    shown = repr(api) + repr(api.signed("my-balance", overview=overview(authentication=1)))
     assert "hush" not in shown
     with pytest.raises(Refused) as caught:
         HubAPI("https://hub.example", token="t", key="hush!", key_encoding="base64")
@@ -193,7 +195,7 @@ def test_secrets_are_in_no_repr_and_no_error():
 def test_calls_go_to_the_hubs_own_origin_alone(template, authentication):
     api = HubAPI("https://hub.example", account="acct-7", password="p", token="t", key="k")
     with pytest.raises(Refused) as caught:
-        api.request(overview(authentication=authentication, url=template), "my-balance")
+        api.signed("my-balance", overview=overview(authentication=authentication, url=template))
     assert caught.value.code == "overview_refused"
 
 
@@ -207,15 +209,17 @@ def test_calls_go_to_the_hubs_own_origin_alone(template, authentication):
 )
 def test_the_gap_may_be_anywhere_in_the_path(template):
     api = HubAPI("https://hub.example", token="t", key="k")
-    assert api.request(overview(url=template), "my-balance").url == template.replace("(function_name)", "my-balance")
+    assert api.signed("my-balance", overview=overview(url=template)).url == template.replace(
+        "(function_name)", "my-balance"
+    )
 
 
 def test_a_host_that_the_operator_lists_is_allowed():
     there = overview(url="https://other.example:8443/(function_name)")
     api = HubAPI("https://hub.example", token="t", key="k", hosts=["other.example:8443"])
-    assert api.request(there, "my-balance").url == "https://other.example:8443/my-balance"
+    assert api.signed("my-balance", overview=there).url == "https://other.example:8443/my-balance"
     with pytest.raises(Refused):
-        HubAPI("https://hub.example", token="t", key="k", hosts=["other.example"]).request(there, "my-balance")
+        HubAPI("https://hub.example", token="t", key="k", hosts=["other.example"]).signed("my-balance", overview=there)
 
 
 @pytest.mark.parametrize("url", ["http://hub.example", "ftp://hub.example", "hub.example", "https://user@hub.example"])
@@ -244,9 +248,9 @@ def test_a_password_is_never_sent_in_a_url(venue, hub):
 def test_without_a_gap_only_type_2_names_the_function():
     api = HubAPI("https://hub.example", account="acct-7", password="p", token="t", key="k")
     there = "https://hub.example/call"
-    assert api.request(overview(url=there), "my-balance").url == there
+    assert api.signed("my-balance", overview=overview(url=there)).url == there
     with pytest.raises(Refused) as caught:
-        api.request(overview(url=there, authentication=1), "my-balance")
+        api.signed("my-balance", overview=overview(url=there, authentication=1))
     assert caught.value.code == "overview_refused"
 
 
@@ -402,7 +406,7 @@ def test_a_key_in_base64_works(venue, hub):
 def test_what_everybody_may_call_carries_no_credentials(function, method, authentication, f):
     there = overview(JSON, authentication, method)._replace(supported_functions=frozenset({function}))
     api = HubAPI("https://hub.example", account="a", password="hush", token="token", key="hush")
-    request = api.request(there, function)
+    request = api.unsigned(function, overview=there)
     assert request.headers == ({"Content-Type": JSON} if method == "POST" else {})
     sent = json.loads(request.body) if request.body else dict(parse_qsl(request.url.partition("?")[2]))
     assert sent == dict.fromkeys(f, function)
@@ -419,7 +423,7 @@ def test_prices_need_no_credentials(venue, transport):
 def test_what_the_page_leaves_as_todo_is_not_supported_with_those_words(venue, hub, function):
     venue.functions.append(function)
     with pytest.raises(Unsupported, match=f"TODO to {function}"):
-        hub().call(function)
+        hub().private(function)
     assert len(venue.requests) == 1
 
 
@@ -455,7 +459,7 @@ def test_a_nonce_works_once(hub):
 
 def test_a_signature_holds_for_its_function_alone(venue, hub, transport):
     api = hub()
-    signed = api.request(api.overview(), "my-balance")
+    signed = api.signed("my-balance", overview=api.overview())
     answer = transport.send(signed._replace(url=f"{venue.url}/api/my-open-orders"))
     assert (answer.status, answer.json()) == (401, {"error": "signed for another function or account"})
 
@@ -467,7 +471,7 @@ def test_a_wrong_password_is_refused(venue, hub):
 
 def test_a_key_without_the_right_is_refused(venue, hub):
     venue.account.permissions.remove("send")
-    assert refusal(hub().call, "send-btc", SEND) == ("permission_denied", "this key may not send")
+    assert refusal(hub().private, "send-btc", SEND) == ("permission_denied", "this key may not send")
     assert not venue.ledger()
 
 
@@ -483,7 +487,7 @@ def test_a_number_in_json_is_no_amount(venue, hub, transport):
 
 def test_another_encoding_than_the_overviews_is_refused(venue, hub, transport):
     api = hub()
-    signed = api.request(api.overview()._replace(post_body_encoding=JSON), "my-balance")
+    signed = api.signed("my-balance", overview=api.overview()._replace(post_body_encoding=JSON))
     assert transport.send(signed).status == 400
 
 
@@ -519,7 +523,7 @@ def answering(venue, hub):
 )
 @pytest.mark.parametrize("function", ["my-balance", "cancel-order"])
 def test_an_error_keeps_its_words_and_gets_our_code(answering, text, status, code, words, function):
-    assert refusal(answering(text, status).call, function) == (code, words)
+    assert refusal(answering(text, status).private, function) == (code, words)
 
 
 @pytest.mark.parametrize(
@@ -537,12 +541,12 @@ def test_an_error_keeps_its_words_and_gets_our_code(answering, text, status, cod
 def test_what_is_no_answer_is_unknown_where_something_may_have_moved(answering, text, status):
     api = answering(text, status)
     with pytest.raises(Unknown):
-        api.call("send-btc", SEND)
-    assert refusal(api.call, "my-balance")[0] == "exchange_unavailable"
+        api.private("send-btc", SEND)
+    assert refusal(api.private, "my-balance")[0] == "exchange_unavailable"
 
 
 def test_an_empty_answer_is_an_empty_object(answering):
-    assert answering("", 200).call("cancel-order", {"oid": "1"}) == {}
+    assert answering("", 200).private("cancel-order", {"oid": "1"}) == {}
 
 
 def test_a_bare_list_of_orders_is_taken_too(answering):

@@ -8,6 +8,7 @@ not supported.
 from __future__ import annotations
 
 from .adapter import Hub
-from .api import HubAPI, Overview
+from .api import HubAPI
+from .overview import Overview
 
 __all__ = ["Hub", "HubAPI", "Overview"]

@@ -1,32 +1,34 @@
-"""The account hub protocol of 2011."""
+"""The account hub protocol, usable alone; its source is named in the package."""
 
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
-import ipaddress
 import json
-import re
 import secrets
 import time
 from collections.abc import Callable, Collection, Mapping
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
-from urllib.parse import quote, urlencode, urlsplit
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from urllib.parse import urlencode
 
 from ....transport import Request, Transport
+from ...api import ExchangeAPI, decode_secret
 from ...base import Throttle, no_throttle
 from ...cache import TTLCache
 from ...errors import Busy, Refused, Unsupported
-from ...http import parsing_errors, retry_after, send, unknown_or_refused
+from ...http import JSON, parsing_errors, retry_after, unknown_or_refused
+from .overview import Overview, check_url, function_url, parse_overview
 
 if TYPE_CHECKING:
     from ....transport import Response
 
-__all__ = ["HubAPI", "Overview"]
+__all__ = ["HubAPI"]
 
-FORM, JSON = "application/x-www-form-urlencoded", "application/json"
+_OVERVIEW_PATH = "/api/overview.js"
+#: Choice: the overview document is read again after so many seconds.
+_OVERVIEW_SECONDS = 600.0
+
 #: Functions that move no money. Any other one is taken as a call that may.
 _READS = {"my-balance", "my-open-orders", "new-btc-address", "find-invoices", "ticker"}
 #: What the page does not finish -> what it leaves open.
@@ -37,21 +39,8 @@ _TODO = {
     "withdraw-invoice": "what its signature signs",
     "change-authkey-permissions": "its parameters and which permissions there are",
 }
-#: Choice: functions that are called without authentication. Nobody has an account before the first one, and prices are
-#: for everybody.
-_PUBLIC = {"create-account", "ticker"}
-_PLACEHOLDER = "(function_name)"
-#: Choice: an overview document has at most this many bytes, and is read again after so many seconds.
-_MAX_OVERVIEW = 64 * 1024
-_OVERVIEW_SECONDS = 600.0
-_ALLOWED: dict[str, tuple[object, ...]] = {
-    "req_method": ("POST", "GET"),
-    "post_body_encoding": (FORM, JSON),
-    "req_authentication_type": (1, 2),
-}
-#: Nothing that one parser takes for a host and another one for a path.
-_URL = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?/[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*", re.ASCII)
-#: Choice: the page says only "4xx/5xx on error".
+
+#: HTTP status of an error -> our code (choice: the page says only "4xx/5xx on error").
 _CODES_BY_STATUS = {
     400: "invalid_request",
     401: "exchange_key_refused",
@@ -59,7 +48,7 @@ _CODES_BY_STATUS = {
     409: "invalid_nonce",
     422: "insufficient_funds",
 }
-#: Codes of an error body that are taken at their word.
+#: Our codes that count when the body of an error names one as its "code" (choice).
 _CODES = {
     "exchange_key_refused",
     "insufficient_funds",
@@ -74,17 +63,7 @@ _CODES = {
 }
 
 
-class Overview(NamedTuple):
-    """What a hub says of itself in its overview document."""
-
-    req_url: str
-    req_method: Literal["POST", "GET"]
-    post_body_encoding: str
-    req_authentication_type: Literal[1, 2]
-    supported_functions: frozenset[str]
-
-
-class HubAPI:
+class HubAPI(ExchangeAPI):
     """Every function of a hub that the page finishes, signed.
 
     `HubAPI(url, account=..., token=..., key=...)` for authentication type 2, `HubAPI(url, account=..., password=...)`
@@ -93,10 +72,10 @@ class HubAPI:
     "host:port"), whatever its overview says: else it could send names and passwords anywhere, as the page's own example
     does.
 
-    Values are text, also in JSON. Raises what an adapter raises: Refused, Busy, and Unknown when a call that moves
-    something may have been executed. Nothing is repeated. `clock` gives the seconds since 1970, `random` a text that
-    was never used before.
+    Values are text, also in JSON. `clock` returns the seconds since 1970, `random` a text that was never used before.
     """
+
+    name: ClassVar[str] = "the hub"
 
     def __init__(
         self,
@@ -108,143 +87,126 @@ class HubAPI:
         key: str = "",
         key_encoding: Literal["utf-8", "base64"] = "utf-8",
         hosts: Collection[str] = (),
+        session: Any = None,
         transport: Transport | None = None,
         clock: Callable[[], float] = time.time,
         random: Callable[[], str] = lambda: secrets.token_hex(16),
         throttle: Throttle = no_throttle,
         cache: TTLCache | None = None,
     ) -> None:
-        self.url = check_url(url.rstrip("/") + "/api/overview.js").removesuffix("/api/overview.js")
+        # The token is what names the key; the key itself is the secret.
+        super().__init__(token, url=url, session=session, transport=transport, throttle=throttle)
+        check_url(self.url + _OVERVIEW_PATH)
         self.account = account
         self.token = token
-        self.transport = transport or Transport()
         self._password = password
-        self._key = _decoded(key) if key_encoding == "base64" else key.encode()
+        self._secret = decode_secret(key, "the key is not base64") if key_encoding == "base64" else key.encode()
         self._hosts = hosts
         self._clock = clock
         self._random = random
-        self._throttle = throttle
         self._cache = cache or TTLCache()
 
-    def __repr__(self) -> str:
-        return f"HubAPI({self.url!r})"
-
-    def close(self) -> None:
-        """Close the connections."""
-        self.transport.close()
-
     def my_balance(self) -> Any:
-        """`{"available": {currency: amount}, "pending": {currency: amount}}`."""
-        return self.call("my-balance")
+        """Return `{"available": {currency: amount}, "pending": {currency: amount}}`."""
+        return self.private("my-balance")
 
     def place_order(self, trade_amt: str, trade_cur: str, for_amt: str, for_cur: str) -> Any:
-        """Give at most `trade_amt` of `trade_cur` for at least `for_amt` of `for_cur` (choice): `{"oid"}`."""
-        return self.call(
+        """Give at most `trade_amt` of `trade_cur` for at least `for_amt` of `for_cur` (choice); return `{"oid"}`."""
+        return self.private(
             "place-order", {"trade_amt": trade_amt, "trade_cur": trade_cur, "for_amt": for_amt, "for_cur": for_cur}
         )
 
     def cancel_order(self, oid: str) -> Any:
-        return self.call("cancel-order", {"oid": oid})
+        """Cancel an order."""
+        return self.private("cancel-order", {"oid": oid})
 
     def my_open_orders(self) -> list[Mapping[str, str]]:
-        """Rows of oid, trade_amt, trade_cur, for_amt, for_cur, remaining_trade_amt, created_ms (choice)."""
-        answer = self.call("my-open-orders")
-        with parsing_errors("the hub"):
+        """Return rows of oid, trade_amt, trade_cur, for_amt, for_cur, remaining_trade_amt, created_ms (choice)."""
+        answer = self.private("my-open-orders")
+        with parsing_errors(self.name):
             return list(answer if isinstance(answer, list) else answer["orders"])
 
     def send_btc(self, to_btc_address: str, amount: str) -> Any:
-        """`{}`, or with the "txid" (choice)."""
-        return self.call("send-btc", {"to_btc_address": to_btc_address, "amount": amount})
+        """Send bitcoins; return `{}`, or with the "txid" (choice)."""
+        return self.private("send-btc", {"to_btc_address": to_btc_address, "amount": amount})
 
     def new_btc_address(self) -> Any:
-        """`{"btc_address"}`, always a new one."""
-        return self.call("new-btc-address")
+        """Return `{"btc_address"}`, always a new one."""
+        return self.private("new-btc-address")
 
     def find_invoices(self, **parameters: str) -> Any:
-        """`{"invoices": [...], "more_exist"}`; `t`, `lat`, `lng` and `random` are all optional."""
-        return self.call("find-invoices", parameters)
+        """Return `{"invoices": [...], "more_exist"}`; `t`, `lat`, `lng` and `random` are all optional."""
+        return self.private("find-invoices", parameters)
 
     def create_account(self) -> Any:
-        """`{"account", "authkey": {"type", "token", "key"} or {"type", "password"}}`; unsigned (choice)."""
-        return self.call("create-account")
+        """Return `{"account", "authkey": {"type", "token", "key"} or {"type", "password"}}`; unsigned (choice)."""
+        return self.public("create-account")
 
     def create_authkey(self) -> Any:
-        """`{"authkey": {...}}`: another key of this account."""
-        return self.call("create-authkey")
+        """Return `{"authkey": {...}}`: another key of this account."""
+        return self.private("create-authkey")
 
     def ticker(self, cur_a: str, cur_b: str) -> Any:
-        """`{"bid", "ask"}` of one unit of `cur_a` in `cur_b`, unsigned: our extension, where a hub lists it."""
-        return self.call("ticker", {"cur_a": cur_a, "cur_b": cur_b})
-
-    def call(self, function: str, parameters: Mapping[str, str] | None = None) -> Any:
-        """The answer of a function; an empty one is `{}` (choice)."""
-        mutates = function not in _READS
-        overview = self.overview()
-        with self._throttle(function, signed=True):
-            request = self.request(overview, function, parameters)
-            answer = send(self.transport, request, "the hub", mutates=mutates)
-            if answer.status == 404:
-                self._cache.invalidate(self.url)
-            return _parse_answer(answer, mutates=mutates)
+        """Return `{"bid", "ask"}` of one unit of `cur_a` in `cur_b`, unsigned: our extension, where a hub lists it."""
+        return self.public("ticker", {"cur_a": cur_a, "cur_b": cur_b})
 
     def overview(self) -> Overview:
-        """The overview document, at most ten minutes old."""
+        """Return the overview document, at most ten minutes old."""
         overview: Overview = self._cache.get_or_fetch(self.url, self._fetch_overview, seconds=_OVERVIEW_SECONDS)
         return overview
 
-    def _fetch_overview(self) -> Overview:
-        request = Request("GET", f"{self.url}/api/overview.js", {})
-        with self._throttle("overview", signed=False):
-            answer = send(self.transport, request, "the hub", mutates=False)
-            if answer.status == 429:
-                raise _busy_error(answer)
-        if answer.status != 200:
-            raise Refused(
-                f"the hub has no overview document (HTTP {answer.status})", code="exchange_unavailable", retryable=True
-            )
-        return parse_overview(answer)
+    def public(self, function: str, parameters: Mapping[str, str] | None = None) -> Any:
+        """Return the answer of a function, called without credentials (choice): create-account and ticker."""
+        overview = self.overview()
+        with self.throttle(function, signed=False):
+            return self._call(function, self.unsigned(function, parameters, overview=overview))
 
-    def request(
+    def private(self, function: str, parameters: Mapping[str, str] | None = None) -> Any:
+        """Return the answer of a function, called with the credentials."""
+        overview = self.overview()
+        with self.throttle(function, signed=True):
+            return self._call(function, self.signed(function, parameters, overview=overview))
+
+    def unsigned(self, function: str, parameters: Mapping[str, str] | None = None, *, overview: Overview) -> Request:
+        """Return the request of a function without credentials, ready to send; nothing is sent here."""
+        url = self._url(function, overview)
+        fields = {"f": function} if overview.req_authentication_type == 2 else {}
+        return _request(url, {**fields, **(parameters or {})}, overview)
+
+    def signed(
         self,
-        overview: Overview,
         function: str,
         parameters: Mapping[str, str] | None = None,
         *,
+        overview: Overview,
         nonce_ms: int | None = None,
         nonce_random: str | None = None,
     ) -> Request:
-        """The request of a function, signed, ready to send; nothing is sent here.
+        """Return the request of a function with the credentials, ready to send; nothing is sent here.
 
-        Type 2 (choice): the message is the body as it is sent, of a GET the query; X-Signature is the base64 of its
-        HMAC-SHA256. The function, the account and both nonces lie inside it.
+        Type 1: the body has the account's name and password. Type 2 (choice): the signed message is the body as it is
+        sent, of a GET the query; X-Signature is the base64 of its HMAC-SHA256. The function, the account and both
+        nonces lie inside it. Raises Refused without these credentials, and where the overview names another server.
         """
-        if function in _TODO:
-            raise Unsupported(f"the hub protocol's page says TODO to {function}: it leaves open {_TODO[function]}")
-        if function not in overview.supported_functions:
-            raise Unsupported(f"this hub has no {function}")
-        url = self._function_url(overview, function)
-        signed = overview.req_authentication_type == 2
-        fields = {"f": function} if signed else {}
-        if function not in _PUBLIC:
-            fields |= self._nonce_fields(nonce_ms, nonce_random) if signed else self._name_and_password(overview)
-        fields |= parameters or {}
-        headers: dict[str, str] = {}
-        if overview.req_method == "GET":
-            url += ("&" if "?" in url else "?") + urlencode(fields)
-            body, message = None, url.partition("?")[2].encode()
-        else:
-            headers["Content-Type"] = overview.post_body_encoding
-            body = message = _encode(fields, overview.post_body_encoding)
-        if signed and function not in _PUBLIC:
-            headers |= self._signature(message)
-        return Request(overview.req_method, url, headers, body)
-
-    def _nonce_fields(self, nonce_ms: int | None, nonce_random: str | None) -> dict[str, str]:
-        return {
+        url = self._url(function, overview)
+        if overview.req_authentication_type == 1:
+            return _request(url, {**self._name_and_password(overview), **(parameters or {})}, overview)
+        fields = {
+            "f": function,
             "account": self.account or self.token,
             "nonce_ms": str(int(self._clock() * 1000) if nonce_ms is None else nonce_ms),
             "nonce_random": self._random() if nonce_random is None else nonce_random,
         }
+        request = _request(url, {**fields, **(parameters or {})}, overview)
+        message = request.url.partition("?")[2].encode() if request.body is None else request.body
+        return request._replace(headers={**request.headers, **self._signature(message)})
+
+    def _url(self, function: str, overview: Overview) -> str:
+        if function in _TODO:
+            raise Unsupported(f"the hub protocol's page says TODO to {function}: it leaves open {_TODO[function]}")
+        if function not in overview.supported_functions:
+            raise Unsupported(f"this hub has no {function}")
+        return function_url(overview, function, home=self.url, hosts=self._hosts)
 
     def _name_and_password(self, overview: Overview) -> dict[str, str]:
         if overview.req_method == "GET":
@@ -254,97 +216,51 @@ class HubAPI:
         return {"name": self.account, "pass": self._password}
 
     def _signature(self, message: bytes) -> dict[str, str]:
-        if not (self._key and self.token and self.token.isascii() and self.token.isprintable()):
+        if not (self._secret and self.token and self.token.isascii() and self.token.isprintable()):
             raise Refused("this hub needs the token and the key of an authkey", code="exchange_key_refused")
-        digest = hmac.new(self._key, message, hashlib.sha256).digest()
+        digest = hmac.new(self._secret, message, hashlib.sha256).digest()
         return {"X-Signature": base64.b64encode(digest).decode(), "X-Authkey-Token": self.token}
 
-    def _function_url(self, overview: Overview, function: str) -> str:
-        """The URL of a function; the check is of the final text, for the template may have its gap anywhere."""
-        if _PLACEHOLDER not in overview.req_url and overview.req_authentication_type == 1:
+    def _fetch_overview(self) -> Overview:
+        with self.throttle("overview", signed=False):
+            answer = self._send(Request("GET", self.url + _OVERVIEW_PATH, {}), mutates=False)
+            if answer.status == 429:
+                raise _busy(answer)
+        if answer.status != 200:
             raise Refused(
-                "the hub's req_url has no (function_name), and nothing else names it", code="overview_refused"
+                f"the hub has no overview document (HTTP {answer.status})", code="exchange_unavailable", retryable=True
             )
-        url = check_url(overview.req_url.replace(_PLACEHOLDER, quote(function, safe="")))
-        if _origin(url) != _origin(self.url) and urlsplit(url).netloc.lower() not in self._hosts:
-            raise Refused(
-                f"the hub's overview sends calls to {urlsplit(url).netloc}, which is not the hub",
-                code="overview_refused",
-            )
-        return url
+        return parse_overview(answer)
+
+    def _call(self, function: str, request: Request) -> Any:
+        """Return the answer of one request; an empty one is `{}` (choice). Called under `throttle`."""
+        mutates = function not in _READS
+        answer = self._send(request, mutates=mutates)
+        if answer.status == 404:
+            # The overview may be outdated.
+            self._cache.invalidate(self.url)
+        return _parse(answer, mutates=mutates)
 
 
-def check_url(url: str) -> str:
-    """`url`, when it is one to send credentials to: https, or this machine. Raises Refused otherwise."""
-    host = urlsplit(url).hostname if _URL.fullmatch(url) else None
-    if host is None:
-        raise Refused("the hub's address is not a plain http or https URL", code="overview_refused")
-    if not url.startswith("https://") and not _is_loopback(host):
-        raise Refused("the hub's address is not https", code="overview_refused")
-    return url
+def _request(url: str, fields: Mapping[str, str], overview: Overview) -> Request:
+    if overview.req_method == "GET":
+        return Request("GET", url + ("&" if "?" in url else "?") + urlencode(fields), {})
+    if overview.post_body_encoding == JSON:
+        body = json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode()
+    else:
+        body = urlencode(fields).encode()
+    return Request("POST", url, {"Content-Type": overview.post_body_encoding}, body)
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _origin(url: str) -> tuple[str, str | None, int | None]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}[parts.scheme]
-
-
-def _decoded(key: str) -> bytes:
-    try:
-        return base64.b64decode(key, validate=True)
-    except (binascii.Error, ValueError):
-        raise Refused("the key is not base64", code="exchange_key_refused") from None
-
-
-def _encode(fields: Mapping[str, str], encoding: str) -> bytes:
-    if encoding == JSON:
-        return json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode()
-    return urlencode(fields).encode()
-
-
-def parse_overview(answer: Response) -> Overview:
-    """The overview document, strictly: JSON without comments, no missing key, only values that the page knows."""
-    try:
-        if len(answer.body) > _MAX_OVERVIEW:
-            raise ValueError(f"more than {_MAX_OVERVIEW} bytes")
-        document = answer.json()
-        overview = Overview(
-            document["req_url"],
-            document["req_method"],
-            document["post_body_encoding"],
-            document["req_authentication_type"],
-            frozenset(document["supported_functions"]),
-        )
-        texts = [overview.req_url, *overview.supported_functions]
-        if not (isinstance(document["supported_functions"], list) and all(isinstance(text, str) for text in texts)):
-            raise ValueError("a URL or a name is no text, or the functions are no list")
-        for key, allowed in _ALLOWED.items():
-            value = document[key]
-            if value not in allowed or isinstance(value, bool):
-                raise ValueError(f"{key} is none of {', '.join(map(str, allowed))}")
-    except KeyError as error:
-        raise Refused(f"the hub's overview lacks {error.args[0]}", code="overview_refused") from None
-    except (TypeError, ValueError) as error:
-        raise Refused(f"the hub's overview cannot be used: {str(error)[:100]}", code="overview_refused") from None
-    return overview
-
-
-def _parse_answer(answer: Response, *, mutates: bool) -> Any:
+def _parse(answer: Response, *, mutates: bool) -> Any:
     if answer.status == 429:
-        raise _busy_error(answer)
+        raise _busy(answer)
     if answer.status == 200:
         try:
             return answer.json() if answer.body.strip() else {}
         except ValueError:
             raise unknown_or_refused("the hub's answer is not JSON", mutates=mutates) from None
-    words = _error_text(answer)
+    words = _error_words(answer)
     if not 400 <= answer.status < 500 or words is None:
         raise unknown_or_refused(words or f"the hub's answer (HTTP {answer.status}) cannot be read", mutates=mutates)
     if answer.status == 404:
@@ -353,8 +269,8 @@ def _parse_answer(answer: Response, *, mutates: bool) -> Any:
     raise Refused(words, code=code, retryable=code == "invalid_nonce")
 
 
-def _error_text(answer: Response) -> str | None:
-    """What an error answer says: its error, message or detail, or its text; None of a page of HTML or of nothing."""
+def _error_words(answer: Response) -> str | None:
+    """Return an error's words: its error, message or detail, or its text; None for HTML and for an empty answer."""
     try:
         document = answer.json()
     except ValueError:
@@ -374,5 +290,7 @@ def _error_code(answer: Response) -> str | None:
     return code if code in _CODES else None
 
 
-def _busy_error(answer: Response) -> Busy:
-    return Busy(_error_text(answer) or "the hub says: too many requests", retry_after=retry_after(answer, seconds=10.0))
+def _busy(answer: Response) -> Busy:
+    return Busy(
+        _error_words(answer) or "the hub says: too many requests", retry_after=retry_after(answer, seconds=10.0)
+    )
