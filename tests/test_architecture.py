@@ -215,7 +215,6 @@ STILL_BROKEN: dict[str, set[str]] = {
         "departed",
         "doubt",
         "end",
-        "enter",
         "fresh",
         "gathering",
         "house",

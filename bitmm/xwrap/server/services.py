@@ -91,7 +91,7 @@ def create_services(settings: Settings) -> tuple[Services, bool]:
     store = Store(settings.database)
     store.prepare()
     vault, made = _open_vault(settings, store)
-    paper = PaperConfig(_prices(settings), settings.paper_funds, store.paper_book)
+    paper = PaperConfig(_prices(settings), settings.paper_funds, store.paper_ledger)
     limiter = RateLimiter(store.lanes, settings.queue_seconds)
     registry = ExchangeRegistry(settings, vault, limiter, {"paper": partial(Paper, config=paper)})
     services = Services(

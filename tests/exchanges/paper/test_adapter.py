@@ -42,7 +42,7 @@ def paper(store):
 def open_paper(store, moment=FIRST, opening=OPENING):
     values = {"account_id": 1, "exchange": "paper", "username": "", "label": "", "apikey_hint": ""}
     id = store.registrations.add(values, lambda _id: {"sealed_more": b""}).id
-    config = PaperConfig(Prices.load(), opening, store.paper_book, clock=lambda: moment)
+    config = PaperConfig(Prices.load(), opening, store.paper_ledger, clock=lambda: moment)
     return Paper(ExchangeContext(transport=None, registration=id), config)
 
 

@@ -178,7 +178,7 @@ NEVER = datetime(2020, 1, 1, tzinfo=UTC)
             "ix_withdrawals_address (address=?)",
         ),
         (lambda store: store.orders.count_unknown(), "ix_orders_unsettled (status=?)"),
-        (lambda store: store.paper_book(1).open_orders(), "ix_paper_orders_open (registration_id=?)"),
+        (lambda store: store.paper_ledger(1).open_orders(), "ix_paper_orders_open (registration_id=?)"),
     ],
 )
 def test_a_question_to_a_journal_is_answered_from_an_index_whatever_its_values_are(sqlite, monkeypatch, ask, index):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from functools import lru_cache
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from ...money import EXACT, ROUNDED, exact, plain, total
 from ..base import Exchange, ExchangeContext
@@ -30,7 +31,6 @@ from ..rules import check
 from .bech32 import testnet_address
 from .ledger import LedgerTransaction, PaperConfig
 
-T = TypeVar("T")
 CURRENCY, ASSET = "USD", "BTC"
 #: Half the distance between bid and ask, as a part of the price.
 HALF_SPREAD = Decimal("0.0002")
@@ -103,13 +103,11 @@ class Paper(Exchange):
         if reached:
             values |= _filled(fill)
 
-        def enter(transaction: LedgerTransaction) -> None:
-            _afford(transaction, order.currency if order.side == "buy" else order.asset, fill.needs)
+        with self._transaction() as transaction:
+            _check_available(transaction, order.currency if order.side == "buy" else order.asset, fill.needs)
             values["id"] = transaction.add_order(values)
             if reached:
-                _enter(transaction, values, fill)
-
-        self._change(enter)
+                _post_fill(transaction, values, fill)
         return _state(values)
 
     def order(self, ref: OrderRef) -> OrderState:
@@ -126,22 +124,18 @@ class Paper(Exchange):
         return [_state(row) for row in self._waiting()]
 
     def cancel(self, ref: OrderRef) -> None:
-        def cancel(transaction: LedgerTransaction) -> None:
+        with self._transaction() as transaction:
             row = next((row for row in transaction.open_orders() if row["client_id"] == ref.client_id), None)
             if row is None:
                 raise Refused("this order is not open", code="order_not_open")
             transaction.change_order(row["id"], _CANCELED)
 
-        self._change(cancel)
-
     def cancel_all(self) -> int:
-        def cancel(transaction: LedgerTransaction) -> int:
+        with self._transaction() as transaction:
             rows = transaction.open_orders()
             for row in rows:
                 transaction.change_order(row["id"], _CANCELED)
-            return len(rows)
-
-        return self._change(cancel)
+        return len(rows)
 
     def fills(self, currency: str, asset: str) -> list[Fill]:
         _traded(currency, asset)
@@ -174,7 +168,7 @@ class Paper(Exchange):
             "address": withdrawal.address,
         }
 
-        def send(transaction: LedgerTransaction) -> None:
+        with self._transaction() as transaction:
             if withdrawal.asset not in transaction.balances:
                 known = ", ".join(sorted(transaction.balances))
                 raise Refused(
@@ -182,11 +176,9 @@ class Paper(Exchange):
                     code="unknown_asset",
                     details={"field": "asset"},
                 )
-            _afford(transaction, withdrawal.asset, withdrawal.amount)
+            _check_available(transaction, withdrawal.asset, withdrawal.amount)
             values["id"] = transaction.add_send(values)
-            transaction.enter("send", f"send {values['id']}", withdrawal.asset, withdrawal.amount.copy_negate())
-
-        self._change(send)
+            transaction.post_entry("send", f"send {values['id']}", withdrawal.asset, withdrawal.amount.copy_negate())
         return _sent(values)
 
     def find_withdrawal(self, client_id: str, since: datetime, until: datetime) -> Withdrawal | None:
@@ -222,20 +214,19 @@ class Paper(Exchange):
         waiting = self._ledger.open_orders()
         if all(row["checked"] == self._minute() for row in waiting):
             return waiting
-        return self._change(lambda transaction: transaction.open_orders())
+        with self._transaction() as transaction:
+            return transaction.open_orders()
 
-    def _change(self, work: Callable[[LedgerTransaction], T]) -> T:
-        """Do `work` on the page, after it got the starting funds and every fill that is due."""
-
-        def prepared(transaction: LedgerTransaction) -> T:
+    @contextmanager
+    def _transaction(self) -> Iterator[LedgerTransaction]:
+        """A transaction on the ledger, after the starting funds and every fill that is due were posted in it."""
+        with self._ledger.transaction() as transaction:
             if not transaction.balances:
                 for name, amount in self._opening().items():
-                    transaction.enter("opening", None, name, amount)
+                    transaction.post_entry("opening", None, name, amount)
             for row in transaction.open_orders():
                 self._fill_if_due(transaction, row)
-            return work(transaction)
-
-        return self._ledger.change(prepared)
+            yield transaction
 
     def _fill_if_due(self, transaction: LedgerTransaction, row: dict[str, Any]) -> None:
         minute, price = self._minute(), exact(row["price"])
@@ -245,7 +236,7 @@ class Paper(Exchange):
             if buy <= price if row["side"] == "buy" else sell >= price:
                 fill = _fill(row["side"], exact(row["amount"]), price)
                 transaction.change_order(row["id"], _filled(fill))
-                _enter(transaction, row, fill)
+                _post_fill(transaction, row, fill)
                 return
         if minute > row["checked"]:
             transaction.change_order(row["id"], {"checked": minute})
@@ -285,16 +276,16 @@ def _filled(fill: _Fill) -> dict[str, Any]:
     }
 
 
-def _enter(transaction: LedgerTransaction, row: Mapping[str, Any], fill: _Fill) -> None:
+def _post_fill(transaction: LedgerTransaction, row: Mapping[str, Any], fill: _Fill) -> None:
     """Move what the fill of an order moves."""
     reference, currency, asset, amount = f"order {row['id']}", row["currency"], row["asset"], exact(row["amount"])
     if row["side"] == "buy":
-        transaction.enter("buy", reference, currency, fill.spent.copy_negate())
-        transaction.enter("buy", reference, asset, amount)
+        transaction.post_entry("buy", reference, currency, fill.spent.copy_negate())
+        transaction.post_entry("buy", reference, asset, amount)
     else:
-        transaction.enter("sell", reference, asset, amount.copy_negate())
-        transaction.enter("sell", reference, currency, fill.spent)
-    transaction.enter("fee", reference, currency, fill.fee.copy_negate())
+        transaction.post_entry("sell", reference, asset, amount.copy_negate())
+        transaction.post_entry("sell", reference, currency, fill.spent)
+    transaction.post_entry("fee", reference, currency, fill.fee.copy_negate())
 
 
 def _held(waiting: list[dict[str, Any]], name: str) -> Decimal:
@@ -305,7 +296,7 @@ def _available(balances: Mapping[str, Decimal], waiting: list[dict[str, Any]], n
     return EXACT.subtract(balances.get(name, Decimal(0)), _held(waiting, name))
 
 
-def _afford(transaction: LedgerTransaction, name: str, amount: Decimal) -> None:
+def _check_available(transaction: LedgerTransaction, name: str, amount: Decimal) -> None:
     available = _available(transaction.balances, transaction.open_orders(), name)
     if available < amount:
         raise Refused(

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from decimal import Decimal
-from functools import cache
-from typing import Any, TypeVar
+from typing import Any
 
-from sqlalchemy import Insert, Select, bindparam, insert, select, update
+from sqlalchemy import Select, bindparam, insert, select, update
 
 from ...money import EXACT, exact, plain
 from . import tables as t
 from .base import Database, Link
 from .records import now
 
-__all__ = ["PaperBook", "PaperPage"]
-
-T = TypeVar("T")
+__all__ = ["PaperLedger", "PaperTransaction"]
 
 #: Rows that refer to a registration can be added meanwhile.
 _LOCK_REGISTRATION = (
@@ -33,29 +31,26 @@ _PAPER_SENDS = _MY_SENDS.order_by(t.paper_sends.c.id.desc()).limit(bindparam("li
 _PAPER_BALANCES = select(t.paper_balances.c.currency, t.paper_balances.c.total).where(
     t.paper_balances.c.registration_id == bindparam("registration")
 )
-_ADD_BALANCES = insert(t.paper_balances)
+_ADD_ENTRIES, _ADD_BALANCES = insert(t.paper_entries), insert(t.paper_balances)
 _SET_BALANCES = update(t.paper_balances).where(
     t.paper_balances.c.registration_id == bindparam("registration"), t.paper_balances.c.currency == bindparam("of")
 )
 
 
-class PaperBook:
+class PaperLedger:
     """One registration's page of the paper exchange: balances, orders, and every entry that led to them."""
 
     def __init__(self, database: Database, registration: int) -> None:
         self._database, self._registration = database, registration
 
-    def change(self, work: Callable[[PaperPage], T]) -> T:
-        """What `work` returns, done on the page while nobody else can; kept whole, or not at all when it raises."""
-
-        def on_page(link: Link) -> T:
+    @contextmanager
+    def transaction(self) -> Iterator[PaperTransaction]:
+        """A transaction on this ledger alone: committed whole at the end of the block, or not at all when it raises."""
+        with self._database.writing() as link:
             self._database.lock(link, _LOCK_REGISTRATION, {"id": self._registration})
-            page = PaperPage(link, self._registration, self.balances())
-            result = work(page)
-            page.keep()
-            return result
-
-        return self._database.write(on_page)
+            transaction = PaperTransaction(link, self._registration, self.balances())
+            yield transaction
+            transaction.flush()
 
     def balances(self) -> dict[str, Decimal]:
         """What is owned, by currency; empty before the opening."""
@@ -86,7 +81,7 @@ class PaperBook:
             return link.rows(query, {"registration": self._registration, **asked})
 
 
-class PaperPage:
+class PaperTransaction:
     """A page of the book, open for writing."""
 
     def __init__(self, link: Link, registration: int, balances: dict[str, Decimal]) -> None:
@@ -103,7 +98,7 @@ class PaperPage:
             self._open = self._link.rows(_PAPER_OPEN, {"registration": self._registration})
         return self._open
 
-    def enter(self, kind: str, reference: str | None, currency: str, amount: Decimal) -> None:
+    def post_entry(self, kind: str, reference: str | None, currency: str, amount: Decimal) -> None:
         """Add `amount` (negative: take) to the balance of `currency`, with an entry that says why."""
         self.balances[currency] = EXACT.add(self.balances.get(currency, Decimal(0)), amount)
         entry = {"kind": kind, "reference": reference, "currency": currency, "amount": plain(amount)}
@@ -123,29 +118,19 @@ class PaperPage:
         """Keep a send; its number."""
         return self._link.insert(t.paper_sends, self._stamped(values))
 
-    def keep(self) -> None:
+    def flush(self) -> None:
         """Write the entries and the balances that they changed."""
-        changed = dict.fromkeys(entry["currency"] for entry in self._entries)
-        totals = [(currency, plain(self.balances[currency])) for currency in changed]
-        place = {"registration_id": self._registration}
-        new = [{**place, "currency": name, "total": total} for name, total in totals if name not in self._known]
-        old = [
-            {"registration": self._registration, "of": name, "total": total}
-            for name, total in totals
-            if name in self._known
-        ]
-        if self._entries:
-            named = {f"{name}_{at}": value for at, row in enumerate(self._entries) for name, value in row.items()}
-            self._link.change(_add_entries(len(self._entries)), named)
-        for statement, rows in ((_ADD_BALANCES, new), (_SET_BALANCES, old)):
-            self._link.change_each(statement, rows)
+        added: list[dict[str, Any]] = []
+        changed: list[dict[str, Any]] = []
+        for currency in dict.fromkeys(entry["currency"] for entry in self._entries):
+            total = plain(self.balances[currency])
+            if currency in self._known:
+                changed.append({"registration": self._registration, "of": currency, "total": total})
+            else:
+                added.append({"registration_id": self._registration, "currency": currency, "total": total})
+        self._link.change_each(_ADD_ENTRIES, self._entries)
+        self._link.change_each(_ADD_BALANCES, added)
+        self._link.change_each(_SET_BALANCES, changed)
 
     def _stamped(self, values: Mapping[str, Any]) -> dict[str, Any]:
         return {"registration_id": self._registration, "created": self._moment, **values}
-
-
-@cache
-def _add_entries(count: int) -> Insert:
-    """One statement for so many entries, whose values are named like `amount_0`."""
-    names = [column.name for column in t.paper_entries.c if column.name != "id"]
-    return insert(t.paper_entries).values([{name: bindparam(f"{name}_{at}") for name in names} for at in range(count)])

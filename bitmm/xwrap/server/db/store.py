@@ -15,7 +15,7 @@ from .accounts import AccountStore
 from .base import Database
 from .counters import LaneBook
 from .journal import Journal, WithdrawalJournal
-from .paper_ledger import PaperBook
+from .paper_ledger import PaperLedger
 from .postgresql import PostgreSQL
 from .registrations import RegistrationStore
 from .sqlite import SQLite
@@ -76,6 +76,6 @@ class Store:
             return self.check_value()
         return value
 
-    def paper_book(self, registration: int) -> PaperBook:
+    def paper_ledger(self, registration: int) -> PaperLedger:
         """The book of one paper registration."""
-        return PaperBook(self._database, registration)
+        return PaperLedger(self._database, registration)
