@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import secrets
+import shutil
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +25,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-#: The SQLite file of a data folder, or the URL of its data base on PostgreSQL: always the same one for a folder.
-Database = Callable[[Path], Path | str]
+#: The SQLite file of a data folder, or the URL of its data base on PostgreSQL: always the same one for a folder. With
+#: `tables=True` it has the tables of this version, copied: a server of a test need not make them anew.
+Database = Callable[..., Path | str]
 
 
 @pytest.fixture(scope="session")
@@ -43,24 +46,60 @@ def postgres(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def database(request: pytest.FixtureRequest) -> Iterator[Database]:
+def database(request: pytest.FixtureRequest) -> Database:
     """Where the data base of a folder is."""
-    if not request.config.getoption("postgres"):
-        yield lambda folder: folder / "xwrap.sqlite3"
-        return
+    return request.getfixturevalue("_postgresql" if request.config.getoption("postgres") else "_sqlite")
+
+
+@pytest.fixture(scope="session")
+def _sqlite(tmp_path_factory: pytest.TempPathFactory) -> Database:
+    @cache
+    def template() -> Path:
+        return with_tables(tmp_path_factory.mktemp("template") / "xwrap.sqlite3")
+
+    def of(folder: Path, *, tables: bool = False) -> Path:
+        file = folder / "xwrap.sqlite3"
+        if tables:
+            shutil.copyfile(template(), file)
+        return file
+
+    return of
+
+
+@pytest.fixture(scope="session")
+def _postgresql(postgres: str) -> Iterator[Database]:
     from tests.support.databases import drop_database, new_database
 
-    base = request.getfixturevalue("postgres")
-    made: dict[Path, str] = {}
+    made: dict[Path | None, str] = {}
 
-    def of(folder: Path) -> str:
+    def of(folder: Path, *, tables: bool = False) -> str:
+        if tables and None not in made:
+            made[None] = with_tables(new_database(postgres))
         if folder not in made:
-            made[folder] = new_database(base)
+            made[folder] = new_database(postgres, made[None] if tables else None)
         return made[folder]
 
     yield of
     for url in made.values():
-        drop_database(base, url)
+        drop_database(postgres, url)
+
+
+def with_tables(where: Path | str) -> Path | str:
+    """The same data base, with the tables of this version."""
+    from bitmm.xwrap.server.db.store import Store
+
+    store = Store(where)
+    store.prepare()
+    store.close()
+    return where
+
+
+@cache
+def hashed(password: str) -> str:
+    """Its hash, which is slow by design: once for all tests that use the same password."""
+    from bitmm.xwrap.server.auth import hash_password
+
+    return hash_password(password)
 
 
 @dataclass
@@ -77,12 +116,11 @@ class Server:
 
     def account(self, name: str | None = None, password: str = "correct horse battery") -> tuple[str, str]:
         """A new account; its user name and password."""
-        from bitmm.xwrap.server.auth import hash_password
         from bitmm.xwrap.server.db.store import Store
 
         name = name or f"user-{secrets.token_hex(4)}"
         store = Store(self.database)
-        store.accounts.add(name, hash_password(password))
+        store.accounts.add(name, hashed(password))
         store.close()
         return name, password
 
@@ -121,7 +159,7 @@ def serving(tmp_path_factory: pytest.TempPathFactory, database: Database) -> Ser
     @contextmanager
     def serve(data: Path | None = None, environ: dict[str, str] | None = None, **given: object) -> Iterator[Server]:
         folder = data or tmp_path_factory.mktemp("data")
-        where = given.setdefault("database_url", database(folder))
+        where = given.setdefault("database_url", database(folder, tables=data is None))
         if isinstance(where, Path):
             given["database_url"] = None
         given.setdefault("exchanges", ("paper",))

@@ -84,14 +84,15 @@ def _started(programs: Path, folder: Path) -> Iterator[None]:
         run("pg_ctl", "-m", "immediate", "-w", "stop")
 
 
-def new_database(url: str) -> str:
-    """The URL of a fresh data base on the server of `url`."""
+def new_database(url: str, template: str | None = None) -> str:
+    """The URL of a fresh data base on the server of `url`: an empty one, or a copy of one that nobody is using now."""
     from sqlalchemy import create_engine, make_url
 
     name = f"xwrap_{uuid.uuid4().hex}"
+    copied = f" TEMPLATE {make_url(template).database}" if template else ""
     engine = create_engine(url, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
-        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+        connection.exec_driver_sql(f"CREATE DATABASE {name}{copied}")
     engine.dispose()
     return make_url(url).set(database=name).render_as_string(hide_password=False)
 
