@@ -183,7 +183,6 @@ STILL_BROKEN: dict[str, set[str]] = {
         "exchanges/ccxt -> exchanges/ccxt/classes",
         "exchanges/ccxt/classes -> exchanges/capabilities",
     },
-    "libraries": set(),
     "environment": {
         "server/runner: environ",
     },
