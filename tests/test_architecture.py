@@ -199,7 +199,6 @@ STILL_BROKEN: dict[str, set[str]] = {
         "Bounded",
         "Call",
         "Line",
-        "Link",
         "Listing",
         "Odd",
         "Source",

@@ -111,8 +111,8 @@ def _written(real: Any, reach: Any) -> Any:
     def write(self: Any, work: Any, **kwargs: Any) -> Any:
         here = trap.commit, trap.journal
 
-        def traced(link: Any) -> Any:
-            result = work(link)
+        def traced(runner: Any) -> Any:
+            result = work(runner)
             # It is written, and not committed; another thread may be doing this.
             reach(*here)
             return result

@@ -82,4 +82,4 @@ def test_what_is_written_after_the_data_base_was_closed_is_kept(sqlite):
 
 def test_every_commit_is_brought_to_the_disk(sqlite):
     asked = text("SELECT synchronous FROM pragma_synchronous").columns(column("synchronous", Integer))
-    assert sqlite._database.write(lambda link: link.value(asked)) == 2, "FULL"
+    assert sqlite._database.write(lambda runner: runner.value(asked)) == 2, "FULL"

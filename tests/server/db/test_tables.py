@@ -18,7 +18,7 @@ from sqlalchemy.exc import IntegrityError
 
 import bitmm.xwrap.server
 from bitmm.xwrap.server.db import tables
-from bitmm.xwrap.server.db.base import Link, StoreError
+from bitmm.xwrap.server.db.base import StatementRunner, StoreError
 from bitmm.xwrap.server.db.store import Store
 from tests.support.databases import ORDER, add_registration, sql
 from tests.support.threads import in_threads
@@ -150,10 +150,10 @@ def test_a_journal_does_not_vanish_with_its_registration_or_account(store, journ
     row = getattr(store, journal).begin(registration, "k1", "f", intent).row
     remove = f"DELETE FROM {gone}"
     with pytest.raises(IntegrityError):
-        store._database.write(lambda link: link.command(remove))
+        store._database.write(lambda runner: runner.command(remove))
     assert getattr(store, journal).by_key(registration, "k1") == row
     sql(store.where, f"DELETE FROM {journal}")
-    store._database.write(lambda link: link.command(remove))
+    store._database.write(lambda runner: runner.command(remove))
     left = store.accounts.find("ann", registration)
     assert left is None or left.registration is None
 
@@ -189,7 +189,7 @@ def test_a_question_to_a_journal_is_answered_from_an_index_whatever_its_values_a
         asked.append((statement, values or {}))
         return []
 
-    monkeypatch.setattr(Link, "rows", note)
+    monkeypatch.setattr(StatementRunner, "rows", note)
     ask(sqlite)
     [(statement, values)] = asked
     prepared = sqlite._database.prepared(statement, values)

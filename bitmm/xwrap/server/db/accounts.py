@@ -38,14 +38,14 @@ class AccountStore:
         """A new account's id. Raises ValueError when the name is taken."""
         values = {"name": name, "password_hash": password_hash, "created": now()}
         try:
-            return self._database.write(lambda link: link.insert(t.accounts, values))
+            return self._database.write(lambda runner: runner.insert(t.accounts, values))
         except IntegrityError:
             raise ValueError(f"there is an account '{name}' already") from None
 
     def find(self, name: str, registration: int = 0) -> Account | None:
         """The account called `name`, with its registration of that id; another account's is as if it were not there."""
-        with self._database.reading() as link:
-            row = link.first(_ACCOUNT, {"name": name, "registration": registration})
+        with self._database.reading() as runner:
+            row = runner.first(_ACCOUNT, {"name": name, "registration": registration})
         if row is None:
             return None
         mine = pop_registration(row)
@@ -53,10 +53,10 @@ class AccountStore:
 
     def all(self) -> list[dict[str, Any]]:
         """Every account's id, name, active and created, oldest first."""
-        with self._database.reading() as link:
-            return link.rows(_ACCOUNTS)
+        with self._database.reading() as runner:
+            return runner.rows(_ACCOUNTS)
 
     def rehash(self, account: int, password_hash: str) -> None:
         """Keep a stronger hash of the same password."""
         values = {"account": account, "password_hash": password_hash}
-        self._database.write(lambda link: link.change(_REHASH, values))
+        self._database.write(lambda runner: runner.change(_REHASH, values))

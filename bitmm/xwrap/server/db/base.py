@@ -1,8 +1,11 @@
 """How the data base is read and written, whichever engine it has.
 
-SQLAlchemy writes the statements and lends the connections; a `Link` runs them with the driver itself. Reads run without
-a transaction. A write is a function that runs in a short transaction, and what it wrote is on the disk when it returns;
-a write within it is a part of it. No transaction is open while an exchange elsewhere thinks.
+SQLAlchemy Core describes the statements, compiles each of them once, and lends the connections. The driver itself runs
+them, through a `StatementRunner`: SQLAlchemy's own `Connection` takes ten times as long for a statement as SQLite does,
+and an order has a dozen of them (measured 2026-11-26).
+
+Reads run without a transaction. A write is a function, or a block, in a short transaction; what it wrote is on the disk
+when it returns, and a write within it is a part of it. No transaction is open during a request to an exchange.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ from sqlalchemy.sql.selectable import SelectBase
 from ..settings import SetupError
 from . import tables as t
 
-__all__ = ["UNUSABLE", "Database", "Link", "StoreError", "transaction", "words"]
+__all__ = ["UNUSABLE", "Database", "StatementRunner", "StoreError", "transaction", "words"]
 
 Statement = SelectBase | UpdateBase
 T = TypeVar("T")
@@ -60,11 +63,10 @@ class _Prepared(NamedTuple):
     flags: Sequence[str]
 
 
-class Link:
-    """A connection on which the driver itself runs statements of SQLAlchemy Core, each of them written once.
+class StatementRunner:
+    """A connection on which the driver itself runs statements of SQLAlchemy Core; the module's docstring says why.
 
-    A row is a dict. Raises SQLAlchemy's exceptions. (SQLAlchemy's own `Connection` takes ten times as long for a
-    statement as SQLite does, and an order has a dozen of them; measured 2026-11-26.)
+    A row is a dict. Raises SQLAlchemy's exceptions.
     """
 
     def __init__(self, database: Database, connection: PoolProxiedConnection) -> None:
@@ -156,7 +158,7 @@ def _translated(error: Exception, base: type[Exception], text: str | None = None
 class _Here(threading.local):
     """The transaction that this thread is in."""
 
-    link: Link | None = None
+    runner: StatementRunner | None = None
 
 
 class Database(ABC):
@@ -175,53 +177,53 @@ class Database(ABC):
         #: The base of what its driver raises.
         self.error: type[Any] = self.engine.dialect.loaded_dbapi.Error
 
-    def reading(self) -> AbstractContextManager[Link]:
+    def reading(self) -> AbstractContextManager[StatementRunner]:
         """A connection for reads, without a transaction; within a write its own, which sees what it wrote."""
-        return self._lent() if self._here.link is None else nullcontext(self._here.link)
+        return self._lent() if self._here.runner is None else nullcontext(self._here.runner)
 
-    def _lent(self) -> AbstractContextManager[Link]:
+    def _lent(self) -> AbstractContextManager[StatementRunner]:
         return closing(self.lend(self.engine))
 
-    def lend(self, engine: Engine) -> Link:
+    def lend(self, engine: Engine) -> StatementRunner:
         """A connection of this engine; whoever takes it closes it."""
         try:
-            return Link(self, engine.raw_connection())
+            return StatementRunner(self, engine.raw_connection())
         except self.error as error:
             raise _translated(error, self.error) from error
 
-    def write(self, work: Callable[[Link], T]) -> T:
+    def write(self, work: Callable[[StatementRunner], T]) -> T:
         """What `work` returns, run in a transaction, perhaps in another thread; what it raises undoes all that it did.
         It may be undone and run once more. What was written is on the disk when this returns.
 
         Within the `work` of another write this is a part of that one: undone alone, and on the disk together.
         """
-        with self.writing() as link:
-            return work(link)
+        with self.writing() as runner:
+            return work(runner)
 
     @contextmanager
-    def writing(self) -> Iterator[Link]:
+    def writing(self) -> Iterator[StatementRunner]:
         """A write whose work is the block: run at once, in this thread and once only, so it shares no commit with the
         writes of other threads. Within another write it is a part of that one, as in `write`.
         """
-        if (outer := self._here.link) is not None:
+        if (outer := self._here.runner) is not None:
             with transaction(outer, "SAVEPOINT part", "RELEASE part", _UNDO_PART):
                 yield outer
             return
-        with self._begun() as link, self._inside(link):
-            yield link
+        with self._begun() as runner, self._inside(runner):
+            yield runner
 
     @abstractmethod
-    def _begun(self) -> AbstractContextManager[Link]:
+    def _begun(self) -> AbstractContextManager[StatementRunner]:
         """A transaction that is no part of another one."""
 
     @contextmanager
-    def _inside(self, link: Link) -> Iterator[None]:
-        """The writes of the block are parts of the transaction of `link`."""
-        self._here.link = link
+    def _inside(self, runner: StatementRunner) -> Iterator[None]:
+        """The writes of the block are parts of the transaction of `runner`."""
+        self._here.runner = runner
         try:
             yield
         finally:
-            self._here.link = None
+            self._here.runner = None
 
     @abstractmethod
     def appear(self) -> None:
@@ -232,7 +234,7 @@ class Database(ABC):
         """In SQL: whether the process with this number lives no more."""
 
     @abstractmethod
-    def lock(self, link: Link, statement: Select[Any], values: Mapping[str, Any]) -> None:
+    def lock(self, runner: StatementRunner, statement: Select[Any], values: Mapping[str, Any]) -> None:
         """In a write: no other one gets past this call for the same rows until it ends."""
 
     @abstractmethod
@@ -300,16 +302,18 @@ def _prepare(statement: Statement, names: list[str], engine: Engine) -> _Prepare
 
 
 @contextmanager
-def transaction(link: Link, begin: str, commit: str = "COMMIT", undo: Sequence[str] = ("ROLLBACK",)) -> Iterator[None]:
+def transaction(
+    runner: StatementRunner, begin: str, commit: str = "COMMIT", undo: Sequence[str] = ("ROLLBACK",)
+) -> Iterator[None]:
     """From the command `begin` to `commit`; what the block raises undoes all that it wrote."""
-    link.command(begin)
+    runner.command(begin)
     try:
         yield
-        link.command(commit)
+        runner.command(commit)
     except BaseException:
         with suppress(DBAPIError):  # SQLite may have rolled back by itself, and a connection may be gone
             for command in undo:
-                link.command(command)
+                runner.command(command)
         raise
 
 

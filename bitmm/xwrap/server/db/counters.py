@@ -48,7 +48,7 @@ class LaneBook:
         nonce: int | None = None
         asked = {"of": lane, "at_least": at_least}
         while nonce is None:
-            nonce = self._database.write(lambda link: link.value(_NEXT_NONCE, asked))
+            nonce = self._database.write(lambda runner: runner.value(_NEXT_NONCE, asked))
             if nonce is None:
                 self._add(lane)
         return nonce
@@ -60,26 +60,26 @@ class LaneBook:
         """
         asked = {"of": lane, "cost": cost, "room": room, "refill": refill}
         while not (pause := self.pause(lane, cost, room, refill)) and cost:
-            if self._database.write(lambda link: link.change(self._raise, asked)):
+            if self._database.write(lambda runner: runner.change(self._raise, asked)):
                 break
         return pause
 
     def pause(self, lane: str, cost: float, room: float, refill: float) -> float:
         """Seconds until the lane's counter could be raised by `cost` to `room` at most."""
-        with self._database.reading() as link:
-            row = link.first(self._level, {"of": lane, "refill": refill})
+        with self._database.reading() as runner:
+            row = runner.first(self._level, {"of": lane, "refill": refill})
         if row is None:
             self._add(lane)
             return max(0.0, (cost - room) / refill)
         level: float = row["level"]
         if row["set_back"]:  # the clock was
-            self._database.write(lambda link: link.change(self._set_back, {"of": lane}))
+            self._database.write(lambda runner: runner.change(self._set_back, {"of": lane}))
         return max(0.0, (level + cost - room) / refill)
 
     def fill(self, lane: str, level: float, refill: float) -> None:
         """Raise the lane's counter to `level`, where it is lower."""
         values = {"of": lane, "to": level, "refill": refill}
-        self._database.write(lambda link: link.change(self._fill, values))
+        self._database.write(lambda runner: runner.change(self._fill, values))
 
     def alone(self, lane: str) -> AbstractContextManager[None]:
         """No other process is in this lane, also over a call to the exchange. Raises TimeoutError."""
@@ -89,4 +89,4 @@ class LaneBook:
         """Another process may add it at the same moment."""
         values = {"lane": lane, "nonce": 0, "level": 0.0, "moment": 0.0}
         with suppress(IntegrityError):
-            self._database.write(lambda link: link.change(_ADD_LANE, values))
+            self._database.write(lambda runner: runner.change(_ADD_LANE, values))

@@ -11,7 +11,7 @@ from sqlalchemy import Select, Table, bindparam, func, insert, or_, select, upda
 from sqlalchemy.exc import IntegrityError
 
 from . import tables as t
-from .base import Database, Link
+from .base import Database, StatementRunner
 from .records import Intent, Registration, now, time_text
 from .registrations import LABELED_COLUMNS, pop_registration
 
@@ -90,21 +90,21 @@ class Journal:
             **values,
         }
         try:
-            id = self._database.write(lambda link: link.insert(self._table, intent))
+            id = self._database.write(lambda runner: runner.insert(self._table, intent))
         except IntegrityError:
-            return self._database.write(lambda link: self._again(link, intent))
+            return self._database.write(lambda runner: self._again(runner, intent))
         return Intent({**self._empty, **intent, "id": id}, fresh=True)
 
-    def _again(self, link: Link, intent: Mapping[str, Any]) -> Intent:
+    def _again(self, runner: StatementRunner, intent: Mapping[str, Any]) -> Intent:
         asked = {"registration": intent["registration_id"], "key": intent["key"]}
-        [row] = link.rows(self._keyed, asked)
+        [row] = runner.rows(self._keyed, asked)
         if row["released"] and row["fingerprint"] == intent["fingerprint"]:
             # It was certainly not executed before, so its exchange is to be asked about from now on only.
             again = {"row": row["id"], "status": "running", "released": False, "answer_status": None, "answer": None}
             again |= {name: intent[name] for name in ("server", "created", "updated")}
-            if rerun := link.first(self._rerun, again):
+            if rerun := runner.first(self._rerun, again):
                 return Intent(rerun, fresh=True)
-            [row] = link.rows(self._keyed, asked)
+            [row] = runner.rows(self._keyed, asked)
         return Intent(row, fresh=False)
 
     def finish(self, row: Mapping[str, Any], columns: Mapping[str, Any]) -> bool:
@@ -115,13 +115,13 @@ class Journal:
         statement = self._doubt if columns["status"] == "unknown" else self._conclude
         # It may have been given up, and its key released, when the exchange answers after all.
         values = {"row": row["id"], "began": row["created"], "released": False, **columns}
-        met = self._database.write(lambda link: link.change(statement, values))
+        met = self._database.write(lambda runner: runner.change(statement, values))
         return met == 1 or columns["status"] == "unknown"
 
     def change(self, id: int, columns: Mapping[str, Any]) -> None:
         """Commit what is new of an order or a send."""
         values = {"row": id, **columns}
-        self._database.write(lambda link: link.change(self._change, values))
+        self._database.write(lambda runner: runner.change(self._change, values))
 
     def settle(self, row: Mapping[str, Any], columns: Mapping[str, Any], audit: str | None = None) -> bool:
         """Commit what became of a row whose outcome was unknown; False: it is no longer as it is in `row`.
@@ -130,11 +130,11 @@ class Journal:
         """
         values = {"row": row["id"], "seen": row["updated"], "updated": now(), **columns}
 
-        def work(link: Link) -> bool:
-            settled = link.change(self._settle, values) == 1
+        def work(runner: StatementRunner) -> bool:
+            settled = runner.change(self._settle, values) == 1
             if settled and audit is not None:
                 entry = {"journal": self.name, "row": row["id"], "before": "unknown", "after": columns["status"]}
-                link.change(_ADD_AUDIT, {**entry, "what": audit, "created": now()})
+                runner.change(_ADD_AUDIT, {**entry, "what": audit, "created": now()})
             return settled
 
         return self._database.write(work)
@@ -153,28 +153,28 @@ class Journal:
         if query is None:
             query = self._list.where(or_(*(self._table.c.status == status for status in statuses)))
             self._lists[tuple(statuses)] = query
-        with self._database.reading() as link:
-            return link.rows(query, {"registration": registration, "limit": limit, "before": before or _TOP})
+        with self._database.reading() as runner:
+            return runner.rows(query, {"registration": registration, "limit": limit, "before": before or _TOP})
 
     def unsettled(self, exchange: str | None = None) -> list[tuple[Registration, dict[str, Any]]]:
         """Every row (of one exchange) whose outcome is unknown, with its registration, oldest first."""
-        with self._database.reading() as link:
-            rows = link.rows(self._unsettled_at, {"exchange": exchange}) if exchange else link.rows(self._unsettled)
+        with self._database.reading() as runner:
+            rows = runner.rows(self._unsettled_at, {"exchange": exchange}) if exchange else runner.rows(self._unsettled)
         return [(pop_registration(row), row) for row in rows]
 
     def count_unknown(self) -> dict[str, int]:
         """How many rows have an unknown outcome, by exchange."""
-        with self._database.reading() as link:
-            return {row["exchange"]: row["unknown"] for row in link.rows(self._count)}
+        with self._database.reading() as runner:
+            return {row["exchange"]: row["unknown"] for row in runner.rows(self._count)}
 
     def orphan(self, until: str) -> int:
         """What runs since before `until`, or on a server that is no more, has an unknown outcome; how many rows."""
         values = {"until": until, "updated": now()}
-        return self._database.write(lambda link: link.change(self._orphans, values))
+        return self._database.write(lambda runner: runner.change(self._orphans, values))
 
     def _first(self, query: Select[Any], asked: dict[str, Any]) -> dict[str, Any] | None:
-        with self._database.reading() as link:
-            return link.first(query, asked)
+        with self._database.reading() as runner:
+            return runner.first(query, asked)
 
 
 class WithdrawalJournal(Journal):
@@ -190,5 +190,5 @@ class WithdrawalJournal(Journal):
         are: two registrations may have the same key.
         """
         asked = {"exchange": exchange, "since": time_text(since), "until": time_text(until)}
-        with self._database.reading() as link:
-            return link.rows(_OTHER_SENDS, asked | {name: row[name] for name in ("id", "asset", "address")})
+        with self._database.reading() as runner:
+            return runner.rows(_OTHER_SENDS, asked | {name: row[name] for name in ("id", "asset", "address")})

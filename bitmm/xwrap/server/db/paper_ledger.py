@@ -11,7 +11,7 @@ from sqlalchemy import Select, bindparam, insert, select, update
 
 from ...money import EXACT, exact, plain
 from . import tables as t
-from .base import Database, Link
+from .base import Database, StatementRunner
 from .records import now
 
 __all__ = ["PaperLedger", "PaperTransaction"]
@@ -84,7 +84,7 @@ class PaperLedger:
 class PaperTransaction:
     """A page of the book, open for writing."""
 
-    def __init__(self, link: Link, registration: int, balances: dict[str, Decimal]) -> None:
+    def __init__(self, link: StatementRunner, registration: int, balances: dict[str, Decimal]) -> None:
         self._link, self._registration = link, registration
         self._moment = now()
         self._known = set(balances)

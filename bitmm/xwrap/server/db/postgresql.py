@@ -28,7 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from .base import UNUSABLE, Database, Link, StoreError, transaction, words
+from .base import UNUSABLE, Database, StatementRunner, StoreError, transaction, words
 
 __all__ = ["PostgreSQL"]
 
@@ -70,12 +70,12 @@ class PostgreSQL(Database):
             raise StoreError("this needs psycopg; in a clone of bitmm: pip install '.[server,postgres]'") from None
         super().__init__()
         #: Holds the lock that says that this process lives; it ends with the process.
-        self._presence: Link | None = None
+        self._presence: StatementRunner | None = None
 
     @contextmanager
-    def _begun(self) -> Iterator[Link]:
-        with self._lent() as link, transaction(link, "BEGIN"):
-            yield link
+    def _begun(self) -> Iterator[StatementRunner]:
+        with self._lent() as runner, transaction(runner, "BEGIN"):
+            yield runner
 
     def appear(self) -> None:
         if self._presence:
@@ -86,29 +86,29 @@ class PostgreSQL(Database):
                 self._presence = None
             else:
                 return
-        link = self.lend(self._locks)
+        runner = self.lend(self._locks)
         try:
-            link.value(_LOCK, {"number": self.server})
+            runner.value(_LOCK, {"number": self.server})
         except BaseException:
-            link.close()
+            runner.close()
             raise
-        self._presence = link
+        self._presence = runner
 
     def departed(self, server: ColumnElement[int | None]) -> ColumnElement[bool]:
         return server.not_in(_ALIVE)
 
-    def lock(self, link: Link, statement: Select[Any], values: Mapping[str, Any]) -> None:
-        link.value(statement, values)
+    def lock(self, runner: StatementRunner, statement: Select[Any], values: Mapping[str, Any]) -> None:
+        runner.value(statement, values)
 
     @contextmanager
     def alone(self, number: int) -> Iterator[None]:
         try:
-            link = self.lend(self._locks)
+            runner = self.lend(self._locks)
         except PoolTimeoutError:
             raise TimeoutError from None
-        with closing(link):
+        with closing(runner):
             try:
-                link.value(_LOCK, {"number": number})
+                runner.value(_LOCK, {"number": number})
             except OperationalError as error:
                 if getattr(error.orig, "sqlstate", None) == _LOCK_NOT_AVAILABLE:
                     raise TimeoutError from None
@@ -116,7 +116,7 @@ class PostgreSQL(Database):
             try:
                 yield
             finally:
-                _unlock(link, number)
+                _unlock(runner, number)
 
     def _hold_schema(self, connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN")
@@ -161,9 +161,9 @@ def _prepare_session(connection: Any, _record: object) -> None:
     connection.autocommit = True  # psycopg must not begin transactions by itself
 
 
-def _unlock(link: Link, number: int) -> None:
+def _unlock(runner: StatementRunner, number: int) -> None:
     """A session that cannot be told to unlock is ended; its locks end with it."""
     try:
-        link.value(_UNLOCK, {"number": number})
+        runner.value(_UNLOCK, {"number": number})
     except DatabaseError:
-        link.end()
+        runner.end()

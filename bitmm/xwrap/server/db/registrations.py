@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import bindparam, select, update
 
 from . import tables as t
-from .base import Database, Link
+from .base import Database, StatementRunner
 from .records import Registration, now
 
 __all__ = ["LABELED_COLUMNS", "RegistrationStore", "pop_registration"]
@@ -34,16 +34,16 @@ class RegistrationStore:
         """A new registration; `seal` gives its sealed columns once its id is known."""
         unsealed = dict.fromkeys(("sealed_apikey", "sealed_apisecret", "sealed_more"), b"")
 
-        def add(link: Link) -> Registration:
-            id = link.insert(t.registrations, {**values, **unsealed, "created": now()})
-            return Registration(**link.rows(_SEAL, {"row": id, **seal(id)})[0])
+        def add(runner: StatementRunner) -> Registration:
+            id = runner.insert(t.registrations, {**values, **unsealed, "created": now()})
+            return Registration(**runner.rows(_SEAL, {"row": id, **seal(id)})[0])
 
         return self._database.write(add)
 
     def of_account(self, account: int, *, exchange: str | None = None, active_only: bool = False) -> list[Registration]:
         """This account's registrations, oldest first."""
-        with self._database.reading() as link:
-            mine = [Registration(**row) for row in link.rows(_REGISTRATIONS_OF, {"account": account})]
+        with self._database.reading() as runner:
+            mine = [Registration(**row) for row in runner.rows(_REGISTRATIONS_OF, {"account": account})]
         return [one for one in mine if exchange in (None, one.exchange) and (one.enabled or not active_only)]
 
 

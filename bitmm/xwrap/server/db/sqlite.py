@@ -15,7 +15,7 @@ from sqlalchemy import URL, ColumnElement, Connection, Double, Select, create_en
 from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.pool import NullPool
 
-from .base import Database, Link, transaction
+from .base import Database, StatementRunner, transaction
 
 __all__ = ["SQLite"]
 
@@ -28,7 +28,7 @@ _PATIENCE_MS = 10_000
 class _Write:
     """A write that waits for its transaction; what became of it."""
 
-    def __init__(self, work: Callable[[Link], Any]) -> None:
+    def __init__(self, work: Callable[[StatementRunner], Any]) -> None:
         self.work = work
         self.result: Any = None
         self.failure: BaseException | None = None
@@ -54,29 +54,29 @@ class SQLite(Database):
             hide_parameters=True,
         )
         super().__init__()
-        #: Links that nobody reads with now; the last one used is used next.
-        self._readers: list[Link] = []
+        #: Runners that nobody reads with now; the last one used is used next.
+        self._readers: list[StatementRunner] = []
         self._writer = threading.Lock()
-        self._link: Link | None = None
+        self._write_runner: StatementRunner | None = None
         self._writes: deque[_Write] = deque()
         event.listen(self.engine, "connect", _prepare_file)
 
     @contextmanager
-    def _lent(self) -> Iterator[Link]:
+    def _lent(self) -> Iterator[StatementRunner]:
         # A pool that asks its locks takes longer than the reading itself (measured 2026-11-26).
         try:
-            link = self._readers.pop()
+            runner = self._readers.pop()
         except IndexError:
-            link = self.lend(self.engine)
+            runner = self.lend(self.engine)
         try:
-            yield link
+            yield runner
         except BaseException:
-            link.close()
+            runner.close()
             raise
-        self._readers.append(link)
+        self._readers.append(runner)
 
-    def write(self, work: Callable[[Link], T]) -> T:
-        if self._here.link is not None:
+    def write(self, work: Callable[[StatementRunner], T]) -> T:
+        if self._here.runner is not None:
             return super().write(work)
         write = _Write(work)
         self._writes.append(write)
@@ -109,23 +109,23 @@ class SQLite(Database):
         return failure is None
 
     def _commit(self, writes: list[_Write]) -> None:
-        link = self._writing_link()
-        with transaction(link, "BEGIN IMMEDIATE"):
+        runner = self._open_write_runner()
+        with transaction(runner, "BEGIN IMMEDIATE"):
             for write in writes:
-                with self._inside(link):
-                    write.result = write.work(link)
+                with self._inside(runner):
+                    write.result = write.work(runner)
 
     @contextmanager
-    def _begun(self) -> Iterator[Link]:
+    def _begun(self) -> Iterator[StatementRunner]:
         with self._writer:
-            link = self._writing_link()
-            with transaction(link, "BEGIN IMMEDIATE"):
-                yield link
+            runner = self._open_write_runner()
+            with transaction(runner, "BEGIN IMMEDIATE"):
+                yield runner
 
-    def _writing_link(self) -> Link:
-        if self._link is None:
-            self._link = self.lend(self.engine)
-        return self._link
+    def _open_write_runner(self) -> StatementRunner:
+        if self._write_runner is None:
+            self._write_runner = self.lend(self.engine)
+        return self._write_runner
 
     def appear(self) -> None:
         """No other process serves from this file."""
@@ -133,7 +133,7 @@ class SQLite(Database):
     def departed(self, server: ColumnElement[int | None]) -> ColumnElement[bool]:
         return server.is_distinct_from(self.server)
 
-    def lock(self, link: Link, statement: Select[Any], values: Mapping[str, Any]) -> None:
+    def lock(self, runner: StatementRunner, statement: Select[Any], values: Mapping[str, Any]) -> None:
         """A write here holds the whole file."""
 
     def alone(self, number: int) -> AbstractContextManager[None]:
@@ -144,10 +144,10 @@ class SQLite(Database):
 
     def close(self) -> None:
         with self._writer:
-            if self._link:
-                self._link.close()
+            if self._write_runner:
+                self._write_runner.close()
             # A call that was left behind opens it again, to keep its outcome.
-            self._link = None
+            self._write_runner = None
         while self._readers:
             self._readers.pop().close()
         super().close()

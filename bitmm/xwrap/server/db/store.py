@@ -58,7 +58,7 @@ class Store:
 
         It may be undone and run once more.
         """
-        return self._database.write(lambda _link: work())
+        return self._database.write(lambda _runner: work())
 
     def prepare(self) -> None:
         """Make the tables, or bring them to this version. Raises StoreError for a newer or damaged data base."""
@@ -66,12 +66,12 @@ class Store:
 
     def check_value(self, make: Callable[[], bytes] | None = None) -> bytes | None:
         """The vault's check value; when there is none yet, what `make` gives is kept."""
-        with self._database.reading() as link:
-            value: bytes | None = link.value(_CHECK_VALUE)
+        with self._database.reading() as runner:
+            value: bytes | None = runner.value(_CHECK_VALUE)
         if value is None and make:
             sealed = {"id": 1, "sealed": make()}
             with suppress(IntegrityError):
-                self._database.write(lambda link: link.change(_ADD_CHECK_VALUE, sealed))
+                self._database.write(lambda runner: runner.change(_ADD_CHECK_VALUE, sealed))
             # Another process may have kept its own first.
             return self.check_value()
         return value
