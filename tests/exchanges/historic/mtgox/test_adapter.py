@@ -112,7 +112,7 @@ class TestVersion0(TestVersion2):
 
     def _trade(self, side, exchange, ledger):
         before = exchange.balance()
-        state = self._placed(exchange, self._new(side, amount=self.amount))
+        state = self._place(exchange, self._new(side, amount=self.amount))
         (row,) = ledger()
         assert (row["order_id"], row["side"]) == (state.exchange_order_id, side)
         assert (state.status, state.filled) == ("open", None)
