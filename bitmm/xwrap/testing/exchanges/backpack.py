@@ -19,7 +19,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from bitmm.xwrap.testing.exchanges.venue import (
+from .venue import (
     Account,
     Fill,
     Order,
@@ -298,9 +298,9 @@ class BackpackVenue(Venue):
         known = self.pair_of(request.args.get("symbol"))
         if request.args.get("limit", "1000") not in DEPTHS:
             raise Unparsed('failed to parse parameter `limit`: failed to parse "DepthLimit": Expect a valid value.')
-        mine = [order for order in self.open.values() if order.pair is known]
-        asks = known.asks + [(order.price, order.left) for order in mine if order.side == "sell"]
-        bids = known.bids + [(order.price, order.left) for order in mine if order.side == "buy"]
+        rest = self.resting(known)
+        asks = known.asks + [(order.limit_price, order.left) for order in rest if order.side == "sell"]
+        bids = known.bids + [(order.limit_price, order.left) for order in rest if order.side == "buy"]
         limit = int(request.args.get("limit", "1000"))
         # Both sides ascend: the best bid is the last one.
         return {
@@ -585,12 +585,9 @@ class BackpackVenue(Venue):
         return chain[0].lower() + chain[1:]
 
     def request_withdrawal(self, account: Account, parameters: dict[str, Any]) -> Any:
-        asset, chain = parameters.get("symbol"), self.chain_of(parameters.get("blockchain"))
-        quantity, address, client = (
-            self.number(parameters, "quantity"),
-            parameters.get("address"),
-            parameters.get("clientId"),
-        )
+        asset, chain = parameters.get("symbol", ""), self.chain_of(parameters.get("blockchain"))
+        quantity = self.number(parameters, "quantity")
+        address, client = parameters.get("address"), parameters.get("clientId")
         if (
             quantity is None
             or not address

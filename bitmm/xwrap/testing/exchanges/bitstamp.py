@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from bitmm.xwrap.testing.exchanges.venue import (
+from .venue import (
     Account,
     Fill,
     Order,
@@ -85,6 +85,8 @@ class BitstampVenue(Venue):
         self.unsigned = 0
         self.forged = 0
         self.allowed_addresses: set[str] | None = None
+        #: Key of an account -> market -> when its open orders were listed, and the rows.
+        self._cached_rows: dict[str, dict[str | None, tuple[float, list[Any]]]] = {}
         super().__init__(**options)
 
     def default_pairs(self) -> list[Pair]:
@@ -100,7 +102,7 @@ class BitstampVenue(Venue):
         return str(start + next(self._numbers))
 
     def routes(self) -> dict[tuple[str, str], Callable[..., Any]]:
-        public = {
+        public: dict[str, Callable[..., Any]] = {
             "markets/": self.markets,
             "currencies/": self.currencies,
             "ticker/": self.tickers,
@@ -109,7 +111,7 @@ class BitstampVenue(Venue):
             "order_book/{market}/": self.order_book,
             "transactions/{market}/": self.trades,
         }
-        private = {
+        private: dict[str, tuple[str, Callable[..., Any]]] = {
             "account_balances/": ("balance", self.balances),
             "account_balances/{currency}/": ("balance", self.one_balance),
             "fees/trading/": ("balance", self.fees),
@@ -168,7 +170,7 @@ class BitstampVenue(Venue):
         return call
 
     def account_of(self, request: Request) -> Account:
-        given = {name: request.headers.get(name) for name in AUTH_HEADERS}
+        given = {name: request.headers.get(name, "") for name in AUTH_HEADERS}
         for name, code in AUTH_HEADERS.items():
             if not given[name]:
                 raise No(denied(f"Header {name} is required", code))
@@ -296,9 +298,9 @@ class BitstampVenue(Venue):
 
     def order_book(self, request: Request, market: str) -> Any:
         known, now = self.market(market), self.clock()
-        mine = [order for order in self.open.values() if order.pair is known]
-        bids = known.bids + [(order.price, order.left) for order in mine if order.side == "buy"]
-        asks = known.asks + [(order.price, order.left) for order in mine if order.side == "sell"]
+        rest = self.resting(known)
+        bids = known.bids + [(order.limit_price, order.left) for order in rest if order.side == "buy"]
+        asks = known.asks + [(order.limit_price, order.left) for order in rest if order.side == "sell"]
         return {
             "timestamp": str(int(now)),
             "microtimestamp": str(int(now * 1_000_000)),
@@ -518,8 +520,7 @@ class BitstampVenue(Venue):
 
     def open_orders(self, account: Account, form: dict[str, str], market: str | None = None) -> Any:
         now = self.clock()
-        cached = getattr(account, "cached", {})
-        account.cached = cached
+        cached = self._cached_rows.setdefault(account.key, {})
         if market not in cached or now - cached[market][0] >= self.cache_seconds:
             cached[market] = (now, self.open_now(account, market))
         return cached[market][1]
@@ -537,7 +538,7 @@ class BitstampVenue(Venue):
                 "type": "0" if order.side == "buy" else "1",
                 "price": f"{order.price:f}",
                 "amount": places(order.left, 8),
-                "amount_at_create": places(order.amount, 8),
+                "amount_at_create": places(order.filled + order.left, 8),
             }
             if wanted is None:
                 row |= {"market": order.pair.name, "currency_pair": order.pair.name}

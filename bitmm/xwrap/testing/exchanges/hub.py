@@ -250,9 +250,9 @@ class HubVenue(Venue):
         book = self.pairs.get(f"{given['cur_a'].upper()}/{given['cur_b'].upper()}")
         if book is None:
             raise Reject("unknown_pair")
-        rest = [order for order in self.open.values() if order.pair is book and order.price is not None]
-        asks = [price for price, _ in book.asks] + [order.price for order in rest if order.side == "sell"]
-        bids = [price for price, _ in book.bids] + [order.price for order in rest if order.side == "buy"]
+        rest = self.resting(book)
+        asks = [price for price, _ in book.asks] + [order.limit_price for order in rest if order.side == "sell"]
+        bids = [price for price, _ in book.bids] + [order.limit_price for order in rest if order.side == "buy"]
         return {"bid": _text(max(bids)), "ask": _text(min(asks))}
 
     def place_order(self, account: Account, given: Mapping[str, str]) -> Any:
@@ -316,8 +316,12 @@ def _amount(given: Mapping[str, str], name: str) -> Decimal:
 
 def _row(order: Order) -> dict[str, str]:
     words = order.words
-    part = order.left if order.side == "sell" else (order.left * order.price).quantize(Decimal("1E-8"), ROUND_DOWN)
-    left = words["trade_amt"] if not order.fills else part
+    if not order.fills:
+        left = words["trade_amt"]
+    elif order.side == "sell":
+        left = order.left
+    else:
+        left = (order.left * order.limit_price).quantize(Decimal("1E-8"), ROUND_DOWN)
     return {
         "oid": order.id,
         "trade_amt": _text(words["trade_amt"]),

@@ -36,8 +36,12 @@ def recorded(section: str, name: str) -> Any:
     return RECORDED["xchange"][f"{section}/{name}"]["result"]
 
 
-ASSETS = {**recorded("marketdata", "example-assets-data"), **recorded("ExchangeData", "GetAssets")}
-PAIRS = dict(recorded("ExchangeData", "GetSymbols"))
+#: Key -> facts, as of the calls Assets and AssetPairs.
+ASSETS: dict[str, dict[str, Any]] = {
+    **recorded("marketdata", "example-assets-data"),
+    **recorded("ExchangeData", "GetAssets"),
+}
+PAIRS: dict[str, dict[str, Any]] = dict(recorded("ExchangeData", "GetSymbols"))
 #: Not recorded: the same rules as XXBTZUSD.
 PAIRS["XXBTZEUR"] = PAIRS["XXBTZUSD"] | {"altname": "XBTEUR", "wsname": "XBT/EUR", "quote": "ZEUR"}
 DEPTH = recorded("ExchangeData", "GetOrderBook")["XXBTZUSD"]
@@ -650,7 +654,7 @@ _NAMES = {"XBT": "BTC", "XDG": "DOGE"}
 
 def _name(key: str) -> str:
     """The common name of an asset's key."""
-    altname = ASSETS[key]["altname"]
+    altname: str = ASSETS[key]["altname"]
     return _NAMES.get(altname, altname)
 
 
@@ -662,7 +666,8 @@ def _asset_key(name: str) -> str:
 
 
 def _decimals(name: str) -> int:
-    return ASSETS[_KEYS[name]]["decimals"]
+    decimals: int = ASSETS[_KEYS[name]]["decimals"]
+    return decimals
 
 
 def _common(key: str) -> str:

@@ -276,9 +276,9 @@ class MtGoxVenue(Venue):
 
     def sides(self, book: Pair) -> tuple[list[tuple[Decimal, Decimal]], list[tuple[Decimal, Decimal]]]:
         """Asks and bids, both ascending, with the orders of the accounts."""
-        rest = [order for order in self.open.values() if order.pair is book and order.price is not None]
-        asks = book.asks + [(order.price, order.left) for order in rest if order.side == "sell"]
-        bids = book.bids + [(order.price, order.left) for order in rest if order.side == "buy"]
+        rest = self.resting(book)
+        asks = book.asks + [(order.limit_price, order.left) for order in rest if order.side == "sell"]
+        bids = book.bids + [(order.limit_price, order.left) for order in rest if order.side == "buy"]
         return sorted(asks), sorted(bids)
 
     def ticker(self, given: Mapping[str, str]) -> Any:
@@ -435,7 +435,7 @@ class MtGoxVenue(Venue):
         return rows
 
     def order_object(self, order: Order, amount: Decimal, status: str) -> Any:
-        told = {
+        told: dict[str, Any] = {
             "oid": order.id,
             "currency": order.pair.currency,
             "item": "BTC",

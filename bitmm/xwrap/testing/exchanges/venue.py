@@ -46,6 +46,7 @@ from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal, localcontext
+from email.message import Message
 from http.client import responses
 from http.server import BaseHTTPRequestHandler
 from socketserver import ThreadingTCPServer
@@ -169,6 +170,13 @@ class Order:
     words: dict[str, Any] = field(default_factory=dict)
 
     @property
+    def limit_price(self) -> Decimal:
+        """The price of a limit order. A market order has none, and never rests in the book."""
+        if self.price is None:
+            raise ValueError("a market order has no limit price")
+        return self.price
+
+    @property
     def filled(self) -> Decimal:
         return sum((fill.amount for fill in self.fills), ZERO)
 
@@ -225,7 +233,7 @@ class Request(NamedTuple):
     method: str
     path: str
     query: str
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] | Message[str, str]
     body: bytes
 
     @property
@@ -462,11 +470,15 @@ class Venue:
                 "side": side,
                 "pair": pair.name,
                 "amount": f"{order.filled if amount is None else amount:f}",
-                "price": places(order.average, 10) if price is None else f"{price:f}",
+                "price": f"{price:f}" if order.average is None or price is not None else places(order.average, 10),
                 "time": order.time,
             }
         )
         return order
+
+    def resting(self, pair: Pair) -> list[Order]:
+        """Return the limit orders that wait in the book of the pair, oldest first."""
+        return [order for order in self.open.values() if order.pair is pair and order.price is not None]
 
     def order_of(self, account: Account, order_id: str) -> Order:
         order = self.orders.get(order_id)
@@ -497,7 +509,9 @@ class Venue:
             pair.bids = [((price + bid - pair.bids[0][0]).quantize(step), amount) for price, amount in pair.bids]
             for order in list(self.open.values()):
                 if order.pair is pair:
-                    house = [Take(order.price, take.amount, None) for take in self._takes(order) if take.rest is None]
+                    house = [
+                        Take(order.limit_price, take.amount, None) for take in self._takes(order) if take.rest is None
+                    ]
                     self._fill(order, house, maker=True)
 
     def _takes(self, order: Order) -> list[Take]:
@@ -505,7 +519,7 @@ class Venue:
         buys = order.side == "buy"
         offers = [Take(price, amount, None) for price, amount in (order.pair.asks if buys else order.pair.bids)]
         offers += [
-            Take(rest.price, rest.left, rest)
+            Take(rest.limit_price, rest.left, rest)
             for rest in self.open.values()
             if rest.pair is order.pair and rest.side != order.side and rest.account is not order.account
         ]
@@ -531,7 +545,7 @@ class Venue:
         else:
             needed, asset = sum((self._cost(pair, take.amount, take.price) for take in takes), ZERO), pair.currency
             if rests:
-                needed += self._cost(pair, order.left - taken, order.price)
+                needed += self._cost(pair, order.left - taken, order.limit_price)
         if needed > self.available(order.account, asset):
             raise Reject("insufficient_funds")
 
@@ -739,7 +753,7 @@ class Venue:
 
     def _reopen(self) -> None:
         with self.lock:
-            if self._reopening is not None:
+            if self._reopening is not None and self._held is not None:
                 self._reopening.cancel()
                 self._reopening = None
                 self._held.close()
@@ -820,7 +834,15 @@ class _Connection(BaseHTTPRequestHandler):
             return
         venue.requests.append(request)
         fault = venue.take_fault(f"{self.command} {path}")
-        kind = fault.kind if fault else None
+        if fault is None:
+            self.reply(venue.answer(request))
+        else:
+            self.reply_with_fault(fault, request)
+
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = serve  # noqa: N815 - the standard library calls them so
+
+    def reply_with_fault(self, fault: Fault, request: Request) -> None:
+        venue, kind = self.server.venue, fault.kind
         if kind == "reset_before":
             self.reset()
             return
@@ -843,8 +865,6 @@ class _Connection(BaseHTTPRequestHandler):
             if kind == "slow":
                 venue.sleep(fault.wait(2))
             self.reply(PAGE if kind == "html_after" else reply)
-
-    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = serve  # noqa: N815 - the standard library calls them so
 
     def wire(self, reply: Reply) -> bytes:
         headers = {"Content-Length": len(reply.body), **reply.headers}
