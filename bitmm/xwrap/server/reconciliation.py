@@ -100,7 +100,7 @@ class Reconciler:
 
     def mark_abandoned(self) -> None:
         """Show that this server lives, and make unknown what is running on one that does not."""
-        self._store.appear()
+        self._store.heartbeat()
         for journal in (self._store.orders, self._store.withdrawals):
             if count := journal.orphan(now(LEASE)):
                 _log.warning("%d %s have lost their server; asking the exchange", count, journal.name)

@@ -43,10 +43,10 @@ def test_of_many_processes_one_tries_a_released_order_anew(store, where):
 def test_what_a_server_was_doing_is_unknown_as_soon_as_it_is_no_more(store, where):
     registration = add_registration(store)
     theirs = Store(where)
-    theirs.appear()
+    theirs.heartbeat()
     row = theirs.orders.begin(registration, "k1", "f", ORDER).row
     theirs.close()
-    store.appear()
+    store.heartbeat()
     mine = store.orders.begin(registration, "k2", "f", ORDER).row
     assert store.orders.orphan(LONG_AGO) == 1
     assert store.orders.get(registration, row["id"])["status"] == "unknown"
@@ -55,7 +55,7 @@ def test_what_a_server_was_doing_is_unknown_as_soon_as_it_is_no_more(store, wher
 
 def test_what_runs_for_too_long_is_unknown_although_its_server_seems_to_live(store):
     registration = add_registration(store)
-    store.appear()
+    store.heartbeat()
     store.orders.begin(registration, "k1", "f", ORDER)
     assert store.orders.orphan(LONG_AGO) == 0
     assert store.orders.orphan(now()) == 1
@@ -67,12 +67,12 @@ def test_what_a_server_that_lives_is_doing_is_left_to_it(postgres):
     ours.prepare()
     registration = add_registration(ours)
     for store in (ours, theirs):
-        store.appear()
-        store.appear()
+        store.heartbeat()
+        store.heartbeat()
     theirs.orders.begin(registration, "k1", "f", ORDER)
     assert ours.orders.orphan(LONG_AGO) == 0
     end_sessions(postgres, url)
-    theirs.appear()
+    theirs.heartbeat()
     assert ours.orders.orphan(LONG_AGO) == 0, "it has shown itself again"
     theirs.close()
     assert ours.orders.orphan(LONG_AGO) == 1
@@ -86,8 +86,8 @@ def test_a_server_that_could_not_show_itself_tries_again(postgres):
     ours.prepare()
     registration = add_registration(ours)
     with theirs._database.alone(ours._database.server), pytest.raises(OperationalError):
-        ours.appear()
-    ours.appear()
+        ours.heartbeat()
+    ours.heartbeat()
     ours.orders.begin(registration, "k1", "f", ORDER)
     assert theirs.orders.orphan(LONG_AGO) == 0
     for store in (ours, theirs):

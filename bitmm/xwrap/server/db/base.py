@@ -226,7 +226,7 @@ class Database(ABC):
             self._here.runner = None
 
     @abstractmethod
-    def appear(self) -> None:
+    def heartbeat(self) -> None:
         """Show the other processes that this one lives. To be called again and again: a connection may have broken."""
 
     @abstractmethod

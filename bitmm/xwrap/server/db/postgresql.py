@@ -77,7 +77,7 @@ class PostgreSQL(Database):
         with self._lent() as runner, transaction(runner, "BEGIN"):
             yield runner
 
-    def appear(self) -> None:
+    def heartbeat(self) -> None:
         if self._presence:
             try:
                 self._presence.value(_ALIVE)

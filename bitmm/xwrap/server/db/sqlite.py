@@ -127,7 +127,7 @@ class SQLite(Database):
             self._write_runner = self.lend(self.engine)
         return self._write_runner
 
-    def appear(self) -> None:
+    def heartbeat(self) -> None:
         """No other process serves from this file."""
 
     def departed(self, server: ColumnElement[int | None]) -> ColumnElement[bool]:

@@ -45,9 +45,9 @@ class Store:
         self.orders = Journal(t.orders, self._database)
         self.withdrawals = WithdrawalJournal(self._database)
 
-    def appear(self) -> None:
+    def heartbeat(self) -> None:
         """Show other servers on this data base that this one lives; to be called again and again."""
-        self._database.appear()
+        self._database.heartbeat()
 
     def close(self) -> None:
         """Give back every connection."""
