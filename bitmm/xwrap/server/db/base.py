@@ -230,7 +230,7 @@ class Database(ABC):
         """Show the other processes that this one lives. To be called again and again: a connection may have broken."""
 
     @abstractmethod
-    def departed(self, server: ColumnElement[int | None]) -> ColumnElement[bool]:
+    def is_dead(self, server: ColumnElement[int | None]) -> ColumnElement[bool]:
         """In SQL: whether the process with this number lives no more."""
 
     @abstractmethod

@@ -69,7 +69,7 @@ class Journal:
         self._conclude = self._change.where(c.created == bindparam("began"))
         self._doubt = self._conclude.where(c.status == "running")
         self._settle = self._change.where(c.status == "unknown", c.updated == bindparam("seen"))
-        lost = or_(database.departed(c.server), c.updated < bindparam("until"))
+        lost = or_(database.is_dead(c.server), c.updated < bindparam("until"))
         self._orphans = update(table).where(c.status == "running", t.UNSETTLED, lost).values(status="unknown")
 
     def begin(self, registration: int, key: str | None, fingerprint: str, values: Mapping[str, str | None]) -> Intent:

@@ -94,7 +94,7 @@ class PostgreSQL(Database):
             raise
         self._presence = runner
 
-    def departed(self, server: ColumnElement[int | None]) -> ColumnElement[bool]:
+    def is_dead(self, server: ColumnElement[int | None]) -> ColumnElement[bool]:
         return server.not_in(_ALIVE)
 
     def lock(self, runner: StatementRunner, statement: Select[Any], values: Mapping[str, Any]) -> None:

@@ -130,7 +130,7 @@ class SQLite(Database):
     def heartbeat(self) -> None:
         """No other process serves from this file."""
 
-    def departed(self, server: ColumnElement[int | None]) -> ColumnElement[bool]:
+    def is_dead(self, server: ColumnElement[int | None]) -> ColumnElement[bool]:
         return server.is_distinct_from(self.server)
 
     def lock(self, runner: StatementRunner, statement: Select[Any], values: Mapping[str, Any]) -> None:
