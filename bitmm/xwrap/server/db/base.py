@@ -238,7 +238,7 @@ class Database(ABC):
         """In a write: no other one gets past this call for the same rows until it ends."""
 
     @abstractmethod
-    def alone(self, number: int) -> AbstractContextManager[None]:
+    def advisory_lock(self, number: int) -> AbstractContextManager[None]:
         """One process at a time, for each number of 64 bits, also over a call to an exchange. Raises TimeoutError."""
 
     @abstractmethod

@@ -83,7 +83,9 @@ class LaneBook:
 
     def alone(self, lane: str) -> AbstractContextManager[None]:
         """No other process is in this lane, also over a call to the exchange. Raises TimeoutError."""
-        return self._database.alone(int.from_bytes(hashlib.sha256(lane.encode()).digest()[:8], "big", signed=True))
+        return self._database.advisory_lock(
+            int.from_bytes(hashlib.sha256(lane.encode()).digest()[:8], "big", signed=True)
+        )
 
     def _add(self, lane: str) -> None:
         """Another process may add it at the same moment."""

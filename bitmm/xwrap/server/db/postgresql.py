@@ -101,7 +101,7 @@ class PostgreSQL(Database):
         runner.value(statement, values)
 
     @contextmanager
-    def alone(self, number: int) -> Iterator[None]:
+    def advisory_lock(self, number: int) -> Iterator[None]:
         try:
             runner = self.lend(self._locks)
         except PoolTimeoutError:

@@ -136,7 +136,7 @@ class SQLite(Database):
     def lock(self, runner: StatementRunner, statement: Select[Any], values: Mapping[str, Any]) -> None:
         """A write here holds the whole file."""
 
-    def alone(self, number: int) -> AbstractContextManager[None]:
+    def advisory_lock(self, number: int) -> AbstractContextManager[None]:
         return nullcontext()
 
     def _hold_schema(self, connection: Connection) -> None:
