@@ -167,7 +167,7 @@ class Database(ABC):
     name: str
     engine: Engine
     #: Its clock, in SQL: seconds since 1970.
-    moment: ColumnElement[float]
+    current_time: ColumnElement[float]
 
     def __init__(self) -> None:
         #: The number of this process.

@@ -31,15 +31,17 @@ class LaneBook:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        lane, moment = t.lanes.c, database.moment
+        lane, current_time = t.lanes.c, database.current_time
         this = lane.lane == bindparam("of")
-        fallen = case((moment > lane.moment, moment - lane.moment), else_=0.0) * bindparam("refill", type_=Double)
+        fallen = case((current_time > lane.moment, current_time - lane.moment), else_=0.0) * bindparam(
+            "refill", type_=Double
+        )
         level = case((lane.level > fallen, lane.level - fallen), else_=0.0)
         cost, room, to = (bindparam(name, type_=Double) for name in ("cost", "room", "to"))
-        self._level = select(level.label("level"), (lane.moment > moment).label("set_back")).where(this)
-        self._set_back = update(t.lanes).where(this, lane.moment > moment).values(moment=moment)
-        self._raise = update(t.lanes).where(this, level + cost <= room).values(level=level + cost, moment=moment)
-        self._fill = update(t.lanes).where(this).values(level=case((level > to, level), else_=to), moment=moment)
+        self._level = select(level.label("level"), (lane.moment > current_time).label("set_back")).where(this)
+        self._set_back = update(t.lanes).where(this, lane.moment > current_time).values(moment=current_time)
+        self._raise = update(t.lanes).where(this, level + cost <= room).values(level=level + cost, moment=current_time)
+        self._fill = update(t.lanes).where(this).values(level=case((level > to, level), else_=to), moment=current_time)
 
     def next_nonce(self, lane: str, at_least: int) -> int:
         """A number above every earlier one of this lane, and not below `at_least`; one statement, so never given

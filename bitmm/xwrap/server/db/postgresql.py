@@ -52,7 +52,7 @@ class PostgreSQL(Database):
     connection of a small pool of its own; a pooler between must not change sessions under it.
     """
 
-    moment = cast(extract("epoch", func.clock_timestamp()), Double)
+    current_time = cast(extract("epoch", func.clock_timestamp()), Double)
 
     def __init__(self, url: str) -> None:
         try:

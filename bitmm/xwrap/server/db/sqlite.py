@@ -40,7 +40,7 @@ class SQLite(Database):
     those that wait for it meanwhile are committed together: bringing a commit to the disk costs more than all the rest.
     """
 
-    moment = (func.julianday("now", type_=Double) - 2440587.5) * 86400.0
+    current_time = (func.julianday("now", type_=Double) - 2440587.5) * 86400.0
 
     def __init__(self, path: Path) -> None:
         self.path = path
