@@ -242,7 +242,7 @@ class Database(ABC):
         """One process at a time, for each number of 64 bits, also over a call to an exchange. Raises TimeoutError."""
 
     @abstractmethod
-    def complaint(self, error: DatabaseError) -> str:
+    def describe_error(self, error: DatabaseError) -> str:
         """What is wrong with the data base, in one line that says what to do."""
 
     def prepared(self, statement: Statement, values: Mapping[str, Any]) -> _Prepared:
@@ -265,7 +265,7 @@ class Database(ABC):
                     self._migrate(connection)
                     connection.commit()
         except DatabaseError as error:
-            raise StoreError(self.complaint(error)) from None
+            raise StoreError(self.describe_error(error)) from None
 
     @abstractmethod
     def _hold_schema(self, connection: Connection) -> None:

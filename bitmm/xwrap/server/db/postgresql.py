@@ -131,7 +131,7 @@ class PostgreSQL(Database):
         self._locks.dispose()
         super().close()
 
-    def complaint(self, error: DatabaseError) -> str:
+    def describe_error(self, error: DatabaseError) -> str:
         return f"the data base {self.name} cannot be used: {words(error)}"
 
 

@@ -156,7 +156,7 @@ class SQLite(Database):
         self.path.touch(mode=0o600)
         super().prepare()
 
-    def complaint(self, error: DatabaseError) -> str:
+    def describe_error(self, error: DatabaseError) -> str:
         if isinstance(error, OperationalError):
             return f"the data base {self.name} cannot be written: {error.orig}"
         return f"the data base {self.name} is damaged ({error.orig}); restore it from your backup"
