@@ -18,7 +18,7 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..exchanges.errors import ExchangeError
-from .db.base import UNUSABLE, words
+from .db.base import UNUSABLE, driver_message
 from .db.records import Account
 from .execution import StoredAnswer
 from .middleware import OriginCheckMiddleware, TrailingSlashMiddleware
@@ -187,7 +187,7 @@ def _answering(endpoint: Endpoint) -> Endpoint:
             return response(from_exchange(error))
         except UNUSABLE as error:
             # The statement and its values stay out of the log.
-            _log.error("the data base cannot be used: %s", words(error))
+            _log.error("the data base cannot be used: %s", driver_message(error))
             busy = Problem(503, "database_unavailable", "the server's data base cannot be used now", retryable=True)
             return response(busy)
         except ClientDisconnect:

@@ -29,7 +29,7 @@ from sqlalchemy.sql.selectable import SelectBase
 from ..settings import SetupError
 from . import tables as t
 
-__all__ = ["UNUSABLE", "Database", "StatementRunner", "StoreError", "transaction", "words"]
+__all__ = ["UNUSABLE", "Database", "StatementRunner", "StoreError", "driver_message", "transaction"]
 
 Statement = SelectBase | UpdateBase
 T = TypeVar("T")
@@ -43,7 +43,7 @@ class StoreError(SetupError):
 UNUSABLE = (OperationalError, InterfaceError, PoolTimeoutError)
 
 
-def words(error: Exception) -> str:
+def driver_message(error: Exception) -> str:
     """What the data base says of an error, in one line without the statement and its values."""
     return str(getattr(error, "orig", error)).strip().partition("\n")[0]
 

@@ -28,7 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from .base import UNUSABLE, Database, StatementRunner, StoreError, transaction, words
+from .base import UNUSABLE, Database, StatementRunner, StoreError, driver_message, transaction
 
 __all__ = ["PostgreSQL"]
 
@@ -132,7 +132,7 @@ class PostgreSQL(Database):
         super().close()
 
     def describe_error(self, error: DatabaseError) -> str:
-        return f"the data base {self.name} cannot be used: {words(error)}"
+        return f"the data base {self.name} cannot be used: {driver_message(error)}"
 
 
 _URL = "XWRAP_DATABASE_URL must be like postgresql+psycopg://user:password@host/database"
