@@ -227,7 +227,7 @@ class ExecutionService:
             if not intent.fresh:
                 return _again(intent.row, fingerprint, names)
             conclude = partial(_conclude, journal, names, intent.row, partial(act, exchange, intent.row["client_id"]))
-            return self._store.as_one(conclude) if exchange.in_process else conclude()
+            return self._store.atomic(conclude) if exchange.in_process else conclude()
 
 
 # --- between exchanges and the journal --------------------------------------------------------------------------------

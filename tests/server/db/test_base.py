@@ -28,16 +28,16 @@ def test_a_write_within_a_write_is_kept_with_it_or_undone_alone(store):
         store.accounts.add("ann", "x")
         assert [row["name"] for row in store.accounts.all()] == ["ann"], "a read within sees it already"
         with suppress(ValueError):
-            store.as_one(lambda: (store.accounts.add("bob", "x"), store.accounts.add("ann", "x")))
+            store.atomic(lambda: (store.accounts.add("bob", "x"), store.accounts.add("ann", "x")))
         return store.accounts.add("cy", "x")
 
-    last = store.as_one(work)
+    last = store.atomic(work)
     assert [row["name"] for row in store.accounts.all()] == ["ann", "cy"]
     assert store.accounts.all()[-1]["id"] == last
 
 
 def test_a_write_that_fails_takes_along_those_within_it(store):
     with pytest.raises(ValueError, match="already"):
-        store.as_one(lambda: [store.accounts.add("ann", "x") for _ in range(2)])
+        store.atomic(lambda: [store.accounts.add("ann", "x") for _ in range(2)])
     assert store.accounts.all() == []
     assert store.accounts.add("ann", "x")

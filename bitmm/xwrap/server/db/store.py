@@ -53,7 +53,7 @@ class Store:
         """Give back every connection."""
         self._database.close()
 
-    def as_one(self, work: Callable[[], T]) -> T:
+    def atomic(self, work: Callable[[], T]) -> T:
         """What `work` returns; all that it writes is kept as one, or nothing when it raises.
 
         It may be undone and run once more.
