@@ -8,13 +8,14 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from .errors import Busy, Refused
-from .models import OrderRef, OrderState
+from .models import NewOrder, OrderRef, OrderState
 
 __all__ = [
     "cancel_each",
     "cancel_errors",
     "check_same_order",
     "find_open",
+    "placed_order",
     "poll",
     "poll_fills",
     "poll_until_final",
@@ -24,6 +25,20 @@ _T = TypeVar("_T")
 
 #: Seconds before each look at the fills of an order that is over: they may come a moment later than it does.
 _FILL_PAUSES = (0.0, 0.2, 0.4, 0.8)
+
+
+def placed_order(order: NewOrder, exchange_order_id: str) -> OrderState:
+    """Return `order` as it is when the exchange has just taken it under this id: open, and nothing else is known."""
+    return OrderState(
+        exchange_order_id,
+        "open",
+        side=order.side,
+        currency=order.currency,
+        asset=order.asset,
+        amount=order.amount,
+        price=order.price,
+        client_id=order.client_id,
+    )
 
 
 def poll(
