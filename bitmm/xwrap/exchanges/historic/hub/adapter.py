@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import ClassVar, Literal
 
 from ....money import parse_decimal, plain
@@ -13,17 +12,22 @@ from ...base import Exchange, ExchangeContext, Field, RateLimit
 from ...errors import Refused, Unsupported
 from ...http import parsing_errors
 from ...models import DepositAddress, Funds, NewOrder, NewWithdrawal, OrderRef, OrderState, Rate, Withdrawal
+from ...orders import cancel_each, cancel_errors, placed_order
+from ..common import find_open_or_unknown, order_id_of, parse_bitcoin_address, require_bitcoin, require_bitcoin_send
 from .api import HubAPI
-from .parsing import check_amount, funds_of, give_and_get, order_from_row, parse_amounts, parse_order_id
+from .parsing import check_amount, give_and_get, order_from_row, parse_funds, parse_order_id
 
 __all__ = ["Hub"]
+
+#: How the words of a refusal begin.
+_WHO = "a hub"
 
 
 class Hub(Exchange):
     """A hub at the administrator's address, for BTC.
 
-    The protocol has limit orders alone and tells of an order only whether it is open: one that is not is "unknown".
-    Prices are told by hubs with our extension `ticker`. A total is told only where nothing is pending, for the page
+    The protocol has limit orders alone and only a list of the open ones: an order that is not in it is "unknown".
+    Prices come from hubs with our extension `ticker`. There is a total only where nothing is pending, because the page
     does not say what "pending" means.
     """
 
@@ -69,15 +73,12 @@ class Hub(Exchange):
     def funds(self) -> dict[str, Funds]:
         answer = self.api.my_balance()
         with parsing_errors(self.name):
-            free, waiting = parse_amounts(answer["available"]), parse_amounts(answer.get("pending", {}))
-            return {
-                name: funds_of(free.get(name, Decimal(0)), waiting.get(name, Decimal(0))) for name in free | waiting
-            }
+            return parse_funds(answer["available"], answer.get("pending", {}))
 
     def place(self, order: NewOrder) -> OrderState:
-        """Give the cost for the amount, or the amount for the cost.
+        """Place a limit order: the cost is given for the amount, or the amount for the cost.
 
-        The cost has at most eight decimals: rounded down for a buy and up for a sell, the price is never worse.
+        The cost has at most eight decimals: rounded down for a buy and up for a sell, so the price is never worse.
         """
         if order.asset != "BTC" or order.currency == "BTC":
             raise Refused("a hub trades BTC against another currency", code="unknown_market")
@@ -89,29 +90,14 @@ class Hub(Exchange):
         (trade_cur, for_cur) = (order.currency, order.asset) if order.side == "buy" else (order.asset, order.currency)
         answer = self.api.place_order(plain(give), trade_cur, plain(get), for_cur)
         with parsing_errors(self.name, mutates=True):
-            return OrderState(
-                parse_order_id(answer["oid"]),
-                "open",
-                side=order.side,
-                currency=order.currency,
-                asset=order.asset,
-                amount=order.amount,
-                price=order.price,
-                client_id=order.client_id,
-            )
+            return placed_order(order, parse_order_id(answer["oid"]))
 
     def order(self, ref: OrderRef) -> OrderState:
-        """Open, or "unknown": what became of an order that is no longer open is not told."""
-        oid = _order_id_of(ref)
-        state = OrderState(oid, "unknown", ref.side, ref.currency, ref.asset, ref.amount, ref.price)
-        told = {state.exchange_order_id: state for state in self.open_orders()}.get(oid)
-        with parsing_errors(self.name):
-            if told is not None:
-                if (told.side, told.currency, told.asset) != (ref.side, ref.currency, ref.asset):
-                    raise ValueError("another order")
-                # The limit that was asked for; the hub's two amounts give it only rounded.
-                state = replace(told, price=ref.price or told.price)
-        return replace(state, client_id=ref.client_id)
+        """Return an open order; "unknown" when it is not open, because a hub does not say what became of it."""
+        order_id_of(ref, parse_order_id, _WHO)
+        state = find_open_or_unknown(self.open_orders(), ref, self.name)
+        # The price that was asked for: the quotient of the hub's two amounts is rounded.
+        return replace(state, price=ref.price or state.price, client_id=ref.client_id)
 
     def open_orders(self) -> list[OrderState]:
         rows = self.api.my_open_orders()
@@ -119,34 +105,21 @@ class Hub(Exchange):
             return [order_from_row(row) for row in rows]
 
     def cancel(self, ref: OrderRef) -> None:
-        self._cancel(_order_id_of(ref))
+        self._cancel(order_id_of(ref, parse_order_id, _WHO))
 
     def cancel_all(self) -> int:
-        """Each open order is cancelled by itself; a hub has no call for all."""
-        canceled = 0
-        for state in self.open_orders():
-            try:
-                self._cancel(state.exchange_order_id)
-                canceled += 1
-            except Refused as error:
-                if error.code != "order_not_open":
-                    raise
-        return canceled
+        return cancel_each(self.open_orders(), lambda state: self._cancel(state.exchange_order_id))
 
     def deposit_address(self, asset: str, network: str | None = None) -> DepositAddress:
-        """A new address every time."""
-        _require_bitcoin(asset, network)
+        """Return a new address every time."""
+        require_bitcoin(asset, network, _WHO)
         answer = self.api.new_btc_address()
         with parsing_errors(self.name):
-            if not re.fullmatch(r"[0-9A-Za-z]{26,90}", answer["btc_address"], re.ASCII):
-                raise ValueError("no address")
-            return DepositAddress(asset, answer["btc_address"], network=network)
+            return DepositAddress(asset, parse_bitcoin_address(answer["btc_address"]), network=network)
 
     def withdraw(self, withdrawal: NewWithdrawal) -> Withdrawal:
-        """The id is the transaction where a hub tells it (choice), else it is ours."""
-        _require_bitcoin(withdrawal.asset, withdrawal.network)
-        if withdrawal.tag is not None:
-            raise Refused("bitcoin addresses have no tag", code="invalid_request")
+        """Send bitcoins. The id is the transaction where the hub's answer has it (choice), else the caller's."""
+        require_bitcoin_send(withdrawal, _WHO)
         amount = check_amount(withdrawal.amount)
         answer = self.api.send_btc(withdrawal.address, plain(amount))
         with parsing_errors(self.name, mutates=True):
@@ -163,17 +136,13 @@ class Hub(Exchange):
                 txid=txid,
             )
 
-    def _cancel(self, oid: str) -> None:
-        try:
-            self.api.cancel_order(oid)
-        except Refused as error:
-            if error.code == "order_not_found":
-                raise Refused(error.words, code="order_not_open") from error
-            raise
+    def _cancel(self, order_id: str) -> None:
+        with cancel_errors():
+            self.api.cancel_order(order_id)
 
 
 def _create_api(context: ExchangeContext, url: str) -> HubAPI:
-    """The secret is a password only where the registration says so: a hub cannot make it one."""
+    """Return the API. The secret is a password only where the registration says so: a hub cannot make it one."""
     keys = context.credentials
     kind, encoding = keys.more.get("authentication") or "2", keys.more.get("key_encoding") or "utf-8"
     if kind not in ("1", "2"):
@@ -191,14 +160,3 @@ def _create_api(context: ExchangeContext, url: str) -> HubAPI:
         throttle=context.throttle,
         cache=context.cache,
     )
-
-
-def _order_id_of(ref: OrderRef) -> str:
-    if not ref.exchange_order_id:
-        raise Refused("a hub knows orders by its own id alone", code="order_not_found")
-    return ref.exchange_order_id
-
-
-def _require_bitcoin(asset: str, network: str | None) -> None:
-    if asset != "BTC" or network not in (None, "bitcoin"):
-        raise Unsupported("a hub has addresses for BTC on the bitcoin network alone")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Context, Decimal
 from typing import Any
 
 from ....money import EXACT, mean, parse_decimal, plain
 from ...errors import Refused
 from ...models import Funds, OrderState, Side
+from ...parsing import time_from_milliseconds
+
+__all__ = ["check_amount", "give_and_get", "order_from_row", "parse_funds", "parse_order_id"]
 
 #: Choice: amounts have at most eight decimals, in every currency.
 _STEP = Decimal("1E-8")
@@ -18,7 +20,7 @@ _WIDE = Context(prec=300)
 
 
 def check_amount(amount: Decimal) -> Decimal:
-    """`amount`, when it has at most eight decimals. Raises Refused otherwise; nothing is rounded."""
+    """Return `amount` when it has at most eight decimals. Raises Refused otherwise; nothing is rounded."""
     nearest = amount.quantize(_STEP, ROUND_HALF_UP, _WIDE)
     if amount > 0 and nearest == amount:
         return amount
@@ -32,7 +34,7 @@ def check_amount(amount: Decimal) -> Decimal:
 
 
 def give_and_get(side: Side, amount: Decimal, price: Decimal) -> tuple[Decimal, Decimal]:
-    """What is given at most and got at least."""
+    """Return what is given at most and got at least. Raises Refused for a price of 0 or a cost below 1E-8."""
     if price <= 0:
         raise Refused(f"the price {plain(price)} is not above zero", code="invalid_price", details={"field": "price"})
     cost = EXACT.multiply(amount, price)
@@ -44,19 +46,25 @@ def give_and_get(side: Side, amount: Decimal, price: Decimal) -> tuple[Decimal, 
     return give, amount
 
 
-def parse_amounts(document: Mapping[str, Any]) -> dict[str, Decimal]:
+def parse_funds(available: Mapping[str, Any], pending: Mapping[str, Any]) -> dict[str, Funds]:
+    """Return the funds by currency; the total is None where something is pending."""
+    free, held = _amounts(available), _amounts(pending)
+    return {name: _funds(free.get(name, Decimal(0)), held.get(name, Decimal(0))) for name in free | held}
+
+
+def _funds(free: Decimal, held: Decimal) -> Funds:
+    return Funds(total=None if held else free, available=free, held=held)
+
+
+def _amounts(document: Mapping[str, Any]) -> dict[str, Decimal]:
     amounts = {name.upper(): parse_decimal(amount) for name, amount in document.items()}
     if len(amounts) != len(document) or any(amount < 0 for amount in amounts.values()):
         raise ValueError("a negative balance, or a currency named twice")
     return amounts
 
 
-def funds_of(free: Decimal, waiting: Decimal) -> Funds:
-    return Funds(total=None if waiting else free, available=free, held=waiting)
-
-
 def order_from_row(row: Mapping[str, Any]) -> OrderState:
-    """One side is BTC; giving it is a sell. The part that is filled is told of what is given."""
+    """Return an open order. One of its sides is BTC; giving it is a sell. What is filled counts what is given."""
     give, get = parse_decimal(row["trade_amt"]), parse_decimal(row["for_amt"])
     currencies = row["trade_cur"].upper(), row["for_cur"].upper()
     sells = currencies[0] == "BTC"
@@ -79,11 +87,8 @@ def order_from_row(row: Mapping[str, Any]) -> OrderState:
     )
 
 
-def time_from_milliseconds(milliseconds: object) -> datetime:
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=int(str(milliseconds)))
-
-
 def parse_order_id(text: object) -> str:
+    """Return the id of an order: up to 128 printable ASCII characters. Raises ValueError for anything else."""
     if not isinstance(text, str) or not re.fullmatch(r"[!-~]{1,128}", text):
         raise ValueError("no order id")
     return text
