@@ -6,21 +6,33 @@ import decimal
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Literal
 
-from ....money import EXACT, mean, parse_decimal, plain, total
+from ....money import EXACT, mean, plain, total
 from ...errors import Refused
-from ...models import (
-    Fill,
-    Funds,
-    Market,
-    OrderState,
-    Rate,
-    Side,
-    Status,
-)
+from ...models import Deposit, Fill, Funds, OrderState, Rate, Side, Status, Withdrawal
+from ...parsing import step_from_places, time_from_microseconds, time_from_seconds
+from ...rules import no_such_market
+
+__all__ = [
+    "CURRENCIES",
+    "TYPES_BY_SIDE",
+    "deposit_from_row",
+    "fee_from_history",
+    "fills_from_history",
+    "funds_from_wallet",
+    "money_amount",
+    "order_from_row",
+    "pair_name",
+    "parse_order_id",
+    "rate_from_ticker",
+    "to_units",
+    "unit_of",
+    "with_trades",
+    "withdrawal_from_row",
+]
 
 #: "value_int" counts 10^-8 BTC, 10^-3 of these, and 10^-5 of every other currency (mtgox-doc, inc_money_autogen.tex).
 _DIGITS = {"BTC": 8, "JPY": 3, "SEK": 3}
@@ -30,72 +42,69 @@ CURRENCIES = (
 )
 
 
-def decimals_of(currency: str) -> int:
+def _decimals(currency: str) -> int:
     return _DIGITS.get(currency, 5)
 
 
+def unit_of(currency: str) -> Decimal:
+    """Return the smallest amount of a currency: 0.00001 for USD."""
+    return step_from_places(_decimals(currency))
+
+
+def pair_name(currency: str, asset: str) -> str:
+    """Return Mt.Gox's name of a pair. Raises Refused for one that it did not have."""
+    if asset != "BTC" or currency not in CURRENCIES:
+        raise no_such_market("Mt.Gox", currency, asset, [(name, "BTC") for name in CURRENCIES])
+    return asset + currency
+
+
 def to_units(amount: Decimal, currency: str, field: Literal["amount", "price"]) -> str:
-    """`amount` as a whole number of the currency's units. Raises Refused when it is none; nothing is rounded."""
-    units = amount.scaleb(decimals_of(currency), EXACT)
+    """Return `amount` as a whole number of units. Raises Refused when it is none; nothing is rounded."""
+    units = amount.scaleb(_decimals(currency), EXACT)
     whole = units.to_integral_value(decimal.ROUND_HALF_UP)
     if units > 0 and units == whole:
         return f"{whole:f}"
-    nearest = plain(max(whole, Decimal(1)).scaleb(-decimals_of(currency), EXACT))
+    nearest = plain(max(whole, Decimal(1)).scaleb(-_decimals(currency), EXACT))
     raise Refused(
-        f"the {field} {plain(amount)} {currency} is not a whole number of 10^-{decimals_of(currency)} {currency};"
+        f"the {field} {plain(amount)} {currency} is not a whole number of 10^-{_decimals(currency)} {currency};"
         f" the nearest allowed is {nearest}",
         code=f"invalid_{field}",
         details={"field": field, "nearest": nearest},
     )
 
 
-def from_units(units: object, currency: str) -> Decimal:
-    """The amount of a `value_int`, `amount_int` or `price_int`."""
-    if not re.fullmatch(r"-?\d{1,30}", str(units), re.ASCII):
-        raise ValueError("not a whole number of units")
-    return Decimal(str(units)).scaleb(-decimals_of(currency), EXACT)
+def money_amount(money: Mapping[str, Any], currency: str) -> Decimal:
+    """Return the amount of a money object, which must be in `currency`.
 
-
-def money_amount(thing: Mapping[str, Any], currency: str) -> Decimal:
-    """The amount of a money object, which must be in `currency`. "value" may have more digits, "display" fewer."""
-    if thing["currency"] != currency:
+    It is that of "value_int": "value" may have more digits, "display" fewer.
+    """
+    if money["currency"] != currency:
         raise ValueError("another currency")
-    return from_units(thing["value_int"], currency)
+    units = str(money["value_int"])
+    if not re.fullmatch(r"-?\d{1,30}", units, re.ASCII):
+        raise ValueError("not a whole number of units")
+    return Decimal(units).scaleb(-_decimals(currency), EXACT)
 
 
-def nearest_unit(value: object, currency: str) -> Decimal:
-    """A number of version 0, which sent binary floats (16.800000000000001): the nearest whole number of units."""
-    return parse_decimal(value).quantize(Decimal(1).scaleb(-decimals_of(currency)), context=decimal.Context(prec=60))
-
-
-def time_from_microseconds(microseconds: object) -> datetime:
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=int(str(microseconds)))
-
-
+TYPES_BY_SIDE = {"buy": "bid", "sell": "ask"}
 _SIDES_BY_TYPE: dict[str, Side] = {"bid": "buy", "ask": "sell", "2": "buy", "1": "sell"}
 #: Wallet history: the type of the row that books the asset of a trade -> our side.
 _SIDES_BY_ROW_TYPE: dict[str, Side] = {"in": "buy", "out": "sell"}
 
 
-def market_of(currency: str) -> Market:
-    return Market(currency, "BTC", price_step=Decimal(1).scaleb(-decimals_of(currency)), amount_step=Decimal("1E-8"))
+def rate_from_ticker(ticker: Mapping[str, Any], *, best_bid: Decimal, best_ask: Decimal) -> Rate:
+    """Return the rate of these prices, which the ticker calls "buy" and "sell", and of the ticker's time.
 
-
-def rate_from_ticker(ticker: Mapping[str, Any], currency: str) -> Rate:
-    """Mt.Gox's "buy" is the best bid, what a seller gets; its "sell" is the best ask. Ours are the user's: swapped."""
-    buy, sell = (
-        money_amount(price, currency) if isinstance(price, dict) else nearest_unit(price, currency)
-        for price in (ticker["sell"], ticker["buy"])
-    )
-    if not 0 < sell <= buy:
+    Mt.Gox's "buy" is the best bid, what a seller gets; its "sell" is the best ask. Ours are the user's: swapped.
+    """
+    if not 0 < best_bid <= best_ask:
         raise ValueError("no bid below the ask")
-    return Rate(
-        buy=buy, sell=sell, time=time_from_microseconds(ticker["now"]) if "now" in ticker else datetime.now(UTC)
-    )
+    time = time_from_microseconds(ticker["now"]) if "now" in ticker else datetime.now(UTC)
+    return Rate(buy=best_ask, sell=best_bid, time=time)
 
 
 def funds_from_wallet(wallet: Mapping[str, Any], currency: str) -> Funds:
-    """Answers of 2012 lack Open_Orders. Orders needed no funds, so they may hold more than there is."""
+    """Return the funds of a wallet. Answers of 2012 lack Open_Orders; open orders may hold more than there is."""
     owned = money_amount(wallet["Balance"], currency)
     held = money_amount(wallet["Open_Orders"], currency) if "Open_Orders" in wallet else None
     if owned < 0 or (held is not None and held < 0):
@@ -105,7 +114,7 @@ def funds_from_wallet(wallet: Mapping[str, Any], currency: str) -> Funds:
 
 
 def order_from_row(row: Mapping[str, Any]) -> OrderState:
-    """A row of the open orders. Whatever its status word, it is open: also "invalid", which waits for funds."""
+    """Return an open order. Whatever its status word, it is open: also "invalid", which waits for funds."""
     currency, asset = row["currency"], row["item"]
     return OrderState(
         parse_order_id(row["oid"]),
@@ -113,23 +122,17 @@ def order_from_row(row: Mapping[str, Any]) -> OrderState:
         side=_SIDES_BY_TYPE[str(row["type"])],
         currency=currency,
         asset=asset,
-        amount=_order_amount(row, "amount", asset),
-        price=_order_amount(row, "price", currency) if "price" in row else None,
-        created=datetime.fromtimestamp(int(row["date"]), UTC),
-    )
-
-
-def _order_amount(row: Mapping[str, Any], field: str, currency: str) -> Decimal:
-    """An amount of an order: a money object, or in version 0 plain fields."""
-    return (
-        money_amount(row[field], currency)
-        if isinstance(row[field], dict)
-        else from_units(row[f"{field}_int"], currency)
+        amount=money_amount(row["amount"], asset),
+        price=money_amount(row["price"], currency) if "price" in row else None,
+        created=time_from_seconds(row["date"]),
     )
 
 
 def with_trades(state: OrderState, result: Mapping[str, Any]) -> OrderState:
-    """The average is that of the trades; "avg_cost" is made of the rounded sum."""
+    """Return `state` with what its trades add up to; `result` is the answer of "order/result".
+
+    The average is that of the trades: "avg_cost" is made of the rounded sum.
+    """
     currency, asset = state.currency or "", state.asset or ""
     trades = [
         (money_amount(trade["amount"], asset), money_amount(trade["price"], currency)) for trade in result["trades"]
@@ -154,17 +157,20 @@ def with_trades(state: OrderState, result: Mapping[str, Any]) -> OrderState:
 def fills_from_history(
     things: list[Mapping[str, Any]], money: list[Mapping[str, Any]], currency: str, asset: str
 ) -> list[Fill]:
-    """Trades by both sides of the booking; the price stands only in the sentence of the asset's row."""
-    paid = {trade_id(row) for row in money if row["Type"] != "fee"}
+    """Return the trades that stand in the history of both wallets, `things` of the asset and `money` of the currency.
+
+    The price stands only in the sentence of the asset's row.
+    """
+    paid = {_trade_id(row) for row in money if row["Type"] != "fee"}
     fees = {
-        trade_id(row): (money_amount(row["Value"], name), name)
+        _trade_id(row): (money_amount(row["Value"], name), name)
         for rows, name in ((things, asset), (money, currency))
         for row in rows
         if row["Type"] == "fee"
     }
     fills = []
     for row in things:
-        trade = trade_id(row)
+        trade = _trade_id(row)
         if row["Type"] not in _SIDES_BY_ROW_TYPE or trade is None or trade not in paid:
             continue
         fee, fee_currency = fees.get(trade, (None, None))
@@ -179,45 +185,81 @@ def fills_from_history(
                 price=_price_from_sentence(row["Info"], currency),
                 fee=fee,
                 fee_currency=fee_currency,
-                time=row_time(row),
+                time=time_from_seconds(row["Date"]),
             )
         )
     return sorted(fills, key=lambda fill: (fill.time, int(fill.id)), reverse=True)
 
 
 def _price_from_sentence(sentence: str, currency: str) -> Decimal:
-    """The price in "BTC bought: [tid:1366034751500724] 0.00010789 BTC at $97.96898 (0.6% fee)"; the sign varies."""
+    """Return the price in "BTC bought: [tid:1366034751500724] 0.00010789 BTC at $97.96898 (0.6% fee)".
+
+    The sign of the currency varies.
+    """
     found = re.search(r" at ([^(]+)", sentence)
     text = re.sub(r"[^0-9.]", "", found[1]) if found else ""
-    if not re.fullmatch(rf"\d{{1,15}}\.\d{{{decimals_of(currency)}}}", text, re.ASCII):
+    if not re.fullmatch(rf"\d{{1,15}}\.\d{{{_decimals(currency)}}}", text, re.ASCII):
         raise ValueError("no price in the sentence")
     return Decimal(text)
 
 
 def parse_order_id(text: object) -> str:
+    """Return the id of an order. Raises ValueError for what cannot be one."""
     if not isinstance(text, str) or not re.fullmatch(r"[0-9A-Za-z-]{8,64}", text, re.ASCII):
         raise ValueError("no order id")
     return text
 
 
-def trade_id(row: Mapping[str, Any]) -> str | None:
+def fee_from_history(rows: list[Mapping[str, Any]], result: Mapping[str, Any], currency: str) -> Decimal | None:
+    """Return the fee of an order, which only the history of a wallet shows; None while a trade is not booked.
+
+    `result` is the answer of "order/result"; the wallet is that of the asset for a buy, of the currency for a sell.
+    """
+    trades = {trade["trade_id"] for trade in result["trades"]}
+    booked = [row for row in rows if _trade_id(row) in trades]
+    fee = total(money_amount(row["Value"], currency) for row in booked if row["Type"] == "fee")
+    return fee if {_trade_id(row) for row in booked} == trades else None
+
+
+def deposit_from_row(currency: str, row: Mapping[str, Any]) -> Deposit:
+    """Return the deposit that a row of a wallet's history books."""
+    return Deposit(
+        _transfer_id(row),
+        currency,
+        money_amount(row["Value"], currency),
+        "done",
+        address=_transfer_address(row),
+        time=time_from_seconds(row["Date"]),
+    )
+
+
+def withdrawal_from_row(currency: str, row: Mapping[str, Any]) -> Withdrawal:
+    """Return the send that a row of a wallet's history books."""
+    return Withdrawal(
+        _transfer_id(row),
+        currency,
+        money_amount(row["Value"], currency),
+        "done",
+        address=_transfer_address(row),
+        txid=_transaction_id(row),
+        created=time_from_seconds(row["Date"]),
+    )
+
+
+def _trade_id(row: Mapping[str, Any]) -> str | None:
     trade = row.get("Trade")
     return str(trade["tid"]) if trade else None
 
 
-def transfer_id(row: Mapping[str, Any]) -> str:
-    """The bitcoin transaction where the row names it, as the answer to the send did; else the row's own id."""
-    return transaction_id(row) or str(row["Link"][0])
+def _transfer_id(row: Mapping[str, Any]) -> str:
+    """Return the bitcoin transaction where the row names it, as the send's answer did; else the row's own id."""
+    return _transaction_id(row) or str(row["Link"][0])
 
 
-def transaction_id(row: Mapping[str, Any]) -> str | None:
+def _transaction_id(row: Mapping[str, Any]) -> str | None:
     return next((text for text in row["Link"] if re.fullmatch(r"[0-9a-f]{64}", text, re.ASCII)), None)
 
 
-def row_time(row: Mapping[str, Any]) -> datetime:
-    return datetime.fromtimestamp(int(row["Date"]), UTC)
-
-
-def transfer_address(row: Mapping[str, Any]) -> str | None:
-    """The sentence of a bitcoin transfer is its address alone."""
+def _transfer_address(row: Mapping[str, Any]) -> str | None:
+    """Return the address of a bitcoin transfer: its sentence is the address alone."""
     return row["Info"] if re.fullmatch(r"[13][1-9A-HJ-NP-Za-km-z]{25,34}", row["Info"], re.ASCII) else None

@@ -1,0 +1,147 @@
+"""The calls of versions 1 and 2 that the adapter needs, their answers read; the versions differ in the paths alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, ClassVar
+
+from ...errors import Refused
+from ...http import parsing_errors
+from ...models import NewOrder, NewWithdrawal, OrderRef, OrderState, Rate, Withdrawal
+from ..common import parse_bitcoin_address
+from .api import MtGoxAPI
+from .parsing import (
+    TYPES_BY_SIDE,
+    money_amount,
+    order_from_row,
+    pair_name,
+    parse_order_id,
+    rate_from_ticker,
+    to_units,
+)
+
+__all__ = ["Calls"]
+
+#: Version -> call -> path.
+_PATHS = {
+    1: {
+        "ticker": "{pair}/ticker",
+        "info": "generic/info",
+        "orders": "generic/orders",
+        "add": "{pair}/order/add",
+        "cancel": "{pair}/order/cancel",
+        "result": "generic/order/result",
+        "history": "generic/wallet/history",
+        "address": "generic/bitcoin/address",
+        "send": "generic/bitcoin/send_simple",
+    },
+    2: {
+        "ticker": "{pair}/money/ticker",
+        "info": "money/info",
+        "orders": "money/orders",
+        "add": "{pair}/money/order/add",
+        "cancel": "money/order/cancel",
+        "result": "money/order/result",
+        "history": "money/wallet/history",
+        "address": "money/bitcoin/address",
+        "send": "money/bitcoin/send_simple",
+    },
+}
+
+
+class Calls:
+    """The calls, by `api`. Each raises what its request raises, and Refused or Unknown for an answer that is none."""
+
+    #: The trades of an order that is no longer open can be read.
+    reads_closed_orders: ClassVar[bool] = True
+
+    def __init__(self, api: MtGoxAPI) -> None:
+        self.api = api
+
+    def rate(self, currency: str, asset: str) -> Rate:
+        """Return the current prices."""
+        ticker = self.api.public(self._path("ticker", currency, asset))
+        with parsing_errors(self.api.name):
+            return rate_from_ticker(
+                ticker, best_bid=money_amount(ticker["buy"], currency), best_ask=money_amount(ticker["sell"], currency)
+            )
+
+    def info(self) -> Mapping[str, Any]:
+        """Return the account's wallets and the key's rights, as they came."""
+        answer: Mapping[str, Any] = self.api.private(self._path("info"))
+        return answer
+
+    def open_orders(self) -> list[OrderState]:
+        """Return the open orders."""
+        rows = self.api.private(self._path("orders"))
+        with parsing_errors(self.api.name):
+            return [order_from_row(row) for row in rows]
+
+    def place(self, order: NewOrder, amount: Decimal) -> str:
+        """Place `order`, of this `amount`; return its id. Raises Refused for what is no whole number of units."""
+        form = {"type": TYPES_BY_SIDE[order.side], "amount_int": to_units(amount, order.asset, "amount")}
+        if order.price is not None:
+            form["price_int"] = to_units(order.price, order.currency, "price")
+        answer = self.api.private(self._path("add", order.currency, order.asset), form)
+        with parsing_errors(self.api.name, mutates=True):
+            return parse_order_id(answer)
+
+    def cancel(self, order_id: str, currency: str, asset: str) -> None:
+        """Cancel an order. Raises Refused `order_not_found` also for one that is over."""
+        answer = self.api.private(self._path("cancel", currency, asset), {"oid": order_id})
+        with parsing_errors(self.api.name, mutates=True):
+            if answer["oid"] != order_id:
+                raise ValueError("another order")
+
+    def trades(self, ref: OrderRef) -> Mapping[str, Any] | None:
+        """Return the trades of an order with their sums; None when there are none (yet).
+
+        The exchange says "Order not found" then.
+        """
+        form = {"type": TYPES_BY_SIDE[ref.side], "order": ref.exchange_order_id or ""}
+        try:
+            result: Mapping[str, Any] = self.api.private(self._path("result"), form)
+        except Refused as error:
+            if error.code == "order_not_found":
+                return None
+            raise
+        with parsing_errors(self.api.name):
+            if result.get("order_id", form["order"]) != form["order"]:
+                raise ValueError("another order")
+            return result if result["trades"] else None
+
+    def history(self, currency: str) -> list[Mapping[str, Any]]:
+        """Return the newest 50 rows of a wallet's history."""
+        answer = self.api.private(self._path("history"), {"currency": currency})
+        with parsing_errors(self.api.name):
+            return list(answer["result"])
+
+    def bitcoin_address(self) -> str:
+        """Return the current address for deposits."""
+        answer = self.api.private(self._path("address"))
+        with parsing_errors(self.api.name):
+            return parse_bitcoin_address(answer["addr"])
+
+    def send(self, withdrawal: NewWithdrawal) -> Withdrawal:
+        """Send bitcoins. The id is the bitcoin transaction, or a UUID for a transfer inside Mt.Gox."""
+        form = {"address": withdrawal.address, "amount_int": to_units(withdrawal.amount, "BTC", "amount")}
+        answer = self.api.private(self._path("send"), form)
+        with parsing_errors(self.api.name, mutates=True):
+            trx = answer["trx"]
+            if not re.fullmatch(r"[0-9a-f]{64}|[0-9a-f-]{36}", trx, re.ASCII):
+                raise ValueError("no transaction")
+            return Withdrawal(
+                trx,
+                "BTC",
+                withdrawal.amount,
+                "done",
+                address=withdrawal.address,
+                network=withdrawal.network,
+                txid=trx if len(trx) == 64 else None,
+            )
+
+    def _path(self, call: str, currency: str = "", asset: str = "") -> str:
+        path = _PATHS[self.api.version][call]
+        return path.format(pair=pair_name(currency, asset)) if "{pair}" in path else path

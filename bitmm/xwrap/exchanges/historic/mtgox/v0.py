@@ -1,0 +1,132 @@
+"""The calls of version 0 that the adapter needs, their answers read: the ones of `calls.Calls`, in the oldest form.
+
+Version 0 has no envelope, sends binary floats, answers with all open orders when one is placed or canceled, and has no
+call for what became of an order (Bitcoin Wiki, MtGox/API/HTTP/v0).
+"""
+
+from __future__ import annotations
+
+import decimal
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, ClassVar
+
+from ....money import parse_decimal, plain
+from ...errors import Unsupported
+from ...http import parsing_errors
+from ...models import NewOrder, NewWithdrawal, OrderRef, OrderState, Rate, Withdrawal
+from ..common import parse_bitcoin_address
+from .api import MtGoxAPI
+from .parsing import order_from_row, rate_from_ticker, to_units, unit_of
+
+__all__ = ["CallsV0"]
+
+
+class CallsV0:
+    """The calls, by `api`. Each raises what its request raises, and Refused or Unknown for an answer that is none."""
+
+    reads_closed_orders: ClassVar[bool] = False
+
+    def __init__(self, api: MtGoxAPI) -> None:
+        self.api = api
+
+    def rate(self, currency: str, asset: str) -> Rate:
+        """Return the current prices."""
+        document = self.api.public("data/ticker.php", {"Currency": currency})
+        with parsing_errors(self.api.name):
+            ticker = document["ticker"]
+            return rate_from_ticker(
+                ticker,
+                best_bid=_nearest_unit(ticker["buy"], currency),
+                best_ask=_nearest_unit(ticker["sell"], currency),
+            )
+
+    def info(self) -> Mapping[str, Any]:
+        """Return the account's wallets and the key's rights, as they came."""
+        answer: Mapping[str, Any] = self.api.private("info.php")
+        return answer
+
+    def open_orders(self) -> list[OrderState]:
+        """Return the open orders."""
+        document = self.api.private("getOrders.php")
+        with parsing_errors(self.api.name):
+            return _orders(document)
+
+    def place(self, order: NewOrder, amount: Decimal) -> str:
+        """Place `order`, of this `amount`; return its id. Raises Refused for what is no whole number of units.
+
+        The answer lists all open orders. Ours was not there before and is what was asked for; when there is none or
+        several, Unknown.
+        """
+        to_units(amount, order.asset, "amount")
+        form = {"amount": plain(amount)}
+        if order.price is not None:
+            to_units(order.price, order.currency, "price")
+            form["price"] = plain(order.price)
+        form["Currency"] = order.currency
+        before = {state.exchange_order_id for state in self.open_orders()}
+        answer = self.api.private("buyBTC.php" if order.side == "buy" else "sellBTC.php", form)
+        with parsing_errors(self.api.name, mutates=True):
+            asked = (order.side, order.currency, order.asset, order.amount, order.price)
+            found = [
+                state.exchange_order_id
+                for state in _orders(answer)
+                if state.exchange_order_id not in before
+                and (state.side, state.currency, state.asset, state.amount, state.price) == asked
+            ]
+            if len(found) != 1:
+                raise ValueError(f"{len(found)} new orders in the list")
+            return found[0]
+
+    def cancel(self, order_id: str, currency: str, asset: str) -> None:
+        """Cancel an order. Raises Refused `order_not_found` also for one that is over."""
+        self.api.private("cancelOrder.php", {"oid": order_id})
+
+    def trades(self, ref: OrderRef) -> Mapping[str, Any] | None:
+        """Return None: version 0 has no call for the trades of an order."""
+        return None
+
+    def history(self, currency: str) -> list[Mapping[str, Any]]:
+        """Raise Unsupported: the history of version 0 is a text for people."""
+        raise Unsupported("version 0 of Mt.Gox's API has no call for this")
+
+    def bitcoin_address(self) -> str:
+        """Return the current address for deposits."""
+        answer = self.api.private("btcAddress.php")
+        with parsing_errors(self.api.name):
+            return parse_bitcoin_address(answer["addr"])
+
+    def send(self, withdrawal: NewWithdrawal) -> Withdrawal:
+        """Send bitcoins. The id is the caller's and the status "unknown".
+
+        The answer is a sentence for people and the balances; what the sentence was is not recorded anywhere.
+        """
+        to_units(withdrawal.amount, "BTC", "amount")
+        self.api.private(
+            "withdraw.php", {"group1": "BTC", "btca": withdrawal.address, "amount": plain(withdrawal.amount)}
+        )
+        return Withdrawal(
+            withdrawal.client_id,
+            "BTC",
+            withdrawal.amount,
+            "unknown",
+            address=withdrawal.address,
+            network=withdrawal.network,
+        )
+
+
+def _nearest_unit(value: object, currency: str) -> Decimal:
+    """Return a price that came as a binary float (16.800000000000001), rounded to whole units of the currency."""
+    return parse_decimal(value).quantize(unit_of(currency), context=decimal.Context(prec=60))
+
+
+def _orders(document: Mapping[str, Any]) -> list[OrderState]:
+    return [order_from_row(_later_row(row)) for row in document["orders"]]
+
+
+def _later_row(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a row of the open orders in the form of the later versions, which have money objects."""
+    money = {"amount": {"value_int": row["amount_int"], "currency": row["item"]}}
+    if "price" in row:
+        money["price"] = {"value_int": row["price_int"], "currency": row["currency"]}
+    return {**row, **money}
