@@ -6,7 +6,7 @@ It raises ValueError when the document is not one. Fields that are not known her
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any, Generic, TypeVar, cast, get_type_hints
+from typing import Any, Generic, TypeVar, cast
 
 from .money import parse_decimal
 from .types import (
@@ -33,8 +33,8 @@ class Record(Generic[_R]):
     """
 
     def __init__(self, kind: type[_R], *required: str) -> None:
-        hints = get_type_hints(kind)
-        self.amounts = frozenset(name for name, hint in hints.items() if hint in (Decimal, Decimal | None))
+        fields = kind.__annotations__
+        self.amounts = frozenset(name for name, hint in fields.items() if hint in (Decimal, Decimal | None))
         self._required = required
 
     def __call__(self, document: Any) -> _R:

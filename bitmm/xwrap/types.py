@@ -5,8 +5,7 @@ prices are in units of the currency for one unit of the asset. Times are ISO 860
 no such rule; a server may send more fields than stand here.
 """
 
-from __future__ import annotations
-
+# Without `from __future__ import annotations`: which fields are amounts is read from the annotations, at import.
 from decimal import Decimal
 from typing import Literal, NotRequired, TypedDict
 
