@@ -107,7 +107,7 @@ class Transport:
         self.timeout = timeout
         self._caller = session
         self._session = session or Session()
-        self._adapter = _Adapter(full=session is not None)
+        self._adapter = Adapter(full=session is not None)
         self._routes: dict[str, _Route] = {}
         self._end = float("inf")
 
@@ -128,14 +128,14 @@ class Transport:
         Raises Unavailable when certainly nothing reached the other side, and OutcomeUnknown when the request may have
         been received and no complete answer came (code "no_answer", or "answer_too_big").
         """
-        _call.deadline = min(monotonic() + (self.timeout if timeout is None else timeout), self._end)
-        _call.sent = None
-        _call.outer = sys.exception()
+        call_state.deadline = min(monotonic() + (self.timeout if timeout is None else timeout), self._end)
+        call_state.sent = None
+        call_state.outer = sys.exception()
         origin = _origin(request.url)
         try:
             route = self._routes.get(origin) or self._find(origin)
             prepared = self._prepare(request)
-            response = route.adapter.send(prepared, stream=True, timeout=_left(), **route.settings)
+            response = route.adapter.send(prepared, stream=True, timeout=seconds_left(), **route.settings)
             if self._caller is not None:
                 self._caller.cookies.update(response.cookies)
                 for hook in prepared.hooks["response"]:
@@ -143,14 +143,18 @@ class Transport:
             if response.status_code < 200:
                 # http.client takes 101, 102 and 103 for final answers; the real one would be read as the next call's.
                 response.close()
-                raise _Odd(f"an interim answer ({response.status_code}) and no final one", "no_answer")
-            body = _read(response)
-        except _Odd as error:
+                raise ProtocolError(f"an interim answer ({response.status_code}) and no final one", "no_answer")
+            body = read_body(response)
+        except ProtocolError as error:
             raise OutcomeUnknown(f"{_host(origin)} sent {error}", code=error.code) from None
         except (OSError, ValueError, HTTPError, http.client.HTTPException) as error:
-            if _certainly_unsent(error):
-                raise Unavailable(f"no connection to {_host(origin)}: {_why(error)}", retryable=True) from error
-            raise OutcomeUnknown(f"no complete answer from {_host(origin)}: {_why(error)}", code="no_answer") from error
+            if certainly_unsent(error):
+                raise Unavailable(
+                    f"no connection to {_host(origin)}: {describe_error(error)}", retryable=True
+                ) from error
+            raise OutcomeUnknown(
+                f"no complete answer from {_host(origin)}: {describe_error(error)}", code="no_answer"
+            ) from error
         return Response(response.status_code, response.headers, body)
 
     def close(self) -> None:
@@ -191,7 +195,7 @@ class Transport:
         prepared.url = request.url
         # Text where it can be, as requests itself has it: what intercepts requests looks at forms as text.
         prepared.body = request.body.decode() if request.body and request.body.isascii() else request.body
-        headers = _Headers(request.headers)
+        headers = Headers(request.headers)
         if request.body is not None:
             headers["Content-Length"] = str(len(request.body))
         prepared.headers = headers  # type: ignore[assignment]
@@ -213,7 +217,7 @@ def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
 # --- the deadline -----------------------------------------------------------------------------------------------------
 
 
-class _Call(threading.local):
+class CallState(threading.local):
     """What the connections need to know of the call that this thread makes, and what it needs to know of them."""
 
     deadline = float("inf")
@@ -223,25 +227,25 @@ class _Call(threading.local):
     outer: BaseException | None = None
 
 
-_call = _Call()
+call_state = CallState()
 
 
-def _left(deadline: float | None = None) -> float:
+def seconds_left(deadline: float | None = None) -> float:
     """Seconds until the deadline of this thread's call, never zero (which would mean: do not block)."""
-    left = (_call.deadline if deadline is None else deadline) - monotonic()
+    left = (call_state.deadline if deadline is None else deadline) - monotonic()
     if left <= 0:
         raise TimeoutError
     return left
 
 
-class _Source(io.RawIOBase):
+class DeadlineReader(io.RawIOBase):
     """What arrives on a socket until the deadline of the call that is waiting for it."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         # http.client may close the socket before the body is read; a file of its own holds it open.
         self._file: io.RawIOBase = sock.makefile("rb", buffering=0)
-        self._deadline = _call.deadline
+        self._deadline = call_state.deadline
         self._room = _MAX_WIRE
 
     def makefile(self, _mode: str) -> io.BufferedReader:
@@ -252,11 +256,11 @@ class _Source(io.RawIOBase):
         return True
 
     def readinto(self, buffer: WriteableBuffer) -> int | None:
-        self._sock.settimeout(_left(self._deadline))
+        self._sock.settimeout(seconds_left(self._deadline))
         count = self._file.readinto(buffer)
         self._room -= count or 0
         if self._room < 0:
-            raise _Odd("more than 16 MiB", "answer_too_big")
+            raise ProtocolError("more than 16 MiB", "answer_too_big")
         return count
 
     def close(self) -> None:
@@ -264,17 +268,17 @@ class _Source(io.RawIOBase):
         super().close()
 
 
-class _Reply(http.client.HTTPResponse):
+class DeadlineResponse(http.client.HTTPResponse):
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
-        super().__init__(_Source(sock), *args, **kwargs)  # type: ignore[arg-type]
+        super().__init__(DeadlineReader(sock), *args, **kwargs)  # type: ignore[arg-type]
 
 
-class _Bounded(HTTPConnection):
+class DeadlineConnection(HTTPConnection):
     """Connects, shakes hands, sends and receives until the deadline of the call."""
 
     #: http.client prints headers at debug levels; a level set on its class for a whole program is not for credentials.
     debuglevel = 0
-    response_class = _Reply
+    response_class = DeadlineResponse
 
     def _new_conn(self) -> socket.socket:
         error: OSError = TimeoutError()
@@ -285,10 +289,10 @@ class _Bounded(HTTPConnection):
                 try:
                     for option in self.socket_options or ():
                         sock.setsockopt(*option)
-                    sock.settimeout(_left() / (len(addresses) - tried))
+                    sock.settimeout(seconds_left() / (len(addresses) - tried))
                     sock.connect(address)
                     # One timeout bounds a whole TLS handshake, and a whole sendall.
-                    sock.settimeout(_left())
+                    sock.settimeout(seconds_left())
                 except OSError as failure:
                     sock.close()
                     error = failure
@@ -296,29 +300,29 @@ class _Bounded(HTTPConnection):
                     return sock
         except OSError as failure:
             error = failure
-        raise NewConnectionError(self, _why(error)) from error
+        raise NewConnectionError(self, describe_error(error)) from error
 
     def connect(self) -> None:
-        _call.sent = False
+        call_state.sent = False
         try:
             super().connect()
             if self.sock is not None:
-                self.sock.settimeout(_left())
+                self.sock.settimeout(seconds_left())
                 # TLS within a proxy's TLS is no socket itself, but has one.
                 sock = getattr(self.sock, "socket", self.sock)
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
         finally:
             # A proxy's CONNECT is no part of the request.
-            _call.sent = False
+            call_state.sent = False
 
     def send(self, data: Any) -> None:
         if self.sock is None:
             self.connect()
-        _call.sent = True
+        call_state.sent = True
         # A timeout bounds a whole sendall, but over TLS each piece of it.
         for start in range(0, len(data), _PIECE):
             if start and self.sock is not None:
-                self.sock.settimeout(_left())
+                self.sock.settimeout(seconds_left())
             super().send(data[start : start + _PIECE])
 
 
@@ -327,12 +331,12 @@ class _Bounded(HTTPConnection):
 _NO_LINGER = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
 
 
-class _HTTPSConnection(_Bounded, HTTPSConnection):
+class _HTTPSConnection(DeadlineConnection, HTTPSConnection):
     pass
 
 
 class _HTTPPool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _Bounded  # pyright: ignore[reportAssignmentType]
+    ConnectionCls = DeadlineConnection  # pyright: ignore[reportAssignmentType]
 
 
 class _HTTPSPool(urllib3.HTTPSConnectionPool):
@@ -345,7 +349,7 @@ _ORIGINS = 1000
 _POOLS = {"http": _HTTPPool, "https": _HTTPSPool}
 
 
-class _Adapter(HTTPAdapter):
+class Adapter(HTTPAdapter):
     """requests' adapter with our connections; it keeps the pool of each origin, whose settings never change here.
 
     `full`: it hands out complete Responses, for the hooks and cookies of a caller's session.
@@ -394,7 +398,7 @@ class _Adapter(HTTPAdapter):
         """Done when the pool was made."""
 
     def build_response(self, req: requests.PreparedRequest, resp: Any) -> Any:
-        return super().build_response(req, resp) if self._full else _Arrived(req, resp)
+        return super().build_response(req, resp) if self._full else LightResponse(req, resp)
 
     def request_url(self, request: requests.PreparedRequest, proxies: Any) -> str:
         return super().request_url(request, proxies) if proxies else request.path_url
@@ -415,7 +419,7 @@ def _addresses(host: str, port: int) -> list[Any]:
         thread.start()
     except RuntimeError as error:
         raise OSError(errno.EAGAIN, "there is no thread to look its name up") from error
-    thread.join(_left())
+    thread.join(seconds_left())
     if not found:
         raise TimeoutError
     if isinstance(found[0], OSError):
@@ -428,7 +432,7 @@ def _addresses(host: str, port: int) -> list[Any]:
 # --- the answer -------------------------------------------------------------------------------------------------------
 
 
-class _Headers(dict[str, str]):
+class Headers(dict[str, str]):
     """A dict for urllib3, which copies and reads it at every call; case-insensitive for who looks a name up."""
 
     def __missing__(self, name: str) -> str:
@@ -438,7 +442,7 @@ class _Headers(dict[str, str]):
         raise KeyError(name)
 
 
-class _Arrived:
+class LightResponse:
     """As much of a requests.Response as is needed here; making the whole of one takes a tenth of a call."""
 
     def __init__(self, request: requests.PreparedRequest, raw: urllib3.HTTPResponse) -> None:
@@ -452,7 +456,7 @@ class _Arrived:
         return self.raw.stream(size, decode_content=True)
 
 
-class _Odd(Exception):
+class ProtocolError(Exception):
     """What came instead of an answer that can be accepted."""
 
     def __init__(self, words: str, code: str) -> None:
@@ -460,19 +464,19 @@ class _Odd(Exception):
         self.code = code
 
 
-def _read(response: requests.Response | _Arrived) -> bytes:
+def read_body(response: requests.Response | LightResponse) -> bytes:
     """The body, decompressed, as long as it stays within bounds."""
     body = bytearray()
     length = response.headers.get("Content-Length", "0")
     if length.isdecimal() and int(length[:20]) > MAX_ANSWER:
         response.close()
-        raise _Odd("more than 16 MiB", "answer_too_big")
+        raise ProtocolError("more than 16 MiB", "answer_too_big")
     for piece in response.iter_content(_PIECE):
         body += piece
         if len(body) > MAX_ANSWER:
             response.close()
-            raise _Odd("more than 16 MiB", "answer_too_big")
-        _left()
+            raise ProtocolError("more than 16 MiB", "answer_too_big")
+        seconds_left()
     return bytes(body)
 
 
@@ -480,15 +484,15 @@ def _read(response: requests.Response | _Arrived) -> bytes:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None and error is not _call.outer:
+    while error is not None and error is not call_state.outer:
         yield error
         error = error.__cause__ or error.__context__
 
 
-def _certainly_unsent(error: BaseException) -> bool:
+def certainly_unsent(error: BaseException) -> bool:
     """Whether no byte of the request left. Where no connection of ours was used, only what is certain counts."""
-    if _call.sent is not None:
-        return not _call.sent
+    if call_state.sent is not None:
+        return not call_state.sent
     if not isinstance(error, requests.RequestException):
         return True
     certain = (NewConnectionError, ConnectionRefusedError, socket.gaierror)
@@ -516,7 +520,7 @@ _REASONS: tuple[tuple[type[BaseException], str], ...] = (
 )
 
 
-def _why(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """The cause in our words; the libraries' own texts hold URLs and what a stranger sent."""
     for kind, words in _REASONS:
         for link in _chain(error):
@@ -559,7 +563,7 @@ def base_url(url: str, *, insecure: bool = False) -> str:
     host = parts.hostname or ""
     if parts.scheme not in ("http", "https") or not host:
         raise InvalidRequest(f"{url!r} is no http:// or https:// address", code="invalid_url")
-    if parts.scheme == "http" and not insecure and not _is_this_machine(host):
+    if parts.scheme == "http" and not insecure and not is_loopback(host):
         raise InvalidRequest(
             f"plain http would show your password on the way to {host}; use https://, or pass insecure=True",
             code="insecure_url",
@@ -568,7 +572,7 @@ def base_url(url: str, *, insecure: bool = False) -> str:
     return f"{parts.scheme}://{host}{'' if port is None else f':{port}'}{parts.path.rstrip('/')}"
 
 
-def _is_this_machine(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:
