@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import lru_cache
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from ..transport import is_loopback
 from .problems import Problem, response
 
 __all__ = ["OriginCheckMiddleware", "TrailingSlashMiddleware"]
@@ -65,11 +65,4 @@ class OriginCheckMiddleware:
 def _is_one_of(names: frozenset[str], host: str) -> bool:
     """Return whether a Host header names loopback or one of `names`."""
     match = _HOST.fullmatch(host.lower())
-    return match is not None and (match["name"] in names or _is_loopback(match["name"]))
-
-
-def _is_loopback(name: str) -> bool:
-    try:
-        return ip_address(name.strip("[]")).is_loopback
-    except ValueError:
-        return name == "localhost"
+    return match is not None and (match["name"] in names or is_loopback(match["name"]))

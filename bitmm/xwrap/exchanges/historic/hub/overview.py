@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Literal, NamedTuple
 from urllib.parse import quote, urlsplit
 
+from ....transport import is_loopback
 from ...errors import Refused
 from ...http import FORM, JSON
 
@@ -89,16 +89,9 @@ def check_url(url: str) -> str:
     host = urlsplit(url).hostname if _URL.fullmatch(url) else None
     if host is None:
         raise Refused("the hub's address is not a plain http or https URL", code="overview_refused")
-    if not url.startswith("https://") and not _is_loopback(host):
+    if not url.startswith("https://") and not is_loopback(host):
         raise Refused("the hub's address is not https", code="overview_refused")
     return url
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:
