@@ -16,7 +16,8 @@ from bitmm.xwrap.exchanges import http
 from bitmm.xwrap.exchanges.base import Credentials, ExchangeContext
 from bitmm.xwrap.exchanges.cache import TTLCache
 from bitmm.xwrap.exchanges.errors import Busy, ExchangeError, Refused, Unknown
-from bitmm.xwrap.exchanges.kraken import Kraken, _read_assets, _read_pairs
+from bitmm.xwrap.exchanges.kraken import Kraken
+from bitmm.xwrap.exchanges.kraken.parsing import _read_assets, _read_pairs
 from bitmm.xwrap.exchanges.models import NewOrder, NewWithdrawal, OrderRef
 from bitmm.xwrap.exchanges.orders import poll
 from bitmm.xwrap.testing.exchange_contract import ExchangeContract

@@ -17,7 +17,8 @@ import pytest
 from bitmm.xwrap import money
 from bitmm.xwrap.exchanges.base import Credentials, ExchangeContext
 from bitmm.xwrap.exchanges.errors import Refused
-from bitmm.xwrap.exchanges.kraken import Kraken, KrakenAPI, _read_pairs, _state
+from bitmm.xwrap.exchanges.kraken import Kraken, KrakenAPI
+from bitmm.xwrap.exchanges.kraken.parsing import _read_pairs, _state
 from bitmm.xwrap.exchanges.models import (
     Deposit,
     DepositAddress,

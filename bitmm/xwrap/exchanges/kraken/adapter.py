@@ -1,0 +1,346 @@
+"""Our verbs in Kraken's API."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any, ClassVar, TypeVar
+
+from ...money import parse_decimal, parse_unsigned
+from ..base import Exchange, ExchangeContext, Field, RateLimit
+from ..errors import Refused
+from ..http import parsing_errors
+from ..models import (
+    Deposit,
+    DepositAddress,
+    Fill,
+    Funds,
+    Market,
+    NewOrder,
+    NewWithdrawal,
+    OrderRef,
+    OrderState,
+    Rate,
+    Withdrawal,
+)
+from ..orders import poll_until_final
+from ..rules import check, no_such_market
+from .api import URL, KrakenAPI
+from .parsing import _MOVED, _fill, _funds, _line, _only, _Pair, _read_assets, _read_pairs, _state, _tag, _text, _time
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+#: Fee credits; no money.
+_CREDITS = "KFEE"
+#: Seconds for which what is listed there is not asked again.
+_LISTED = 3600.0
+#: Which of several ways in is meant when nobody says; any other choice would be a guess.
+_USUAL_METHOD = {"BTC": "Bitcoin"}
+#: A page of TradesHistory, and how many of them are read: each counts 2 of at least 15 on the key's counter.
+_PAGE, _PAGES = 50, 4
+
+
+class Kraken(Exchange):
+    """Spot markets of Kraken. Fees are always taken in the pair's currency (`oflags=fciq`)."""
+
+    id = "kraken"
+    name = "Kraken"
+    description = "Kraken, spot markets"
+    form: ClassVar[tuple[Field, ...]] = (
+        Field("apikey", "the API key"),
+        Field("apisecret", "the private key that Kraken showed with the API key", secret=True),
+    )
+    order_lookup = "all"
+    ordered = True
+    #: "Spot REST Rate Limits", a Starter key: 15, falling by 0.33 a second; histories count 2, orders and cancels none.
+    #: It is one less here because Kraken counts a call when it arrives, later than we do.
+    per_key = RateLimit(
+        14,
+        0.33,
+        {
+            **dict.fromkeys(("AddOrder", "CancelOrder"), 0),
+            **dict.fromkeys(("ClosedOrders", "TradesHistory", "QueryTrades", "Ledgers", "QueryLedgers"), 2),
+        },
+    )
+    #: The same page: public calls are counted by address; about one a second is safe.
+    per_address = RateLimit(5, 1)
+
+    def __init__(self, context: ExchangeContext) -> None:
+        """Raises Refused when the secret does not decode."""
+        super().__init__(context)
+        keys = context.credentials
+        self.api = KrakenAPI(
+            keys.apikey,
+            keys.apisecret,
+            url=context.url or URL,
+            transport=context.transport,
+            nonce=context.nonce,
+            throttle=context.throttle,
+        )
+
+    def rate(self, currency: str, asset: str) -> Rate:
+        pair = self._pair(currency, asset)
+        rows = self.api.public("Ticker", {"pair": pair.key})
+        with parsing_errors("Kraken"):
+            row = _only(rows)
+            buy, sell = parse_decimal(row["a"][0]), parse_decimal(row["b"][0])
+            if not buy >= sell > 0:
+                raise ValueError(f"ask {buy}, bid {sell}")
+        return Rate(buy, sell, datetime.now(UTC))
+
+    def markets(self) -> list[Market]:
+        return [pair.market for pair in self._pairs().values()]
+
+    def funds(self) -> dict[str, Funds]:
+        """Lines with a suffix are their own: `.S` staked, `.F` rewards, `.M` opt-in, `.HOLD` held money, and so on."""
+        assets = self._assets()
+        rows = self.api.private("BalanceEx")
+        with parsing_errors("Kraken"):
+            return {_line(key, assets): _funds(row) for key, row in rows.items() if key != _CREDITS}
+
+    def place(self, order: NewOrder) -> OrderState:
+        pair = self._pair(order.currency, order.asset)
+        check(order, pair.market)
+        form = {
+            "pair": pair.key,
+            "type": order.side,
+            "ordertype": "market" if order.price is None else "limit",
+            # With `viqc` the volume counts the currency.
+            "volume": order.amount if order.cost is None else order.cost,
+            "price": order.price,
+            # With `fciq` the fee's currency is known; the default differs by side ("Add Order", oflags).
+            "oflags": "fciq" if order.cost is None else "fciq,viqc",
+            "cl_ord_id": order.client_id,
+        }
+        result = self.api.private("AddOrder", form)
+        with parsing_errors("Kraken", mutates=True):
+            txid = _only(result["txid"])
+            if not (isinstance(txid, str) and txid):
+                raise ValueError("no id")
+        accepted = OrderState(
+            exchange_order_id=txid,
+            status="open",
+            side=order.side,
+            currency=order.currency,
+            asset=order.asset,
+            amount=order.amount,
+            price=order.price,
+            client_id=order.client_id,
+        )
+        if order.price is not None:
+            return accepted
+        ref = OrderRef(order.side, order.currency, order.asset, order.client_id, exchange_order_id=txid)
+        return poll_until_final(accepted, lambda: self.order(ref))
+
+    def order(self, ref: OrderRef) -> OrderState:
+        rows = self.api.private("QueryOrders", {"txid": ref.exchange_order_id})
+        pairs = self._pairs()
+        with parsing_errors("Kraken"):
+            state = _state(ref.exchange_order_id or "", rows[ref.exchange_order_id], pairs)
+            told = (state.side, state.currency, state.asset)
+            if told != (ref.side, ref.currency, ref.asset) or state.client_id not in (None, ref.client_id):
+                raise ValueError("another order than the one asked for")
+        return state
+
+    def find(self, ref: OrderRef) -> OrderState | None:
+        """Open orders are asked first: an order that is filled between the two questions is seen by the second."""
+        pairs = self._pairs()
+        for method, key in (("OpenOrders", "open"), ("ClosedOrders", "closed")):
+            result = self.api.private(method, {"cl_ord_id": ref.client_id})
+            with parsing_errors("Kraken"):
+                states = [_state(txid, row, pairs) for txid, row in result[key].items()]
+                if any(state.client_id != ref.client_id for state in states):
+                    # Of all orders only the last 50 come, so ours may be among those that did not.
+                    raise ValueError("orders with other ids than the one asked for")
+            if states:
+                return states[0]
+        return None
+
+    def open_orders(self) -> list[OrderState]:
+        pairs = self._pairs()
+        result = self.api.private("OpenOrders")
+        with parsing_errors("Kraken"):
+            return [_state(txid, row, pairs) for txid, row in result["open"].items()]
+
+    def cancel(self, ref: OrderRef) -> None:
+        by = {"cl_ord_id": ref.client_id} if ref.exchange_order_id is None else {"txid": ref.exchange_order_id}
+        try:
+            result = self.api.private("CancelOrder", by)
+        except Refused as refusal:
+            if refusal.code == "order_not_found":
+                # Kraken says the same of orders that are over and of orders that never were.
+                raise Refused(refusal.words, code="order_not_open") from None
+            raise
+        with parsing_errors("Kraken", mutates=True):
+            if int(parse_decimal(result["count"])) == 0:
+                raise Refused("Kraken canceled nothing", code="order_not_open")
+
+    def cancel_all(self) -> int:
+        result = self.api.private("CancelAll")
+        with parsing_errors("Kraken", mutates=True):
+            return int(parse_decimal(result["count"]))
+
+    def fills(self, currency: str, asset: str) -> list[Fill]:
+        """TradesHistory tells those of all pairs, 50 a page; a few pages are read."""
+        pair = self._pair(currency, asset)
+        fills: dict[str, Fill] = {}
+        for page in range(_PAGES):
+            result = self.api.private("TradesHistory", {"ofs": page * _PAGE})
+            with parsing_errors("Kraken"):
+                rows = result["trades"]
+                mine = {name: row for name, row in rows.items() if row["pair"] in (pair.key, pair.altname)}
+                fills |= {name: _fill(name, row, pair) for name, row in mine.items()}
+                over = len(rows) < _PAGE or (page + 1) * _PAGE >= int(parse_decimal(result["count"]))
+            if over or len(fills) >= _PAGE:
+                break
+        return sorted(fills.values(), key=lambda fill: fill.time, reverse=True)
+
+    def deposit_address(self, asset: str, network: str | None = None) -> DepositAddress:
+        """`network` is one of Kraken's deposit methods; needed where an asset has several."""
+        key = self._asset(asset)
+        rows = self.api.private("DepositMethods", {"asset": key})
+        with parsing_errors("Kraken"):
+            method = _method(asset, [str(row["method"]) for row in rows], network)
+        asked = {"asset": key, "method": method}
+        # An address comes again until a new one is asked for; the very first time there may be none.
+        rows = self.api.private("DepositAddresses", asked)
+        rows = rows or self.api.private("DepositAddresses", asked | {"new": True})
+        with parsing_errors("Kraken"):
+            row = rows[0]
+            return DepositAddress(asset, _text(row["address"]), _tag(row), method)
+
+    def withdraw(self, withdrawal: NewWithdrawal) -> Withdrawal:
+        """Kraken sends only to addresses of its own address book, by their names: the book is read first."""
+        key = self._asset(withdrawal.asset)
+        row = self._registered(withdrawal, key)
+        form = {"asset": key, "key": row["key"], "address": withdrawal.address, "amount": withdrawal.amount}
+        result = self.api.private("Withdraw", form)
+        with parsing_errors("Kraken", mutates=True):
+            return Withdrawal(
+                id=_text(result["refid"]),
+                asset=withdrawal.asset,
+                amount=withdrawal.amount,
+                status="pending",
+                address=withdrawal.address,
+                tag=withdrawal.tag,
+                network=row["method"],
+            )
+
+    def deposits(self, asset: str | None = None) -> list[Deposit]:
+        rows, assets = self._transfers("DepositStatus", asset)
+        with parsing_errors("Kraken"):
+            return [
+                Deposit(
+                    id=_text(row["refid"]),
+                    asset=_line(row["asset"], assets),
+                    amount=parse_unsigned(row["amount"]),
+                    # "return": Kraken sends it back.
+                    status="failed" if row.get("status-prop") == "return" else _MOVED.get(row["status"], "pending"),
+                    address=row.get("info"),
+                    network=row.get("method"),
+                    txid=row.get("txid"),
+                    time=_time(row["time"]),
+                )
+                for row in rows
+            ]
+
+    def withdrawals(self, asset: str | None = None) -> list[Withdrawal]:
+        rows, assets = self._transfers("WithdrawStatus", asset)
+        with parsing_errors("Kraken"):
+            return [
+                Withdrawal(
+                    id=_text(row["refid"]),
+                    asset=_line(row["asset"], assets),
+                    amount=parse_unsigned(row["amount"]),
+                    status=_MOVED.get(row["status"], "unknown"),
+                    address=row.get("info"),
+                    network=row.get("method"),
+                    fee=parse_unsigned(row["fee"]) if "fee" in row else None,
+                    txid=row.get("txid"),
+                    created=_time(row["time"]),
+                )
+                for row in rows
+            ]
+
+    def permissions(self) -> frozenset[str]:
+        """From GetApiKeyInfo, which needs no right itself."""
+        result = self.api.private("GetApiKeyInfo")
+        ours = {"query-funds": "read", "modify-trades": "trade", "withdraw-funds": "send"}
+        with parsing_errors("Kraken"):
+            return frozenset(ours[right] for right in result["permissions"] if right in ours)
+
+    # --- what the verbs share ---
+
+    def _assets(self) -> Mapping[str, str]:
+        """An asset's key ("XXBT") -> its common name ("BTC")."""
+        return self._listed("Assets", _read_assets)
+
+    def _pairs(self) -> Mapping[tuple[str, str], _Pair]:
+        """(currency, asset) -> the pair."""
+        return self._listed("AssetPairs", _read_pairs)
+
+    def _listed(self, method: str, read: Callable[[Any], Mapping[_K, _V]]) -> Mapping[_K, _V]:
+        def fetch() -> Mapping[_K, _V]:
+            rows = self.api.public(method)
+            with parsing_errors("Kraken"):
+                return read(rows)
+
+        listed: Mapping[_K, _V] = self.context.cache.get_or_fetch(method, fetch, seconds=_LISTED)
+        return listed
+
+    def _pair(self, currency: str, asset: str) -> _Pair:
+        pairs = self._pairs()
+        if (pair := pairs.get((currency, asset))) is None:
+            raise no_such_market("Kraken", currency, asset, pairs)
+        return pair
+
+    def _asset(self, name: str) -> str:
+        """The key of the asset with this common name."""
+        for key, common in self._assets().items():
+            if common == name:
+                return key
+        raise Refused(f"Kraken does not list {name}", code="unknown_asset")
+
+    def _transfers(self, method: str, asset: str | None) -> tuple[list[Any], Mapping[str, str]]:
+        assets = self._assets()
+        rows = self.api.private(method, {"asset": None if asset is None else self._asset(asset)})
+        with parsing_errors("Kraken"):
+            return sorted(rows, key=lambda row: parse_decimal(row["time"]), reverse=True), assets
+
+    def _registered(self, withdrawal: NewWithdrawal, key: str) -> Mapping[str, str]:
+        """The row of the address book that is exactly where `withdrawal` is to go."""
+        rows = self.api.private("WithdrawAddresses", {"asset": key})
+        with parsing_errors("Kraken"):
+            known = [row for row in rows if row["address"] == withdrawal.address]
+            fitting: list[Mapping[str, str]] = [
+                row
+                for row in known
+                if row["verified"] is True
+                and _tag(row) == withdrawal.tag
+                and (withdrawal.network or row["method"]).casefold() == row["method"].casefold()
+            ]
+        if not fitting:
+            there = "with this tag and network, and confirmed, " if known else ""
+            raise Refused(
+                f"the address is not {there}in Kraken's address book; register it at Kraken first, then send again",
+                code="address_not_registered",
+            )
+        networks = sorted({row["method"] for row in fitting})
+        if len(networks) > 1:
+            raise _which_network(withdrawal.asset, networks)
+        return fitting[0]
+
+
+def _method(asset: str, offered: Iterable[str], network: str | None) -> str:
+    methods = list(offered)
+    wanted = network or _USUAL_METHOD.get(asset)
+    for method in methods:
+        if wanted is not None and method.casefold() == wanted.casefold():
+            return method
+    if network is None and len(methods) == 1:
+        return methods[0]
+    raise _which_network(asset, methods)
+
+
+def _which_network(asset: str, networks: Iterable[str]) -> Refused:
+    return Refused(f"name the network for {asset}: {', '.join(networks)}"[:300], code="network_required")
