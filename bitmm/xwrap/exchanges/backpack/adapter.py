@@ -1,0 +1,328 @@
+"""Our verbs in Backpack's API."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any, ClassVar, Literal
+
+from ...money import parse_decimal, parse_unsigned, total
+from ..base import Exchange, ExchangeContext, Field, RateLimit
+from ..errors import Refused, Unknown
+from ..http import parsing_errors
+from ..models import (
+    Deposit,
+    DepositAddress,
+    Fill,
+    Funds,
+    Market,
+    NewOrder,
+    NewWithdrawal,
+    OrderRef,
+    OrderState,
+    Rate,
+    Side,
+    Withdrawal,
+)
+from ..orders import poll_until_final
+from ..rules import check, no_such_market
+from .api import URL, BackpackAPI
+from .parsing import (
+    _SKEW,
+    _client_number,
+    _deposit,
+    _fill,
+    _funds,
+    _is,
+    _market,
+    _moment,
+    _rows,
+    _state,
+    _symbol,
+    _text,
+    _withdrawal,
+)
+
+_WORDS: dict[Side, Literal["Bid", "Ask"]] = {"buy": "Bid", "sell": "Ask"}
+#: Markets in these states take no new orders.
+_SHUT = {"Closed", "CancelOnly"}
+#: An order that is over may be missing in the history for so long (that it lags is known, not how much).
+_LAG = timedelta(seconds=30)
+#: Seconds for which it is known when a limit order was first found to be nowhere.
+_MISSED = 3600.0
+_PAGE = 1000
+#: Seconds for which what is listed there is not asked again.
+_LISTED = 3600.0
+
+
+class Backpack(Exchange):
+    """Spot markets of Backpack. It cannot tell what a key may do.
+
+    A client id is a number of 32 bits there: the last eight digits of ours. It protects from nothing (the same one
+    twice is two orders), and other orders may have it, so `find` also compares market, side, amount and time.
+    """
+
+    id: ClassVar[str] = "backpack"
+    name: ClassVar[str] = "Backpack"
+    description: ClassVar[str] = "Spot exchange, since 2023, in USDC"
+    form: ClassVar[tuple[Field, ...]] = (
+        Field("apikey", "the API key: the ed25519 public key in base64"),
+        Field("apisecret", "the API secret: the ed25519 private key in base64", secret=True),
+    )
+    order_lookup: ClassVar[Literal["all", "open", "none"]] = "all"
+    #: No number is published; ccxt sends 20 a second at most, and so does this.
+    per_address = RateLimit(10, 10)
+
+    def __init__(self, context: ExchangeContext) -> None:
+        super().__init__(context)
+        keys = context.credentials
+        self.api = BackpackAPI(
+            keys.apikey, keys.apisecret, url=context.url or URL, transport=context.transport, throttle=context.throttle
+        )
+
+    def rate(self, currency: str, asset: str) -> Rate:
+        book = self.api.depth(_symbol(currency, asset), limit=5)
+        with parsing_errors(self.name):
+            asks, bids = (
+                [parse_decimal(price) for price, _ in book["asks"]],
+                [parse_decimal(price) for price, _ in book["bids"]],
+            )
+            # Both sides ascend in the documentation's examples; nothing promises it, so position says nothing.
+            if not asks or not bids or not 0 < max(bids) <= min(asks):
+                raise Refused(f"{self.name} has no buyer or no seller now", code="exchange_unavailable", retryable=True)
+            return Rate(buy=min(asks), sell=max(bids), time=_moment(book["timestamp"] // 1000))
+
+    def markets(self) -> list[Market]:
+        return list(self._markets().values())
+
+    def funds(self) -> dict[str, Funds]:
+        rows = self.api.balances()
+        with parsing_errors(self.name):
+            return {name: _funds(row) for name, row in rows.items()}
+
+    def place(self, order: NewOrder) -> OrderState:
+        markets = self._markets()
+        if (order.currency, order.asset) not in markets:
+            raise no_such_market(self.name, order.currency, order.asset, markets)
+        check(order, markets[order.currency, order.asset])
+        row = self.api.execute_order(
+            _symbol(order.currency, order.asset),
+            _WORDS[order.side],
+            "Market" if order.price is None else "Limit",
+            quantity=order.amount,
+            quote_quantity=order.cost,
+            price=order.price,
+            client_id=_client_number(order.client_id),
+        )
+        with parsing_errors(self.name, mutates=True):
+            if str(row["clientId"]) != str(_client_number(order.client_id)):
+                raise ValueError("another order")
+            ref = OrderRef(order.side, order.currency, order.asset, order.client_id)
+            placed = _state(row, ref)
+        if order.price is None and placed.status == "open":
+            ref = replace(ref, exchange_order_id=placed.exchange_order_id)
+            placed = poll_until_final(placed, lambda: self._read(ref))
+        try:
+            return self._with_fee(placed, patient=True)
+        except Refused:
+            # The order stands; only its fee cannot be read.
+            return placed
+
+    def order(self, ref: OrderRef) -> OrderState:
+        return self._with_fee(self._read(ref))
+
+    def find(self, ref: OrderRef) -> OrderState | None:
+        symbol, client = _symbol(ref.currency, ref.asset), _client_number(ref.client_id)
+        try:
+            row = self.api.order(symbol, client_id=client)
+        except Refused as error:
+            if error.code != "order_not_found":
+                raise
+        else:
+            with parsing_errors(self.name):
+                if _is(row, ref, client):
+                    return self._with_fee(_state(row, ref))
+        for row in self._back_to(ref.created, partial(self.api.order_history, symbol)):
+            with parsing_errors(self.name):
+                if _is(row, ref, client):
+                    return self._with_fee(_state(row, ref))
+        self._refuse_too_early(ref)
+        return None
+
+    def open_orders(self) -> list[OrderState]:
+        rows = self.api.open_orders(market_type="SPOT")
+        with parsing_errors(self.name):
+            return [_state(row) for row in rows]
+
+    def cancel(self, ref: OrderRef) -> None:
+        symbol, order_id = _symbol(ref.currency, ref.asset), ref.exchange_order_id
+        client = None if order_id else _client_number(ref.client_id)
+        try:
+            row = self.api.cancel_order(symbol, order_id=order_id, client_id=client)
+        except Refused as error:
+            if error.code == "order_not_found":
+                raise Refused(error.words, code="order_not_open") from error
+            raise
+        with parsing_errors(self.name, mutates=True):
+            if row is not None and order_id and row["id"] != order_id:
+                raise ValueError("another order")
+
+    def cancel_all(self) -> int:
+        """Market by market, for Backpack has no other call; Unknown when one fails after others were canceled."""
+        count = 0
+        waiting = self.api.open_orders(market_type="SPOT")
+        with parsing_errors(self.name):
+            symbols = [row["symbol"] for row in waiting]
+        for symbol in sorted(set(symbols)):
+            try:
+                rows = self.api.cancel_open_orders(symbol)
+            except Refused as error:
+                if not count:
+                    raise
+                raise Unknown(f"{count} orders were canceled, then: {error}") from error
+            with parsing_errors(self.name, mutates=True):
+                count += symbols.count(symbol) if rows is None else len(rows)
+        return count
+
+    def fills(self, currency: str, asset: str) -> list[Fill]:
+        rows = self.api.fill_history(_symbol(currency, asset), limit=_PAGE)
+        with parsing_errors(self.name):
+            return [_fill(row) for row in rows]
+
+    def deposit_address(self, asset: str, network: str | None = None) -> DepositAddress:
+        chain = self._chain(asset, network, "depositEnabled")
+        row = self.api.deposit_address(chain)
+        with parsing_errors(self.name):
+            return DepositAddress(asset=asset, address=_text(row["address"]), network=chain)
+
+    def withdraw(self, withdrawal: NewWithdrawal) -> Withdrawal:
+        """Only to addresses of the account's address book with 2FA switched off: nobody is there to type a token."""
+        if withdrawal.tag is not None:
+            raise Refused(f"{self.name} takes no tag with a withdrawal", code="invalid_request")
+        chain = self._chain(withdrawal.asset, withdrawal.network, "withdrawEnabled")
+        row = self.api.withdraw(
+            withdrawal.address, withdrawal.asset, chain, withdrawal.amount, client_id=withdrawal.client_id
+        )
+        with parsing_errors(self.name, mutates=True):
+            made = _withdrawal(row)
+            if (made.asset, made.amount, made.address) != (withdrawal.asset, withdrawal.amount, withdrawal.address):
+                raise ValueError("another withdrawal")
+            return made
+
+    def find_withdrawal(self, client_id: str, since: datetime, until: datetime) -> Withdrawal | None:
+        """By its id, and in the whole history since then: a send that is told to be missing is sent again."""
+        with parsing_errors(self.name):
+            named = _rows(self.api.withdrawals(client_id=client_id))
+            for row in itertools.chain(named, self._back_to(since, self.api.withdrawals)):
+                if row.get("clientId") == client_id:
+                    return _withdrawal(row)
+        if datetime.now(UTC) < until + _LAG:
+            raise self._lags()
+        return None
+
+    def deposits(self, asset: str | None = None) -> list[Deposit]:
+        rows = self.api.deposits(limit=_PAGE)
+        with parsing_errors(self.name):
+            return [_deposit(row) for row in rows if asset in (None, row["symbol"])]
+
+    def withdrawals(self, asset: str | None = None) -> list[Withdrawal]:
+        rows = self.api.withdrawals(limit=_PAGE)
+        with parsing_errors(self.name):
+            return [_withdrawal(row) for row in rows if asset in (None, row["symbol"])]
+
+    def _markets(self) -> Mapping[tuple[str, str], Market]:
+        """(currency, asset) -> market, of the spot markets that take orders."""
+
+        def fetch() -> Mapping[tuple[str, str], Market]:
+            rows = self.api.markets()
+            with parsing_errors(self.name):
+                spot = [_market(r) for r in rows if r["marketType"] == "SPOT" and r["orderBookState"] not in _SHUT]
+                return {(market.currency, market.asset): market for market in spot}
+
+        listed: Mapping[tuple[str, str], Market] = self.context.cache.get_or_fetch("markets", fetch, seconds=_LISTED)
+        return listed
+
+    def _chain(self, asset: str, network: str | None, switch: str) -> str:
+        """The blockchain called `network`; without one, the only one that the asset has."""
+
+        def fetch() -> Mapping[str, Any]:
+            rows = self.api.assets()
+            with parsing_errors(self.name):
+                return {row["symbol"]: row["tokens"] for row in rows}
+
+        assets = self.context.cache.get_or_fetch("assets", fetch, seconds=_LISTED)
+        if asset not in assets:
+            raise Refused(f"{self.name} does not list {asset}", code="unknown_asset")
+        with parsing_errors(self.name):
+            chains: list[str] = [_text(token["blockchain"]) for token in assets[asset] if token[switch]]
+        fitting = [chain for chain in chains if network is None or chain.casefold() == network.casefold()]
+        if len(fitting) != 1:
+            raise Refused(f"name the network for {asset}: {', '.join(chains)}"[:300], code="network_required")
+        return fitting[0]
+
+    def _read(self, ref: OrderRef) -> OrderState:
+        """An order by its id: among the open ones, or else in the history."""
+        symbol, order_id = _symbol(ref.currency, ref.asset), ref.exchange_order_id
+        try:
+            rows = [self.api.order(symbol, order_id=order_id)]
+        except Refused as error:
+            if error.code != "order_not_found":
+                raise
+            rows = self.api.order_history(symbol, order_id=order_id, limit=1)
+        with parsing_errors(self.name):
+            if rows:
+                return _state(rows[0], ref)
+        self._refuse_too_early(ref)
+        raise Refused(f"{self.name} knows no order {order_id}", code="order_not_found")
+
+    def _back_to(self, created: datetime | None, history: Callable[..., Any]) -> Iterable[Mapping[str, Any]]:
+        """The rows of a history, newest first, back to some time before `created`."""
+        for offset in range(0, 20 * _PAGE, _PAGE):
+            with parsing_errors(self.name):
+                rows = _rows(history(limit=_PAGE, offset=offset))
+            yield from rows
+            with parsing_errors(self.name):
+                if len(rows) < _PAGE or (created and _moment(rows[-1]["createdAt"]) < created - _SKEW):
+                    return
+        raise Refused(f"{self.name}'s history is too long to look through", code="exchange_unavailable")
+
+    def _refuse_too_early(self, ref: OrderRef) -> None:
+        """That an order is nowhere means nothing before the history had time to show it.
+
+        A market order is over as soon as it is there; a limit order may have been over a moment before it was missed.
+        """
+        now, since = datetime.now(UTC), ref.created
+        if ref.price is not None:
+            since = self.context.cache.get_or_fetch(("missed", ref.client_id), lambda: now, seconds=_MISSED)
+        if since is not None and now < since + _LAG:
+            raise self._lags()
+
+    def _lags(self) -> Refused:
+        return Refused(f"{self.name}'s history lags; ask again", code="exchange_unavailable", retryable=True)
+
+    def _with_fee(self, state: OrderState, *, patient: bool = False) -> OrderState:
+        """The order with its fee, which only its fills tell; without, while they are not all there.
+
+        `patient`: wait for them, for a second or two.
+        """
+        if not state.filled or state.asset is None or state.currency is None:
+            return state
+        for pause in (0.0, 0.2, 0.4, 0.8) if patient else (0.0,):
+            time.sleep(pause)
+            rows = self.api.fill_history(
+                _symbol(state.currency, state.asset), order_id=state.exchange_order_id, limit=_PAGE
+            )
+            with parsing_errors(self.name):
+                rows = [row for row in rows if row["orderId"] == state.exchange_order_id]
+                if total(parse_unsigned(row["quantity"]) for row in rows) == state.filled:
+                    names = {row["feeSymbol"] for row in rows}
+                    if len(names) != 1:
+                        return state
+                    return replace(
+                        state, fee=total(parse_decimal(row["fee"]) for row in rows), fee_currency=names.pop()
+                    )
+        return state

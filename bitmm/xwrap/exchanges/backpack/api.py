@@ -1,0 +1,416 @@
+"""Backpack's REST API, signed: every call of it, what its errors mean."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlencode
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from ...money import plain
+from ...transport import Request, Transport
+from ..base import Throttle, no_throttle
+from ..errors import Busy, ExchangeError, Refused
+from ..http import retry_after, send, unknown_or_refused
+from .parsing import _moment
+
+if TYPE_CHECKING:
+    from ...transport import Response
+
+
+__all__ = ["URL", "BackpackAPI"]
+
+URL = "https://api.backpack.exchange"
+
+#: What a parameter may be; None is left out of the request and of the signature.
+Value = Decimal | str | int | bool | None
+#: The documentation's error codes -> ours. What is not listed stays exchange_refused.
+_CODES = {
+    **dict.fromkeys(("UNAUTHORIZED", "INVALID_SIGNATURE"), "exchange_key_refused"),
+    **dict.fromkeys(("FORBIDDEN", "ACCOUNT_DEACTIVATED", "INVALID_TWO_FACTOR_CODE"), "permission_denied"),
+    **dict.fromkeys(("INSUFFICIENT_FUNDS", "INSUFFICIENT_MARGIN"), "insufficient_funds"),
+    **dict.fromkeys(("INVALID_MARKET", "INVALID_SYMBOL"), "unknown_market"),
+    **dict.fromkeys(("INVALID_CLIENT_REQUEST", "INVALID_RANGE", "INVALID_SOURCE"), "invalid_request"),
+    **dict.fromkeys(("MAINTENANCE", "TRADING_PAUSED", "INSUFFICIENT_SUPPLY"), "exchange_unavailable"),
+    "INVALID_ASSET": "unknown_asset",
+    "INVALID_PRICE": "invalid_price",
+    "INVALID_QUANTITY": "invalid_amount",
+    "RESOURCE_NOT_FOUND": "order_not_found",
+}
+#: Failures inside the exchange: what became of the request is not told.
+_UNSURE = {"SERVER_ERROR", "TIMEOUT"}
+#: Seconds to wait after a rate limit; neither the limit nor a header for it is documented.
+_PAUSE = 1.0
+#: Bodies that the exchange could not parse are answered in plain text; certainly nothing was executed.
+_UNPARSED = ("bad request parse", "failed to parse")
+
+
+class BackpackAPI:
+    """Every call of Backpack's REST API, signed.
+
+    `BackpackAPI().depth("SOL_USDC", limit=5)`, `BackpackAPI(key, secret).balances()`; for a call without a method of
+    its own there are `public(path, params)` and `private(method, path, instruction, params)`. Answers are decoded JSON
+    with exact numbers.
+    Raises what an adapter raises: Refused, Busy, and Unknown when a call that moves something may have been executed.
+    Nothing is repeated, and each order needs a client id to be found again.
+
+    `key` is the base64 of the public key, `secret` that of the private key: 32 bytes, or 64 with the public key at the
+    end. `window`: how many milliseconds a request stays valid, 60,000 at most. `clock` gives the seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        key: str = "",
+        secret: str = "",
+        *,
+        url: str = URL,
+        transport: Transport | None = None,
+        window: int = 5000,
+        clock: Callable[[], float] = time.time,
+        throttle: Throttle = no_throttle,
+    ) -> None:
+        if not 0 < window <= 60_000:
+            raise Refused("window is 1 to 60000 milliseconds", code="invalid_request")
+        self.key = key
+        self.url = url.rstrip("/")
+        self.transport = transport or Transport()
+        self.window = window
+        self._throttle = throttle
+        self._clock = clock
+        self._private = _private_key(key, secret) if key or secret else None
+
+    def __repr__(self) -> str:
+        return f"BackpackAPI({self.url!r})"
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.transport.close()
+
+    # Any call
+
+    def public(self, path: str, params: Mapping[str, Value] | None = None) -> Any:
+        """The answer of a public GET call, as `public("api/v1/ticker", {"symbol": "SOL_USDC"})`."""
+        query = _texts(params)
+        request = Request("GET", f"{self.url}/{path.strip('/')}" + (f"?{urlencode(query)}" if query else ""), {})
+        with self._throttle(path, signed=False):
+            return _read(send(self.transport, request, "Backpack", mutates=False), mutates=False)
+
+    def private(
+        self,
+        method: Literal["GET", "POST", "DELETE"],
+        path: str,
+        instruction: str,
+        params: Mapping[str, Value] | Sequence[Mapping[str, Value]] | None = None,
+    ) -> Any:
+        """The answer of a private call; None when the exchange accepted it and has not executed it yet (HTTP 202)."""
+        mutates = method != "GET"
+        with self._throttle(path, signed=True):
+            request = self.signed(method, path, instruction, params)
+            return _read(send(self.transport, request, "Backpack", mutates=mutates), mutates=mutates)
+
+    def signed(
+        self,
+        method: Literal["GET", "POST", "DELETE"],
+        path: str,
+        instruction: str,
+        params: Mapping[str, Value] | Sequence[Mapping[str, Value]] | None = None,
+    ) -> Request:
+        """The signed request of a private call, ready to send; nothing is sent here. A list of `params` is a batch.
+
+        Documentation, "Signing requests": instruction and sorted parameters, raw (not percent-encoded), for each item
+        of a batch, then timestamp and window.
+        """
+        if self._private is None:
+            raise Refused("Backpack needs an API key and its secret", code="exchange_key_refused")
+        batch = [params or {}] if isinstance(params, Mapping) or params is None else params
+        timestamp = int(self._clock() * 1000)
+        items = ["&".join((f"instruction={instruction}", *_sorted(_texts(item)))) for item in batch]
+        text = "&".join((*items, f"timestamp={timestamp}", f"window={self.window}"))
+        headers = {
+            "X-API-Key": self.key,
+            "X-Signature": base64.b64encode(self._private.sign(text.encode())).decode(),
+            "X-Timestamp": str(timestamp),
+            "X-Window": str(self.window),
+        }
+        url = f"{self.url}/{path.strip('/')}"
+        if method == "GET":
+            query = urlencode(_texts(batch[0]))
+            return Request(method, f"{url}?{query}" if query else url, headers)
+        bodies = [_body(item) for item in batch]
+        body = json.dumps(bodies[0] if isinstance(params, Mapping) or params is None else bodies)
+        return Request(method, url, {**headers, "Content-Type": "application/json"}, body.encode())
+
+    # Markets
+
+    def time(self) -> datetime:
+        """The exchange's clock."""
+        return _moment(self.public("api/v1/time"))
+
+    def status(self) -> Any:
+        """`{"status": "Ok" or "Maintenance", "message"}`."""
+        return self.public("api/v1/status")
+
+    def assets(self) -> Any:
+        """All assets, each with the `tokens` it has, one a blockchain."""
+        return self.public("api/v1/assets")
+
+    def markets(self) -> Any:
+        """All markets, spot and futures, with their `filters`."""
+        return self.public("api/v1/markets")
+
+    def ticker(self, symbol: str) -> Any:
+        """The last day of a market; it has neither bid nor ask: see `depth`."""
+        return self.public("api/v1/ticker", {"symbol": symbol})
+
+    def depth(self, symbol: str, *, limit: Literal[5, 10, 20, 50, 100, 500, 1000] = 1000) -> Any:
+        """The book; both sides ascend, so the best bid is the last one."""
+        return self.public("api/v1/depth", {"symbol": symbol, "limit": limit})
+
+    def trades(self, symbol: str, *, limit: int | None = None) -> Any:
+        """The latest public trades, newest first."""
+        return self.public("api/v1/trades", {"symbol": symbol, "limit": limit})
+
+    # Capital
+
+    def account(self) -> Any:
+        """Fees in basis points, limits, switches."""
+        return self.private("GET", "api/v1/account", "accountQuery")
+
+    def balances(self) -> Any:
+        """`{asset: {"available", "locked", "staked"}}`; what is lent is not among them."""
+        return self.private("GET", "api/v1/capital", "balanceQuery")
+
+    def deposits(
+        self,
+        *,
+        limit: int | None = None,
+        offset: int | None = None,
+        start: int | None = None,
+        end: int | None = None,
+    ) -> Any:
+        """What came in, newest first; `start` and `end` in milliseconds since 1970."""
+        params = {"from": start, "to": end, "limit": limit, "offset": offset}
+        return self.private("GET", "wapi/v1/capital/deposits", "depositQueryAll", params)
+
+    def deposit_address(self, blockchain: str) -> Any:
+        """`{"address"}`: one for each blockchain ("Solana", "Bitcoin", "Ethereum"), whatever the asset."""
+        params = {"blockchain": blockchain}
+        return self.private("GET", "wapi/v1/capital/deposit/address", "depositAddressQuery", params)
+
+    def withdrawals(
+        self,
+        *,
+        limit: int | None = None,
+        offset: int | None = None,
+        start: int | None = None,
+        end: int | None = None,
+        client_id: str | None = None,
+    ) -> Any:
+        """What was sent, newest first; `start` and `end` in milliseconds since 1970."""
+        params = {"from": start, "to": end, "limit": limit, "offset": offset, "clientId": client_id}
+        return self.private("GET", "wapi/v1/capital/withdrawals", "withdrawalQueryAll", params)
+
+    def withdraw(
+        self,
+        address: str,
+        symbol: str,
+        blockchain: str,
+        quantity: Decimal | int | str,
+        *,
+        two_factor_token: str | None = None,
+        client_id: str | None = None,
+    ) -> Any:
+        """Send `quantity` of the asset `symbol` to `address`.
+
+        `two_factor_token` is needed unless the address is in the account's address book with 2FA switched off.
+        `client_id` is a text of at most 255 characters.
+        """
+        params: dict[str, Value] = {
+            "address": address,
+            "blockchain": blockchain,
+            "quantity": plain(quantity, "quantity"),
+            "symbol": symbol,
+            "twoFactorToken": two_factor_token,
+            "clientId": client_id,
+        }
+        return self.private("POST", "wapi/v1/capital/withdrawals", "withdraw", params)
+
+    # Orders
+
+    def execute_order(
+        self,
+        symbol: str,
+        side: Literal["Bid", "Ask"],
+        order_type: Literal["Limit", "Market"],
+        *,
+        quantity: Decimal | int | str | None = None,
+        quote_quantity: Decimal | int | str | None = None,
+        price: Decimal | int | str | None = None,
+        time_in_force: Literal["GTC", "IOC", "FOK"] | None = None,
+        post_only: bool | None = None,
+        client_id: int | None = None,
+        trigger_price: Decimal | int | str | None = None,
+        trigger_quantity: Decimal | int | str | None = None,
+        self_trade_prevention: Literal["RejectTaker", "RejectMaker", "RejectBoth"] | None = None,
+        reduce_only: bool | None = None,
+    ) -> Any:
+        """Place an order: "Bid" buys, "Ask" sells.
+
+        A limit order has `price` and `quantity`, a market order either `quantity` (of the asset) or `quote_quantity`
+        (of the currency). `trigger_price` goes with `trigger_quantity`. `client_id` is 0 to 4294967295; the same one
+        twice is two orders. What is None is left to the exchange: GTC, not post-only, RejectTaker.
+        """
+        params: dict[str, Value] = {
+            "symbol": symbol,
+            "side": side,
+            "orderType": order_type,
+            "quantity": _amount(quantity, "quantity"),
+            "quoteQuantity": _amount(quote_quantity, "quote_quantity"),
+            "price": _amount(price, "price"),
+            "timeInForce": time_in_force,
+            "postOnly": post_only,
+            "clientId": client_id,
+            "triggerPrice": _amount(trigger_price, "trigger_price"),
+            "triggerQuantity": _amount(trigger_quantity, "trigger_quantity"),
+            "selfTradePrevention": self_trade_prevention,
+            "reduceOnly": reduce_only,
+        }
+        return self.private("POST", "api/v1/order", "orderExecute", params)
+
+    def order(self, symbol: str, *, order_id: str | None = None, client_id: int | None = None) -> Any:
+        """One open order by one of its ids; an order that is over is unknown here: see `order_history`."""
+        params = {"symbol": symbol, "orderId": order_id, "clientId": client_id}
+        return self.private("GET", "api/v1/order", "orderQuery", params)
+
+    def open_orders(self, symbol: str | None = None, *, market_type: str | None = None) -> Any:
+        """The open orders of one market or of all, or of one `market_type` ("SPOT", "PERP")."""
+        params = {"symbol": symbol, "marketType": market_type}
+        return self.private("GET", "api/v1/orders", "orderQueryAll", params)
+
+    def cancel_order(self, symbol: str, *, order_id: str | None = None, client_id: int | None = None) -> Any:
+        """Cancel an order by one of its ids; the order, or None when the exchange will do it (HTTP 202)."""
+        params = {"symbol": symbol, "orderId": order_id, "clientId": client_id}
+        return self.private("DELETE", "api/v1/order", "orderCancel", params)
+
+    def cancel_open_orders(self, symbol: str) -> Any:
+        """Cancel all open orders of one market; the orders, or None when the exchange will do it (HTTP 202)."""
+        return self.private("DELETE", "api/v1/orders", "orderCancelAll", {"symbol": symbol})
+
+    def order_history(
+        self,
+        symbol: str | None = None,
+        *,
+        order_id: str | None = None,
+        limit: int | None = None,
+        offset: int | None = None,
+    ) -> Any:
+        """Orders, newest first, some open ones too; it may lag behind. At most 1000 at once."""
+        params = {"symbol": symbol, "orderId": order_id, "limit": limit, "offset": offset}
+        return self.private("GET", "wapi/v1/history/orders", "orderHistoryQueryAll", params)
+
+    def fill_history(
+        self,
+        symbol: str | None = None,
+        *,
+        order_id: str | None = None,
+        limit: int | None = None,
+        offset: int | None = None,
+        start: int | None = None,
+        end: int | None = None,
+        fill_type: str | None = "User",
+    ) -> Any:
+        """Executions, newest first; `start` and `end` in milliseconds since 1970. At most 1000 at once.
+
+        `fill_type` None has also those of liquidations and of the exchange itself.
+        """
+        params = {
+            "symbol": symbol,
+            "orderId": order_id,
+            "from": start,
+            "to": end,
+            "limit": limit,
+            "offset": offset,
+            "fillType": fill_type,
+        }
+        return self.private("GET", "wapi/v1/history/fills", "fillHistoryQueryAll", params)
+
+
+def _private_key(key: str, secret: str) -> Ed25519PrivateKey:
+    """The signing key. Raises Refused, without the secret in its words, for one that is none or is another key's."""
+    try:
+        raw = base64.b64decode(secret, validate=True)
+    except (binascii.Error, ValueError):
+        raise Refused("the API secret is not base64", code="exchange_key_refused") from None
+    if len(raw) not in (32, 64):
+        raise Refused("the API secret is not an ed25519 key of 32 or 64 bytes", code="exchange_key_refused")
+    private = Ed25519PrivateKey.from_private_bytes(raw[:32])
+    public = private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+    if raw[32:] not in (b"", public) or base64.b64encode(public).decode() != key:
+        raise Refused("the API key and the API secret do not belong together", code="exchange_key_refused")
+    return private
+
+
+def _amount(value: Decimal | int | str | None, name: str) -> str | None:
+    return None if value is None else plain(value, name)
+
+
+def _texts(params: Mapping[str, Value] | None) -> dict[str, str]:
+    """The parameters as they are signed and stand in a query: booleans in lower case, amounts in plain digits."""
+    texts = {}
+    for name, value in (params or {}).items():
+        if isinstance(value, bool):
+            texts[name] = "true" if value else "false"
+        elif value is not None:
+            texts[name] = value if isinstance(value, str) else plain(value, name)
+    return texts
+
+
+def _body(params: Mapping[str, Value]) -> dict[str, str | int]:
+    """The parameters as they stand in a JSON body: amounts are text there."""
+    given = {name: value for name, value in params.items() if value is not None}
+    return {name: plain(value, name) if isinstance(value, Decimal) else value for name, value in given.items()}
+
+
+def _sorted(texts: Mapping[str, str]) -> list[str]:
+    return [f"{name}={texts[name]}" for name in sorted(texts)]
+
+
+def _read(answer: Response, *, mutates: bool) -> Any:
+    """The document of an answer. Raises what a refusal or an answer that cannot be read means."""
+    if answer.status == 202 and not answer.body:
+        return None
+    try:
+        document = answer.json()
+    except ValueError:
+        raise _unreadable(answer, mutates=mutates) from None
+    if answer.status == 200:
+        return document
+    if not isinstance(document, dict) or not isinstance(document.get("code"), str):
+        raise _unreadable(answer, mutates=mutates)
+    raise _error(document["code"], str(document.get("message") or document["code"])[:300], answer, mutates=mutates)
+
+
+def _error(code: str, words: str, answer: Response, *, mutates: bool) -> ExchangeError:
+    if code == "TOO_MANY_REQUESTS" or answer.status == 429:
+        return Busy(words, retry_after=retry_after(answer, seconds=_PAUSE))
+    ours = _CODES.get(code)
+    if code in _UNSURE or (answer.status >= 500 and ours is None):
+        return unknown_or_refused(words, mutates=mutates)
+    return Refused(words, code=ours or "exchange_refused", retryable=ours == "exchange_unavailable")
+
+
+def _unreadable(answer: Response, *, mutates: bool) -> ExchangeError:
+    text = answer.body[:300].decode("utf-8", "replace")
+    if answer.status == 429:
+        return Busy("Backpack says: too many requests", retry_after=retry_after(answer, seconds=_PAUSE))
+    if answer.status == 400 and text.lower().startswith(_UNPARSED):
+        return Refused(text, code="unknown_market" if "market symbol" in text.lower() else "invalid_request")
+    return unknown_or_refused(f"Backpack's answer (HTTP {answer.status}) cannot be read", mutates=mutates)

@@ -1,0 +1,244 @@
+"""Our verbs in Bitstamp's API."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import ClassVar, Literal
+
+from ...money import parse_decimal, plain
+from ..base import Exchange, ExchangeContext, Field, RateLimit
+from ..errors import Refused, Unsupported
+from ..http import parsing_errors
+from ..models import (
+    Deposit,
+    DepositAddress,
+    Fill,
+    Funds,
+    Market,
+    NewOrder,
+    NewWithdrawal,
+    OrderRef,
+    OrderState,
+    Rate,
+    Withdrawal,
+)
+from ..orders import poll_until_final
+from ..rules import check, no_such_market
+from .api import URL, BitstampAPI
+from .parsing import (
+    _came_in,
+    _code,
+    _deposit,
+    _described,
+    _fill,
+    _funds,
+    _market,
+    _open,
+    _placed,
+    _state,
+    _symbol,
+    _text,
+    _withdrawal,
+)
+
+#: What a tag is called, by asset ("Crypto withdrawals").
+_TAGS = {"XRP": "destination_tag", "CSPR": "transfer_id"} | dict.fromkeys(("XLM", "HBAR", "ATOM"), "memo_id")
+_TIME_BACK = 50_000_000  # seconds, the most that withdrawal-requests takes
+#: Seconds for which what is listed there is not asked again.
+_LISTED = 3600.0
+
+
+class Bitstamp(Exchange):
+    """Spot markets of Bitstamp. Market buys by cost are its "instant" orders.
+
+    Open orders are up to 10 s old (Bitstamp caches them); `order` and `find` tell the truth of the moment, for 30 days
+    after an order is over. Bitstamp takes the same client order id twice, so it protects from nothing, and it cannot
+    tell what a key may do.
+    """
+
+    id: ClassVar[str] = "bitstamp"
+    name: ClassVar[str] = "Bitstamp"
+    description: ClassVar[str] = "Spot exchange, since 2011, in EUR, USD and GBP"
+    form: ClassVar[tuple[Field, ...]] = (
+        Field("apikey", "the API key"),
+        Field("apisecret", "the secret that Bitstamp showed with the key", secret=True),
+    )
+    order_lookup: ClassVar[Literal["all", "open", "none"]] = "all"
+    #: Documentation, "Authentication": a timestamp may be 150 s off, and ours may be 150 s ahead when it is signed.
+    valid_seconds = 300.0
+    #: Documentation, "Request limits": 400 a second and 10,000 in ten minutes; this stays below both.
+    per_address = RateLimit(385, 15)
+
+    def __init__(self, context: ExchangeContext) -> None:
+        super().__init__(context)
+        keys = context.credentials
+        self.api = BitstampAPI(
+            keys.apikey, keys.apisecret, url=context.url or URL, transport=context.transport, throttle=context.throttle
+        )
+
+    def rate(self, currency: str, asset: str) -> Rate:
+        ticker = self.api.public(f"ticker/{_symbol(currency, asset)}")
+        with parsing_errors(self.name):
+            buy, sell = parse_decimal(ticker["ask"]), parse_decimal(ticker["bid"])
+            if not 0 < sell <= buy:
+                raise Refused(f"{self.name} has no buyer or no seller now", code="exchange_unavailable", retryable=True)
+            return Rate(buy=buy, sell=sell, time=datetime.fromtimestamp(int(ticker["timestamp"]), UTC))
+
+    def markets(self) -> list[Market]:
+        return list(self._markets().values())
+
+    def funds(self) -> dict[str, Funds]:
+        rows = self.api.private("account_balances")
+        with parsing_errors(self.name):
+            return {row["currency"].upper(): _funds(row) for row in rows}
+
+    def place(self, order: NewOrder) -> OrderState:
+        markets = self._markets()
+        if (order.currency, order.asset) not in markets:
+            raise no_such_market(self.name, order.currency, order.asset, markets)
+        check(order, markets[order.currency, order.asset])
+        path, form = _described(order)
+        row = self.api.private(path, form)
+        with parsing_errors(self.name, mutates=True):
+            placed = _placed(row, order)
+        if order.price is not None:
+            return placed
+        ref = OrderRef(order.side, order.currency, order.asset, order.client_id, placed.exchange_order_id)
+        return poll_until_final(placed, lambda: self.order(ref))
+
+    def order(self, ref: OrderRef) -> OrderState:
+        return self._told(ref, {"id": ref.exchange_order_id})
+
+    def find(self, ref: OrderRef) -> OrderState | None:
+        try:
+            return self._told(ref, {"client_order_id": ref.client_id})
+        except Refused as error:
+            if error.code == "order_not_found":
+                return None
+            raise
+
+    def open_orders(self) -> list[OrderState]:
+        rows = self.api.private("open_orders")
+        with parsing_errors(self.name):
+            return [_open(row) for row in rows]
+
+    def cancel(self, ref: OrderRef) -> None:
+        order_id = ref.exchange_order_id
+        form = {"id": order_id} if order_id else {"client_order_id": ref.client_id}
+        try:
+            row = self.api.private("cancel_order", form)
+        except Refused as error:
+            if error.code == "order_not_found":
+                raise Refused(error.words, code="order_not_open") from error
+            raise
+        with parsing_errors(self.name, mutates=True):
+            if order_id and str(row["id"]) != order_id:
+                raise ValueError("another order")
+
+    def cancel_all(self) -> int:
+        answer = self.api.private("cancel_all_orders")
+        with parsing_errors(self.name, mutates=True):
+            if answer["success"] is not True:
+                raise ValueError("not all were canceled")
+            return len(answer["canceled"])
+
+    def fills(self, currency: str, asset: str) -> list[Fill]:
+        rows = self.api.private(f"user_transactions/{_symbol(currency, asset)}", {"limit": 1000, "sort": "desc"})
+        with parsing_errors(self.name):
+            return [_fill(row, currency, asset) for row in rows if str(row["type"]) == "2"]
+
+    def deposit_address(self, asset: str, network: str | None = None) -> DepositAddress:
+        self._listed(asset)
+        row = self.api.private(f"{_code(asset)}_address", {"network": network})
+        with parsing_errors(self.name):
+            names = [_TAGS.get(asset, "memo_id"), "memo_id", "destination_tag", "transfer_id"]
+            tag = next((str(row[name]) for name in names if row.get(name) not in (None, "")), None)
+            return DepositAddress(asset=asset, address=_text(row["address"]), tag=tag, network=network)
+
+    def withdraw(self, withdrawal: NewWithdrawal) -> Withdrawal:
+        asset, tag = withdrawal.asset, withdrawal.tag
+        if self._listed(asset) == "fiat":
+            raise Unsupported(f"{self.name} sends {asset} to bank accounts only")
+        if tag is not None and asset not in _TAGS:
+            raise Refused(f"{self.name} takes no tag for {asset}", code="invalid_request")
+        form = {
+            "amount": plain(withdrawal.amount),
+            "address": withdrawal.address,
+            "network": withdrawal.network,
+            **({_TAGS[asset]: tag} if tag is not None else {}),
+        }
+        row = self.api.private(f"{_code(asset)}_withdrawal", form)
+        with parsing_errors(self.name, mutates=True):
+            return Withdrawal(
+                id=str(int(row["id"])),
+                asset=asset,
+                amount=withdrawal.amount,
+                status="pending",
+                address=withdrawal.address,
+                tag=tag,
+                network=withdrawal.network,
+            )
+
+    def deposits(self, asset: str | None = None) -> list[Deposit]:
+        """Crypto deposits have a list of their own; those of money are told only among the user's transactions."""
+        kind = None if asset is None else self._listed(asset)
+        found: list[Deposit] = []
+        if kind != "fiat":
+            rows = self.api.private("crypto-transactions", {"limit": 1000})
+            with parsing_errors(self.name):
+                found += [_deposit(row) for row in rows["deposits"]]
+        if kind != "crypto":
+            money = [name for name, kind in self._currencies().items() if kind == "fiat"]
+            rows = self.api.private("user_transactions", {"limit": 1000, "sort": "desc"})
+            with parsing_errors(self.name):
+                found += [deposit for row in rows if str(row["type"]) == "0" for deposit in _came_in(row, money)]
+        found.sort(key=lambda deposit: deposit.time or datetime.min.replace(tzinfo=UTC), reverse=True)
+        return [deposit for deposit in found if asset in (None, deposit.asset)]
+
+    def withdrawals(self, asset: str | None = None) -> list[Withdrawal]:
+        rows = self.api.private("withdrawal-requests", {"timedelta": _TIME_BACK})
+        with parsing_errors(self.name):
+            found = [_withdrawal(row) for row in rows]
+        return [withdrawal for withdrawal in found if asset in (None, withdrawal.asset)]
+
+    def _markets(self) -> Mapping[tuple[str, str], Market]:
+        """(currency, asset) -> market, of the spot markets that are open."""
+
+        def fetch() -> Mapping[tuple[str, str], Market]:
+            rows = self.api.public("markets")
+            with parsing_errors(self.name):
+                spot = [_market(row) for row in rows if row["market_type"] == "SPOT" and row["trading"] == "Enabled"]
+                return {(market.currency, market.asset): market for market in spot}
+
+        listed: Mapping[tuple[str, str], Market] = self.context.cache.get_or_fetch("markets", fetch, seconds=_LISTED)
+        return listed
+
+    def _currencies(self) -> Mapping[str, str]:
+        """Currency or asset -> "fiat" or "crypto"."""
+
+        def fetch() -> Mapping[str, str]:
+            rows = self.api.public("currencies")
+            with parsing_errors(self.name):
+                return {row["currency"].upper(): _text(row["type"]) for row in rows}
+
+        listed: Mapping[str, str] = self.context.cache.get_or_fetch("currencies", fetch, seconds=_LISTED)
+        return listed
+
+    def _listed(self, asset: str) -> str:
+        """Its type, "fiat" or "crypto". Raises Refused for what is not listed: its name would become part of a path."""
+        try:
+            return self._currencies()[asset]
+        except KeyError:
+            raise Refused(f"{self.name} does not list {asset}", code="unknown_asset") from None
+
+    def _told(self, ref: OrderRef, form: Mapping[str, str | None]) -> OrderState:
+        """The state of the order that `form` names; it must be the one of `ref`."""
+        row = self.api.private("order_status", form)
+        with parsing_errors(self.name):
+            state = _state(row)
+            told = (state.exchange_order_id, state.side, state.currency, state.asset, state.client_id or ref.client_id)
+            known = ref.exchange_order_id or state.exchange_order_id
+            if told != (known, ref.side, ref.currency, ref.asset, ref.client_id):
+                raise ValueError("another order")
+            return state

@@ -1,0 +1,260 @@
+"""Bitstamp's REST API v2, signed: every call of it, what its errors mean."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import SplitResult, urlencode, urlsplit
+
+from ...money import plain
+from ...transport import Request, Transport
+from ..base import Throttle, no_throttle
+from ..errors import Busy, ExchangeError, Refused
+from ..http import retry_after, send, unknown_or_refused
+
+if TYPE_CHECKING:
+    from ...transport import Response
+
+
+__all__ = ["URL", "BitstampAPI"]
+
+URL = "https://www.bitstamp.net"
+
+FORM = "application/x-www-form-urlencoded"
+#: What a field may be; None is left out, True is "True".
+Value = Decimal | str | int | None
+#: Private POST calls that execute nothing. Any other one is taken as a call that may move money.
+_READS = re.compile(
+    r"(account_balances|account_order_data|balance|crypto-transactions|fees|open_orders|order_status|user_transactions"
+    r"|websockets_token|withdrawal-requests|withdrawal/status|[a-z0-9]+_address)(/.*)?"
+)
+#: "Response codes" and "Authentication error codes" of the documentation -> ours.
+_CODES = {
+    **dict.fromkeys(("API0001", "API0005", "API0008", "API0011"), "exchange_key_refused"),
+    **dict.fromkeys(("API0004", "API0017", "API0018"), "invalid_nonce"),
+    **dict.fromkeys(("API0002", "API0003", "API0006", "API0009", "403.001", "403.004"), "permission_denied"),
+    **dict.fromkeys(("400.003", "500.010", "500.011", "500.012"), "exchange_unavailable"),
+    **dict.fromkeys(("500.004", "500.005", "500.015", "500.018"), "exchange_unavailable"),
+    **dict.fromkeys(("400.004", "400.005", "400.006", "400.007", "400.008"), "invalid_request"),
+    **dict.fromkeys(("400.026", "400.036", "400.041"), "invalid_request"),
+    **dict.fromkeys(("400.020", "400.037", "400.038", "400.039", "400.046"), "invalid_amount"),
+    **dict.fromkeys(("404.003", "404.005", "404.007"), "unknown_market"),
+    "400.009": "insufficient_funds",
+    "400.021": "invalid_price",
+    "404.002": "order_not_found",
+    "404.006": "unknown_asset",
+}
+#: Seconds to wait after a rate limit: 400 calls a second and 10,000 in ten minutes; no header is documented.
+_PAUSE = 10.0
+_BUSY = {"400.002", "400.067", "400.068"}
+#: Failures inside the exchange: whether the order exists is not told.
+_UNSURE = {"500.001", "500.002", "500.003", "500.009", "500.013", "500.016", "500.017"}
+#: The same by the exchange's words, for the answers without a code. What is not listed stays exchange_refused.
+_WORDS = (
+    ("check your account balance for details", "insufficient_funds"),
+    ("minimum order size", "invalid_amount"),
+    ("ensure that there are no more than", "invalid_amount"),
+    ("ensure this value is greater than or equal to", "invalid_amount"),
+    ("amount at the moment is", "invalid_amount"),
+    ("price is more than", "invalid_price"),
+    ("order not found", "order_not_found"),
+    ("no permission found", "permission_denied"),
+    ("api access disabled", "permission_denied"),
+    ("your withdrawals are currently disabled", "permission_denied"),
+    ("not allowed to withdraw to specified", "address_not_registered"),
+    ("the address you provided is not verified", "address_not_registered"),
+    ("invalid username and/or password", "exchange_key_refused"),
+    ("under scheduled maintenance", "exchange_unavailable"),
+)
+_RETRYABLE = {"exchange_unavailable", "invalid_nonce"}
+
+
+class BitstampAPI:
+    """Every call of Bitstamp's API v2, signed.
+
+    `BitstampAPI().public("ticker/btceur")`, `BitstampAPI(key, secret).private("order_status", {"id": 14})`. Answers are
+    decoded JSON with exact numbers. Raises what an adapter raises: Refused, Busy, and Unknown when a call that moves
+    something may have been executed. Nothing is repeated.
+
+    `clock` gives the seconds since 1970, `nonce` a text of 36 characters that was never used before.
+    """
+
+    def __init__(
+        self,
+        key: str = "",
+        secret: str = "",
+        *,
+        url: str = URL,
+        transport: Transport | None = None,
+        clock: Callable[[], float] = time.time,
+        nonce: Callable[[], object] = uuid.uuid4,
+        throttle: Throttle = no_throttle,
+    ) -> None:
+        self.key = key
+        self.url = url.rstrip("/")
+        self.transport = transport or Transport()
+        self._secret = secret.encode()
+        self._clock = clock
+        self._nonce = nonce
+        self._throttle = throttle
+
+    def __repr__(self) -> str:
+        return f"BitstampAPI({self.url!r})"
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.transport.close()
+
+    def public(self, path: str, query: Mapping[str, Value] | None = None) -> Any:
+        """The answer of a public GET call, as `public("order_book/btceur", {"group": 1})`."""
+        request = Request("GET", self._url(path, query), {})
+        with self._throttle(path, signed=False):
+            return self._read(send(self.transport, request, "Bitstamp", mutates=False), mutates=False)
+
+    def private(
+        self,
+        path: str,
+        form: Mapping[str, Value] | None = None,
+        *,
+        method: Literal["POST", "GET"] = "POST",
+        query: Mapping[str, Value] | None = None,
+    ) -> Any:
+        """The answer of a private call; `method` is POST for almost all. Values that are None are left out.
+
+        A good answer without the right `X-Server-Auth-Signature` is not believed.
+        """
+        mutates = method == "POST" and not _READS.fullmatch(path.strip("/"))
+        with self._throttle(path, signed=True):
+            request = self.signed(path, form, method=method, query=query)
+            answer = send(self.transport, request, "Bitstamp", mutates=mutates)
+            document = self._read(answer, mutates=mutates)
+        if not self.verified(request, answer):
+            raise unknown_or_refused("an answer without Bitstamp's signature", mutates=mutates)
+        return document
+
+    def signed(
+        self,
+        path: str,
+        form: Mapping[str, Value] | None = None,
+        *,
+        method: Literal["POST", "GET"] = "POST",
+        query: Mapping[str, Value] | None = None,
+    ) -> Request:
+        """The signed request of a private call, ready to send; nothing is sent here.
+
+        Documentation, "Authentication": the text is "BITSTAMP " + key, method, host, path, query, content type, nonce,
+        timestamp, "v2" and body; the content type is there, and sent, only with a body.
+        """
+        if not (self.key.isascii() and self.key.isprintable() and self.key and self._secret):
+            raise Refused("Bitstamp needs an API key and its secret", code="exchange_key_refused")
+        url = self._url(path, query)
+        parts = urlsplit(url)
+        body = _encoded(form)
+        nonce, timestamp = str(self._nonce()), str(int(self._clock() * 1000))
+        content_type = FORM if body else ""
+        text = "".join((
+            f"BITSTAMP {self.key}", method, _host(parts), parts.path, f"?{parts.query}" if parts.query else "",
+            content_type, nonce, timestamp, "v2", body,
+        ))  # fmt: skip
+        headers = {
+            "X-Auth": f"BITSTAMP {self.key}",
+            "X-Auth-Signature": self._digest(text.encode()),
+            "X-Auth-Nonce": nonce,
+            "X-Auth-Timestamp": timestamp,
+            "X-Auth-Version": "v2",
+        }
+        if not body:
+            return Request(method, url, headers)
+        return Request(method, url, {**headers, "Content-Type": content_type}, body.encode())
+
+    def verified(self, request: Request, answer: Response) -> bool:
+        """Whether `answer` to the signed `request` carries Bitstamp's own signature ("Authentication", last part)."""
+        prefix = request.headers["X-Auth-Nonce"] + request.headers["X-Auth-Timestamp"]
+        expected = self._digest((prefix + answer.headers.get("Content-Type", "")).encode() + answer.body)
+        given = answer.headers.get("X-Server-Auth-Signature", "").lower()
+        return hmac.compare_digest(expected.encode(), given.encode())
+
+    def _digest(self, text: bytes) -> str:
+        return hmac.new(self._secret, text, hashlib.sha256).hexdigest()
+
+    def _url(self, path: str, query: Mapping[str, Value] | None) -> str:
+        text = _encoded(query)
+        return f"{self.url}/api/v2/{path.strip('/')}/" + (f"?{text}" if text else "")
+
+    def _read(self, answer: Response, *, mutates: bool) -> Any:
+        try:
+            document = answer.json()
+        except ValueError:
+            raise _unreadable(answer, mutates=mutates) from None
+        words = _failure(document)
+        if words is not None:
+            raise _error(words, str(document.get("code", document.get("response_code", ""))), answer, mutates=mutates)
+        if answer.status != 200:
+            raise _unreadable(answer, mutates=mutates)
+        return document
+
+
+def _encoded(fields: Mapping[str, Value] | None) -> str:
+    given = {name: value for name, value in (fields or {}).items() if value is not None}
+    return urlencode({name: str(v) if isinstance(v, (str, bool)) else plain(v, name) for name, v in given.items()})
+
+
+def _host(parts: SplitResult) -> str:
+    """The Host header's text: the port is there only when it is not the scheme's own."""
+    return parts.netloc.removesuffix({"https": ":443", "http": ":80"}[parts.scheme])
+
+
+def _failure(document: object) -> str | None:
+    """The words of an error answer, in one of its four formats; None for any other document.
+
+    Error answers come with status 400 and 403, older calls send them with status 200 (seen in recordings up to 2022).
+    """
+    if not isinstance(document, dict):
+        return None
+    if document.get("status") == "error" or "error" in document or {"code", "message"} <= document.keys():
+        for name in ("reason", "error", "message", "response_explanation"):
+            if document.get(name):
+                return " ".join(_sentences(document[name]))[:300]
+        return "Bitstamp gave no reason"
+    return None
+
+
+def _sentences(reason: object) -> Iterable[str]:
+    """The sentences of a reason: a text, a list of them, or lists of them by the name of a field."""
+    if isinstance(reason, dict):
+        for field, sentences in reason.items():
+            if field != "__all__":
+                yield f"{field}:"
+            yield from _sentences(sentences)
+    elif isinstance(reason, list):
+        for sentence in reason:
+            yield from _sentences(sentence)
+    else:
+        yield str(reason)
+
+
+def _error(words: str, code: str, answer: Response, *, mutates: bool) -> ExchangeError:
+    low = words.lower()
+    if code in _BUSY or answer.status == 429:
+        return Busy(words, retry_after=retry_after(answer, seconds=_PAUSE))
+    if code in _UNSURE or low.startswith("order could not be placed"):
+        return unknown_or_refused(words, mutates=mutates)
+    ours = _CODES.get(code) or next((ours for start, ours in _WORDS if start in low), None)
+    if ours is None and answer.status >= 500:
+        return unknown_or_refused(words, mutates=mutates)
+    return Refused(words, code=ours or "exchange_refused", retryable=ours in _RETRYABLE)
+
+
+def _unreadable(answer: Response, *, mutates: bool) -> ExchangeError:
+    """What an answer means that is not one of the API's documents: HTML of the front, a cut text, a bare status."""
+    if answer.status == 429:
+        return Busy("Bitstamp says: too many requests", retry_after=retry_after(answer, seconds=_PAUSE))
+    if answer.status == 404:
+        return Refused("Bitstamp has no such page: an unknown market or currency", code="unknown_market")
+    return unknown_or_refused(f"Bitstamp's answer (HTTP {answer.status}) cannot be read", mutates=mutates)

@@ -1,0 +1,239 @@
+"""Bitstamp's rows and names, and what they are in ours."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, Literal
+
+from ...money import EXACT, mean, parse_decimal, parse_unsigned, total
+from ..errors import Refused
+from ..models import (
+    Deposit,
+    Fill,
+    Funds,
+    Market,
+    NewOrder,
+    OrderState,
+    Side,
+    Status,
+    Withdrawal,
+)
+from .api import Value
+
+_SIDES: dict[str, Side] = {"0": "buy", "1": "sell"}
+#: "Order status" of the documentation; "In Queue" and "Cancel pending" were seen by client libraries.
+_OPEN = {"Open", "In Queue", "Cancel pending"}
+_OVER = {"Canceled", "Expired"}
+_WITHDRAWN: dict[str, Literal["pending", "done", "failed"]] = {
+    **dict.fromkeys(("0", "1"), "pending"),
+    "2": "done",
+    **dict.fromkeys(("3", "4", "11"), "failed"),
+}
+_DEPOSITED: dict[str, Literal["pending", "done", "failed"]] = {
+    "FINALIZED": "done",
+    "REVERTED": "failed",
+    "REJECTED": "failed",
+}
+#: Rows of before 2019 name no currency, only the type of the withdrawal.
+_WITHDRAWAL_TYPES = {"0": "EUR", "1": "BTC", "14": "XRP", "15": "LTC", "16": "ETH"}
+
+
+def _code(name: str) -> str:
+    """The path's word for a currency; nothing else may come into a path."""
+    if not re.fullmatch(r"[A-Za-z0-9]{1,20}", name, re.ASCII):
+        raise Refused("no currency has this name", code="unknown_market")
+    return name.lower()
+
+
+def _symbol(currency: str, asset: str) -> str:
+    return _code(asset) + _code(currency)
+
+
+def _described(order: NewOrder) -> tuple[str, dict[str, Value]]:
+    """The call and the form of a new order ("Orders": limit, market, instant)."""
+    symbol = _symbol(order.currency, order.asset)
+    form: dict[str, Value] = {"amount": order.amount, "client_order_id": order.client_id}
+    if order.cost is not None:
+        return f"buy/instant/{symbol}", {**form, "amount": order.cost}
+    if order.price is not None:
+        return f"{order.side}/{symbol}", {**form, "price": order.price}
+    return f"{order.side}/market/{symbol}", form
+
+
+def _market(row: Mapping[str, Any]) -> Market:
+    least = parse_decimal(row["minimum_order_amount"]) if row.get("minimum_order_amount") else None
+    return Market(
+        currency=_text(row["counter_currency"]),
+        asset=_text(row["base_currency"]),
+        price_step=parse_decimal(row["tick_size"]) if row.get("tick_size") else _step(row["counter_decimals"]),
+        amount_step=_step(row["base_decimals"]),
+        amount_min=least,
+        cost_min=parse_decimal(row["minimum_order_value"]),
+    )
+
+
+def _step(decimals: int) -> Decimal:
+    return Decimal((0, (1,), -decimals))
+
+
+def _funds(row: Mapping[str, Any]) -> Funds:
+    return Funds(parse_unsigned(row["total"]), parse_unsigned(row["available"]), parse_unsigned(row["reserved"]))
+
+
+def _placed(row: Mapping[str, Any], order: NewOrder) -> OrderState:
+    """The answer to a new order. `price` and `amount` of market orders are not those of the fills and are left out."""
+    if _SIDES[str(row["type"])] != order.side or row.get("client_order_id", order.client_id) != order.client_id:
+        raise ValueError("another order")
+    return OrderState(
+        exchange_order_id=_order_id(row["id"]),
+        status="open",
+        side=order.side,
+        currency=order.currency,
+        asset=order.asset,
+        amount=order.amount,
+        price=order.price,
+        client_id=order.client_id,
+        created=_time(row["datetime"]),
+    )
+
+
+def _state(row: Mapping[str, Any]) -> OrderState:
+    """An answer of order_status; filled, average, spent and fee come from the order's transactions."""
+    asset, currency = _pair(row["market"])
+    fills = [
+        (
+            parse_unsigned(fill[asset.lower()]),
+            parse_unsigned(fill[currency.lower()]),
+            parse_unsigned(fill["price"]),
+            parse_decimal(fill["fee"]),
+        )
+        for fill in row["transactions"]
+    ]
+    filled = total(amount for amount, _, _, _ in fills)
+    return OrderState(
+        exchange_order_id=_order_id(row["id"]),
+        status=_status(row["status"], filled),
+        side=_SIDES[str(row["type"])],
+        currency=currency,
+        asset=asset,
+        amount=EXACT.add(filled, parse_unsigned(row["amount_remaining"])),
+        filled=filled,
+        average=mean(total(EXACT.multiply(amount, price) for amount, _, price, _ in fills), filled),
+        spent=total(cost for _, cost, _, _ in fills),
+        fee=total(fee for _, _, _, fee in fills),
+        fee_currency=currency,
+        client_id=row.get("client_order_id"),
+        created=_time(row["datetime"]),
+    )
+
+
+def _status(word: str, filled: Decimal) -> Status:
+    if word in _OPEN:
+        return "open"
+    if word == "Finished":
+        return "filled"
+    if word in _OVER:
+        return "partly_filled" if filled else "canceled"
+    return "unknown"
+
+
+def _open(row: Mapping[str, Any]) -> OrderState:
+    """A row of open_orders; `amount` is what remains."""
+    asset, currency = _pair(row["market"])
+    amount = parse_unsigned(row["amount_at_create"])
+    return OrderState(
+        exchange_order_id=_order_id(row["id"]),
+        status="open",
+        side=_SIDES[str(row["type"])],
+        currency=currency,
+        asset=asset,
+        amount=amount,
+        price=parse_unsigned(row["price"]),
+        filled=parse_unsigned(EXACT.subtract(amount, parse_unsigned(row["amount"]))),
+        client_id=row.get("client_order_id"),
+        created=_time(row["datetime"]),
+    )
+
+
+def _fill(row: Mapping[str, Any], currency: str, asset: str) -> Fill:
+    """A trade among the user's transactions; only the counter currency has its sign in old and new rows alike."""
+    spent = parse_decimal(row[currency.lower()])
+    return Fill(
+        id=str(row["id"]),
+        exchange_order_id=str(row["order_id"]) if row.get("order_id") else None,
+        side="buy" if spent < 0 else "sell",
+        currency=currency,
+        asset=asset,
+        amount=parse_decimal(row[asset.lower()]).copy_abs(),
+        price=parse_decimal(row[f"{asset}_{currency}".lower()]).copy_abs(),
+        fee=parse_decimal(row["fee"]),
+        fee_currency=currency,
+        time=_time(row["datetime"]),
+    )
+
+
+def _deposit(row: Mapping[str, Any]) -> Deposit:
+    address, tag = _address(row.get("destinationAddress"))
+    return Deposit(
+        id=str(row["id"]),
+        asset=_text(row["currency"]).upper(),
+        amount=parse_unsigned(row["amount"]),
+        status=_DEPOSITED.get(row["status"], "pending"),
+        address=address,
+        tag=tag,
+        network=row.get("network"),
+        txid=row.get("txid"),
+        time=datetime.fromtimestamp(row["datetime"], UTC),
+    )
+
+
+def _came_in(row: Mapping[str, Any], money: Iterable[str]) -> Iterable[Deposit]:
+    for asset in money:
+        amount = parse_decimal(row.get(asset.lower(), 0))
+        if amount > 0:
+            yield Deposit(str(row["id"]), asset, amount, "done", time=_time(row["datetime"]))
+
+
+def _withdrawal(row: Mapping[str, Any]) -> Withdrawal:
+    address, tag = _address(row.get("address"))
+    return Withdrawal(
+        id=str(row["id"]),
+        asset=_text(row.get("currency") or _WITHDRAWAL_TYPES[str(row["type"])]).upper(),
+        amount=parse_unsigned(row["amount"]),
+        status=_WITHDRAWN.get(str(row["status"]), "unknown"),
+        address=address,
+        tag=tag,
+        network=row.get("network"),
+        txid=row.get("transaction_id") or None,
+        created=_time(row["datetime"]),
+    )
+
+
+def _address(text: str | None) -> tuple[str | None, str | None]:
+    """Address and tag; a destination tag is appended to an XRP address as `?dt=`."""
+    address, _, tag = (text or "").partition("?dt=")
+    return address or None, tag or None
+
+
+def _pair(market: str) -> tuple[str, str]:
+    asset, currency = market.split("/")
+    return asset, currency
+
+
+def _order_id(id: object) -> str:
+    """An order's id: a text of digits when placing, a number elsewhere."""
+    return str(int(str(id)))
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError("not a text")
+    return value
+
+
+def _time(text: str) -> datetime:
+    """Times are UTC without saying so."""
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
