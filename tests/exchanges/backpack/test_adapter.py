@@ -13,8 +13,7 @@ from decimal import Decimal
 
 import pytest
 
-from bitmm.xwrap.exchanges import backpack
-from bitmm.xwrap.exchanges.backpack import Backpack, BackpackAPI
+from bitmm.xwrap.exchanges.backpack import Backpack, BackpackAPI, adapter
 from bitmm.xwrap.exchanges.base import Credentials, ExchangeContext
 from bitmm.xwrap.exchanges.cache import TTLCache
 from bitmm.xwrap.exchanges.errors import Busy, ExchangeError, Refused, Unknown
@@ -141,7 +140,7 @@ def test_a_limit_order_that_was_filled_a_moment_ago_is_never_said_to_be_missing(
     never = replace(old, client_id=uuid.uuid4().hex)
     with pytest.raises(Refused, match="lags"):
         exchange.find(never)
-    monkeypatch.setattr(backpack, "_LAG", timedelta(0))
+    monkeypatch.setattr(adapter, "_LAG", timedelta(0))
     assert exchange.find(never) is None
 
 

@@ -12,7 +12,7 @@ from functools import partial
 
 import pytest
 
-from bitmm.xwrap.exchanges import http
+from bitmm.xwrap.exchanges import orders
 from bitmm.xwrap.exchanges.base import Credentials, ExchangeContext
 from bitmm.xwrap.exchanges.cache import TTLCache
 from bitmm.xwrap.exchanges.errors import Busy, ExchangeError, Refused, Unknown
@@ -341,7 +341,7 @@ def test_a_cancel_that_canceled_nothing_is_refused(exchange, venue):
 
 
 def test_an_accepted_market_order_that_cannot_be_read_is_open_and_nothing_is_invented(exchange, venue, monkeypatch):
-    monkeypatch.setattr(http, "poll", partial(poll, seconds=0.3))
+    monkeypatch.setattr(orders, "poll", partial(poll, seconds=0.3))
     lying(venue, "QueryOrders", lambda rows: {"nonsense": True})
     state = exchange.place(order())
     assert (state.status, state.filled, state.average, state.fee) == ("open", None, None, None)
