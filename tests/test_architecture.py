@@ -187,9 +187,6 @@ STILL_BROKEN: dict[str, set[str]] = {
         "server/runner: environ",
     },
     "size": {
-        "exchanges/backpack: too long",
-        "exchanges/bitstamp: too long",
-        "exchanges/kraken: too long",
         "server/execution: too long",
     },
     "vocabulary": {
@@ -207,7 +204,6 @@ STILL_BROKEN: dict[str, set[str]] = {
         "fresh",
         "gathering",
         "house",
-        "keep",
         "lane",
         "lanes",
         "link",

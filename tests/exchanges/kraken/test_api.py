@@ -208,6 +208,29 @@ def test_a_session_of_the_callers_is_used_and_stays_open(venue):
         assert session.get(f"{venue.url}/0/public/Time", timeout=5).status_code == 200
 
 
+def test_query_answers_the_whole_document_as_krakenex_does(venue, api):
+    ticker = api.query_public("Ticker", {"pair": "XBTEUR"})
+    assert (ticker["error"], ticker["result"]["XXBTZEUR"]["a"][0]) == ([], "27850.10000")
+    order = {"pair": "XBTEUR", "type": "buy", "ordertype": "market", "volume": Decimal("0.01")}
+    [txid] = api.query_private("AddOrder", order)["result"]["txid"]
+    assert [row["order_id"] for row in venue.ledger()] == [txid]
+    assert api.query_private("CancelOrder", {"txid": "OAAAAA-BBBBB-CCCCCC"}) == {"error": ["EOrder:Unknown order"]}
+    assert api.query_public("Nonsense") == {"error": ["EGeneral:Unknown method"]}
+
+
+def test_query_raises_what_is_no_document_and_a_lost_answer():
+    for reply in (Reply.text("<html>", 200, "text/html"), error("EGeneral:x", status=500), Reply.json([])):
+        with Saying(reply) as venue, KrakenAPI("key", SECRET, url=venue.url) as api:
+            with pytest.raises(Unknown):
+                api.query_private("AddOrder")
+            with pytest.raises(Refused, match="cannot be read"):
+                api.query_private("Balance")
+            with pytest.raises(Refused, match="cannot be read"):
+                api.query_public("Time")
+    with pytest.raises(Refused, match="needs an API key"):
+        KrakenAPI().query_private("Balance")
+
+
 def test_a_batch_of_orders_is_canceled(api):
     order = {"pair": "XBTEUR", "type": "sell", "ordertype": "limit", "volume": "0.1", "price": "60000"}
     placed = [api.private("AddOrder", order)["txid"][0] for _ in range(2)]

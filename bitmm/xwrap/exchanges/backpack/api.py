@@ -1,9 +1,8 @@
-"""Backpack's REST API, signed: every call of it, what its errors mean."""
+"""Backpack's REST API (the sources are named in the package): its calls, signed, and what its errors mean."""
 
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,9 +16,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from ...money import plain
 from ...transport import Request, Transport
+from ..api import ExchangeAPI, decode_secret
 from ..base import Throttle, no_throttle
 from ..errors import Busy, ExchangeError, Refused
-from ..http import retry_after, send, unknown_or_refused
+from ..http import JSON, retry_after, unknown_or_refused, unreadable_answer
 from .parsing import _moment
 
 if TYPE_CHECKING:
@@ -53,18 +53,24 @@ _PAUSE = 1.0
 _UNPARSED = ("bad request parse", "failed to parse")
 
 
-class BackpackAPI:
+class BackpackAPI(ExchangeAPI):
     """Every call of Backpack's REST API, signed.
 
-    `BackpackAPI().depth("SOL_USDC", limit=5)`, `BackpackAPI(key, secret).balances()`; for a call without a method of
-    its own there are `public(path, params)` and `private(method, path, instruction, params)`. Answers are decoded JSON
-    with exact numbers.
-    Raises what an adapter raises: Refused, Busy, and Unknown when a call that moves something may have been executed.
-    Nothing is repeated, and each order needs a client id to be found again.
+        with BackpackAPI(key, secret) as api:
+            ask = api.depth("SOL_USDC", limit=5)["asks"][0]
+            balances = api.balances()
+
+    For a call without a method of its own there are `public(path, params)` and `private(method, path, instruction,
+    params)`. Answers are decoded JSON with exact numbers. Raises what an adapter raises: Refused, Busy, and Unknown
+    when a call that moves something may have been executed; and InvalidRequest for a float. Nothing is repeated, and
+    each order needs a client id to be found again.
 
     `key` is the base64 of the public key, `secret` that of the private key: 32 bytes, or 64 with the public key at the
     end. `window`: how many milliseconds a request stays valid, 60,000 at most. `clock` gives the seconds since 1970.
+    `url`, `session`, `transport`, `throttle`: see ExchangeAPI.
     """
+
+    name = "Backpack"
 
     def __init__(
         self,
@@ -72,6 +78,7 @@ class BackpackAPI:
         secret: str = "",
         *,
         url: str = URL,
+        session: Any = None,
         transport: Transport | None = None,
         window: int = 5000,
         clock: Callable[[], float] = time.time,
@@ -79,29 +86,17 @@ class BackpackAPI:
     ) -> None:
         if not 0 < window <= 60_000:
             raise Refused("window is 1 to 60000 milliseconds", code="invalid_request")
-        self.key = key
-        self.url = url.rstrip("/")
-        self.transport = transport or Transport()
+        super().__init__(key, url=url, session=session, transport=transport, throttle=throttle)
         self.window = window
-        self._throttle = throttle
         self._clock = clock
-        self._private = _private_key(key, secret) if key or secret else None
-
-    def __repr__(self) -> str:
-        return f"BackpackAPI({self.url!r})"
-
-    def close(self) -> None:
-        """Close the connections."""
-        self.transport.close()
-
-    # Any call
+        self._signing_key = _signing_key(key, secret) if key or secret else None
 
     def public(self, path: str, params: Mapping[str, Value] | None = None) -> Any:
-        """The answer of a public GET call, as `public("api/v1/ticker", {"symbol": "SOL_USDC"})`."""
+        """Return the answer of a public GET call, as `public("api/v1/ticker", {"symbol": "SOL_USDC"})`."""
         query = _texts(params)
         request = Request("GET", f"{self.url}/{path.strip('/')}" + (f"?{urlencode(query)}" if query else ""), {})
-        with self._throttle(path, signed=False):
-            return _read(send(self.transport, request, "Backpack", mutates=False), mutates=False)
+        with self.throttle(path, signed=False):
+            return _document(self._send(request, mutates=False), mutates=False)
 
     def private(
         self,
@@ -110,11 +105,11 @@ class BackpackAPI:
         instruction: str,
         params: Mapping[str, Value] | Sequence[Mapping[str, Value]] | None = None,
     ) -> Any:
-        """The answer of a private call; None when the exchange accepted it and has not executed it yet (HTTP 202)."""
+        """Return the answer of a private call; None when it was accepted and is not executed yet (HTTP 202)."""
         mutates = method != "GET"
-        with self._throttle(path, signed=True):
+        with self.throttle(path, signed=True):
             request = self.signed(method, path, instruction, params)
-            return _read(send(self.transport, request, "Backpack", mutates=mutates), mutates=mutates)
+            return _document(self._send(request, mutates=mutates), mutates=mutates)
 
     def signed(
         self,
@@ -123,12 +118,12 @@ class BackpackAPI:
         instruction: str,
         params: Mapping[str, Value] | Sequence[Mapping[str, Value]] | None = None,
     ) -> Request:
-        """The signed request of a private call, ready to send; nothing is sent here. A list of `params` is a batch.
+        """Return the signed request of a private call, ready to send; nothing is sent here. A list is a batch.
 
         Documentation, "Signing requests": instruction and sorted parameters, raw (not percent-encoded), for each item
         of a batch, then timestamp and window.
         """
-        if self._private is None:
+        if self._signing_key is None:
             raise Refused("Backpack needs an API key and its secret", code="exchange_key_refused")
         batch = [params or {}] if isinstance(params, Mapping) or params is None else params
         timestamp = int(self._clock() * 1000)
@@ -136,7 +131,7 @@ class BackpackAPI:
         text = "&".join((*items, f"timestamp={timestamp}", f"window={self.window}"))
         headers = {
             "X-API-Key": self.key,
-            "X-Signature": base64.b64encode(self._private.sign(text.encode())).decode(),
+            "X-Signature": base64.b64encode(self._signing_key.sign(text.encode())).decode(),
             "X-Timestamp": str(timestamp),
             "X-Window": str(self.window),
         }
@@ -146,9 +141,7 @@ class BackpackAPI:
             return Request(method, f"{url}?{query}" if query else url, headers)
         bodies = [_body(item) for item in batch]
         body = json.dumps(bodies[0] if isinstance(params, Mapping) or params is None else bodies)
-        return Request(method, url, {**headers, "Content-Type": "application/json"}, body.encode())
-
-    # Markets
+        return Request(method, url, {**headers, "Content-Type": JSON}, body.encode())
 
     def time(self) -> datetime:
         """The exchange's clock."""
@@ -177,8 +170,6 @@ class BackpackAPI:
     def trades(self, symbol: str, *, limit: int | None = None) -> Any:
         """The latest public trades, newest first."""
         return self.public("api/v1/trades", {"symbol": symbol, "limit": limit})
-
-    # Capital
 
     def account(self) -> Any:
         """Fees in basis points, limits, switches."""
@@ -242,8 +233,6 @@ class BackpackAPI:
             "clientId": client_id,
         }
         return self.private("POST", "wapi/v1/capital/withdrawals", "withdraw", params)
-
-    # Orders
 
     def execute_order(
         self,
@@ -343,12 +332,9 @@ class BackpackAPI:
         return self.private("GET", "wapi/v1/history/fills", "fillHistoryQueryAll", params)
 
 
-def _private_key(key: str, secret: str) -> Ed25519PrivateKey:
-    """The signing key. Raises Refused, without the secret in its words, for one that is none or is another key's."""
-    try:
-        raw = base64.b64decode(secret, validate=True)
-    except (binascii.Error, ValueError):
-        raise Refused("the API secret is not base64", code="exchange_key_refused") from None
+def _signing_key(key: str, secret: str) -> Ed25519PrivateKey:
+    """Return the signing key. Raises Refused, without the secret in its words, for none or for another key's."""
+    raw = decode_secret(secret, "the API secret is not base64")
     if len(raw) not in (32, 64):
         raise Refused("the API secret is not an ed25519 key of 32 or 64 bytes", code="exchange_key_refused")
     private = Ed25519PrivateKey.from_private_bytes(raw[:32])
@@ -363,7 +349,7 @@ def _amount(value: Decimal | int | str | None, name: str) -> str | None:
 
 
 def _texts(params: Mapping[str, Value] | None) -> dict[str, str]:
-    """The parameters as they are signed and stand in a query: booleans in lower case, amounts in plain digits."""
+    """Return the parameters as they are signed and queried: booleans in lower case, amounts in plain digits."""
     texts = {}
     for name, value in (params or {}).items():
         if isinstance(value, bool):
@@ -374,7 +360,7 @@ def _texts(params: Mapping[str, Value] | None) -> dict[str, str]:
 
 
 def _body(params: Mapping[str, Value]) -> dict[str, str | int]:
-    """The parameters as they stand in a JSON body: amounts are text there."""
+    """Return the parameters as they stand in a JSON body: amounts are text there."""
     given = {name: value for name, value in params.items() if value is not None}
     return {name: plain(value, name) if isinstance(value, Decimal) else value for name, value in given.items()}
 
@@ -383,8 +369,8 @@ def _sorted(texts: Mapping[str, str]) -> list[str]:
     return [f"{name}={texts[name]}" for name in sorted(texts)]
 
 
-def _read(answer: Response, *, mutates: bool) -> Any:
-    """The document of an answer. Raises what a refusal or an answer that cannot be read means."""
+def _document(answer: Response, *, mutates: bool) -> Any:
+    """Return the document of an answer, None for HTTP 202. Raises what a refusal, or an unreadable answer, means."""
     if answer.status == 202 and not answer.body:
         return None
     try:
@@ -408,9 +394,7 @@ def _error(code: str, words: str, answer: Response, *, mutates: bool) -> Exchang
 
 
 def _unreadable(answer: Response, *, mutates: bool) -> ExchangeError:
-    text = answer.body[:300].decode("utf-8", "replace")
-    if answer.status == 429:
-        return Busy("Backpack says: too many requests", retry_after=retry_after(answer, seconds=_PAUSE))
+    text = answer.text[:300]
     if answer.status == 400 and text.lower().startswith(_UNPARSED):
         return Refused(text, code="unknown_market" if "market symbol" in text.lower() else "invalid_request")
-    return unknown_or_refused(f"Backpack's answer (HTTP {answer.status}) cannot be read", mutates=mutates)
+    return unreadable_answer("Backpack", answer, mutates=mutates, pause=_PAUSE)

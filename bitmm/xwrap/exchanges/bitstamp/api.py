@@ -1,4 +1,4 @@
-"""Bitstamp's REST API v2, signed: every call of it, what its errors mean."""
+"""Bitstamp's REST API v2 (the sources are named in the package): its calls, signed, and what its errors mean."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from urllib.parse import SplitResult, urlencode, urlsplit
 
 from ...money import plain
 from ...transport import Request, Transport
+from ..api import ExchangeAPI
 from ..base import Throttle, no_throttle
 from ..errors import Busy, ExchangeError, Refused
-from ..http import retry_after, send, unknown_or_refused
+from ..http import FORM, retry_after, unknown_or_refused, unreadable_answer
 
 if TYPE_CHECKING:
     from ...transport import Response
@@ -26,7 +27,6 @@ __all__ = ["URL", "BitstampAPI"]
 
 URL = "https://www.bitstamp.net"
 
-FORM = "application/x-www-form-urlencoded"
 #: What a field may be; None is left out, True is "True".
 Value = Decimal | str | int | None
 #: Private POST calls that execute nothing. Any other one is taken as a call that may move money.
@@ -75,15 +75,21 @@ _WORDS = (
 _RETRYABLE = {"exchange_unavailable", "invalid_nonce"}
 
 
-class BitstampAPI:
+class BitstampAPI(ExchangeAPI):
     """Every call of Bitstamp's API v2, signed.
 
-    `BitstampAPI().public("ticker/btceur")`, `BitstampAPI(key, secret).private("order_status", {"id": 14})`. Answers are
-    decoded JSON with exact numbers. Raises what an adapter raises: Refused, Busy, and Unknown when a call that moves
-    something may have been executed. Nothing is repeated.
+        with BitstampAPI(key, secret) as api:
+            ask = api.public("ticker/btceur")["ask"]
+            order = api.private("order_status", {"id": 14})
 
-    `clock` gives the seconds since 1970, `nonce` a text of 36 characters that was never used before.
+    Answers are decoded JSON with exact numbers. Raises what an adapter raises: Refused, Busy, and Unknown when a call
+    that moves something may have been executed; and InvalidRequest for a float. Nothing is repeated.
+
+    `clock` gives the seconds since 1970, `nonce` a text of 36 characters that was never used before. `url`, `session`,
+    `transport`, `throttle`: see ExchangeAPI.
     """
+
+    name = "Bitstamp"
 
     def __init__(
         self,
@@ -91,31 +97,22 @@ class BitstampAPI:
         secret: str = "",
         *,
         url: str = URL,
+        session: Any = None,
         transport: Transport | None = None,
         clock: Callable[[], float] = time.time,
         nonce: Callable[[], object] = uuid.uuid4,
         throttle: Throttle = no_throttle,
     ) -> None:
-        self.key = key
-        self.url = url.rstrip("/")
-        self.transport = transport or Transport()
+        super().__init__(key, url=url, session=session, transport=transport, throttle=throttle)
         self._secret = secret.encode()
         self._clock = clock
         self._nonce = nonce
-        self._throttle = throttle
-
-    def __repr__(self) -> str:
-        return f"BitstampAPI({self.url!r})"
-
-    def close(self) -> None:
-        """Close the connections."""
-        self.transport.close()
 
     def public(self, path: str, query: Mapping[str, Value] | None = None) -> Any:
-        """The answer of a public GET call, as `public("order_book/btceur", {"group": 1})`."""
+        """Return the answer of a public GET call, as `public("order_book/btceur", {"group": 1})`."""
         request = Request("GET", self._url(path, query), {})
-        with self._throttle(path, signed=False):
-            return self._read(send(self.transport, request, "Bitstamp", mutates=False), mutates=False)
+        with self.throttle(path, signed=False):
+            return _document(self._send(request, mutates=False), mutates=False)
 
     def private(
         self,
@@ -125,15 +122,15 @@ class BitstampAPI:
         method: Literal["POST", "GET"] = "POST",
         query: Mapping[str, Value] | None = None,
     ) -> Any:
-        """The answer of a private call; `method` is POST for almost all. Values that are None are left out.
+        """Return the answer of a private call; `method` is POST for almost all. Values that are None are left out.
 
         A good answer without the right `X-Server-Auth-Signature` is not believed.
         """
         mutates = method == "POST" and not _READS.fullmatch(path.strip("/"))
-        with self._throttle(path, signed=True):
+        with self.throttle(path, signed=True):
             request = self.signed(path, form, method=method, query=query)
-            answer = send(self.transport, request, "Bitstamp", mutates=mutates)
-            document = self._read(answer, mutates=mutates)
+            answer = self._send(request, mutates=mutates)
+            document = _document(answer, mutates=mutates)
         if not self.verified(request, answer):
             raise unknown_or_refused("an answer without Bitstamp's signature", mutates=mutates)
         return document
@@ -146,7 +143,7 @@ class BitstampAPI:
         method: Literal["POST", "GET"] = "POST",
         query: Mapping[str, Value] | None = None,
     ) -> Request:
-        """The signed request of a private call, ready to send; nothing is sent here.
+        """Return the signed request of a private call, ready to send; nothing is sent here.
 
         Documentation, "Authentication": the text is "BITSTAMP " + key, method, host, path, query, content type, nonce,
         timestamp, "v2" and body; the content type is there, and sent, only with a body.
@@ -164,7 +161,7 @@ class BitstampAPI:
         ))  # fmt: skip
         headers = {
             "X-Auth": f"BITSTAMP {self.key}",
-            "X-Auth-Signature": self._digest(text.encode()),
+            "X-Auth-Signature": self._signature(text.encode()),
             "X-Auth-Nonce": nonce,
             "X-Auth-Timestamp": timestamp,
             "X-Auth-Version": "v2",
@@ -174,30 +171,32 @@ class BitstampAPI:
         return Request(method, url, {**headers, "Content-Type": content_type}, body.encode())
 
     def verified(self, request: Request, answer: Response) -> bool:
-        """Whether `answer` to the signed `request` carries Bitstamp's own signature ("Authentication", last part)."""
+        """Return whether the answer to a signed request has Bitstamp's own signature ("Authentication", last part)."""
         prefix = request.headers["X-Auth-Nonce"] + request.headers["X-Auth-Timestamp"]
-        expected = self._digest((prefix + answer.headers.get("Content-Type", "")).encode() + answer.body)
+        expected = self._signature((prefix + answer.headers.get("Content-Type", "")).encode() + answer.body)
         given = answer.headers.get("X-Server-Auth-Signature", "").lower()
         return hmac.compare_digest(expected.encode(), given.encode())
 
-    def _digest(self, text: bytes) -> str:
+    def _signature(self, text: bytes) -> str:
         return hmac.new(self._secret, text, hashlib.sha256).hexdigest()
 
     def _url(self, path: str, query: Mapping[str, Value] | None) -> str:
         text = _encoded(query)
         return f"{self.url}/api/v2/{path.strip('/')}/" + (f"?{text}" if text else "")
 
-    def _read(self, answer: Response, *, mutates: bool) -> Any:
-        try:
-            document = answer.json()
-        except ValueError:
-            raise _unreadable(answer, mutates=mutates) from None
-        words = _failure(document)
-        if words is not None:
-            raise _error(words, str(document.get("code", document.get("response_code", ""))), answer, mutates=mutates)
-        if answer.status != 200:
-            raise _unreadable(answer, mutates=mutates)
-        return document
+
+def _document(answer: Response, *, mutates: bool) -> Any:
+    """Return the document of an answer. Raises what a refusal, or an answer that cannot be read, means."""
+    try:
+        document = answer.json()
+    except ValueError:
+        raise _unreadable(answer, mutates=mutates) from None
+    words = _error_words(document)
+    if words is not None:
+        raise _error(words, str(document.get("code", document.get("response_code", ""))), answer, mutates=mutates)
+    if answer.status != 200:
+        raise _unreadable(answer, mutates=mutates)
+    return document
 
 
 def _encoded(fields: Mapping[str, Value] | None) -> str:
@@ -206,12 +205,12 @@ def _encoded(fields: Mapping[str, Value] | None) -> str:
 
 
 def _host(parts: SplitResult) -> str:
-    """The Host header's text: the port is there only when it is not the scheme's own."""
+    """Return the Host header's text: the port is there only when it is not the scheme's own."""
     return parts.netloc.removesuffix({"https": ":443", "http": ":80"}[parts.scheme])
 
 
-def _failure(document: object) -> str | None:
-    """The words of an error answer, in one of its four formats; None for any other document.
+def _error_words(document: object) -> str | None:
+    """Return the words of an error answer, in one of its four formats; None for any other document.
 
     Error answers come with status 400 and 403, older calls send them with status 200 (seen in recordings up to 2022).
     """
@@ -226,7 +225,7 @@ def _failure(document: object) -> str | None:
 
 
 def _sentences(reason: object) -> Iterable[str]:
-    """The sentences of a reason: a text, a list of them, or lists of them by the name of a field."""
+    """Yield the sentences of a reason: a text, a list of them, or lists of them by the name of a field."""
     if isinstance(reason, dict):
         for field, sentences in reason.items():
             if field != "__all__":
@@ -252,9 +251,6 @@ def _error(words: str, code: str, answer: Response, *, mutates: bool) -> Exchang
 
 
 def _unreadable(answer: Response, *, mutates: bool) -> ExchangeError:
-    """What an answer means that is not one of the API's documents: HTML of the front, a cut text, a bare status."""
-    if answer.status == 429:
-        return Busy("Bitstamp says: too many requests", retry_after=retry_after(answer, seconds=_PAUSE))
     if answer.status == 404:
         return Refused("Bitstamp has no such page: an unknown market or currency", code="unknown_market")
-    return unknown_or_refused(f"Bitstamp's answer (HTTP {answer.status}) cannot be read", mutates=mutates)
+    return unreadable_answer("Bitstamp", answer, mutates=mutates, pause=_PAUSE)

@@ -1,31 +1,32 @@
-"""Kraken's spot REST API, signed: every call of it, what its errors mean."""
+"""Kraken's spot REST API (the sources are named in the package): its calls, signed, and what its errors mean."""
 
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import json
-import threading
 import time
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlencode
 
 from ...money import plain
 from ...transport import Request, Transport
+from ..api import ExchangeAPI, NonceCounter, decode_secret
 from ..base import Throttle, no_throttle
 from ..errors import Busy, ExchangeError, Refused
-from ..http import retry_after, send, unknown_or_refused
+from ..http import FORM, JSON, unknown_or_refused, unreadable_answer
 
 if TYPE_CHECKING:
     from ...transport import Response
 
 
 __all__ = ["URL", "KrakenAPI"]
+
+_T = TypeVar("_T")
 
 URL = "https://api.kraken.com"
 
@@ -85,18 +86,23 @@ _CODES = {
 _RETRYABLE = {"exchange_unavailable", "invalid_nonce"}
 
 
-class KrakenAPI:
+class KrakenAPI(ExchangeAPI):
     """Every call of Kraken's spot REST API, signed.
 
-    `KrakenAPI().public("Ticker", {"pair": "XBTEUR"})`, `KrakenAPI(key, secret).private("OpenOrders")`. A call returns
-    the `result` of the answer, its numbers exact; warnings beside it are in `response`. Raises what an adapter raises:
-    Refused, Busy, and Unknown when a call that moves something may have been executed; and errors.InvalidRequest for a
-    float. Nothing is repeated.
+        with KrakenAPI(key, secret) as api:
+            ask = api.public("Ticker", {"pair": "XBTEUR"})["XXBTZEUR"]["a"][0]
+            orders = api.private("OpenOrders")["open"]
 
-    `secret` is base64 text; Refused when it does not decode. `url`: another base URL. `session`: a requests.Session of
-    the caller's, `transport`: a Transport to share. `nonce` gives strictly rising integers for this key; without it
-    they are microseconds since 1970. A key that was used with larger ones (nanoseconds) needs larger ones for ever.
+    A call returns the `result` of the answer, its numbers exact; warnings beside it are in `response`. Raises what an
+    adapter raises: Refused, Busy, and Unknown when a call that moves something may have been executed; and
+    InvalidRequest for a float. Nothing is repeated.
+
+    `secret` is base64 text; Refused when it does not decode. `nonce` gives strictly rising integers for this key;
+    without it they are microseconds since 1970. A key that was used with larger ones (nanoseconds) needs larger ones
+    for ever. `url`, `session`, `transport`, `throttle`: see ExchangeAPI.
     """
+
+    name = "Kraken"
 
     def __init__(
         self,
@@ -109,110 +115,108 @@ class KrakenAPI:
         nonce: Callable[[], int] | None = None,
         throttle: Throttle = no_throttle,
     ) -> None:
-        self.url = url.rstrip("/")
-        self.session = session
-        #: The last answer, complete; None before the first.
-        self.response: Response | None = None
-        self._transport = transport or Transport(session=session)
-        self._nonce = nonce or _Clock().tick
-        self._throttle = throttle
-        self._keep(key, secret)
-
-    def __repr__(self) -> str:
-        return f"KrakenAPI({self.url!r})"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._transport.close()
+        super().__init__(url=url, session=session, transport=transport, throttle=throttle)
+        self._nonce = nonce or NonceCounter()
+        self._set_key(key, secret)
 
     def load_key(self, path: str | Path) -> None:
         """Take the key and the secret from the first two lines of a file."""
         key, _, rest = Path(path).read_text(encoding="utf-8").partition("\n")
-        self._keep(key.strip(), rest.partition("\n")[0].strip())
+        self._set_key(key.strip(), rest.partition("\n")[0].strip())
 
     def public(self, method: str, data: Mapping[str, object] | None = None) -> Any:
-        """The result of a public call. Values that are None are left out."""
-        query = urlencode(_fields(data))
-        url = f"{self.url}/0/public/{method}" + (f"?{query}" if query else "")
-        with self._throttle(method, signed=False):
-            return self._send(Request("GET", url, {}), mutates=False)
+        """Return the result of a public call. Values that are None are left out."""
+        return self._public(method, data, _result)
 
     def private(self, method: str, data: Mapping[str, object] | None = None) -> Any:
-        """The result of a private call. Values that are None are left out; with a list or dict the body is JSON."""
-        with self._throttle(method, signed=True):
-            return self._send(self.signed(method, data), mutates=method not in _READS)
+        """Return the result of a private call. Values that are None are left out; a list or dict makes it JSON."""
+        return self._private(method, data, _result)
+
+    def query_public(self, method: str, data: Mapping[str, object] | None = None) -> dict[str, Any]:
+        """Return the whole document of a public call, `{"error": [...], "result": ...}`, as krakenex does.
+
+        Kraken's errors are in it and are not raised. An answer that is no such document is: see `public`.
+        """
+        return self._public(method, data, _whole_document)
+
+    def query_private(self, method: str, data: Mapping[str, object] | None = None) -> dict[str, Any]:
+        """Return the whole document of a private call, `{"error": [...], "result": ...}`, as krakenex does.
+
+        Kraken's errors are in it and are not raised: "EService" and its like leave it open whether an order stands.
+        What is no such document, and a lost answer, are raised: see `private`.
+        """
+        return self._private(method, data, _whole_document)
 
     def signed(self, method: str, data: Mapping[str, object] | None = None, *, nonce: int | None = None) -> Request:
-        """The signed request of a private call, ready to send; nothing is sent here.
+        """Return the signed request of a private call, ready to send; nothing is sent here.
 
         "Spot REST Authentication": API-Sign is the HMAC-SHA512 under the decoded secret of the path and the SHA-256 of
         nonce and body. Raises Refused without a key and a secret.
         """
-        if not (self._key and self._secret):
+        if not (self.key and self._secret):
             raise Refused("Kraken needs an API key and its private key", code="exchange_key_refused")
         count = str(self._nonce() if nonce is None else nonce)
         fields: dict[str, Any] = {"nonce": count, **_fields(data)}
         if any(isinstance(value, (list, dict)) for value in fields.values()):
-            kind, body = "application/json", json.dumps(fields)
+            content_type, body = JSON, json.dumps(fields)
         else:
-            kind, body = "application/x-www-form-urlencoded", urlencode(fields)
+            content_type, body = FORM, urlencode(fields)
         path = f"/0/private/{method}"
         inner = hashlib.sha256(f"{count}{body}".encode()).digest()
         mac = hmac.new(self._secret, path.encode() + inner, hashlib.sha512)
         headers = {
-            "API-Key": self._key,
+            "API-Key": self.key,
             "API-Sign": base64.b64encode(mac.digest()).decode(),
-            "Content-Type": kind,
+            "Content-Type": content_type,
         }
         return Request("POST", self.url + path, headers, body.encode())
 
-    def _keep(self, key: str, secret: str) -> None:
+    def _public(self, method: str, data: Mapping[str, object] | None, read: Callable[..., _T]) -> _T:
+        query = urlencode(_fields(data))
+        request = Request("GET", f"{self.url}/0/public/{method}" + (f"?{query}" if query else ""), {})
+        with self.throttle(method, signed=False):
+            return read(self._send(request, mutates=False), mutates=False)
+
+    def _private(self, method: str, data: Mapping[str, object] | None, read: Callable[..., _T]) -> _T:
+        mutates = method not in _READS
+        with self.throttle(method, signed=True):
+            return read(self._send(self.signed(method, data), mutates=mutates), mutates=mutates)
+
+    def _set_key(self, key: str, secret: str) -> None:
         if not (key.isascii() and key.isprintable()):
             raise Refused("this is not an API key of Kraken", code="exchange_key_refused")
-        try:
-            self._key, self._secret = key, base64.b64decode(secret, validate=True)
-        except (binascii.Error, ValueError):
-            raise Refused(
-                "a private key of Kraken is base64 text, and this one does not decode", code="exchange_key_refused"
-            ) from None
-
-    def _send(self, request: Request, *, mutates: bool) -> Any:
-        answer = self.response = send(self._transport, request, "Kraken", mutates=mutates)
-        try:
-            document = answer.json()
-        except ValueError:
-            document = None
-        errors = document.get("error") if isinstance(document, dict) else None
-        if isinstance(errors, list):
-            # Errors come with status 200; entries that begin with W are warnings beside a result.
-            failures = [str(entry) for entry in errors if str(entry).startswith("E")]
-            if failures:
-                raise _failure(failures, mutates=mutates)
-            if answer.status == 200 and "result" in document:
-                return document["result"]
-        if answer.status == 429:
-            seconds = retry_after(answer, seconds=_PAUSE)
-            raise Busy("Kraken says: too many requests", retry_after=min(seconds, _LONG))
-        raise unknown_or_refused(f"Kraken's answer (HTTP {answer.status}) cannot be read", mutates=mutates)
+        self._secret = decode_secret(secret, "a private key of Kraken is base64 text, and this one does not decode")
+        self.key = key
 
 
-class _Clock:
-    """Nonces for one key in one program: microseconds since 1970, strictly rising."""
+def _result(answer: Response, *, mutates: bool) -> Any:
+    """Return the result in an answer. Raises what its errors, or an answer that cannot be read, mean."""
+    document = _document(answer)
+    if document is not None:
+        # Errors come with status 200; entries that begin with W are warnings beside a result.
+        failures = [str(entry) for entry in document["error"] if str(entry).startswith("E")]
+        if failures:
+            raise _failure(failures, mutates=mutates)
+        if answer.status == 200 and "result" in document:
+            return document["result"]
+    raise unreadable_answer("Kraken", answer, mutates=mutates, pause=_PAUSE)
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._last = 0
 
-    def tick(self) -> int:
-        with self._lock:
-            self._last = max(self._last + 1, time.time_ns() // 1000)
-            return self._last
+def _whole_document(answer: Response, *, mutates: bool) -> dict[str, Any]:
+    """Return the document of an answer, whatever it says. Raises what an answer that cannot be read means."""
+    document = _document(answer)
+    if document is None or answer.status != 200:
+        raise unreadable_answer("Kraken", answer, mutates=mutates, pause=_PAUSE)
+    return document
+
+
+def _document(answer: Response) -> dict[str, Any] | None:
+    """Return the document of an answer, which has a list of errors; None when there is none."""
+    try:
+        document = answer.json()
+    except ValueError:
+        return None
+    return document if isinstance(document, dict) and isinstance(document.get("error"), list) else None
 
 
 def _fields(data: Mapping[str, object] | None) -> dict[str, Any]:
@@ -236,8 +240,9 @@ def _failure(failures: list[str], *, mutates: bool) -> ExchangeError:
     words = "; ".join(failures)[:300]
     for text in failures:
         if text.startswith(_THROTTLED):
-            moment = _whole(text.removeprefix(_THROTTLED).strip(), default=0)
-            return Busy(words, retry_after=max(1.0, min(moment - time.time(), _LONG)))
+            until = text.removeprefix(_THROTTLED).strip()
+            seconds = float(until) - time.time() if until.isascii() and until.isdigit() else 0.0
+            return Busy(words, retry_after=max(1.0, min(seconds, _LONG)))
         if text.startswith(_BUSY):
             # The counter falls by 0.33 to 1 a second ("Spot REST Rate Limits"); calls while it is full make it longer.
             return Busy(words, retry_after=_PAUSE)
@@ -245,7 +250,3 @@ def _failure(failures: list[str], *, mutates: bool) -> ExchangeError:
         code = next((code for start, code in _CODES.items() if failures[0].startswith(start)), "exchange_refused")
         return Refused(words, code=code, retryable=code in _RETRYABLE)
     return unknown_or_refused(words, mutates=mutates)
-
-
-def _whole(text: str, *, default: float) -> float:
-    return float(text) if text.isascii() and text.isdigit() else default
