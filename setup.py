@@ -25,6 +25,26 @@ SERVER = [
 ]
 POSTGRES = ["psycopg[binary]>=3.2,<4"]
 CCXT = ["ccxt>=4.5.64"]
+TEST = [
+    *SERVER,
+    "pytest>=8",
+    "pytest-xdist>=3.6",
+    "responses>=0.25",
+    "hypothesis>=6.120",
+    "PyYAML>=6",
+    "jsonschema>=4.20",
+]
+DEV = [
+    *TEST,
+    *POSTGRES,
+    "coverage>=7.6",
+    "mypy>=1.18",
+    "pre-commit>=4",
+    "ruff>=0.14",
+    "tox>=4.20",
+    "types-PyYAML",
+    "types-requests",
+]
 
 setup(
     name="bitmm",
@@ -32,37 +52,37 @@ setup(
     description="One small Python API to trade on crypto exchanges, with the exchange keys on a server of your own",
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
-    license="MIT",
+    author="The bitmm developers",
+    license_expression="MIT",
+    license_files=["LICENSE"],
+    keywords=["trading", "exchange", "bitcoin", "cryptocurrency", "kraken", "bitstamp", "backpack", "ccxt"],
     python_requires=">=3.11",
     packages=find_namespace_packages(include=["bitmm", "bitmm.*"]),
-    package_data={
-        "bitmm.xwrap": ["py.typed"],
-        "bitmm.xwrap.exchanges.paper": ["recorded/*"],
-        "bitmm.xwrap.server": ["openapi.yaml"],
-        "bitmm.xwrap.testing.exchanges": ["recorded/*"],
-    },
+    # What is not a module lies beside the modules that read it, or documents them: all of it is shipped.
+    package_data={"": ["py.typed", "*.md", "*.yaml", "*.json", "*.csv"]},
     install_requires=["requests>=2.32"],
     extras_require={
         "server": SERVER,
         "postgres": POSTGRES,
         "ccxt": CCXT,
         "cli": CLI,
-        "test": [
-            *SERVER,
-            "pytest>=8",
-            "pytest-xdist>=3.6",
-            "responses>=0.25",
-            "hypothesis>=6.120",
-            "PyYAML>=6",
-            "jsonschema>=4.20",
-        ],
+        "test": TEST,
+        "dev": DEV,
     },
     entry_points={"console_scripts": ["xwrap = bitmm.xwrap.__main__:main"]},
     classifiers=[
-        "License :: OSI Approved :: MIT License",
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Financial and Insurance Industry",
+        "Operating System :: MacOS",
+        "Operating System :: POSIX",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3 :: Only",
         "Programming Language :: Python :: 3.11",
         "Programming Language :: Python :: 3.12",
         "Programming Language :: Python :: 3.13",
+        "Topic :: Office/Business :: Financial :: Investment",
+        "Topic :: Software Development :: Libraries :: Python Modules",
         "Typing :: Typed",
     ],
 )
