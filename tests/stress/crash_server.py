@@ -6,7 +6,7 @@ kills itself with SIGKILL when something of this journal comes to the point for 
 ended, for whatever reason, "ended STATUS" is printed (a signal's number is negative). `ahead`: seconds that the clock
 of that life is ahead.
 
-Nothing of the package knows of this: the points are reached by wrapping the journal, what adapters ask with, and the
+Nothing of the package knows of this: the points are reached by wrapping the journal, what adapters send with, and the
 connection below them. All modules are loaded once, so a life begins within some tens of milliseconds.
 """
 
@@ -32,6 +32,7 @@ import uvicorn.protocols.http.auto
 import uvicorn.protocols.websockets.auto  # noqa: F401
 
 from bitmm.xwrap.exchanges import EXCHANGES, load
+from bitmm.xwrap.exchanges import http as http_of_exchanges
 from bitmm.xwrap.server import runner
 from bitmm.xwrap.server.db.base import Database
 from bitmm.xwrap.server.db.journal import Journal
@@ -92,9 +93,10 @@ def arm(point: str, hit: int, journal: str) -> None:
 
     Database.write = _written(Database.write, reach)  # type: ignore[method-assign]
 
+    real_send = http_of_exchanges.send
     for module in list(sys.modules.values()):
-        if module.__name__.startswith("bitmm.xwrap.exchanges.") and hasattr(module, "ask"):
-            module.ask = _asked(module.ask, reach)
+        if getattr(module, "send", None) is real_send:
+            module.send = _sending(real_send, reach)  # type: ignore[attr-defined]
 
     real_answer = http.client.HTTPConnection.getresponse
 
@@ -122,8 +124,8 @@ def _written(real: Any, reach: Any) -> Any:
     return write
 
 
-def _asked(real: Any, reach: Any) -> Any:
-    def ask(*args: Any, mutates: bool, **kwargs: Any) -> Any:
+def _sending(real: Any, reach: Any) -> Any:
+    def send(*args: Any, mutates: bool, **kwargs: Any) -> Any:
         if mutates:
             reach("before-sending", trap.journal)
         trap.mutates = mutates
@@ -132,7 +134,7 @@ def _asked(real: Any, reach: Any) -> Any:
         finally:
             trap.mutates = False
 
-    return ask
+    return send
 
 
 def move_clock(seconds: float) -> None:
