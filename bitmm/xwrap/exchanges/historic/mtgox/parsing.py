@@ -41,6 +41,12 @@ CURRENCIES = (
     *("JPY", "NOK", "NZD", "PLN", "RUB", "SEK", "SGD", "THB", "USD"),
 )
 
+#: Wallet history: the type of the row that books the asset of a trade -> our side.
+_SIDES_BY_ROW_TYPE: dict[str, Side] = {"in": "buy", "out": "sell"}
+#: Our side -> the type of an order, and back.
+TYPES_BY_SIDE: dict[Side, str] = {"buy": "bid", "sell": "ask"}
+_SIDES_BY_TYPE: dict[str, Side] = {"bid": "buy", "ask": "sell"}
+
 
 def _decimals(currency: str) -> int:
     return _DIGITS.get(currency, 5)
@@ -86,12 +92,6 @@ def money_amount(money: Mapping[str, Any], currency: str) -> Decimal:
     return Decimal(units).scaleb(-_decimals(currency), EXACT)
 
 
-TYPES_BY_SIDE = {"buy": "bid", "sell": "ask"}
-_SIDES_BY_TYPE: dict[str, Side] = {"bid": "buy", "ask": "sell", "2": "buy", "1": "sell"}
-#: Wallet history: the type of the row that books the asset of a trade -> our side.
-_SIDES_BY_ROW_TYPE: dict[str, Side] = {"in": "buy", "out": "sell"}
-
-
 def rate_from_ticker(ticker: Mapping[str, Any], *, best_bid: Decimal, best_ask: Decimal) -> Rate:
     """Return the rate of these prices, which the ticker calls "buy" and "sell", and of the ticker's time.
 
@@ -119,7 +119,7 @@ def order_from_row(row: Mapping[str, Any]) -> OrderState:
     return OrderState(
         parse_order_id(row["oid"]),
         "open",
-        side=_SIDES_BY_TYPE[str(row["type"])],
+        side=_SIDES_BY_TYPE[row["type"]],
         currency=currency,
         asset=asset,
         amount=money_amount(row["amount"], asset),

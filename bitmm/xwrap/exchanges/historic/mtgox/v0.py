@@ -22,6 +22,10 @@ from .parsing import order_from_row, rate_from_ticker, to_units, unit_of
 __all__ = ["CallsV0"]
 
 
+#: The number of an order's type -> its name in the later versions.
+_TYPES = {"2": "bid", "1": "ask"}
+
+
 class CallsV0:
     """The calls, by `api`. Each raises what its request raises, and Refused or Unknown for an answer that is none."""
 
@@ -125,8 +129,8 @@ def _orders(document: Mapping[str, Any]) -> list[OrderState]:
 
 
 def _later_row(row: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a row of the open orders in the form of the later versions, which have money objects."""
+    """Return a row of the open orders as the later versions have it: types are names, amounts are money objects."""
     money = {"amount": {"value_int": row["amount_int"], "currency": row["item"]}}
     if "price" in row:
         money["price"] = {"value_int": row["price_int"], "currency": row["currency"]}
-    return {**row, **money}
+    return {**row, **money, "type": _TYPES[str(row["type"])]}
