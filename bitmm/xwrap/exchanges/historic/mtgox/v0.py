@@ -1,7 +1,7 @@
 """The calls of version 0 that the adapter needs, their answers read: the ones of `calls.Calls`, in the oldest form.
 
-Version 0 has no envelope, sends binary floats, answers with all open orders when one is placed or canceled, and has no
-call for what became of an order (Bitcoin Wiki, MtGox/API/HTTP/v0).
+Version 0 has no envelope and sends prices as binary floats. It answers with all open orders when one is placed or
+canceled, and has no call for what became of an order.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from .parsing import order_from_row, rate_from_ticker, to_units, unit_of
 
 __all__ = ["CallsV0"]
 
-
 #: The number of an order's type -> its name in the later versions.
 _TYPES = {"2": "bid", "1": "ask"}
 
@@ -29,6 +28,7 @@ _TYPES = {"2": "bid", "1": "ask"}
 class CallsV0:
     """The calls, by `api`. Each raises what its request raises, and Refused or Unknown for an answer that is none."""
 
+    #: The trades of an order that is no longer open can be read.
     reads_closed_orders: ClassVar[bool] = False
 
     def __init__(self, api: MtGoxAPI) -> None:
@@ -91,7 +91,7 @@ class CallsV0:
         return None
 
     def history(self, currency: str) -> list[Mapping[str, Any]]:
-        """Raise Unsupported: the history of version 0 is a text for people."""
+        """Raise Unsupported: the history of version 0 is a CSV text."""
         raise Unsupported("version 0 of Mt.Gox's API has no call for this")
 
     def bitcoin_address(self) -> str:
