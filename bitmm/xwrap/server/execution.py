@@ -224,7 +224,7 @@ class ExecutionService:
         _check_enabled(registration)
         with self._registry.open(registration, Priority.ORDER) as exchange:
             intent = journal.begin(registration.id, key, fingerprint, values)
-            if not intent.fresh:
+            if not intent.is_new:
                 return _again(intent.row, fingerprint, names)
             conclude = partial(_conclude, journal, names, intent.row, partial(act, exchange, intent.row["client_id"]))
             return self._store.atomic(conclude) if exchange.in_process else conclude()

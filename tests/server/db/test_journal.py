@@ -20,7 +20,7 @@ def test_of_many_processes_one_begins_an_order_and_the_others_find_it(store, whe
     for key in (f"k{number}" for number in range(10)):
         begun = in_threads(8, lambda number, key=key: others[number].orders.begin(registration, key, "f", ORDER))
         assert [intent for intent in begun if isinstance(intent, Exception)] == []
-        assert sum(intent.fresh for intent in begun) == 1
+        assert sum(intent.is_new for intent in begun) == 1
         assert len({intent.row["id"] for intent in begun}) == 1
     for other in others:
         other.close()
@@ -34,7 +34,7 @@ def test_of_many_processes_one_tries_a_released_order_anew(store, where):
         assert store.orders.finish(row, {"status": "rejected", "released": True})
         begun = in_threads(8, lambda number, key=key: others[number].orders.begin(registration, key, "f", ORDER))
         assert [intent for intent in begun if isinstance(intent, Exception)] == []
-        assert sum(intent.fresh for intent in begun) == 1
+        assert sum(intent.is_new for intent in begun) == 1
         assert {intent.row["status"] for intent in begun} == {"running"}
     for other in others:
         other.close()
@@ -102,7 +102,7 @@ def test_an_outcome_that_comes_after_the_order_was_given_up_blocks_its_key_again
     assert store.orders.settle(seen, not_placed(seen))
     assert store.orders.finish(row, {"status": "filled", "answer_status": 200, "answer": "{}"})
     again = store.orders.begin(registration, "k1", "f", ORDER)
-    assert (again.fresh, again.row["status"], again.row["answer"]) == (False, "filled", "{}")
+    assert (again.is_new, again.row["status"], again.row["answer"]) == (False, "filled", "{}")
 
 
 def test_an_outcome_that_comes_after_the_order_ran_anew_is_not_taken_for_that_ones(store):
@@ -110,7 +110,7 @@ def test_an_outcome_that_comes_after_the_order_ran_anew_is_not_taken_for_that_on
     first = store.orders.begin(registration, "k1", "f", ORDER).row
     store.orders.change(first["id"], {"status": "rejected", "released": True})
     second = store.orders.begin(registration, "k1", "f", ORDER)
-    assert second.fresh
+    assert second.is_new
     assert store.orders.finish(first, {"status": "filled"}) is False
     assert store.orders.by_key(registration, "k1")["status"] == "running"
     assert store.orders.finish(second.row, {"status": "filled"}) is True

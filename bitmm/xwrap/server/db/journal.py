@@ -75,7 +75,7 @@ class Journal:
     def begin(self, registration: int, key: str | None, fingerprint: str, values: Mapping[str, str | None]) -> Intent:
         """Commit an intent, or find the row that has its key already. Without a key its client id is its key, too.
 
-        A released row with the same parameters runs anew. Of many that come at the same moment, one is fresh.
+        A released row with the same parameters runs anew. Of many that come at the same moment, one is new.
         """
         moment, client_id = now(), uuid.uuid4().hex
         intent = {
@@ -93,7 +93,7 @@ class Journal:
             id = self._database.write(lambda runner: runner.insert(self._table, intent))
         except IntegrityError:
             return self._database.write(lambda runner: self._again(runner, intent))
-        return Intent({**self._empty, **intent, "id": id}, fresh=True)
+        return Intent({**self._empty, **intent, "id": id}, is_new=True)
 
     def _again(self, runner: StatementRunner, intent: Mapping[str, Any]) -> Intent:
         asked = {"registration": intent["registration_id"], "key": intent["key"]}
@@ -103,9 +103,9 @@ class Journal:
             again = {"row": row["id"], "status": "running", "released": False, "answer_status": None, "answer": None}
             again |= {name: intent[name] for name in ("server", "created", "updated")}
             if rerun := runner.first(self._rerun, again):
-                return Intent(rerun, fresh=True)
+                return Intent(rerun, is_new=True)
             [row] = runner.rows(self._keyed, asked)
-        return Intent(row, fresh=False)
+        return Intent(row, is_new=False)
 
     def finish(self, row: Mapping[str, Any], columns: Mapping[str, Any]) -> bool:
         """Commit what became of an intent; False: it runs anew meanwhile, for it was taken for lost.

@@ -51,7 +51,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """A row of a journal; `fresh`: it is this caller's to carry out."""
+    """A row of a journal; `is_new`: it is this caller's to carry out."""
 
     row: dict[str, Any]
-    fresh: bool
+    is_new: bool
