@@ -129,7 +129,7 @@ def questions_of(store: Store, count: int) -> dict[str, Callable[[], list[float]
     """What the reconciler asks a journal, by its name; each gives the seconds of `count` questions."""
     asks: dict[str, Callable[[], object]] = {
         "unsettled": lambda: store.orders.unsettled("paper"),
-        "orphan": lambda: store.orders.orphan(now(86400)),
+        "mark_abandoned": lambda: store.orders.mark_abandoned(now(86400)),
         "unknown": store.orders.count_unknown,
     }
 

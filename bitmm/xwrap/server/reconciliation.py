@@ -102,7 +102,7 @@ class Reconciler:
         """Show that this server lives, and make unknown what is running on one that does not."""
         self._store.heartbeat()
         for journal in (self._store.orders, self._store.withdrawals):
-            if count := journal.orphan(now(LEASE)):
+            if count := journal.mark_abandoned(now(LEASE)):
                 _log.warning("%d %s have lost their server; asking the exchange", count, journal.name)
 
     def reconcile(self, exchange: str) -> None:

@@ -48,7 +48,7 @@ def test_what_a_server_was_doing_is_unknown_as_soon_as_it_is_no_more(store, wher
     theirs.close()
     store.heartbeat()
     mine = store.orders.begin(registration, "k2", "f", ORDER).row
-    assert store.orders.orphan(LONG_AGO) == 1
+    assert store.orders.mark_abandoned(LONG_AGO) == 1
     assert store.orders.get(registration, row["id"])["status"] == "unknown"
     assert store.orders.get(registration, mine["id"])["status"] == "running"
 
@@ -57,8 +57,8 @@ def test_what_runs_for_too_long_is_unknown_although_its_server_seems_to_live(sto
     registration = add_registration(store)
     store.heartbeat()
     store.orders.begin(registration, "k1", "f", ORDER)
-    assert store.orders.orphan(LONG_AGO) == 0
-    assert store.orders.orphan(now()) == 1
+    assert store.orders.mark_abandoned(LONG_AGO) == 0
+    assert store.orders.mark_abandoned(now()) == 1
 
 
 def test_what_a_server_that_lives_is_doing_is_left_to_it(postgres):
@@ -70,12 +70,12 @@ def test_what_a_server_that_lives_is_doing_is_left_to_it(postgres):
         store.heartbeat()
         store.heartbeat()
     theirs.orders.begin(registration, "k1", "f", ORDER)
-    assert ours.orders.orphan(LONG_AGO) == 0
+    assert ours.orders.mark_abandoned(LONG_AGO) == 0
     end_sessions(postgres, url)
     theirs.heartbeat()
-    assert ours.orders.orphan(LONG_AGO) == 0, "it has shown itself again"
+    assert ours.orders.mark_abandoned(LONG_AGO) == 0, "it has shown itself again"
     theirs.close()
-    assert ours.orders.orphan(LONG_AGO) == 1
+    assert ours.orders.mark_abandoned(LONG_AGO) == 1
     ours.close()
 
 
@@ -89,7 +89,7 @@ def test_a_server_that_could_not_show_itself_tries_again(postgres):
         ours.heartbeat()
     ours.heartbeat()
     ours.orders.begin(registration, "k1", "f", ORDER)
-    assert theirs.orders.orphan(LONG_AGO) == 0
+    assert theirs.orders.mark_abandoned(LONG_AGO) == 0
     for store in (ours, theirs):
         store.close()
 
@@ -97,7 +97,7 @@ def test_a_server_that_could_not_show_itself_tries_again(postgres):
 def test_an_outcome_that_comes_after_the_order_was_given_up_blocks_its_key_again(store):
     registration = add_registration(store)
     row = store.orders.begin(registration, "k1", "f", ORDER).row
-    assert store.orders.orphan(now()) == 1
+    assert store.orders.mark_abandoned(now()) == 1
     [(_, seen)] = store.orders.unsettled()
     assert store.orders.settle(seen, not_placed(seen))
     assert store.orders.finish(row, {"status": "filled", "answer_status": 200, "answer": "{}"})

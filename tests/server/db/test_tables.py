@@ -121,7 +121,7 @@ def test_a_data_base_of_an_older_version_is_moved_on_with_all_that_it_holds(wher
     with store._database.engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), tables.metadata) == []
     assert store.accounts.find("ann", 1).registration.enabled is True
-    assert store.orders.orphan(LONG_AGO) == 1
+    assert store.orders.mark_abandoned(LONG_AGO) == 1
     assert store.orders.begin(1, "k", "f", ORDER).row["id"] == 5
     store.close()
 

@@ -70,7 +70,7 @@ class Journal:
         self._doubt = self._conclude.where(c.status == "running")
         self._settle = self._change.where(c.status == "unknown", c.updated == bindparam("seen"))
         lost = or_(database.is_dead(c.server), c.updated < bindparam("until"))
-        self._orphans = update(table).where(c.status == "running", t.UNSETTLED, lost).values(status="unknown")
+        self._mark_abandoned = update(table).where(c.status == "running", t.UNSETTLED, lost).values(status="unknown")
 
     def begin(self, registration: int, key: str | None, fingerprint: str, values: Mapping[str, str | None]) -> Intent:
         """Commit an intent, or find the row that has its key already. Without a key its client id is its key, too.
@@ -167,10 +167,10 @@ class Journal:
         with self._database.reading() as runner:
             return {row["exchange"]: row["unknown"] for row in runner.rows(self._count)}
 
-    def orphan(self, until: str) -> int:
+    def mark_abandoned(self, until: str) -> int:
         """What runs since before `until`, or on a server that is no more, has an unknown outcome; how many rows."""
         values = {"until": until, "updated": now()}
-        return self._database.write(lambda runner: runner.change(self._orphans, values))
+        return self._database.write(lambda runner: runner.change(self._mark_abandoned, values))
 
     def _first(self, query: Select[Any], asked: dict[str, Any]) -> dict[str, Any] | None:
         with self._database.reading() as runner:
