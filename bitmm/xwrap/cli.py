@@ -191,7 +191,7 @@ def sends_settle(
 
 
 def _list_unknown(journal: Journal, told: Callable[[dict[str, Any]], str]) -> None:
-    for registration, row in journal.unsettled():
+    for registration, row in journal.unknown():
         typer.echo(f"{row['id']:>6}  {registration.exchange}  {told(row)}  {row['created']}  key {row['key']}")
 
 
@@ -211,12 +211,12 @@ def _settle(journal: Journal, noun: str, id: int, as_: str, *, done: str, undone
 
     if as_ not in {done, undone}:
         _stop(f"--as takes {done} or {undone}")
-    row = next((row for _, row in journal.unsettled() if row["id"] == id), None)
+    row = next((row for _, row in journal.unknown() if row["id"] == id), None)
     if row is None:
         _stop(f"{noun} {id} is not among the unknown ones; see: xwrap {noun}s unknown")
     executed = {"status": done} | ({"filled": row["amount"]} if "filled" in row else {})
     columns = executed if as_ == done else not_placed(row)
-    if not journal.settle(row, columns, audit=f"xwrap {noun}s settle {id} --as {as_}"):
+    if not journal.reconcile(row, columns, audit=f"xwrap {noun}s settle {id} --as {as_}"):
         _stop(f"{noun} {id} has been settled meanwhile")
     typer.echo(f"{noun} {id} is settled: {as_}")
 

@@ -128,9 +128,9 @@ def calls_of(url: str, newest: int, count: int) -> dict[str, Callable[[], list[f
 def questions_of(store: Store, count: int) -> dict[str, Callable[[], list[float]]]:
     """What the reconciler asks a journal, by its name; each gives the seconds of `count` questions."""
     asks: dict[str, Callable[[], object]] = {
-        "unsettled": lambda: store.orders.unsettled("paper"),
+        "unknown": lambda: store.orders.unknown("paper"),
         "mark_abandoned": lambda: store.orders.mark_abandoned(now(86400)),
-        "unknown": store.orders.count_unknown,
+        "count_unknown": store.orders.count_unknown,
     }
 
     def timed(ask: Callable[[], object]) -> list[float]:

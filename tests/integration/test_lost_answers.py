@@ -125,8 +125,8 @@ def test_a_send_that_its_owner_settled_is_not_taken_for_a_later_one(net):
     net.lose(AMOUNT + fee, "k1")
     net.lose(AMOUNT, "k2", fault="reset_before")
     journal = net.reconciler._store.withdrawals
-    row = next(row for _, row in journal.unsettled() if row["key"] == "k1")
-    assert journal.settle(row, {"status": "done"}, audit="xwrap sends settle")
+    row = next(row for _, row in journal.unknown() if row["key"] == "k1")
+    assert journal.reconcile(row, {"status": "done"}, audit="xwrap sends settle")
     net.reconcile()
     assert net.status("k2") == "unknown"
 

@@ -242,20 +242,20 @@ def test_what_stays_unknown_is_asked_about_less_and_less_often(bench):
 def test_what_somebody_settled_meanwhile_is_left_alone(bench):
     first = bench.post().json()
     journal = bench.reconciler._store.orders
-    [(_, row)] = journal.unsettled()
+    [(_, row)] = journal.unknown()
     assert row["id"] == first["id"]
-    assert journal.settle(row, {"status": "filled"}) is True
-    assert journal.settle(row, {"status": "rejected"}) is False
+    assert journal.reconcile(row, {"status": "filled"}) is True
+    assert journal.reconcile(row, {"status": "rejected"}) is False
 
 
 def test_what_was_found_out_before_an_order_ran_anew_says_nothing_of_it(bench):
     """Two servers ask at once; the answer of one comes after the other has settled and the owner has tried again."""
     bench.post()
     journal = bench.reconciler._store.orders
-    [(_, seen)] = journal.unsettled()
+    [(_, seen)] = journal.unknown()
     bench.reconcile(None)
     assert bench.post().json()["status"] == "unknown"
-    assert journal.settle(seen, not_placed(seen)) is False
+    assert journal.reconcile(seen, not_placed(seen)) is False
     assert bench.post().json()["status"] == "unknown"
     assert len(Stub.placed) == 2
 

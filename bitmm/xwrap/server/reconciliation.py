@@ -126,7 +126,7 @@ class Reconciler:
 
     def _due(self, journal: Journal, exchange: str) -> list[tuple[Registration, dict[str, Any]]]:
         """What is unknown there and was not asked about just now, oldest first."""
-        return [(registration, row) for registration, row in journal.unsettled(exchange) if self._is_due(journal, row)]
+        return [(registration, row) for registration, row in journal.unknown(exchange) if self._is_due(journal, row)]
 
     def _is_due(self, journal: Journal, row: dict[str, Any]) -> bool:
         """Whether it is time to ask about a row."""
@@ -148,7 +148,7 @@ class Reconciler:
             if asked < self._last_moment(exchange, row):
                 return
             columns = not_placed(row)
-        if columns["status"] != "unknown" and journal.settle(row, columns):
+        if columns["status"] != "unknown" and journal.reconcile(row, columns):
             self._asked.pop((journal.name, row["id"]), None)
             _log.warning("%s %d of %s: %s", journal.name, row["id"], registration.exchange, columns["status"])
 

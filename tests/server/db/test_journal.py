@@ -98,8 +98,8 @@ def test_an_outcome_that_comes_after_the_order_was_given_up_blocks_its_key_again
     registration = add_registration(store)
     row = store.orders.begin(registration, "k1", "f", ORDER).row
     assert store.orders.mark_abandoned(now()) == 1
-    [(_, seen)] = store.orders.unsettled()
-    assert store.orders.settle(seen, not_placed(seen))
+    [(_, seen)] = store.orders.unknown()
+    assert store.orders.reconcile(seen, not_placed(seen))
     assert store.orders.finish(row, {"status": "filled", "answer_status": 200, "answer": "{}"})
     again = store.orders.begin(registration, "k1", "f", ORDER)
     assert (again.is_new, again.row["status"], again.row["answer"]) == (False, "filled", "{}")

@@ -171,8 +171,8 @@ NEVER = datetime(2020, 1, 1, tzinfo=UTC)
         (lambda store: store.orders.rows(1, ("filled", "open"), 50, 9), "ix_orders_registration_id_id"),
         (lambda store: store.orders.by_key(1, "k1"), "(registration_id=? AND key=?)"),
         (lambda store: store.orders.get(1, 7), "INTEGER PRIMARY KEY (rowid=?)"),
-        (lambda store: store.orders.unsettled("paper"), "ix_orders_unsettled (status=?)"),
-        (lambda store: store.withdrawals.unsettled(), "ix_withdrawals_unsettled (status=?)"),
+        (lambda store: store.orders.unknown("paper"), "ix_orders_unsettled (status=?)"),
+        (lambda store: store.withdrawals.unknown(), "ix_withdrawals_unsettled (status=?)"),
         (
             lambda store: store.withdrawals.others_like("kraken", SEND, NEVER, NEVER),
             "ix_withdrawals_address (address=?)",

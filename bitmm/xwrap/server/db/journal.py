@@ -49,17 +49,17 @@ class Journal:
             .limit(bindparam("limit"))
         )
         self._lists: dict[tuple[str, ...], Select[Any]] = {("open",): self._list.where(t.OPEN)}
-        self._unsettled = (
+        self._unknown = (
             select(table, *LABELED_COLUMNS)
             .join(t.registrations)
-            .where(c.status == "unknown", t.UNSETTLED)
+            .where(c.status == "unknown", t.RUNNING_OR_UNKNOWN)
             .order_by(c.id)
         )
-        self._unsettled_at = self._unsettled.where(t.registrations.c.exchange == bindparam("exchange"))
+        self._unknown_of_exchange = self._unknown.where(t.registrations.c.exchange == bindparam("exchange"))
         self._count = (
             select(t.registrations.c.exchange, func.count().label("unknown"))
             .join(table)
-            .where(c.status == "unknown", t.UNSETTLED)
+            .where(c.status == "unknown", t.RUNNING_OR_UNKNOWN)
             .group_by(t.registrations.c.exchange)
         )
         self._empty = dict.fromkeys(table.c.keys()) | {"released": False}
@@ -68,9 +68,11 @@ class Journal:
         #: A row that ran anew since then has another time of creation.
         self._conclude = self._change.where(c.created == bindparam("began"))
         self._doubt = self._conclude.where(c.status == "running")
-        self._settle = self._change.where(c.status == "unknown", c.updated == bindparam("seen"))
+        self._reconcile = self._change.where(c.status == "unknown", c.updated == bindparam("seen"))
         lost = or_(database.is_dead(c.server), c.updated < bindparam("until"))
-        self._mark_abandoned = update(table).where(c.status == "running", t.UNSETTLED, lost).values(status="unknown")
+        self._mark_abandoned = (
+            update(table).where(c.status == "running", t.RUNNING_OR_UNKNOWN, lost).values(status="unknown")
+        )
 
     def begin(self, registration: int, key: str | None, fingerprint: str, values: Mapping[str, str | None]) -> Intent:
         """Commit an intent, or find the row that has its key already. Without a key its client id is its key, too.
@@ -123,7 +125,7 @@ class Journal:
         values = {"row": id, **columns}
         self._database.write(lambda runner: runner.change(self._change, values))
 
-    def settle(self, row: Mapping[str, Any], columns: Mapping[str, Any], audit: str | None = None) -> bool:
+    def reconcile(self, row: Mapping[str, Any], columns: Mapping[str, Any], audit: str | None = None) -> bool:
         """Commit what became of a row whose outcome was unknown; False: it is no longer as it is in `row`.
 
         `audit`: why a person says so; it is kept.
@@ -131,11 +133,11 @@ class Journal:
         values = {"row": row["id"], "seen": row["updated"], "updated": now(), **columns}
 
         def work(runner: StatementRunner) -> bool:
-            settled = runner.change(self._settle, values) == 1
-            if settled and audit is not None:
+            reconciled = runner.change(self._reconcile, values) == 1
+            if reconciled and audit is not None:
                 entry = {"journal": self.name, "row": row["id"], "before": "unknown", "after": columns["status"]}
                 runner.change(_ADD_AUDIT, {**entry, "what": audit, "created": now()})
-            return settled
+            return reconciled
 
         return self._database.write(work)
 
@@ -156,10 +158,14 @@ class Journal:
         with self._database.reading() as runner:
             return runner.rows(query, {"registration": registration, "limit": limit, "before": before or _TOP})
 
-    def unsettled(self, exchange: str | None = None) -> list[tuple[Registration, dict[str, Any]]]:
+    def unknown(self, exchange: str | None = None) -> list[tuple[Registration, dict[str, Any]]]:
         """Every row (of one exchange) whose outcome is unknown, with its registration, oldest first."""
         with self._database.reading() as runner:
-            rows = runner.rows(self._unsettled_at, {"exchange": exchange}) if exchange else runner.rows(self._unsettled)
+            rows = (
+                runner.rows(self._unknown_of_exchange, {"exchange": exchange})
+                if exchange
+                else runner.rows(self._unknown)
+            )
         return [(pop_registration(row), row) for row in rows]
 
     def count_unknown(self) -> dict[str, int]:

@@ -96,7 +96,7 @@ vault_check = Table(
 
 
 #: Of which rows the outcome is open, and which orders are. A query must say it in these words for its index to be used.
-UNSETTLED = text("status IN ('running', 'unknown')")
+RUNNING_OR_UNKNOWN = text("status IN ('running', 'unknown')")
 OPEN = text("status = 'open'")
 
 
@@ -128,7 +128,7 @@ def _journal(name: str, *columns: Column[Any]) -> Table:
         Column("server", BigInteger),
         UniqueConstraint("registration_id", "key"),
         Index(f"ix_{name}_registration_id_id", "registration_id", "id"),
-        Index(f"ix_{name}_unsettled", "status", sqlite_where=UNSETTLED, postgresql_where=UNSETTLED),
+        Index(f"ix_{name}_unsettled", "status", sqlite_where=RUNNING_OR_UNKNOWN, postgresql_where=RUNNING_OR_UNKNOWN),
     )
 
 
