@@ -33,7 +33,7 @@ def store(where):
 
 @pytest.fixture
 def limiter(store):
-    return RateLimiter(store.lanes, 2.0)
+    return RateLimiter(store.counters, 2.0)
 
 
 class Kept(Exchange):
@@ -106,7 +106,7 @@ def test_a_clock_that_was_set_back_and_a_restart_lower_no_nonce(limiter, where, 
     before = slot(limiter, key="a").nonce()
     monkeypatch.setattr(rate_limiter.time, "time_ns", lambda: (before - 3600 * 10**6) * 1000)
     again = Store(where)
-    assert [slot(RateLimiter(again.lanes, 2.0), key="a").nonce() for _ in range(2)] == [before + 1, before + 2]
+    assert [slot(RateLimiter(again.counters, 2.0), key="a").nonce() for _ in range(2)] == [before + 1, before + 2]
     again.close()
 
 
@@ -126,7 +126,7 @@ def test_a_queue_belongs_to_a_key_at_an_exchange_and_its_name_does_not_show_it()
 
 
 def test_one_call_of_an_ordered_queue_at_a_time_and_other_queues_do_not_wait(store):
-    limiter = RateLimiter(store.lanes, 0.1)
+    limiter = RateLimiter(store.counters, 0.1)
     with slot(limiter, Kept, "k", READ).acquire("x", signed=True):
         with thread(lambda: refused(limiter)):
             pass
@@ -193,7 +193,7 @@ def test_calls_have_their_own_costs(limiter):
 
 
 def test_a_call_that_would_wait_too_long_is_refused_at_once(store):
-    limiter = RateLimiter(store.lanes, 60.0)
+    limiter = RateLimiter(store.counters, 60.0)
     for _ in range(6):
         go(limiter)
     before = time.monotonic()
@@ -237,7 +237,7 @@ def test_a_restart_and_another_process_count_on(limiter, where):
     for _ in range(4):
         go(limiter)
     another = Store(where)
-    others = RateLimiter(another.lanes, 2.0)
+    others = RateLimiter(another.counters, 2.0)
     for _ in range(2):
         go(others)
     refused(others)
@@ -250,7 +250,7 @@ def test_many_processes_together_send_no_more_than_is_allowed(where, store):
     went = []
 
     def work(mine):
-        limiter = RateLimiter(mine.lanes, 2.0)
+        limiter = RateLimiter(mine.counters, 2.0)
         for _ in range(4):
             try:
                 go(limiter, kind=Kept, priority=ORDER)
@@ -296,13 +296,13 @@ class Slow(Kept):
 
 
 def test_when_the_exchange_is_busy_nobody_sends_before_it_said_so(store):
-    limiter = RateLimiter(store.lanes, 0.2)
+    limiter = RateLimiter(store.counters, 0.2)
     with pytest.raises(Busy), slot(limiter, Quick, "k", READ).acquire("x", signed=True):
         raise Busy("slow down", retry_after=0.5)
     said = time.monotonic()
     for priority in Priority:
         assert 0 < refused(limiter, kind=Quick, priority=priority, call="free") <= 0.6
-    until(lambda: not store.lanes.pause(queue_name("quick", "k"), 0, 4, 20.0))
+    until(lambda: not store.counters.wait_time(queue_name("quick", "k"), 0, 4, 20.0))
     assert time.monotonic() - said >= 0.3
     go(limiter, kind=Quick, priority=CANCEL, call="free")
 

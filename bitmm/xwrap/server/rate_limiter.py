@@ -24,7 +24,7 @@ from weakref import WeakValueDictionary
 
 from ..exchanges.base import Exchange, RateLimit
 from ..exchanges.errors import Busy
-from .db.counters import LaneBook as CounterStore
+from .db.counters import CounterStore
 
 __all__ = ["ExchangeLimits", "Priority", "RateLimiter", "RequestSlot"]
 
@@ -199,7 +199,9 @@ class RequestQueue:
             raise _too_many(1.0)
         ahead = sum(other.cost for other in self._waiting if other.priority <= waiter.priority)
         if waiter.cost and ahead:
-            pause = self._counters.pause(self._name, waiter.cost + ahead, self._capacity(waiter), self._limit.refill)
+            pause = self._counters.wait_time(
+                self._name, waiter.cost + ahead, self._capacity(waiter), self._limit.refill
+            )
             if pause > self._seconds:
                 raise _too_many(pause)
 
@@ -215,7 +217,7 @@ class RequestQueue:
                 break
             if waiter.cost or not other.is_blocked:
                 return inf
-        pause = self._counters.count(self._name, waiter.cost, self._capacity(waiter), self._limit.refill)
+        pause = self._counters.acquire(self._name, waiter.cost, self._capacity(waiter), self._limit.refill)
         if pause and not waiter.is_blocked:
             waiter.is_blocked = True
             self._changed.notify_all()
@@ -231,7 +233,7 @@ class RequestQueue:
         """Keep other processes from sending meanwhile, where the order of nonces counts. Raises Busy."""
         with ExitStack() as stack:
             try:
-                stack.enter_context(self._counters.alone(self._name) if self._ordered else nullcontext())
+                stack.enter_context(self._counters.lock(self._name) if self._ordered else nullcontext())
             except TimeoutError:
                 raise _too_many(1.0) from None
             yield
@@ -239,7 +241,7 @@ class RequestQueue:
     def _back_off(self, seconds: float) -> None:
         """Raise the counter so far that nothing is sent for `seconds`, and that it is full after them."""
         limit = self._limit
-        self._counters.fill(self._name, limit.capacity + min(seconds, _MAX_BACK_OFF) * limit.refill, limit.refill)
+        self._counters.raise_to(self._name, limit.capacity + min(seconds, _MAX_BACK_OFF) * limit.refill, limit.refill)
 
 
 def _too_many(pause: float) -> Busy:

@@ -92,7 +92,7 @@ def create_services(settings: Settings) -> tuple[Services, bool]:
     store.prepare()
     vault, made = _open_vault(settings, store)
     paper = PaperConfig(_prices(settings), settings.paper_funds, store.paper_ledger)
-    limiter = RateLimiter(store.lanes, settings.queue_seconds)
+    limiter = RateLimiter(store.counters, settings.queue_seconds)
     registry = ExchangeRegistry(settings, vault, limiter, {"paper": partial(Paper, config=paper)})
     services = Services(
         settings=settings,

@@ -11,12 +11,12 @@ from tests.support.databases import end_sessions, new_database
 def test_one_process_at_a_time_has_a_lane_to_itself(postgres):
     url = new_database(postgres)
     ours, theirs = Store(url), Store(url)
-    with ours.lanes.alone("a"):
-        with pytest.raises(TimeoutError), theirs.lanes.alone("a"):
+    with ours.counters.lock("a"):
+        with pytest.raises(TimeoutError), theirs.counters.lock("a"):
             raise AssertionError("two at once")
-        with theirs.lanes.alone("b"):
+        with theirs.counters.lock("b"):
             pass
-    with theirs.lanes.alone("a"):
+    with theirs.counters.lock("a"):
         pass
     ours.close()
     theirs.close()
@@ -25,11 +25,11 @@ def test_one_process_at_a_time_has_a_lane_to_itself(postgres):
 def test_a_lane_is_free_when_its_process_has_lost_its_connection(postgres):
     url = new_database(postgres)
     ours, theirs = Store(url), Store(url)
-    with ours.lanes.alone("a"):
+    with ours.counters.lock("a"):
         end_sessions(postgres, url)
-        with theirs.lanes.alone("a"):
+        with theirs.counters.lock("a"):
             pass
-    with ours.lanes.alone("a"):
+    with ours.counters.lock("a"):
         pass
     ours.close()
     theirs.close()

@@ -1,96 +1,95 @@
-"""Nonces, and counters of calls, of the exchanges' keys and of our address."""
+"""Nonces of the exchange keys, and counters of calls, one row for each request queue."""
 
 from __future__ import annotations
 
 import hashlib
 from contextlib import AbstractContextManager, suppress
 
-from sqlalchemy import Double, bindparam, case, insert, select, update
+from sqlalchemy import BigInteger, Double, bindparam, case, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from . import tables as t
 from .base import Database
 
-__all__ = ["LaneBook"]
+__all__ = ["CounterStore"]
 
-_ADD_LANE = insert(t.lanes)
-_LAST = t.lanes.c.nonce
+_ADD = insert(t.counters)
+_THIS_QUEUE = t.counters.c.lane == bindparam("queue")
+_LAST_NONCE, _AT_LEAST = t.counters.c.nonce, bindparam("at_least", type_=BigInteger)
 _NEXT_NONCE = (
-    update(t.lanes)
-    .where(t.lanes.c.lane == bindparam("of"))
-    .values(nonce=case((bindparam("at_least") > _LAST, bindparam("at_least")), else_=_LAST + 1))
-    .returning(_LAST)
+    update(t.counters)
+    .where(_THIS_QUEUE)
+    .values(nonce=case((_AT_LEAST > _LAST_NONCE, _AT_LEAST), else_=_LAST_NONCE + 1))
+    .returning(_LAST_NONCE)
 )
 
 
-class LaneBook:
-    """What is kept of each lane: its last nonce, and how full its counter was at a moment of the data base's clock.
+class CounterStore:
+    """The last nonce of each request queue, and how full its counter of calls was at a time of the data base's clock.
 
-    A clock that is set back lowers no nonce, and a counter falls on from the new time.
+    A counter falls by `refill` a second, down to 0. A clock that is set back lowers no nonce, and a counter falls on
+    from the new time.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        lane, current_time = t.lanes.c, database.current_time
-        this = lane.lane == bindparam("of")
-        fallen = case((current_time > lane.moment, current_time - lane.moment), else_=0.0) * bindparam(
-            "refill", type_=Double
+        now, updated, stored = database.current_time, t.counters.c.moment, t.counters.c.level
+        cost, capacity, target, refill = (
+            bindparam(name, type_=Double) for name in ("cost", "capacity", "target", "refill")
         )
-        level = case((lane.level > fallen, lane.level - fallen), else_=0.0)
-        cost, room, to = (bindparam(name, type_=Double) for name in ("cost", "room", "to"))
-        self._level = select(level.label("level"), (lane.moment > current_time).label("set_back")).where(this)
-        self._set_back = update(t.lanes).where(this, lane.moment > current_time).values(moment=current_time)
-        self._raise = update(t.lanes).where(this, level + cost <= room).values(level=level + cost, moment=current_time)
-        self._fill = update(t.lanes).where(this).values(level=case((level > to, level), else_=to), moment=current_time)
+        fallen = case((now > updated, now - updated), else_=0.0) * refill
+        level = case((stored > fallen, stored - fallen), else_=0.0)
+        this = update(t.counters).where(_THIS_QUEUE)
+        self._level = select(level.label("level"), (updated > now).label("set_back")).where(_THIS_QUEUE)
+        self._follow_clock = this.where(updated > now).values(moment=now)
+        self._acquire = this.where(level + cost <= capacity).values(level=level + cost, moment=now)
+        self._raise_to = this.values(level=case((level > target, level), else_=target), moment=now)
 
-    def next_nonce(self, lane: str, at_least: int) -> int:
-        """A number above every earlier one of this lane, and not below `at_least`; one statement, so never given
-        twice.
+    def next_nonce(self, queue: str, at_least: int) -> int:
+        """Return a number above every earlier one of this queue, and not below `at_least`.
+
+        It is one statement, so no number is given twice.
         """
         nonce: int | None = None
-        asked = {"of": lane, "at_least": at_least}
+        values = {"queue": queue, "at_least": at_least}
         while nonce is None:
-            nonce = self._database.write(lambda runner: runner.value(_NEXT_NONCE, asked))
+            nonce = self._database.write(lambda runner: runner.value(_NEXT_NONCE, values))
             if nonce is None:
-                self._add(lane)
+                self._add(queue)
         return nonce
 
-    def count(self, lane: str, cost: float, room: float, refill: float) -> float:
-        """Raise the lane's counter by `cost` when it is `room` at most then: 0; else the seconds until it could be.
-
-        The counter falls by `refill` a second, down to 0.
-        """
-        asked = {"of": lane, "cost": cost, "room": room, "refill": refill}
-        while not (pause := self.pause(lane, cost, room, refill)) and cost:
-            if self._database.write(lambda runner: runner.change(self._raise, asked)):
+    def acquire(self, queue: str, cost: float, capacity: float, refill: float) -> float:
+        """Raise the queue's counter by `cost` and return 0, or return the seconds to wait until `capacity` allows it."""
+        values = {"queue": queue, "cost": cost, "capacity": capacity, "refill": refill}
+        while not (wait := self.wait_time(queue, cost, capacity, refill)) and cost:
+            if self._database.write(lambda runner: runner.change(self._acquire, values)):
                 break
-        return pause
+        return wait
 
-    def pause(self, lane: str, cost: float, room: float, refill: float) -> float:
-        """Seconds until the lane's counter could be raised by `cost` to `room` at most."""
+    def wait_time(self, queue: str, cost: float, capacity: float, refill: float) -> float:
+        """Return the seconds until the queue's counter could be raised by `cost` without passing `capacity`."""
         with self._database.reading() as runner:
-            row = runner.first(self._level, {"of": lane, "refill": refill})
+            row = runner.first(self._level, {"queue": queue, "refill": refill})
         if row is None:
-            self._add(lane)
-            return max(0.0, (cost - room) / refill)
+            self._add(queue)
+            return max(0.0, (cost - capacity) / refill)
         level: float = row["level"]
         if row["set_back"]:  # the clock was
-            self._database.write(lambda runner: runner.change(self._set_back, {"of": lane}))
-        return max(0.0, (level + cost - room) / refill)
+            self._database.write(lambda runner: runner.change(self._follow_clock, {"queue": queue}))
+        return max(0.0, (level + cost - capacity) / refill)
 
-    def fill(self, lane: str, level: float, refill: float) -> None:
-        """Raise the lane's counter to `level`, where it is lower."""
-        values = {"of": lane, "to": level, "refill": refill}
-        self._database.write(lambda runner: runner.change(self._fill, values))
+    def raise_to(self, queue: str, level: float, refill: float) -> None:
+        """Raise the queue's counter to `level`, where it is lower."""
+        values = {"queue": queue, "target": level, "refill": refill}
+        self._database.write(lambda runner: runner.change(self._raise_to, values))
 
-    def alone(self, lane: str) -> AbstractContextManager[None]:
-        """No other process is in this lane, also over a call to the exchange. Raises TimeoutError."""
-        return self._database.advisory_lock(
-            int.from_bytes(hashlib.sha256(lane.encode()).digest()[:8], "big", signed=True)
-        )
+    def lock(self, queue: str) -> AbstractContextManager[None]:
+        """Keep every other process out of this queue, also during a request to the exchange. Raises TimeoutError."""
+        lock_id = int.from_bytes(hashlib.sha256(queue.encode()).digest()[:8], "big", signed=True)
+        return self._database.advisory_lock(lock_id)
 
-    def _add(self, lane: str) -> None:
-        """Another process may add it at the same moment."""
-        values = {"lane": lane, "nonce": 0, "level": 0.0, "moment": 0.0}
+    def _add(self, queue: str) -> None:
+        """Add the row of a queue; another process may do so at the same time."""
+        values = {"lane": queue, "nonce": 0, "level": 0.0, "moment": 0.0}
         with suppress(IntegrityError):
-            self._database.write(lambda runner: runner.change(_ADD_LANE, values))
+            self._database.write(lambda runner: runner.change(_ADD, values))

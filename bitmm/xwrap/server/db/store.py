@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from . import tables as t
 from .accounts import AccountStore
 from .base import Database
-from .counters import LaneBook
+from .counters import CounterStore
 from .journal import Journal, WithdrawalJournal
 from .paper_ledger import PaperLedger
 from .postgresql import PostgreSQL
@@ -41,7 +41,7 @@ class Store:
         self._database = open_database(where)
         self.accounts = AccountStore(self._database)
         self.registrations = RegistrationStore(self._database)
-        self.lanes = LaneBook(self._database)
+        self.counters = CounterStore(self._database)
         self.orders = Journal(t.orders, self._database)
         self.withdrawals = WithdrawalJournal(self._database)
 

@@ -75,8 +75,9 @@ registrations = Table(
     Column("created", Text, nullable=False),
 )
 
-#: The last nonce of each exchange key, and how full its counter of calls was at a moment; see `lanes`.
-lanes = Table(
+#: The last nonce of each request queue, and how full its counter of calls was at `moment`. The table's name, and the
+#: queue's in it, are older than what both are called now.
+counters = Table(
     "lanes",
     metadata,
     Column("lane", Text, primary_key=True),
