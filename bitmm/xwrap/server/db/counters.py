@@ -59,7 +59,7 @@ class CounterStore:
         return nonce
 
     def acquire(self, queue: str, cost: float, capacity: float, refill: float) -> float:
-        """Raise the queue's counter by `cost` and return 0, or return the seconds to wait until `capacity` allows it."""
+        """Raise the queue's counter by `cost` and return 0, or return the seconds until `capacity` allows it."""
         values = {"queue": queue, "cost": cost, "capacity": capacity, "refill": refill}
         while not (wait := self.wait_time(queue, cost, capacity, refill)) and cost:
             if self._database.write(lambda runner: runner.change(self._acquire, values)):
