@@ -31,10 +31,7 @@ class EchoAPI(ExchangeAPI):
         return self._send(Request("GET", f"{self.url}/", {}), mutates=False)
 
 
-@pytest.fixture
-def venue():
-    with Echo() as venue:
-        yield venue
+VENUE = Echo
 
 
 @pytest.fixture

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import decimal
 import itertools
-import json
 import time
 import uuid
 from dataclasses import replace
@@ -22,32 +20,10 @@ from bitmm.xwrap.money import total
 from bitmm.xwrap.testing.exchange_contract import ExchangeContract
 from bitmm.xwrap.testing.exchanges import venue as core
 from bitmm.xwrap.testing.exchanges.backpack import BackpackVenue, keys
-from bitmm.xwrap.testing.exchanges.venue import Reply
 from bitmm.xwrap.transport import Request, Transport
+from tests.support.exchanges import change_answers, trade_in_a_harsh_decimal_context
 
-
-@pytest.fixture
-def venue():
-    with BackpackVenue() as venue:
-        yield venue
-
-
-@pytest.fixture
-def transport():
-    transport = Transport(timeout=5)
-    yield transport
-    transport.close()
-
-
-@pytest.fixture
-def exchange(venue, transport):
-    keys = Credentials(apikey=venue.key, apisecret=venue.secret)
-    return Backpack(ExchangeContext(transport, keys, registration=1, url=venue.url))
-
-
-@pytest.fixture
-def ledger(venue):
-    return venue.ledger
+EXCHANGE, VENUE = Backpack, BackpackVenue
 
 
 class TestTheContract(ExchangeContract):
@@ -239,7 +215,7 @@ def refuse_second(venue) -> None:
 
 def test_a_market_order_that_is_answered_before_it_is_filled_is_read_until_it_is(venue, exchange):
     venue.history_lag = 0.3
-    answering(
+    change_answers(
         venue,
         "POST",
         "/api/v1/order",
@@ -325,20 +301,13 @@ def test_only_open_spot_markets_are_listed_and_others_are_refused_with_what_is_o
 
 
 def test_the_programs_decimal_context_changes_nothing(exchange):
-    harsh = decimal.Context(prec=2, traps=[decimal.Inexact, decimal.Rounded, decimal.FloatOperation])
-    with decimal.localcontext(harsh):
-        state = exchange.place(new(amount=Decimal("0.12345")))
-        funds = exchange.funds()
-        fills = exchange.fills("USDC", "BTC")
-        rate = exchange.rate("USDC", "BTC")
-        markets = exchange.markets()
-        with pytest.raises(Refused) as caught:
-            exchange.place(new(amount=Decimal("12345.1234567891")))
-    assert (state.filled, state.average) == (Decimal("0.12345"), Decimal(30010))
-    assert funds["BTC"].available == Decimal("100.12333")
-    assert total(fill.amount for fill in fills) == Decimal("0.12345")
-    assert (rate.buy, markets[0].price_step) == (Decimal(30010), Decimal("0.1"))
-    assert caught.value.details["nearest"] == "12345.12346"
+    order, too_fine = new(amount=Decimal("0.12345")), new(amount=Decimal("12345.1234567891"))
+    got = trade_in_a_harsh_decimal_context(exchange, "USDC", order, too_fine)
+    assert (got.state.filled, got.state.average) == (Decimal("0.12345"), Decimal(30010))
+    assert got.funds["BTC"].available == Decimal("100.12333")
+    assert total(fill.amount for fill in got.fills) == Decimal("0.12345")
+    assert (got.rate.buy, got.markets[0].price_step) == (Decimal(30010), Decimal("0.1"))
+    assert got.refusal.details["nearest"] == "12345.12346"
 
 
 # --- transfers --------------------------------------------------------------------------------------------------------
@@ -382,20 +351,6 @@ def test_a_withdrawal_carries_our_id_in_full(venue, exchange):
 # --- answers that are not to be believed ------------------------------------------------------------------------------
 
 
-def answering(venue, method: str, path: str, change) -> None:
-    """The venue's handler answers what `change` makes of its true answer."""
-    for number, (verb, pattern, handler) in enumerate(venue._routes):
-        if verb == method and pattern.fullmatch(path):
-
-            def lying(request, handler=handler):
-                honest = handler(request)
-                if isinstance(honest, Reply):
-                    return honest._replace(body=json.dumps(change(json.loads(honest.body))).encode())
-                return change(honest)
-
-            venue._routes[number] = (verb, pattern, lying)
-
-
 LIES = [
     {"id": "1"},
     {"symbol": "ETH_USDC"},
@@ -414,7 +369,7 @@ LIES = [
 def test_an_order_told_with_another_id_pair_side_or_shape_is_not_believed(venue, exchange, lie):
     order = new("sell", amount=Decimal("0.1"), price=Decimal(35000))
     placed = exchange.place(order)
-    answering(venue, "GET", "/api/v1/order", lambda row: {**row, **lie})
+    change_answers(venue, "GET", "/api/v1/order", lambda row: {**row, **lie})
     with pytest.raises(Refused) as caught:
         exchange.order(ref_of(order, placed.exchange_order_id))
     assert caught.value.code == "exchange_unavailable"
@@ -422,7 +377,7 @@ def test_an_order_told_with_another_id_pair_side_or_shape_is_not_believed(venue,
 
 @pytest.mark.parametrize("lie", [*LIES[1:], {"clientId": 7}, {"clientId": None}])
 def test_the_answer_to_an_order_that_tells_another_one_is_unknown(venue, exchange, lie):
-    answering(venue, "POST", "/api/v1/order", lambda row: {**row, **lie})
+    change_answers(venue, "POST", "/api/v1/order", lambda row: {**row, **lie})
     with pytest.raises(Unknown):
         exchange.place(new("sell", amount=Decimal("0.1")))
     assert len(venue.ledger()) == 1
@@ -430,7 +385,7 @@ def test_the_answer_to_an_order_that_tells_another_one_is_unknown(venue, exchang
 
 @pytest.mark.parametrize("lie", [{"symbol": "ETH"}, {"quantity": "0.2"}, {"toAddress": "elsewhere"}, {"id": None}])
 def test_the_answer_to_a_withdrawal_that_tells_another_one_is_unknown(venue, exchange, lie):
-    answering(venue, "POST", "/wapi/v1/capital/withdrawals", lambda row: {**row, **lie})
+    change_answers(venue, "POST", "/wapi/v1/capital/withdrawals", lambda row: {**row, **lie})
     with pytest.raises(Unknown):
         exchange.withdraw(NewWithdrawal("BTC", Decimal("0.1"), "somewhere", uuid.uuid4().hex))
     assert len(venue.ledger()) == 1
@@ -439,25 +394,25 @@ def test_the_answer_to_a_withdrawal_that_tells_another_one_is_unknown(venue, exc
 def test_a_cancellation_that_tells_another_order_is_unknown(venue, exchange):
     order = new("sell", amount=Decimal("0.1"), price=Decimal(35000))
     placed = exchange.place(order)
-    answering(venue, "DELETE", "/api/v1/order", lambda row: {**row, "id": "1"})
+    change_answers(venue, "DELETE", "/api/v1/order", lambda row: {**row, "id": "1"})
     with pytest.raises(Unknown):
         exchange.cancel(ref_of(order, placed.exchange_order_id))
 
 
 def test_a_fee_of_some_of_the_fills_only_is_not_told(venue, exchange):
-    answering(venue, "GET", "/wapi/v1/history/fills", lambda rows: rows[:1])
+    change_answers(venue, "GET", "/wapi/v1/history/fills", lambda rows: rows[:1])
     state = exchange.place(new(amount=Decimal("1.5")))
     assert (state.filled, state.fee) == (Decimal("1.5"), None)
 
 
 def test_what_is_staked_is_owned_and_not_available(venue, exchange):
-    answering(venue, "GET", "/api/v1/capital", lambda rows: {**rows, "SOL": {**rows["SOL"], "staked": "2.5"}})
+    change_answers(venue, "GET", "/api/v1/capital", lambda rows: {**rows, "SOL": {**rows["SOL"], "staked": "2.5"}})
     sol = exchange.funds()["SOL"]
     assert (sol.total, sol.available, sol.held) == (Decimal("102.5"), Decimal(100), Decimal("2.5"))
 
 
 def test_negative_balances_are_not_believed(venue, exchange):
-    answering(venue, "GET", "/api/v1/capital", lambda rows: {**rows, "BTC": {**rows["BTC"], "locked": "-1"}})
+    change_answers(venue, "GET", "/api/v1/capital", lambda rows: {**rows, "BTC": {**rows["BTC"], "locked": "-1"}})
     with pytest.raises(Refused):
         exchange.funds()
 

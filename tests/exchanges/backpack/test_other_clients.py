@@ -16,10 +16,7 @@ from bitmm.xwrap.testing.exchanges.backpack import BackpackVenue, keys
 STRANGER = keys(bytes(range(32)))
 
 
-@pytest.fixture
-def venue():
-    with BackpackVenue() as venue:
-        yield venue
+VENUE = BackpackVenue
 
 
 # --- bpx-py -----------------------------------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import decimal
 import json
 import time
 import uuid
@@ -22,30 +21,9 @@ from bitmm.xwrap.testing.exchanges import venue as core
 from bitmm.xwrap.testing.exchanges.bitstamp import BitstampVenue
 from bitmm.xwrap.testing.exchanges.venue import Reply
 from bitmm.xwrap.transport import Request, Transport
+from tests.support.exchanges import trade_in_a_harsh_decimal_context
 
-
-@pytest.fixture
-def venue():
-    with BitstampVenue() as venue:
-        yield venue
-
-
-@pytest.fixture
-def transport():
-    transport = Transport(timeout=5)
-    yield transport
-    transport.close()
-
-
-@pytest.fixture
-def exchange(venue, transport):
-    keys = Credentials(apikey=venue.key, apisecret=venue.secret)
-    return Bitstamp(ExchangeContext(transport, keys, registration=1, url=venue.url))
-
-
-@pytest.fixture
-def ledger(venue):
-    return venue.ledger
+EXCHANGE, VENUE = Bitstamp, BitstampVenue
 
 
 class TestTheContract(ExchangeContract):
@@ -232,20 +210,13 @@ def test_a_market_that_is_not_there_is_refused_with_what_is_offered(venue, excha
 
 
 def test_the_programs_decimal_context_changes_nothing(exchange):
-    harsh = decimal.Context(prec=2, traps=[decimal.Inexact, decimal.Rounded, decimal.FloatOperation])
-    with decimal.localcontext(harsh):
-        state = exchange.place(new(amount=Decimal("0.12345678")))
-        funds = exchange.funds()
-        fills = exchange.fills("EUR", "BTC")
-        rate = exchange.rate("EUR", "BTC")
-        markets = exchange.markets()
-        with pytest.raises(Refused) as caught:
-            exchange.place(new(amount=Decimal("12345.1234567891")))
-    assert (state.filled, state.average) == (Decimal("0.12345678"), Decimal(30010))
-    assert funds["BTC"].available == Decimal("100.12345678")
-    assert total(fill.amount for fill in fills) == Decimal("0.12345678")
-    assert (rate.buy, markets[0].price_step) == (Decimal(30010), Decimal("0.01"))
-    assert caught.value.details["nearest"] == "12345.12345679"
+    order, too_fine = new(amount=Decimal("0.12345678")), new(amount=Decimal("12345.1234567891"))
+    got = trade_in_a_harsh_decimal_context(exchange, "EUR", order, too_fine)
+    assert (got.state.filled, got.state.average) == (Decimal("0.12345678"), Decimal(30010))
+    assert got.funds["BTC"].available == Decimal("100.12345678")
+    assert total(fill.amount for fill in got.fills) == Decimal("0.12345678")
+    assert (got.rate.buy, got.markets[0].price_step) == (Decimal(30010), Decimal("0.01"))
+    assert got.refusal.details["nearest"] == "12345.12345679"
 
 
 # --- transfers --------------------------------------------------------------------------------------------------------

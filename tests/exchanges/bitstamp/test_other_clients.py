@@ -19,10 +19,7 @@ class Local(ccxt.bitstamp):
         return {**signed, "url": signed["url"].replace("https://", "http://")}
 
 
-@pytest.fixture
-def venue():
-    with BitstampVenue() as venue:
-        yield venue
+VENUE = BitstampVenue
 
 
 def account(venue, secret=None) -> Local:

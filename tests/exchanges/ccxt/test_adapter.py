@@ -33,6 +33,7 @@ from bitmm.xwrap.testing.exchanges.backpack import BackpackVenue
 from bitmm.xwrap.testing.exchanges.kraken import KrakenVenue
 from bitmm.xwrap.testing.exchanges.venue import Reply, Venue
 from bitmm.xwrap.transport import Transport
+from tests.support.exchanges import change_answers, connect
 
 library = pytest.importorskip("ccxt", reason="ccxt is not installed")
 
@@ -52,19 +53,9 @@ def backpack():
         yield venue
 
 
-@pytest.fixture
-def transport():
-    transport = Transport(timeout=5)
-    yield transport
-    transport.close()
-
-
-def connected(venue, transport, *, registration=1, more=None, **context):
+def connected(venue, transport, **context):
     """The exchange of this venue, with its keys."""
-    keys = Credentials(apikey=venue.key, apisecret=venue.secret, more=more or {})
-    return exchange_class(f"ccxt:{venue.name}")(
-        ExchangeContext(transport, keys, registration, url=venue.url, **context)
-    )
+    return connect(exchange_class(f"ccxt:{venue.name}"), venue, transport, **context)
 
 
 def order(side="buy", amount="0.1", price=None, currency="USDC", cost=None):
@@ -95,20 +86,6 @@ def ref_of(placed, id):
 def calls(venue):
     """How often each path was asked for."""
     return Counter(request.path.rpartition("/")[2] for request in venue.requests)
-
-
-def answering(venue, method, path, change):
-    """The venue's handler answers what `change` makes of its true answer."""
-    for number, (verb, pattern, handler) in enumerate(venue._routes):
-        if verb == method and pattern.fullmatch(path):
-
-            def lying(request, handler=handler, **names):
-                honest = handler(request, **names)
-                if isinstance(honest, Reply):
-                    return honest._replace(body=core.dumps(change(json.loads(honest.body))).encode())
-                return change(honest)
-
-            venue._routes[number] = (verb, pattern, lying)
 
 
 # --- the contract -----------------------------------------------------------------------------------------------------
@@ -536,7 +513,7 @@ def test_a_redirect_is_not_followed(backpack, kraken, transport, verb):
     ids=str,
 )
 def test_the_answer_to_an_order_that_tells_another_one_is_unknown(backpack, transport, lie):
-    answering(backpack, "POST", "/api/v1/order", lambda row: {**row, **lie} if isinstance(lie, dict) else lie)
+    change_answers(backpack, "POST", "/api/v1/order", lambda row: {**row, **lie} if isinstance(lie, dict) else lie)
     with pytest.raises(Unknown):
         connected(backpack, transport).place(order("sell", price="35000"))
     assert len(backpack.ledger()) == 1
@@ -547,8 +524,8 @@ def test_an_order_told_otherwise_than_asked_for_is_not_believed(backpack, transp
     exchange, placed = connected(backpack, transport), order("sell", price="35000")
     id = exchange.place(placed).exchange_order_id
     for path in ("/api/v1/orders", "/wapi/v1/history/orders"):
-        answering(backpack, "GET", path, lambda rows: [{**row, **lie} for row in rows])
-    answering(backpack, "GET", "/api/v1/order", lambda row: {**row, **lie})
+        change_answers(backpack, "GET", path, lambda rows: [{**row, **lie} for row in rows])
+    change_answers(backpack, "GET", "/api/v1/order", lambda row: {**row, **lie})
     with pytest.raises(Refused) as caught:
         exchange.order(ref_of(placed, id))
     assert caught.value.code in ("exchange_unavailable", "order_not_found")
@@ -565,7 +542,7 @@ def test_an_order_among_answers_to_another_question_is_not_found(kraken, transpo
 
 @pytest.mark.parametrize("lie", [{"symbol": "ETH"}, {"quantity": "0.2"}, {"toAddress": "elsewhere"}, {"id": None}])
 def test_the_answer_to_a_withdrawal_that_tells_another_one_is_unknown(backpack, transport, lie):
-    answering(backpack, "POST", "/wapi/v1/capital/withdrawals", lambda row: {**row, **lie})
+    change_answers(backpack, "POST", "/wapi/v1/capital/withdrawals", lambda row: {**row, **lie})
     with pytest.raises(Unknown):
         connected(backpack, transport).withdraw(send())
     assert len(backpack.ledger()) == 1
@@ -574,7 +551,7 @@ def test_the_answer_to_a_withdrawal_that_tells_another_one_is_unknown(backpack, 
 @pytest.mark.parametrize("lie", [[], None, "text", 7, {"BTC": {"available": "-1", "locked": "0"}}], ids=str)
 def test_balances_that_are_none_are_refused(backpack, transport, lie):
     exchange = connected(backpack, transport)
-    answering(backpack, "GET", "/api/v1/capital", lambda rows: lie)
+    change_answers(backpack, "GET", "/api/v1/capital", lambda rows: lie)
     with pytest.raises(Refused) as caught:
         exchange.funds()
     assert caught.value.code == "exchange_unavailable"

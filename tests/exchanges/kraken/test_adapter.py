@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import decimal
 import threading
 import uuid
 from datetime import UTC, datetime
@@ -24,38 +23,19 @@ from bitmm.xwrap.testing.exchange_contract import ExchangeContract
 from bitmm.xwrap.testing.exchanges.kraken import ASSETS, PAIRS, KrakenVenue
 from bitmm.xwrap.testing.exchanges.venue import FAULTS, Reply
 from bitmm.xwrap.transport import Transport
+from tests.support.exchanges import connect, trade_in_a_harsh_decimal_context
 
 WALLET = "bc1qxdsh4sdd29h6ldehz0se5c61asq8cgwyjf2y3z"
 TAGGED = "rLHzPsX3oXdzU2qP17kHCH2G4csZv1rAJh"
 
 
-@pytest.fixture
-def venue():
-    with KrakenVenue() as venue:
-        venue.deposit("BTC", Decimal("0.5"), network="Bitcoin")
-        yield venue
+EXCHANGE, VENUE = Kraken, KrakenVenue
 
 
 @pytest.fixture
-def transport():
-    transport = Transport(timeout=5)
-    yield transport
-    transport.close()
-
-
-@pytest.fixture
-def exchange(venue, transport):
-    return connected(venue, transport)
-
-
-@pytest.fixture
-def ledger(venue):
-    return venue.ledger
-
-
-def connected(venue, transport, **context):
-    keys = Credentials(apikey=venue.key, apisecret=venue.secret)
-    return Kraken(ExchangeContext(transport, keys, registration=1, url=venue.url, **context))
+def venue(venue):
+    venue.deposit("BTC", Decimal("0.5"), network="Bitcoin")
+    return venue
 
 
 def order(side="buy", amount="0.1", price=None, cost=None, currency="EUR", asset="BTC"):
@@ -113,11 +93,11 @@ def test_an_order_costs_one_request_before_it_the_first_time_and_none_after(exch
 
 def test_what_is_listed_is_shared_by_all_registrations_of_a_server(venue, transport):
     cache = TTLCache()
-    exchange = connected(venue, transport, cache=cache)
+    exchange = connect(Kraken, venue, transport, cache=cache)
     exchange.rate("EUR", "BTC")
     exchange.funds()
     calls(venue)
-    other = connected(venue, transport, cache=cache)
+    other = connect(Kraken, venue, transport, cache=cache)
     other.markets()
     other.rate("USD", "BTC")
     other.funds()
@@ -144,7 +124,7 @@ def test_each_order_carries_our_id_and_asks_for_the_fee_in_the_currency(exchange
 
 def test_nonces_come_from_the_server(venue, transport):
     numbers = iter(range(7, 100))
-    exchange = connected(venue, transport, nonce=lambda: next(numbers))
+    exchange = connect(Kraken, venue, transport, nonce=lambda: next(numbers))
     exchange.permissions()
     exchange.permissions()
     assert [request.form["nonce"] for request in venue.requests] == ["7", "8"]
@@ -396,18 +376,15 @@ def test_a_pairs_names_are_those_of_its_assets():
 
 
 def test_the_programs_decimal_context_changes_nothing(exchange, venue):
-    harsh = decimal.Context(prec=2, traps=[decimal.Inexact, decimal.Rounded, decimal.FloatOperation])
-    with decimal.localcontext(harsh):
-        state = exchange.place(order(amount="0.12345678"))
-        funds = exchange.funds()
-        fills = exchange.fills("EUR", "BTC")
-        rate = exchange.rate("EUR", "BTC")
-        refusal = refused("amount_step", exchange.place, order(amount="12345.123456789"))
-    assert (state.filled, state.average) == (Decimal("0.12345678"), Decimal("3438.2837") / Decimal("0.12345678"))
-    assert funds["BTC"].available == Decimal("100.62345678")
-    assert [fill.amount for fill in fills] == [Decimal("0.12345678")]
-    assert rate.buy == Decimal("27850.1")
-    assert refusal.details["nearest"] == "12345.12345679"
+    got = trade_in_a_harsh_decimal_context(
+        exchange, "EUR", order(amount="0.12345678"), too_fine=order(amount="12345.123456789")
+    )
+    average = Decimal("3438.2837") / Decimal("0.12345678")
+    assert (got.state.filled, got.state.average) == (Decimal("0.12345678"), average)
+    assert got.funds["BTC"].available == Decimal("100.62345678")
+    assert [fill.amount for fill in got.fills] == [Decimal("0.12345678")]
+    assert got.rate.buy == Decimal("27850.1")
+    assert (got.refusal.code, got.refusal.details["nearest"]) == ("amount_step", "12345.12345679")
 
 
 # --- funds ---
@@ -582,7 +559,7 @@ def test_every_fault_of_the_venues_is_tried():
 def test_a_fault_tells_the_truth_about_what_may_have_been_executed(venue, ledger, fault, verb):
     kind, code, executed = OUTCOMES[fault]
     hasty = Transport(timeout=0.5)
-    exchange = connected(venue, hasty)
+    exchange = connect(Kraken, venue, hasty)
     exchange.markets(), exchange.funds()
     act, argument, path = {
         "buy": (exchange.place, order(), "AddOrder"),
@@ -615,7 +592,7 @@ def test_a_slow_answer_is_waited_for(venue, exchange, ledger, verb):
 @pytest.mark.parametrize("fault", sorted(set(OUTCOMES) - {"rate_limit", "nonce"}))
 def test_a_read_that_fails_is_unavailable_and_can_be_repeated(venue, fault):
     hasty = Transport(timeout=0.5)
-    exchange = connected(venue, hasty)
+    exchange = connect(Kraken, venue, hasty)
     exchange.funds()
     venue.fault(fault, path="BalanceEx", seconds=30 if fault in ("executed_but_timeout", "refused") else 0.05)
     refusal = refused("exchange_unavailable", exchange.funds)

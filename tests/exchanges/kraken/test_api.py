@@ -54,10 +54,7 @@ VECTORS = {
 }
 
 
-@pytest.fixture
-def venue():
-    with KrakenVenue() as venue:
-        yield venue
+VENUE = KrakenVenue
 
 
 @pytest.fixture

@@ -44,10 +44,7 @@ BUY = {"pair": "XBTEUR", "type": "buy", "ordertype": "market", "volume": "0.1"}
 REST = {"pair": "XBTEUR", "type": "sell", "ordertype": "limit", "volume": "0.1", "price": "60000"}
 
 
-@pytest.fixture
-def venue():
-    with KrakenVenue() as venue:
-        yield venue
+VENUE = KrakenVenue
 
 
 class Client:

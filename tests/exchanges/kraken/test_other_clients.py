@@ -15,10 +15,7 @@ from bitmm.xwrap.testing.exchanges.kraken import KrakenVenue
 WRONG = "d3JvbmcgYnV0IGJhc2U2NA=="
 
 
-@pytest.fixture
-def venue():
-    with KrakenVenue() as venue:
-        yield venue
+VENUE = KrakenVenue
 
 
 def nonces():

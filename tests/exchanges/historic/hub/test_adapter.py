@@ -26,22 +26,7 @@ BASE64_KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 D = Decimal
 
 
-@pytest.fixture
-def venue():
-    with HubVenue() as venue:
-        yield venue
-
-
-@pytest.fixture
-def transport():
-    transport = Transport(timeout=20)
-    yield transport
-    transport.close()
-
-
-@pytest.fixture
-def ledger(venue):
-    return venue.ledger
+VENUE = HubVenue
 
 
 @pytest.fixture

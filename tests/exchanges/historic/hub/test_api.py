@@ -14,7 +14,7 @@ from bitmm.xwrap.exchanges.errors import Refused, Unknown, Unsupported
 from bitmm.xwrap.exchanges.historic.hub import HubAPI, Overview
 from bitmm.xwrap.testing.exchanges.hub import FORM, JSON, RIGHTS, HubVenue
 from bitmm.xwrap.testing.exchanges.venue import Reply
-from bitmm.xwrap.transport import Request, Transport
+from bitmm.xwrap.transport import Request
 
 TEXT_KEY, BASE64_KEY = "correct horse battery", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 BALANCE = ("my-balance", {}, "1294790400000", "c0ffee00c0ffee00")
@@ -67,17 +67,7 @@ VECTORS = [
 ]
 
 
-@pytest.fixture
-def venue():
-    with HubVenue() as venue:
-        yield venue
-
-
-@pytest.fixture
-def transport():
-    transport = Transport(timeout=20)
-    yield transport
-    transport.close()
+VENUE = HubVenue
 
 
 @pytest.fixture

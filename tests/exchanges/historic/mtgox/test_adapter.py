@@ -23,22 +23,7 @@ ADDRESS = "1KxSo9bGBfPVFEtWNLpnUK1bfLNNT4q31L"
 VERSIONS = ("0", "1", "2")
 
 
-@pytest.fixture
-def venue():
-    with MtGoxVenue() as venue:
-        yield venue
-
-
-@pytest.fixture
-def transport():
-    transport = Transport(timeout=20)
-    yield transport
-    transport.close()
-
-
-@pytest.fixture
-def ledger(venue):
-    return venue.ledger
+VENUE = MtGoxVenue
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from bitmm.xwrap.exchanges.cache import TTLCache
 from bitmm.xwrap.exchanges.errors import Refused, Unknown
 from bitmm.xwrap.exchanges.historic.mtgox import MtGoxAPI
 from bitmm.xwrap.testing.exchanges.mtgox import MtGoxVenue
-from bitmm.xwrap.transport import Request, Transport
+from bitmm.xwrap.transport import Request
 
 KEY = "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0"
 SECRET = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gISIjJCUmJygpKissLS4vMDEyMzQ1Njc4OTo7PD0+Pw=="
@@ -69,17 +69,7 @@ VECTORS = [
 ]
 
 
-@pytest.fixture
-def venue():
-    with MtGoxVenue() as venue:
-        yield venue
-
-
-@pytest.fixture
-def transport():
-    transport = Transport(timeout=20)
-    yield transport
-    transport.close()
+VENUE = MtGoxVenue
 
 
 @pytest.mark.parametrize(("version", "path", "form", "once", "body", "sign"), VECTORS)

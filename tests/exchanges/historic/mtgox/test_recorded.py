@@ -30,7 +30,6 @@ from bitmm.xwrap.exchanges.models import (
 )
 from bitmm.xwrap.testing.exchanges.mtgox import RECORDED, MtGoxVenue
 from bitmm.xwrap.testing.exchanges.venue import Reply, Venue, dumps
-from bitmm.xwrap.transport import Transport
 
 XCHANGE, RUBY = RECORDED["xchange"], RECORDED["ruby_gem_v1"]
 D = Decimal
@@ -59,13 +58,6 @@ class Player(Venue):
 def player():
     with Player() as player:
         yield player
-
-
-@pytest.fixture
-def transport():
-    transport = Transport(timeout=20)
-    yield transport
-    transport.close()
 
 
 @pytest.fixture
