@@ -197,6 +197,13 @@ class Database(ABC):
 
         Within the `work` of another write this is a part of that one: undone alone, and on the disk together.
         """
+        if self._here.runner is None:
+            return self._write(work)
+        with self.writing() as runner:
+            return work(runner)
+
+    def _write(self, work: Callable[[StatementRunner], T]) -> T:
+        """The write that is no part of another one; an engine may commit several of them together."""
         with self.writing() as runner:
             return work(runner)
 

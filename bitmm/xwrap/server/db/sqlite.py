@@ -75,9 +75,7 @@ class SQLite(Database):
             raise
         self._readers.append(runner)
 
-    def write(self, work: Callable[[StatementRunner], T]) -> T:
-        if self._here.runner is not None:
-            return super().write(work)
+    def _write(self, work: Callable[[StatementRunner], T]) -> T:
         write = _Write(work)
         self._writes.append(write)
         with self._writer:
