@@ -34,8 +34,9 @@ import uvicorn.protocols.websockets.auto  # noqa: F401
 from bitmm.xwrap.exchanges import EXCHANGES, load
 from bitmm.xwrap.exchanges import http as http_of_exchanges
 from bitmm.xwrap.server import runner
-from bitmm.xwrap.server.db.base import Database
 from bitmm.xwrap.server.db.journal import Journal
+from bitmm.xwrap.server.db.postgresql import PostgreSQL
+from bitmm.xwrap.server.db.sqlite import SQLite
 from bitmm.xwrap.server.settings import Settings
 
 #: What a life can end at, in the order in which one order, or one send, comes along.
@@ -91,7 +92,8 @@ def arm(point: str, hit: int, journal: str) -> None:
     journalled("begin", "before-intent", None)
     journalled("finish", "before-outcome", "before-reply")
 
-    Database.write = _written(Database.write, reach)  # type: ignore[method-assign]
+    for engine in (SQLite, PostgreSQL):
+        engine.write = _written(engine.write, reach)  # type: ignore[method-assign]
 
     real_send = http_of_exchanges.send
     for module in list(sys.modules.values()):
