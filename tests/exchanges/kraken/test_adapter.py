@@ -16,7 +16,7 @@ from bitmm.xwrap.exchanges.base import Credentials, ExchangeContext
 from bitmm.xwrap.exchanges.cache import TTLCache
 from bitmm.xwrap.exchanges.errors import Busy, ExchangeError, Refused, Unknown
 from bitmm.xwrap.exchanges.kraken import Kraken
-from bitmm.xwrap.exchanges.kraken.parsing import _read_assets, _read_pairs
+from bitmm.xwrap.exchanges.kraken.parsing import assets_from_rows, pairs_from_rows
 from bitmm.xwrap.exchanges.models import NewOrder, NewWithdrawal, OrderRef
 from bitmm.xwrap.exchanges.orders import poll
 from bitmm.xwrap.testing.exchange_contract import ExchangeContract
@@ -369,9 +369,9 @@ def test_a_bid_above_the_ask_is_not_believed(exchange, venue):
 
 
 def test_a_pairs_names_are_those_of_its_assets():
-    names = _read_assets(ASSETS)
+    names = assets_from_rows(ASSETS)
     pairs = {(names[row["quote"]], names[row["base"]]): key for key, row in PAIRS.items()}
-    assert {name: pair.key for name, pair in _read_pairs(PAIRS).items()} == pairs
+    assert {name: pair.key for name, pair in pairs_from_rows(PAIRS).items()} == pairs
     assert pairs == {("BTC", "ETH"): "XETHXXBT", ("USD", "BTC"): "XXBTZUSD", ("EUR", "BTC"): "XXBTZEUR"}
 
 

@@ -18,7 +18,7 @@ from bitmm.xwrap import money
 from bitmm.xwrap.exchanges.base import Credentials, ExchangeContext
 from bitmm.xwrap.exchanges.errors import Refused
 from bitmm.xwrap.exchanges.kraken import Kraken, KrakenAPI
-from bitmm.xwrap.exchanges.kraken.parsing import _read_pairs, _state
+from bitmm.xwrap.exchanges.kraken.parsing import order_from_row, pairs_from_rows
 from bitmm.xwrap.exchanges.models import (
     Deposit,
     DepositAddress,
@@ -409,7 +409,7 @@ def closed_orders(replay):
         exchange.find(ref("buy", "EUR", "BTC", None))
     assert caught.value.code == "exchange_unavailable"
     rows = RECORDED["GetClosedOrders"][1]["result"]["closed"]
-    states = [_state(txid, row, _read_pairs(PAIRS)) for txid, row in rows.items()]
+    states = [order_from_row(txid, row, pairs_from_rows(PAIRS)) for txid, row in rows.items()]
     canceled = {"status": "canceled", "side": "buy", "asset": "BTC", "amount": D("0.001"), "price": None}
     nothing = {"filled": D(0), "average": None, "spent": D(0), "fee": D(0), "created": at("1688148493.7708")}
     assert states == [

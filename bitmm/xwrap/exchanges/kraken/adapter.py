@@ -26,7 +26,20 @@ from ..models import (
 from ..orders import poll_until_final
 from ..rules import check, no_such_market
 from .api import URL, KrakenAPI
-from .parsing import _MOVED, _fill, _funds, _line, _only, _Pair, _read_assets, _read_pairs, _state, _tag, _text, _time
+from .parsing import (
+    _MOVED,
+    Pair,
+    _text,
+    _time,
+    assets_from_rows,
+    balance_name,
+    fill_from_row,
+    funds_from_row,
+    only_entry,
+    order_from_row,
+    pairs_from_rows,
+    tag_from_row,
+)
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
@@ -79,10 +92,10 @@ class Kraken(Exchange):
         )
 
     def rate(self, currency: str, asset: str) -> Rate:
-        pair = self._pair(currency, asset)
+        pair = self._find_pair(currency, asset)
         rows = self.api.public("Ticker", {"pair": pair.key})
         with parsing_errors("Kraken"):
-            row = _only(rows)
+            row = only_entry(rows)
             buy, sell = parse_decimal(row["a"][0]), parse_decimal(row["b"][0])
             if not buy >= sell > 0:
                 raise ValueError(f"ask {buy}, bid {sell}")
@@ -96,10 +109,10 @@ class Kraken(Exchange):
         assets = self._assets()
         rows = self.api.private("BalanceEx")
         with parsing_errors("Kraken"):
-            return {_line(key, assets): _funds(row) for key, row in rows.items() if key != _CREDITS}
+            return {balance_name(key, assets): funds_from_row(row) for key, row in rows.items() if key != _CREDITS}
 
     def place(self, order: NewOrder) -> OrderState:
-        pair = self._pair(order.currency, order.asset)
+        pair = self._find_pair(order.currency, order.asset)
         check(order, pair.market)
         form = {
             "pair": pair.key,
@@ -114,7 +127,7 @@ class Kraken(Exchange):
         }
         result = self.api.private("AddOrder", form)
         with parsing_errors("Kraken", mutates=True):
-            txid = _only(result["txid"])
+            txid = only_entry(result["txid"])
             if not (isinstance(txid, str) and txid):
                 raise ValueError("no id")
         accepted = OrderState(
@@ -136,7 +149,7 @@ class Kraken(Exchange):
         rows = self.api.private("QueryOrders", {"txid": ref.exchange_order_id})
         pairs = self._pairs()
         with parsing_errors("Kraken"):
-            state = _state(ref.exchange_order_id or "", rows[ref.exchange_order_id], pairs)
+            state = order_from_row(ref.exchange_order_id or "", rows[ref.exchange_order_id], pairs)
             told = (state.side, state.currency, state.asset)
             if told != (ref.side, ref.currency, ref.asset) or state.client_id not in (None, ref.client_id):
                 raise ValueError("another order than the one asked for")
@@ -148,7 +161,7 @@ class Kraken(Exchange):
         for method, key in (("OpenOrders", "open"), ("ClosedOrders", "closed")):
             result = self.api.private(method, {"cl_ord_id": ref.client_id})
             with parsing_errors("Kraken"):
-                states = [_state(txid, row, pairs) for txid, row in result[key].items()]
+                states = [order_from_row(txid, row, pairs) for txid, row in result[key].items()]
                 if any(state.client_id != ref.client_id for state in states):
                     # Of all orders only the last 50 come, so ours may be among those that did not.
                     raise ValueError("orders with other ids than the one asked for")
@@ -160,7 +173,7 @@ class Kraken(Exchange):
         pairs = self._pairs()
         result = self.api.private("OpenOrders")
         with parsing_errors("Kraken"):
-            return [_state(txid, row, pairs) for txid, row in result["open"].items()]
+            return [order_from_row(txid, row, pairs) for txid, row in result["open"].items()]
 
     def cancel(self, ref: OrderRef) -> None:
         by = {"cl_ord_id": ref.client_id} if ref.exchange_order_id is None else {"txid": ref.exchange_order_id}
@@ -182,14 +195,14 @@ class Kraken(Exchange):
 
     def fills(self, currency: str, asset: str) -> list[Fill]:
         """TradesHistory tells those of all pairs, 50 a page; a few pages are read."""
-        pair = self._pair(currency, asset)
+        pair = self._find_pair(currency, asset)
         fills: dict[str, Fill] = {}
         for page in range(_PAGES):
             result = self.api.private("TradesHistory", {"ofs": page * _PAGE})
             with parsing_errors("Kraken"):
                 rows = result["trades"]
                 mine = {name: row for name, row in rows.items() if row["pair"] in (pair.key, pair.altname)}
-                fills |= {name: _fill(name, row, pair) for name, row in mine.items()}
+                fills |= {name: fill_from_row(name, row, pair) for name, row in mine.items()}
                 over = len(rows) < _PAGE or (page + 1) * _PAGE >= int(parse_decimal(result["count"]))
             if over or len(fills) >= _PAGE:
                 break
@@ -197,22 +210,22 @@ class Kraken(Exchange):
 
     def deposit_address(self, asset: str, network: str | None = None) -> DepositAddress:
         """`network` is one of Kraken's deposit methods; needed where an asset has several."""
-        key = self._asset(asset)
+        key = self._asset_key(asset)
         rows = self.api.private("DepositMethods", {"asset": key})
         with parsing_errors("Kraken"):
-            method = _method(asset, [str(row["method"]) for row in rows], network)
+            method = _choose_method(asset, [str(row["method"]) for row in rows], network)
         asked = {"asset": key, "method": method}
         # An address comes again until a new one is asked for; the very first time there may be none.
         rows = self.api.private("DepositAddresses", asked)
         rows = rows or self.api.private("DepositAddresses", asked | {"new": True})
         with parsing_errors("Kraken"):
             row = rows[0]
-            return DepositAddress(asset, _text(row["address"]), _tag(row), method)
+            return DepositAddress(asset, _text(row["address"]), tag_from_row(row), method)
 
     def withdraw(self, withdrawal: NewWithdrawal) -> Withdrawal:
         """Kraken sends only to addresses of its own address book, by their names: the book is read first."""
-        key = self._asset(withdrawal.asset)
-        row = self._registered(withdrawal, key)
+        key = self._asset_key(withdrawal.asset)
+        row = self._address_book_row(withdrawal, key)
         form = {"asset": key, "key": row["key"], "address": withdrawal.address, "amount": withdrawal.amount}
         result = self.api.private("Withdraw", form)
         with parsing_errors("Kraken", mutates=True):
@@ -227,12 +240,12 @@ class Kraken(Exchange):
             )
 
     def deposits(self, asset: str | None = None) -> list[Deposit]:
-        rows, assets = self._transfers("DepositStatus", asset)
+        rows, assets = self._transfer_rows("DepositStatus", asset)
         with parsing_errors("Kraken"):
             return [
                 Deposit(
                     id=_text(row["refid"]),
-                    asset=_line(row["asset"], assets),
+                    asset=balance_name(row["asset"], assets),
                     amount=parse_unsigned(row["amount"]),
                     # "return": Kraken sends it back.
                     status="failed" if row.get("status-prop") == "return" else _MOVED.get(row["status"], "pending"),
@@ -245,12 +258,12 @@ class Kraken(Exchange):
             ]
 
     def withdrawals(self, asset: str | None = None) -> list[Withdrawal]:
-        rows, assets = self._transfers("WithdrawStatus", asset)
+        rows, assets = self._transfer_rows("WithdrawStatus", asset)
         with parsing_errors("Kraken"):
             return [
                 Withdrawal(
                     id=_text(row["refid"]),
-                    asset=_line(row["asset"], assets),
+                    asset=balance_name(row["asset"], assets),
                     amount=parse_unsigned(row["amount"]),
                     status=_MOVED.get(row["status"], "unknown"),
                     address=row.get("info"),
@@ -273,11 +286,11 @@ class Kraken(Exchange):
 
     def _assets(self) -> Mapping[str, str]:
         """An asset's key ("XXBT") -> its common name ("BTC")."""
-        return self._listed("Assets", _read_assets)
+        return self._listed("Assets", assets_from_rows)
 
-    def _pairs(self) -> Mapping[tuple[str, str], _Pair]:
+    def _pairs(self) -> Mapping[tuple[str, str], Pair]:
         """(currency, asset) -> the pair."""
-        return self._listed("AssetPairs", _read_pairs)
+        return self._listed("AssetPairs", pairs_from_rows)
 
     def _listed(self, method: str, read: Callable[[Any], Mapping[_K, _V]]) -> Mapping[_K, _V]:
         def fetch() -> Mapping[_K, _V]:
@@ -288,26 +301,26 @@ class Kraken(Exchange):
         listed: Mapping[_K, _V] = self.context.cache.get_or_fetch(method, fetch, seconds=_LISTED)
         return listed
 
-    def _pair(self, currency: str, asset: str) -> _Pair:
+    def _find_pair(self, currency: str, asset: str) -> Pair:
         pairs = self._pairs()
         if (pair := pairs.get((currency, asset))) is None:
             raise no_such_market("Kraken", currency, asset, pairs)
         return pair
 
-    def _asset(self, name: str) -> str:
+    def _asset_key(self, name: str) -> str:
         """The key of the asset with this common name."""
         for key, common in self._assets().items():
             if common == name:
                 return key
         raise Refused(f"Kraken does not list {name}", code="unknown_asset")
 
-    def _transfers(self, method: str, asset: str | None) -> tuple[list[Any], Mapping[str, str]]:
+    def _transfer_rows(self, method: str, asset: str | None) -> tuple[list[Any], Mapping[str, str]]:
         assets = self._assets()
-        rows = self.api.private(method, {"asset": None if asset is None else self._asset(asset)})
+        rows = self.api.private(method, {"asset": None if asset is None else self._asset_key(asset)})
         with parsing_errors("Kraken"):
             return sorted(rows, key=lambda row: parse_decimal(row["time"]), reverse=True), assets
 
-    def _registered(self, withdrawal: NewWithdrawal, key: str) -> Mapping[str, str]:
+    def _address_book_row(self, withdrawal: NewWithdrawal, key: str) -> Mapping[str, str]:
         """The row of the address book that is exactly where `withdrawal` is to go."""
         rows = self.api.private("WithdrawAddresses", {"asset": key})
         with parsing_errors("Kraken"):
@@ -316,7 +329,7 @@ class Kraken(Exchange):
                 row
                 for row in known
                 if row["verified"] is True
-                and _tag(row) == withdrawal.tag
+                and tag_from_row(row) == withdrawal.tag
                 and (withdrawal.network or row["method"]).casefold() == row["method"].casefold()
             ]
         if not fitting:
@@ -327,11 +340,11 @@ class Kraken(Exchange):
             )
         networks = sorted({row["method"] for row in fitting})
         if len(networks) > 1:
-            raise _which_network(withdrawal.asset, networks)
+            raise _network_required(withdrawal.asset, networks)
         return fitting[0]
 
 
-def _method(asset: str, offered: Iterable[str], network: str | None) -> str:
+def _choose_method(asset: str, offered: Iterable[str], network: str | None) -> str:
     methods = list(offered)
     wanted = network or _USUAL_METHOD.get(asset)
     for method in methods:
@@ -339,8 +352,8 @@ def _method(asset: str, offered: Iterable[str], network: str | None) -> str:
             return method
     if network is None and len(methods) == 1:
         return methods[0]
-    raise _which_network(asset, methods)
+    raise _network_required(asset, methods)
 
 
-def _which_network(asset: str, networks: Iterable[str]) -> Refused:
+def _network_required(asset: str, networks: Iterable[str]) -> Refused:
     return Refused(f"name the network for {asset}: {', '.join(networks)}"[:300], code="network_required")

@@ -31,28 +31,28 @@ _COMMON = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Pair:
+class Pair:
     key: str
     altname: str
     market: Market
 
 
-def _name(altname: str) -> str:
+def _common_name(altname: str) -> str:
     return _COMMON.get(altname, altname)
 
 
-def _read_assets(rows: Mapping[str, Any]) -> dict[str, str]:
-    return {key: _name(row["altname"]) for key, row in rows.items()}
+def assets_from_rows(rows: Mapping[str, Any]) -> dict[str, str]:
+    return {key: _common_name(row["altname"]) for key, row in rows.items()}
 
 
-def _read_pairs(rows: Mapping[str, Any]) -> dict[tuple[str, str], _Pair]:
+def pairs_from_rows(rows: Mapping[str, Any]) -> dict[tuple[str, str], Pair]:
     """The `wsname` has both altnames, "XBT/EUR"; a pair without one is no open market."""
     pairs = {}
     for key, row in rows.items():
         if "wsname" not in row or row.get("status") == "cancel_only":
             continue
-        asset, currency = (_name(altname) for altname in row["wsname"].split("/"))
-        pairs[currency, asset] = _Pair(
+        asset, currency = (_common_name(altname) for altname in row["wsname"].split("/"))
+        pairs[currency, asset] = Pair(
             key=key,
             altname=row["altname"],
             market=Market(
@@ -81,7 +81,7 @@ _MOVED: dict[str, Literal["pending", "done", "failed"]] = {
 }
 
 
-def _only(rows: Any) -> Any:
+def only_entry(rows: Any) -> Any:
     """The single thing in a list, or the single value of a dict: Kraken answers by another name than it was asked."""
     [row] = rows.values() if isinstance(rows, dict) else rows
     return row
@@ -98,20 +98,20 @@ def _time(seconds: object) -> datetime:
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=microseconds)
 
 
-def _line(key: str, assets: Mapping[str, str]) -> str:
+def balance_name(key: str, assets: Mapping[str, str]) -> str:
     """The name of a balance line: "XXBT" is BTC, "XBT.F" is BTC.F; what Assets does not list keeps its name."""
     base, dot, suffix = key.partition(".")
-    return assets.get(base, _name(base)) + dot + suffix
+    return assets.get(base, _common_name(base)) + dot + suffix
 
 
-def _funds(row: Mapping[str, Any]) -> Funds:
+def funds_from_row(row: Mapping[str, Any]) -> Funds:
     """By "Get Extended Balance", available = balance + credit - credit_used - hold_trade."""
     total, held = parse_unsigned(row["balance"]), parse_unsigned(row.get("hold_trade", 0))
     credit = EXACT.subtract(parse_unsigned(row.get("credit", 0)), parse_unsigned(row.get("credit_used", 0)))
     return Funds(total=total, available=EXACT.subtract(EXACT.add(total, credit), held), held=held)
 
 
-def _state(txid: str, row: Mapping[str, Any], pairs: Mapping[tuple[str, str], _Pair]) -> OrderState:
+def order_from_row(txid: str, row: Mapping[str, Any], pairs: Mapping[tuple[str, str], Pair]) -> OrderState:
     """An order object of QueryOrders, OpenOrders or ClosedOrders; `descr.pair` is the altname."""
     about, flags = row["descr"], row["oflags"].split(",")
     market = next((pair.market for pair in pairs.values() if about["pair"] in (pair.altname, pair.key)), None)
@@ -145,7 +145,7 @@ def _client_id(told: str | None) -> str | None:
     return told.replace("-", "").lower() if told and len(told) == 36 else told
 
 
-def _fill(id: str, row: Mapping[str, Any], pair: _Pair) -> Fill:
+def fill_from_row(id: str, row: Mapping[str, Any], pair: Pair) -> Fill:
     return Fill(
         id=id,
         exchange_order_id=row["ordertxid"],
@@ -160,6 +160,6 @@ def _fill(id: str, row: Mapping[str, Any], pair: _Pair) -> Fill:
     )
 
 
-def _tag(row: Mapping[str, Any]) -> str | None:
+def tag_from_row(row: Mapping[str, Any]) -> str | None:
     """Seen as `tag` (XRP) and as `memo` (EOS and its like)."""
     return row.get("tag") or row.get("memo")
