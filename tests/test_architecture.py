@@ -209,7 +209,6 @@ STILL_BROKEN: dict[str, set[str]] = {
         "no_such_address",
         "number",
         "opened",
-        "registered",
         "seat",
         "sent",
         "settle",

@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import TypeVar
 
 from .errors import Busy, Refused
 from .models import NewOrder, OrderRef, OrderState
 
 __all__ = [
+    "accepted_order",
     "cancel_each",
     "cancel_errors",
     "check_same_order",
@@ -38,6 +40,21 @@ def placed_order(order: NewOrder, exchange_order_id: str) -> OrderState:
         amount=order.amount,
         price=order.price,
         client_id=order.client_id,
+    )
+
+
+def accepted_order(order: NewOrder, exchange_order_id: str, created: datetime | None = None) -> OrderState:
+    """Return the state of an `order` that its exchange accepted just now, under this id: open."""
+    return OrderState(
+        exchange_order_id=exchange_order_id,
+        status="open",
+        side=order.side,
+        currency=order.currency,
+        asset=order.asset,
+        amount=order.amount,
+        price=order.price,
+        client_id=order.client_id,
+        created=created,
     )
 
 

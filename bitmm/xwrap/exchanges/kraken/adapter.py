@@ -1,12 +1,13 @@
-"""Our verbs in Kraken's API."""
+"""The adapter of Kraken: the verbs of `Exchange` by calls of its API."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, ClassVar, TypeVar
+from functools import partial
+from typing import Any, ClassVar
 
-from ...money import parse_decimal, parse_unsigned
+from ...money import parse_decimal
 from ..base import Exchange, ExchangeContext, Field, RateLimit
 from ..errors import Refused
 from ..http import parsing_errors
@@ -23,31 +24,27 @@ from ..models import (
     Rate,
     Withdrawal,
 )
-from ..orders import poll_until_final
-from ..rules import check, no_such_market
+from ..orders import accepted_order, cancel_errors, check_same_order, poll_until_final
+from ..parsing import required_text
+from ..rules import check, find_market, network_required, no_such_asset
 from .api import URL, KrakenAPI
 from .parsing import (
-    _MOVED,
     Pair,
-    _text,
-    _time,
     assets_from_rows,
     balance_name,
+    deposit_from_row,
     fill_from_row,
     funds_from_row,
     only_entry,
     order_from_row,
     pairs_from_rows,
     tag_from_row,
+    withdrawal_from_row,
 )
 
-_K = TypeVar("_K")
-_V = TypeVar("_V")
 #: Fee credits; no money.
 _CREDITS = "KFEE"
-#: Seconds for which what is listed there is not asked again.
-_LISTED = 3600.0
-#: Which of several ways in is meant when nobody says; any other choice would be a guess.
+#: Which of several deposit methods is meant when no network is named; any other choice would be a guess.
 _USUAL_METHOD = {"BTC": "Bitcoin"}
 #: A page of TradesHistory, and how many of them are read: each counts 2 of at least 15 on the key's counter.
 _PAGE, _PAGES = 50, 4
@@ -94,7 +91,7 @@ class Kraken(Exchange):
     def rate(self, currency: str, asset: str) -> Rate:
         pair = self._find_pair(currency, asset)
         rows = self.api.public("Ticker", {"pair": pair.key})
-        with parsing_errors("Kraken"):
+        with parsing_errors(self.name):
             row = only_entry(rows)
             buy, sell = parse_decimal(row["a"][0]), parse_decimal(row["b"][0])
             if not buy >= sell > 0:
@@ -108,7 +105,7 @@ class Kraken(Exchange):
         """Lines with a suffix are their own: `.S` staked, `.F` rewards, `.M` opt-in, `.HOLD` held money, and so on."""
         assets = self._assets()
         rows = self.api.private("BalanceEx")
-        with parsing_errors("Kraken"):
+        with parsing_errors(self.name):
             return {balance_name(key, assets): funds_from_row(row) for key, row in rows.items() if key != _CREDITS}
 
     def place(self, order: NewOrder) -> OrderState:
@@ -126,20 +123,9 @@ class Kraken(Exchange):
             "cl_ord_id": order.client_id,
         }
         result = self.api.private("AddOrder", form)
-        with parsing_errors("Kraken", mutates=True):
-            txid = only_entry(result["txid"])
-            if not (isinstance(txid, str) and txid):
-                raise ValueError("no id")
-        accepted = OrderState(
-            exchange_order_id=txid,
-            status="open",
-            side=order.side,
-            currency=order.currency,
-            asset=order.asset,
-            amount=order.amount,
-            price=order.price,
-            client_id=order.client_id,
-        )
+        with parsing_errors(self.name, mutates=True):
+            txid = required_text(only_entry(result["txid"]))
+        accepted = accepted_order(order, txid)
         if order.price is not None:
             return accepted
         ref = OrderRef(order.side, order.currency, order.asset, order.client_id, exchange_order_id=txid)
@@ -148,11 +134,9 @@ class Kraken(Exchange):
     def order(self, ref: OrderRef) -> OrderState:
         rows = self.api.private("QueryOrders", {"txid": ref.exchange_order_id})
         pairs = self._pairs()
-        with parsing_errors("Kraken"):
+        with parsing_errors(self.name):
             state = order_from_row(ref.exchange_order_id or "", rows[ref.exchange_order_id], pairs)
-            told = (state.side, state.currency, state.asset)
-            if told != (ref.side, ref.currency, ref.asset) or state.client_id not in (None, ref.client_id):
-                raise ValueError("another order than the one asked for")
+            check_same_order(state, ref)
         return state
 
     def find(self, ref: OrderRef) -> OrderState | None:
@@ -160,7 +144,7 @@ class Kraken(Exchange):
         pairs = self._pairs()
         for method, key in (("OpenOrders", "open"), ("ClosedOrders", "closed")):
             result = self.api.private(method, {"cl_ord_id": ref.client_id})
-            with parsing_errors("Kraken"):
+            with parsing_errors(self.name):
                 states = [order_from_row(txid, row, pairs) for txid, row in result[key].items()]
                 if any(state.client_id != ref.client_id for state in states):
                     # Of all orders only the last 50 come, so ours may be among those that did not.
@@ -172,34 +156,29 @@ class Kraken(Exchange):
     def open_orders(self) -> list[OrderState]:
         pairs = self._pairs()
         result = self.api.private("OpenOrders")
-        with parsing_errors("Kraken"):
+        with parsing_errors(self.name):
             return [order_from_row(txid, row, pairs) for txid, row in result["open"].items()]
 
     def cancel(self, ref: OrderRef) -> None:
         by = {"cl_ord_id": ref.client_id} if ref.exchange_order_id is None else {"txid": ref.exchange_order_id}
-        try:
+        with cancel_errors():
             result = self.api.private("CancelOrder", by)
-        except Refused as refusal:
-            if refusal.code == "order_not_found":
-                # Kraken says the same of orders that are over and of orders that never were.
-                raise Refused(refusal.words, code="order_not_open") from None
-            raise
-        with parsing_errors("Kraken", mutates=True):
+        with parsing_errors(self.name, mutates=True):
             if int(parse_decimal(result["count"])) == 0:
                 raise Refused("Kraken canceled nothing", code="order_not_open")
 
     def cancel_all(self) -> int:
         result = self.api.private("CancelAll")
-        with parsing_errors("Kraken", mutates=True):
+        with parsing_errors(self.name, mutates=True):
             return int(parse_decimal(result["count"]))
 
     def fills(self, currency: str, asset: str) -> list[Fill]:
-        """TradesHistory tells those of all pairs, 50 a page; a few pages are read."""
+        """Return those among the latest trades of all pairs, by TradesHistory: 50 a page, and a few pages are read."""
         pair = self._find_pair(currency, asset)
         fills: dict[str, Fill] = {}
         for page in range(_PAGES):
             result = self.api.private("TradesHistory", {"ofs": page * _PAGE})
-            with parsing_errors("Kraken"):
+            with parsing_errors(self.name):
                 rows = result["trades"]
                 mine = {name: row for name, row in rows.items() if row["pair"] in (pair.key, pair.altname)}
                 fills |= {name: fill_from_row(name, row, pair) for name, row in mine.items()}
@@ -212,15 +191,15 @@ class Kraken(Exchange):
         """`network` is one of Kraken's deposit methods; needed where an asset has several."""
         key = self._asset_key(asset)
         rows = self.api.private("DepositMethods", {"asset": key})
-        with parsing_errors("Kraken"):
+        with parsing_errors(self.name):
             method = _choose_method(asset, [str(row["method"]) for row in rows], network)
         asked = {"asset": key, "method": method}
         # An address comes again until a new one is asked for; the very first time there may be none.
         rows = self.api.private("DepositAddresses", asked)
         rows = rows or self.api.private("DepositAddresses", asked | {"new": True})
-        with parsing_errors("Kraken"):
+        with parsing_errors(self.name):
             row = rows[0]
-            return DepositAddress(asset, _text(row["address"]), tag_from_row(row), method)
+            return DepositAddress(asset, required_text(row["address"]), tag_from_row(row), method)
 
     def withdraw(self, withdrawal: NewWithdrawal) -> Withdrawal:
         """Kraken sends only to addresses of its own address book, by their names: the book is read first."""
@@ -228,9 +207,9 @@ class Kraken(Exchange):
         row = self._address_book_row(withdrawal, key)
         form = {"asset": key, "key": row["key"], "address": withdrawal.address, "amount": withdrawal.amount}
         result = self.api.private("Withdraw", form)
-        with parsing_errors("Kraken", mutates=True):
+        with parsing_errors(self.name, mutates=True):
             return Withdrawal(
-                id=_text(result["refid"]),
+                id=required_text(result["refid"]),
                 asset=withdrawal.asset,
                 amount=withdrawal.amount,
                 status="pending",
@@ -241,89 +220,50 @@ class Kraken(Exchange):
 
     def deposits(self, asset: str | None = None) -> list[Deposit]:
         rows, assets = self._transfer_rows("DepositStatus", asset)
-        with parsing_errors("Kraken"):
-            return [
-                Deposit(
-                    id=_text(row["refid"]),
-                    asset=balance_name(row["asset"], assets),
-                    amount=parse_unsigned(row["amount"]),
-                    # "return": Kraken sends it back.
-                    status="failed" if row.get("status-prop") == "return" else _MOVED.get(row["status"], "pending"),
-                    address=row.get("info"),
-                    network=row.get("method"),
-                    txid=row.get("txid"),
-                    time=_time(row["time"]),
-                )
-                for row in rows
-            ]
+        with parsing_errors(self.name):
+            return [deposit_from_row(row, assets) for row in rows]
 
     def withdrawals(self, asset: str | None = None) -> list[Withdrawal]:
         rows, assets = self._transfer_rows("WithdrawStatus", asset)
-        with parsing_errors("Kraken"):
-            return [
-                Withdrawal(
-                    id=_text(row["refid"]),
-                    asset=balance_name(row["asset"], assets),
-                    amount=parse_unsigned(row["amount"]),
-                    status=_MOVED.get(row["status"], "unknown"),
-                    address=row.get("info"),
-                    network=row.get("method"),
-                    fee=parse_unsigned(row["fee"]) if "fee" in row else None,
-                    txid=row.get("txid"),
-                    created=_time(row["time"]),
-                )
-                for row in rows
-            ]
+        with parsing_errors(self.name):
+            return [withdrawal_from_row(row, assets) for row in rows]
 
     def permissions(self) -> frozenset[str]:
         """From GetApiKeyInfo, which needs no right itself."""
         result = self.api.private("GetApiKeyInfo")
         ours = {"query-funds": "read", "modify-trades": "trade", "withdraw-funds": "send"}
-        with parsing_errors("Kraken"):
+        with parsing_errors(self.name):
             return frozenset(ours[right] for right in result["permissions"] if right in ours)
 
-    # --- what the verbs share ---
-
     def _assets(self) -> Mapping[str, str]:
-        """An asset's key ("XXBT") -> its common name ("BTC")."""
-        return self._listed("Assets", assets_from_rows)
+        """Return the common name ("BTC") of each asset by its key ("XXBT")."""
+        return self._cached("Assets", partial(self.api.public, "Assets"), assets_from_rows)
 
     def _pairs(self) -> Mapping[tuple[str, str], Pair]:
-        """(currency, asset) -> the pair."""
-        return self._listed("AssetPairs", pairs_from_rows)
-
-    def _listed(self, method: str, read: Callable[[Any], Mapping[_K, _V]]) -> Mapping[_K, _V]:
-        def fetch() -> Mapping[_K, _V]:
-            rows = self.api.public(method)
-            with parsing_errors("Kraken"):
-                return read(rows)
-
-        listed: Mapping[_K, _V] = self.context.cache.get_or_fetch(method, fetch, seconds=_LISTED)
-        return listed
+        """Return the pairs by (currency, asset)."""
+        return self._cached("AssetPairs", partial(self.api.public, "AssetPairs"), pairs_from_rows)
 
     def _find_pair(self, currency: str, asset: str) -> Pair:
-        pairs = self._pairs()
-        if (pair := pairs.get((currency, asset))) is None:
-            raise no_such_market("Kraken", currency, asset, pairs)
-        return pair
+        return find_market(self.name, currency, asset, self._pairs())
 
     def _asset_key(self, name: str) -> str:
-        """The key of the asset with this common name."""
+        """Return the key of the asset with this common name."""
         for key, common in self._assets().items():
             if common == name:
                 return key
-        raise Refused(f"Kraken does not list {name}", code="unknown_asset")
+        raise no_such_asset(self.name, name)
 
     def _transfer_rows(self, method: str, asset: str | None) -> tuple[list[Any], Mapping[str, str]]:
+        """Return the rows of deposits or withdrawals, newest first, and the names of all assets."""
         assets = self._assets()
         rows = self.api.private(method, {"asset": None if asset is None else self._asset_key(asset)})
-        with parsing_errors("Kraken"):
+        with parsing_errors(self.name):
             return sorted(rows, key=lambda row: parse_decimal(row["time"]), reverse=True), assets
 
     def _address_book_row(self, withdrawal: NewWithdrawal, key: str) -> Mapping[str, str]:
-        """The row of the address book that is exactly where `withdrawal` is to go."""
+        """Return the row of the address book that is exactly where `withdrawal` is to go."""
         rows = self.api.private("WithdrawAddresses", {"asset": key})
-        with parsing_errors("Kraken"):
+        with parsing_errors(self.name):
             known = [row for row in rows if row["address"] == withdrawal.address]
             fitting: list[Mapping[str, str]] = [
                 row
@@ -340,20 +280,16 @@ class Kraken(Exchange):
             )
         networks = sorted({row["method"] for row in fitting})
         if len(networks) > 1:
-            raise _network_required(withdrawal.asset, networks)
+            raise network_required(withdrawal.asset, networks)
         return fitting[0]
 
 
-def _choose_method(asset: str, offered: Iterable[str], network: str | None) -> str:
-    methods = list(offered)
+def _choose_method(asset: str, methods: list[str], network: str | None) -> str:
+    """Return the deposit method called `network`; without one, the usual one or the only one."""
     wanted = network or _USUAL_METHOD.get(asset)
     for method in methods:
         if wanted is not None and method.casefold() == wanted.casefold():
             return method
     if network is None and len(methods) == 1:
         return methods[0]
-    raise _network_required(asset, methods)
-
-
-def _network_required(asset: str, networks: Iterable[str]) -> Refused:
-    return Refused(f"name the network for {asset}: {', '.join(networks)}"[:300], code="network_required")
+    raise network_required(asset, methods)

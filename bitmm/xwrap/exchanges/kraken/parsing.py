@@ -4,19 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from typing import Any, Literal
 
 from ...money import EXACT, mean, parse_decimal, parse_unsigned
-from ..models import (
-    Fill,
-    Funds,
-    Market,
-    OrderState,
-    Side,
-    Status,
-)
+from ..models import Deposit, Fill, Funds, Market, OrderState, Side, Status, Withdrawal
+from ..parsing import required_text, step_from_places, time_from_seconds
 
 #: Kraken's altnames that differ from the common names, or clash with another asset's (as ccxt 4.5 maps them).
 _COMMON = {
@@ -28,10 +20,20 @@ _COMMON = {
     "REPV2": "REP",
     "REP": "REPV1",
 }
+_ORDER_STATUS: dict[str, Status] = {"pending": "open", "open": "open", "closed": "filled"}
+_OVER = {"canceled", "expired"}
+_SIDES: dict[str, Side] = {"buy": "buy", "sell": "sell"}
+_TRANSFER_STATUS: dict[str, Literal["pending", "done", "failed"]] = {
+    **dict.fromkeys(("Initial", "Pending", "Settled"), "pending"),
+    "Success": "done",
+    "Failure": "failed",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
+    """A pair by its key ("XXBTZEUR"), its altname ("XBTEUR") and its market."""
+
     key: str
     altname: str
     market: Market
@@ -42,11 +44,15 @@ def _common_name(altname: str) -> str:
 
 
 def assets_from_rows(rows: Mapping[str, Any]) -> dict[str, str]:
+    """Return the common name ("BTC") of each asset by its key ("XXBT"), from the answer to Assets."""
     return {key: _common_name(row["altname"]) for key, row in rows.items()}
 
 
 def pairs_from_rows(rows: Mapping[str, Any]) -> dict[tuple[str, str], Pair]:
-    """The `wsname` has both altnames, "XBT/EUR"; a pair without one is no open market."""
+    """Return the pairs that take orders by (currency, asset), from the answer to AssetPairs.
+
+    The `wsname` has both altnames, "XBT/EUR"; a pair without one is no open market.
+    """
     pairs = {}
     for key, row in rows.items():
         if "wsname" not in row or row.get("status") == "cancel_only":
@@ -58,8 +64,10 @@ def pairs_from_rows(rows: Mapping[str, Any]) -> dict[tuple[str, str], Pair]:
             market=Market(
                 currency=currency,
                 asset=asset,
-                price_step=parse_decimal(row["tick_size"]) if "tick_size" in row else _step(row["pair_decimals"]),
-                amount_step=_step(row["lot_decimals"]),
+                price_step=parse_decimal(row["tick_size"])
+                if "tick_size" in row
+                else step_from_places(row["pair_decimals"]),
+                amount_step=step_from_places(row["lot_decimals"]),
                 amount_min=parse_decimal(row["ordermin"]) if "ordermin" in row else None,
                 cost_min=parse_decimal(row["costmin"]) if "costmin" in row else None,
             ),
@@ -67,57 +75,32 @@ def pairs_from_rows(rows: Mapping[str, Any]) -> dict[tuple[str, str], Pair]:
     return pairs
 
 
-def _step(places: int) -> Decimal:
-    return Decimal((0, (1,), -places))
-
-
-_STATUS: dict[str, Status] = {"pending": "open", "open": "open", "closed": "filled"}
-_OVER = {"canceled", "expired"}
-_SIDES: dict[str, Side] = {"buy": "buy", "sell": "sell"}
-_MOVED: dict[str, Literal["pending", "done", "failed"]] = {
-    **dict.fromkeys(("Initial", "Pending", "Settled"), "pending"),
-    "Success": "done",
-    "Failure": "failed",
-}
-
-
 def only_entry(rows: Any) -> Any:
-    """The single thing in a list, or the single value of a dict: Kraken answers by another name than it was asked."""
+    """Return the single entry of a list or dict: Kraken answers by another name than it was asked for."""
     [row] = rows.values() if isinstance(rows, dict) else rows
     return row
 
 
-def _text(value: object) -> str:
-    if not (isinstance(value, str) and value):
-        raise ValueError("no text")
-    return value
-
-
-def _time(seconds: object) -> datetime:
-    microseconds = int(EXACT.multiply(parse_decimal(seconds), Decimal(1_000_000)))
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=microseconds)
-
-
 def balance_name(key: str, assets: Mapping[str, str]) -> str:
-    """The name of a balance line: "XXBT" is BTC, "XBT.F" is BTC.F; what Assets does not list keeps its name."""
+    """Return the name of a balance line: "XXBT" is BTC, "XBT.F" is BTC.F; what Assets does not list keeps its name."""
     base, dot, suffix = key.partition(".")
     return assets.get(base, _common_name(base)) + dot + suffix
 
 
 def funds_from_row(row: Mapping[str, Any]) -> Funds:
-    """By "Get Extended Balance", available = balance + credit - credit_used - hold_trade."""
+    """Return a row of BalanceEx. By "Get Extended Balance", available = balance + credit - credit_used - hold_trade."""
     total, held = parse_unsigned(row["balance"]), parse_unsigned(row.get("hold_trade", 0))
     credit = EXACT.subtract(parse_unsigned(row.get("credit", 0)), parse_unsigned(row.get("credit_used", 0)))
     return Funds(total=total, available=EXACT.subtract(EXACT.add(total, credit), held), held=held)
 
 
 def order_from_row(txid: str, row: Mapping[str, Any], pairs: Mapping[tuple[str, str], Pair]) -> OrderState:
-    """An order object of QueryOrders, OpenOrders or ClosedOrders; `descr.pair` is the altname."""
+    """Return the order of an object of QueryOrders, OpenOrders or ClosedOrders; `descr.pair` is the altname."""
     about, flags = row["descr"], row["oflags"].split(",")
     market = next((pair.market for pair in pairs.values() if about["pair"] in (pair.altname, pair.key)), None)
     currency, asset = (None, None) if market is None else (market.currency, market.asset)
     filled, spent = parse_unsigned(row["vol_exec"]), parse_unsigned(row["cost"])
-    if (status := _STATUS.get(row["status"])) is None:
+    if (status := _ORDER_STATUS.get(row["status"])) is None:
         if row["status"] not in _OVER:
             raise ValueError(f"status {row['status']!r}")
         status = "partly_filled" if filled else "canceled"
@@ -134,18 +117,28 @@ def order_from_row(txid: str, row: Mapping[str, Any], pairs: Mapping[tuple[str, 
         average=mean(spent, filled),
         spent=spent,
         fee=parse_unsigned(row["fee"]),
-        fee_currency=currency if "fciq" in flags else asset if "fcib" in flags else None,
+        fee_currency=_fee_currency(flags, currency, asset),
         client_id=_client_id(row.get("cl_ord_id")),
-        created=_time(row["opentm"]),
+        created=time_from_seconds(row["opentm"]),
     )
 
 
-def _client_id(told: str | None) -> str | None:
-    """Kraken takes a UUID with and without dashes; ours has none."""
-    return told.replace("-", "").lower() if told and len(told) == 36 else told
+def _fee_currency(flags: list[str], currency: str | None, asset: str | None) -> str | None:
+    """Return what the fee counts: "fciq" asks for it in the currency, "fcib" in the asset."""
+    if "fciq" in flags:
+        return currency
+    if "fcib" in flags:
+        return asset
+    return None
+
+
+def _client_id(cl_ord_id: str | None) -> str | None:
+    """Return our client id: Kraken takes a UUID with and without dashes, and ours has none."""
+    return cl_ord_id.replace("-", "").lower() if cl_ord_id and len(cl_ord_id) == 36 else cl_ord_id
 
 
 def fill_from_row(id: str, row: Mapping[str, Any], pair: Pair) -> Fill:
+    """Return the fill of an object of TradesHistory."""
     return Fill(
         id=id,
         exchange_order_id=row["ordertxid"],
@@ -156,10 +149,40 @@ def fill_from_row(id: str, row: Mapping[str, Any], pair: Pair) -> Fill:
         price=parse_unsigned(row["price"]),
         fee=parse_unsigned(row["fee"]),
         fee_currency=pair.market.currency,
-        time=_time(row["time"]),
+        time=time_from_seconds(row["time"]),
     )
 
 
 def tag_from_row(row: Mapping[str, Any]) -> str | None:
-    """Seen as `tag` (XRP) and as `memo` (EOS and its like)."""
+    """Return the tag of an address: seen as `tag` (XRP) and as `memo` (EOS and its like)."""
     return row.get("tag") or row.get("memo")
+
+
+def deposit_from_row(row: Mapping[str, Any], assets: Mapping[str, str]) -> Deposit:
+    """Return a row of DepositStatus."""
+    return Deposit(
+        id=required_text(row["refid"]),
+        asset=balance_name(row["asset"], assets),
+        amount=parse_unsigned(row["amount"]),
+        # "return": Kraken sends it back.
+        status="failed" if row.get("status-prop") == "return" else _TRANSFER_STATUS.get(row["status"], "pending"),
+        address=row.get("info"),
+        network=row.get("method"),
+        txid=row.get("txid"),
+        time=time_from_seconds(row["time"]),
+    )
+
+
+def withdrawal_from_row(row: Mapping[str, Any], assets: Mapping[str, str]) -> Withdrawal:
+    """Return a row of WithdrawStatus."""
+    return Withdrawal(
+        id=required_text(row["refid"]),
+        asset=balance_name(row["asset"], assets),
+        amount=parse_unsigned(row["amount"]),
+        status=_TRANSFER_STATUS.get(row["status"], "unknown"),
+        address=row.get("info"),
+        network=row.get("method"),
+        fee=parse_unsigned(row["fee"]) if "fee" in row else None,
+        txid=row.get("txid"),
+        created=time_from_seconds(row["time"]),
+    )
