@@ -15,7 +15,10 @@ A class exists only where a program would act differently.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .codes import ErrorCode
 
 __all__ = [
     "APIError",
@@ -33,9 +36,10 @@ __all__ = [
 class APIError(Exception):
     """The reason why a call failed, in words fit to show a person: `str(error)`.
 
-    `reason`: the words. `status`: the HTTP status, None when no answer came. `code`: the stable name of the reason,
-    None when the server gave none. `retryable`: the same call may work later. `may_have_executed`: an order or a send
-    may have reached the exchange. `key`: the idempotency key of an order or a send. `retry_after`: seconds to wait.
+    `reason`: the words. `status`: the HTTP status, None when no answer came. `code`: the stable name of the reason, one
+    of `codes` or of a newer server's own, None when the server gave none. `retryable`: the same call may work later.
+    `may_have_executed`: an order or a send may have reached the exchange. `key`: the idempotency key of an order or a
+    send. `retry_after`: seconds to wait.
     """
 
     def __init__(
@@ -43,7 +47,7 @@ class APIError(Exception):
         reason: str,
         *,
         status: int | None = None,
-        code: str | None = None,
+        code: ErrorCode | str | None = None,
         retryable: bool = False,
         may_have_executed: bool = False,
         key: str | None = None,

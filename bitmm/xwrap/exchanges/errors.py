@@ -10,8 +10,8 @@ __all__ = ["Busy", "ExchangeError", "Refused", "Unknown", "Unsupported"]
 class ExchangeError(Exception):
     """Why an exchange did not do what it was asked. `str(error)` is fit to show a person and holds no secret.
 
-    `code` is one of ours (insufficient_funds, invalid_amount, unknown_market, ...). The exchange's own words are in
-    `words`; they are shown, bounded, and never guessed into something nicer.
+    `code` is one of those in codes.py (insufficient_funds, invalid_amount, unknown_market, ...). The exchange's own
+    words are in `words`; they are shown, bounded, and never guessed into something nicer.
     """
 
     def __init__(self, words: str, *, code: str = "exchange_refused", retryable: bool = False) -> None:

@@ -61,16 +61,22 @@ def check(order: NewOrder, market: Market) -> None:
         raise Refused("an order has either an amount or a cost", code="invalid_amount")
     if order.cost is not None and (order.side == "sell" or order.price is not None):
         raise Refused("a cost is for market buys only", code="unsupported")
-    for name, value, step in (("amount", order.amount, market.amount_step), ("price", order.price, market.price_step)):
+    for name, rule, value, step in (
+        ("amount", "amount_step", order.amount, market.amount_step),
+        ("price", "price_step", order.price, market.price_step),
+    ):
         if value is not None and step and _WIDE.remainder(value, step):
             nearest = _WIDE.multiply(_WIDE.quantize(_WIDE.divide(value, step), Decimal(1)), step) or step
-            raise _broken(name, value, f"{name}_step", step, nearest, "is no multiple of")
+            raise _broken(name, value, rule, step, nearest, "is no multiple of")
     cost = order.cost
     if order.amount is not None and order.price is not None:
         cost = EXACT.multiply(order.amount, order.price)
-    for name, value, least in (("amount", order.amount, market.amount_min), ("cost", cost, market.cost_min)):
+    for name, rule, value, least in (
+        ("amount", "amount_min", order.amount, market.amount_min),
+        ("cost", "cost_min", cost, market.cost_min),
+    ):
         if value is not None and least is not None and value < least:
-            raise _broken(name, value, f"{name}_min", least, least, "is less than")
+            raise _broken(name, value, rule, least, least, "is less than")
 
 
 #: For finding the nearest allowed value; what is sent is never rounded.

@@ -10,20 +10,10 @@ from typing import Any
 
 from starlette.responses import JSONResponse, Response
 
+from ..codes import CODES
 from ..exchanges.errors import Busy, ExchangeError, Unknown
 
 __all__ = ["Problem", "from_exchange", "response"]
-
-#: The status of a refusal by an exchange, by its code; 422 for all others.
-_REFUSALS = {
-    "exchange_unavailable": 503,
-    "exchange_url_missing": 503,
-    "overview_refused": 503,
-    "rate_limited": 429,
-    "exchange_key_refused": 502,
-    "permission_denied": 403,
-    "order_not_found": 404,
-}
 
 
 class Problem(Exception):
@@ -60,7 +50,7 @@ def from_exchange(error: ExchangeError) -> Problem:
     if isinstance(error, Busy):
         headers["Retry-After"] = str(max(1, ceil(error.retry_after)))
     return Problem(
-        504 if isinstance(error, Unknown) else _REFUSALS.get(error.code, 422),
+        _status(error.code),
         error.code,
         error.words[:500],
         retryable=error.retryable,
@@ -68,6 +58,12 @@ def from_exchange(error: ExchangeError) -> Problem:
         headers=headers,
         **more,
     )
+
+
+def _status(code: str) -> int:
+    """Return the status of an error with this code; a plugin's exchange may have codes of its own."""
+    known = CODES.get(code)
+    return (known and known.status) or 422
 
 
 def response(problem: Problem) -> Response:

@@ -1,0 +1,143 @@
+"""The stable error codes: what `APIError.code` and the member "code" of an error on the wire may be.
+
+A program may rely on a code; the words beside it are for people and may change. The enum in server/openapi.yaml and the
+table in the README are made from here, and tests hold them to it. A newer server may send a code that is not here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+__all__ = ["CODES", "Code", "ErrorCode"]
+
+ErrorCode = Literal[
+    "address_not_registered",
+    "amount_min",
+    "amount_step",
+    "answer_too_big",
+    "bad_answer",
+    "cost_min",
+    "database_unavailable",
+    "exchange_busy",
+    "exchange_dead",
+    "exchange_key_refused",
+    "exchange_refused",
+    "exchange_unavailable",
+    "exchange_url_missing",
+    "foreign_origin",
+    "inexact",
+    "insecure_url",
+    "insufficient_funds",
+    "invalid_address",
+    "invalid_amount",
+    "invalid_argument",
+    "invalid_key",
+    "invalid_nonce",
+    "invalid_price",
+    "invalid_request",
+    "invalid_url",
+    "key_reused",
+    "method_not_allowed",
+    "network_required",
+    "no_answer",
+    "no_such_key",
+    "not_authenticated",
+    "not_found",
+    "not_placed",
+    "order_not_found",
+    "order_not_open",
+    "outcome_unknown",
+    "overview_refused",
+    "permission_denied",
+    "price_required",
+    "price_step",
+    "rate_limited",
+    "registration_disabled",
+    "server_busy",
+    "server_error",
+    "still_running",
+    "tag_required",
+    "too_large",
+    "too_many_tries",
+    "unknown_asset",
+    "unknown_exchange",
+    "unknown_host",
+    "unknown_market",
+    "unsupported",
+    "unsupported_media_type",
+]
+
+
+class Code(NamedTuple):
+    """What a code means, and the HTTP status that it usually comes with; None: the client raises it by itself."""
+
+    status: int | None
+    meaning: str
+
+
+CODES: Mapping[str, Code] = {
+    "not_authenticated": Code(401, "There are no credentials, or wrong ones."),
+    "foreign_origin": Code(403, "The call comes from a web page of another site."),
+    "permission_denied": Code(403, "The exchange key may not do this."),
+    "registration_disabled": Code(403, "The registration is switched off; nothing was sent."),
+    "no_such_key": Code(404, "Nothing was executed with this key."),
+    "not_found": Code(404, "There is no such URL or registration, or it is another account's."),
+    "order_not_found": Code(404, "There is no such order."),
+    "method_not_allowed": Code(405, "The URL does not take this method."),
+    "still_running": Code(409, "The call with this key is still running; ask again."),
+    "too_large": Code(413, "The body of the request is too large."),
+    "unsupported_media_type": Code(415, "The body of the request is not form-encoded."),
+    "unknown_host": Code(421, "The server is not reached under this name."),
+    "address_not_registered": Code(
+        422, "The exchange sends only to addresses that were registered with it, and this one is not."
+    ),
+    "amount_min": Code(422, "The amount is below the market's minimum; `nearest` is the minimum."),
+    "amount_step": Code(422, "The amount is no multiple of the market's step; `nearest` is the nearest allowed value."),
+    "cost_min": Code(422, "Amount times price is below the market's minimum; `nearest` is the minimum."),
+    "exchange_dead": Code(422, "This exchange has closed; the words say why."),
+    "exchange_refused": Code(422, "The exchange refused for a reason of its own; its words are the detail."),
+    "inexact": Code(422, "The library ccxt loses digits of amounts at this exchange, so it is not used."),
+    "insufficient_funds": Code(422, "There is not enough of the currency or asset."),
+    "invalid_address": Code(422, "This is no address of the asset."),
+    "invalid_amount": Code(
+        422, "An amount is no exact number in plain digits, not above zero, too small or too large."
+    ),
+    "invalid_nonce": Code(422, "The exchange refused the number of the request; the same call may work now."),
+    "invalid_price": Code(422, "The exchange does not take this price."),
+    "invalid_request": Code(
+        422,
+        "A field is missing, unknown or malformed, or the exchange refuses the request as it is; `field` may name it.",
+    ),
+    "key_reused": Code(422, "This key was used with other parameters; nothing was sent."),
+    "network_required": Code(422, "The asset can be sent over several networks; name one."),
+    "not_placed": Code(422, "The order or send was never executed, as was found out later; it may be tried again."),
+    "order_not_open": Code(422, "The order is final, so it cannot be canceled."),
+    "price_required": Code(422, "This exchange has limit orders only; give a price."),
+    "price_step": Code(422, "The price is no multiple of the market's step; `nearest` is the nearest allowed value."),
+    "tag_required": Code(422, "The address needs a tag; ask for the deposit address."),
+    "unknown_asset": Code(422, "The exchange does not list this currency or asset."),
+    "unknown_exchange": Code(422, "The server does not offer this exchange."),
+    "unknown_market": Code(422, "The exchange does not trade this pair; the words say what it trades instead."),
+    "unsupported": Code(422, "The exchange has no such call, or not with these fields."),
+    "rate_limited": Code(429, "The exchange's limit for its callers is reached; `Retry-After` says when to come back."),
+    "too_many_tries": Code(429, "Too many wrong passwords; `Retry-After` says when to come back."),
+    "server_error": Code(500, "Something failed that the server did not foresee."),
+    "exchange_key_refused": Code(502, "The exchange refused the exchange key, or the key is malformed."),
+    "database_unavailable": Code(503, "The server's data base cannot be used now."),
+    "exchange_busy": Code(503, "Too many calls wait for this exchange; nothing was sent."),
+    "exchange_unavailable": Code(
+        503, "The exchange cannot be reached, does not serve now, or its answer cannot be read; nothing was executed."
+    ),
+    "exchange_url_missing": Code(503, "The administrator has not said where this exchange is."),
+    "overview_refused": Code(503, "The hub's overview document cannot be used, or asks for something unsafe."),
+    "server_busy": Code(503, "The server has too many calls at once; this one sent nothing."),
+    "outcome_unknown": Code(504, "The order or send may have been executed; ask again with its key."),
+    "answer_too_big": Code(None, "The answer is larger than 16 MiB."),
+    "bad_answer": Code(None, "The answer is not what was asked for."),
+    "insecure_url": Code(None, "Plain HTTP to another machine would show the password."),
+    "invalid_argument": Code(None, "An argument has the wrong type or cannot be sent."),
+    "invalid_key": Code(None, "The idempotency key is not 1 to 255 printable ASCII characters."),
+    "invalid_url": Code(None, "This is no URL of a server."),
+    "no_answer": Code(None, "No connection was made or no complete answer came in time."),
+}
