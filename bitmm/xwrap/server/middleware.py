@@ -1,18 +1,20 @@
-"""ASGI middleware: what is done with every request before its route is looked up."""
+"""ASGI middleware: what is done with every request around its route."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from typing import Any
 from urllib.parse import urlsplit
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..transport import is_loopback
-from .problems import Problem, response
+from .metrics import Metrics
+from .problems import Problem, problem_response
 
-__all__ = ["OriginCheckMiddleware", "TrailingSlashMiddleware"]
+__all__ = ["MetricsMiddleware", "OriginCheckMiddleware", "TrailingSlashMiddleware"]
 
 _HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9.-]+)(:\d{1,5})?", re.ASCII)
 
@@ -27,6 +29,25 @@ class TrailingSlashMiddleware:
         if scope["type"] == "http":
             scope["path"] = scope["path"].removesuffix("/")
         await self._app(scope, receive, send)
+
+
+class MetricsMiddleware:
+    """Count the answers of each route, by method, path and status. `paths`: those of the routes, by their endpoint."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, paths: Mapping[Any, str]) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._paths = paths
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def counting_send(message: Message) -> None:
+            # No endpoint: the path is unknown. 405: its route does not take this method.
+            if message["type"] == "http.response.start" and "endpoint" in scope and message["status"] != 405:
+                method = "GET" if scope["method"] == "HEAD" else scope["method"]
+                self._metrics.count_call(method, self._paths[scope["endpoint"]], message["status"])
+            await send(message)
+
+        await self._app(scope, receive, counting_send)
 
 
 class OriginCheckMiddleware:
@@ -44,7 +65,7 @@ class OriginCheckMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer 421 or 403."""
         if scope["type"] == "http" and (problem := self._objection(scope["headers"])):
-            await response(problem)(scope, receive, send)
+            await problem_response(problem)(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 

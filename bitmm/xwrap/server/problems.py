@@ -1,5 +1,7 @@
-"""What goes wrong, as it is told to a caller: an HTTP status and {"detail", "code", "retryable", "may_have_executed",
-...}.
+"""Error answers: an HTTP status and {"detail", "code", "retryable", "may_have_executed", ...}.
+
+The members are those of RFC 9457 (Problem Details for HTTP APIs) as far as both have them: `detail` is the sentence for
+a person; `code` takes the place of `type`.
 """
 
 from __future__ import annotations
@@ -13,11 +15,11 @@ from starlette.responses import JSONResponse, Response
 from ..codes import CODES
 from ..exchanges.errors import Busy, ExchangeError, Unknown
 
-__all__ = ["Problem", "from_exchange", "response"]
+__all__ = ["Problem", "from_exchange", "problem_response", "too_busy"]
 
 
 class Problem(Exception):
-    """A call that ends with an error. `detail` is fit to show a person; `more` are further members of the answer."""
+    """An error that ends a call. `detail` is a sentence to show a person; `more` are further members of the answer."""
 
     def __init__(
         self,
@@ -44,7 +46,7 @@ class Problem(Exception):
 
 
 def from_exchange(error: ExchangeError) -> Problem:
-    """What an exchange's refusal (or silence) is to our caller."""
+    """Return the problem that answers our caller when an exchange refused, was busy, or did not answer."""
     more = getattr(error, "details", {})
     headers = {}
     if isinstance(error, Busy):
@@ -66,6 +68,11 @@ def _status(code: str) -> int:
     return (known and known.status) or 422
 
 
-def response(problem: Problem) -> Response:
-    """The HTTP answer that tells a problem."""
+def too_busy(code: str, detail: str) -> Problem:
+    """Return the problem of a call that was given up before anything was sent; it may be repeated in a second."""
+    return Problem(503, code, detail, retryable=True, headers={"Retry-After": "1"})
+
+
+def problem_response(problem: Problem) -> Response:
+    """Return the HTTP response of a problem."""
     return JSONResponse(problem.body, problem.status, problem.headers)

@@ -16,7 +16,7 @@ from ..exchanges.capabilities import supports
 from ..exchanges.errors import ExchangeError
 from ..transport import Transport
 from .db.records import Registration
-from .problems import Problem
+from .problems import Problem, too_busy
 from .rate_limiter import ExchangeLimits, Priority, RateLimiter
 from .settings import Settings, SettingsError
 from .vault import Vault
@@ -56,6 +56,8 @@ class ExchangeRegistry:
         self._settings = settings
         self._factories = factories
         self._entries = {id: self._entry(id) for id in settings.exchanges}
+        #: The answer to GET /list_exchanges; nothing in it changes while the server runs.
+        self.listing = [self._describe(id, entry.kind) for id, entry in self._entries.items()]
 
     def _entry(self, id: str) -> _Entry:
         try:
@@ -96,19 +98,15 @@ class ExchangeRegistry:
         entry = self._entries.get(id)
         return entry is not None and (entry.url is not None or not entry.kind.requires_url)
 
-    def public(self) -> list[dict[str, object]]:
-        """Return the answer to GET /list_exchanges."""
-        return [
-            {
-                "id": id,
-                "name": entry.kind.name,
-                "description": entry.kind.description,
-                "status": entry.kind.lifecycle,
-                "available": self.available(id),
-                "can": supports(entry.kind),
-            }
-            for id, entry in self._entries.items()
-        ]
+    def _describe(self, id: str, kind: type[Exchange]) -> dict[str, object]:
+        return {
+            "id": id,
+            "name": kind.name,
+            "description": kind.description,
+            "status": kind.lifecycle,
+            "available": self.available(id),
+            "can": supports(kind),
+        }
 
     @contextmanager
     def exchange(
@@ -140,13 +138,7 @@ class ExchangeRegistry:
             yield entry.create(context)
             return
         if not entry.share.acquire(timeout=self._settings.queue_seconds):
-            raise Problem(
-                503,
-                "exchange_busy",
-                f"too many calls wait for {kind.name}; nothing was sent",
-                retryable=True,
-                headers={"Retry-After": "1"},
-            )
+            raise too_busy("exchange_busy", f"too many calls wait for {kind.name}; nothing was sent")
         try:
             yield entry.create(context)
         finally:

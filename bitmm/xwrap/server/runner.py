@@ -16,7 +16,7 @@ from typing import IO
 
 import uvicorn
 
-from .app import build
+from .app import create_app
 from .services import Services, create_services
 from .settings import Settings, SetupError
 
@@ -138,7 +138,7 @@ def _process_lock(settings: Settings) -> Iterator[IO[str]]:
 
 def _server(services: Services, ready: Callable[[], None]) -> _Server:
     config = uvicorn.Config(
-        build(services),
+        create_app(services),
         log_config=None,
         access_log=False,
         lifespan="off",

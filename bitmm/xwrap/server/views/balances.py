@@ -5,26 +5,36 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
 from ...exchanges.errors import ExchangeError
+from ..context import RequestContext
 from ..db.records import Registration
+from ..endpoints import log_in
 from ..problems import Problem
-from ..services import Call
 from .trading import balance_of
 
 
-async def balance(call: Call) -> list[dict[str, Any]]:
-    """GET /balance: every registration is asked in a thread of its own; one that fails says why and holds up nobody."""
-    call.params.finish()
-    services = call.services
-    rows = await services.run(
-        services.database, lambda: services.store.registrations.of_account(call.account.id, active_only=True)
+async def balance(request: Request) -> Response:
+    """GET /balance: each registration is asked in a thread of its own; one that fails says why and delays no other."""
+    context = await log_in(request)
+    context.params.finish()
+    threads = context.services.threads
+    registrations = await threads.run("database", _active_registrations, context)
+    rows = await asyncio.gather(
+        *(threads.run("outbound", _balance_row, context, registration) for registration in registrations)
     )
-    return list(await asyncio.gather(*(services.run(services.outbound, _row, call, row) for row in rows)))
+    return JSONResponse(rows)
 
 
-def _row(call: Call, registration: Registration) -> dict[str, Any]:
+def _active_registrations(context: RequestContext) -> list[Registration]:
+    return context.services.store.registrations.of_account(context.account.id, active_only=True)
+
+
+def _balance_row(context: RequestContext, registration: Registration) -> dict[str, Any]:
     row: dict[str, Any] = {"id": registration.id, "exchange": registration.exchange, "balance": {}}
     try:
-        return row | {"balance": balance_of(call, registration)}
+        return row | {"balance": balance_of(context, registration)}
     except (ExchangeError, Problem) as error:
         return row | {"error": str(error)}

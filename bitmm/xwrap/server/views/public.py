@@ -1,32 +1,33 @@
-"""What anybody may ask: the exchanges, and their prices."""
+"""What anyone may ask: the exchanges, and their prices."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
-from ..params import Params
-from ..services import Services
+from ..context import services_of
+from ..params import read_params
 
 _OPENAPI = (Path(__file__).parents[1] / "openapi.yaml").read_bytes()
 
 
-async def openapi(_services: Services, _request: Request) -> Response:
+async def openapi(_request: Request) -> Response:
     """GET /openapi.yaml: the whole contract."""
     return Response(_OPENAPI, media_type="application/yaml")
 
 
-async def list_exchanges(services: Services, params: Params) -> list[dict[str, Any]]:
+async def list_exchanges(request: Request) -> Response:
     """GET /list_exchanges/"""
+    params = await read_params(request)
     params.finish()
-    return services.registry.public()
+    return JSONResponse(services_of(request).registry.listing)
 
 
-async def exchange_rates(services: Services, params: Params) -> list[dict[str, Any]]:
+async def exchange_rates(request: Request) -> Response:
     """GET /exchange_rates/?from=USD&to=BTC"""
+    params = await read_params(request)
     currency, asset = params.pop_name("from"), params.pop_name("to")
     params.finish()
-    return await services.rates.all(currency, asset, lambda ask: services.run(services.outbound, ask))
+    return JSONResponse(await services_of(request).rates.all(currency, asset))

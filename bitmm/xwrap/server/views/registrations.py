@@ -7,41 +7,41 @@ from typing import Any
 
 from ...exchanges.base import Credentials, Exchange
 from ...exchanges.errors import ExchangeError
+from ..context import RequestContext
 from ..db.records import Registration
 from ..params import Params
 from ..problems import Problem, from_exchange
 from ..registry import ExchangeRegistry
-from ..services import Call
 
 _STANDARD = ("username", "apikey", "apisecret")
 
 
-def index(call: Call) -> list[dict[str, Any]]:
+def index(context: RequestContext) -> list[dict[str, Any]]:
     """GET /exchanges/"""
-    exchange = call.params.pop_text("exchange", default="")
-    active_only = call.params.pop_bool("active_only", default=False)
-    call.params.finish()
+    exchange = context.params.pop_text("exchange", default="")
+    active_only = context.params.pop_bool("active_only", default=False)
+    context.params.finish()
     if exchange:
-        call.services.registry.kind(exchange)
-    rows = call.services.store.registrations.of_account(
-        call.account.id, exchange=exchange or None, active_only=active_only
+        context.services.registry.kind(exchange)
+    rows = context.services.store.registrations.of_account(
+        context.account.id, exchange=exchange or None, active_only=active_only
     )
-    return [_told(row, call.services.registry) for row in rows]
+    return [_to_json(row, context.services.registry) for row in rows]
 
 
-def show(call: Call) -> dict[str, Any]:
+def show(context: RequestContext) -> dict[str, Any]:
     """GET /exchanges/ID"""
-    call.params.finish()
-    return _told(call.registration(), call.services.registry)
+    context.params.finish()
+    return _to_json(context.registration(), context.services.registry)
 
 
-def create(call: Call) -> dict[str, Any]:
+def create(context: RequestContext) -> dict[str, Any]:
     """POST /exchanges/
 
     `account` was a field of the 2013 protocol; the account is the one that logs in. A key that the exchange has no use
     for is not kept.
     """
-    registry, params = call.services.registry, call.params
+    registry, params = context.services.registry, context.params
     id = params.pop_name("exchange")
     kind = registry.kind(id)
     params.pop_text("account", default="")
@@ -50,17 +50,17 @@ def create(call: Call) -> dict[str, Any]:
     params.finish()
     permissions = _permissions(registry, id, credentials)
     values = {
-        "account_id": call.account.id,
+        "account_id": context.account.id,
         "exchange": id,
         "username": credentials.username,
         "label": label,
         "apikey_hint": _hint(credentials.apikey),
         "permissions": None if permissions is None else json.dumps(permissions),
     }
-    row = call.services.store.registrations.add(
-        values, lambda number: registry.seal(call.account.id, number, credentials)
+    row = context.services.store.registrations.add(
+        values, lambda registration_id: registry.seal(context.account.id, registration_id, credentials)
     )
-    return _told(row, registry)
+    return _to_json(row, registry)
 
 
 def _credentials(kind: type[Exchange], params: Params) -> Credentials:
@@ -80,7 +80,7 @@ def _credentials(kind: type[Exchange], params: Params) -> Credentials:
 
 
 def _permissions(registry: ExchangeRegistry, id: str, credentials: Credentials) -> list[str] | None:
-    """What the exchange says that the key may do; None when it cannot tell, or not now.
+    """Return what the exchange says that the key may do; None when it cannot say, or not now.
 
     Raises Problem for what it refuses for good: a wrong key, a wrong form.
     """
@@ -94,10 +94,13 @@ def _permissions(registry: ExchangeRegistry, id: str, credentials: Credentials) 
 
 
 def _hint(apikey: str) -> str:
-    return apikey[:3] + "…" if len(apikey) >= 8 else "…" if apikey else ""
+    """Return the beginning of a key, by which its owner recognises it; of a short key not even that."""
+    if not apikey:
+        return ""
+    return f"{apikey[:3]}…" if len(apikey) >= 8 else "…"
 
 
-def _told(row: Registration, registry: ExchangeRegistry) -> dict[str, Any]:
+def _to_json(row: Registration, registry: ExchangeRegistry) -> dict[str, Any]:
     return {
         "id": row.id,
         "account": row.account_id,

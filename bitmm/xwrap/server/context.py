@@ -1,0 +1,62 @@
+"""What a view gets: one request of an account that is logged in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from starlette.requests import Request
+
+from .db.records import Account, Registration
+from .params import Params
+from .problems import Problem
+from .services import Services
+
+__all__ = ["RequestContext", "check_key", "path_id", "services_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class RequestContext:
+    """One request of an account, and the services that carry it out."""
+
+    services: Services
+    account: Account
+    request: Request
+    params: Params
+
+    def registration(self) -> Registration:
+        """Return the registration that the path names.
+
+        Raises Problem 404, which looks the same for another account's registration and for none.
+        """
+        if self.account.registration is None:
+            raise Problem(404, "not_found", "no such exchange registration")
+        return self.account.registration
+
+    def path_id(self, name: str) -> int:
+        """Return an id in the path; 0, which no row has, when it is not a number in its usual spelling."""
+        return path_id(self.request, name)
+
+    def idempotency_key(self) -> str | None:
+        """Return the Idempotency-Key header, None without one. Raises Problem 422 when it cannot be a key."""
+        key: str | None = self.request.headers.get("idempotency-key")
+        if key is not None:
+            check_key(key, "Idempotency-Key")
+        return key
+
+
+def services_of(request: Request) -> Services:
+    """Return the services of the server that got this request."""
+    services: Services = request.app.state.services
+    return services
+
+
+def path_id(request: Request, name: str) -> int:
+    """Return an id in the path of a request; 0 when it has none, or not in its usual spelling."""
+    text: str = request.path_params.get(name, "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 and text[0] != "0" else 0
+
+
+def check_key(key: str, name: str) -> None:
+    """Raise Problem 422 for a key that is empty, too long or not printable ASCII."""
+    if not (0 < len(key) <= 255 and key.isascii() and key.isprintable()):
+        raise Problem(422, "invalid_request", f"'{name}' must be 1 to 255 printable ASCII characters", field=name)

@@ -1,0 +1,60 @@
+"""Endpoints: who calls is looked up, the view runs, what it returns is the answer.
+
+There are two kinds of views. Those that anyone may call are Starlette's own (a coroutine of a request); they answer
+from memory and never block. All others are plain functions of a `RequestContext`: login, data base and exchange run in
+one thread, so that a call costs one hop to a thread and back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from .context import RequestContext, path_id, services_of
+from .db.records import Account
+from .execution import StoredAnswer
+from .params import Params, read_params
+from .threads import Pool
+
+__all__ = ["endpoint", "log_in"]
+
+View = Callable[[RequestContext], Any]
+
+
+def endpoint(view: View, *, pool: Pool, status: int = 200) -> Callable[[Request], Awaitable[Response]]:
+    """Return the endpoint of a view: it logs the caller in and runs the view, both in one thread of `pool`.
+
+    `status`: of an answer whose view does not say it by itself.
+    """
+
+    async def call(request: Request) -> Response:
+        if "authorization" not in request.headers:
+            _authenticate(request)  # refuses, before the body is read
+        params = await read_params(request)
+        return await services_of(request).threads.run(pool, _answer, view, status, request, params)
+
+    return call
+
+
+async def log_in(request: Request) -> RequestContext:
+    """Return the context of a request whose view is a coroutine. Raises Problem 401 or 429."""
+    services = services_of(request)
+    account = await services.threads.run("database", _authenticate, request)
+    return RequestContext(services, account, request, await read_params(request))
+
+
+def _answer(view: View, status: int, request: Request, params: Params) -> Response:
+    answer = view(RequestContext(services_of(request), _authenticate(request), request, params))
+    if isinstance(answer, StoredAnswer):
+        return Response(answer.text, answer.status, answer.headers, media_type="application/json")
+    return JSONResponse(answer, status)
+
+
+def _authenticate(request: Request) -> Account:
+    """Return the account that calls, with the registration that the path names."""
+    address = request.client.host if request.client else ""
+    header = request.headers.get("authorization")
+    return services_of(request).authenticator.authenticate(header, address, path_id(request, "id"))

@@ -1,0 +1,86 @@
+"""What went wrong becomes an answer here, by its class or by its HTTP status."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from typing import Any
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Match, Route
+
+from ..exchanges.errors import ExchangeError
+from .db.base import UNUSABLE, driver_message
+from .problems import Problem, from_exchange, problem_response
+
+__all__ = ["EXCEPTION_HANDLERS"]
+
+_log = logging.getLogger(__name__)
+
+
+async def on_problem(_request: Request, problem: Any) -> Response:
+    """Answer with a problem that the server itself found."""
+    return problem_response(problem)
+
+
+async def on_exchange_error(_request: Request, error: Any) -> Response:
+    """Answer with what an exchange refused, or did not answer."""
+    return problem_response(from_exchange(error))
+
+
+async def on_unusable_database(_request: Request, error: Any) -> Response:
+    """Answer 503. The statement and its values stay out of the log."""
+    _log.error("the data base cannot be used: %s", driver_message(error))
+    return problem_response(
+        Problem(503, "database_unavailable", "the server's data base cannot be used now", retryable=True)
+    )
+
+
+async def on_disconnect(_request: Request, _error: Any) -> Response:
+    """Answer 400 to a caller who went away before the request was complete."""
+    return Response(status_code=400)
+
+
+async def on_unknown_path(_request: Request, _error: Any) -> Response:
+    """Answer 404."""
+    return problem_response(Problem(404, "not_found", "no such address"))
+
+
+async def on_wrong_method(request: Request, _error: Any) -> Response:
+    """Answer 405, with the methods that the path takes."""
+    methods = sorted(_methods_of(request))
+    return problem_response(
+        Problem(
+            405, "method_not_allowed", "this address does not take this method", headers={"Allow": ", ".join(methods)}
+        )
+    )
+
+
+async def on_unexpected_error(_request: Request, error: Any) -> Response:
+    """Answer 500 with an id and no more; the log has the error under this id."""
+    error_id = secrets.token_hex(4)
+    _log.error("server error %s", error_id, exc_info=error)
+    return problem_response(Problem(500, "server_error", "server error", id=error_id))
+
+
+#: By exception class or HTTP status, as Starlette takes them.
+EXCEPTION_HANDLERS: dict[Any, Any] = {
+    Problem: on_problem,
+    ExchangeError: on_exchange_error,
+    **dict.fromkeys(UNUSABLE, on_unusable_database),
+    ClientDisconnect: on_disconnect,
+    404: on_unknown_path,
+    405: on_wrong_method,
+    Exception: on_unexpected_error,
+}
+
+
+def _methods_of(request: Request) -> set[str]:
+    routes: list[BaseRoute] = request.app.routes
+    return {
+        method
+        for route in routes
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
+        for method in route.methods or ()
+    }
