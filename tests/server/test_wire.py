@@ -172,9 +172,43 @@ def test_a_wrong_method_is_405_with_what_is_allowed(server, auth):
     assert answer.status_code == 405
     assert {"GET", "POST"} <= set(answer.headers["Allow"].split(", "))
     assert answer.json()["code"] == "method_not_allowed"
+    assert answer.json()["detail"] == "this path does not take PUT; it takes GET, HEAD, POST"
 
 
-def test_an_unknown_address_is_404_in_json(server):
+def test_an_unknown_path_is_404_in_json(server):
     answer = requests.get(f"{server.url}/nothing/here", timeout=30)
     assert answer.status_code == 404
     assert answer.json()["code"] == "not_found"
+    assert answer.json()["detail"] == "this server has no path /nothing/here; /openapi.yaml lists all"
+
+
+@pytest.mark.parametrize(
+    ("path", "near"),
+    [
+        ("/exchanges/7/by", "near it are /exchanges/ID/buy"),
+        ("/exchanges/7/withdrawal/", "near it are /exchanges/ID/withdrawals"),
+        ("/exchange/7/sell", "near it are /exchanges/ID/sell, /exchanges/ID/fills"),
+        ("/exchangs", "near it are /exchanges, /list_exchanges, /exchange_rates"),
+        ("/exchanges/7/orders/3/cancel", "near it are /exchanges/ID/orders/ID, /exchanges/ID/orders"),
+        ("/helth", "near it are /health"),
+    ],
+)
+def test_a_mistyped_path_is_404_with_the_paths_that_are_near(server, path, near):
+    answer = requests.get(server.url + path, timeout=30)
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+    assert answer.json()["detail"] == f"this server has no path {path.rstrip('/')}; {near}; /openapi.yaml lists all"
+
+
+def test_an_unknown_path_below_a_known_one_is_404_with_all_that_is_there(server):
+    detail = requests.get(f"{server.url}/exchanges/7/zzz", timeout=30).json()["detail"]
+    assert detail.startswith("this server has no path /exchanges/7/zzz; near it are /exchanges/ID/balance, ")
+    assert "/exchanges/ID/orders, " in detail
+    assert "/exchanges/ID/orders/ID" not in detail
+
+
+@pytest.mark.parametrize("path", ["/" + "x" * 101, "/%1b%5b31m", "/a%0d%0ab", "//", "/exchanges/1//"])
+def test_a_path_that_is_long_or_not_printable_is_not_repeated(server, path):
+    answer = requests.get(server.url + path, timeout=30, allow_redirects=False)
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+    assert answer.json()["detail"].isprintable()
+    assert len(answer.json()["detail"]) < 500

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import re
 import secrets
+from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
@@ -14,9 +17,11 @@ from ..exchanges.errors import ExchangeError
 from .db.base import UNUSABLE, driver_message
 from .problems import Problem, from_exchange, problem_response
 
-__all__ = ["EXCEPTION_HANDLERS"]
+__all__ = ["EXCEPTION_HANDLERS", "nearest_paths"]
 
 _log = logging.getLogger(__name__)
+#: A longer path is not compared with the known ones: that would take time, and it is no mistyped one.
+_MAX_PATH = 100
 
 
 async def on_problem(_request: Request, problem: Any) -> Response:
@@ -42,19 +47,22 @@ async def on_disconnect(_request: Request, _error: Any) -> Response:
     return Response(status_code=400)
 
 
-async def on_unknown_path(_request: Request, _error: Any) -> Response:
-    """Answer 404."""
-    return problem_response(Problem(404, "not_found", "no such address"))
+async def on_unknown_path(request: Request, _error: Any) -> Response:
+    """Answer 404, with the known paths that are nearest to the one that was asked for."""
+    path = request.scope["path"] or "/"
+    shown = path if len(path) <= _MAX_PATH and path.isprintable() else "like this"
+    nearest = nearest_paths(path, (route.path for route in request.app.routes))
+    near = f"; near it are {', '.join(nearest)}" if nearest else ""
+    return problem_response(
+        Problem(404, "not_found", f"this server has no path {shown}{near}; /openapi.yaml lists all")
+    )
 
 
 async def on_wrong_method(request: Request, _error: Any) -> Response:
     """Answer 405, with the methods that the path takes."""
     methods = sorted(_methods_of(request))
-    return problem_response(
-        Problem(
-            405, "method_not_allowed", "this address does not take this method", headers={"Allow": ", ".join(methods)}
-        )
-    )
+    detail = f"this path does not take {request.method}; it takes {', '.join(methods)}"
+    return problem_response(Problem(405, "method_not_allowed", detail, headers={"Allow": ", ".join(methods)}))
 
 
 async def on_unexpected_error(_request: Request, error: Any) -> Response:
@@ -74,6 +82,25 @@ EXCEPTION_HANDLERS: dict[Any, Any] = {
     405: on_wrong_method,
     Exception: on_unexpected_error,
 }
+
+
+def nearest_paths(path: str, known: Iterable[str]) -> list[str]:
+    """Return the known paths that `path` may have been meant to be; ids are written ID.
+
+    Those that differ in the last part a little; if there are none, all that differ in it alone; if there are none
+    either, the two that look most like it.
+    """
+    if len(path) > _MAX_PATH:
+        return []
+    paths = list(dict.fromkeys(re.sub(r"\{\w+\}", "ID", one) for one in known))
+    asked = re.sub(r"(?<=/)\d+(?=/|$)", "ID", path)
+    parent, _, last = asked.rpartition("/")
+    siblings = {one.rpartition("/")[2]: one for one in paths if one.rpartition("/")[0] == parent}
+    if similar := get_close_matches(last, siblings, cutoff=0.6):
+        return [siblings[name] for name in similar]
+    if parent and siblings:
+        return list(siblings.values())
+    return get_close_matches(asked, paths, n=2, cutoff=0.8)
 
 
 def _methods_of(request: Request) -> set[str]:
