@@ -225,9 +225,9 @@ def _settle(journal: Journal, noun: str, id: int, as_: str, *, done: str, undone
 def exchanges() -> None:
     """List the exchanges and what each can do."""
     with _explained():
-        from .exchanges import capabilities
+        from .exchanges import EXCHANGES, capabilities, load
 
-        for line in capabilities.lines():
+        for line in capabilities.lines([load(id) for id in EXCHANGES]):
             typer.echo(line)
 
 

@@ -45,10 +45,10 @@ def test_the_readme_names_every_setting_that_the_server_reads():
 
 
 def test_the_table_of_exchanges_is_made_from_the_classes():
-    from bitmm.xwrap.exchanges import capabilities
+    from bitmm.xwrap.exchanges import EXCHANGES, capabilities, load
 
     shown = README.partition("a test holds it here -->\n")[2].partition("\n<!-- end -->")[0]
-    assert shown.splitlines() == capabilities.lines()
+    assert shown.splitlines() == capabilities.lines([load(id) for id in EXCHANGES])
 
 
 class Shop(BaseHTTPRequestHandler):

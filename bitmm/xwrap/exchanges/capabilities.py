@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from . import EXCHANGES, load
+from collections.abc import Sequence
+
 from .base import Exchange
 
 _LIFECYCLES = {"open": "open", "closed": "closed, for replicas", "paper": "no real money"}
 
 
-def lines() -> list[str]:
-    """The table in Markdown, which reads well on a terminal too."""
-    kinds = [load(id) for id in EXCHANGES]
+def lines(kinds: Sequence[type[Exchange]]) -> list[str]:
+    """Return the lines of a table in Markdown, which reads well on a terminal too: an exchange a column."""
     rows = [["", *(f"`{kind.id}`" for kind in kinds)]]
     rows.append(["", *(kind.name for kind in kinds)])
     rows.append(["", *(_LIFECYCLES[kind.lifecycle] for kind in kinds)])
