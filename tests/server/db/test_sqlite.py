@@ -60,10 +60,10 @@ def test_writes_that_wait_together_are_kept_each_for_itself(sqlite):
     with closing(sqlite3.connect(sqlite.where, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         threads[0].start()
-        until(lambda: database._writer.locked() and not database._writes)
+        until(lambda: database._write_lock.locked() and not database._pending)
         for thread in threads[1:]:
             thread.start()
-        until(lambda: len(database._writes) == 7)
+        until(lambda: len(database._pending) == 7)
         other.execute("COMMIT")
     for thread in threads:
         thread.join()

@@ -29,7 +29,7 @@ from sqlalchemy.sql.selectable import SelectBase
 from ..settings import SetupError
 from . import tables as t
 
-__all__ = ["UNUSABLE", "Database", "StatementRunner", "StoreError", "driver_message", "transaction"]
+__all__ = ["UNUSABLE", "Database", "StatementRunner", "StoreError", "driver_message"]
 
 Statement = SelectBase | UpdateBase
 T = TypeVar("T")
@@ -109,9 +109,10 @@ class StatementRunner:
             raise self._failed(prepared.text, error) from error
 
     def insert(self, table: Table, values: Mapping[str, Any]) -> int:
-        """Add a row; its id."""
-        id: int = self.value(_insert_returning_id(table), values)
-        return id
+        """Add a row and return its id."""
+        self._run(_insert_returning_id(table), values)
+        [(id,)] = self._cursor.fetchall()
+        return int(id)
 
     def command(self, text: str) -> None:
         """Run a command of the data base's own."""
@@ -119,6 +120,26 @@ class StatementRunner:
             self._cursor.execute(text)
         except self._database.error as error:
             raise self._failed(text, error) from error
+
+    @contextmanager
+    def transaction(
+        self, begin: str = "BEGIN", commit: str = "COMMIT", rollback: Sequence[str] = ("ROLLBACK",)
+    ) -> Iterator[None]:
+        """Commit what the block writes when it ends; undo it when it raises."""
+        self.command(begin)
+        try:
+            yield
+            self.command(commit)
+        except BaseException:
+            with suppress(DBAPIError):  # SQLite may have rolled back by itself, and a connection may be gone
+                for command in rollback:
+                    self.command(command)
+            raise
+
+    def savepoint(self) -> AbstractContextManager[None]:
+        """Make the block a part of the transaction that is undone alone when it raises."""
+        # Going back to a savepoint does not end it, and the next one outward has the same name.
+        return self.transaction("SAVEPOINT nested", "RELEASE nested", ("ROLLBACK TO nested", "RELEASE nested"))
 
     def end(self) -> None:
         """Close the connection itself, and with it its session; it is not lent again."""
@@ -192,18 +213,11 @@ class Database(ABC):
             raise _translated(error, self.error) from error
 
     def write(self, work: Callable[[StatementRunner], T]) -> T:
-        """What `work` returns, run in a transaction, perhaps in another thread; what it raises undoes all that it did.
-        It may be undone and run once more. What was written is on the disk when this returns.
+        """Return what `work` returns, run in a transaction, perhaps in another thread; what it raises undoes all that
+        it did. It may be undone and run once more. What was written is on the disk when this returns.
 
-        Within the `work` of another write this is a part of that one: undone alone, and on the disk together.
+        Within another write this is a part of that one: undone alone, and on the disk together.
         """
-        if self._here.runner is None:
-            return self._write(work)
-        with self.writing() as runner:
-            return work(runner)
-
-    def _write(self, work: Callable[[StatementRunner], T]) -> T:
-        """The write that is no part of another one; an engine may commit several of them together."""
         with self.writing() as runner:
             return work(runner)
 
@@ -212,20 +226,20 @@ class Database(ABC):
         """A write whose work is the block: run at once, in this thread and once only, so it shares no commit with the
         writes of other threads. Within another write it is a part of that one, as in `write`.
         """
-        if (outer := self._here.runner) is not None:
-            with transaction(outer, "SAVEPOINT part", "RELEASE part", _UNDO_PART):
+        if (outer := self._here.runner) is None:
+            with self._transaction() as runner:
+                yield runner
+        else:
+            with outer.savepoint():
                 yield outer
-            return
-        with self._begun() as runner, self._inside(runner):
-            yield runner
 
     @abstractmethod
-    def _begun(self) -> AbstractContextManager[StatementRunner]:
-        """A transaction that is no part of another one."""
+    def _transaction(self) -> AbstractContextManager[StatementRunner]:
+        """Begin a transaction, `_joined` by the writes of the block; it is committed at the end of the block."""
 
     @contextmanager
-    def _inside(self, runner: StatementRunner) -> Iterator[None]:
-        """The writes of the block are parts of the transaction of `runner`."""
+    def _joined(self, runner: StatementRunner) -> Iterator[None]:
+        """Make this thread's writes and reads in the block parts of the transaction of `runner`."""
         self._here.runner = runner
         try:
             yield
@@ -306,23 +320,3 @@ def _prepare(statement: Statement, names: list[str], engine: Engine) -> _Prepare
     flags = [column.name for column in columns if isinstance(column.type, Boolean)]
     own = {name: value for name, value in written.params.items() if not written.binds[name].required}
     return _Prepared(str(written), own, [column.name for column in columns], flags)
-
-
-@contextmanager
-def transaction(
-    runner: StatementRunner, begin: str, commit: str = "COMMIT", undo: Sequence[str] = ("ROLLBACK",)
-) -> Iterator[None]:
-    """From the command `begin` to `commit`; what the block raises undoes all that it wrote."""
-    runner.command(begin)
-    try:
-        yield
-        runner.command(commit)
-    except BaseException:
-        with suppress(DBAPIError):  # SQLite may have rolled back by itself, and a connection may be gone
-            for command in undo:
-                runner.command(command)
-        raise
-
-
-#: Going back to a savepoint does not end it, and the next one outward has the same name.
-_UNDO_PART = ("ROLLBACK TO part", "RELEASE part")

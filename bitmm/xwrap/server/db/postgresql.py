@@ -28,7 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from .base import UNUSABLE, Database, StatementRunner, StoreError, driver_message, transaction
+from .base import UNUSABLE, Database, StatementRunner, StoreError, driver_message
 
 __all__ = ["PostgreSQL"]
 
@@ -73,8 +73,8 @@ class PostgreSQL(Database):
         self._presence: StatementRunner | None = None
 
     @contextmanager
-    def _begun(self) -> Iterator[StatementRunner]:
-        with self._lent() as runner, transaction(runner, "BEGIN"):
+    def _transaction(self) -> Iterator[StatementRunner]:
+        with self._lent() as runner, runner.transaction(), self._joined(runner):
             yield runner
 
     def heartbeat(self) -> None:

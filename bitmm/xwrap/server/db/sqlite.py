@@ -15,7 +15,7 @@ from sqlalchemy import URL, ColumnElement, Connection, Double, Select, create_en
 from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.pool import NullPool
 
-from .base import Database, StatementRunner, transaction
+from .base import Database, StatementRunner
 
 __all__ = ["SQLite"]
 
@@ -25,14 +25,14 @@ T = TypeVar("T")
 _PATIENCE_MS = 10_000
 
 
-class _Write:
-    """A write that waits for its transaction; what became of it."""
+class _PendingWrite:
+    """A write that waits for its transaction, and then what became of it."""
 
     def __init__(self, work: Callable[[StatementRunner], Any]) -> None:
         self.work = work
         self.result: Any = None
-        self.failure: BaseException | None = None
-        self.over = False
+        self.error: BaseException | None = None
+        self.done = False
 
 
 class SQLite(Database):
@@ -56,9 +56,9 @@ class SQLite(Database):
         super().__init__()
         #: Runners that nobody reads with now; the last one used is used next.
         self._readers: list[StatementRunner] = []
-        self._writer = threading.Lock()
+        self._write_lock = threading.Lock()
         self._write_runner: StatementRunner | None = None
-        self._writes: deque[_Write] = deque()
+        self._pending: deque[_PendingWrite] = deque()
         event.listen(self.engine, "connect", _prepare_file)
 
     @contextmanager
@@ -75,55 +75,51 @@ class SQLite(Database):
             raise
         self._readers.append(runner)
 
-    def _write(self, work: Callable[[StatementRunner], T]) -> T:
-        write = _Write(work)
-        self._writes.append(write)
-        with self._writer:
-            if not write.over:
-                self._commit_all()
-        if write.failure is not None:
-            raise write.failure
+    def write(self, work: Callable[[StatementRunner], T]) -> T:
+        if self._here.runner is not None:
+            return super().write(work)
+        write = _PendingWrite(work)
+        self._pending.append(write)
+        with self._write_lock:
+            # The thread that had the lock before may have committed this write with its own.
+            if not write.done:
+                self._commit_pending()
+        if write.error is not None:
+            raise write.error
         result: T = write.result
         return result
 
-    def _commit_all(self) -> None:
-        """Commit every write that waits; when that fails, each on its own."""
-        writes = [self._writes.popleft() for _ in range(len(self._writes))]
-        if not self._committed(writes) and len(writes) > 1:
-            for write in writes:
-                self._committed([write])
+    def _commit_pending(self) -> None:
+        """Commit all writes that wait in one transaction; when one of them fails, each in a transaction of its own."""
+        writes = [self._pending.popleft() for _ in range(len(self._pending))]
+        batches = deque([writes])
+        while batches:
+            batch = batches.popleft()
+            try:
+                with self._begin_immediate() as runner:
+                    for write in batch:
+                        write.result = write.work(runner)
+            except BaseException as error:
+                if len(batch) == 1:
+                    batch[0].error = error
+                else:
+                    batches.extend([write] for write in batch)
         for write in writes:
-            write.over = True
-
-    def _committed(self, writes: list[_Write]) -> bool:
-        """Whether these writes could be committed together; else each has the failure."""
-        failure: BaseException | None = None
-        try:
-            self._commit(writes)
-        except BaseException as error:
-            failure = error
-        for write in writes:
-            write.failure = failure
-        return failure is None
-
-    def _commit(self, writes: list[_Write]) -> None:
-        runner = self._open_write_runner()
-        with transaction(runner, "BEGIN IMMEDIATE"):
-            for write in writes:
-                with self._inside(runner):
-                    write.result = write.work(runner)
+            write.done = True
 
     @contextmanager
-    def _begun(self) -> Iterator[StatementRunner]:
-        with self._writer:
-            runner = self._open_write_runner()
-            with transaction(runner, "BEGIN IMMEDIATE"):
-                yield runner
+    def _transaction(self) -> Iterator[StatementRunner]:
+        with self._write_lock, self._begin_immediate() as runner:
+            yield runner
 
-    def _open_write_runner(self) -> StatementRunner:
+    @contextmanager
+    def _begin_immediate(self) -> Iterator[StatementRunner]:
+        """A transaction on the connection for writes; the thread has the lock for it."""
         if self._write_runner is None:
             self._write_runner = self.lend(self.engine)
-        return self._write_runner
+        runner = self._write_runner
+        with runner.transaction("BEGIN IMMEDIATE"), self._joined(runner):
+            yield runner
 
     def heartbeat(self) -> None:
         """No other process serves from this file."""
@@ -141,7 +137,7 @@ class SQLite(Database):
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     def close(self) -> None:
-        with self._writer:
+        with self._write_lock:
             if self._write_runner:
                 self._write_runner.close()
             # A call that was left behind opens it again, to keep its outcome.
