@@ -20,7 +20,7 @@ CANCEL, ORDER, READ = Priority
 
 @pytest.fixture
 def where(tmp_path, database):
-    return database(tmp_path)
+    return database(tmp_path, tables=True)
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ OPENING = {"USD": Decimal(50000), "BTC": Decimal(1)}
 
 @pytest.fixture
 def store(tmp_path, database):
-    store = Store(database(tmp_path))
+    store = Store(database(tmp_path, tables=True))
     store.prepare()
     store.accounts.add("ann", "x")
     yield store
