@@ -52,7 +52,7 @@ _PATHS = {
 
 
 class Calls:
-    """The calls, by `api`. Each raises what its request raises, and Refused or Unknown for an answer that is none."""
+    """The calls, made with `api`. An answer that cannot be understood is Refused, or Unknown after one that moves."""
 
     #: The trades of an order that is no longer open can be read.
     reads_closed_orders: ClassVar[bool] = True

@@ -26,7 +26,7 @@ _TYPES = {"2": "bid", "1": "ask"}
 
 
 class CallsV0:
-    """The calls, by `api`. Each raises what its request raises, and Refused or Unknown for an answer that is none."""
+    """The calls, made with `api`. An answer that cannot be understood is Refused, or Unknown after one that moves."""
 
     #: The trades of an order that is no longer open can be read.
     reads_closed_orders: ClassVar[bool] = False
