@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-import uuid
 from decimal import Decimal
 
 import pytest
@@ -13,58 +11,20 @@ from bitmm.xwrap.client import Backend
 from bitmm.xwrap.errors import InvalidRequest
 from bitmm.xwrap.exchanges.base import Credentials, ExchangeContext
 from bitmm.xwrap.exchanges.capabilities import supports
-from bitmm.xwrap.exchanges.errors import Busy, Refused, Unknown
+from bitmm.xwrap.exchanges.errors import Refused, Unknown
 from bitmm.xwrap.exchanges.historic.hub import Hub
-from bitmm.xwrap.exchanges.models import Funds, NewOrder, NewWithdrawal, OrderRef, OrderState
+from bitmm.xwrap.exchanges.models import Funds, OrderRef, OrderState
 from bitmm.xwrap.testing.exchange_contract import ExchangeContract
 from bitmm.xwrap.testing.exchanges.hub import HubVenue
 from bitmm.xwrap.testing.exchanges.venue import Reply
-from bitmm.xwrap.transport import Transport
+from tests.support.historic import ADDRESS, ref_of, send
+from tests.support.historic import hub_order as order
 
-ADDRESS = "1KxSo9bGBfPVFEtWNLpnUK1bfLNNT4q31L"
 BASE64_KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 D = Decimal
 
 
 VENUE = HubVenue
-
-
-@pytest.fixture
-def hub(venue, transport):
-    """A function that makes the adapter with the credentials of the hub's authentication type."""
-
-    def make(transport=transport, more=None, **credentials):
-        keys = {"username": "acct-1", "apikey": venue.key, "apisecret": venue.secret, **credentials}
-        if venue.authentication == 1:
-            keys["apikey"] = ""
-        settings = {"authentication": str(venue.authentication), **(more or {})}
-        return Hub(ExchangeContext(transport, Credentials(**keys, more=settings), registration=1, url=venue.url))
-
-    return make
-
-
-def order(side="buy", amount="0.5", price="300", **more):
-    price = None if price is None else D(price)
-    return NewOrder(side, "USD", "BTC", uuid.uuid4().hex, amount=D(amount), price=price, **more)
-
-
-def ref_of(placed: OrderState) -> OrderRef:
-    return OrderRef(
-        placed.side,
-        placed.currency,
-        placed.asset,
-        placed.client_id,
-        placed.exchange_order_id,
-        amount=placed.amount,
-        price=placed.price,
-    )
-
-
-def send(amount="0.5", **more):
-    return NewWithdrawal("BTC", D(amount), ADDRESS, uuid.uuid4().hex, **more)
-
-
-# --- the contract -----------------------------------------------------------------------------------------------------
 
 
 class TestType2Form(ExchangeContract):
@@ -106,9 +66,6 @@ class TestType1Form(TestType2Form):
 
 class TestType1Json(TestType2Form):
     authentication, encoding = 1, "json"
-
-
-# --- settings ---------------------------------------------------------------------------------------------------------
 
 
 def test_without_a_base_url_every_verb_says_so(transport):
@@ -172,9 +129,6 @@ def test_an_overview_that_points_elsewhere_gets_no_credentials(venue, hub):
             hub().place(order())
         assert caught.value.code == "overview_refused"
         assert not other.requests
-
-
-# --- reading ----------------------------------------------------------------------------------------------------------
 
 
 def test_the_price_of_the_ticker_is_the_users(hub):
@@ -278,9 +232,6 @@ def test_a_buy_through_client_and_server_needs_a_price_and_is_one_request(servin
     assert [row["order_id"] for row in venue.ledger()] == [bought["exchange_order_id"]]
 
 
-# --- refusals: nothing is executed, nothing is rounded ----------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("asked", "code"),
     [
@@ -382,83 +333,3 @@ def test_an_open_order_that_became_another_is_not_believed(venue, hub, change):
     with pytest.raises(Refused, match="cannot be understood") as caught:
         exchange.order(ref_of(placed))
     assert caught.value.code == "exchange_unavailable"
-
-
-# --- faults: what is certain, what is not, and nothing twice ----------------------------------------------------------
-
-#: kind -> what is raised, and whether it was executed.
-OUTCOMES = {
-    "executed_but_timeout": (Unknown, "outcome_unknown", 1),
-    "refused": (Refused, "exchange_unavailable", 0),
-    "reset_before": (Unknown, "outcome_unknown", 0),
-    "reset_after": (Unknown, "outcome_unknown", 1),
-    "drip": (Unknown, "outcome_unknown", 1),
-    "cut": (Unknown, "outcome_unknown", 1),
-    "html": (Unknown, "outcome_unknown", 0),
-    "html_after": (Unknown, "outcome_unknown", 1),
-    "rate_limit": (Busy, "rate_limited", 0),
-    "nonce": (Refused, "invalid_nonce", 0),
-    "maintenance": (Unknown, "outcome_unknown", 0),
-}
-
-#: These end only by our own deadline, and the venue may be behind on a busy machine.
-ENDLESS = {"executed_but_timeout", "drip"}
-
-
-def _until(condition):
-    deadline = time.monotonic() + 10
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.01)
-
-
-@pytest.mark.parametrize("authentication", [1, 2])
-@pytest.mark.parametrize("verb", ["place", "withdraw"])
-@pytest.mark.parametrize("kind", OUTCOMES)
-def test_a_fault_is_told_as_what_it_is_and_nothing_is_sent_twice(venue, hub, authentication, verb, kind):
-    raised, code, executed = OUTCOMES[kind]
-    venue.authentication = authentication
-    path = "place-order" if verb == "place" else "send-btc"
-    transport = Transport(timeout=1 if kind in ENDLESS else 20)
-    exchange = hub(transport)
-    exchange.funds()
-    venue.fault(kind, path=path)
-    with pytest.raises((Refused, Unknown)) as caught:
-        getattr(exchange, verb)(order() if verb == "place" else send())
-    transport.close()
-    venue.heal()
-    _until(lambda: len(venue.ledger()) >= executed)
-    assert type(caught.value) is raised, caught.value
-    assert caught.value.code == code
-    assert len(venue.ledger()) == executed
-    assert len([made for made in venue.requests if path in made.path]) == (kind != "refused")
-
-
-@pytest.mark.parametrize("kind", ["html", "cut", "maintenance", "reset_before", "rate_limit"])
-def test_without_an_overview_nothing_is_ordered(venue, hub, kind):
-    venue.fault(kind, path="overview")
-    with pytest.raises(Refused) as caught:
-        hub().place(order())
-    assert caught.value.code == ("rate_limited" if kind == "rate_limit" else "exchange_unavailable")
-    assert not venue.ledger()
-
-
-def test_a_slow_answer_is_an_answer(venue, hub):
-    venue.fault("slow", seconds=0.2, path="place-order")
-    assert hub().place(order()).status == "open"
-    assert len(venue.ledger()) == 1
-
-
-def test_a_rate_limit_says_how_long_to_wait(venue, hub):
-    venue.fault("rate_limit", path="my-balance")
-    with pytest.raises(Busy) as caught:
-        hub().funds()
-    assert caught.value.retry_after == 3
-
-
-def test_the_outcome_of_a_cancel_can_be_unknown(venue, hub):
-    exchange = hub()
-    placed = exchange.place(order())
-    venue.fault("reset_after", path="cancel")
-    with pytest.raises(Unknown):
-        exchange.cancel(ref_of(placed))
-    assert exchange.open_orders() == []

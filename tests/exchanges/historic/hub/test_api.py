@@ -1,4 +1,4 @@
-"""The hub protocol itself: every byte of a signed call, the overview document, and what the local hub checks."""
+"""The hub protocol itself: every byte of a signed call, its functions and errors, and what the local hub checks."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from urllib.parse import parse_qsl
 
 import pytest
 
-from bitmm.xwrap.exchanges.cache import TTLCache
 from bitmm.xwrap.exchanges.errors import Refused, Unknown, Unsupported
-from bitmm.xwrap.exchanges.historic.hub import HubAPI, Overview
-from bitmm.xwrap.testing.exchanges.hub import FORM, JSON, RIGHTS, HubVenue
+from bitmm.xwrap.exchanges.historic.hub import HubAPI
+from bitmm.xwrap.testing.exchanges.hub import FORM, JSON, HubVenue
 from bitmm.xwrap.testing.exchanges.venue import Reply
 from bitmm.xwrap.transport import Request
+from tests.support.historic import overview
 
 TEXT_KEY, BASE64_KEY = "correct horse battery", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 BALANCE = ("my-balance", {}, "1294790400000", "c0ffee00c0ffee00")
@@ -68,25 +68,6 @@ VECTORS = [
 
 
 VENUE = HubVenue
-
-
-@pytest.fixture
-def hub(venue, transport):
-    """A function that makes the API in front of the local hub."""
-
-    def make(**settings):
-        defaults = {"account": "acct-1", "transport": transport}
-        keys = {"password": venue.secret} if venue.authentication == 1 else {"token": venue.key, "key": venue.secret}
-        return HubAPI(venue.url, **{**defaults, **keys, **settings})
-
-    return make
-
-
-def overview(encoding=FORM, authentication=2, method="POST", url="https://hub.example/code/(function_name).php"):
-    return Overview(url, method, encoding, authentication, frozenset(RIGHTS))
-
-
-# --- bytes -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("key", "key_encoding", "encoding", "account", "call", "body", "signature"), VECTORS)
@@ -158,201 +139,14 @@ def test_secrets_are_in_no_repr_and_no_error():
     assert "hush" not in str(caught.value)
 
 
-# --- where credentials may go ----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "template",
-    [
-        "https://mtgox.com/code/(function_name).php",
-        "https://hub.example.evil.com/(function_name)",
-        "https://hub.example:444/(function_name)",
-        "http://hub.example/(function_name)",
-        "https://hub.example@evil.com/(function_name)",
-        "https://evil.com\\@hub.example/(function_name)",
-        "https://hub.example\\.evil.com/(function_name)",
-        "https://(function_name).hub.example/",
-        "https://hub.example/(function_name)#.evil.com",
-        "https://hub.example",
-        "https://hub.example /(function_name)",
-        "//hub.example/(function_name)",
-        "/code/(function_name)",
-        "file:///etc/(function_name)",
-        "http://127.0.0.1/(function_name)",
-    ],
-)
-@pytest.mark.parametrize("authentication", [1, 2])
-def test_calls_go_to_the_hubs_own_origin_alone(template, authentication):
-    api = HubAPI("https://hub.example", account="acct-7", password="p", token="t", key="k")
-    with pytest.raises(Refused) as caught:
-        api.signed("my-balance", overview=overview(authentication=authentication, url=template))
-    assert caught.value.code == "overview_refused"
-
-
-@pytest.mark.parametrize(
-    "template",
-    [
-        "https://hub.example/(function_name)",
-        "https://HUB.example:443/a?f=(function_name)",
-        "https://hub.example/x(function_name)y/z",
-    ],
-)
-def test_the_gap_may_be_anywhere_in_the_path(template):
-    api = HubAPI("https://hub.example", token="t", key="k")
-    assert api.signed("my-balance", overview=overview(url=template)).url == template.replace(
-        "(function_name)", "my-balance"
-    )
-
-
-def test_a_host_that_the_operator_lists_is_allowed():
-    there = overview(url="https://other.example:8443/(function_name)")
-    api = HubAPI("https://hub.example", token="t", key="k", hosts=["other.example:8443"])
-    assert api.signed("my-balance", overview=there).url == "https://other.example:8443/my-balance"
-    with pytest.raises(Refused):
-        HubAPI("https://hub.example", token="t", key="k", hosts=["other.example"]).signed("my-balance", overview=there)
-
-
-@pytest.mark.parametrize("url", ["http://hub.example", "ftp://hub.example", "hub.example", "https://user@hub.example"])
-def test_a_hub_without_tls_is_refused(url):
-    with pytest.raises(Refused) as caught:
-        HubAPI(url, token="t", key="k")
-    assert caught.value.code == "overview_refused"
-
-
-def test_a_key_is_never_sent_as_a_password(venue, hub):
-    venue.authentication = 1
-    with pytest.raises(Refused) as caught:
-        hub(token="t", key="the key", password="").my_balance()
-    assert caught.value.code == "exchange_key_refused"
-    assert [made.path for made in venue.requests] == ["/api/overview.js"]
-
-
-def test_a_password_is_never_sent_in_a_url(venue, hub):
-    venue.authentication, venue.method = 1, "GET"
-    with pytest.raises(Refused, match="passwords in URLs") as caught:
-        hub().my_balance()
-    assert caught.value.code == "overview_refused"
-    assert len(venue.requests) == 1
-
-
-def test_without_a_gap_only_type_2_names_the_function():
-    api = HubAPI("https://hub.example", account="acct-7", password="p", token="t", key="k")
-    there = "https://hub.example/call"
-    assert api.signed("my-balance", overview=overview(url=there)).url == there
-    with pytest.raises(Refused) as caught:
-        api.signed("my-balance", overview=overview(url=there, authentication=1))
-    assert caught.value.code == "overview_refused"
-
-
-# --- the overview document -------------------------------------------------------------------------------------------
-
-GOOD = {
-    "req_url": "https://hub.example/(function_name)",
-    "req_method": "POST",
-    "post_body_encoding": FORM,
-    "req_authentication_type": 2,
-    "supported_functions": ["my-balance"],
-}
-
-
-@pytest.fixture
-def served(venue, hub):
-    """A function: the API in front of a hub with this overview document."""
-
-    def serve(text, status=200):
-        venue._routes = [
-            (method, pattern, (lambda request: Reply.text(text, status)) if "overview" in pattern.pattern else handler)
-            for method, pattern, handler in venue._routes
-        ]
-        return hub()
-
-    return serve
-
-
-def test_a_good_overview_is_read_and_unknown_keys_are_ignored(served):
-    assert served(json.dumps({**GOOD, "motto": "x"})).overview() == Overview(
-        GOOD["req_url"], "POST", FORM, 2, frozenset({"my-balance"})
-    )
-
-
-@pytest.mark.parametrize("key", GOOD)
-def test_a_missing_key_is_named(served, key):
-    with pytest.raises(Refused, match=f"lacks {key}") as caught:
-        served(json.dumps({name: value for name, value in GOOD.items() if name != key})).overview()
-    assert caught.value.code == "overview_refused"
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        json.dumps(GOOD).replace("{", "{ // a note\n"),
-        json.dumps({**GOOD, "req_method": "DELETE"}),
-        json.dumps({**GOOD, "post_body_encoding": "text/xml"}),
-        json.dumps({**GOOD, "req_authentication_type": 3}),
-        json.dumps({**GOOD, "req_authentication_type": "2"}),
-        json.dumps({**GOOD, "req_authentication_type": True}),
-        json.dumps({**GOOD, "supported_functions": 5}),
-        json.dumps({**GOOD, "supported_functions": "my-balance"}),
-        json.dumps({**GOOD, "supported_functions": {"my-balance": 1}}),
-        json.dumps({**GOOD, "supported_functions": [[]]}),
-        json.dumps({**GOOD, "supported_functions": [5]}),
-        json.dumps({**GOOD, "req_url": 5}),
-        json.dumps({**GOOD, "padding": "x" * 64 * 1024}),
-        json.dumps([GOOD]),
-        "<html>",
-        "",
-    ],
-)
-def test_an_overview_that_is_not_one_is_refused(served, text):
-    with pytest.raises(Refused) as caught:
-        served(text).overview()
-    assert caught.value.code == "overview_refused"
-
-
-def test_a_hub_without_an_overview_is_unavailable(served, venue):
-    with pytest.raises(Refused) as caught:
-        served("nothing here", 404).my_balance()
-    assert (caught.value.code, caught.value.retryable) == ("exchange_unavailable", True)
-
-
-def test_the_overview_is_asked_once_in_ten_minutes(venue, hub):
-    now = [0.0]
-    api = hub(cache=TTLCache(clock=lambda: now[0]))
-
-    def asked():
-        return [made.path for made in venue.requests].count("/api/overview.js")
-
-    for _ in range(3):
-        api.my_balance()
-    assert asked() == 1
-    now[0] = 601.0
-    api.my_balance()
-    assert asked() == 2
-
-
-def test_the_overview_is_asked_again_after_a_function_was_not_there(venue, hub):
-    api = hub()
-    api.my_balance()
-    venue.functions.remove("ticker")
-    with pytest.raises(Unsupported):
-        api.ticker("BTC", "USD")
-    with pytest.raises(Unsupported, match="this hub has no ticker"):
-        api.ticker("BTC", "USD")
-    assert [made.path for made in venue.requests] == [
-        *("/api/overview.js", "/api/my-balance", "/api/ticker", "/api/overview.js")
-    ]
-
-
-# --- functions -------------------------------------------------------------------------------------------------------
-
 SHAPES = [(1, "form"), (1, "json"), (2, "form"), (2, "json")]
 
 
 @pytest.mark.parametrize(("authentication", "encoding"), SHAPES)
-def test_every_function_works_in_both_types_and_encodings(venue, hub, authentication, encoding):
+def test_every_function_works_in_both_types_and_encodings(venue, hub_api, authentication, encoding):
     venue.authentication, venue.encoding = authentication, encoding
     venue.functions.append("create-account")
-    api = hub()
+    api = hub_api()
     assert api.my_balance() == {"available": {"btc": "100", "usd": "1000000", "eur": "1000000"}, "pending": {}}
     oid = api.place_order("1", "BTC", "1000", "USD")["oid"]
     (row,) = api.my_open_orders()
@@ -368,26 +162,26 @@ def test_every_function_works_in_both_types_and_encodings(venue, hub, authentica
     assert made["account"] == "acct-2"
     key = made["authkey"]
     assert key["type"] == ("password" if authentication == 1 else "hmac-sha256")
-    own = hub(account="acct-2", **{name: text for name, text in key.items() if name != "type"})
+    own = hub_api(account="acct-2", **{name: text for name, text in key.items() if name != "type"})
     assert own.my_balance() == {"available": {}, "pending": {}}
     assert api.create_authkey()["authkey"]["type"] == key["type"]
 
 
-def test_a_second_authkey_opens_the_same_account(venue, hub):
-    key = hub().create_authkey()["authkey"]
-    assert hub(token=key["token"], key=key["key"]).my_balance() == hub().my_balance()
+def test_a_second_authkey_opens_the_same_account(venue, hub_api):
+    key = hub_api().create_authkey()["authkey"]
+    assert hub_api(token=key["token"], key=key["key"]).my_balance() == hub_api().my_balance()
 
 
-def test_get_works(venue, hub):
+def test_get_works(venue, hub_api):
     venue.method = "GET"
-    oid = hub().place_order(**ORDER | {"trade_amt": "371.3", "for_amt": "1"})["oid"]
+    oid = hub_api().place_order(**ORDER | {"trade_amt": "371.3", "for_amt": "1"})["oid"]
     assert [row["order_id"] for row in venue.ledger()] == [oid]
 
 
-def test_a_key_in_base64_works(venue, hub):
+def test_a_key_in_base64_works(venue, hub_api):
     venue.key_encoding = "base64"
     venue.authkeys[venue.key] = venue.account, BASE64_KEY
-    assert hub(key=BASE64_KEY, key_encoding="base64").my_balance()
+    assert hub_api(key=BASE64_KEY, key_encoding="base64").my_balance()
 
 
 @pytest.mark.parametrize("function", ["ticker", "create-account"])
@@ -410,14 +204,11 @@ def test_prices_need_no_credentials(venue, transport):
     "function",
     ["attach-identity-to-transfer", "pay-invoice", "post-invoice", "withdraw-invoice", "change-authkey-permissions"],
 )
-def test_what_the_page_leaves_as_todo_is_not_supported_with_those_words(venue, hub, function):
+def test_what_the_page_leaves_as_todo_is_not_supported_with_those_words(venue, hub_api, function):
     venue.functions.append(function)
     with pytest.raises(Unsupported, match=f"TODO to {function}"):
-        hub().private(function)
+        hub_api().private(function)
     assert len(venue.requests) == 1
-
-
-# --- what the hub checks ---------------------------------------------------------------------------------------------
 
 
 def refusal(call, *arguments):
@@ -436,36 +227,36 @@ def refusal(call, *arguments):
         ({"random": lambda: "short"}, "not a nonce"),
     ],
 )
-def test_a_call_that_is_not_well_signed_is_refused(hub, settings, words):
-    assert refusal(hub(**settings).my_balance) == ("exchange_key_refused", words)
+def test_a_call_that_is_not_well_signed_is_refused(hub_api, settings, words):
+    assert refusal(hub_api(**settings).my_balance) == ("exchange_key_refused", words)
 
 
-def test_a_nonce_works_once(hub):
+def test_a_nonce_works_once(hub_api):
     now = time.time()
-    api = hub(clock=lambda: now, random=lambda: "0" * 16)
+    api = hub_api(clock=lambda: now, random=lambda: "0" * 16)
     assert api.my_balance()
     assert refusal(api.my_balance) == ("invalid_nonce", "the nonce was used before")
 
 
-def test_a_signature_holds_for_its_function_alone(venue, hub, transport):
-    api = hub()
+def test_a_signature_holds_for_its_function_alone(venue, hub_api, transport):
+    api = hub_api()
     signed = api.signed("my-balance", overview=api.overview())
     answer = transport.send(signed._replace(url=f"{venue.url}/api/my-open-orders"))
     assert (answer.status, answer.json()) == (401, {"error": "signed for another function or account"})
 
 
-def test_a_wrong_password_is_refused(venue, hub):
+def test_a_wrong_password_is_refused(venue, hub_api):
     venue.authentication = 1
-    assert refusal(hub(password="wrong").my_balance) == ("exchange_key_refused", "wrong name or password")
+    assert refusal(hub_api(password="wrong").my_balance) == ("exchange_key_refused", "wrong name or password")
 
 
-def test_a_key_without_the_right_is_refused(venue, hub):
+def test_a_key_without_the_right_is_refused(venue, hub_api):
     venue.account.permissions.remove("send")
-    assert refusal(hub().private, "send-btc", SEND) == ("permission_denied", "this key may not send")
+    assert refusal(hub_api().private, "send-btc", SEND) == ("permission_denied", "this key may not send")
     assert not venue.ledger()
 
 
-def test_a_number_in_json_is_no_amount(venue, hub, transport):
+def test_a_number_in_json_is_no_amount(venue, hub_api, transport):
     venue.encoding, venue.authentication = "json", 1
     url, headers = f"{venue.url}/api/send-btc", {"Content-Type": JSON}
     document = {"name": "acct-1", "pass": venue.secret, **SEND}
@@ -475,23 +266,20 @@ def test_a_number_in_json_is_no_amount(venue, hub, transport):
     assert transport.send(Request("POST", url, headers, json.dumps(document).encode())).status == 200
 
 
-def test_another_encoding_than_the_overviews_is_refused(venue, hub, transport):
-    api = hub()
+def test_another_encoding_than_the_overviews_is_refused(venue, hub_api, transport):
+    api = hub_api()
     signed = api.signed("my-balance", overview=api.overview()._replace(post_body_encoding=JSON))
     assert transport.send(signed).status == 400
 
 
-# --- errors ----------------------------------------------------------------------------------------------------------
-
-
 @pytest.fixture
-def answering(venue, hub):
+def answering(venue, hub_api):
     """A function: the API in front of a hub that answers every function so."""
 
     def answer(text, status, **headers):
         venue.function = lambda request, function: Reply.text(text, status, **headers)
         venue._routes = [(m, p, venue.function if "function" in p.pattern else h) for m, p, h in venue._routes]
-        return hub()
+        return hub_api()
 
     return answer
 

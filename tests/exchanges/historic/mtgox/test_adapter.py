@@ -2,65 +2,25 @@
 
 from __future__ import annotations
 
-import time
-import uuid
 from decimal import Decimal
 
 import pytest
 
 from bitmm.xwrap.client import Backend
 from bitmm.xwrap.exchanges.base import Credentials, ExchangeContext
-from bitmm.xwrap.exchanges.cache import TTLCache
 from bitmm.xwrap.exchanges.capabilities import supports
-from bitmm.xwrap.exchanges.errors import Busy, Refused, Unknown, Unsupported
+from bitmm.xwrap.exchanges.errors import Refused, Unknown, Unsupported
 from bitmm.xwrap.exchanges.historic.mtgox import MtGox
-from bitmm.xwrap.exchanges.models import Funds, NewOrder, NewWithdrawal, OrderRef, OrderState
+from bitmm.xwrap.exchanges.models import Funds, OrderRef, OrderState
 from bitmm.xwrap.testing.exchange_contract import ExchangeContract
 from bitmm.xwrap.testing.exchanges.mtgox import MtGoxVenue
-from bitmm.xwrap.transport import Transport
+from tests.support.historic import ADDRESS, ref_of, send
+from tests.support.historic import mtgox_order as order
 
-ADDRESS = "1KxSo9bGBfPVFEtWNLpnUK1bfLNNT4q31L"
 VERSIONS = ("0", "1", "2")
 
 
 VENUE = MtGoxVenue
-
-
-@pytest.fixture
-def mtgox(venue, transport):
-    """A function that makes the adapter of one version."""
-
-    cache = TTLCache()
-
-    def make(version="2", transport=transport, **credentials):
-        keys = {"apikey": venue.key, "apisecret": venue.secret, "more": {"version": version}, **credentials}
-        return MtGox(ExchangeContext(transport, Credentials(**keys), registration=1, url=venue.url, cache=cache))
-
-    return make
-
-
-def order(side="buy", amount="0.05", price=None, currency="USD", **more):
-    price = None if price is None else Decimal(price)
-    return NewOrder(side, currency, "BTC", uuid.uuid4().hex, amount=Decimal(amount), price=price, **more)
-
-
-def ref_of(placed: OrderState) -> OrderRef:
-    return OrderRef(
-        placed.side,
-        placed.currency,
-        placed.asset,
-        placed.client_id,
-        placed.exchange_order_id,
-        amount=placed.amount,
-        price=placed.price,
-    )
-
-
-def send(amount="0.5", address=ADDRESS, **more):
-    return NewWithdrawal("BTC", Decimal(amount), address, uuid.uuid4().hex, **more)
-
-
-# --- the contract -----------------------------------------------------------------------------------------------------
 
 
 class TestVersion2(ExchangeContract):
@@ -127,9 +87,6 @@ class TestVersion0(TestVersion2):
         self.test_version_0_has_no_history(exchange, "deposits")
 
 
-# --- without a base URL -----------------------------------------------------------------------------------------------
-
-
 def test_without_a_base_url_every_verb_says_so(transport):
     exchange = MtGox(ExchangeContext(transport, Credentials(apikey="key", apisecret="c2VjcmV0")))
     placed = OrderState("055e81e4-fe38-4b3c-bbca-69e61724f64a", "open", "buy", "USD", "BTC", client_id="0" * 32)
@@ -158,9 +115,6 @@ def test_a_secret_that_is_not_base64_is_refused(mtgox):
     with pytest.raises(Refused) as caught:
         mtgox(apisecret="?")
     assert caught.value.code == "exchange_key_refused"
-
-
-# --- reading ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -325,9 +279,6 @@ def test_a_buy_through_client_and_server_tells_what_it_did(serving, venue, versi
     assert [row["order_id"] for row in venue.ledger()] == [bought["exchange_order_id"]]
 
 
-# --- refusals: nothing is executed, nothing is rounded ----------------------------------------------------------------
-
-
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize(
     ("asked", "code", "nearest"),
@@ -416,84 +367,3 @@ def test_in_version_0_an_order_that_is_not_in_the_list_is_unknown(mtgox, venue):
     with pytest.raises(Unknown, match="0 new orders"):
         mtgox("0").place(order())
     assert len(venue.ledger()) == 1
-
-
-# --- faults: what is certain, what is not, and nothing twice ----------------------------------------------------------
-
-#: kind -> what is raised, and whether it was executed.
-OUTCOMES = {
-    "executed_but_timeout": (Unknown, "outcome_unknown", 1),
-    "refused": (Refused, "exchange_unavailable", 0),
-    "reset_before": (Unknown, "outcome_unknown", 0),
-    "reset_after": (Unknown, "outcome_unknown", 1),
-    "drip": (Unknown, "outcome_unknown", 1),
-    "cut": (Unknown, "outcome_unknown", 1),
-    "html": (Unknown, "outcome_unknown", 0),
-    "html_after": (Unknown, "outcome_unknown", 1),
-    "rate_limit": (Busy, "rate_limited", 0),
-    "nonce": (Refused, "invalid_nonce", 0),
-    # "MySQL error, please retry later" with status 200: nobody can tell what was done before.
-    "maintenance": (Unknown, "outcome_unknown", 0),
-}
-PATHS = {"place": {"0": "sellBTC.php", "1": "order/add", "2": "order/add"}}
-PATHS["withdraw"] = {"0": "withdraw.php", "1": "send_simple", "2": "send_simple"}
-
-#: These end only by our own deadline, and the venue may be behind on a busy machine.
-ENDLESS = {"executed_but_timeout", "drip"}
-
-
-def _until(condition):
-    deadline = time.monotonic() + 10
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.01)
-
-
-@pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("verb", ["place", "withdraw"])
-@pytest.mark.parametrize("kind", OUTCOMES)
-def test_a_fault_is_told_as_what_it_is_and_nothing_is_sent_twice(mtgox, venue, version, verb, kind):
-    raised, code, executed = OUTCOMES[kind]
-    path = PATHS[verb][version]
-    transport = Transport(timeout=1 if kind in ENDLESS else 20)
-    venue.fault(kind, path=path)
-    with pytest.raises((Refused, Unknown)) as caught:
-        getattr(mtgox(version, transport), verb)(order("sell", "0.1", "200") if verb == "place" else send())
-    transport.close()
-    venue.heal()
-    _until(lambda: len(venue.ledger()) >= executed)
-    assert type(caught.value) is raised, caught.value
-    assert caught.value.code == code
-    assert len(venue.ledger()) == executed
-    assert len([made for made in venue.requests if path in made.path]) == (kind != "refused")
-
-
-@pytest.mark.parametrize("verb", ["place", "withdraw"])
-def test_a_slow_answer_is_an_answer(mtgox, venue, verb):
-    venue.fault("slow", seconds=0.2)
-    getattr(mtgox(), verb)(order("sell", "0.1", "200") if verb == "place" else send())
-    assert len(venue.ledger()) == 1
-
-
-def test_a_rate_limit_says_how_long_to_wait(mtgox, venue):
-    venue.fault("rate_limit")
-    with pytest.raises(Busy) as caught:
-        mtgox().rate("EUR", "BTC")
-    assert caught.value.retry_after == 10
-
-
-@pytest.mark.parametrize("kind", ["html", "cut", "maintenance", "reset_before"])
-@pytest.mark.parametrize("verb", ["funds", "open_orders", "permissions", "deposits"])
-def test_a_read_that_fails_executed_nothing(mtgox, venue, kind, verb):
-    venue.fault(kind)
-    with pytest.raises(Refused) as caught:
-        getattr(mtgox(), verb)()
-    assert (caught.value.code, caught.value.retryable) == ("exchange_unavailable", True)
-
-
-def test_the_outcome_of_a_cancel_can_be_unknown(mtgox, venue):
-    exchange = mtgox()
-    placed = exchange.place(order("sell", "0.1", "200"))
-    venue.fault("reset_after", path="cancel")
-    with pytest.raises(Unknown):
-        exchange.cancel(ref_of(placed))
-    assert exchange.open_orders() == []
