@@ -8,6 +8,7 @@ import time
 from urllib.parse import parse_qsl
 
 import pytest
+import requests
 
 from bitmm.xwrap.exchanges.errors import Refused, Unknown, Unsupported
 from bitmm.xwrap.exchanges.historic.hub import HubAPI
@@ -329,3 +330,14 @@ def test_an_empty_answer_is_an_empty_object(answering):
 
 def test_a_bare_list_of_orders_is_taken_too(answering):
     assert answering('[{"oid": "1"}]', 200).my_open_orders() == [{"oid": "1"}]
+
+
+def test_the_session_and_the_last_answer_are_at_hand_as_with_every_exchange(venue):
+    with requests.Session() as session, HubAPI(venue.url, session=session) as api:
+        assert api.ticker("BTC", "USD") == api.response.json()
+        assert (api.response.status_code, api.session) == (200, session)
+
+
+def test_what_is_called_as_public_carries_no_credentials(venue, hub_api):
+    assert refusal(hub_api().public, "my-balance")[0] == "exchange_key_refused"
+    assert not [name for name in venue.requests[-1].headers if name.lower().startswith("x-")]

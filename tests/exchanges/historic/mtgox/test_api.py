@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
 import pytest
+import requests
 
 from bitmm.xwrap.exchanges.cache import TTLCache
 from bitmm.xwrap.exchanges.errors import Refused, Unknown
@@ -295,3 +296,9 @@ def test_a_call_that_is_none_is_refused_with_the_exchanges_words(venue, transpor
         with pytest.raises(Refused) as caught:
             MtGoxAPI(venue.url, version=version, transport=transport).public("nonsense")
         assert (str(caught.value), caught.value.code) == ("Invalid call", "exchange_refused")
+
+
+def test_the_session_and_the_last_answer_are_at_hand_as_with_every_exchange(venue):
+    with requests.Session() as session, MtGoxAPI(venue.url, session=session) as api:
+        assert api.public("BTCUSD/money/ticker") == api.response.json()["data"]
+        assert (api.response.status_code, api.session) == (200, session)
