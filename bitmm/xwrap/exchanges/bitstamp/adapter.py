@@ -27,19 +27,19 @@ from ..orders import poll_until_final
 from ..rules import check, no_such_market
 from .api import URL, BitstampAPI
 from .parsing import (
-    _came_in,
-    _code,
-    _deposit,
-    _described,
-    _fill,
-    _funds,
-    _market,
-    _open,
-    _placed,
-    _state,
-    _symbol,
     _text,
-    _withdrawal,
+    currency_code,
+    deposit_from_row,
+    fill_from_row,
+    funds_from_row,
+    market_from_row,
+    market_symbol,
+    money_deposits_from_row,
+    new_order_call,
+    open_order_from_row,
+    order_from_row,
+    placed_from_row,
+    withdrawal_from_row,
 )
 
 #: What a tag is called, by asset ("Crypto withdrawals").
@@ -78,7 +78,7 @@ class Bitstamp(Exchange):
         )
 
     def rate(self, currency: str, asset: str) -> Rate:
-        ticker = self.api.public(f"ticker/{_symbol(currency, asset)}")
+        ticker = self.api.public(f"ticker/{market_symbol(currency, asset)}")
         with parsing_errors(self.name):
             buy, sell = parse_decimal(ticker["ask"]), parse_decimal(ticker["bid"])
             if not 0 < sell <= buy:
@@ -91,28 +91,28 @@ class Bitstamp(Exchange):
     def funds(self) -> dict[str, Funds]:
         rows = self.api.private("account_balances")
         with parsing_errors(self.name):
-            return {row["currency"].upper(): _funds(row) for row in rows}
+            return {row["currency"].upper(): funds_from_row(row) for row in rows}
 
     def place(self, order: NewOrder) -> OrderState:
         markets = self._markets()
         if (order.currency, order.asset) not in markets:
             raise no_such_market(self.name, order.currency, order.asset, markets)
         check(order, markets[order.currency, order.asset])
-        path, form = _described(order)
+        path, form = new_order_call(order)
         row = self.api.private(path, form)
         with parsing_errors(self.name, mutates=True):
-            placed = _placed(row, order)
+            placed = placed_from_row(row, order)
         if order.price is not None:
             return placed
         ref = OrderRef(order.side, order.currency, order.asset, order.client_id, placed.exchange_order_id)
         return poll_until_final(placed, lambda: self.order(ref))
 
     def order(self, ref: OrderRef) -> OrderState:
-        return self._told(ref, {"id": ref.exchange_order_id})
+        return self._read_order(ref, {"id": ref.exchange_order_id})
 
     def find(self, ref: OrderRef) -> OrderState | None:
         try:
-            return self._told(ref, {"client_order_id": ref.client_id})
+            return self._read_order(ref, {"client_order_id": ref.client_id})
         except Refused as error:
             if error.code == "order_not_found":
                 return None
@@ -121,7 +121,7 @@ class Bitstamp(Exchange):
     def open_orders(self) -> list[OrderState]:
         rows = self.api.private("open_orders")
         with parsing_errors(self.name):
-            return [_open(row) for row in rows]
+            return [open_order_from_row(row) for row in rows]
 
     def cancel(self, ref: OrderRef) -> None:
         order_id = ref.exchange_order_id
@@ -144,13 +144,13 @@ class Bitstamp(Exchange):
             return len(answer["canceled"])
 
     def fills(self, currency: str, asset: str) -> list[Fill]:
-        rows = self.api.private(f"user_transactions/{_symbol(currency, asset)}", {"limit": 1000, "sort": "desc"})
+        rows = self.api.private(f"user_transactions/{market_symbol(currency, asset)}", {"limit": 1000, "sort": "desc"})
         with parsing_errors(self.name):
-            return [_fill(row, currency, asset) for row in rows if str(row["type"]) == "2"]
+            return [fill_from_row(row, currency, asset) for row in rows if str(row["type"]) == "2"]
 
     def deposit_address(self, asset: str, network: str | None = None) -> DepositAddress:
-        self._listed(asset)
-        row = self.api.private(f"{_code(asset)}_address", {"network": network})
+        self._asset_type(asset)
+        row = self.api.private(f"{currency_code(asset)}_address", {"network": network})
         with parsing_errors(self.name):
             names = [_TAGS.get(asset, "memo_id"), "memo_id", "destination_tag", "transfer_id"]
             tag = next((str(row[name]) for name in names if row.get(name) not in (None, "")), None)
@@ -158,7 +158,7 @@ class Bitstamp(Exchange):
 
     def withdraw(self, withdrawal: NewWithdrawal) -> Withdrawal:
         asset, tag = withdrawal.asset, withdrawal.tag
-        if self._listed(asset) == "fiat":
+        if self._asset_type(asset) == "fiat":
             raise Unsupported(f"{self.name} sends {asset} to bank accounts only")
         if tag is not None and asset not in _TAGS:
             raise Refused(f"{self.name} takes no tag for {asset}", code="invalid_request")
@@ -168,7 +168,7 @@ class Bitstamp(Exchange):
             "network": withdrawal.network,
             **({_TAGS[asset]: tag} if tag is not None else {}),
         }
-        row = self.api.private(f"{_code(asset)}_withdrawal", form)
+        row = self.api.private(f"{currency_code(asset)}_withdrawal", form)
         with parsing_errors(self.name, mutates=True):
             return Withdrawal(
                 id=str(int(row["id"])),
@@ -182,24 +182,29 @@ class Bitstamp(Exchange):
 
     def deposits(self, asset: str | None = None) -> list[Deposit]:
         """Crypto deposits have a list of their own; those of money are told only among the user's transactions."""
-        kind = None if asset is None else self._listed(asset)
+        kind = None if asset is None else self._asset_type(asset)
         found: list[Deposit] = []
         if kind != "fiat":
             rows = self.api.private("crypto-transactions", {"limit": 1000})
             with parsing_errors(self.name):
-                found += [_deposit(row) for row in rows["deposits"]]
+                found += [deposit_from_row(row) for row in rows["deposits"]]
         if kind != "crypto":
             money = [name for name, kind in self._currencies().items() if kind == "fiat"]
             rows = self.api.private("user_transactions", {"limit": 1000, "sort": "desc"})
             with parsing_errors(self.name):
-                found += [deposit for row in rows if str(row["type"]) == "0" for deposit in _came_in(row, money)]
+                found += [
+                    deposit
+                    for row in rows
+                    if str(row["type"]) == "0"
+                    for deposit in money_deposits_from_row(row, money)
+                ]
         found.sort(key=lambda deposit: deposit.time or datetime.min.replace(tzinfo=UTC), reverse=True)
         return [deposit for deposit in found if asset in (None, deposit.asset)]
 
     def withdrawals(self, asset: str | None = None) -> list[Withdrawal]:
         rows = self.api.private("withdrawal-requests", {"timedelta": _TIME_BACK})
         with parsing_errors(self.name):
-            found = [_withdrawal(row) for row in rows]
+            found = [withdrawal_from_row(row) for row in rows]
         return [withdrawal for withdrawal in found if asset in (None, withdrawal.asset)]
 
     def _markets(self) -> Mapping[tuple[str, str], Market]:
@@ -208,7 +213,9 @@ class Bitstamp(Exchange):
         def fetch() -> Mapping[tuple[str, str], Market]:
             rows = self.api.public("markets")
             with parsing_errors(self.name):
-                spot = [_market(row) for row in rows if row["market_type"] == "SPOT" and row["trading"] == "Enabled"]
+                spot = [
+                    market_from_row(row) for row in rows if row["market_type"] == "SPOT" and row["trading"] == "Enabled"
+                ]
                 return {(market.currency, market.asset): market for market in spot}
 
         listed: Mapping[tuple[str, str], Market] = self.context.cache.get_or_fetch("markets", fetch, seconds=_LISTED)
@@ -225,18 +232,18 @@ class Bitstamp(Exchange):
         listed: Mapping[str, str] = self.context.cache.get_or_fetch("currencies", fetch, seconds=_LISTED)
         return listed
 
-    def _listed(self, asset: str) -> str:
+    def _asset_type(self, asset: str) -> str:
         """Its type, "fiat" or "crypto". Raises Refused for what is not listed: its name would become part of a path."""
         try:
             return self._currencies()[asset]
         except KeyError:
             raise Refused(f"{self.name} does not list {asset}", code="unknown_asset") from None
 
-    def _told(self, ref: OrderRef, form: Mapping[str, str | None]) -> OrderState:
+    def _read_order(self, ref: OrderRef, form: Mapping[str, str | None]) -> OrderState:
         """The state of the order that `form` names; it must be the one of `ref`."""
         row = self.api.private("order_status", form)
         with parsing_errors(self.name):
-            state = _state(row)
+            state = order_from_row(row)
             told = (state.exchange_order_id, state.side, state.currency, state.asset, state.client_id or ref.client_id)
             known = ref.exchange_order_id or state.exchange_order_id
             if told != (known, ref.side, ref.currency, ref.asset, ref.client_id):

@@ -41,20 +41,20 @@ _DEPOSITED: dict[str, Literal["pending", "done", "failed"]] = {
 _WITHDRAWAL_TYPES = {"0": "EUR", "1": "BTC", "14": "XRP", "15": "LTC", "16": "ETH"}
 
 
-def _code(name: str) -> str:
+def currency_code(name: str) -> str:
     """The path's word for a currency; nothing else may come into a path."""
     if not re.fullmatch(r"[A-Za-z0-9]{1,20}", name, re.ASCII):
         raise Refused("no currency has this name", code="unknown_market")
     return name.lower()
 
 
-def _symbol(currency: str, asset: str) -> str:
-    return _code(asset) + _code(currency)
+def market_symbol(currency: str, asset: str) -> str:
+    return currency_code(asset) + currency_code(currency)
 
 
-def _described(order: NewOrder) -> tuple[str, dict[str, Value]]:
+def new_order_call(order: NewOrder) -> tuple[str, dict[str, Value]]:
     """The call and the form of a new order ("Orders": limit, market, instant)."""
-    symbol = _symbol(order.currency, order.asset)
+    symbol = market_symbol(order.currency, order.asset)
     form: dict[str, Value] = {"amount": order.amount, "client_order_id": order.client_id}
     if order.cost is not None:
         return f"buy/instant/{symbol}", {**form, "amount": order.cost}
@@ -63,7 +63,7 @@ def _described(order: NewOrder) -> tuple[str, dict[str, Value]]:
     return f"{order.side}/market/{symbol}", form
 
 
-def _market(row: Mapping[str, Any]) -> Market:
+def market_from_row(row: Mapping[str, Any]) -> Market:
     least = parse_decimal(row["minimum_order_amount"]) if row.get("minimum_order_amount") else None
     return Market(
         currency=_text(row["counter_currency"]),
@@ -79,11 +79,11 @@ def _step(decimals: int) -> Decimal:
     return Decimal((0, (1,), -decimals))
 
 
-def _funds(row: Mapping[str, Any]) -> Funds:
+def funds_from_row(row: Mapping[str, Any]) -> Funds:
     return Funds(parse_unsigned(row["total"]), parse_unsigned(row["available"]), parse_unsigned(row["reserved"]))
 
 
-def _placed(row: Mapping[str, Any], order: NewOrder) -> OrderState:
+def placed_from_row(row: Mapping[str, Any], order: NewOrder) -> OrderState:
     """The answer to a new order. `price` and `amount` of market orders are not those of the fills and are left out."""
     if _SIDES[str(row["type"])] != order.side or row.get("client_order_id", order.client_id) != order.client_id:
         raise ValueError("another order")
@@ -100,9 +100,9 @@ def _placed(row: Mapping[str, Any], order: NewOrder) -> OrderState:
     )
 
 
-def _state(row: Mapping[str, Any]) -> OrderState:
+def order_from_row(row: Mapping[str, Any]) -> OrderState:
     """An answer of order_status; filled, average, spent and fee come from the order's transactions."""
-    asset, currency = _pair(row["market"])
+    asset, currency = _asset_and_currency(row["market"])
     fills = [
         (
             parse_unsigned(fill[asset.lower()]),
@@ -115,7 +115,7 @@ def _state(row: Mapping[str, Any]) -> OrderState:
     filled = total(amount for amount, _, _, _ in fills)
     return OrderState(
         exchange_order_id=_order_id(row["id"]),
-        status=_status(row["status"], filled),
+        status=_order_status(row["status"], filled),
         side=_SIDES[str(row["type"])],
         currency=currency,
         asset=asset,
@@ -130,7 +130,7 @@ def _state(row: Mapping[str, Any]) -> OrderState:
     )
 
 
-def _status(word: str, filled: Decimal) -> Status:
+def _order_status(word: str, filled: Decimal) -> Status:
     if word in _OPEN:
         return "open"
     if word == "Finished":
@@ -140,9 +140,9 @@ def _status(word: str, filled: Decimal) -> Status:
     return "unknown"
 
 
-def _open(row: Mapping[str, Any]) -> OrderState:
+def open_order_from_row(row: Mapping[str, Any]) -> OrderState:
     """A row of open_orders; `amount` is what remains."""
-    asset, currency = _pair(row["market"])
+    asset, currency = _asset_and_currency(row["market"])
     amount = parse_unsigned(row["amount_at_create"])
     return OrderState(
         exchange_order_id=_order_id(row["id"]),
@@ -158,7 +158,7 @@ def _open(row: Mapping[str, Any]) -> OrderState:
     )
 
 
-def _fill(row: Mapping[str, Any], currency: str, asset: str) -> Fill:
+def fill_from_row(row: Mapping[str, Any], currency: str, asset: str) -> Fill:
     """A trade among the user's transactions; only the counter currency has its sign in old and new rows alike."""
     spent = parse_decimal(row[currency.lower()])
     return Fill(
@@ -175,8 +175,8 @@ def _fill(row: Mapping[str, Any], currency: str, asset: str) -> Fill:
     )
 
 
-def _deposit(row: Mapping[str, Any]) -> Deposit:
-    address, tag = _address(row.get("destinationAddress"))
+def deposit_from_row(row: Mapping[str, Any]) -> Deposit:
+    address, tag = _address_and_tag(row.get("destinationAddress"))
     return Deposit(
         id=str(row["id"]),
         asset=_text(row["currency"]).upper(),
@@ -190,15 +190,15 @@ def _deposit(row: Mapping[str, Any]) -> Deposit:
     )
 
 
-def _came_in(row: Mapping[str, Any], money: Iterable[str]) -> Iterable[Deposit]:
+def money_deposits_from_row(row: Mapping[str, Any], money: Iterable[str]) -> Iterable[Deposit]:
     for asset in money:
         amount = parse_decimal(row.get(asset.lower(), 0))
         if amount > 0:
             yield Deposit(str(row["id"]), asset, amount, "done", time=_time(row["datetime"]))
 
 
-def _withdrawal(row: Mapping[str, Any]) -> Withdrawal:
-    address, tag = _address(row.get("address"))
+def withdrawal_from_row(row: Mapping[str, Any]) -> Withdrawal:
+    address, tag = _address_and_tag(row.get("address"))
     return Withdrawal(
         id=str(row["id"]),
         asset=_text(row.get("currency") or _WITHDRAWAL_TYPES[str(row["type"])]).upper(),
@@ -212,13 +212,13 @@ def _withdrawal(row: Mapping[str, Any]) -> Withdrawal:
     )
 
 
-def _address(text: str | None) -> tuple[str | None, str | None]:
+def _address_and_tag(text: str | None) -> tuple[str | None, str | None]:
     """Address and tag; a destination tag is appended to an XRP address as `?dt=`."""
     address, _, tag = (text or "").partition("?dt=")
     return address or None, tag or None
 
 
-def _pair(market: str) -> tuple[str, str]:
+def _asset_and_currency(market: str) -> tuple[str, str]:
     asset, currency = market.split("/")
     return asset, currency
 
