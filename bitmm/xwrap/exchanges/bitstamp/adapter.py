@@ -1,9 +1,10 @@
-"""Our verbs in Bitstamp's API."""
+"""The adapter of Bitstamp: the verbs of `Exchange` by calls of its API."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import ClassVar, Literal
 
 from ...money import parse_decimal, plain
@@ -23,17 +24,18 @@ from ..models import (
     Rate,
     Withdrawal,
 )
-from ..orders import poll_until_final
-from ..rules import check, no_such_market
+from ..orders import cancel_errors, check_same_order, poll_until_final
+from ..parsing import required_text, time_from_seconds
+from ..rules import check, find_market, no_such_asset
 from .api import URL, BitstampAPI
 from .parsing import (
-    _text,
     currency_code,
+    currency_types_from_rows,
     deposit_from_row,
     fill_from_row,
     funds_from_row,
-    market_from_row,
     market_symbol,
+    markets_from_rows,
     money_deposits_from_row,
     new_order_call,
     open_order_from_row,
@@ -44,9 +46,8 @@ from .parsing import (
 
 #: What a tag is called, by asset ("Crypto withdrawals").
 _TAGS = {"XRP": "destination_tag", "CSPR": "transfer_id"} | dict.fromkeys(("XLM", "HBAR", "ATOM"), "memo_id")
-_TIME_BACK = 50_000_000  # seconds, the most that withdrawal-requests takes
-#: Seconds for which what is listed there is not asked again.
-_LISTED = 3600.0
+#: Seconds that withdrawal-requests looks back, the most that it takes.
+_TIME_BACK = 50_000_000
 
 
 class Bitstamp(Exchange):
@@ -83,7 +84,7 @@ class Bitstamp(Exchange):
             buy, sell = parse_decimal(ticker["ask"]), parse_decimal(ticker["bid"])
             if not 0 < sell <= buy:
                 raise Refused(f"{self.name} has no buyer or no seller now", code="exchange_unavailable", retryable=True)
-            return Rate(buy=buy, sell=sell, time=datetime.fromtimestamp(int(ticker["timestamp"]), UTC))
+            return Rate(buy=buy, sell=sell, time=time_from_seconds(ticker["timestamp"]))
 
     def markets(self) -> list[Market]:
         return list(self._markets().values())
@@ -94,10 +95,7 @@ class Bitstamp(Exchange):
             return {row["currency"].upper(): funds_from_row(row) for row in rows}
 
     def place(self, order: NewOrder) -> OrderState:
-        markets = self._markets()
-        if (order.currency, order.asset) not in markets:
-            raise no_such_market(self.name, order.currency, order.asset, markets)
-        check(order, markets[order.currency, order.asset])
+        check(order, find_market(self.name, order.currency, order.asset, self._markets()))
         path, form = new_order_call(order)
         row = self.api.private(path, form)
         with parsing_errors(self.name, mutates=True):
@@ -126,15 +124,11 @@ class Bitstamp(Exchange):
     def cancel(self, ref: OrderRef) -> None:
         order_id = ref.exchange_order_id
         form = {"id": order_id} if order_id else {"client_order_id": ref.client_id}
-        try:
+        with cancel_errors():
             row = self.api.private("cancel_order", form)
-        except Refused as error:
-            if error.code == "order_not_found":
-                raise Refused(error.words, code="order_not_open") from error
-            raise
         with parsing_errors(self.name, mutates=True):
             if order_id and str(row["id"]) != order_id:
-                raise ValueError("another order")
+                raise ValueError("another order than the one asked for")
 
     def cancel_all(self) -> int:
         answer = self.api.private("cancel_all_orders")
@@ -154,7 +148,7 @@ class Bitstamp(Exchange):
         with parsing_errors(self.name):
             names = [_TAGS.get(asset, "memo_id"), "memo_id", "destination_tag", "transfer_id"]
             tag = next((str(row[name]) for name in names if row.get(name) not in (None, "")), None)
-            return DepositAddress(asset=asset, address=_text(row["address"]), tag=tag, network=network)
+            return DepositAddress(asset=asset, address=required_text(row["address"]), tag=tag, network=network)
 
     def withdraw(self, withdrawal: NewWithdrawal) -> Withdrawal:
         asset, tag = withdrawal.asset, withdrawal.tag
@@ -181,7 +175,7 @@ class Bitstamp(Exchange):
             )
 
     def deposits(self, asset: str | None = None) -> list[Deposit]:
-        """Crypto deposits have a list of their own; those of money are told only among the user's transactions."""
+        """Return what came in. Crypto deposits have a list of their own; money stands among the user's transactions."""
         kind = None if asset is None else self._asset_type(asset)
         found: list[Deposit] = []
         if kind != "fiat":
@@ -208,44 +202,24 @@ class Bitstamp(Exchange):
         return [withdrawal for withdrawal in found if asset in (None, withdrawal.asset)]
 
     def _markets(self) -> Mapping[tuple[str, str], Market]:
-        """(currency, asset) -> market, of the spot markets that are open."""
-
-        def fetch() -> Mapping[tuple[str, str], Market]:
-            rows = self.api.public("markets")
-            with parsing_errors(self.name):
-                spot = [
-                    market_from_row(row) for row in rows if row["market_type"] == "SPOT" and row["trading"] == "Enabled"
-                ]
-                return {(market.currency, market.asset): market for market in spot}
-
-        listed: Mapping[tuple[str, str], Market] = self.context.cache.get_or_fetch("markets", fetch, seconds=_LISTED)
-        return listed
+        """Return the spot markets that are open by (currency, asset)."""
+        return self._cached("markets", partial(self.api.public, "markets"), markets_from_rows)
 
     def _currencies(self) -> Mapping[str, str]:
-        """Currency or asset -> "fiat" or "crypto"."""
-
-        def fetch() -> Mapping[str, str]:
-            rows = self.api.public("currencies")
-            with parsing_errors(self.name):
-                return {row["currency"].upper(): _text(row["type"]) for row in rows}
-
-        listed: Mapping[str, str] = self.context.cache.get_or_fetch("currencies", fetch, seconds=_LISTED)
-        return listed
+        """Return the type, "fiat" or "crypto", of each currency and asset."""
+        return self._cached("currencies", partial(self.api.public, "currencies"), currency_types_from_rows)
 
     def _asset_type(self, asset: str) -> str:
-        """Its type, "fiat" or "crypto". Raises Refused for what is not listed: its name would become part of a path."""
+        """Return its type. Raises Refused for what is not listed: its name would become part of a path."""
         try:
             return self._currencies()[asset]
         except KeyError:
-            raise Refused(f"{self.name} does not list {asset}", code="unknown_asset") from None
+            raise no_such_asset(self.name, asset) from None
 
     def _read_order(self, ref: OrderRef, form: Mapping[str, str | None]) -> OrderState:
-        """The state of the order that `form` names; it must be the one of `ref`."""
+        """Return the state of the order that `form` names; it must be the one of `ref`."""
         row = self.api.private("order_status", form)
         with parsing_errors(self.name):
             state = order_from_row(row)
-            told = (state.exchange_order_id, state.side, state.currency, state.asset, state.client_id or ref.client_id)
-            known = ref.exchange_order_id or state.exchange_order_id
-            if told != (known, ref.side, ref.currency, ref.asset, ref.client_id):
-                raise ValueError("another order")
+            check_same_order(state, ref)
             return state

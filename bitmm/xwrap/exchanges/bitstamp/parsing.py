@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -21,6 +20,8 @@ from ..models import (
     Status,
     Withdrawal,
 )
+from ..orders import accepted_order
+from ..parsing import required_text, step_from_places, time_from_seconds, time_from_utc_text
 from .api import Value
 
 _SIDES: dict[str, Side] = {"0": "buy", "1": "sell"}
@@ -42,18 +43,19 @@ _WITHDRAWAL_TYPES = {"0": "EUR", "1": "BTC", "14": "XRP", "15": "LTC", "16": "ET
 
 
 def currency_code(name: str) -> str:
-    """The path's word for a currency; nothing else may come into a path."""
+    """Return the path's word for a currency. Raises Refused for anything that may not come into a path."""
     if not re.fullmatch(r"[A-Za-z0-9]{1,20}", name, re.ASCII):
         raise Refused("no currency has this name", code="unknown_market")
     return name.lower()
 
 
 def market_symbol(currency: str, asset: str) -> str:
+    """Return the path's word for a market: "btceur"."""
     return currency_code(asset) + currency_code(currency)
 
 
 def new_order_call(order: NewOrder) -> tuple[str, dict[str, Value]]:
-    """The call and the form of a new order ("Orders": limit, market, instant)."""
+    """Return the call and the form of a new order ("Orders": limit, market, instant)."""
     symbol = market_symbol(order.currency, order.asset)
     form: dict[str, Value] = {"amount": order.amount, "client_order_id": order.client_id}
     if order.cost is not None:
@@ -63,45 +65,45 @@ def new_order_call(order: NewOrder) -> tuple[str, dict[str, Value]]:
     return f"{order.side}/market/{symbol}", form
 
 
-def market_from_row(row: Mapping[str, Any]) -> Market:
+def markets_from_rows(rows: list[Mapping[str, Any]]) -> dict[tuple[str, str], Market]:
+    """Return the spot markets that are open by (currency, asset), from the answer to markets."""
+    spot = [_market_from_row(row) for row in rows if row["market_type"] == "SPOT" and row["trading"] == "Enabled"]
+    return {(market.currency, market.asset): market for market in spot}
+
+
+def currency_types_from_rows(rows: list[Mapping[str, Any]]) -> dict[str, str]:
+    """Return the type, "fiat" or "crypto", of each currency and asset, from the answer to currencies."""
+    return {row["currency"].upper(): required_text(row["type"]) for row in rows}
+
+
+def _market_from_row(row: Mapping[str, Any]) -> Market:
     least = parse_decimal(row["minimum_order_amount"]) if row.get("minimum_order_amount") else None
     return Market(
-        currency=_text(row["counter_currency"]),
-        asset=_text(row["base_currency"]),
-        price_step=parse_decimal(row["tick_size"]) if row.get("tick_size") else _step(row["counter_decimals"]),
-        amount_step=_step(row["base_decimals"]),
+        currency=required_text(row["counter_currency"]),
+        asset=required_text(row["base_currency"]),
+        price_step=parse_decimal(row["tick_size"])
+        if row.get("tick_size")
+        else step_from_places(row["counter_decimals"]),
+        amount_step=step_from_places(row["base_decimals"]),
         amount_min=least,
         cost_min=parse_decimal(row["minimum_order_value"]),
     )
 
 
-def _step(decimals: int) -> Decimal:
-    return Decimal((0, (1,), -decimals))
-
-
 def funds_from_row(row: Mapping[str, Any]) -> Funds:
+    """Return a row of account_balances."""
     return Funds(parse_unsigned(row["total"]), parse_unsigned(row["available"]), parse_unsigned(row["reserved"]))
 
 
 def placed_from_row(row: Mapping[str, Any], order: NewOrder) -> OrderState:
-    """The answer to a new order. `price` and `amount` of market orders are not those of the fills and are left out."""
+    """Return the answer to a new order; `price` and `amount` of a market order are not those of its fills."""
     if _SIDES[str(row["type"])] != order.side or row.get("client_order_id", order.client_id) != order.client_id:
-        raise ValueError("another order")
-    return OrderState(
-        exchange_order_id=_order_id(row["id"]),
-        status="open",
-        side=order.side,
-        currency=order.currency,
-        asset=order.asset,
-        amount=order.amount,
-        price=order.price,
-        client_id=order.client_id,
-        created=_time(row["datetime"]),
-    )
+        raise ValueError("another order than the one asked for")
+    return accepted_order(order, _order_id(row["id"]), time_from_utc_text(row["datetime"]))
 
 
 def order_from_row(row: Mapping[str, Any]) -> OrderState:
-    """An answer of order_status; filled, average, spent and fee come from the order's transactions."""
+    """Return an answer of order_status; filled, average, spent and fee come from the order's transactions."""
     asset, currency = _asset_and_currency(row["market"])
     fills = [
         (
@@ -125,8 +127,8 @@ def order_from_row(row: Mapping[str, Any]) -> OrderState:
         spent=total(cost for _, cost, _, _ in fills),
         fee=total(fee for _, _, _, fee in fills),
         fee_currency=currency,
-        client_id=row.get("client_order_id"),
-        created=_time(row["datetime"]),
+        client_id=row.get("client_order_id") or None,
+        created=time_from_utc_text(row["datetime"]),
     )
 
 
@@ -141,7 +143,7 @@ def _order_status(word: str, filled: Decimal) -> Status:
 
 
 def open_order_from_row(row: Mapping[str, Any]) -> OrderState:
-    """A row of open_orders; `amount` is what remains."""
+    """Return a row of open_orders; its `amount` is what remains."""
     asset, currency = _asset_and_currency(row["market"])
     amount = parse_unsigned(row["amount_at_create"])
     return OrderState(
@@ -153,13 +155,13 @@ def open_order_from_row(row: Mapping[str, Any]) -> OrderState:
         amount=amount,
         price=parse_unsigned(row["price"]),
         filled=parse_unsigned(EXACT.subtract(amount, parse_unsigned(row["amount"]))),
-        client_id=row.get("client_order_id"),
-        created=_time(row["datetime"]),
+        client_id=row.get("client_order_id") or None,
+        created=time_from_utc_text(row["datetime"]),
     )
 
 
 def fill_from_row(row: Mapping[str, Any], currency: str, asset: str) -> Fill:
-    """A trade among the user's transactions; only the counter currency has its sign in old and new rows alike."""
+    """Return a trade among the user's transactions; only the currency has its sign in old and new rows alike."""
     spent = parse_decimal(row[currency.lower()])
     return Fill(
         id=str(row["id"]),
@@ -171,49 +173,52 @@ def fill_from_row(row: Mapping[str, Any], currency: str, asset: str) -> Fill:
         price=parse_decimal(row[f"{asset}_{currency}".lower()]).copy_abs(),
         fee=parse_decimal(row["fee"]),
         fee_currency=currency,
-        time=_time(row["datetime"]),
+        time=time_from_utc_text(row["datetime"]),
     )
 
 
 def deposit_from_row(row: Mapping[str, Any]) -> Deposit:
+    """Return a row of the deposits among crypto-transactions."""
     address, tag = _address_and_tag(row.get("destinationAddress"))
     return Deposit(
         id=str(row["id"]),
-        asset=_text(row["currency"]).upper(),
+        asset=required_text(row["currency"]).upper(),
         amount=parse_unsigned(row["amount"]),
         status=_DEPOSITED.get(row["status"], "pending"),
         address=address,
         tag=tag,
         network=row.get("network"),
         txid=row.get("txid"),
-        time=datetime.fromtimestamp(row["datetime"], UTC),
+        time=time_from_seconds(row["datetime"]),
     )
 
 
 def money_deposits_from_row(row: Mapping[str, Any], money: Iterable[str]) -> Iterable[Deposit]:
+    """Yield the deposits, of the currencies `money`, in a row of the user's transactions."""
     for asset in money:
         amount = parse_decimal(row.get(asset.lower(), 0))
         if amount > 0:
-            yield Deposit(str(row["id"]), asset, amount, "done", time=_time(row["datetime"]))
+            yield Deposit(str(row["id"]), asset, amount, "done", time=time_from_utc_text(row["datetime"]))
 
 
 def withdrawal_from_row(row: Mapping[str, Any]) -> Withdrawal:
+    """Return a row of withdrawal-requests."""
     address, tag = _address_and_tag(row.get("address"))
     return Withdrawal(
         id=str(row["id"]),
-        asset=_text(row.get("currency") or _WITHDRAWAL_TYPES[str(row["type"])]).upper(),
+        asset=required_text(row.get("currency") or _WITHDRAWAL_TYPES[str(row["type"])]).upper(),
         amount=parse_unsigned(row["amount"]),
         status=_WITHDRAWN.get(str(row["status"]), "unknown"),
         address=address,
         tag=tag,
         network=row.get("network"),
         txid=row.get("transaction_id") or None,
-        created=_time(row["datetime"]),
+        created=time_from_utc_text(row["datetime"]),
     )
 
 
 def _address_and_tag(text: str | None) -> tuple[str | None, str | None]:
-    """Address and tag; a destination tag is appended to an XRP address as `?dt=`."""
+    """Return address and tag: a destination tag is appended to an XRP address as `?dt=`."""
     address, _, tag = (text or "").partition("?dt=")
     return address or None, tag or None
 
@@ -224,16 +229,5 @@ def _asset_and_currency(market: str) -> tuple[str, str]:
 
 
 def _order_id(id: object) -> str:
-    """An order's id: a text of digits when placing, a number elsewhere."""
+    """Return an order's id: a text of digits when placing, a number elsewhere."""
     return str(int(str(id)))
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str) or not value:
-        raise ValueError("not a text")
-    return value
-
-
-def _time(text: str) -> datetime:
-    """Times are UTC without saying so."""
-    return datetime.fromisoformat(text).replace(tzinfo=UTC)
