@@ -32,19 +32,19 @@ from ..orders import poll_until_final
 from ..rules import check, no_such_market
 from .api import URL, BackpackAPI
 from .parsing import (
-    _SKEW,
-    _client_number,
-    _deposit,
-    _fill,
-    _funds,
-    _is,
-    _market,
-    _moment,
-    _rows,
-    _state,
-    _symbol,
+    MAX_SKEW,
+    _market_from_row,
     _text,
-    _withdrawal,
+    client_number,
+    deposit_from_row,
+    fill_from_row,
+    funds_from_row,
+    is_same_order,
+    list_of_rows,
+    market_symbol,
+    order_from_row,
+    time_from_field,
+    withdrawal_from_row,
 )
 
 _WORDS: dict[Side, Literal["Bid", "Ask"]] = {"buy": "Bid", "sell": "Ask"}
@@ -85,7 +85,7 @@ class Backpack(Exchange):
         )
 
     def rate(self, currency: str, asset: str) -> Rate:
-        book = self.api.depth(_symbol(currency, asset), limit=5)
+        book = self.api.depth(market_symbol(currency, asset), limit=5)
         with parsing_errors(self.name):
             asks, bids = (
                 [parse_decimal(price) for price, _ in book["asks"]],
@@ -94,7 +94,7 @@ class Backpack(Exchange):
             # Both sides ascend in the documentation's examples; nothing promises it, so position says nothing.
             if not asks or not bids or not 0 < max(bids) <= min(asks):
                 raise Refused(f"{self.name} has no buyer or no seller now", code="exchange_unavailable", retryable=True)
-            return Rate(buy=min(asks), sell=max(bids), time=_moment(book["timestamp"] // 1000))
+            return Rate(buy=min(asks), sell=max(bids), time=time_from_field(book["timestamp"] // 1000))
 
     def markets(self) -> list[Market]:
         return list(self._markets().values())
@@ -102,7 +102,7 @@ class Backpack(Exchange):
     def funds(self) -> dict[str, Funds]:
         rows = self.api.balances()
         with parsing_errors(self.name):
-            return {name: _funds(row) for name, row in rows.items()}
+            return {name: funds_from_row(row) for name, row in rows.items()}
 
     def place(self, order: NewOrder) -> OrderState:
         markets = self._markets()
@@ -110,22 +110,22 @@ class Backpack(Exchange):
             raise no_such_market(self.name, order.currency, order.asset, markets)
         check(order, markets[order.currency, order.asset])
         row = self.api.execute_order(
-            _symbol(order.currency, order.asset),
+            market_symbol(order.currency, order.asset),
             _WORDS[order.side],
             "Market" if order.price is None else "Limit",
             quantity=order.amount,
             quote_quantity=order.cost,
             price=order.price,
-            client_id=_client_number(order.client_id),
+            client_id=client_number(order.client_id),
         )
         with parsing_errors(self.name, mutates=True):
-            if str(row["clientId"]) != str(_client_number(order.client_id)):
+            if str(row["clientId"]) != str(client_number(order.client_id)):
                 raise ValueError("another order")
             ref = OrderRef(order.side, order.currency, order.asset, order.client_id)
-            placed = _state(row, ref)
+            placed = order_from_row(row, ref)
         if order.price is None and placed.status == "open":
             ref = replace(ref, exchange_order_id=placed.exchange_order_id)
-            placed = poll_until_final(placed, lambda: self._read(ref))
+            placed = poll_until_final(placed, lambda: self._read_order(ref))
         try:
             return self._with_fee(placed, patient=True)
         except Refused:
@@ -133,10 +133,10 @@ class Backpack(Exchange):
             return placed
 
     def order(self, ref: OrderRef) -> OrderState:
-        return self._with_fee(self._read(ref))
+        return self._with_fee(self._read_order(ref))
 
     def find(self, ref: OrderRef) -> OrderState | None:
-        symbol, client = _symbol(ref.currency, ref.asset), _client_number(ref.client_id)
+        symbol, client = market_symbol(ref.currency, ref.asset), client_number(ref.client_id)
         try:
             row = self.api.order(symbol, client_id=client)
         except Refused as error:
@@ -144,23 +144,23 @@ class Backpack(Exchange):
                 raise
         else:
             with parsing_errors(self.name):
-                if _is(row, ref, client):
-                    return self._with_fee(_state(row, ref))
-        for row in self._back_to(ref.created, partial(self.api.order_history, symbol)):
+                if is_same_order(row, ref, client):
+                    return self._with_fee(order_from_row(row, ref))
+        for row in self._history_since(ref.created, partial(self.api.order_history, symbol)):
             with parsing_errors(self.name):
-                if _is(row, ref, client):
-                    return self._with_fee(_state(row, ref))
+                if is_same_order(row, ref, client):
+                    return self._with_fee(order_from_row(row, ref))
         self._refuse_too_early(ref)
         return None
 
     def open_orders(self) -> list[OrderState]:
         rows = self.api.open_orders(market_type="SPOT")
         with parsing_errors(self.name):
-            return [_state(row) for row in rows]
+            return [order_from_row(row) for row in rows]
 
     def cancel(self, ref: OrderRef) -> None:
-        symbol, order_id = _symbol(ref.currency, ref.asset), ref.exchange_order_id
-        client = None if order_id else _client_number(ref.client_id)
+        symbol, order_id = market_symbol(ref.currency, ref.asset), ref.exchange_order_id
+        client = None if order_id else client_number(ref.client_id)
         try:
             row = self.api.cancel_order(symbol, order_id=order_id, client_id=client)
         except Refused as error:
@@ -189,9 +189,9 @@ class Backpack(Exchange):
         return count
 
     def fills(self, currency: str, asset: str) -> list[Fill]:
-        rows = self.api.fill_history(_symbol(currency, asset), limit=_PAGE)
+        rows = self.api.fill_history(market_symbol(currency, asset), limit=_PAGE)
         with parsing_errors(self.name):
-            return [_fill(row) for row in rows]
+            return [fill_from_row(row) for row in rows]
 
     def deposit_address(self, asset: str, network: str | None = None) -> DepositAddress:
         chain = self._chain(asset, network, "depositEnabled")
@@ -208,7 +208,7 @@ class Backpack(Exchange):
             withdrawal.address, withdrawal.asset, chain, withdrawal.amount, client_id=withdrawal.client_id
         )
         with parsing_errors(self.name, mutates=True):
-            made = _withdrawal(row)
+            made = withdrawal_from_row(row)
             if (made.asset, made.amount, made.address) != (withdrawal.asset, withdrawal.amount, withdrawal.address):
                 raise ValueError("another withdrawal")
             return made
@@ -216,10 +216,10 @@ class Backpack(Exchange):
     def find_withdrawal(self, client_id: str, since: datetime, until: datetime) -> Withdrawal | None:
         """By its id, and in the whole history since then: a send that is told to be missing is sent again."""
         with parsing_errors(self.name):
-            named = _rows(self.api.withdrawals(client_id=client_id))
-            for row in itertools.chain(named, self._back_to(since, self.api.withdrawals)):
+            named = list_of_rows(self.api.withdrawals(client_id=client_id))
+            for row in itertools.chain(named, self._history_since(since, self.api.withdrawals)):
                 if row.get("clientId") == client_id:
-                    return _withdrawal(row)
+                    return withdrawal_from_row(row)
         if datetime.now(UTC) < until + _LAG:
             raise self._lags()
         return None
@@ -227,12 +227,12 @@ class Backpack(Exchange):
     def deposits(self, asset: str | None = None) -> list[Deposit]:
         rows = self.api.deposits(limit=_PAGE)
         with parsing_errors(self.name):
-            return [_deposit(row) for row in rows if asset in (None, row["symbol"])]
+            return [deposit_from_row(row) for row in rows if asset in (None, row["symbol"])]
 
     def withdrawals(self, asset: str | None = None) -> list[Withdrawal]:
         rows = self.api.withdrawals(limit=_PAGE)
         with parsing_errors(self.name):
-            return [_withdrawal(row) for row in rows if asset in (None, row["symbol"])]
+            return [withdrawal_from_row(row) for row in rows if asset in (None, row["symbol"])]
 
     def _markets(self) -> Mapping[tuple[str, str], Market]:
         """(currency, asset) -> market, of the spot markets that take orders."""
@@ -240,7 +240,9 @@ class Backpack(Exchange):
         def fetch() -> Mapping[tuple[str, str], Market]:
             rows = self.api.markets()
             with parsing_errors(self.name):
-                spot = [_market(r) for r in rows if r["marketType"] == "SPOT" and r["orderBookState"] not in _SHUT]
+                spot = [
+                    _market_from_row(r) for r in rows if r["marketType"] == "SPOT" and r["orderBookState"] not in _SHUT
+                ]
                 return {(market.currency, market.asset): market for market in spot}
 
         listed: Mapping[tuple[str, str], Market] = self.context.cache.get_or_fetch("markets", fetch, seconds=_LISTED)
@@ -264,9 +266,9 @@ class Backpack(Exchange):
             raise Refused(f"name the network for {asset}: {', '.join(chains)}"[:300], code="network_required")
         return fitting[0]
 
-    def _read(self, ref: OrderRef) -> OrderState:
+    def _read_order(self, ref: OrderRef) -> OrderState:
         """An order by its id: among the open ones, or else in the history."""
-        symbol, order_id = _symbol(ref.currency, ref.asset), ref.exchange_order_id
+        symbol, order_id = market_symbol(ref.currency, ref.asset), ref.exchange_order_id
         try:
             rows = [self.api.order(symbol, order_id=order_id)]
         except Refused as error:
@@ -275,18 +277,18 @@ class Backpack(Exchange):
             rows = self.api.order_history(symbol, order_id=order_id, limit=1)
         with parsing_errors(self.name):
             if rows:
-                return _state(rows[0], ref)
+                return order_from_row(rows[0], ref)
         self._refuse_too_early(ref)
         raise Refused(f"{self.name} knows no order {order_id}", code="order_not_found")
 
-    def _back_to(self, created: datetime | None, history: Callable[..., Any]) -> Iterable[Mapping[str, Any]]:
+    def _history_since(self, created: datetime | None, history: Callable[..., Any]) -> Iterable[Mapping[str, Any]]:
         """The rows of a history, newest first, back to some time before `created`."""
         for offset in range(0, 20 * _PAGE, _PAGE):
             with parsing_errors(self.name):
-                rows = _rows(history(limit=_PAGE, offset=offset))
+                rows = list_of_rows(history(limit=_PAGE, offset=offset))
             yield from rows
             with parsing_errors(self.name):
-                if len(rows) < _PAGE or (created and _moment(rows[-1]["createdAt"]) < created - _SKEW):
+                if len(rows) < _PAGE or (created and time_from_field(rows[-1]["createdAt"]) < created - MAX_SKEW):
                     return
         raise Refused(f"{self.name}'s history is too long to look through", code="exchange_unavailable")
 
@@ -314,7 +316,7 @@ class Backpack(Exchange):
         for pause in (0.0, 0.2, 0.4, 0.8) if patient else (0.0,):
             time.sleep(pause)
             rows = self.api.fill_history(
-                _symbol(state.currency, state.asset), order_id=state.exchange_order_id, limit=_PAGE
+                market_symbol(state.currency, state.asset), order_id=state.exchange_order_id, limit=_PAGE
             )
             with parsing_errors(self.name):
                 rows = [row for row in rows if row["orderId"] == state.exchange_order_id]

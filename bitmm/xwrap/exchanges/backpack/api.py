@@ -20,7 +20,7 @@ from ..api import ExchangeAPI, decode_secret
 from ..base import Throttle, no_throttle
 from ..errors import Busy, ExchangeError, Refused
 from ..http import JSON, retry_after, unknown_or_refused, unreadable_answer
-from .parsing import _moment
+from .parsing import time_from_field
 
 if TYPE_CHECKING:
     from ...transport import Response
@@ -145,7 +145,7 @@ class BackpackAPI(ExchangeAPI):
 
     def time(self) -> datetime:
         """The exchange's clock."""
-        return _moment(self.public("api/v1/time"))
+        return time_from_field(self.public("api/v1/time"))
 
     def status(self) -> Any:
         """`{"status": "Ok" or "Maintenance", "message"}`."""

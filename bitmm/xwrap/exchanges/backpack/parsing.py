@@ -32,29 +32,29 @@ _WITHDRAWN: dict[str, Literal["pending", "done"]] = {
     **dict.fromkeys(("pending", "ownershipVerificationRequired"), "pending"),
 }
 #: How far an order's time may be from ours; with clocks that far apart no request would be taken.
-_SKEW = timedelta(minutes=5)
+MAX_SKEW = timedelta(minutes=5)
 
 
-def _symbol(currency: str, asset: str) -> str:
+def market_symbol(currency: str, asset: str) -> str:
     return f"{asset}_{currency}"
 
 
-def _client_number(client_id: str) -> int:
+def client_number(client_id: str) -> int:
     """The exchange's client id for ours: 32 bits, random in UUIDs of version 4 and 7."""
     return int(client_id[-8:], 16)
 
 
-def _is(row: Mapping[str, Any], ref: OrderRef, client: int) -> bool:
+def is_same_order(row: Mapping[str, Any], ref: OrderRef, client: int) -> bool:
     """Whether an order with our client number is really the one that is looked for."""
     return (
         str(row["clientId"]) == str(client)
         and _SIDES[row["side"]] == ref.side
         and (ref.amount is None or parse_decimal(row["quantity"]) == ref.amount)
-        and (ref.created is None or abs(_moment(row["createdAt"]) - ref.created) < _SKEW)
+        and (ref.created is None or abs(time_from_field(row["createdAt"]) - ref.created) < MAX_SKEW)
     )
 
 
-def _market(row: Mapping[str, Any]) -> Market:
+def _market_from_row(row: Mapping[str, Any]) -> Market:
     price, quantity = row["filters"]["price"], row["filters"]["quantity"]
     return Market(
         currency=_text(row["quoteSymbol"]),
@@ -65,7 +65,7 @@ def _market(row: Mapping[str, Any]) -> Market:
     )
 
 
-def _funds(row: Mapping[str, Any]) -> Funds:
+def funds_from_row(row: Mapping[str, Any]) -> Funds:
     """What is staked is owned, and not available."""
     available, held = (
         parse_unsigned(row["available"]),
@@ -74,13 +74,13 @@ def _funds(row: Mapping[str, Any]) -> Funds:
     return Funds(total=total((available, held)), available=available, held=held)
 
 
-def _state(row: Mapping[str, Any], ref: OrderRef | None = None) -> OrderState:
+def order_from_row(row: Mapping[str, Any], ref: OrderRef | None = None) -> OrderState:
     """An order, live or of the history. Raises ValueError when it is not the one of `ref`."""
-    asset, currency = _pair(row["symbol"])
+    asset, currency = _asset_and_currency(row["symbol"])
     filled, spent = parse_unsigned(row["executedQuantity"]), parse_unsigned(row["executedQuoteQuantity"])
     state = OrderState(
         exchange_order_id=_text(row["id"]),
-        status=_status(row["status"], filled),
+        status=_order_status(row["status"], filled),
         side=_SIDES[row["side"]],
         currency=currency,
         asset=asset,
@@ -90,7 +90,7 @@ def _state(row: Mapping[str, Any], ref: OrderRef | None = None) -> OrderState:
         average=mean(spent, filled),
         spent=spent,
         client_id=ref.client_id if ref else None,
-        created=_moment(row["createdAt"]),
+        created=time_from_field(row["createdAt"]),
     )
     if ref is not None:
         asked = (ref.side, ref.currency, ref.asset, ref.exchange_order_id or state.exchange_order_id)
@@ -99,7 +99,7 @@ def _state(row: Mapping[str, Any], ref: OrderRef | None = None) -> OrderState:
     return state
 
 
-def _status(word: str, filled: Decimal) -> Status:
+def _order_status(word: str, filled: Decimal) -> Status:
     if word in _OPEN:
         return "open"
     if word == "Filled":
@@ -109,10 +109,10 @@ def _status(word: str, filled: Decimal) -> Status:
     return "rejected" if word == "TriggerFailed" else "unknown"
 
 
-def _fill(row: Mapping[str, Any]) -> Fill:
+def fill_from_row(row: Mapping[str, Any]) -> Fill:
     asset, currency = row["symbol"].split("_")
     return Fill(
-        id=_serial(row["tradeId"]),
+        id=_number_as_text(row["tradeId"]),
         exchange_order_id=row["orderId"],
         side=_SIDES[row["side"]],
         currency=currency,
@@ -121,13 +121,13 @@ def _fill(row: Mapping[str, Any]) -> Fill:
         price=parse_unsigned(row["price"]),
         fee=parse_decimal(row["fee"]),
         fee_currency=row["feeSymbol"],
-        time=_moment(row["timestamp"]),
+        time=time_from_field(row["timestamp"]),
     )
 
 
-def _deposit(row: Mapping[str, Any]) -> Deposit:
+def deposit_from_row(row: Mapping[str, Any]) -> Deposit:
     return Deposit(
-        id=_serial(row["id"]),
+        id=_number_as_text(row["id"]),
         asset=_text(row["symbol"]),
         amount=parse_unsigned(row["quantity"]),
         status=_DEPOSITED.get(row["status"], "pending"),
@@ -135,13 +135,13 @@ def _deposit(row: Mapping[str, Any]) -> Deposit:
         tag=row.get("platformMemo"),
         network=row.get("source"),
         txid=row.get("transactionHash"),
-        time=_moment(row["createdAt"]),
+        time=time_from_field(row["createdAt"]),
     )
 
 
-def _withdrawal(row: Mapping[str, Any]) -> Withdrawal:
+def withdrawal_from_row(row: Mapping[str, Any]) -> Withdrawal:
     return Withdrawal(
-        id=_serial(row["id"]),
+        id=_number_as_text(row["id"]),
         asset=_text(row["symbol"]),
         amount=parse_unsigned(row["quantity"]),
         status=_WITHDRAWN.get(row["status"], "unknown"),
@@ -150,17 +150,17 @@ def _withdrawal(row: Mapping[str, Any]) -> Withdrawal:
         fee=_number(row.get("fee")),
         txid=row.get("transactionHash"),
         client_id=row.get("clientId"),
-        created=_moment(row["createdAt"]),
+        created=time_from_field(row["createdAt"]),
     )
 
 
-def _pair(symbol: str) -> tuple[str | None, str | None]:
+def _asset_and_currency(symbol: str) -> tuple[str | None, str | None]:
     """Asset and currency of a spot market; futures have a third part ("ETH_USDC_PERP") and are not ours to name."""
     parts = symbol.split("_")
     return (parts[0], parts[1]) if len(parts) == 2 else (None, None)
 
 
-def _rows(answer: Any) -> list[Any]:
+def list_of_rows(answer: Any) -> list[Any]:
     """A list, perhaps an empty one; anything else is not taken for one."""
     if not isinstance(answer, list):
         raise TypeError("no list")
@@ -177,12 +177,12 @@ def _text(value: object) -> str:
     return value
 
 
-def _serial(value: object) -> str:
+def _number_as_text(value: object) -> str:
     """The number of a trade or a transfer, as text."""
     return str(int(str(value)))
 
 
-def _moment(value: object) -> datetime:
+def time_from_field(value: object) -> datetime:
     """A time in milliseconds since 1970, or in UTC without saying so."""
     if isinstance(value, str) and not value.isdigit():
         return datetime.fromisoformat(value).replace(tzinfo=UTC)
