@@ -1,16 +1,16 @@
-"""Our verbs in Backpack's API."""
+"""The adapter of Backpack: the verbs of `Exchange` by calls of its API."""
 
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from functools import partial
 from typing import Any, ClassVar, Literal
 
-from ...money import parse_decimal, parse_unsigned, total
+from ...money import parse_decimal
 from ..base import Exchange, ExchangeContext, Field, RateLimit
 from ..errors import Refused, Unknown
 from ..http import parsing_errors
@@ -28,35 +28,34 @@ from ..models import (
     Side,
     Withdrawal,
 )
-from ..orders import poll_until_final
-from ..rules import check, no_such_market
+from ..orders import cancel_errors, poll_fills, poll_until_final
+from ..parsing import required_text
+from ..rules import check, find_market, network_required, no_such_asset
 from .api import URL, BackpackAPI
 from .parsing import (
     MAX_SKEW,
-    _market_from_row,
-    _text,
     client_number,
     deposit_from_row,
+    fee_from_rows,
     fill_from_row,
     funds_from_row,
     is_same_order,
     list_of_rows,
     market_symbol,
+    markets_from_rows,
     order_from_row,
     time_from_field,
+    tokens_from_rows,
     withdrawal_from_row,
 )
 
-_WORDS: dict[Side, Literal["Bid", "Ask"]] = {"buy": "Bid", "sell": "Ask"}
-#: Markets in these states take no new orders.
-_SHUT = {"Closed", "CancelOnly"}
+_SIDE_WORDS: dict[Side, Literal["Bid", "Ask"]] = {"buy": "Bid", "sell": "Ask"}
 #: An order that is over may be missing in the history for so long (that it lags is known, not how much).
 _LAG = timedelta(seconds=30)
 #: Seconds for which it is known when a limit order was first found to be nowhere.
 _MISSED = 3600.0
+#: The most rows that a history gives at once.
 _PAGE = 1000
-#: Seconds for which what is listed there is not asked again.
-_LISTED = 3600.0
 
 
 class Backpack(Exchange):
@@ -87,10 +86,8 @@ class Backpack(Exchange):
     def rate(self, currency: str, asset: str) -> Rate:
         book = self.api.depth(market_symbol(currency, asset), limit=5)
         with parsing_errors(self.name):
-            asks, bids = (
-                [parse_decimal(price) for price, _ in book["asks"]],
-                [parse_decimal(price) for price, _ in book["bids"]],
-            )
+            asks = [parse_decimal(price) for price, _ in book["asks"]]
+            bids = [parse_decimal(price) for price, _ in book["bids"]]
             # Both sides ascend in the documentation's examples; nothing promises it, so position says nothing.
             if not asks or not bids or not 0 < max(bids) <= min(asks):
                 raise Refused(f"{self.name} has no buyer or no seller now", code="exchange_unavailable", retryable=True)
@@ -105,13 +102,10 @@ class Backpack(Exchange):
             return {name: funds_from_row(row) for name, row in rows.items()}
 
     def place(self, order: NewOrder) -> OrderState:
-        markets = self._markets()
-        if (order.currency, order.asset) not in markets:
-            raise no_such_market(self.name, order.currency, order.asset, markets)
-        check(order, markets[order.currency, order.asset])
+        check(order, find_market(self.name, order.currency, order.asset, self._markets()))
         row = self.api.execute_order(
             market_symbol(order.currency, order.asset),
-            _WORDS[order.side],
+            _SIDE_WORDS[order.side],
             "Market" if order.price is None else "Limit",
             quantity=order.amount,
             quote_quantity=order.cost,
@@ -120,7 +114,7 @@ class Backpack(Exchange):
         )
         with parsing_errors(self.name, mutates=True):
             if str(row["clientId"]) != str(client_number(order.client_id)):
-                raise ValueError("another order")
+                raise ValueError("another order than the one asked for")
             ref = OrderRef(order.side, order.currency, order.asset, order.client_id)
             placed = order_from_row(row, ref)
         if order.price is None and placed.status == "open":
@@ -161,18 +155,14 @@ class Backpack(Exchange):
     def cancel(self, ref: OrderRef) -> None:
         symbol, order_id = market_symbol(ref.currency, ref.asset), ref.exchange_order_id
         client = None if order_id else client_number(ref.client_id)
-        try:
+        with cancel_errors():
             row = self.api.cancel_order(symbol, order_id=order_id, client_id=client)
-        except Refused as error:
-            if error.code == "order_not_found":
-                raise Refused(error.words, code="order_not_open") from error
-            raise
         with parsing_errors(self.name, mutates=True):
             if row is not None and order_id and row["id"] != order_id:
-                raise ValueError("another order")
+                raise ValueError("another order than the one asked for")
 
     def cancel_all(self) -> int:
-        """Market by market, for Backpack has no other call; Unknown when one fails after others were canceled."""
+        """Cancel market by market, for want of another call. Raises Unknown when one fails after another one worked."""
         count = 0
         waiting = self.api.open_orders(market_type="SPOT")
         with parsing_errors(self.name):
@@ -197,10 +187,10 @@ class Backpack(Exchange):
         chain = self._chain(asset, network, "depositEnabled")
         row = self.api.deposit_address(chain)
         with parsing_errors(self.name):
-            return DepositAddress(asset=asset, address=_text(row["address"]), network=chain)
+            return DepositAddress(asset=asset, address=required_text(row["address"]), network=chain)
 
     def withdraw(self, withdrawal: NewWithdrawal) -> Withdrawal:
-        """Only to addresses of the account's address book with 2FA switched off: nobody is there to type a token."""
+        """Send only to addresses of the account's address book with 2FA switched off: a server has no token to type."""
         if withdrawal.tag is not None:
             raise Refused(f"{self.name} takes no tag with a withdrawal", code="invalid_request")
         chain = self._chain(withdrawal.asset, withdrawal.network, "withdrawEnabled")
@@ -214,7 +204,7 @@ class Backpack(Exchange):
             return made
 
     def find_withdrawal(self, client_id: str, since: datetime, until: datetime) -> Withdrawal | None:
-        """By its id, and in the whole history since then: a send that is told to be missing is sent again."""
+        """Look by its id and in the whole history since then: a send that is found to be missing may be sent again."""
         with parsing_errors(self.name):
             named = list_of_rows(self.api.withdrawals(client_id=client_id))
             for row in itertools.chain(named, self._history_since(since, self.api.withdrawals)):
@@ -235,39 +225,23 @@ class Backpack(Exchange):
             return [withdrawal_from_row(row) for row in rows if asset in (None, row["symbol"])]
 
     def _markets(self) -> Mapping[tuple[str, str], Market]:
-        """(currency, asset) -> market, of the spot markets that take orders."""
-
-        def fetch() -> Mapping[tuple[str, str], Market]:
-            rows = self.api.markets()
-            with parsing_errors(self.name):
-                spot = [
-                    _market_from_row(r) for r in rows if r["marketType"] == "SPOT" and r["orderBookState"] not in _SHUT
-                ]
-                return {(market.currency, market.asset): market for market in spot}
-
-        listed: Mapping[tuple[str, str], Market] = self.context.cache.get_or_fetch("markets", fetch, seconds=_LISTED)
-        return listed
+        """Return the spot markets that take orders by (currency, asset)."""
+        return self._cached("markets", self.api.markets, markets_from_rows)
 
     def _chain(self, asset: str, network: str | None, switch: str) -> str:
-        """The blockchain called `network`; without one, the only one that the asset has."""
-
-        def fetch() -> Mapping[str, Any]:
-            rows = self.api.assets()
-            with parsing_errors(self.name):
-                return {row["symbol"]: row["tokens"] for row in rows}
-
-        assets = self.context.cache.get_or_fetch("assets", fetch, seconds=_LISTED)
+        """Return the blockchain called `network`; without one, the only one that the asset has."""
+        assets = self._cached("assets", self.api.assets, tokens_from_rows)
         if asset not in assets:
-            raise Refused(f"{self.name} does not list {asset}", code="unknown_asset")
+            raise no_such_asset(self.name, asset)
         with parsing_errors(self.name):
-            chains: list[str] = [_text(token["blockchain"]) for token in assets[asset] if token[switch]]
+            chains: list[str] = [required_text(token["blockchain"]) for token in assets[asset] if token[switch]]
         fitting = [chain for chain in chains if network is None or chain.casefold() == network.casefold()]
         if len(fitting) != 1:
-            raise Refused(f"name the network for {asset}: {', '.join(chains)}"[:300], code="network_required")
+            raise network_required(asset, chains)
         return fitting[0]
 
     def _read_order(self, ref: OrderRef) -> OrderState:
-        """An order by its id: among the open ones, or else in the history."""
+        """Return an order by its id, from the open ones or else from the history."""
         symbol, order_id = market_symbol(ref.currency, ref.asset), ref.exchange_order_id
         try:
             rows = [self.api.order(symbol, order_id=order_id)]
@@ -282,7 +256,7 @@ class Backpack(Exchange):
         raise Refused(f"{self.name} knows no order {order_id}", code="order_not_found")
 
     def _history_since(self, created: datetime | None, history: Callable[..., Any]) -> Iterable[Mapping[str, Any]]:
-        """The rows of a history, newest first, back to some time before `created`."""
+        """Yield the rows of a history, newest first, back to some time before `created`."""
         for offset in range(0, 20 * _PAGE, _PAGE):
             with parsing_errors(self.name):
                 rows = list_of_rows(history(limit=_PAGE, offset=offset))
@@ -307,24 +281,18 @@ class Backpack(Exchange):
         return Refused(f"{self.name}'s history lags; ask again", code="exchange_unavailable", retryable=True)
 
     def _with_fee(self, state: OrderState, *, patient: bool = False) -> OrderState:
-        """The order with its fee, which only its fills tell; without, while they are not all there.
+        """Return the order with its fee, which only its fills tell; without it while some of them are missing.
 
         `patient`: wait for them, for a second or two.
         """
         if not state.filled or state.asset is None or state.currency is None:
             return state
-        for pause in (0.0, 0.2, 0.4, 0.8) if patient else (0.0,):
-            time.sleep(pause)
-            rows = self.api.fill_history(
-                market_symbol(state.currency, state.asset), order_id=state.exchange_order_id, limit=_PAGE
-            )
+        symbol = market_symbol(state.currency, state.asset)
+
+        def read_fee() -> tuple[Decimal | None, str | None] | None:
+            rows = self.api.fill_history(symbol, order_id=state.exchange_order_id, limit=_PAGE)
             with parsing_errors(self.name):
-                rows = [row for row in rows if row["orderId"] == state.exchange_order_id]
-                if total(parse_unsigned(row["quantity"]) for row in rows) == state.filled:
-                    names = {row["feeSymbol"] for row in rows}
-                    if len(names) != 1:
-                        return state
-                    return replace(
-                        state, fee=total(parse_decimal(row["fee"]) for row in rows), fee_currency=names.pop()
-                    )
-        return state
+                return fee_from_rows(rows, state)
+
+        fee, fee_currency = poll_fills(read_fee, patient=patient) or (None, None)
+        return replace(state, fee=fee, fee_currency=fee_currency)
