@@ -23,8 +23,8 @@ from bitmm.xwrap.exchanges.base import Credentials, ExchangeContext, RateLimit
 from bitmm.xwrap.exchanges.cache import TTLCache
 from bitmm.xwrap.exchanges.capabilities import OPERATIONS, supports
 from bitmm.xwrap.exchanges.ccxt import adapter, classes, exchange_class, instance
-from bitmm.xwrap.exchanges.ccxt.parsing import _spot_markets
-from bitmm.xwrap.exchanges.ccxt.session import _Line
+from bitmm.xwrap.exchanges.ccxt.parsing import spot_markets
+from bitmm.xwrap.exchanges.ccxt.session import SessionAdapter
 from bitmm.xwrap.exchanges.errors import Busy, ExchangeError, Refused, Unknown
 from bitmm.xwrap.exchanges.models import NewOrder, NewWithdrawal, OrderRef
 from bitmm.xwrap.testing.exchange_contract import ExchangeContract
@@ -290,7 +290,7 @@ def test_a_programs_decimal_context_changes_nothing_and_is_not_changed(backpack,
     ids=lambda loss: next(iter(loss)),
 )
 def test_a_class_that_loses_a_digit_is_refused(loss, monkeypatch):
-    monkeypatch.setattr(classes, "_EXACT", classes._EXACT | loss)
+    monkeypatch.setattr(classes, "EXACT_OVERRIDES", classes.EXACT_OVERRIDES | loss)
     with pytest.raises(Refused, match="loses digits") as caught:
         exchange_class.__wrapped__("ccxt:kraken")
     assert caught.value.code == "inexact"
@@ -325,7 +325,7 @@ def listed(kind, url, **precision):
             | {"precision": precision, "baseId": "BTC", "quoteId": "USD"}
         ]
     )
-    listing = instance._Listing(offline, _spot_markets(offline))
+    listing = instance.Markets(offline, spot_markets(offline))
     cache = TTLCache()
     cache.get_or_fetch("markets", lambda: listing, seconds=3600)
     return lambda transport, keys: kind(ExchangeContext(transport, keys, 1, url=url, cache=cache))
@@ -408,13 +408,13 @@ def test_a_fault_is_a_refusal_or_unknown_as_the_ledger_says_and_nothing_is_repea
 def test_an_error_that_comes_up_after_a_good_answer_is_unknown(backpack, transport):
     """ccxt's classes raise their own errors while they read answers, too: that is no refusal by the exchange."""
     exchange = connected(backpack, transport)
-    honest = exchange._seat.ccxt.create_order
+    honest = exchange._instance.ccxt.create_order
 
     def confused(*arguments):
         honest(*arguments)
         raise library.InvalidOrder("no such order")
 
-    exchange._seat.ccxt.create_order = confused
+    exchange._instance.ccxt.create_order = confused
     with pytest.raises(Unknown, match="no such order"):
         exchange.place(order())
     assert len(backpack.ledger()) == 1
@@ -422,13 +422,13 @@ def test_an_error_that_comes_up_after_a_good_answer_is_unknown(backpack, transpo
 
 def test_a_refusal_of_the_second_of_two_requests_is_unknown(backpack, transport):
     exchange = connected(backpack, transport)
-    honest = exchange._seat.ccxt.create_order
+    honest = exchange._instance.ccxt.create_order
 
     def twice(*arguments):
         honest(*arguments)
         return honest(*arguments[:3], "1000", *arguments[4:])
 
-    exchange._seat.ccxt.create_order = twice
+    exchange._instance.ccxt.create_order = twice
     with pytest.raises(Unknown, match="INSUFFICIENT_FUNDS"):
         exchange.place(order("sell"))
     assert len(backpack.ledger()) == 1
@@ -436,14 +436,14 @@ def test_a_refusal_of_the_second_of_two_requests_is_unknown(backpack, transport)
 
 def test_a_line_that_breaks_after_a_first_request_is_unknown(backpack, transport):
     exchange = connected(backpack, transport)
-    honest = exchange._seat.ccxt.create_order
+    honest = exchange._instance.ccxt.create_order
 
     def twice(*arguments):
         honest(*arguments)
         backpack.fault("refused", seconds=30)
         return honest(*arguments)
 
-    exchange._seat.ccxt.create_order = twice
+    exchange._instance.ccxt.create_order = twice
     with pytest.raises(Unknown, match="something was sent before"):
         exchange.place(order())
     backpack.heal()
@@ -452,7 +452,7 @@ def test_a_line_that_breaks_after_a_first_request_is_unknown(backpack, transport
 
 def test_a_question_before_an_order_leaves_its_refusal_a_refusal(backpack, transport):
     exchange = connected(backpack, transport)
-    ccxt = exchange._seat.ccxt
+    ccxt = exchange._instance.ccxt
     honest = ccxt.create_order
     ccxt.create_order = lambda *arguments: (ccxt.fetch_ticker("BTC/USDC"), honest(*arguments))[1]
     with pytest.raises(Refused) as caught:
@@ -683,12 +683,12 @@ def test_a_user_sets_credentials_and_nothing_else(backpack, kraken, transport):
 def test_the_administrators_address_is_the_only_one(backpack, transport):
     exchange = connected(backpack, transport)
     exchange.markets()
-    exchange._seat.ccxt.urls["api"] = library.backpack().urls["api"]
+    exchange._instance.ccxt.urls["api"] = library.backpack().urls["api"]
     before = len(backpack.requests)
     with pytest.raises(Refused, match="not the administrator's"):
         exchange.place(order())
     assert len(backpack.requests) == before
-    moved = instance._moved(
+    moved = instance._rebased_urls(
         {"a": "https://{hostname}/api/v5", "b": {"c": "https://x.test"}, "d": ["https://y.test/"]}, "B"
     )
     assert moved == {"a": "B/api/v5", "b": {"c": "B"}, "d": ["B/"]}
@@ -771,11 +771,11 @@ def test_markets_are_read_once_whoever_asks(kraken, transport):
 
 
 def test_ccxt_objects_are_bounded(kraken, transport, monkeypatch):
-    monkeypatch.setattr(instance, "_MOST_SEATS", 3)
+    monkeypatch.setattr(instance, "_MAX_INSTANCES", 3)
     first = connected(kraken, transport, registration=1)
     for registration in range(2, 9):
         connected(kraken, transport, registration=registration)
-    assert len(instance._SEATS) == 3
+    assert len(instance._INSTANCES) == 3
     assert first.funds(), "who has one keeps it"
 
 
@@ -829,7 +829,7 @@ def test_a_market_buys_amount_is_never_taken_for_its_cost(transport, id):
     exchange = exchange_class(f"ccxt:{id}")(
         ExchangeContext(transport, Credentials("", "key", "secret", {"password": "phrase"}), 1)
     )
-    assert (told(getattr(library, id)()), told(exchange._seat.ccxt)) == ({False}, {True})
+    assert (told(getattr(library, id)()), told(exchange._instance.ccxt)) == ({False}, {True})
 
 
 # --- transfers --------------------------------------------------------------------------------------------------------
@@ -856,8 +856,8 @@ def test_a_tag_is_never_dropped(backpack, transport):
     with pytest.raises(Refused) as caught:
         connected(backpack, transport).withdraw(send(tag="4711"))
     assert caught.value.code == "invalid_request"
-    line = _Line("Backpack", backpack.url)
-    line.begin(transport, mutates=True, carries="47 11")
+    line = SessionAdapter("Backpack", backpack.url)
+    line.start_call(transport, mutates=True, must_contain="47 11")
     with pytest.raises(Refused, match="without the tag"):
         line.request("POST", f"{backpack.url}/api/v1/order", data=b'{"address": "x"}')
     assert not [request for request in backpack.requests if request.method == "POST"]

@@ -30,21 +30,21 @@ from ..models import (
 )
 from ..orders import poll_until_final
 from ..rules import check, no_such_market
-from .instance import _Listing, _Seat, _seat
+from .instance import Instance, Markets, instance_for
 from .parsing import (
-    _EPOCH,
-    _SIDES,
-    _deposit,
-    _fee,
-    _fill,
-    _is_spot,
+    EPOCH,
+    SIDES,
     _moment,
-    _pair,
-    _spot_markets,
-    _status,
     _text,
     _told,
-    _withdrawal,
+    deposit_from_row,
+    fee_fields,
+    fill_from_row,
+    is_spot_symbol,
+    order_status,
+    pair_of_symbol,
+    spot_markets,
+    withdrawal_from_row,
 )
 
 #: Exchanges where ccxt sends a withdrawal's tag as something else. Backpack gets it as the client's id.
@@ -55,7 +55,7 @@ _UNSIGNED = {"fetch_ticker", "fetch_order_book"}
 _LISTED = 3600.0
 
 
-class _Ccxt(Exchange):
+class CcxtExchange(Exchange):
     """Our verbs in ccxt's unified calls; `exchange_class` takes away those that an exchange lacks.
 
     Where an exchange tells no cost, `spent` is ccxt's product of amount and mean price, unless the fills tell it.
@@ -72,15 +72,15 @@ class _Ccxt(Exchange):
         missing = [field.name for field in self.form if not given.get(field.name)]
         if keys != Credentials() and missing:
             raise Refused(f"{self.name} needs {', '.join(missing)}", code="exchange_key_refused")
-        self._seat = _seat(self.kind, self.id, self.name, context)
+        self._instance = instance_for(self.kind, self.id, self.name, context)
 
     def rate(self, currency: str, asset: str) -> Rate:
         symbol = self._symbol(currency, asset)
-        row = self._ask("fetch_ticker", symbol) if "fetchTicker" in self.has else {}
+        row = self._call("fetch_ticker", symbol) if "fetchTicker" in self.has else {}
         with parsing_errors(self.name):
             buy, sell = row.get("ask"), row.get("bid")
         if (buy is None or sell is None) and "fetchOrderBook" in self.has:
-            row = self._ask("fetch_order_book", symbol)
+            row = self._call("fetch_order_book", symbol)
             with parsing_errors(self.name):
                 buy, sell = row["asks"][0][0], row["bids"][0][0]
         with parsing_errors(self.name):
@@ -90,10 +90,10 @@ class _Ccxt(Exchange):
             return rate
 
     def markets(self) -> list[Market]:
-        return list(self._listing().markets.values())
+        return list(self._markets().markets.values())
 
     def funds(self) -> dict[str, Funds]:
-        rows = self._ask("fetch_balance")
+        rows = self._call("fetch_balance")
         with parsing_errors(self.name):
             return {
                 name: Funds(
@@ -117,23 +117,23 @@ class _Ccxt(Exchange):
             needs = "createMarketOrder" if price is None else "createLimitOrder"
         if needs not in self.has:
             raise Refused(f"{self.name} takes no such order", code="unsupported")
-        row = self._ask(*call, mutates=True)
+        row = self._call(*call, mutates=True)
         ref = OrderRef(order.side, order.currency, order.asset, order.client_id, amount=order.amount, price=order.price)
         with parsing_errors(self.name, mutates=True):
             ref = replace(ref, exchange_order_id=_text(row["id"]))
             placed = self._state(row, ref)
         if order.price is None and placed.status == "open" and type(self).order is not Exchange.order:
-            placed = poll_until_final(placed, lambda: self._read(ref))
+            placed = poll_until_final(placed, lambda: self._fetch_order(ref))
         return self._with_fills(placed, patient=True)
 
     def order(self, ref: OrderRef) -> OrderState:
-        return self._with_fills(self._read(ref))
+        return self._with_fills(self._fetch_order(ref))
 
     def find(self, ref: OrderRef) -> OrderState | None:
         """Open orders are asked first: an order that is filled between the two questions is seen by the second."""
         asked = {"clientOrderId": ref.client_id}
         for method in ("fetch_open_orders", "fetch_closed_orders"):
-            rows = self._ask(method, params=asked)
+            rows = self._call(method, params=asked)
             with parsing_errors(self.name):
                 if any(row["clientOrderId"] != ref.client_id for row in rows):
                     raise ValueError("orders with other ids than the one asked for")
@@ -142,9 +142,9 @@ class _Ccxt(Exchange):
         return None
 
     def open_orders(self) -> list[OrderState]:
-        rows = self._ask("fetch_open_orders")
+        rows = self._call("fetch_open_orders")
         with parsing_errors(self.name):
-            return [self._state(row) for row in rows if _is_spot(row["symbol"])]
+            return [self._state(row) for row in rows if is_spot_symbol(row["symbol"])]
 
     def cancel(self, ref: OrderRef) -> None:
         if ref.exchange_order_id is None:
@@ -153,7 +153,7 @@ class _Ccxt(Exchange):
                 raise Refused(f"{self.name} knows no such order", code="order_not_open")
             ref = replace(ref, exchange_order_id=found.exchange_order_id)
         try:
-            self._ask("cancel_order", ref.exchange_order_id, self._symbol(ref.currency, ref.asset), mutates=True)
+            self._call("cancel_order", ref.exchange_order_id, self._symbol(ref.currency, ref.asset), mutates=True)
         except Refused as refusal:
             if refusal.code == "order_not_found":
                 raise Refused(refusal.words, code="order_not_open") from None
@@ -164,7 +164,7 @@ class _Ccxt(Exchange):
         before = {state.exchange_order_id: state for state in self.open_orders()}
         began = False
         try:
-            for step in self._cancellations(before.values()):
+            for step in self._cancel_steps(before.values()):
                 step()
                 began = True
             left = {state.exchange_order_id for state in self.open_orders()} if before else set()
@@ -176,41 +176,41 @@ class _Ccxt(Exchange):
 
     def fills(self, currency: str, asset: str) -> list[Fill]:
         symbol = self._symbol(currency, asset)
-        rows = self._ask("fetch_my_trades", symbol)
+        rows = self._call("fetch_my_trades", symbol)
         with parsing_errors(self.name):
-            fills = [_fill(row, symbol) for row in rows if row["symbol"] == symbol]
+            fills = [fill_from_row(row, symbol) for row in rows if row["symbol"] == symbol]
         return sorted(fills, key=lambda fill: fill.time, reverse=True)
 
     def deposit_address(self, asset: str, network: str | None = None) -> DepositAddress:
-        chosen = self._network(asset, network, "deposit")
-        row = self._ask("fetch_deposit_address", asset, {"network": chosen} if chosen else {})
+        chosen = self._choose_network(asset, network, "deposit")
+        row = self._call("fetch_deposit_address", asset, {"network": chosen} if chosen else {})
         with parsing_errors(self.name):
             if row.get("currency") not in (None, asset):
                 raise ValueError("another asset")
             return DepositAddress(asset, _text(row["address"]), row.get("tag") or None, row.get("network") or chosen)
 
     def withdraw(self, withdrawal: NewWithdrawal) -> Withdrawal:
-        chosen = self._network(withdrawal.asset, withdrawal.network, "withdraw")
+        chosen = self._choose_network(withdrawal.asset, withdrawal.network, "withdraw")
         params = {"network": chosen} if chosen else {}
         tag: dict[str, str] = {}
         if withdrawal.tag is not None:
-            if self._seat.ccxt.id in _NO_TAGS:
+            if self._instance.ccxt.id in _NO_TAGS:
                 raise Refused(f"{self.name} takes no tag with a withdrawal", code="invalid_request")
             # A parameter of its own up to ccxt 4.5.64, one of `params` in 4.5.90.
-            own = "tag" in inspect.signature(self._seat.ccxt.withdraw).parameters
+            own = "tag" in inspect.signature(self._instance.ccxt.withdraw).parameters
             (tag if own else params)["tag"] = withdrawal.tag
-        row = self._ask(
+        row = self._call(
             "withdraw",
             code=withdrawal.asset,
-            amount=self._exact_withdrawal(withdrawal),
+            amount=self._withdrawal_amount(withdrawal),
             address=withdrawal.address,
             params=params,
             mutates=True,
-            carries=withdrawal.tag,
+            must_contain=withdrawal.tag,
             **tag,
         )
         with parsing_errors(self.name, mutates=True):
-            made = _withdrawal(row)
+            made = withdrawal_from_row(row)
             # Some tell what leaves, some what arrives.
             net = EXACT.subtract(withdrawal.amount, made.fee or Decimal(0))
             if (
@@ -228,56 +228,56 @@ class _Ccxt(Exchange):
             )
 
     def deposits(self, asset: str | None = None) -> list[Deposit]:
-        rows = self._ask("fetch_deposits", asset)
+        rows = self._call("fetch_deposits", asset)
         with parsing_errors(self.name):
-            made = [_deposit(row) for row in rows if asset in (None, row["currency"])]
-        return sorted(made, key=lambda row: row.time or _EPOCH, reverse=True)
+            made = [deposit_from_row(row) for row in rows if asset in (None, row["currency"])]
+        return sorted(made, key=lambda row: row.time or EPOCH, reverse=True)
 
     def withdrawals(self, asset: str | None = None) -> list[Withdrawal]:
-        rows = self._ask("fetch_withdrawals", asset)
+        rows = self._call("fetch_withdrawals", asset)
         with parsing_errors(self.name):
-            made = [_withdrawal(row) for row in rows if asset in (None, row["currency"])]
-        return sorted(made, key=lambda row: row.created or _EPOCH, reverse=True)
+            made = [withdrawal_from_row(row) for row in rows if asset in (None, row["currency"])]
+        return sorted(made, key=lambda row: row.created or EPOCH, reverse=True)
 
     # --- what the verbs share ---
 
-    def _ask(self, method: str, *arguments: Any, **named: Any) -> Any:
+    def _call(self, method: str, *arguments: Any, **named: Any) -> Any:
         """A unified call, with all its requests under one throttle: its nonces and times are made in it."""
-        listing = self._listing()
+        listing = self._markets()
         with self.context.throttle(method, signed=method not in _UNSIGNED):
-            return self._seat.ask(self.context, listing, method, *arguments, **named)
+            return self._instance.call(self.context, listing, method, *arguments, **named)
 
-    def _kept(self, field: str, *of: str) -> str:
+    def _precise(self, field: str, *of: str) -> str:
         """What ccxt would make of a number; nothing is asked for this."""
-        text: str = self._seat.ask(self.context, self._listing(), f"{field}_to_precision", *of)
+        text: str = self._instance.call(self.context, self._markets(), f"{field}_to_precision", *of)
         return text
 
-    def _listing(self) -> _Listing:
-        def fetch() -> _Listing:
-            seat = _Seat(self.kind, self.name, self.context.url, Credentials())
+    def _markets(self) -> Markets:
+        def fetch() -> Markets:
+            instance = Instance(self.kind, self.name, self.context.url, Credentials())
             with self.context.throttle("load_markets", signed=False):
-                seat.ask(ExchangeContext(self.context.transport), None, "load_markets")
+                instance.call(ExchangeContext(self.context.transport), None, "load_markets")
             with parsing_errors(self.name):
-                return _Listing(seat.ccxt, _spot_markets(seat.ccxt))
+                return Markets(instance.ccxt, spot_markets(instance.ccxt))
 
-        listing: _Listing = self.context.cache.get_or_fetch("markets", fetch, seconds=_LISTED)
+        listing: Markets = self.context.cache.get_or_fetch("markets", fetch, seconds=_LISTED)
         return listing
 
     def _symbol(self, currency: str, asset: str) -> str:
-        markets = self._listing().markets
+        markets = self._markets().markets
         if (currency, asset) not in markets:
             raise no_such_market(self.name, currency, asset, markets)
         return f"{asset}/{currency}"
 
     def _refuse_rounding(self, order: NewOrder, symbol: str) -> None:
         """By the market's rules, and by what ccxt itself would make of the numbers."""
-        listing = self._listing()
+        listing = self._markets()
         check(order, listing.markets[order.currency, order.asset])
         precision = listing.ccxt.markets[symbol]["precision"]
         for field, value in (("amount", order.amount), ("price", order.price), ("cost", order.cost)):
             step = precision.get(field) or (precision.get("price") if field == "cost" else None)
             if value is not None and step is not None:
-                self._refuse_change(field, value, self._kept(field, symbol, plain(value)))
+                self._refuse_change(field, value, self._precise(field, symbol, plain(value)))
 
     def _refuse_change(self, field: str, value: Decimal, kept: str) -> None:
         if exact(kept) != value:
@@ -287,15 +287,15 @@ class _Ccxt(Exchange):
                 details={"field": field, "value": plain(value), "rule": f"{field}_step", "nearest": kept},
             )
 
-    def _exact_withdrawal(self, withdrawal: NewWithdrawal) -> str:
+    def _withdrawal_amount(self, withdrawal: NewWithdrawal) -> str:
         amount = plain(withdrawal.amount)
-        if (self._listing().ccxt.currencies.get(withdrawal.asset) or {}).get("precision") is not None:
-            self._refuse_change("amount", withdrawal.amount, self._kept("currency", withdrawal.asset, amount))
+        if (self._markets().ccxt.currencies.get(withdrawal.asset) or {}).get("precision") is not None:
+            self._refuse_change("amount", withdrawal.amount, self._precise("currency", withdrawal.asset, amount))
         return amount
 
-    def _network(self, asset: str, network: str | None, switch: Literal["deposit", "withdraw"]) -> str | None:
+    def _choose_network(self, asset: str, network: str | None, switch: Literal["deposit", "withdraw"]) -> str | None:
         """ccxt's name of the network; None where it lists none. A chain that it would choose by itself is not taken."""
-        currency = self._listing().ccxt.currencies.get(asset)
+        currency = self._markets().ccxt.currencies.get(asset)
         if currency is None:
             raise Refused(f"{self.name} does not list {asset}", code="unknown_asset")
         rows = currency.get("networks") or {}
@@ -312,14 +312,14 @@ class _Ccxt(Exchange):
             raise Refused(f"name the network for {asset}: {words}"[:300], code="network_required")
         return wanted[0]
 
-    def _read(self, ref: OrderRef) -> OrderState:
+    def _fetch_order(self, ref: OrderRef) -> OrderState:
         """An order by its id; where no single order can be asked for, among the open ones and in the history."""
         id, symbol = ref.exchange_order_id, self._symbol(ref.currency, ref.asset)
         if "fetchOrder" in self.has:
-            rows = [self._ask("fetch_order", id, symbol)]
+            rows = [self._call("fetch_order", id, symbol)]
         else:
             history = "fetch_orders" if "fetchOrders" in self.has else "fetch_closed_orders"
-            rows = [row for method in ("fetch_open_orders", history) for row in self._ask(method, symbol)]
+            rows = [row for method in ("fetch_open_orders", history) for row in self._call(method, symbol)]
         with parsing_errors(self.name):
             for row in rows:
                 if row["id"] == id:
@@ -328,7 +328,7 @@ class _Ccxt(Exchange):
 
     def _state(self, row: Mapping[str, Any], ref: OrderRef | None = None) -> OrderState:
         """An order of ccxt. Raises ValueError when it contradicts `ref`."""
-        currency, asset = _pair(row.get("symbol"))
+        currency, asset = pair_of_symbol(row.get("symbol"))
         limit = row.get("type") == "limit" or (ref is not None and ref.price is not None)
         filled, spent = _told(row.get("filled")), _told(row.get("cost"))
         # A market buy for a cost has no amount, and some classes then tell the cost as one.
@@ -336,8 +336,8 @@ class _Ccxt(Exchange):
         client_id = row.get("clientOrderId") if type(self).order_lookup != "none" else None
         state = OrderState(
             exchange_order_id=_text(row["id"]),
-            status=_status(row.get("status"), amount, filled),
-            side=None if row.get("side") is None else _SIDES[row["side"]],
+            status=order_status(row.get("status"), amount, filled),
+            side=None if row.get("side") is None else SIDES[row["side"]],
             currency=currency,
             asset=asset,
             amount=amount,
@@ -348,7 +348,7 @@ class _Ccxt(Exchange):
             client_id=client_id or None,
             created=_moment(row.get("timestamp")),
         )
-        state = replace(state, **(_fee(row) or {}))
+        state = replace(state, **(fee_fields(row) or {}))
         if ref is not None:
             told = (state.exchange_order_id, state.side, currency, asset, amount, state.price)
             known = (ref.exchange_order_id, ref.side, ref.currency, ref.asset, ref.amount, ref.price)
@@ -364,30 +364,30 @@ class _Ccxt(Exchange):
         for pause in (0.0, 0.2, 0.4, 0.8) if patient and state.fee is None else (0.0,):
             time.sleep(pause)
             try:
-                rows = self._ask("fetch_my_trades", symbol)
+                rows = self._call("fetch_my_trades", symbol)
                 with parsing_errors(self.name):
                     rows = [row for row in rows if row["order"] == state.exchange_order_id]
                     if total(parse_decimal(row["amount"]) for row in rows) == state.filled:
                         spent = total(parse_decimal(row["cost"]) for row in rows)
                         state = replace(state, spent=spent, average=mean(spent, state.filled))
                         fees = [fee for row in rows for fee in row.get("fees") or [row.get("fee")]]
-                        return replace(state, **(_fee({"fees": fees}) or {}))
+                        return replace(state, **(fee_fields({"fees": fees}) or {}))
             except Refused:
                 return state
         return state
 
-    def _cancellations(self, states: Iterable[OrderState]) -> list[Callable[[], object]]:
+    def _cancel_steps(self, states: Iterable[OrderState]) -> list[Callable[[], object]]:
         """The steps that cancel all these orders: one a market where there is such a call, or else one an order."""
         pairs = {(state.currency, state.asset) for state in states}
         if "cancelAllOrders" in self.has:
             symbols = sorted(f"{asset}/{currency}" for currency, asset in pairs)
-            return [partial(self._ask, "cancel_all_orders", symbol, mutates=True) for symbol in symbols]
+            return [partial(self._call, "cancel_all_orders", symbol, mutates=True) for symbol in symbols]
         return [partial(self._cancel_if_open, state) for state in states]
 
     def _cancel_if_open(self, state: OrderState) -> None:
         symbol = f"{state.asset}/{state.currency}"
         try:
-            self._ask("cancel_order", state.exchange_order_id, symbol, mutates=True)
+            self._call("cancel_order", state.exchange_order_id, symbol, mutates=True)
         except Refused as refusal:
             if refusal.code != "order_not_found":
                 raise

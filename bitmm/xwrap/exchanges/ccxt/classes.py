@@ -9,18 +9,18 @@ from typing import Any
 from ..base import Exchange, RateLimit
 from ..capabilities import OPERATIONS
 from ..errors import Refused
-from .adapter import _Ccxt
-from .exactness import _EXACT, _self_test
-from .instance import _AMOUNT_IS_COUNTED, _COUNTERS, _FIELDS, _SILENT
-from .session import _Line
+from .adapter import CcxtExchange
+from .exactness import EXACT_OVERRIDES, check_exactness
+from .instance import AMOUNT_IS_COUNTED, CREDENTIAL_FIELDS, NONCE_COUNTERS, SILENT_LOGGER
+from .session import SessionAdapter
 
 #: Exchanges where ccxt sends our id with an order, and finds open and closed orders by it.
-_FINDS = {"kraken"}
+_FINDS_BY_CLIENT_ID = {"kraken"}
 #: Verbs that ccxt's unified call does not really have. Kraken sends to names of its address book only.
-_LACKS = {"kraken": {"withdraw"}}
+_MISSING = {"kraken": {"withdraw"}}
 
 #: A verb -> the unified calls that it needs, in ccxt's names; one set must be there.
-_CALLS: dict[str, tuple[set[str], ...]] = {
+_NEEDED_CALLS: dict[str, tuple[set[str], ...]] = {
     "rate": ({"fetchTicker"}, {"fetchOrderBook"}),
     "markets": ({"fetchMarkets"},),
     "funds": ({"fetchBalance"},),
@@ -39,7 +39,7 @@ _CALLS: dict[str, tuple[set[str], ...]] = {
 
 #: ccxt names the milliseconds between two calls at each exchange (`rateLimit`), and no burst. So many calls may come at
 #: once before they are that far apart, so that an order and the reading of its outcome do not wait.
-_AT_ONCE = 5
+_BURST = 5
 
 
 @cache
@@ -52,43 +52,45 @@ def exchange_class(id: str) -> type[Exchange]:
     prefix, _, name = id.partition(":")
     if prefix != "ccxt":
         raise KeyError(id)
-    library = _library()
+    library = _import_ccxt()
     if name not in library.exchanges:
         raise KeyError(id)
-    kind = type(name, (getattr(library, name),), dict(_EXACT))
-    sample = kind({"session": _Line(name, None), "logger": _SILENT})
-    _self_test(library, sample)
+    kind = type(name, (getattr(library, name),), dict(EXACT_OVERRIDES))
+    sample = kind({"session": SessionAdapter(name, None), "logger": SILENT_LOGGER})
+    check_exactness(library, sample)
     has = {call for call, there in sample.has.items() if there}
-    if not _buys_for_a_cost(library, sample):
+    if not _has_real_cost_call(library, sample):
         has -= {"createMarketBuyOrderWithCost"}
-    there = {verb for verb, needs in _CALLS.items() if any(need <= has for need in needs)} - _LACKS.get(name, set())
-    if name not in _FINDS:
+    there = {verb for verb, needs in _NEEDED_CALLS.items() if any(need <= has for need in needs)} - _MISSING.get(
+        name, set()
+    )
+    if name not in _FINDS_BY_CLIENT_ID:
         there -= {"find"}
     facts = {
         "id": id,
         "name": f"{sample.name} (ccxt)",
         "description": f"{sample.name}, spot markets, through the library ccxt",
-        "form": tuple(field for named, field in _FIELDS.items() if sample.requiredCredentials.get(named)),
+        "form": tuple(field for named, field in CREDENTIAL_FIELDS.items() if sample.requiredCredentials.get(named)),
         "order_lookup": "all" if "find" in there else "none",
-        "ordered": name in _COUNTERS,
-        "per_address": RateLimit(_AT_ONCE, 1000 / sample.rateLimit),
+        "ordered": name in NONCE_COUNTERS,
+        "per_address": RateLimit(_BURST, 1000 / sample.rateLimit),
         "kind": kind,
         "has": frozenset(has),
     }
     # What is missing is put back to the verb that says so.
     lacking = {verb: getattr(Exchange, verb) for verb in OPERATIONS if verb not in there}
-    return type(f"Ccxt_{name}", (_Ccxt,), {"__doc__": facts["description"], **facts, **lacking})
+    return type(f"Ccxt_{name}", (CcxtExchange,), {"__doc__": facts["description"], **facts, **lacking})
 
 
-def _buys_for_a_cost(library: Any, sample: Any) -> bool:
+def _has_real_cost_call(library: Any, sample: Any) -> bool:
     """Whether the call is real. The inherited one passes the cost as the amount, at a price of 1, which is an order for
     so many units of the asset unless this class takes amount times price for the cost (seen: not Backpack's).
     """
     inherited = type(sample).create_market_buy_order_with_cost is library.Exchange.create_market_buy_order_with_cost
-    return not inherited or sample.options.get(_AMOUNT_IS_COUNTED) is True
+    return not inherited or sample.options.get(AMOUNT_IS_COUNTED) is True
 
 
-def _library() -> Any:
+def _import_ccxt() -> Any:
     try:
         return importlib.import_module("ccxt")
     except ImportError:

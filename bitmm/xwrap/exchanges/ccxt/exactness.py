@@ -21,7 +21,7 @@ def _read_level(self: Any, level: Any, price: Any = 0, amount: Any = 1, _count: 
 
 
 #: What our subclass of a class of ccxt has instead of its own. Decimal as number type loses the fees (4.5.90).
-_EXACT = {
+EXACT_OVERRIDES = {
     "number": str,
     "on_json_response": staticmethod(_read_json),
     "parse_order_book_bid_ask": _read_level,
@@ -30,7 +30,7 @@ _EXACT = {
 _DIGITS = ("0.12345678901234567890", "12345678901234567.123456789", "9007199254740993", "0.00000001")
 
 
-def _self_test(library: Any, sample: Any) -> None:
+def check_exactness(library: Any, sample: Any) -> None:
     """Refuse a class that loses a digit of a JSON text or a JSON number on the way through ccxt's own functions."""
     rows = sample.parse_json(f'{{"texts": [{", ".join(map(json.dumps, _DIGITS))}], "numbers": [{", ".join(_DIGITS)}]}}')
     want = [Decimal(digits) for digits in _DIGITS]

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from ...money import parse_decimal, parse_unsigned, total
 from ..models import Deposit, Fill, Market, Side, Status, Withdrawal
 
-_SIDES: dict[str, Side] = {"buy": "buy", "sell": "sell"}
+SIDES: dict[str, Side] = {"buy": "buy", "sell": "sell"}
 _OVER = {"canceled", "expired", "rejected"}
 _DEPOSITED: dict[str, Literal["pending", "done", "failed"]] = {"ok": "done", "failed": "failed", "canceled": "failed"}
 _WITHDRAWN: dict[str, Literal["pending", "done", "failed"]] = {**_DEPOSITED, "pending": "pending"}
@@ -18,10 +18,10 @@ _WITHDRAWN: dict[str, Literal["pending", "done", "failed"]] = {**_DEPOSITED, "pe
 #: ccxt's precisionMode: the number of decimals, or the size of a step. Significant digits (3) are no step.
 _DECIMALS, _STEPS = 2, 4
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def _spot_markets(ccxt: Any) -> dict[tuple[str, str], Market]:
+def spot_markets(ccxt: Any) -> dict[tuple[str, str], Market]:
     """(currency, asset) -> market, of the spot markets that take orders."""
     markets = {}
     for symbol, row in ccxt.markets.items():
@@ -55,22 +55,22 @@ def _text(value: object) -> str:
 
 
 def _moment(milliseconds: object) -> datetime | None:
-    return None if milliseconds is None else _EPOCH + timedelta(milliseconds=int(parse_decimal(milliseconds)))
+    return None if milliseconds is None else EPOCH + timedelta(milliseconds=int(parse_decimal(milliseconds)))
 
 
-def _is_spot(symbol: object) -> bool:
+def is_spot_symbol(symbol: object) -> bool:
     return isinstance(symbol, str) and ":" not in symbol
 
 
-def _pair(symbol: object) -> tuple[str | None, str | None]:
+def pair_of_symbol(symbol: object) -> tuple[str | None, str | None]:
     """Currency and asset of a spot symbol ("BTC/EUR"); futures ("BTC/EUR:EUR") are not ours to name."""
-    if not isinstance(symbol, str) or not _is_spot(symbol):
+    if not isinstance(symbol, str) or not is_spot_symbol(symbol):
         return None, None
     asset, _, currency = symbol.partition("/")
     return currency or None, asset or None
 
 
-def _status(word: object, amount: Decimal | None, filled: Decimal | None) -> Status:
+def order_status(word: object, amount: Decimal | None, filled: Decimal | None) -> Status:
     """ccxt's "closed" says that an order is over. An order that was accepted without a word is open."""
     if word in (None, "open", "canceling"):
         return "open"
@@ -83,7 +83,7 @@ def _status(word: object, amount: Decimal | None, filled: Decimal | None) -> Sta
     return "unknown"
 
 
-def _fee(row: Mapping[str, Any]) -> dict[str, Any] | None:
+def fee_fields(row: Mapping[str, Any]) -> dict[str, Any] | None:
     """The fields `fee` and `fee_currency`; None when the fees are not told, or not in one currency."""
     rows = row.get("fees") or [row.get("fee")]
     names = {fee.get("currency") if fee and fee.get("cost") is not None else None for fee in rows}
@@ -92,7 +92,7 @@ def _fee(row: Mapping[str, Any]) -> dict[str, Any] | None:
     return {"fee": total(parse_decimal(fee["cost"]) for fee in rows), "fee_currency": names.pop()}
 
 
-def _fill(row: Mapping[str, Any], symbol: str) -> Fill:
+def fill_from_row(row: Mapping[str, Any], symbol: str) -> Fill:
     asset, _, currency = symbol.partition("/")
     amount, price, time = _told(row["amount"]), _told(row["price"]), _moment(row["timestamp"])
     if amount is None or price is None or time is None:
@@ -100,17 +100,17 @@ def _fill(row: Mapping[str, Any], symbol: str) -> Fill:
     return Fill(
         id=_text(row["id"]),
         exchange_order_id=row.get("order"),
-        side=_SIDES[row["side"]],
+        side=SIDES[row["side"]],
         currency=currency,
         asset=asset,
         amount=amount,
         price=price,
         time=time,
-        **(_fee(row) or {"fee": None, "fee_currency": None}),
+        **(fee_fields(row) or {"fee": None, "fee_currency": None}),
     )
 
 
-def _transfer(row: Mapping[str, Any]) -> dict[str, Any]:
+def _transfer_fields(row: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "id": _text(row.get("id") or row.get("txid")),
         "asset": _text(row["currency"]),
@@ -122,17 +122,17 @@ def _transfer(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _deposit(row: Mapping[str, Any]) -> Deposit:
-    facts = _transfer(row)
+def deposit_from_row(row: Mapping[str, Any]) -> Deposit:
+    facts = _transfer_fields(row)
     if facts["amount"] is None:
         raise ValueError("a deposit without an amount")
     return Deposit(**facts, status=_DEPOSITED.get(row.get("status", ""), "pending"), time=_moment(row.get("timestamp")))
 
 
-def _withdrawal(row: Mapping[str, Any]) -> Withdrawal:
+def withdrawal_from_row(row: Mapping[str, Any]) -> Withdrawal:
     return Withdrawal(
-        **_transfer(row),
+        **_transfer_fields(row),
         status=_WITHDRAWN.get(row.get("status", ""), "unknown"),
-        fee=(_fee(row) or {}).get("fee"),
+        fee=(fee_fields(row) or {}).get("fee"),
         created=_moment(row.get("timestamp")),
     )

@@ -24,7 +24,7 @@ def _without_query(record: logging.LogRecord) -> bool:
 logging.getLogger("urllib3.connectionpool").addFilter(_without_query)
 
 
-class _Line:
+class SessionAdapter:
     """What a ccxt object has in the place of a requests.Session: our transport, and a record of what went out.
 
     ccxt uses `headers`, `cookies`, `request` and `close` of a session. `base`: the address that requests must go to.
@@ -35,13 +35,15 @@ class _Line:
         self.cookies: dict[str, str] = {}
         self.name = name
         self._base = None if base is None else str(requests.Request("GET", base).prepare().url).rstrip("/")
-        self.begin(None)
+        self.start_call(None)
 
-    def begin(self, transport: Transport | None, *, mutates: bool = False, carries: str | None = None) -> None:
+    def start_call(
+        self, transport: Transport | None, *, mutates: bool = False, must_contain: str | None = None
+    ) -> None:
         """A new call. `carries`: text that no request but a GET may leave without."""
         self._transport = transport
         self._mutates = mutates
-        self._carries = carries
+        self._must_contain = must_contain
         self._methods: list[str] = []
         self.status = 0
         self.retry_after = 0.0
@@ -49,12 +51,12 @@ class _Line:
         self.sent = ""
 
     @property
-    def used(self) -> bool:
+    def has_sent(self) -> bool:
         """Whether a request went out in this call."""
         return bool(self._methods)
 
     @property
-    def sure(self) -> bool:
+    def only_the_last_mutates(self) -> bool:
         """Whether the last request is the only one of this call that may have moved something."""
         before = self._methods[:-1]
         return not before or (set(before) == {"GET"} and self._methods[-1] != "GET")
@@ -67,7 +69,7 @@ class _Line:
         sent = " ".join([str(made.url), *map(str, made.headers.values()), (body or b"").decode(errors="replace")])
         if self._base is not None and not f"{made.url}/".startswith(f"{self._base}/"):
             raise Refused(f"{self.name}: ccxt knows an address that is not the administrator's", code="unsupported")
-        if self._carries and method != "GET" and self._carries not in unquote_plus(sent):
+        if self._must_contain and method != "GET" and self._must_contain not in unquote_plus(sent):
             raise Refused(f"{self.name}: ccxt would send it without the tag", code="unsupported")
         if self._transport is None:
             raise Refused(f"{self.name}: no request belongs here", code="unsupported")
