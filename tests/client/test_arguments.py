@@ -1,0 +1,82 @@
+"""What callers pass: what cannot be sent is refused before anything is, the rest goes out encoded."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+
+from bitmm.xwrap.client import Backend, XWrap
+from bitmm.xwrap.errors import APIError, InvalidRequest
+from tests.support.marked_secrets import KEY, PASSWORD, USER
+
+
+@pytest.mark.parametrize(
+    ("username", "password"), [("ann", "pässwörd"), ("анна", "пароль"), ("安娜", "密码 🔑"), ("", ""), ("a b", "x:y:z")]
+)
+def test_names_and_passwords_of_any_script_go_out_as_utf8(server, username, password):
+    Backend(1, username, password, server.url).balance()
+    [seen] = server.seen
+    kind, _, pair = seen.headers["authorization"].partition(" ")
+    assert (kind, base64.b64decode(pair).decode()) == ("Basic", f"{username}:{password}")
+
+
+@pytest.mark.parametrize(
+    ("username", "password"), [("a:b", "x"), ("a", None), (None, "x"), (b"a", "x"), (7, "x"), ("a", "\ud800")]
+)
+def test_names_and_passwords_that_cannot_be_sent_are_refused(username, password):
+    with pytest.raises(InvalidRequest):
+        Backend(1, username, password)
+    with pytest.raises(InvalidRequest):
+        XWrap().balance(username, password)
+
+
+@pytest.mark.parametrize("id", ["1/../2", "", "x", 1.0, None, True, "١", b"1", "-1", "1?x"])
+def test_an_id_that_is_no_number_is_refused(id):
+    with pytest.raises(InvalidRequest):
+        Backend(id, USER, PASSWORD)
+
+
+@pytest.mark.parametrize("value", [None, 1, b"BTC", "\udfff"])
+def test_what_cannot_be_text_is_refused_before_anything_is_sent(server, value):
+    xwrap = XWrap(server.url)
+    backend = Backend(1, USER, PASSWORD, xwrap)
+    for call in (
+        lambda: xwrap.exchange_rates("USD", value),
+        lambda: xwrap.create_backend(USER, PASSWORD, "kraken", "", KEY, value),
+        lambda: backend.exchange_rate(value, "BTC"),
+        lambda: backend.buy(value, "BTC", 1),
+        lambda: backend.send_to_address("BTC", 1, value),
+        lambda: backend.get_address(value),
+    ):
+        with pytest.raises(InvalidRequest):
+            call()
+    assert server.connections == 0
+
+
+def test_text_is_encoded_so_that_it_stays_one_field(server):
+    with pytest.raises(APIError):
+        Backend(1, USER, PASSWORD, server.url).exchange_rate("USD&to=ETH", "B T+C/ü#?")
+    [seen] = server.seen
+    assert seen.path == "/exchanges/1/exchange_rate?from=USD%26to%3DETH&to=B+T%2BC%2F%C3%BC%23%3F"
+
+
+@pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf"), "30", None, True])
+def test_a_timeout_that_is_none_is_refused(timeout):
+    with pytest.raises(InvalidRequest, match="timeout"):
+        XWrap(timeout=timeout)
+
+
+@pytest.mark.parametrize(
+    "amount", [0.1, float("nan"), "NaN", "Infinity", "1,5", "", "1_0", "٣", "1" * 101, True, None, b"1"]
+)
+def test_an_amount_that_is_no_exact_number_is_refused_before_anything_is_sent(mock, backend, amount):
+    with pytest.raises(InvalidRequest) as caught:
+        backend.buy("USD", "BTC", amount)
+    assert caught.value.may_have_executed is False
+    assert len(mock.calls) == 0
+
+
+def test_a_float_is_refused_with_the_fix(mock, backend):
+    with pytest.raises(InvalidRequest, match=r"Decimal\('0\.1'\)"):
+        backend.sell("USD", "BTC", 0.1)
