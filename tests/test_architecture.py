@@ -186,7 +186,6 @@ STILL_BROKEN: dict[str, set[str]] = {
     "vocabulary": {
         "about",
         "doubt",
-        "end",
         "fresh",
         "house",
         "link",

@@ -11,7 +11,7 @@ from contextlib import closing
 import pytest
 from sqlalchemy import Integer, column, text
 
-from bitmm.xwrap.server.db.sqlite import _into_wal
+from bitmm.xwrap.server.db.sqlite import _switch_to_wal
 from tests.support.threads import until
 
 
@@ -23,7 +23,7 @@ def test_a_file_that_cannot_be_written_is_said_to_be_so_at_once(tmp_path, monkey
     with closing(sqlite3.connect(f"file:{where}?mode=ro", uri=True)) as connection:
         connection.execute("SELECT 1")
         with pytest.raises(sqlite3.OperationalError, match="readonly"):
-            _into_wal(connection.cursor())
+            _switch_to_wal(connection.cursor())
 
 
 def test_commits_are_on_the_disk_and_readers_do_not_wait(sqlite):

@@ -192,10 +192,10 @@ def test_a_question_to_a_journal_is_answered_from_an_index_whatever_its_values_a
     monkeypatch.setattr(StatementRunner, "rows", note)
     ask(sqlite)
     [(statement, values)] = asked
-    prepared = sqlite._database.prepared(statement, values)
-    nulls = dict.fromkeys({**prepared.own, **values})
+    compiled = sqlite._database.compiled(statement, values)
+    nulls = dict.fromkeys({**compiled.constants, **values})
     with closing(sqlite3.connect(sqlite.where)) as connection:
-        plan = connection.execute(f"EXPLAIN QUERY PLAN {prepared.text}", nulls).fetchall()
+        plan = connection.execute(f"EXPLAIN QUERY PLAN {compiled.text}", nulls).fetchall()
     steps = [step for *_, step in plan]
     assert [step for step in steps if index in step], steps
     assert not [step for step in steps if step.startswith("SCAN orders") or "ORDER BY" in step], steps

@@ -44,7 +44,7 @@ UNUSABLE = (OperationalError, InterfaceError, PoolTimeoutError)
 
 
 def driver_message(error: Exception) -> str:
-    """What the data base says of an error, in one line without the statement and its values."""
+    """Return what the data base says of an error, in one line without the statement and its values."""
     return str(getattr(error, "orig", error)).strip().partition("\n")[0]
 
 
@@ -52,15 +52,15 @@ def driver_message(error: Exception) -> str:
 _NONE: Mapping[str, Any] = {}
 
 
-class _Prepared(NamedTuple):
-    """A statement as its data base takes it."""
+class _CompiledStatement(NamedTuple):
+    """A statement as its driver takes it."""
 
     text: str
     #: The values that stand in the statement itself.
-    own: Mapping[str, Any]
-    names: Sequence[str]
-    #: Which columns SQLite gives as 0 or 1 and we as bool.
-    flags: Sequence[str]
+    constants: Mapping[str, Any]
+    columns: Sequence[str]
+    #: The columns that SQLite gives as 0 or 1 and we as bool.
+    booleans: Sequence[str]
 
 
 class StatementRunner:
@@ -75,26 +75,26 @@ class StatementRunner:
         self._cursor = connection.cursor()
 
     def rows(self, statement: Statement, values: Mapping[str, Any] = _NONE) -> list[dict[str, Any]]:
-        """Every row."""
-        prepared = self._run(statement, values)
-        rows = [dict(zip(prepared.names, row, strict=True)) for row in self._cursor.fetchall()]
-        for name in prepared.flags:
+        """Return every row."""
+        compiled = self._run(statement, values)
+        rows = [dict(zip(compiled.columns, row, strict=True)) for row in self._cursor.fetchall()]
+        for name in compiled.booleans:
             for row in rows:
                 row[name] = bool(row[name])
         return rows
 
     def first(self, statement: Statement, values: Mapping[str, Any] = _NONE) -> dict[str, Any] | None:
-        """The first row, if there is one."""
+        """Return the first row; None when there is none."""
         return next(iter(self.rows(statement, values)), None)
 
     def value(self, statement: Statement, values: Mapping[str, Any] = _NONE) -> Any:
-        """The first column of the first row; None when there is no row."""
+        """Return the first column of the first row; None when there is no row."""
         self._run(statement, values)
         row = self._cursor.fetchone()
         return None if row is None else row[0]
 
     def change(self, statement: Statement, values: Mapping[str, Any]) -> int:
-        """Write; how many rows it met."""
+        """Write, and return how many rows it met."""
         self._run(statement, values)
         return self._cursor.rowcount
 
@@ -102,11 +102,11 @@ class StatementRunner:
         """Write once for each of `rows`, which all have the same names."""
         if not rows:
             return
-        prepared = self._database.prepared(statement, rows[0])
+        compiled = self._database.compiled(statement, rows[0])
         try:
-            self._cursor.executemany(prepared.text, [{**prepared.own, **row} for row in rows])
+            self._cursor.executemany(compiled.text, [{**compiled.constants, **row} for row in rows])
         except self._database.error as error:
-            raise self._failed(prepared.text, error) from error
+            raise self._failed(compiled.text, error) from error
 
     def insert(self, table: Table, values: Mapping[str, Any]) -> int:
         """Add a row and return its id."""
@@ -141,28 +141,28 @@ class StatementRunner:
         # Going back to a savepoint does not end it, and the next one outward has the same name.
         return self.transaction("SAVEPOINT nested", "RELEASE nested", ("ROLLBACK TO nested", "RELEASE nested"))
 
-    def end(self) -> None:
-        """Close the connection itself, and with it its session; it is not lent again."""
+    def invalidate(self) -> None:
+        """Close the connection itself, and with it its session: it does not go back into the pool."""
         if self._connection.is_valid:
             self._connection.invalidate()
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Give the connection back to the pool."""
         self._connection.close()
 
-    def _run(self, statement: Statement, values: Mapping[str, Any]) -> _Prepared:
-        prepared = self._database.prepared(statement, values)
+    def _run(self, statement: Statement, values: Mapping[str, Any]) -> _CompiledStatement:
+        compiled = self._database.compiled(statement, values)
         try:
-            self._cursor.execute(prepared.text, {**prepared.own, **values})
+            self._cursor.execute(compiled.text, {**compiled.constants, **values})
         except self._database.error as error:
-            raise self._failed(prepared.text, error) from error
-        return prepared
+            raise self._failed(compiled.text, error) from error
+        return compiled
 
     def _failed(self, text: str, error: Any) -> Exception:
-        """SQLAlchemy's exception for the driver's one. A connection that broke is not lent again."""
+        """Return SQLAlchemy's exception for the driver's. A broken connection does not go back into the pool."""
         if self._database.engine.dialect.is_disconnect(error, self._connection, self._cursor):
-            self.end()
-        return _translated(error, self._database.error, text)
+            self.invalidate()
+        return _sqlalchemy_error(error, self._database.error, text)
 
 
 @cache
@@ -170,14 +170,14 @@ def _insert_returning_id(table: Table) -> Insert:
     return insert(table).returning(table.c.id)
 
 
-def _translated(error: Exception, base: type[Exception], text: str | None = None) -> Exception:
-    """SQLAlchemy's exception for one of the driver's, whose own base is `base`; it shows no values."""
+def _sqlalchemy_error(error: Exception, base: type[Exception], text: str | None = None) -> Exception:
+    """Return SQLAlchemy's exception for one of the driver's, whose own base is `base`; it shows no values."""
     translated: Exception = DBAPIError.instance(text, None, error, base, hide_parameters=True)
     return translated
 
 
-class _Here(threading.local):
-    """The transaction that this thread is in."""
+class _ThreadState(threading.local):
+    """What each thread has of its own: the connection of the write that it is in."""
 
     runner: StatementRunner | None = None
 
@@ -187,30 +187,30 @@ class Database(ABC):
 
     name: str
     engine: Engine
-    #: Its clock, in SQL: seconds since 1970.
+    #: The data base's clock, in SQL: seconds since 1970.
     current_time: ColumnElement[float]
 
     def __init__(self) -> None:
-        #: The number of this process.
-        self.server = secrets.randbits(62)
-        self._prepared: dict[tuple[Statement, tuple[str, ...]], _Prepared] = {}
-        self._here = _Here()
+        #: Tells this server process from the others on the same data base.
+        self.server_id = secrets.randbits(62)
+        self._compiled: dict[tuple[Statement, tuple[str, ...]], _CompiledStatement] = {}
+        self._thread = _ThreadState()
         #: The base of what its driver raises.
         self.error: type[Any] = self.engine.dialect.loaded_dbapi.Error
 
     def reading(self) -> AbstractContextManager[StatementRunner]:
-        """A connection for reads, without a transaction; within a write its own, which sees what it wrote."""
-        return self._lent() if self._here.runner is None else nullcontext(self._here.runner)
+        """Return a connection for reads, without a transaction; within a write its own, which sees what it wrote."""
+        return self._checkout() if self._thread.runner is None else nullcontext(self._thread.runner)
 
-    def _lent(self) -> AbstractContextManager[StatementRunner]:
-        return closing(self.lend(self.engine))
+    def _checkout(self) -> AbstractContextManager[StatementRunner]:
+        return closing(self.connect(self.engine))
 
-    def lend(self, engine: Engine) -> StatementRunner:
-        """A connection of this engine; whoever takes it closes it."""
+    def connect(self, engine: Engine) -> StatementRunner:
+        """Return a connection from the pool of `engine`; the caller closes it."""
         try:
             return StatementRunner(self, engine.raw_connection())
         except self.error as error:
-            raise _translated(error, self.error) from error
+            raise _sqlalchemy_error(error, self.error) from error
 
     def write(self, work: Callable[[StatementRunner], T]) -> T:
         """Return what `work` returns, run in a transaction, perhaps in another thread; what it raises undoes all that
@@ -226,7 +226,7 @@ class Database(ABC):
         """A write whose work is the block: run at once, in this thread and once only, so it shares no commit with the
         writes of other threads. Within another write it is a part of that one, as in `write`.
         """
-        if (outer := self._here.runner) is None:
+        if (outer := self._thread.runner) is None:
             with self._transaction() as runner:
                 yield runner
         else:
@@ -240,60 +240,63 @@ class Database(ABC):
     @contextmanager
     def _joined(self, runner: StatementRunner) -> Iterator[None]:
         """Make this thread's writes and reads in the block parts of the transaction of `runner`."""
-        self._here.runner = runner
+        self._thread.runner = runner
         try:
             yield
         finally:
-            self._here.runner = None
+            self._thread.runner = None
 
     @abstractmethod
     def heartbeat(self) -> None:
-        """Show the other processes that this one lives. To be called again and again: a connection may have broken."""
+        """Show the other processes that this one lives. Call it every few seconds: its connection may have broken."""
 
     @abstractmethod
     def is_dead(self, server: ColumnElement[int | None]) -> ColumnElement[bool]:
-        """In SQL: whether the process with this number lives no more."""
+        """Return in SQL whether the process with this `server_id` has ended."""
 
     @abstractmethod
-    def lock(self, runner: StatementRunner, statement: Select[Any], values: Mapping[str, Any]) -> None:
-        """In a write: no other one gets past this call for the same rows until it ends."""
+    def lock_rows(self, runner: StatementRunner, statement: Select[Any], values: Mapping[str, Any]) -> None:
+        """Within a write: until it ends, every other write waits here for the same rows."""
 
     @abstractmethod
-    def advisory_lock(self, number: int) -> AbstractContextManager[None]:
-        """One process at a time, for each number of 64 bits, also over a call to an exchange. Raises TimeoutError."""
+    def advisory_lock(self, lock_id: int) -> AbstractContextManager[None]:
+        """Let one process at a time into the block, for each id of 64 bits, also during a request to an exchange.
+
+        Raises TimeoutError.
+        """
 
     @abstractmethod
     def describe_error(self, error: DatabaseError) -> str:
-        """What is wrong with the data base, in one line that says what to do."""
+        """Return what is wrong with the data base, in one line that says what to do."""
 
-    def prepared(self, statement: Statement, values: Mapping[str, Any]) -> _Prepared:
-        """The statement, written for this data base; a write is of the columns that `values` names."""
+    def compiled(self, statement: Statement, values: Mapping[str, Any]) -> _CompiledStatement:
+        """Return the statement compiled for this data base, once; a write is of the columns that `values` names."""
         key = (statement, tuple(values))
-        if (prepared := self._prepared.get(key)) is None:
-            prepared = self._prepared[key] = _prepare(statement, list(values), self.engine)
-        return prepared
+        if (compiled := self._compiled.get(key)) is None:
+            compiled = self._compiled[key] = _compile(statement, list(values), self.engine)
+        return compiled
 
     def close(self) -> None:
-        """Give back every connection."""
+        """Close every connection."""
         self.engine.dispose()
 
     def prepare(self) -> None:
-        """Make the tables, or bring them to this version. Raises StoreError for a newer or damaged data base."""
+        """Create the tables, or migrate them to this version. Raises StoreError for a newer or damaged data base."""
         try:
             with self.engine.connect() as connection:
                 if _revision(connection) != t.REVISION:
-                    self._hold_schema(connection)
+                    self._lock_schema(connection)
                     self._migrate(connection)
                     connection.commit()
         except DatabaseError as error:
             raise StoreError(self.describe_error(error)) from None
 
     @abstractmethod
-    def _hold_schema(self, connection: Connection) -> None:
-        """Begin a transaction; until it ends no other process makes or moves on the tables."""
+    def _lock_schema(self, connection: Connection) -> None:
+        """Begin a transaction; until it ends no other process creates or migrates the tables."""
 
     def _migrate(self, connection: Connection) -> None:
-        """Alembic is imported when there is something to do: it costs 60 ms."""
+        # Imported only when there is something to do: it takes 60 ms.
         from alembic import command
         from alembic.config import Config
         from alembic.script import ScriptDirectory
@@ -314,9 +317,9 @@ def _revision(connection: Connection) -> str | None:
     return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
 
 
-def _prepare(statement: Statement, names: list[str], engine: Engine) -> _Prepared:
+def _compile(statement: Statement, names: list[str], engine: Engine) -> _CompiledStatement:
     written = statement.compile(dialect=engine.dialect, column_keys=names)
     columns = list(statement.exported_columns)
     flags = [column.name for column in columns if isinstance(column.type, Boolean)]
     own = {name: value for name, value in written.params.items() if not written.binds[name].required}
-    return _Prepared(str(written), own, [column.name for column in columns], flags)
+    return _CompiledStatement(str(written), own, [column.name for column in columns], flags)

@@ -86,7 +86,7 @@ class Journal:
             "fingerprint": fingerprint,
             "client_id": client_id,
             "status": "running",
-            "server": self._database.server,
+            "server": self._database.server_id,
             "created": moment,
             "updated": moment,
             **values,

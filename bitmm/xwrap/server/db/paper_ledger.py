@@ -47,7 +47,7 @@ class PaperLedger:
     def transaction(self) -> Iterator[PaperTransaction]:
         """A transaction on this ledger alone: committed whole at the end of the block, or not at all when it raises."""
         with self._database.writing() as link:
-            self._database.lock(link, _LOCK_REGISTRATION, {"id": self._registration})
+            self._database.lock_rows(link, _LOCK_REGISTRATION, {"id": self._registration})
             transaction = PaperTransaction(link, self._registration, self.balances())
             yield transaction
             transaction.flush()

@@ -32,24 +32,29 @@ from .base import UNUSABLE, Database, StatementRunner, StoreError, driver_messag
 
 __all__ = ["PostgreSQL"]
 
-
-#: How long a lock that spans all processes is waited for.
+_URL_FORMAT = "XWRAP_DATABASE_URL must be like postgresql+psycopg://user:password@host/database"
+#: Seconds to wait for a lock that spans all processes.
 _LOCK_SECONDS = 2
 #: Connections of one process to PostgreSQL, which allows 100 of all processes by default; and those that hold locks.
 _CONNECTIONS, _LOCKS = 16, 8
-#: The processes that live, as the holders of advisory locks on their numbers (PostgreSQL documentation, "pg_locks").
-_ALIVE = text(
-    "SELECT (classid::bigint << 32) | objid::bigint AS number FROM pg_locks WHERE locktype = 'advisory'"
+_LOCK_ID = bindparam("lock_id", type_=BigInteger)
+_LOCK, _UNLOCK = select(func.pg_advisory_lock(_LOCK_ID)), select(func.pg_advisory_unlock(_LOCK_ID))
+#: The `server_id` of every process that lives: each holds the advisory lock with this id (PostgreSQL documentation,
+#: "pg_locks").
+_LIVE_SERVERS = text(
+    "SELECT (classid::bigint << 32) | objid::bigint AS server_id FROM pg_locks WHERE locktype = 'advisory'"
     " AND objsubid = 1 AND granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-).columns(column("number", BigInteger))
-#: Only one process at a time makes or moves on the tables.
+).columns(column("server_id", BigInteger))
+#: Held by the one process that creates or migrates the tables.
 _SCHEMA_LOCK = 0x787772617031
 _LOCK_NOT_AVAILABLE = "55P03"  # PostgreSQL documentation, appendix A "Error Codes"
 
 
 class PostgreSQL(Database):
-    """Shared by any number of processes. A lock that outlives a transaction belongs to a session, so its holder keeps a
-    connection of a small pool of its own; a pooler between must not change sessions under it.
+    """A data base for any number of server processes.
+
+    A lock that outlives a transaction belongs to a session, so its holder keeps a connection from a small pool for
+    locks; a connection pooler in between must not change the session.
     """
 
     current_time = cast(extract("epoch", func.clock_timestamp()), Double)
@@ -58,57 +63,57 @@ class PostgreSQL(Database):
         try:
             parts = make_url(url)
         except ArgumentError:
-            raise StoreError(_URL) from None
+            raise StoreError(_URL_FORMAT) from None
         if parts.drivername not in {"postgresql", "postgresql+psycopg"}:
-            raise StoreError(_URL)
+            raise StoreError(_URL_FORMAT)
         parts = parts.set(drivername="postgresql+psycopg")
         self.name = f"{parts.database or ''} at {parts.host or parts.query.get('host') or 'the local PostgreSQL'}"
         try:
-            self.engine = _connects(parts, _CONNECTIONS, 10)
-            self._locks = _connects(parts, _LOCKS + 1, _LOCK_SECONDS, options=f"-c lock_timeout={_LOCK_SECONDS}s")
+            self.engine = _create_engine(parts, _CONNECTIONS, 10)
+            self._locks = _create_engine(parts, _LOCKS + 1, _LOCK_SECONDS, options=f"-c lock_timeout={_LOCK_SECONDS}s")
         except ModuleNotFoundError:
             raise StoreError("this needs psycopg; in a clone of bitmm: pip install '.[server,postgres]'") from None
         super().__init__()
-        #: Holds the lock that says that this process lives; it ends with the process.
+        #: Holds the lock on `server_id`, which shows that this process lives and ends with it.
         self._presence: StatementRunner | None = None
 
     @contextmanager
     def _transaction(self) -> Iterator[StatementRunner]:
-        with self._lent() as runner, runner.transaction(), self._joined(runner):
+        with self._checkout() as runner, runner.transaction(), self._joined(runner):
             yield runner
 
     def heartbeat(self) -> None:
         if self._presence:
             try:
-                self._presence.value(_ALIVE)
+                self._presence.value(_LIVE_SERVERS)
             except UNUSABLE:
                 self._presence.close()
                 self._presence = None
             else:
                 return
-        runner = self.lend(self._locks)
+        runner = self.connect(self._locks)
         try:
-            runner.value(_LOCK, {"number": self.server})
+            runner.value(_LOCK, {"lock_id": self.server_id})
         except BaseException:
             runner.close()
             raise
         self._presence = runner
 
     def is_dead(self, server: ColumnElement[int | None]) -> ColumnElement[bool]:
-        return server.not_in(_ALIVE)
+        return server.not_in(_LIVE_SERVERS)
 
-    def lock(self, runner: StatementRunner, statement: Select[Any], values: Mapping[str, Any]) -> None:
+    def lock_rows(self, runner: StatementRunner, statement: Select[Any], values: Mapping[str, Any]) -> None:
         runner.value(statement, values)
 
     @contextmanager
-    def advisory_lock(self, number: int) -> Iterator[None]:
+    def advisory_lock(self, lock_id: int) -> Iterator[None]:
         try:
-            runner = self.lend(self._locks)
+            runner = self.connect(self._locks)
         except PoolTimeoutError:
             raise TimeoutError from None
         with closing(runner):
             try:
-                runner.value(_LOCK, {"number": number})
+                runner.value(_LOCK, {"lock_id": lock_id})
             except OperationalError as error:
                 if getattr(error.orig, "sqlstate", None) == _LOCK_NOT_AVAILABLE:
                     raise TimeoutError from None
@@ -116,17 +121,17 @@ class PostgreSQL(Database):
             try:
                 yield
             finally:
-                _unlock(runner, number)
+                _unlock(runner, lock_id)
 
-    def _hold_schema(self, connection: Connection) -> None:
+    def _lock_schema(self, connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN")
         connection.execute(select(func.pg_advisory_xact_lock(_SCHEMA_LOCK)))
 
     def close(self) -> None:
         if self._presence:
             # Others must see at once that we are gone; PostgreSQL takes a while to notice a closed connection.
-            _unlock(self._presence, self.server)
-            self._presence.end()
+            _unlock(self._presence, self.server_id)
+            self._presence.invalidate()
             self._presence.close()
         self._locks.dispose()
         super().close()
@@ -135,15 +140,11 @@ class PostgreSQL(Database):
         return f"the data base {self.name} cannot be used: {driver_message(error)}"
 
 
-_URL = "XWRAP_DATABASE_URL must be like postgresql+psycopg://user:password@host/database"
+def _create_engine(url: URL, connections: int, wait: float, **options: str) -> Engine:
+    """Return a pool whose connections are tested before they are used, and given up when PostgreSQL is silent for 10 s.
 
-
-_NUMBER = bindparam("number", type_=BigInteger)
-_LOCK, _UNLOCK = select(func.pg_advisory_lock(_NUMBER)), select(func.pg_advisory_unlock(_NUMBER))
-
-
-def _connects(url: URL, connections: int, wait: float, **options: str) -> Engine:
-    """A connection that broke meanwhile is noticed before it is used; a silent server is given up after 10 s."""
+    `wait`: seconds to wait for a free connection. `options`: more of psycopg's.
+    """
     engine = create_engine(
         url,
         pool_size=connections,
@@ -153,17 +154,17 @@ def _connects(url: URL, connections: int, wait: float, **options: str) -> Engine
         hide_parameters=True,
         connect_args={"connect_timeout": 5, "tcp_user_timeout": 10_000, "application_name": "xwrap", **options},
     )
-    event.listen(engine, "connect", _prepare_session)
+    event.listen(engine, "connect", _configure_session)
     return engine
 
 
-def _prepare_session(connection: Any, _record: object) -> None:
+def _configure_session(connection: Any, _record: object) -> None:
     connection.autocommit = True  # psycopg must not begin transactions by itself
 
 
-def _unlock(runner: StatementRunner, number: int) -> None:
-    """A session that cannot be told to unlock is ended; its locks end with it."""
+def _unlock(runner: StatementRunner, lock_id: int) -> None:
+    """Release a lock; where that fails, end the session, whose locks end with it."""
     try:
-        runner.value(_UNLOCK, {"number": number})
+        runner.value(_UNLOCK, {"lock_id": lock_id})
     except DatabaseError:
-        runner.end()
+        runner.invalidate()

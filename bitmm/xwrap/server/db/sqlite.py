@@ -21,8 +21,8 @@ __all__ = ["SQLite"]
 
 T = TypeVar("T")
 
-#: How long another program that holds the SQLite file is waited for.
-_PATIENCE_MS = 10_000
+#: Milliseconds to wait for another program that has the file locked.
+_BUSY_TIMEOUT_MS = 10_000
 
 
 class _PendingWrite:
@@ -36,8 +36,10 @@ class _PendingWrite:
 
 
 class SQLite(Database):
-    """A file, for one server process. All writes go through one connection, whose cache is therefore always good, and
-    those that wait for it meanwhile are committed together: bringing a commit to the disk costs more than all the rest.
+    """A file, for one server process.
+
+    All writes go through one connection, whose cache is therefore always good. Those that wait for it are committed
+    together: bringing a commit to the disk costs more than all the rest.
     """
 
     current_time = (func.julianday("now", type_=Double) - 2440587.5) * 86400.0
@@ -54,20 +56,20 @@ class SQLite(Database):
             hide_parameters=True,
         )
         super().__init__()
-        #: Runners that nobody reads with now; the last one used is used next.
+        #: Connections for reads that are free; the last one used is used next.
         self._readers: list[StatementRunner] = []
         self._write_lock = threading.Lock()
         self._write_runner: StatementRunner | None = None
         self._pending: deque[_PendingWrite] = deque()
-        event.listen(self.engine, "connect", _prepare_file)
+        event.listen(self.engine, "connect", _configure_connection)
 
     @contextmanager
-    def _lent(self) -> Iterator[StatementRunner]:
+    def _checkout(self) -> Iterator[StatementRunner]:
         # A pool that asks its locks takes longer than the reading itself (measured 2026-11-26).
         try:
             runner = self._readers.pop()
         except IndexError:
-            runner = self.lend(self.engine)
+            runner = self.connect(self.engine)
         try:
             yield runner
         except BaseException:
@@ -76,7 +78,7 @@ class SQLite(Database):
         self._readers.append(runner)
 
     def write(self, work: Callable[[StatementRunner], T]) -> T:
-        if self._here.runner is not None:
+        if self._thread.runner is not None:
             return super().write(work)
         write = _PendingWrite(work)
         self._pending.append(write)
@@ -114,26 +116,26 @@ class SQLite(Database):
 
     @contextmanager
     def _begin_immediate(self) -> Iterator[StatementRunner]:
-        """A transaction on the connection for writes; the thread has the lock for it."""
+        """Begin a transaction on the connection for writes; the caller holds `_write_lock`."""
         if self._write_runner is None:
-            self._write_runner = self.lend(self.engine)
+            self._write_runner = self.connect(self.engine)
         runner = self._write_runner
         with runner.transaction("BEGIN IMMEDIATE"), self._joined(runner):
             yield runner
 
     def heartbeat(self) -> None:
-        """No other process serves from this file."""
+        """Do nothing: no other process serves from this file."""
 
     def is_dead(self, server: ColumnElement[int | None]) -> ColumnElement[bool]:
-        return server.is_distinct_from(self.server)
+        return server.is_distinct_from(self.server_id)
 
-    def lock(self, runner: StatementRunner, statement: Select[Any], values: Mapping[str, Any]) -> None:
-        """A write here holds the whole file."""
+    def lock_rows(self, runner: StatementRunner, statement: Select[Any], values: Mapping[str, Any]) -> None:
+        """Do nothing: a write has the whole file locked."""
 
-    def advisory_lock(self, number: int) -> AbstractContextManager[None]:
+    def advisory_lock(self, lock_id: int) -> AbstractContextManager[None]:
         return nullcontext()
 
-    def _hold_schema(self, connection: Connection) -> None:
+    def _lock_schema(self, connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     def close(self) -> None:
@@ -156,19 +158,22 @@ class SQLite(Database):
         return f"the data base {self.name} is damaged ({error.orig}); restore it from your backup"
 
 
-def _prepare_file(connection: Any, _record: object) -> None:
+def _configure_connection(connection: Any, _record: object) -> None:
     connection.isolation_level = None  # sqlite3 must not begin transactions by itself
     cursor = connection.cursor()
-    cursor.execute(f"PRAGMA busy_timeout = {_PATIENCE_MS}")
-    _into_wal(cursor)
+    cursor.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
+    _switch_to_wal(cursor)
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.close()
 
 
-def _into_wal(cursor: sqlite3.Cursor) -> None:
-    """A new file is changed over by whoever comes first; SQLite lets nobody wait for that (seen 2026-11-26)."""
-    deadline = time.monotonic() + _PATIENCE_MS / 1000
+def _switch_to_wal(cursor: sqlite3.Cursor) -> None:
+    """Switch a new file to the write-ahead log.
+
+    Of many programs that try at once SQLite lets one, and does not wait for the others' turn (seen 2026-11-26).
+    """
+    deadline = time.monotonic() + _BUSY_TIMEOUT_MS / 1000
     while True:
         try:
             cursor.execute("PRAGMA journal_mode = WAL")
