@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from decimal import Decimal
 
-from tests.support.raw_server import JSON, Line, Server
+from tests.support.raw_server import JSON, Connection, Server
 
 SCENARIOS = ("list_exchanges", "exchange_rates", "balance", "buy")
 LIMIT = 0.60
@@ -42,11 +42,11 @@ ANSWERS = {
 BODIES = {path: json.dumps(document) for path, document in ANSWERS.items()}
 
 
-def answer(line: Line) -> None:
-    path = line.seen.path.partition("?")[0]
-    key = line.seen.headers.get("idempotency-key")
-    body = BODIES[path] if line.seen.method == "GET" else json.dumps({**ORDER, "key": key})
-    line.answer(body, "200 OK", JSON, "Server: stub", "Date: Fri, 20 Nov 2026 10:00:00 GMT", "Connection: keep-alive")
+def answer(connection: Connection) -> None:
+    request, headers = connection.request, ("Server: stub", "Date: Fri, 20 Nov 2026 10:00:00 GMT")
+    order = json.dumps({**ORDER, "key": request.headers.get("idempotency-key")})
+    body = BODIES[request.path.partition("?")[0]] if request.method == "GET" else order
+    connection.answer(body, "200 OK", JSON, *headers, "Connection: keep-alive")
 
 
 # --- the processes ----------------------------------------------------------------------------------------------------
@@ -96,7 +96,7 @@ def work(variant: str, base: str) -> None:
 
 def serve() -> None:
     server = Server(answer)
-    server.seen = Forgetful()
+    server.requests = Forgetful()
     print(server.url, flush=True)
     sys.stdin.read()
     server.close()

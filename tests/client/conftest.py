@@ -10,7 +10,7 @@ import responses
 from bitmm.xwrap.client import Backend
 from tests.support.client_servers import Tunnel, answer_well
 from tests.support.marked_secrets import PASSWORD, USER
-from tests.support.raw_server import serving
+from tests.support.raw_server import raw_server
 
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
@@ -42,14 +42,14 @@ def backend():
 @pytest.fixture
 def server():
     """A server that answers well."""
-    with serving(answer_well) as server:
+    with raw_server(answer_well) as server:
         yield server
 
 
 @pytest.fixture
 def secure():
     """A server that answers well, over TLS."""
-    with serving(answer_well, certificate="good") as server:
+    with raw_server(answer_well, certificate="good") as server:
         yield server
 
 

@@ -16,7 +16,7 @@ from bitmm.xwrap.errors import APIError, InvalidRequest, Unavailable
 from bitmm.xwrap.transport import Request, Transport
 from tests.support.client_servers import answer_well
 from tests.support.marked_secrets import BASIC, KEY, NEEDLES, PASSWORD, SECRET, USER
-from tests.support.raw_server import TLS, Line, serving
+from tests.support.raw_server import TLS, Connection, raw_server
 
 
 @pytest.mark.parametrize("session", [None, "caller's"])
@@ -30,7 +30,7 @@ def test_netrc_is_never_read(server, tmp_path, monkeypatch, session):
     xwrap = XWrap(server.url, session=session and requests.Session())
     xwrap.list_exchanges()
     Backend(1, USER, PASSWORD, xwrap).balance()
-    assert [seen.headers.get("authorization") for seen in server.seen] == [None, BASIC]
+    assert [request.headers.get("authorization") for request in server.requests] == [None, BASIC]
 
 
 def test_plain_http_takes_no_proxy_of_the_environment(server, tunnel, monkeypatch):
@@ -46,10 +46,10 @@ def test_https_goes_through_the_proxy_of_the_environment_which_sees_no_credentia
     backend = Backend(1, USER, PASSWORD, secure.url)
     assert backend.buy("USD", "BTC", "0.1")["id"] == 41
     assert backend.balance()
-    [connect] = tunnel.seen
+    [connect] = tunnel.requests
     assert (connect.method, connect.path) == ("CONNECT", f"127.0.0.1:{secure.port}")
     assert "authorization" not in connect.headers
-    assert len(secure.seen) == 2
+    assert len(secure.requests) == 2
 
 
 def test_no_proxy_is_respected(secure, tunnel, monkeypatch):
@@ -66,21 +66,21 @@ def test_no_proxy_is_respected(secure, tunnel, monkeypatch):
 def test_a_proxy_that_refuses_means_that_nothing_was_sent(secure, monkeypatch, answer):
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(TLS / "authority.pem"))
 
-    def refuse(line: Line) -> None:
-        line.send(answer)
-        line.hang_up()
+    def refuse(connection: Connection) -> None:
+        connection.send(answer)
+        connection.hang_up()
 
-    with serving(refuse) as proxy:
+    with raw_server(refuse) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
         with pytest.raises(Unavailable) as caught:
             Backend(1, USER, PASSWORD, secure.url, timeout=5).buy("USD", "BTC", "0.1")
         assert caught.value.may_have_executed is False
-    assert secure.seen == []
+    assert secure.requests == []
 
 
-@pytest.mark.parametrize("play", [Line.wait, lambda line: line.drip(b"HTTP/1.1 200 Connec" * 100)])
-def test_a_proxy_that_hesitates_ends_in_time(secure, monkeypatch, play):
-    with serving(play) as proxy:
+@pytest.mark.parametrize("script", [Connection.wait, lambda conn: conn.drip(b"HTTP/1.1 200 Connec" * 100)])
+def test_a_proxy_that_hesitates_ends_in_time(secure, monkeypatch, script):
+    with raw_server(script) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
         with pytest.raises(Unavailable, match="time was up"):
             Backend(1, USER, PASSWORD, secure.url, timeout=0.5).buy("USD", "BTC", "0.1")
@@ -135,12 +135,12 @@ def test_an_error_is_pickled_with_its_facts_and_no_secret(server):
     assert not secret(pickle.dumps(caught.value).decode("latin-1"))
 
 
-@pytest.mark.parametrize("play", [answer_well, Line.reset, lambda line: line.answer("<h1>", "502 Bad Gateway")])
-def test_no_log_output_or_traceback_shows_a_secret(play, caplog, capfd, monkeypatch):
+@pytest.mark.parametrize("script", [answer_well, Connection.reset, lambda conn: conn.answer("<h1>", "502 Bad Gateway")])
+def test_no_log_output_or_traceback_shows_a_secret(script, caplog, capfd, monkeypatch):
     monkeypatch.setattr(http.client.HTTPConnection, "debuglevel", 1)
     caplog.set_level(logging.DEBUG)
     told = []
-    with serving(play) as server:
+    with raw_server(script) as server:
         xwrap = XWrap(server.url, timeout=1)
         backend = Backend(1, USER, PASSWORD, xwrap)
         for call in (

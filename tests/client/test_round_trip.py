@@ -20,7 +20,7 @@ import pytest
 
 from bitmm.xwrap.client import Backend
 from tests.support.marked_secrets import PASSWORD, USER
-from tests.support.raw_server import JSON, Line, serving
+from tests.support.raw_server import JSON, Connection, raw_server
 
 hypothesis = pytest.importorskip("hypothesis", reason="the round trips need hypothesis, from the test extra")
 st = hypothesis.strategies
@@ -55,21 +55,21 @@ CONTEXTS = st.builds(
 )
 
 
-def tell_back(line: Line) -> None:
+def tell_back(connection: Connection) -> None:
     """The order, with its amount as text, as a JSON number, and in scientific notation."""
-    [amount] = parse_qs(line.seen.body.decode())["amount"]
+    [amount] = parse_qs(connection.request.body.decode())["amount"]
     if not re.fullmatch(r"\d+(\.\d+)?", amount):
-        line.answer(json.dumps({"detail": f"{amount} is not in plain digits"}), "422 Unprocessable", JSON)
+        connection.answer(json.dumps({"detail": f"{amount} is not in plain digits"}), "422 Unprocessable", JSON)
         return
     order = f'{{"id": 1, "amount": "{amount}", "filled": {amount}, "average": "{Decimal(amount):e}"}}'
-    line.answer(order, "200 OK", JSON)
+    connection.answer(order, "200 OK", JSON)
 
 
 @pytest.fixture(scope="module")
 def base():
     """The address of a server that executes every order of registration 1 and tells it back."""
-    with serving(tell_back) as server:
-        server.seen = deque(maxlen=1)
+    with raw_server(tell_back) as server:
+        server.requests = deque(maxlen=1)
         yield server.url
 
 

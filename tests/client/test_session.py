@@ -9,7 +9,7 @@ from requests.adapters import HTTPAdapter
 from bitmm.xwrap.client import Backend, XWrap
 from bitmm.xwrap.errors import APIError, OutcomeUnknown, Unavailable
 from tests.support.marked_secrets import BASIC, PASSWORD, USER
-from tests.support.raw_server import JSON, TLS, Line, serving
+from tests.support.raw_server import JSON, TLS, Connection, raw_server
 
 
 def test_a_session_brings_its_certificates_proxies_and_headers(secure, tunnel):
@@ -20,36 +20,36 @@ def test_a_session_brings_its_certificates_proxies_and_headers(secure, tunnel):
     session.auth = ("somebody", "else")
     backend = Backend(1, USER, PASSWORD, secure.url, session=session)
     assert backend.buy("USD", "BTC", "0.1")["id"] == 41
-    assert [seen.path for seen in tunnel.seen] == [f"127.0.0.1:{secure.port}"]
-    [seen] = secure.seen
-    assert (seen.headers["x-team"], seen.headers["authorization"]) == ("blue", BASIC)
-    assert "x-team" not in tunnel.seen[0].headers
+    assert [request.path for request in tunnel.requests] == [f"127.0.0.1:{secure.port}"]
+    [request] = secure.requests
+    assert (request.headers["x-team"], request.headers["authorization"]) == ("blue", BASIC)
+    assert "x-team" not in tunnel.requests[0].headers
 
 
 def test_a_session_keeps_cookies_and_calls_its_hooks():
-    def play(line: Line) -> None:
-        line.answer("[]", "200 OK", JSON, "Set-Cookie: seat=12; Path=/")
+    def script(connection: Connection) -> None:
+        connection.answer("[]", "200 OK", JSON, "Set-Cookie: seat=12; Path=/")
 
     hooked = []
     session = requests.Session()
     session.hooks["response"].append(lambda response, **_: hooked.append(response.json()))
-    with serving(play) as server:
+    with raw_server(script) as server:
         xwrap = XWrap(server.url, session=session)
         xwrap.list_exchanges()
         assert xwrap.list_exchanges() == []
-        assert [seen.headers.get("cookie") for seen in server.seen] == [None, "seat=12"]
+        assert [request.headers.get("cookie") for request in server.requests] == [None, "seat=12"]
     assert hooked == [[], []]
 
 
 def test_without_a_session_no_cookie_is_kept():
-    def play(line: Line) -> None:
-        line.answer("[]", "200 OK", JSON, "Set-Cookie: seat=12; Path=/")
+    def script(connection: Connection) -> None:
+        connection.answer("[]", "200 OK", JSON, "Set-Cookie: seat=12; Path=/")
 
-    with serving(play) as server:
+    with raw_server(script) as server:
         xwrap = XWrap(server.url)
         xwrap.list_exchanges()
         xwrap.list_exchanges()
-        assert [seen.headers.get("cookie") for seen in server.seen] == [None, None]
+        assert [request.headers.get("cookie") for request in server.requests] == [None, None]
 
 
 class Elsewhere(HTTPAdapter):

@@ -12,26 +12,26 @@ import pytest
 
 from bitmm.xwrap.client import Backend, XWrap
 from tests.support.marked_secrets import PASSWORD, USER
-from tests.support.raw_server import JSON, TLS, Line, serving
+from tests.support.raw_server import JSON, TLS, Connection, raw_server
 
 THREADS = 32
 
 
-def echo(line: Line) -> None:
+def echo(connection: Connection) -> None:
     """Answers with what was asked, so that a mixed-up answer shows."""
-    number = line.seen.path.split("/")[2]
-    if line.seen.method == "GET":
-        line.answer(f'{{"BTC": "{number}"}}', "200 OK", JSON)
+    number = connection.request.path.split("/")[2]
+    if connection.request.method == "GET":
+        connection.answer(f'{{"BTC": "{number}"}}', "200 OK", JSON)
     else:
-        form = {name: values[0] for name, values in parse_qs(line.seen.body.decode()).items()}
-        key = line.seen.headers["idempotency-key"]
-        line.answer(f'{{"id": {number}, "amount": "{form["amount"]}", "key": "{key}"}}', "200 OK", JSON)
+        form = {name: values[0] for name, values in parse_qs(connection.request.body.decode()).items()}
+        key = connection.request.headers["idempotency-key"]
+        connection.answer(f'{{"id": {number}, "amount": "{form["amount"]}", "key": "{key}"}}', "200 OK", JSON)
 
 
-def slowly(line: Line) -> None:
+def slowly(connection: Connection) -> None:
     """So that every thread is waiting for an answer at the same time."""
-    line.wait(0.005)
-    echo(line)
+    connection.wait(0.005)
+    echo(connection)
 
 
 def use(xwrap: XWrap, number: int, calls: int = 20) -> None:
@@ -43,7 +43,7 @@ def use(xwrap: XWrap, number: int, calls: int = 20) -> None:
 
 
 def test_32_threads_on_one_xwrap_get_their_own_answers_over_no_more_connections_than_threads():
-    with serving(slowly) as server, ThreadPoolExecutor(THREADS) as pool:
+    with raw_server(slowly) as server, ThreadPoolExecutor(THREADS) as pool:
         xwrap = XWrap(server.url)
         together = threading.Barrier(THREADS)
 
@@ -56,11 +56,11 @@ def test_32_threads_on_one_xwrap_get_their_own_answers_over_no_more_connections_
 
         assert list(pool.map(run, range(1, THREADS + 1))) == [None] * THREADS
         assert server.connections <= THREADS
-        assert len(server.seen) == THREADS * 50
+        assert len(server.requests) == THREADS * 50
 
 
 def test_calls_one_after_the_other_use_one_connection():
-    with serving(echo) as server:
+    with raw_server(echo) as server:
         xwrap = XWrap(server.url)
         for number in range(1, 6):
             use(xwrap, number, 2)
@@ -69,7 +69,7 @@ def test_calls_one_after_the_other_use_one_connection():
 
 def test_over_tls_one_handshake_serves_an_xwrap_and_all_its_backends(monkeypatch):
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(TLS / "authority.pem"))
-    with serving(echo, certificate="good") as server:
+    with raw_server(echo, certificate="good") as server:
         xwrap = XWrap(server.url)
         for number in range(1, 6):
             use(xwrap, number, 2)
@@ -81,7 +81,7 @@ def test_over_tls_one_handshake_serves_an_xwrap_and_all_its_backends(monkeypatch
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_after_a_fork_parent_and_child_have_connections_of_their_own(monkeypatch, certificate):
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(TLS / "authority.pem"))
-    with serving(echo, certificate=certificate) as server:
+    with raw_server(echo, certificate=certificate) as server:
         xwrap = XWrap(server.url)
         use(xwrap, 1, 2)
         children = []

@@ -12,16 +12,17 @@ import responses
 
 from bitmm.xwrap.errors import APIError, OutcomeUnknown, Unavailable
 from bitmm.xwrap.transport import MAX_ANSWER, Request, Transport
-from tests.support.raw_server import JSON, Line, serving
+from tests.support.raw_server import JSON, Connection, raw_server
 
 
-def echo(line: Line) -> None:
-    line.answer(line.seen.body or line.seen.path, "200 OK", "X-Method: " + line.seen.method)
+def echo(connection: Connection) -> None:
+    request = connection.request
+    connection.answer(request.body or request.path, "200 OK", f"X-Method: {request.method}")
 
 
 @pytest.fixture
 def server():
-    with serving(echo) as server:
+    with raw_server(echo) as server:
         yield server
 
 
@@ -38,33 +39,33 @@ def test_the_target_goes_out_as_it_is(server, target):
 def test_the_body_goes_out_as_it_is(server, method, body):
     answer = Transport().send(Request(method, f"{server.url}/x", {"Content-Type": "text/plain"}, body))
     assert (answer.status, answer.body, answer.headers["x-METHOD"]) == (200, body, method)
-    assert server.seen[0].headers["content-length"] == str(len(body))
+    assert server.requests[0].headers["content-length"] == str(len(body))
 
 
 def test_the_headers_go_out_as_they_are_and_no_others_of_a_session(server):
     Transport().send(
         Request("POST", f"{server.url}/", {"API-Key": "k", "API-Sign": "s=", "Accept-Encoding": "gzip"}, b"")
     )
-    [seen] = server.seen
-    assert {name: seen.headers[name] for name in ("api-key", "api-sign", "accept-encoding", "content-length")} == {
+    [request] = server.requests
+    assert {name: request.headers[name] for name in ("api-key", "api-sign", "accept-encoding", "content-length")} == {
         "api-key": "k",
         "api-sign": "s=",
         "accept-encoding": "gzip",
         "content-length": "0",
     }
-    assert "cookie" not in seen.headers
-    assert "authorization" not in seen.headers
+    assert "cookie" not in request.headers
+    assert "authorization" not in request.headers
 
 
 @pytest.mark.parametrize("status", [200, 204, 304, 302, 400, 404, 418, 429, 500, 503])
 def test_every_status_is_an_answer(status):
-    with serving(lambda line: line.answer("", f"{status} Said", "Location: /elsewhere")) as server:
+    with raw_server(lambda conn: conn.answer("", f"{status} Said", "Location: /elsewhere")) as server:
         assert Transport().send(Request("GET", f"{server.url}/", {})).status == status
-        assert len(server.seen) == 1
+        assert len(server.requests) == 1
 
 
 def test_one_transport_reaches_many_servers(server):
-    with serving(lambda line: line.answer('{"a": 1.10}', "200 OK", JSON)) as other:
+    with raw_server(lambda conn: conn.answer('{"a": 1.10}', "200 OK", JSON)) as other:
         transport = Transport()
         for _ in range(3):
             assert transport.send(Request("GET", f"{server.url}/here", {})).body == b"/here"
@@ -78,19 +79,19 @@ def test_an_address_without_a_path_is_the_root(server):
 
 def test_a_compressed_answer_is_unpacked():
     packed = gzip.compress(b'{"a": 1}')
-    with serving(lambda line: line.answer(packed, "200 OK", "Content-Encoding: gzip")) as server:
+    with raw_server(lambda conn: conn.answer(packed, "200 OK", "Content-Encoding: gzip")) as server:
         assert Transport().send(Request("GET", f"{server.url}/", {})).json() == {"a": 1}
 
 
 @pytest.mark.parametrize("more", [0, 1])
 def test_an_answer_of_16_mib_is_taken_and_one_byte_more_is_not(more):
-    def play(line: Line) -> None:
-        line.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    def script(connection: Connection) -> None:
+        connection.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
         for _ in range(16):
-            line.send(b"100000\r\n" + bytes(0x100000) + b"\r\n")
-        line.send((b"1\r\n \r\n" if more else b"") + b"0\r\n\r\n")
+            connection.send(b"100000\r\n" + bytes(0x100000) + b"\r\n")
+        connection.send((b"1\r\n \r\n" if more else b"") + b"0\r\n\r\n")
 
-    with serving(play) as server:
+    with raw_server(script) as server:
         if more:
             with pytest.raises(OutcomeUnknown, match="16 MiB") as caught:
                 Transport().send(Request("GET", f"{server.url}/", {}))
@@ -100,7 +101,7 @@ def test_an_answer_of_16_mib_is_taken_and_one_byte_more_is_not(more):
 
 
 def test_the_deadline_may_be_given_for_one_call():
-    with serving(Line.wait) as server, pytest.raises(OutcomeUnknown, match="time was up") as caught:
+    with raw_server(Connection.wait) as server, pytest.raises(OutcomeUnknown, match="time was up") as caught:
         Transport(timeout=60).send(Request("GET", f"{server.url}/", {}), timeout=0.2)
     assert caught.value.code == "no_answer"
 
@@ -109,7 +110,7 @@ def test_the_deadline_may_be_given_for_one_call():
 def test_without_time_nothing_is_sent(server, timeout):
     with pytest.raises(Unavailable):
         Transport().send(Request("POST", f"{server.url}/", {}, b"x"), timeout=timeout)
-    assert server.seen == []
+    assert server.requests == []
 
 
 @pytest.mark.parametrize(
@@ -124,7 +125,7 @@ def test_an_address_that_is_none_is_never_sent_to(url):
 def test_a_header_that_is_none_is_never_sent(server, headers):
     with pytest.raises(Unavailable):
         Transport().send(Request("POST", f"{server.url}/", headers, b"x"))
-    assert server.seen == []
+    assert server.requests == []
 
 
 def test_after_close_it_connects_anew(server):
@@ -153,7 +154,7 @@ def test_work_with_an_end_is_over_by_then_and_sends_nothing_after_it(server):
         transport.until(monotonic() - 1).send(Request("GET", f"{server.url}/late", {}))
     assert transport.until(monotonic() + 30).send(Request("GET", f"{server.url}/early", {})).body == b"/early"
     assert transport.send(Request("GET", f"{server.url}/always", {})).body == b"/always"
-    assert [seen.path for seen in server.seen] == ["/early", "/always"]
+    assert [request.path for request in server.requests] == ["/early", "/always"]
 
 
 def test_what_has_not_left_when_a_call_is_given_up_never_leaves():

@@ -12,15 +12,15 @@ from bitmm.xwrap.client import Backend
 from bitmm.xwrap.errors import InvalidRequest, OutcomeUnknown, Unavailable
 from bitmm.xwrap.transport import Request, Transport
 from tests.support.marked_secrets import PASSWORD, USER
-from tests.support.raw_server import JSON, TLS, Line, serving
+from tests.support.raw_server import JSON, TLS, Connection, raw_server
 
 TIMEOUT = 0.7
 LATE = 0.5
 ORDER = '{"id": 41, "amount": "0.1", "status": "filled"}'
 
 
-def order(line: Line) -> None:
-    line.answer(ORDER, "200 OK", JSON)
+def order(connection: Connection) -> None:
+    connection.answer(ORDER, "200 OK", JSON)
 
 
 def refuse_in_time(url: str, words: str, **how: object) -> None:
@@ -83,7 +83,7 @@ def test_a_connection_that_is_never_accepted():
 
 def test_the_second_address_of_a_name_is_tried_when_the_first_hangs(monkeypatch):
     look_up = socket.getaddrinfo
-    with serving(order) as server, socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+    with raw_server(order) as server, socket.create_server(("127.0.0.1", 0), backlog=0) as full:
         waiting = [socket.socket() for _ in range(4)]
         for sock in waiting:
             sock.setblocking(False)
@@ -98,7 +98,7 @@ def test_the_second_address_of_a_name_is_tried_when_the_first_hangs(monkeypatch)
 
 @pytest.mark.usefixtures("trusted")
 def test_a_trusted_certificate_is_accepted():
-    with serving(order, certificate="good") as server:
+    with raw_server(order, certificate="good") as server:
         assert Backend(1, USER, PASSWORD, server.url).buy("USD", "BTC", "0.1")["id"] == 41
 
 
@@ -108,39 +108,39 @@ def test_a_trusted_certificate_is_accepted():
 )
 @pytest.mark.usefixtures("trusted")
 def test_a_certificate_of_another_host_or_time(certificate, words):
-    with serving(order, certificate=certificate) as server:
+    with raw_server(order, certificate=certificate) as server:
         refuse_in_time(server.url, words)
-        assert server.seen == []
+        assert server.requests == []
 
 
 def test_a_certificate_of_an_unknown_authority(monkeypatch):
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
         monkeypatch.delenv(name, raising=False)
-    with serving(order, certificate="good") as server:
+    with raw_server(order, certificate="good") as server:
         refuse_in_time(server.url, "certificate is not accepted")
-        assert server.seen == []
+        assert server.requests == []
 
 
 def test_a_bundle_of_certificates_that_is_not_there(monkeypatch):
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/no/such/file.pem")
-    with serving(order, certificate="good") as server:
+    with raw_server(order, certificate="good") as server:
         refuse_in_time(server.url, "no connection")
-        assert server.seen == []
+        assert server.requests == []
 
 
 @pytest.mark.usefixtures("trusted")
-@pytest.mark.parametrize("play", [Line.wait, lambda line: line.drip(b"\x16\x03\x03\x40\x00" + bytes(1000))])
-def test_a_tls_handshake_that_never_ends(play):
-    with serving(order, early=play) as server:
+@pytest.mark.parametrize("script", [Connection.wait, lambda conn: conn.drip(b"\x16\x03\x03\x40\x00" + bytes(1000))])
+def test_a_tls_handshake_that_never_ends(script):
+    with raw_server(order, on_connect=script) as server:
         refuse_in_time(server.url.replace("http", "https"), "time was up")
-        assert server.seen == []
+        assert server.requests == []
 
 
 @pytest.mark.usefixtures("trusted")
 def test_tls_where_none_is_spoken():
-    with serving(order, early=lambda line: line.answer("no TLS here", "400 Bad Request")) as server:
+    with raw_server(order, on_connect=lambda conn: conn.answer("no TLS here", "400 Bad Request")) as server:
         refuse_in_time(server.url.replace("http", "https"), "TLS failed")
-        assert server.seen == []
+        assert server.requests == []
 
 
 @pytest.mark.parametrize(
@@ -189,11 +189,11 @@ def test_an_address_that_is_odd_is_refused(url, monkeypatch):
 
 
 def test_a_body_that_nobody_takes_ends_in_time():
-    def deaf(line: Line) -> None:
-        line.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
-        line.wait()
+    def deaf(connection: Connection) -> None:
+        connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+        connection.wait()
 
-    with serving(order, early=deaf) as server:
+    with raw_server(order, on_connect=deaf) as server:
         start = time.monotonic()
         with pytest.raises(OutcomeUnknown, match="time was up"):
             Transport(timeout=TIMEOUT).send(Request("POST", f"{server.url}/", {}, bytes(12_000_000)))

@@ -32,7 +32,7 @@ from bitmm.xwrap.errors import (
     Unavailable,
 )
 from tests.support.marked_secrets import NEEDLES, PASSWORD, USER
-from tests.support.raw_server import HTML, JSON, Line, Play, Server, serving
+from tests.support.raw_server import HTML, JSON, Connection, Script, Server, raw_server
 
 TIMEOUT = 0.7
 #: How late a call may be: the promise.
@@ -49,54 +49,54 @@ OK = None
 class Fault(NamedTuple):
     """What is played, what a read and what an order raises (OK: nothing), and how many POSTs arrive."""
 
-    play: Play
+    script: Script
     read: type[APIError] | None
     order: type[APIError] | None
     posts: int = 1
-    early: Play | None = None
+    on_connect: Script | None = None
     words: str = ""
 
 
-def proper(line: Line) -> None:
-    line.answer(BALANCE if line.seen.method == "GET" else ORDER, "200 OK", JSON)
+def proper(connection: Connection) -> None:
+    connection.answer(BALANCE if connection.request.method == "GET" else ORDER, "200 OK", JSON)
 
 
-def body(data: bytes | str, status: str = "200 OK", *headers: str) -> Play:
-    return lambda line: line.answer(data, status, *(headers or (JSON,)))
+def body(data: bytes | str, status: str = "200 OK", *headers: str) -> Script:
+    return lambda conn: conn.answer(data, status, *(headers or (JSON,)))
 
 
-def raw(data: bytes, then: Play = Line.hang_up) -> Play:
-    def play(line: Line) -> None:
-        line.send(data)
-        then(line)
+def raw(data: bytes, then: Script = Connection.hang_up) -> Script:
+    def script(connection: Connection) -> None:
+        connection.send(data)
+        then(connection)
 
-    return play
+    return script
 
 
-def unread(then: Play) -> Play:
+def unread(then: Script) -> Script:
     """Does `then` when a request has arrived, without reading it."""
 
-    def play(line: Line) -> None:
-        select.select([line.sock], [], [], 10)
-        then(line)
+    def script(connection: Connection) -> None:
+        select.select([connection.sock], [], [], 10)
+        then(connection)
 
-    return play
-
-
-def drip(start: bytes, rest: bytes) -> Play:
-    def play(line: Line) -> None:
-        line.send(start)
-        line.drip((rest * 1000)[:200])
-
-    return play
+    return script
 
 
-def flood(start: bytes, rest: bytes) -> Play:
-    def play(line: Line) -> None:
-        line.send(start)
-        line.flood(rest)
+def drip(start: bytes, rest: bytes) -> Script:
+    def script(connection: Connection) -> None:
+        connection.send(start)
+        connection.drip((rest * 1000)[:200])
 
-    return play
+    return script
+
+
+def flood(start: bytes, rest: bytes) -> Script:
+    def script(connection: Connection) -> None:
+        connection.send(start)
+        connection.flood(rest)
+
+    return script
 
 
 @cache
@@ -106,16 +106,16 @@ def bomb() -> bytes:
     return b"".join(packer.compress(bytes(1 << 20)) for _ in range(64)) + packer.flush()
 
 
-def status(code: int, /, **document: object) -> Play:
+def status(code: int, /, **document: object) -> Script:
     return body(json.dumps(document), f"{code} Said", JSON)
 
 
-def page(code: int) -> Play:
+def page(code: int) -> Script:
     return body("<html><body>it went wrong</body></html>", f"{code} Said", HTML)
 
 
-def cut_json(line: Line) -> None:
-    line.answer((BALANCE if line.seen.method == "GET" else ORDER)[:-2], "200 OK", JSON)
+def cut_json(connection: Connection) -> None:
+    connection.answer((BALANCE if connection.request.method == "GET" else ORDER)[:-2], "200 OK", JSON)
 
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
@@ -126,11 +126,11 @@ BAD = (APIError, OutcomeUnknown)
 
 FAULTS = {
     # The connection
-    "reset before the request was read": Fault(proper, *LOST, posts=0, early=unread(Line.reset)),
-    "closed before the request was read": Fault(proper, *LOST, posts=0, early=unread(Line.hang_up)),
-    "reset after the request was read": Fault(Line.reset, *LOST),
-    "closed after the request was read": Fault(Line.hang_up, *LOST),
-    "silent": Fault(Line.wait, *LOST, words="time was up"),
+    "reset before the request was read": Fault(proper, *LOST, posts=0, on_connect=unread(Connection.reset)),
+    "closed before the request was read": Fault(proper, *LOST, posts=0, on_connect=unread(Connection.hang_up)),
+    "reset after the request was read": Fault(Connection.reset, *LOST),
+    "closed after the request was read": Fault(Connection.hang_up, *LOST),
+    "silent": Fault(Connection.wait, *LOST, words="time was up"),
     "drips in the status line": Fault(drip(b"", b"HTTP/1.1 200 Oooooooooooooooo"), *LOST, words="time was up"),
     "drips in a header": Fault(drip(HEAD, b"X-Pad: oooooooooooooooooooooo"), *LOST, words="time was up"),
     "drips in the body": Fault(drip(LONG, b" "), *LOST, words="time was up"),
@@ -161,7 +161,7 @@ FAULTS = {
     "100 MB body": Fault(flood(HEAD + b"Content-Length: 100000000\r\n\r\n", bytes(1 << 16)), *BAD, words="16 MiB"),
     "endless body without length": Fault(flood(HEAD + b"\r\n", bytes(1 << 16)), *BAD, words="16 MiB"),
     "gzip bomb": Fault(
-        lambda line: line.answer(bomb(), "200 OK", JSON, "Content-Encoding: gzip"), *BAD, words="more than 16 MiB"
+        lambda conn: conn.answer(bomb(), "200 OK", JSON, "Content-Encoding: gzip"), *BAD, words="more than 16 MiB"
     ),
     "gzip that is none": Fault(body(b"no gzip", "200 OK", "Content-Encoding: gzip"), *LOST, words="compression"),
     "gzip cut in the middle": Fault(
@@ -188,7 +188,7 @@ FAULTS = {
         body('{"id": 41, "BTC": 0.12345678901234567890, "filled": 0.12345678901234567890}'), OK, OK
     ),
     "the wrong content type": Fault(
-        lambda line: line.answer(BALANCE if line.seen.method == "GET" else ORDER, "200 OK", HTML), OK, OK
+        lambda conn: conn.answer(BALANCE if conn.request.method == "GET" else ORDER, "200 OK", HTML), OK, OK
     ),
     # The status, with words and without
     "400": Fault(status(400, detail="said"), InvalidRequest, InvalidRequest, words="^said$"),
@@ -259,10 +259,14 @@ def meet(fault: Fault, call: Callable[[Backend], object], server: Server, backen
             assert error.retryable is False
         if call is not READ:
             assert re.fullmatch("[0-9a-f]{32}", error.key)
-            assert {seen.headers["idempotency-key"] for seen in server.seen if seen.method == "POST"} <= {error.key}
+            assert {request.headers["idempotency-key"] for request in server.requests if request.method == "POST"} <= {
+                error.key
+            }
     assert time.monotonic() - start < TIMEOUT + LATE
     assert server.posts == (0 if call is READ else fault.posts)
-    assert sum(seen.method == "GET" and "?key=" not in seen.path for seen in server.seen) <= 3 * (call is READ)
+    assert sum(request.method == "GET" and "?key=" not in request.path for request in server.requests) <= 3 * (
+        call is READ
+    )
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -275,5 +279,5 @@ def packed():
 @pytest.mark.parametrize("name", FAULTS)
 def test_every_fault_has_its_error_in_time_and_nothing_is_sent_twice(name, call):
     fault = FAULTS[name]
-    with serving(fault.play, early=fault.early) as server:
+    with raw_server(fault.script, on_connect=fault.on_connect) as server:
         meet(fault, call, server, Backend(1, USER, PASSWORD, server.url, timeout=TIMEOUT))

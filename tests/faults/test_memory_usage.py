@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.test_faults import FAULTS
-from tests.support.raw_server import serving
+from tests.support.raw_server import raw_server
 
 LIMIT = 20 * 1024
 
@@ -48,7 +48,7 @@ except APIError as error:
     ],
 )
 def test_what_is_too_much_is_refused_in_little_memory(name):
-    with serving(FAULTS[name].play) as server, serving(lambda line: line.answer("{}")) as warm:
+    with raw_server(FAULTS[name].script) as server, raw_server(lambda conn: conn.answer("{}")) as warm:
         command = [sys.executable, "-c", CALL, server.url, warm.url]
         root = Path(__file__).parents[2]
         result = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=60, check=True)

@@ -11,40 +11,44 @@ from urllib.parse import urlsplit
 import pytest
 
 from bitmm.xwrap.client import Backend
-from tests.support.raw_server import JSON, Line, Play, serving
+from tests.support.raw_server import JSON, Connection, Script, raw_server
 
 pytest.importorskip("bitmm.xwrap.server", reason="the server is not here")
 pytest.importorskip("starlette", reason="the server is not installed")
 
-HOW = {"reset": Line.reset, "hang up": Line.hang_up, "gateway": lambda line: line.answer("<h1>", "502 Bad Gateway")}
+HOW = {
+    "reset": Connection.reset,
+    "hang up": Connection.hang_up,
+    "gateway": lambda conn: conn.answer("<h1>", "502 Bad Gateway"),
+}
 
 
-def relay(url: str, lose: Play, lost: list[bool]) -> Play:
+def relay(url: str, lose: Script, lost: list[bool]) -> Script:
     """Hands each request to the server at `url` first; the answers to POSTs are lost as `lost` says, in turn."""
 
-    def play(line: Line) -> None:
-        connection = http.client.HTTPConnection(urlsplit(url).netloc)
-        headers = {name: value for name, value in line.seen.headers.items() if name not in ("host", "connection")}
-        never_arrives = line.seen.method == "POST" and lost[:1] == [None]
+    def script(connection: Connection) -> None:
+        request, server = connection.request, http.client.HTTPConnection(urlsplit(url).netloc)
+        headers = {name: value for name, value in request.headers.items() if name not in ("host", "connection")}
+        never_arrives = request.method == "POST" and lost[:1] == [None]
         if not never_arrives:
-            connection.request(line.seen.method, line.seen.path, line.seen.body, headers)
-            answer = connection.getresponse()
+            server.request(request.method, request.path, request.body, headers)
+            answer = server.getresponse()
             body = answer.read()
-        connection.close()
-        if line.seen.method == "POST" and lost and lost.pop(0) is not False:
-            lose(line)
+        server.close()
+        if request.method == "POST" and lost and lost.pop(0) is not False:
+            lose(connection)
         else:
-            line.answer(body, f"{answer.status} {answer.reason}", JSON)
+            connection.answer(body, f"{answer.status} {answer.reason}", JSON)
 
-    return play
+    return script
 
 
 @pytest.mark.parametrize("how", HOW)
 def test_orders_and_sends_whose_answers_are_lost_are_executed_once_and_found(server, auth, how):
     number = server.registration(auth)
     # True: the answer is lost. None: the request is lost. False: both arrive.
-    play = relay(server.url, HOW[how], [True, None, False, True, None, None])
-    with serving(play, record=play) as lossy:
+    script = relay(server.url, HOW[how], [True, None, False, True, None, None])
+    with raw_server(script, key_lookup=script) as lossy:
         backend = Backend(number, *auth, lossy.url)
         straight = Backend(number, *auth, server.url)
         before = straight.balance()

@@ -19,7 +19,7 @@ from bitmm.xwrap.errors import (
 )
 from tests.support.client_servers import in_turn, says
 from tests.support.marked_secrets import KEY, PASSWORD, SECRET, USER
-from tests.support.raw_server import Line, Server, not_here, serving
+from tests.support.raw_server import Connection, Server, answer_not_found, raw_server
 
 ORDER = {"id": 41, "amount": "0.1", "filled": "0.1", "status": "filled", "side": "buy"}
 WITHDRAWAL = {"id": 9, "asset": "BTC", "amount": "0.1", "status": "pending"}
@@ -43,17 +43,19 @@ RUNNING = says({"detail": "still running", "code": "still_running", "retryable":
 
 
 def asked(server: Server) -> list[str]:
-    return [seen.path for seen in server.seen if seen.method == "GET"]
+    return [request.path for request in server.requests if request.method == "GET"]
 
 
 def keys(server: Server) -> list[str]:
-    return [seen.headers["idempotency-key"] for seen in server.seen if seen.method == "POST"]
+    return [request.headers["idempotency-key"] for request in server.requests if request.method == "POST"]
 
 
-@pytest.mark.parametrize("fault", [Line.reset, Line.hang_up, lambda line: line.answer("<html>", "502 Bad Gateway")])
+@pytest.mark.parametrize(
+    "fault", [Connection.reset, Connection.hang_up, lambda conn: conn.answer("<html>", "502 Bad Gateway")]
+)
 def test_what_the_server_finds_under_the_key_is_the_result(call, fault):
     do, record, path = call
-    with serving(fault, record=says(record)) as server:
+    with raw_server(fault, key_lookup=says(record)) as server:
         result = do(Backend(1, USER, PASSWORD, server.url), key="mine")
         assert result is True or result["filled"] == Decimal("0.1")
         assert keys(server) == ["mine"]
@@ -62,16 +64,16 @@ def test_what_the_server_finds_under_the_key_is_the_result(call, fault):
 
 def test_a_server_that_never_saw_the_key_is_sent_the_same_request_again(call):
     do, record, _ = call
-    with serving(in_turn(Line.hang_up, Line.reset, says(record)), record=NEVER_SEEN) as server:
+    with raw_server(in_turn(Connection.hang_up, Connection.reset, says(record)), key_lookup=NEVER_SEEN) as server:
         assert do(Backend(1, USER, PASSWORD, server.url))
         assert server.posts == 3
         assert len(set(keys(server))) == 1
-        assert len({seen.body for seen in server.seen if seen.method == "POST"}) == 1
+        assert len({request.body for request in server.requests if request.method == "POST"}) == 1
 
 
 def test_an_order_that_gets_lost_every_time_is_sent_three_times_at_most_and_stays_unknown(call):
     do, _, _ = call
-    with serving(Line.hang_up, record=NEVER_SEEN) as server:
+    with raw_server(Connection.hang_up, key_lookup=NEVER_SEEN) as server:
         with pytest.raises(OutcomeUnknown) as caught:
             do(Backend(1, USER, PASSWORD, server.url))
         assert server.posts == 3
@@ -80,7 +82,7 @@ def test_an_order_that_gets_lost_every_time_is_sent_three_times_at_most_and_stay
 
 def test_an_order_that_is_still_running_is_waited_for(call):
     do, record, _ = call
-    with serving(Line.hang_up, record=in_turn(RUNNING, RUNNING, says(record))) as server:
+    with raw_server(Connection.hang_up, key_lookup=in_turn(RUNNING, RUNNING, says(record))) as server:
         assert do(Backend(1, USER, PASSWORD, server.url))
         assert server.posts == 1
         assert len(asked(server)) == 3
@@ -88,14 +90,14 @@ def test_an_order_that_is_still_running_is_waited_for(call):
 
 def test_a_repeat_of_the_caller_that_meets_the_first_one_running_waits_for_its_end(call):
     do, record, _ = call
-    with serving(RUNNING, record=says(record)) as server:
+    with raw_server(RUNNING, key_lookup=says(record)) as server:
         assert do(Backend(1, USER, PASSWORD, server.url), key="mine")
         assert server.posts == 1
 
 
 def test_an_order_that_runs_for_ever_ends_in_time_and_is_unknown(call):
     do, _, _ = call
-    with serving(Line.hang_up, record=RUNNING) as server:
+    with raw_server(Connection.hang_up, key_lookup=RUNNING) as server:
         start = time.monotonic()
         with pytest.raises(OutcomeUnknown):
             do(Backend(1, USER, PASSWORD, server.url, timeout=0.7))
@@ -106,7 +108,7 @@ def test_an_order_that_runs_for_ever_ends_in_time_and_is_unknown(call):
 @pytest.mark.parametrize(
     "record",
     [
-        not_here,
+        answer_not_found,
         says({"detail": "no such registration"}, "404 Not Found"),
         says({"detail": "who are you"}, "401 Unauthorized"),
         says({"detail": "server error"}, "500 Oops"),
@@ -116,15 +118,15 @@ def test_an_order_that_runs_for_ever_ends_in_time_and_is_unknown(call):
         says([ORDER]),
         says(None),
         says({**ORDER, "key": "another"}),
-        Line.hang_up,
-        Line.reset,
-        Line.wait,
+        Connection.hang_up,
+        Connection.reset,
+        Connection.wait,
     ],
     ids=range(13),
 )
 def test_any_other_answer_about_the_key_leaves_it_unknown_and_nothing_is_sent_again(call, record):
     do, _, _ = call
-    with serving(Line.hang_up, record=record) as server:
+    with raw_server(Connection.hang_up, key_lookup=record) as server:
         start = time.monotonic()
         with pytest.raises(OutcomeUnknown, match=r"ask for the key|cannot be used") as caught:
             do(Backend(1, USER, PASSWORD, server.url, timeout=0.7))
@@ -138,7 +140,7 @@ def test_any_other_answer_about_the_key_leaves_it_unknown_and_nothing_is_sent_ag
 def test_a_server_that_says_itself_that_nobody_knows_is_not_asked_again(call, http, status):
     do, record, _ = call
     answer = {**record, "status": status, "detail": "nobody knows yet"}
-    with serving(says(answer, http), record=says(record)) as server:
+    with raw_server(says(answer, http), key_lookup=says(record)) as server:
         with pytest.raises(OutcomeUnknown, match="nobody knows yet") as caught:
             do(Backend(1, USER, PASSWORD, server.url))
         assert caught.value.code == "outcome_unknown"
@@ -148,7 +150,7 @@ def test_a_server_that_says_itself_that_nobody_knows_is_not_asked_again(call, ht
 
 def test_a_record_that_is_unknown_itself_leaves_it_unknown(call):
     do, record, _ = call
-    with serving(Line.hang_up, record=says({**record, "status": "unknown"})) as server:
+    with raw_server(Connection.hang_up, key_lookup=says({**record, "status": "unknown"})) as server:
         with pytest.raises(OutcomeUnknown) as caught:
             do(Backend(1, USER, PASSWORD, server.url))
         assert keys(server) == [caught.value.key]
@@ -158,7 +160,7 @@ def test_a_record_that_is_unknown_itself_leaves_it_unknown(call):
 def test_a_record_that_says_it_was_refused_is_a_refusal(call, status):
     do, record, _ = call
     found = {**record, "status": status, "detail": "Insufficient funds", "code": "insufficient_funds"}
-    with serving(Line.hang_up, record=says(found)) as server:
+    with raw_server(Connection.hang_up, key_lookup=says(found)) as server:
         with pytest.raises(InsufficientFunds, match="Insufficient funds") as caught:
             do(Backend(1, USER, PASSWORD, server.url))
         assert caught.value.may_have_executed is False
@@ -175,7 +177,7 @@ def test_a_record_that_says_it_was_refused_is_a_refusal(call, status):
 )
 def test_a_repeat_that_was_certainly_not_executed_says_nothing_of_the_first_one(call, second, kind):
     do, _, _ = call
-    with serving(in_turn(Line.hang_up, second), record=NEVER_SEEN) as server:
+    with raw_server(in_turn(Connection.hang_up, second), key_lookup=NEVER_SEEN) as server:
         with pytest.raises(APIError) as caught:
             do(Backend(1, USER, PASSWORD, server.url))
         assert type(caught.value) is kind
@@ -192,7 +194,7 @@ def test_a_repeat_that_was_certainly_not_executed_says_nothing_of_the_first_one(
 )
 def test_a_refused_order_is_neither_asked_for_nor_sent_again(call, answer, kind):
     do, record, _ = call
-    with serving(answer, record=says(record)) as server:
+    with raw_server(answer, key_lookup=says(record)) as server:
         with pytest.raises(kind) as caught:
             do(Backend(1, USER, PASSWORD, server.url))
         assert keys(server) == [caught.value.key]
@@ -201,7 +203,7 @@ def test_a_refused_order_is_neither_asked_for_nor_sent_again(call, answer, kind)
 
 def test_the_share_for_asking_is_kept_when_the_server_is_silent(call):
     do, record, _ = call
-    with serving(Line.wait, record=says(record)) as server:
+    with raw_server(Connection.wait, key_lookup=says(record)) as server:
         start = time.monotonic()
         assert do(Backend(1, USER, PASSWORD, server.url, timeout=2.5))
         assert time.monotonic() - start < 3
@@ -209,7 +211,7 @@ def test_the_share_for_asking_is_kept_when_the_server_is_silent(call):
 
 
 def test_keys_to_register_are_sent_once(call):
-    with serving(Line.hang_up) as server:
+    with raw_server(Connection.hang_up) as server:
         with pytest.raises(OutcomeUnknown):
             XWrap(server.url).create_backend(USER, PASSWORD, "kraken", "", KEY, SECRET)
         assert server.posts == 1
@@ -218,7 +220,7 @@ def test_keys_to_register_are_sent_once(call):
 @pytest.mark.parametrize("key", ["", "ä", "a\nb", "a\r\nX: y", " a", "x" * 256, 7, b"a"])
 def test_a_key_that_is_no_key_is_refused_before_anything_is_sent(call, key):
     do, _, _ = call
-    with serving(says({})) as server:
+    with raw_server(says({})) as server:
         with pytest.raises(InvalidRequest, match="printable ASCII"):
             do(Backend(1, USER, PASSWORD, server.url), key=key)
         assert server.connections == 0

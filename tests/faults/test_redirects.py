@@ -7,7 +7,7 @@ import pytest
 from bitmm.xwrap.client import XWrap
 from bitmm.xwrap.errors import APIError, OutcomeUnknown
 from tests.support.marked_secrets import KEY, PASSWORD, SECRET, USER
-from tests.support.raw_server import TLS, Line, serving
+from tests.support.raw_server import TLS, Connection, raw_server
 
 CALLS = {
     "public": lambda xwrap, backend: xwrap.list_exchanges(),
@@ -23,8 +23,8 @@ def other(monkeypatch):
     """Another server; nothing may reach it."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(TLS / "authority.pem"))
     with (
-        serving(lambda line: line.answer("[]"), certificate="good") as secure,
-        serving(lambda line: line.answer("[]")) as plain,
+        raw_server(lambda conn: conn.answer("[]"), certificate="good") as secure,
+        raw_server(lambda conn: conn.answer("[]")) as plain,
     ):
         yield secure, plain
         assert (secure.connections, plain.connections) == (0, 0)
@@ -36,17 +36,17 @@ def other(monkeypatch):
 def test_a_redirect_is_an_error_and_is_never_followed(other, status, target, call):
     secure, plain = other
 
-    def play(line: Line) -> None:
+    def script(connection: Connection) -> None:
         location = {
             "host": f"http://localhost:{plain.port}/",
             "port": f"//127.0.0.1:{plain.port}/exchanges/1/balance",
             "scheme": f"{secure.url}/",
             "user": f"http://127.0.0.1@localhost:{plain.port}/",
-            "loop": line.seen.path,
+            "loop": connection.request.path,
         }[target]
-        line.answer("" if status == 304 else "moved", f"{status} Moved", f"Location: {location}")
+        connection.answer("" if status == 304 else "moved", f"{status} Moved", f"Location: {location}")
 
-    with serving(play, record=play) as server:
+    with raw_server(script, key_lookup=script) as server:
         xwrap = XWrap(server.url, timeout=2)
         # A Backend that is made without asking the server.
         from bitmm.xwrap.client import Backend

@@ -9,26 +9,26 @@ import pytest
 from bitmm.xwrap.client import Backend
 from bitmm.xwrap.errors import OutcomeUnknown
 from tests.support.marked_secrets import PASSWORD, USER
-from tests.support.raw_server import JSON, Line, not_here, serving
+from tests.support.raw_server import JSON, Connection, answer_not_found, raw_server
 
 ORDER = '{"id": 41, "amount": "0.1", "status": "filled"}'
 ANOTHER = '{"id": 40, "key": "another", "amount": "0.1", "status": "filled"}'
 
 
-def proper(line: Line) -> None:
-    line.answer('{"BTC": "1.5"}' if line.seen.method == "GET" else ORDER, "200 OK", JSON)
+def proper(connection: Connection) -> None:
+    connection.answer('{"BTC": "1.5"}' if connection.request.method == "GET" else ORDER, "200 OK", JSON)
 
 
 def test_a_connection_that_was_closed_while_idle_is_replaced_without_a_word():
     closed = threading.Event()
 
-    def once(line: Line) -> None:
-        proper(line)
-        if line.seen.method == "GET":
-            line.sock.close()
+    def once(connection: Connection) -> None:
+        proper(connection)
+        if connection.request.method == "GET":
+            connection.sock.close()
             closed.set()
 
-    with serving(once) as server:
+    with raw_server(once) as server:
         backend = Backend(1, USER, PASSWORD, server.url)
         backend.balance()
         assert closed.wait(10)
@@ -36,17 +36,17 @@ def test_a_connection_that_was_closed_while_idle_is_replaced_without_a_word():
         assert (server.posts, server.connections) == (1, 2)
 
 
-@pytest.mark.parametrize("end", [Line.reset, Line.hang_up])
+@pytest.mark.parametrize("end", [Connection.reset, Connection.hang_up])
 def test_a_connection_that_breaks_as_an_order_arrives_leaves_it_open_and_is_not_tried_again(end):
-    served: list[Line] = []
+    served: list[Connection] = []
 
-    def play(line: Line) -> None:
-        if line in served:
-            end(line)
-        served.append(line)
-        proper(line)
+    def script(connection: Connection) -> None:
+        if connection in served:
+            end(connection)
+        served.append(connection)
+        proper(connection)
 
-    with serving(play) as server:
+    with raw_server(script) as server:
         backend = Backend(1, USER, PASSWORD, server.url)
         backend.balance()
         with pytest.raises(OutcomeUnknown):
@@ -54,17 +54,17 @@ def test_a_connection_that_breaks_as_an_order_arrives_leaves_it_open_and_is_not_
         assert server.posts == 1
 
 
-@pytest.mark.parametrize("end", [Line.reset, Line.hang_up])
+@pytest.mark.parametrize("end", [Connection.reset, Connection.hang_up])
 def test_a_connection_that_breaks_as_a_read_arrives_is_replaced(end):
-    served: list[Line] = []
+    served: list[Connection] = []
 
-    def play(line: Line) -> None:
-        if line in served:
-            end(line)
-        served.append(line)
-        proper(line)
+    def script(connection: Connection) -> None:
+        if connection in served:
+            end(connection)
+        served.append(connection)
+        proper(connection)
 
-    with serving(play) as server:
+    with raw_server(script) as server:
         backend = Backend(1, USER, PASSWORD, server.url)
         backend.balance()
         assert backend.balance()
@@ -74,13 +74,13 @@ def test_a_connection_that_breaks_as_a_read_arrives_is_replaced(end):
 def test_a_second_answer_that_nobody_asked_for_is_not_the_answer_to_the_next_call():
     sent = threading.Event()
 
-    def twice(line: Line) -> None:
-        proper(line)
-        if line.seen.method == "GET":
-            line.answer(ANOTHER, "200 OK", JSON)
+    def twice(connection: Connection) -> None:
+        proper(connection)
+        if connection.request.method == "GET":
+            connection.answer(ANOTHER, "200 OK", JSON)
             sent.set()
 
-    with serving(twice) as server:
+    with raw_server(twice) as server:
         backend = Backend(1, USER, PASSWORD, server.url)
         backend.balance()
         assert sent.wait(10)
@@ -89,15 +89,15 @@ def test_a_second_answer_that_nobody_asked_for_is_not_the_answer_to_the_next_cal
 
 
 def test_a_late_final_answer_after_an_interim_one_is_not_the_answer_to_the_next_call():
-    def interim(line: Line) -> None:
-        if line.seen.method == "GET":
-            line.send(b"HTTP/1.1 103 Early Hints\r\n\r\n")
-            line.wait(0.05)
-            line.answer(ANOTHER, "200 OK", JSON)
+    def interim(connection: Connection) -> None:
+        if connection.request.method == "GET":
+            connection.send(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+            connection.wait(0.05)
+            connection.answer(ANOTHER, "200 OK", JSON)
         else:
-            proper(line)
+            proper(connection)
 
-    with serving(interim) as server:
+    with raw_server(interim) as server:
         backend = Backend(1, USER, PASSWORD, server.url, timeout=1)
         with pytest.raises(Exception, match="interim"):
             backend.balance()
@@ -121,7 +121,7 @@ def test_a_late_final_answer_after_an_interim_one_is_not_the_answer_to_the_next_
     ],
 )
 def test_an_answer_to_another_question_is_not_taken_for_the_order(answer):
-    with serving(lambda line: line.answer(answer, "200 OK", JSON), record=not_here) as server:
+    with raw_server(lambda conn: conn.answer(answer, "200 OK", JSON), key_lookup=answer_not_found) as server:
         with pytest.raises(OutcomeUnknown) as caught:
             Backend(1, USER, PASSWORD, server.url).buy("USD", "BTC", "0.1")
         assert caught.value.key

@@ -1,4 +1,4 @@
-"""What servers play for the client: good answers, documents, one play after the other, a proxy."""
+"""What servers answer to the client: good answers, documents, one script after the other, a proxy."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import socket
 import threading
 from contextlib import closing, suppress
 
-from tests.support.raw_server import JSON, Line, Play, Server
+from tests.support.raw_server import JSON, Connection, Script, Server
 
 ORDER = '{"id": 41, "amount": "0.1", "status": "filled"}'
 
 
-def answer_well(line: Line) -> None:
+def answer_well(connection: Connection) -> None:
     """The exchanges (none), a balance, or an order that is filled."""
-    if line.seen.path == "/list_exchanges/":
-        line.answer("[]", "200 OK", JSON)
+    if connection.request.path == "/list_exchanges/":
+        connection.answer("[]", "200 OK", JSON)
     else:
-        line.answer('{"BTC": "1.5"}' if line.seen.method == "GET" else ORDER, "200 OK", JSON)
+        connection.answer('{"BTC": "1.5"}' if connection.request.method == "GET" else ORDER, "200 OK", JSON)
 
 
 class Tunnel(Server):
@@ -27,15 +27,15 @@ class Tunnel(Server):
         self._answer = answer
         super().__init__(self._carry)
 
-    def _carry(self, line: Line) -> None:
-        line.send(self._answer)
-        host, _, port = line.seen.path.partition(":")
+    def _carry(self, connection: Connection) -> None:
+        connection.send(self._answer)
+        host, _, port = connection.request.path.partition(":")
         with closing(socket.create_connection((host, int(port)))) as far:
-            back = threading.Thread(target=self._copy, args=(far, line.sock), daemon=True)
+            back = threading.Thread(target=self._copy, args=(far, connection.sock), daemon=True)
             back.start()
-            self._copy(line.sock, far)
+            self._copy(connection.sock, far)
             back.join(10)
-        line.hang_up()
+        connection.hang_up()
 
     @staticmethod
     def _copy(source: socket.socket, target: socket.socket) -> None:
@@ -47,16 +47,16 @@ class Tunnel(Server):
             target.shutdown(socket.SHUT_WR)
 
 
-def says(document: object, status: str = "200 OK", *headers: str) -> Play:
+def says(document: object, status: str = "200 OK", *headers: str) -> Script:
     """Answers with a JSON document."""
-    return lambda line: line.answer(json.dumps(document), status, JSON, *headers)
+    return lambda conn: conn.answer(json.dumps(document), status, JSON, *headers)
 
 
-def in_turn(*plays: Play) -> Play:
-    """Each play once, the last one from then on."""
-    left = list(plays)
+def in_turn(*scripts: Script) -> Script:
+    """Run each script once, the last one from then on."""
+    left = list(scripts)
 
-    def play(line: Line) -> None:
-        (left.pop(0) if len(left) > 1 else left[0])(line)
+    def script(connection: Connection) -> None:
+        (left.pop(0) if len(left) > 1 else left[0])(connection)
 
-    return play
+    return script

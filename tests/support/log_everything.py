@@ -7,13 +7,13 @@ import http.client
 import io
 import logging
 
-from tests.support.raw_server import serving
+from tests.support.raw_server import raw_server
 
 
 def pytest_configure():
     logging.getLogger().setLevel(logging.DEBUG)
     http.client.HTTPConnection.debuglevel = 1
-    with serving(lambda line: line.answer("{}")) as server:
+    with raw_server(lambda conn: conn.answer("{}")) as server:
         connection = http.client.HTTPConnection("127.0.0.1", server.port)
         with contextlib.redirect_stdout(io.StringIO()) as said:
             connection.request("GET", "/")

@@ -1,4 +1,8 @@
-"""A server on a raw socket that plays one fault on each connection, and remembers what reached it."""
+"""A server on a raw socket whose answers are a script: for faults that no HTTP library can make.
+
+with raw_server(lambda connection: connection.answer("{}")) as server:
+    ...                                    # server.url; server.requests is what reached it
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,7 @@ JSON = "Content-Type: application/json"
 HTML = "Content-Type: text/html"
 
 
-class Seen(NamedTuple):
+class ReceivedRequest(NamedTuple):
     """A request that was read to its end."""
 
     method: str
@@ -26,24 +30,24 @@ class Seen(NamedTuple):
     body: bytes
 
 
-class Gone(Exception):
-    """The client hung up, or the test is over."""
+class Disconnected(Exception):
+    """The client hung up, or the server is being closed."""
 
 
-class Line:
-    """One connection, as a fault plays on it. `seen` is the request that was just read."""
+class Connection:
+    """One connection of a client, for a script to answer on. `request` is the one that was just read."""
 
-    def __init__(self, sock: socket.socket, over: threading.Event) -> None:
+    def __init__(self, sock: socket.socket, closing: threading.Event) -> None:
         self.sock = sock
-        self.over = over
-        self.seen = Seen("", "", {}, b"")
+        self.closing = closing
+        self.request = ReceivedRequest("", "", {}, b"")
         self.buffer = b""
 
     def send(self, data: bytes) -> None:
         try:
             self.sock.sendall(data)
         except OSError as error:
-            raise Gone from error
+            raise Disconnected from error
 
     def answer(self, body: bytes | str = b"", status: str = "200 OK", *headers: str) -> None:
         body = body.encode() if isinstance(body, str) else body
@@ -51,7 +55,7 @@ class Line:
         self.send("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
 
     def drip(self, data: bytes, pause: float = 0.05) -> None:
-        """One byte at a time, for ever if need be."""
+        """Send one byte at a time, with a pause in seconds after each."""
         for byte in data:
             self.send(bytes([byte]))
             self.wait(pause)
@@ -62,59 +66,66 @@ class Line:
             self.wait(0)
 
     def wait(self, seconds: float = 3600) -> None:
-        if self.over.wait(seconds):
-            raise Gone
+        if self.closing.wait(seconds):
+            raise Disconnected
 
     def reset(self) -> None:
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.sock.close()
-        raise Gone
+        raise Disconnected
 
     def hang_up(self) -> None:
-        raise Gone
+        raise Disconnected
 
     def read(self) -> None:
-        """The next request, into `seen`."""
+        """Read the next request into `request`."""
         while b"\r\n\r\n" not in self.buffer:
-            self._more()
+            self._receive()
         head, _, self.buffer = self.buffer.partition(b"\r\n\r\n")
         first, *lines = head.decode("latin-1").split("\r\n")
         method, path, _ = first.split(" ")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
         length = int(headers.get("content-length", 0))
         while len(self.buffer) < length:
-            self._more()
+            self._receive()
         body, self.buffer = self.buffer[:length], self.buffer[length:]
-        self.seen = Seen(method, path, headers, body)
+        self.request = ReceivedRequest(method, path, headers, body)
 
-    def _more(self) -> None:
+    def _receive(self) -> None:
         try:
             data = self.sock.recv(65536)
         except OSError as error:
-            raise Gone from error
+            raise Disconnected from error
         if not data:
-            raise Gone
+            raise Disconnected
         self.buffer += data
 
 
-Play = Callable[[Line], None]
+Script = Callable[[Connection], None]
 
 
-def not_here(line: Line) -> None:
-    """How a server of 2013 answers a question about a key."""
-    line.answer("<h1>Not Found</h1>", "404 Not Found", HTML)
+def answer_not_found(connection: Connection) -> None:
+    """Answer as a server of 2013 does when it is asked for an order by its key."""
+    connection.answer("<h1>Not Found</h1>", "404 Not Found", HTML)
 
 
 class Server:
-    """Plays `play` for every request but those about keys, which `record` answers; `early` plays before one is read."""
+    """Run `script` for each request, `key_lookup` for one that asks for an order by its key, and `on_connect` before
+    the first one is read. `certificate` is a name in tls/; without one it is plain HTTP.
+    """
 
     def __init__(
-        self, play: Play, *, record: Play = not_here, early: Play | None = None, certificate: str | None = None
+        self,
+        script: Script,
+        *,
+        key_lookup: Script = answer_not_found,
+        on_connect: Script | None = None,
+        certificate: str | None = None,
     ) -> None:
-        self.play, self.record, self.early = play, record, early
-        self.seen: list[Seen] = []
+        self.script, self.key_lookup, self.on_connect = script, key_lookup, on_connect
+        self.requests: list[ReceivedRequest] = []
         self.connections = 0
-        self._over = threading.Event()
+        self._closing = threading.Event()
         self._sockets: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
         self._context: ssl.SSLContext | None = None
@@ -128,7 +139,8 @@ class Server:
 
     @property
     def posts(self) -> int:
-        return sum(seen.method == "POST" for seen in self.seen)
+        """How many of the requests were a POST."""
+        return sum(request.method == "POST" for request in self.requests)
 
     def _start(self, target: Callable[..., None], *args: object) -> None:
         thread = threading.Thread(target=target, args=args, daemon=True)
@@ -136,7 +148,7 @@ class Server:
         thread.start()
 
     def _accept(self) -> None:
-        while not self._over.is_set():
+        while not self._closing.is_set():
             try:
                 sock, _ = self._listener.accept()
             except OSError:
@@ -150,20 +162,20 @@ class Server:
             if self._context is not None:
                 sock = self._context.wrap_socket(sock, server_side=True)
                 self._sockets.append(sock)
-            line = Line(sock, self._over)
-            if self.early is not None:
-                self.early(line)
+            connection = Connection(sock, self._closing)
+            if self.on_connect is not None:
+                self.on_connect(connection)
             while True:
-                line.read()
-                self.seen.append(line.seen)
-                (self.record if "?key=" in line.seen.path else self.play)(line)
-        except (Gone, OSError):
+                connection.read()
+                self.requests.append(connection.request)
+                (self.key_lookup if "?key=" in connection.request.path else self.script)(connection)
+        except (Disconnected, OSError):
             pass
         finally:
             sock.close()
 
     def close(self) -> None:
-        self._over.set()
+        self._closing.set()
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         for sock in self._sockets:
@@ -174,8 +186,9 @@ class Server:
 
 
 @contextmanager
-def serving(play: Play, **how: object) -> Iterator[Server]:
-    server = Server(play, **how)
+def raw_server(script: Script, **options: object) -> Iterator[Server]:
+    """Give a running Server; the options are its own."""
+    server = Server(script, **options)
     try:
         yield server
     finally:
