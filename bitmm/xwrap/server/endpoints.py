@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 
 from .context import RequestContext, path_id, services_of
 from .db.records import Account
-from .execution import StoredAnswer
+from .order_views import StoredAnswer
 from .params import Params, read_params
 from .threads import Pool
 

@@ -27,7 +27,7 @@ from ..money import EXACT, exact
 from .db.journal import Journal
 from .db.records import Registration, now
 from .db.store import Store
-from .execution import order_columns, reference, withdrawal_columns
+from .order_views import order_columns, order_ref, withdrawal_columns
 from .problems import Problem, from_exchange
 from .rate_limiter import Priority
 from .registry import ExchangeRegistry
@@ -154,7 +154,7 @@ class Reconciler:
 
     def _find_order(self, exchange: Exchange, row: dict[str, Any]) -> dict[str, Any] | None:
         """What the exchange tells of the order; None: it certainly has none. Raises Unsupported when it cannot say."""
-        state = exchange.find(reference(row))
+        state = exchange.find(order_ref(row))
         if state is None and exchange.order_lookup != "all":
             raise Unsupported(f"{exchange.name} shows open orders only")
         return None if state is None else order_columns(state)

@@ -11,7 +11,7 @@ from ...exchanges.models import NewOrder, NewWithdrawal, Side
 from ...money import plain
 from ..context import RequestContext, check_key
 from ..db.records import Registration
-from ..execution import StoredAnswer
+from ..order_views import StoredAnswer
 from ..problems import Problem
 from ..rates import rate_to_json
 

@@ -1,0 +1,172 @@
+"""Orders and withdrawals in their three shapes: what an exchange reports, a row of the journal, the answer to a caller.
+
+Pure functions. Which fields there are is said by the tables (`db.tables`) and the records (`exchanges.models`); every
+list of names here follows from them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from ..exchanges.models import NewOrder, NewWithdrawal, OrderRef, OrderState, Withdrawal
+from ..money import exact, plain
+from .db.tables import ORDER_FIELDS, WITHDRAWAL_FIELDS
+from .problems import Problem
+
+__all__ = [
+    "StoredAnswer",
+    "foreign_order_to_json",
+    "key_answer",
+    "order_columns",
+    "order_intent",
+    "order_ref",
+    "refusal_answer",
+    "repeated_answer",
+    "row_to_json",
+    "success_answer",
+    "withdrawal_columns",
+    "withdrawal_intent",
+]
+
+Row = Mapping[str, Any]
+
+to_json_text = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+def _shared(public: Iterable[str], record: type[Any], *, without: type[Any] | None = None) -> list[str]:
+    """Return the public fields that a record has, but not those of the record `without`, ids or times."""
+    names = {one.name for one in fields(record)} - {"id", "created"}
+    if without is not None:
+        names -= {one.name for one in fields(without)}
+    return [name for name in public if name in names]
+
+
+_ORDER_INTENT = _shared(ORDER_FIELDS, NewOrder)
+_ORDER_OUTCOME = _shared(ORDER_FIELDS, OrderState, without=NewOrder)
+_WITHDRAWAL_INTENT = _shared(WITHDRAWAL_FIELDS, NewWithdrawal)
+_WITHDRAWAL_OUTCOME = _shared(WITHDRAWAL_FIELDS, Withdrawal, without=NewWithdrawal)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAnswer:
+    """An answer as it is kept for a repeat: `text` is JSON, byte for byte the same each time."""
+
+    status: int
+    text: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def order_intent(order: NewOrder) -> dict[str, Any]:
+    """Return the columns of an order that are written before its exchange hears of it."""
+    return {"type": _order_type(order.price)} | _columns(order, _ORDER_INTENT)
+
+
+def withdrawal_intent(withdrawal: NewWithdrawal) -> dict[str, Any]:
+    """Return the columns of a withdrawal that are written before its exchange hears of it."""
+    return _columns(withdrawal, _WITHDRAWAL_INTENT)
+
+
+def order_columns(state: OrderState) -> dict[str, Any]:
+    """Return the columns of an order that its exchange reports."""
+    return _columns(state, _ORDER_OUTCOME)
+
+
+def withdrawal_columns(withdrawal: Withdrawal) -> dict[str, Any]:
+    """Return the columns of a withdrawal that its exchange reports."""
+    return {"exchange_withdrawal_id": withdrawal.id} | _columns(withdrawal, _WITHDRAWAL_OUTCOME)
+
+
+def order_ref(row: Row) -> OrderRef:
+    """Return what an exchange needs to know to find the order of a row."""
+    return OrderRef(
+        side=row["side"],
+        currency=row["currency"],
+        asset=row["asset"],
+        client_id=row["client_id"],
+        exchange_order_id=row["exchange_order_id"],
+        created=datetime.fromisoformat(row["created"]),
+        amount=exact(row["amount"]) if row["amount"] else None,
+        price=exact(row["price"]) if row["price"] else None,
+    )
+
+
+def row_to_json(row: Row, names: Iterable[str]) -> dict[str, Any]:
+    """Return the public fields of a row.
+
+    A call that is still running is shown as unknown; only a repeat with its key is answered otherwise.
+    """
+    shown = {name: row[name] for name in names}
+    return shown | {"status": "unknown"} if row["status"] == "running" else shown
+
+
+def foreign_order_to_json(state: OrderState) -> dict[str, Any]:
+    """Return the public fields of an order that was not placed here: it has no id, and what is not known is null."""
+    shown = {name: _to_column(getattr(state, name, None)) for name in ORDER_FIELDS}
+    created = state.created and state.created.isoformat().replace("+00:00", "Z")
+    return shown | {"type": _order_type(state.price), "created": created}
+
+
+def success_answer(row: Row, names: Iterable[str]) -> StoredAnswer:
+    """Return the answer of what was executed, or may have been (202)."""
+    return StoredAnswer(202 if row["status"] == "unknown" else 200, to_json_text(row_to_json(row, names)))
+
+
+def refusal_answer(row: Row, problem: Problem) -> StoredAnswer:
+    """Return the answer of what was refused by its exchange."""
+    return StoredAnswer(problem.status, to_json_text(problem.body | {"key": row["key"]}), problem.headers)
+
+
+def repeated_answer(row: Row, names: Iterable[str], fingerprint: str) -> StoredAnswer:
+    """Return the answer again to a repeat under the same key.
+
+    Raises Problem 422 when it has other parameters, and 409 while the first call is running.
+    """
+    if row["fingerprint"] != fingerprint:
+        raise Problem(422, "key_reused", "this Idempotency-Key was used with other parameters; nothing was sent")
+    if row["status"] == "running":
+        raise _still_running()
+    answer = success_answer(row, names) if row["answer"] is None else StoredAnswer(row["answer_status"], row["answer"])
+    return replace(answer, headers={"Idempotent-Replayed": "true"})
+
+
+def key_answer(row: Row | None, names: Iterable[str]) -> StoredAnswer:
+    """Return what became of the call with a key; `row` is what the journal has under it.
+
+    Raises Problem 404 `no_such_key` when nothing was executed with it, and 409 while the call is running.
+    """
+    if row is None or row["released"]:
+        raise Problem(404, "no_such_key", "nothing was executed with this key")
+    if row["status"] == "running":
+        raise _still_running()
+    if row["status"] == "rejected":
+        return StoredAnswer(200, to_json_text(row_to_json(row, names) | {"error": json.loads(row["answer"])}))
+    return success_answer(row, names)
+
+
+def _columns(record: Any, names: Iterable[str]) -> dict[str, Any]:
+    return {name: _to_column(getattr(record, name)) for name in names}
+
+
+def _to_column(value: Any) -> Any:
+    """Return a value as the journal keeps it: amounts are text in plain digits."""
+    return plain(value) if isinstance(value, Decimal) else value
+
+
+def _order_type(price: Decimal | None) -> str:
+    return "market" if price is None else "limit"
+
+
+def _still_running() -> Problem:
+    return Problem(
+        409,
+        "still_running",
+        "the call with this key is still running; ask again",
+        retryable=True,
+        may_have_executed=True,
+        headers={"Retry-After": "1"},
+    )
