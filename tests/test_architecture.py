@@ -180,7 +180,6 @@ STILL_BROKEN: dict[str, set[str]] = {
     "environment": {
         "server/runner: environ",
     },
-    "size": set(),
     "vocabulary": {
         "about",
         "doubt",
