@@ -1,24 +1,36 @@
-"""Why an exchange did not do what it was asked: every failure of an adapter is one of these kinds."""
+"""Why an exchange did not do what it was asked: every failure of an adapter or an API class is one of these kinds.
+
+    APIError
+    └── ExchangeError        what an exchange, or the way to it, gave as the reason
+        ├── Refused              certainly not executed
+        │   ├── Unsupported          there is no such call
+        │   └── Busy                 a rate limit (also a RateLimited)
+        └── Unknown              it may have been executed (also an OutcomeUnknown)
+
+They are members of the one family of `bitmm.xwrap.errors`: a script that uses KrakenAPI alone and a program that uses
+the client catch the same APIError. What was refused for want of funds says so by its `code`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ..errors import APIError, OutcomeUnknown, RateLimited
+
 __all__ = ["Busy", "ExchangeError", "Refused", "Unknown", "Unsupported"]
 
 
-class ExchangeError(Exception):
+class ExchangeError(APIError):
     """Why an exchange did not do what it was asked. `str(error)` is fit to show a person and holds no secret.
 
-    `code` is one of those in codes.py (insufficient_funds, invalid_amount, unknown_market, ...). The exchange's own
-    words are in `words`; they are shown, bounded, and never guessed into something nicer.
+    `code` is one of ours (insufficient_funds, invalid_amount, unknown_market, ...). The exchange's own words are in
+    `reason`; they are shown, bounded, and never guessed into something nicer.
     """
 
-    def __init__(self, words: str, *, code: str = "exchange_refused", retryable: bool = False) -> None:
-        super().__init__(words)
-        self.words = words
-        self.code = code
-        self.retryable = retryable
+    code: str
+
+    def __init__(self, reason: str, *, code: str = "exchange_refused", retryable: bool = False) -> None:
+        super().__init__(reason, code=code, retryable=retryable)
 
 
 class Refused(ExchangeError):
@@ -26,33 +38,35 @@ class Refused(ExchangeError):
 
     def __init__(
         self,
-        words: str,
+        reason: str,
         *,
         code: str = "exchange_refused",
         retryable: bool = False,
         details: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(words, code=code, retryable=retryable)
+        super().__init__(reason, code=code, retryable=retryable)
         self.details = dict(details or {})
 
 
 class Unsupported(Refused):
     """This exchange has no such call."""
 
-    def __init__(self, words: str) -> None:
-        super().__init__(words, code="unsupported")
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason, code="unsupported")
 
 
-class Busy(Refused):
+class Busy(Refused, RateLimited):
     """A rate limit; certainly not executed. `retry_after`: seconds to wait."""
 
-    def __init__(self, words: str, *, retry_after: float) -> None:
-        super().__init__(words, code="rate_limited", retryable=True)
+    retry_after: float
+
+    def __init__(self, reason: str, *, retry_after: float) -> None:
+        super().__init__(reason, code="rate_limited", retryable=True)
         self.retry_after = retry_after
 
 
-class Unknown(ExchangeError):
+class Unknown(ExchangeError, OutcomeUnknown):
     """It may have been executed: the answer was lost, late, or not to be understood."""
 
-    def __init__(self, words: str) -> None:
-        super().__init__(words, code="outcome_unknown")
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason, code="outcome_unknown")

@@ -136,7 +136,7 @@ def cancel_errors() -> Iterator[None]:
     except Refused as error:
         if error.code != "order_not_found":
             raise
-        raise Refused(error.words, code="order_not_open") from error
+        raise Refused(error.reason, code="order_not_open") from error
 
 
 def cancel_each(orders: Iterable[OrderState], cancel: Callable[[OrderState], object]) -> int:

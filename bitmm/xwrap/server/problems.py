@@ -54,7 +54,7 @@ def from_exchange(error: ExchangeError) -> Problem:
     return Problem(
         _status(error.code),
         error.code,
-        error.words[:500],
+        error.reason[:500],
         retryable=error.retryable,
         may_have_executed=isinstance(error, Unknown),
         headers=headers,

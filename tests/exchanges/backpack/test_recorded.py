@@ -282,14 +282,14 @@ def errors():
     for body, code in zip(COMMENTS["errors"], ["exchange_refused", "invalid_request", "invalid_price"], strict=True):
         with pytest.raises(Refused) as caught:
             place({}, **{"POST order": Response(400, {}, json.dumps(body).encode())})
-        assert (caught.value.words, caught.value.code) == (body["message"], code)
+        assert (caught.value.reason, caught.value.code) == (body["message"], code)
 
 
 def error_texts():
     for body, code in zip(COMMENTS["error_text_bodies"], ["unknown_market", "invalid_request"], strict=True):
         with pytest.raises(Refused) as caught:
             place({}, **{"POST order": Response(400, {}, body.encode())})
-        assert (caught.value.words, caught.value.code) == (body, code)
+        assert (caught.value.reason, caught.value.code) == (body, code)
 
 
 #: recorded answer -> how its verb reads it

@@ -143,7 +143,7 @@ def errors():
         with pytest.raises(Refused) as caught:
             bitstamp(account_balances=body).funds()
         assert caught.value.code == code
-        assert caught.value.words in json.dumps(body)
+        assert caught.value.reason in json.dumps(body)
 
 
 def random_error():

@@ -156,7 +156,7 @@ class CcxtExchange(Exchange):
             self._call("cancel_order", ref.exchange_order_id, self._symbol(ref.currency, ref.asset), mutates=True)
         except Refused as refusal:
             if refusal.code == "order_not_found":
-                raise Refused(refusal.words, code="order_not_open") from None
+                raise Refused(refusal.reason, code="order_not_open") from None
             raise
 
     def cancel_all(self) -> int:
