@@ -16,8 +16,8 @@ from tests.support.marked_secrets import KEY, PASSWORD, USER
 )
 def test_names_and_passwords_of_any_script_go_out_as_utf8(server, username, password):
     Backend(1, username, password, server.url).balance()
-    [seen] = server.seen
-    kind, _, pair = seen.headers["authorization"].partition(" ")
+    [request] = server.requests
+    kind, _, pair = request.headers["authorization"].partition(" ")
     assert (kind, base64.b64decode(pair).decode()) == ("Basic", f"{username}:{password}")
 
 
@@ -57,8 +57,8 @@ def test_what_cannot_be_text_is_refused_before_anything_is_sent(server, value):
 def test_text_is_encoded_so_that_it_stays_one_field(server):
     with pytest.raises(APIError):
         Backend(1, USER, PASSWORD, server.url).exchange_rate("USD&to=ETH", "B T+C/ü#?")
-    [seen] = server.seen
-    assert seen.path == "/exchanges/1/exchange_rate?from=USD%26to%3DETH&to=B+T%2BC%2F%C3%BC%23%3F"
+    [request] = server.requests
+    assert request.path == "/exchanges/1/exchange_rate?from=USD%26to%3DETH&to=B+T%2BC%2F%C3%BC%23%3F"
 
 
 @pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf"), "30", None, True])
