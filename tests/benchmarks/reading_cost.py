@@ -29,7 +29,7 @@ from unittest.mock import patch
 
 import bitmm.xwrap
 from bitmm.xwrap.client import Backend, XWrap
-from bitmm.xwrap.server.runner import running
+from bitmm.xwrap.server.runner import run_in_background
 from bitmm.xwrap.server.settings import Settings
 from bitmm.xwrap.testing.exchanges import kraken as local_kraken
 
@@ -130,7 +130,7 @@ def measure(exchange: str) -> Order:
         add = [sys.executable, "-m", "bitmm.xwrap", "account", "add", "ann", "--password-stdin", "--data", folder]
         subprocess.run(add, input=PASSWORD, text=True, check=True, stdout=subprocess.DEVNULL)
         recorder = Recorder()
-        with recorder.installed(), running(Settings.read({}, data=Path(folder), port=0, **settings)) as url:
+        with recorder.installed(), run_in_background(Settings.read({}, data=Path(folder), port=0, **settings)) as url:
             backend = XWrap(url).create_backend("ann", PASSWORD, exchange, *key)
             backend.buy(*order)
             orders = [record(recorder, backend, order) for _ in range(ORDERS)]
