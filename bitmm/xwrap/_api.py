@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from time import monotonic
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from . import __version__
 from ._arguments import check_timeout, encode, idempotency_key
@@ -33,11 +33,11 @@ _LOOKUP_PAUSE = 0.2
 
 
 class _Submission(NamedTuple):
-    """An order or a send under its key: the request, the fields that were sent, the path of its record."""
+    """An order or a send: the request, the fields that its record must have, and the path to look that up at."""
 
     request: Request
     sent: Mapping[str, str]
-    record: str
+    records: str
     auth: Mapping[str, str]
     deadline: float
 
@@ -104,24 +104,25 @@ class ServerAPI:
     def submit(
         self,
         path: str,
+        operation: Literal["buy", "sell", "send_to_address"],
         form: Mapping[str, str],
         parse: Callable[[Any], _T],
         auth: Mapping[str, str],
         *,
-        records: str,
+        records: Literal["orders", "withdrawals"],
         key: str | None,
     ) -> _T:
-        """POST the `form` of an order or a send to `path` under its `key`, and return what became of it.
+        """POST the `form` of an order or a send of the registration at `path`, and return what became of it.
 
-        When the answer is lost it is looked up by the key among the records at the path `records`. Every error carries
-        the key.
+        `key`: its idempotency key, a random one for None; every error carries it. When the answer is lost the key is
+        looked up among the `records` of the registration.
         """
         key = idempotency_key(key)
         headers = {**_FORM_HEADERS, **auth, "Idempotency-Key": key}
         submission = _Submission(
-            request=Request("POST", self.url + path, headers, encode(form).encode()),
-            sent={**form, "side": path.rpartition("/")[2], "key": key},
-            record=f"{records}?{encode({'key': key})}",
+            request=Request("POST", f"{self.url}{path}/{operation}", headers, encode(form).encode()),
+            sent={**form, "side": operation, "key": key},
+            records=f"{path}/{records}/",
             auth=auth,
             deadline=monotonic() + self._timeout,
         )
@@ -165,9 +166,10 @@ class ServerAPI:
 
     def _look_up(self, submission: _Submission) -> Any:
         """Return what the server knows of an order or a send; while it is still running, wait for its end."""
+        path = f"{submission.records}?{encode({'key': submission.sent['key']})}"
         while True:
             try:
-                return self.get(submission.record, anything, submission.auth, submission.deadline)
+                return self.get(path, anything, submission.auth, submission.deadline)
             except APIError as error:
                 if error.code != "still_running" or monotonic() + _LOOKUP_PAUSE >= submission.deadline:
                     raise

@@ -296,8 +296,8 @@ class Backend:
         and the errors as for `buy`.
         """
         form = arguments.withdrawal_form(asset, amount, address, tag=tag, network=network)
-        path, records = f"{self._path}/send_to_address", f"{self._path}/withdrawals/"
-        return self._api.submit(path, form, parsing.accepted, self._auth, records=records, key=key)
+        parse, auth = parsing.accepted, self._auth
+        return self._api.submit(self._path, "send_to_address", form, parse, auth, records="withdrawals", key=key)
 
     def get_address(self, asset: str = "BTC") -> str:
         """Return an address at the exchange to send `asset` to; where a tag is needed see `deposit_address`."""
@@ -311,10 +311,10 @@ class Backend:
         return self._api.delete(f"{self._path}/{path}", parse, self._auth)
 
     def _place(self, side: Side, form: dict[str, str], key: str | None, *, dry_run: bool) -> Order:
-        path = f"{self._path}/{side}"
         if dry_run:
-            return self._api.post(path, {**form, "dry_run": "true"}, parsing.order, self._auth, mutates=False)
-        return self._api.submit(path, form, parsing.order, self._auth, records=f"{self._path}/orders/", key=key)
+            form = {**form, "dry_run": "true"}
+            return self._api.post(f"{self._path}/{side}", form, parsing.order, self._auth, mutates=False)
+        return self._api.submit(self._path, side, form, parsing.order, self._auth, records="orders", key=key)
 
 
 def _backend(info: dict[str, Any], username: str, password: str, xwrap: XWrap) -> Backend:

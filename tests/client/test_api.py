@@ -1,4 +1,4 @@
-"""One server: how often a read is sent. What becomes of an order whose answer is lost: tests/faults/test_recovery.py."""
+"""One server: how often a read is sent. What becomes of an order without an answer: tests/faults/test_recovery.py."""
 
 from __future__ import annotations
 
