@@ -92,7 +92,7 @@ class DeadlineReader(io.RawIOBase):
         # http.client may close the socket before the body is read; a file of its own holds it open.
         self._file: io.RawIOBase = sock.makefile("rb", buffering=0)
         self._deadline = call_state.deadline
-        self._room = _MAX_WIRE
+        self._bytes_left = _MAX_WIRE
 
     def makefile(self, _mode: str) -> io.BufferedReader:
         """Return a buffered reader; http.client asks the socket that it reads from for it."""
@@ -104,8 +104,8 @@ class DeadlineReader(io.RawIOBase):
     def readinto(self, buffer: WriteableBuffer) -> int | None:
         self._sock.settimeout(seconds_left(self._deadline))
         count = self._file.readinto(buffer)
-        self._room -= count or 0
-        if self._room < 0:
+        self._bytes_left -= count or 0
+        if self._bytes_left < 0:
             raise ProtocolError("more than 16 MiB", "answer_too_big")
         return count
 

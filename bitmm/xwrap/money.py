@@ -17,7 +17,7 @@ from .errors import InvalidRequest
 
 __all__ = ["EXACT", "ROUNDED", "decode", "exact", "mean", "parse_decimal", "parse_unsigned", "plain", "total"]
 
-#: Amounts have at most this many digits, and exponents of this size at most: beyond it a number is an attack.
+#: Amounts have at most this many digits, and exponents of this size at most; a longer number only costs time.
 MAX_DIGITS = 100
 
 #: JSON is nested this deep at most.
@@ -37,7 +37,10 @@ _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,4})?", re.ASCII)
 
 
 def exact(text: str) -> Decimal:
-    """The number that `text` spells, with every digit. Raises ValueError for anything but a bounded, finite number."""
+    """Return the number that `text` spells, with every digit.
+
+    Raises ValueError for anything but a finite number of at most 100 digits.
+    """
     if len(text) > 2 * MAX_DIGITS or not _NUMBER.fullmatch(text):
         raise ValueError("not a decimal number")
     number = Decimal(text)
@@ -50,7 +53,7 @@ def exact(text: str) -> Decimal:
 
 
 def parse_decimal(value: object) -> Decimal:
-    """The amount in a decoded JSON document, a text or a number. Raises ValueError for anything else."""
+    """Return the amount in a decoded JSON document, a text or a number. Raises ValueError for anything else."""
     if isinstance(value, str):
         return exact(value)
     if isinstance(value, Decimal):
@@ -61,7 +64,7 @@ def parse_decimal(value: object) -> Decimal:
 
 
 def plain(amount: Decimal | int | str, name: str = "amount") -> str:
-    """`amount` in plain digits, never 1E-8.
+    """Return `amount` in plain digits, never 1E-8.
 
     `name` is what the error calls it. Raises InvalidRequest for a float (its digits were lost before it came here),
     for NaN, infinity, text that is not a number, and numbers of more than 100 digits.
@@ -87,7 +90,7 @@ def plain(amount: Decimal | int | str, name: str = "amount") -> str:
 
 
 def parse_unsigned(value: object) -> Decimal:
-    """The amount in a decoded document, which is never below zero. Raises ValueError when it is, or is no number."""
+    """Return the amount in a decoded document. Raises ValueError when it is below zero, or no number."""
     amount = parse_decimal(value)
     if amount < 0:
         raise ValueError("a negative amount")
@@ -95,7 +98,7 @@ def parse_unsigned(value: object) -> Decimal:
 
 
 def total(amounts: Iterable[Decimal]) -> Decimal:
-    """The exact sum."""
+    """Return the exact sum."""
     result = Decimal(0)
     for amount in amounts:
         result = EXACT.add(result, amount)
@@ -103,7 +106,7 @@ def total(amounts: Iterable[Decimal]) -> Decimal:
 
 
 def mean(cost: Decimal, amount: Decimal) -> Decimal | None:
-    """The mean price of `amount` units that cost `cost`, to 28 digits; None of nothing."""
+    """Return the mean price of `amount` units that cost `cost`, to 28 digits; None for no units."""
     return decimal.Context(prec=28, rounding=decimal.ROUND_HALF_EVEN, traps=[]).divide(cost, amount) if amount else None
 
 
@@ -136,7 +139,7 @@ _DECODER = json.JSONDecoder(
 
 
 def decode(text: str) -> Any:
-    """The JSON document `text`; fractions come as Decimal with all their digits, whole numbers as int.
+    """Return the JSON document `text`; fractions come as Decimal with all their digits, whole numbers as int.
 
     Raises ValueError for text that is not JSON, NaN and Infinity, a key named twice, numbers of more than 100 digits,
     nesting of more than 100 levels, and half a surrogate pair (text that could be neither sent nor printed).
@@ -153,7 +156,7 @@ def decode(text: str) -> Any:
 
 
 def _inspect(document: Any) -> None:
-    """Level by level: the texts, and how many levels there are."""
+    """Raise ValueError when the document is nested too deep or holds half a surrogate pair; it looks level by level."""
     level, depth = [document], 0
     while level:
         containers = [item for item in level if isinstance(item, (dict, list))]
@@ -163,5 +166,9 @@ def _inspect(document: Any) -> None:
             "".join(item for item in level if isinstance(item, str)).encode()
         except UnicodeEncodeError:
             raise ValueError("it holds half a surrogate pair") from None
-        level = [item for one in containers for item in (one if isinstance(one, list) else (*one, *one.values()))]
+        level = []
+        for container in containers:
+            level += container
+            if isinstance(container, dict):
+                level += container.values()
         depth += 1

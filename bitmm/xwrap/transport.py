@@ -50,7 +50,7 @@ class Request(NamedTuple):
     body: bytes | None = None
 
     def __repr__(self) -> str:
-        """Headers, query and body may hold secrets."""
+        """Return method and URL without its query: headers, query and body may hold secrets."""
         return f"<Request {self.method} {self.url.partition('?')[0]}>"
 
 
@@ -75,7 +75,7 @@ class Response:
         return self.body.decode(errors="replace")
 
     def json(self) -> Any:
-        """The document in the body, decoded by `money.decode`. Raises ValueError when it is not JSON in UTF-8."""
+        """Return the document in the body, decoded by `money.decode`. Raises ValueError when it is not JSON in UTF-8."""
         try:
             text = self.body.decode()
         except UnicodeDecodeError:
@@ -171,7 +171,7 @@ class _Connections:
         self._routes: dict[str, _Route] = {}
 
     def send(self, request: Request, origin: str) -> requests.Response | LightResponse:
-        """Send `request` within the call of this thread; the answer's head has come, its body not yet."""
+        """Send `request` within this thread's call and return the answer when its head has come, its body not yet."""
         route = self._routes.get(origin) or self._find_route(origin)
         if not self._is_callers:
             return route.adapter.send(_prepared(request), stream=True, timeout=seconds_left(), **route.settings)

@@ -2,7 +2,7 @@
 
 10,000 amounts by default; `XWRAP_ROUND_TRIPS=1000000 pytest tests/client/test_round_trip.py` sends a million.
 
-The server here reads the form, checks that the amount is in plain digits, and tells the order back. A module that
+The server here reads the form, checks that the amount is in plain digits, and answers with the order. A module that
 imports the test and `backend`, and has a `base` fixture of its own, holds any other server to it.
 """
 
@@ -55,7 +55,7 @@ CONTEXTS = st.builds(
 )
 
 
-def tell_back(connection: Connection) -> None:
+def answer_with_order(connection: Connection) -> None:
     """The order, with its amount as text, as a JSON number, and in scientific notation."""
     [amount] = parse_qs(connection.request.body.decode())["amount"]
     if not re.fullmatch(r"\d+(\.\d+)?", amount):
@@ -67,8 +67,8 @@ def tell_back(connection: Connection) -> None:
 
 @pytest.fixture(scope="module")
 def base():
-    """The address of a server that executes every order of registration 1 and tells it back."""
-    with raw_server(tell_back) as server:
+    """The address of a server that executes every order of registration 1 and answers with it."""
+    with raw_server(answer_with_order) as server:
         server.requests = deque(maxlen=1)
         yield server.url
 

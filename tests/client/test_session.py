@@ -70,7 +70,7 @@ class Elsewhere(HTTPAdapter):
 def test_a_session_with_an_adapter_of_its_own_is_sent_through_it(server):
     session, adapter = requests.Session(), Elsewhere()
     session.mount(server.url, adapter)
-    # No marked password: the connections of that adapter are its own, and talk when http.client is told to.
+    # No marked password: the connections of that adapter are its own, and print what they send if http.client is to.
     backend = Backend(1, USER, "not marked", server.url, session=session)
     assert backend.buy("USD", "BTC", "0.1")["id"] == 41
     assert [request.url for request in adapter.requests] == [f"{server.url}/exchanges/1/buy"]

@@ -1,4 +1,4 @@
-"""The wall to the network as the server's exchange adapters use it: a complete request out, a complete answer back."""
+"""Transport as the exchange adapters use it: a complete request out, a complete answer back."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ HOW = {
 
 
 def relay(url: str, lose: Script, lost: list[bool]) -> Script:
-    """Hands each request to the server at `url` first; the answers to POSTs are lost as `lost` says, in turn."""
+    """Hand each request to the server at `url`; which answers to POSTs are lost, `lost` says one after the other."""
 
     def script(connection: Connection) -> None:
         request, server = connection.request, http.client.HTTPConnection(urlsplit(url).netloc)
