@@ -75,7 +75,7 @@ class Response:
         return self.body.decode(errors="replace")
 
     def json(self) -> Any:
-        """Return the document in the body, decoded by `money.decode`. Raises ValueError when it is not JSON in UTF-8."""
+        """Return the document in the body, decoded by `money.decode`. Raises ValueError if it is not JSON in UTF-8."""
         try:
             text = self.body.decode()
         except UnicodeDecodeError:
@@ -171,7 +171,7 @@ class _Connections:
         self._routes: dict[str, _Route] = {}
 
     def send(self, request: Request, origin: str) -> requests.Response | LightResponse:
-        """Send `request` within this thread's call and return the answer when its head has come, its body not yet."""
+        """Send `request` within this thread's call; return the answer when its head has come, its body not yet."""
         route = self._routes.get(origin) or self._find_route(origin)
         if not self._is_callers:
             return route.adapter.send(_prepared(request), stream=True, timeout=seconds_left(), **route.settings)
