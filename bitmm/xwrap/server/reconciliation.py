@@ -1,9 +1,8 @@
-"""Finds out what became of orders and sends whose outcome nobody knows: it asks their exchange, and never sends
-anything.
+"""Reconciliation: what became of orders and sends whose outcome is unknown. Exchanges are asked; nothing is ever sent.
 
-It runs at the start and every few seconds, and asks about what stays unknown less and less often. An order that the
-exchange has is settled as what it is. One that the exchange certainly does not have, although enough time has passed
-for it to arrive, is settled as not placed, and its key may be used again. Where the exchange cannot say, the order
+It runs when the server starts and every few seconds, and asks about what stays unknown less and less often. An order
+that the exchange has becomes what it is there. One that the exchange certainly does not have, although enough time has
+passed for it to arrive, becomes "not placed", and its key may be used again. Where the exchange cannot say, the order
 stays unknown and its key stays blocked, until its owner decides (`xwrap orders settle`, `xwrap sends settle`).
 """
 
@@ -36,31 +35,33 @@ __all__ = ["LEASE", "Reconciler", "not_placed"]
 
 _log = logging.getLogger(__name__)
 
-#: Seconds after which a call that is still "running" has lost its server, although that may seem to live: longer than
+#: Seconds after which a call that is still "running" is abandoned, although its server may seem to live: longer than
 #: any call to an exchange may take.
 LEASE = 40.0
-#: How far an exchange's clock may be from ours when it tells the time of a send.
-_SKEW = timedelta(seconds=60)
+#: How far the clock of an exchange may be from ours when it reports the time of a send.
+_CLOCK_SKEW = timedelta(seconds=60)
 #: Longer than it may take from the creation of a send until it arrives at its exchange.
-_LONGEST = timedelta(seconds=120)
+_LONGEST_ARRIVAL = timedelta(seconds=120)
 
-#: What has been unknown for a time is asked about again after this part of it, and after an hour at the latest: a
-#: question costs calls that an exchange counts, and what it could not tell for days it will hardly tell now.
-_PATIENCE = 1 / 20
-_MOST_PATIENCE = 3600.0
+#: The next question about a row waits for this part of the time for which it has been unknown, an hour at most. A
+#: question costs calls that the exchange counts, and what it could not say for days it will hardly say now.
+_BACK_OFF = 1 / 20
+_MAX_BACK_OFF = 3600.0
 
-_Find = Callable[[Exchange, dict[str, Any]], dict[str, Any] | None]
-#: A time as the data base keeps it.
-_time = datetime.fromisoformat
+Row = dict[str, Any]
+#: Returns the columns that the exchange reports, None when it certainly has no such thing. Raises Unsupported when it
+#: cannot say.
+_Find = Callable[[Exchange, Row], Row | None]
+#: Reads a time as the data base keeps it.
+_parse_time = datetime.fromisoformat
 
 
 class Reconciler:
-    """Settles what is unknown, in a thread for each exchange: one that does not answer holds up no other. A thread more
-    looks for what has lost its server.
+    """Reconciles in one thread for each exchange, so that one that does not answer delays no other.
 
-    `every`: seconds between two rounds. `grace`: seconds in which a request may still be sent, and arrive at an
-    exchange, after its outcome became unknown, longer where the exchange takes old ones; before they are over, "there
-    is no such order" proves nothing.
+    One thread more marks the calls whose server has died. `every`: seconds between two rounds. `grace`: seconds in
+    which a request may still be sent, and arrive at an exchange, after its outcome became unknown (longer where the
+    exchange accepts old requests); before they are over, "there is no such order" proves nothing.
     """
 
     def __init__(self, store: Store, registry: ExchangeRegistry, *, every: float, grace: float) -> None:
@@ -69,7 +70,7 @@ class Reconciler:
         self._every = every
         self._grace = grace
         self._stop = threading.Event()
-        #: (journal, row) -> when it was asked about; of this server's life only.
+        #: (journal, row) -> when the exchange was last asked about it, since this server started.
         self._asked: dict[tuple[str, int], float] = {}
         rounds = {id: partial(self.reconcile, id) for id in registry.ids()} | {"abandoned": self.mark_abandoned}
         self._threads = [
@@ -78,13 +79,13 @@ class Reconciler:
         ]
 
     def start(self) -> None:
-        """Start, with what the last server left behind."""
+        """Mark what the last server left behind, and start the threads."""
         self.mark_abandoned()
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
-        """Stop; a question that is being asked is left behind."""
+        """Stop the threads; a question that is being asked is not waited for longer than a second."""
         self._stop.set()
         deadline = time.monotonic() + 1.0
         for thread in self._threads:
@@ -99,20 +100,21 @@ class Reconciler:
             self._stop.wait(self._every)
 
     def mark_abandoned(self) -> None:
-        """Show that this server lives, and make unknown what is running on one that does not."""
+        """Show that this server lives, and make unknown what runs on a server that does not."""
         self._store.heartbeat()
         for journal in (self._store.orders, self._store.withdrawals):
             if count := journal.mark_abandoned(now(LEASE)):
-                _log.warning("%d %s have lost their server; asking the exchange", count, journal.name)
+                _log.warning("%d %s were abandoned by their server; asking the exchange", count, journal.name)
 
     def reconcile(self, exchange: str) -> None:
-        """Ask about everything that is unknown there and due, once.
+        """Ask an exchange once about every row that is unknown and due.
 
-        A round may never come to its end. So orders and sends take turns, and of each the oldest is next, of which the
-        exchange can tell by now if ever, or any: of the oldest ones it may never tell.
+        A round may never come to its end, when each question waits for a time-out. So orders and sends take turns, and
+        the next row is the oldest, whose outcome the exchange should know by now, or any other, because the exchange
+        may never know about the oldest ones.
         """
-        order_lookup = (self._store.orders, self._find_order), (self._store.withdrawals, self._find_withdrawal)
-        queues = [(journal, find, self._due(journal, exchange)) for journal, find in order_lookup]
+        journals = (self._store.orders, self._find_order), (self._store.withdrawals, self._find_withdrawal)
+        queues = [(journal, find, self._due(journal, exchange)) for journal, find in journals]
         random.shuffle(queues)
         while any(rows for _, _, rows in queues):
             for journal, find, rows in queues:
@@ -124,17 +126,17 @@ class Reconciler:
                     self._asked[journal.name, row["id"]] = time.monotonic()
                     self._reconcile_row(journal, registration, row, find)
 
-    def _due(self, journal: Journal, exchange: str) -> list[tuple[Registration, dict[str, Any]]]:
-        """What is unknown there and was not asked about just now, oldest first."""
+    def _due(self, journal: Journal, exchange: str) -> list[tuple[Registration, Row]]:
+        """Return the rows that are unknown and due, oldest first."""
         return [(registration, row) for registration, row in journal.unknown(exchange) if self._is_due(journal, row)]
 
-    def _is_due(self, journal: Journal, row: dict[str, Any]) -> bool:
-        """Whether it is time to ask about a row."""
+    def _is_due(self, journal: Journal, row: Row) -> bool:
+        """Return whether it is time to ask about a row."""
         asked = self._asked.get((journal.name, row["id"]))
-        pause = (datetime.now(UTC) - _time(row["updated"])).total_seconds() * _PATIENCE
-        return asked is None or time.monotonic() >= asked + min(pause, _MOST_PATIENCE)
+        pause = (datetime.now(UTC) - _parse_time(row["updated"])).total_seconds() * _BACK_OFF
+        return asked is None or time.monotonic() >= asked + min(pause, _MAX_BACK_OFF)
 
-    def _reconcile_row(self, journal: Journal, registration: Registration, row: dict[str, Any], find: _Find) -> None:
+    def _reconcile_row(self, journal: Journal, registration: Registration, row: Row, find: _Find) -> None:
         asked = datetime.now(UTC)
         try:
             with self._registry.open(registration, Priority.ORDER) as exchange:
@@ -145,50 +147,53 @@ class Reconciler:
             _log.info("%s %d of %s: %s", journal.name, row["id"], registration.exchange, error)
             return
         if columns is None:
-            if asked < self._last_moment(exchange, row):
+            if asked < self._latest_arrival(exchange, row):
                 return
             columns = not_placed(row)
         if columns["status"] != "unknown" and journal.reconcile(row, columns):
             self._asked.pop((journal.name, row["id"]), None)
             _log.warning("%s %d of %s: %s", journal.name, row["id"], registration.exchange, columns["status"])
 
-    def _find_order(self, exchange: Exchange, row: dict[str, Any]) -> dict[str, Any] | None:
-        """What the exchange tells of the order; None: it certainly has none. Raises Unsupported when it cannot say."""
+    def _find_order(self, exchange: Exchange, row: Row) -> Row | None:
+        """Return what the exchange reports of an order, None when it certainly has none. Raises Unsupported."""
         state = exchange.find(order_ref(row))
         if state is None and exchange.order_lookup != "all":
             raise Unsupported(f"{exchange.name} shows open orders only")
         return None if state is None else order_columns(state)
 
-    def _find_withdrawal(self, exchange: Exchange, row: dict[str, Any]) -> dict[str, Any] | None:
-        """What the exchange tells of the send; None: it certainly has none. Raises Unsupported when it cannot say."""
+    def _find_withdrawal(self, exchange: Exchange, row: Row) -> Row | None:
+        """Return what the exchange reports of a send, None when it certainly has none. Raises Unsupported."""
         try:
-            found = exchange.find_withdrawal(row["client_id"], _time(row["created"]), self._last_moment(exchange, row))
+            found = exchange.find_withdrawal(
+                row["client_id"], _parse_time(row["created"]), self._latest_arrival(exchange, row)
+            )
         except Unsupported:
             found = self._match_by_details(exchange, row)
         return None if found is None else withdrawal_columns(found)
 
-    def _last_moment(self, exchange: Exchange, row: dict[str, Any]) -> datetime:
-        """When it arrived at the latest: it was sent before its outcome became unknown, or a little later."""
-        return _time(row["updated"]) + timedelta(seconds=max(self._grace, exchange.valid_seconds))
+    def _latest_arrival(self, exchange: Exchange, row: Row) -> datetime:
+        """Return when a request arrived at the latest: sent before its outcome became unknown, or a little later."""
+        return _parse_time(row["updated"]) + timedelta(seconds=max(self._grace, exchange.valid_seconds))
 
-    def _match_by_details(self, exchange: Exchange, row: dict[str, Any]) -> Withdrawal:
-        """The send, known by what it is: there is exactly one like it at its time that is not known to be another one
-        of this server, and no other one that it might be. Raises Unsupported: that there is none proves nothing.
+    def _match_by_details(self, exchange: Exchange, row: Row) -> Withdrawal:
+        """Return the one send at the exchange that looks like this row and cannot be another row's.
+
+        Raises Unsupported when there are several, or none: it may only not be listed yet.
         """
-        created, updated = _time(row["created"]), _time(row["updated"])
-        since, until = created - _SKEW, min(updated, created + _LONGEST) + _SKEW
+        created, updated = _parse_time(row["created"]), _parse_time(row["updated"])
+        since, until = created - _CLOCK_SKEW, min(updated, created + _LONGEST_ARRIVAL) + _CLOCK_SKEW
         sends = exchange.withdrawals(row["asset"])
         # The others are read last, so that each one that the exchange has listed is among them.
-        others = self._store.withdrawals.others_like(exchange.id, row, since - _LONGEST, until)
+        others = self._store.withdrawals.others_like(exchange.id, row, since - _LONGEST_ARRIVAL, until)
         known = {other["exchange_withdrawal_id"] for other in others}
-        alike = [sent for sent in sends if sent.id not in known and _is_like(sent, row, since, until)]
-        if len(alike) != 1 or any(_may_be_any(other) for other in others):
+        alike = [send for send in sends if send.id not in known and _is_like(send, row, since, until)]
+        if len(alike) != 1 or any(_is_unidentified(other) for other in others):
             raise Unsupported(f"{exchange.name} cannot tell whether this was sent")
         return alike[0]
 
 
-def not_placed(row: dict[str, Any]) -> dict[str, Any]:
-    """What the journal keeps of something that certainly was not executed; its key may be used again."""
+def not_placed(row: Row) -> Row:
+    """Return the columns of what certainly was not executed; its key may be used again."""
     problem = from_exchange(
         Refused("this was never executed; it may be tried again", code="not_placed", retryable=True)
     )
@@ -196,21 +201,24 @@ def not_placed(row: dict[str, Any]) -> dict[str, Any]:
     return {"status": "rejected", "released": True, "answer_status": problem.status, "answer": answer}
 
 
-def _is_like(sent: Withdrawal, row: dict[str, Any], since: datetime, until: datetime) -> bool:
-    """Whether this may be the send of that row. Some exchanges tell what leaves, and some what arrives."""
-    asked = exact(row["amount"])
+def _is_like(send: Withdrawal, row: Row, since: datetime, until: datetime) -> bool:
+    """Return whether a send may be that of the row. Some exchanges report what leaves, and some what arrives."""
+    amount = exact(row["amount"])
     return (
-        (sent.asset, sent.address) == (row["asset"], row["address"])
-        and sent.tag in (None, row["tag"])
-        and sent.amount is not None
-        and asked in (sent.amount, EXACT.add(sent.amount, sent.fee or Decimal(0)))
-        and sent.created is not None
-        and since <= sent.created <= until
+        (send.asset, send.address) == (row["asset"], row["address"])
+        and send.tag in (None, row["tag"])
+        and send.amount is not None
+        and amount in (send.amount, EXACT.add(send.amount, send.fee or Decimal(0)))
+        and send.created is not None
+        and since <= send.created <= until
     )
 
 
-def _may_be_any(other: dict[str, Any]) -> bool:
-    """Whether nobody knows which send of its exchange it is, if it is one; an owner may have said no more than that."""
-    return other["status"] in {"running", "unknown"} or (
-        other["status"] == "done" and other["exchange_withdrawal_id"] is None
+def _is_unidentified(row: Row) -> bool:
+    """Return whether it is not known which send of its exchange a row is, if it is one at all.
+
+    Of a row that its owner decided about, no more may be known than that it is done.
+    """
+    return row["status"] in {"running", "unknown"} or (
+        row["status"] == "done" and row["exchange_withdrawal_id"] is None
     )
