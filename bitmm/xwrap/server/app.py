@@ -13,7 +13,7 @@ from .error_handlers import EXCEPTION_HANDLERS
 from .metrics import Metrics
 from .middleware import MetricsMiddleware, OriginCheckMiddleware, TrailingSlashMiddleware
 from .services import Services
-from .views import balances, health, public, registrations, trading
+from .views import balances, health, markets, orders, public, registrations, transfers
 
 __all__ = ["ROUTES", "create_app"]
 
@@ -24,26 +24,26 @@ ROUTES = [
     Route("/openapi.yaml", public.openapi),
     Route("/list_exchanges", public.list_exchanges),
     Route("/exchange_rates", public.exchange_rates),
-    Route("/balance", balances.balance),
+    Route("/balance", balances.all_balances),
     Route("/exchanges", endpoint(registrations.index, pool="database")),
     Route("/exchanges", endpoint(registrations.create, pool="outbound", status=201), methods=["POST"]),
     Route("/exchanges/{id}", endpoint(registrations.show, pool="database")),
-    Route("/exchanges/{id}/balance", endpoint(trading.balance, pool="outbound")),
-    Route("/exchanges/{id}/exchange_rate", endpoint(trading.exchange_rate, pool="outbound")),
-    Route("/exchanges/{id}/buy", endpoint(trading.buy, pool="outbound"), methods=["POST"]),
-    Route("/exchanges/{id}/sell", endpoint(trading.sell, pool="outbound"), methods=["POST"]),
-    Route("/exchanges/{id}/send_to_address", endpoint(trading.send_to_address, pool="outbound"), methods=["POST"]),
-    Route("/exchanges/{id}/get_address", endpoint(trading.get_address, pool="outbound")),
-    Route("/exchanges/{id}/funds", endpoint(trading.funds, pool="outbound")),
-    Route("/exchanges/{id}/markets", endpoint(trading.markets, pool="outbound")),
-    Route("/exchanges/{id}/fills", endpoint(trading.fills, pool="outbound")),
-    Route("/exchanges/{id}/orders", endpoint(trading.orders, pool="outbound")),
-    Route("/exchanges/{id}/orders", endpoint(trading.cancel_all, pool="urgent"), methods=["DELETE"]),
-    Route("/exchanges/{id}/orders/{order_id}", endpoint(trading.order, pool="outbound")),
-    Route("/exchanges/{id}/orders/{order_id}", endpoint(trading.cancel, pool="urgent"), methods=["DELETE"]),
-    Route("/exchanges/{id}/deposits", endpoint(trading.deposits, pool="outbound")),
-    Route("/exchanges/{id}/deposit_address", endpoint(trading.deposit_address, pool="outbound")),
-    Route("/exchanges/{id}/withdrawals", endpoint(trading.withdrawals, pool="outbound")),
+    Route("/exchanges/{id}/balance", endpoint(balances.balance, pool="outbound")),
+    Route("/exchanges/{id}/exchange_rate", endpoint(markets.exchange_rate, pool="outbound")),
+    Route("/exchanges/{id}/buy", endpoint(orders.buy, pool="outbound"), methods=["POST"]),
+    Route("/exchanges/{id}/sell", endpoint(orders.sell, pool="outbound"), methods=["POST"]),
+    Route("/exchanges/{id}/send_to_address", endpoint(transfers.send_to_address, pool="outbound"), methods=["POST"]),
+    Route("/exchanges/{id}/get_address", endpoint(transfers.get_address, pool="outbound")),
+    Route("/exchanges/{id}/funds", endpoint(balances.funds, pool="outbound")),
+    Route("/exchanges/{id}/markets", endpoint(markets.markets, pool="outbound")),
+    Route("/exchanges/{id}/fills", endpoint(markets.fills, pool="outbound")),
+    Route("/exchanges/{id}/orders", endpoint(orders.index, pool="outbound")),
+    Route("/exchanges/{id}/orders", endpoint(orders.cancel_all, pool="urgent"), methods=["DELETE"]),
+    Route("/exchanges/{id}/orders/{order_id}", endpoint(orders.show, pool="outbound")),
+    Route("/exchanges/{id}/orders/{order_id}", endpoint(orders.cancel, pool="urgent"), methods=["DELETE"]),
+    Route("/exchanges/{id}/deposits", endpoint(transfers.deposits, pool="outbound")),
+    Route("/exchanges/{id}/deposit_address", endpoint(transfers.deposit_address, pool="outbound")),
+    Route("/exchanges/{id}/withdrawals", endpoint(transfers.withdrawals, pool="outbound")),
 ]
 
 

@@ -1,4 +1,4 @@
-"""All balances of an account at once."""
+"""What an account owns: at one exchange, and at all of them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from ...exchanges.errors import ExchangeError
+from ...money import plain
 from ..context import RequestContext
 from ..db.records import Registration
 from ..endpoints import log_in
 from ..problems import Problem
-from .trading import balance_of
+from .shared import record_to_json
 
 
-async def balance(request: Request) -> Response:
+async def all_balances(request: Request) -> Response:
     """GET /balance: each registration is asked in a thread of its own; one that fails says why and delays no other."""
     context = await log_in(request)
     context.params.finish()
@@ -28,6 +29,19 @@ async def balance(request: Request) -> Response:
     return JSONResponse(rows)
 
 
+def balance(context: RequestContext) -> dict[str, str]:
+    """GET /exchanges/ID/balance"""
+    context.params.finish()
+    return _balance(context, context.registration())
+
+
+def funds(context: RequestContext) -> dict[str, Any]:
+    """GET /exchanges/ID/funds"""
+    context.params.finish()
+    with context.services.registry.open(context.registration()) as exchange:
+        return {name: record_to_json(funds) for name, funds in exchange.funds().items()}
+
+
 def _active_registrations(context: RequestContext) -> list[Registration]:
     return context.services.store.registrations.of_account(context.account.id, active_only=True)
 
@@ -35,6 +49,12 @@ def _active_registrations(context: RequestContext) -> list[Registration]:
 def _balance_row(context: RequestContext, registration: Registration) -> dict[str, Any]:
     row: dict[str, Any] = {"id": registration.id, "exchange": registration.exchange, "balance": {}}
     try:
-        return row | {"balance": balance_of(context, registration)}
+        return row | {"balance": _balance(context, registration)}
     except (ExchangeError, Problem) as error:
         return row | {"error": str(error)}
+
+
+def _balance(context: RequestContext, registration: Registration) -> dict[str, str]:
+    """Return what is owned, open orders included, by currency."""
+    with context.services.registry.open(registration) as exchange:
+        return {name: plain(total) for name, total in exchange.balance().items()}

@@ -26,13 +26,13 @@ def index(context: RequestContext) -> list[dict[str, Any]]:
     rows = context.services.store.registrations.of_account(
         context.account.id, exchange=exchange or None, active_only=active_only
     )
-    return [_to_json(row, context.services.registry) for row in rows]
+    return [_registration_to_json(row, context.services.registry) for row in rows]
 
 
 def show(context: RequestContext) -> dict[str, Any]:
     """GET /exchanges/ID"""
     context.params.finish()
-    return _to_json(context.registration(), context.services.registry)
+    return _registration_to_json(context.registration(), context.services.registry)
 
 
 def create(context: RequestContext) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def create(context: RequestContext) -> dict[str, Any]:
     row = context.services.store.registrations.add(
         values, lambda registration_id: registry.seal(context.account.id, registration_id, credentials)
     )
-    return _to_json(row, registry)
+    return _registration_to_json(row, registry)
 
 
 def _credentials(kind: type[Exchange], params: Params) -> Credentials:
@@ -100,7 +100,7 @@ def _hint(apikey: str) -> str:
     return f"{apikey[:3]}…" if len(apikey) >= 8 else "…"
 
 
-def _to_json(row: Registration, registry: ExchangeRegistry) -> dict[str, Any]:
+def _registration_to_json(row: Registration, registry: ExchangeRegistry) -> dict[str, Any]:
     return {
         "id": row.id,
         "account": row.account_id,

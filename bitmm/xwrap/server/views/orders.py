@@ -1,0 +1,67 @@
+"""Orders: place, list, cancel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...exchanges.models import NewOrder, Side
+from ..context import RequestContext
+from ..order_views import StoredAnswer
+from ..problems import Problem
+from .shared import pop_key, pop_page
+
+
+def buy(context: RequestContext) -> StoredAnswer | dict[str, Any]:
+    """POST /exchanges/ID/buy"""
+    return _place(context, "buy")
+
+
+def sell(context: RequestContext) -> StoredAnswer | dict[str, Any]:
+    """POST /exchanges/ID/sell"""
+    return _place(context, "sell")
+
+
+def _place(context: RequestContext, side: Side) -> StoredAnswer | dict[str, Any]:
+    params = context.params
+    currency, asset = params.pop_name("currency"), params.pop_name("asset")
+    cost = params.pop_amount("cost") if side == "buy" and params.has("cost") else None
+    amount = params.pop_amount() if cost is None or params.has("amount") else None
+    price = params.pop_amount("price") if params.has("price") else None
+    dry_run = params.pop_bool("dry_run", default=False)
+    params.finish()
+    if cost is not None and (amount is not None or price is not None):
+        other = "amount" if amount is not None else "price"
+        raise Problem(422, "invalid_request", f"'cost' and '{other}' cannot both be given", field=other)
+    order = NewOrder(side, currency, asset, "", amount=amount, price=price, cost=cost)
+    if dry_run:
+        return context.services.execution.try_out(context.registration(), order)
+    return context.services.execution.place(context.registration(), order, context.idempotency_key())
+
+
+def index(context: RequestContext) -> StoredAnswer | list[dict[str, Any]]:
+    """GET /exchanges/ID/orders/?status=open, or ?key=KEY"""
+    if context.params.has("key"):
+        return context.services.execution.order_by_key(context.registration(), pop_key(context.params))
+    which = context.params.pop_text("status", default="all")
+    if which not in {"open", "closed", "all"}:
+        raise Problem(422, "invalid_request", "'status' must be open, closed or all", field="status")
+    limit, before = pop_page(context.params)
+    return context.services.execution.orders(context.registration(), which, limit, before)
+
+
+def show(context: RequestContext) -> dict[str, Any]:
+    """GET /exchanges/ID/orders/OID"""
+    context.params.finish()
+    return context.services.execution.order(context.registration(), context.path_id("order_id"))
+
+
+def cancel(context: RequestContext) -> dict[str, Any]:
+    """DELETE /exchanges/ID/orders/OID"""
+    context.params.finish()
+    return context.services.execution.cancel(context.registration(), context.path_id("order_id"))
+
+
+def cancel_all(context: RequestContext) -> dict[str, Any]:
+    """DELETE /exchanges/ID/orders/"""
+    context.params.finish()
+    return context.services.execution.cancel_all(context.registration())

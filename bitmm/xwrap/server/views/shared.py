@@ -1,0 +1,48 @@
+"""What several views do alike: records as JSON, pages of a list, a key that is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from ...money import plain
+from ..context import check_key
+from ..params import Params
+from ..problems import Problem
+
+__all__ = ["pop_key", "pop_page", "record_to_json"]
+
+_PAGE, _MAX_PAGE = 50, 500
+
+
+def record_to_json(record: Any) -> dict[str, Any]:
+    """Return a record of an exchange: amounts as text in plain digits, times in ISO 8601, null for what is unknown."""
+    return {field.name: _value_to_json(getattr(record, field.name)) for field in fields(record)}
+
+
+def _value_to_json(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return plain(value)
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    return value
+
+
+def pop_page(params: Params) -> tuple[int, int | None]:
+    """Return how many rows are asked for, and below which id, as the last parameters of a request."""
+    limit = params.pop_int("limit", default=_PAGE)
+    before = params.pop_int("before", default=0)
+    params.finish()
+    if not 1 <= limit <= _MAX_PAGE:
+        raise Problem(422, "invalid_request", f"'limit' must be 1 to {_MAX_PAGE}", field="limit")
+    return limit, before or None
+
+
+def pop_key(params: Params) -> str:
+    """Return the key that is asked for, as the last parameter of a request."""
+    key = params.pop_text("key")
+    params.finish()
+    check_key(key, "key")
+    return key

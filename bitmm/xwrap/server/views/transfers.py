@@ -1,0 +1,67 @@
+"""What leaves an exchange for an address, and what comes in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...exchanges.models import NewWithdrawal
+from ..context import RequestContext
+from ..order_views import StoredAnswer
+from ..problems import Problem
+from .shared import pop_key, pop_page, record_to_json
+
+
+def send_to_address(context: RequestContext) -> StoredAnswer:
+    """POST /exchanges/ID/send_to_address"""
+    params = context.params
+    asset = params.pop_name("asset")
+    amount = params.pop_amount()
+    address = params.pop_text("address", limit=200)
+    tag = params.pop_text("tag", limit=200) if params.has("tag") else None
+    network = params.pop_text("network", limit=100) if params.has("network") else None
+    params.finish()
+    for name, value in (("address", address), ("tag", tag), ("network", network)):
+        if value is not None and not (value.isprintable() and value == value.strip()):
+            raise Problem(422, "invalid_request", f"'{name}' is not printable text", field=name)
+    withdrawal = NewWithdrawal(asset, amount, address, "", tag, network)
+    return context.services.execution.send(context.registration(), withdrawal, context.idempotency_key())
+
+
+def withdrawals(context: RequestContext) -> StoredAnswer | list[dict[str, Any]]:
+    """GET /exchanges/ID/withdrawals, or /withdrawals/?key=KEY"""
+    if context.params.has("key"):
+        return context.services.execution.withdrawal_by_key(context.registration(), pop_key(context.params))
+    limit, before = pop_page(context.params)
+    return context.services.execution.withdrawals(context.registration(), limit, before)
+
+
+def deposits(context: RequestContext) -> list[dict[str, Any]]:
+    """GET /exchanges/ID/deposits"""
+    asset = context.params.pop_name("asset") if context.params.has("asset") else None
+    context.params.finish()
+    with context.services.registry.open(context.registration()) as exchange:
+        return [record_to_json(deposit) for deposit in exchange.deposits(asset)]
+
+
+def get_address(context: RequestContext) -> str:
+    """GET /exchanges/ID/get_address?asset=BTC
+
+    The answer is a bare text, so an address that needs a tag is refused: sent without it, the money is lost.
+    """
+    asset = context.params.pop_name("asset", default="BTC")
+    context.params.finish()
+    with context.services.registry.open(context.registration()) as exchange:
+        found = exchange.deposit_address(asset)
+    if found.tag is not None:
+        detail = f"an address for {asset} at {exchange.name} needs a tag; ask for the deposit_address"
+        raise Problem(422, "tag_required", detail, field="asset")
+    return found.address
+
+
+def deposit_address(context: RequestContext) -> dict[str, Any]:
+    """GET /exchanges/ID/deposit_address?asset=XRP"""
+    asset = context.params.pop_name("asset", default="BTC")
+    network = context.params.pop_text("network", limit=100) if context.params.has("network") else None
+    context.params.finish()
+    with context.services.registry.open(context.registration()) as exchange:
+        return record_to_json(exchange.deposit_address(asset, network))
