@@ -148,7 +148,7 @@ def _server(services: Services, ready: Callable[[], None]) -> _Server:
         timeout_graceful_shutdown=round(services.settings.stop_seconds),
         limit_concurrency=None,
     )
-    logging.getLogger("uvicorn.error").setLevel(os.environ.get("XWRAP_LOG_LEVEL", "WARNING"))
+    logging.getLogger("uvicorn.error").setLevel(services.settings.log_level)
     return _Server(config, ready)
 
 

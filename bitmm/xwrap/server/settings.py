@@ -1,4 +1,4 @@
-"""What the administrator decides, read once from the environment (and the command line) into a frozen object."""
+"""The settings of a server, read once from the environment (and the command line) into a frozen object."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from platformdirs import user_data_path
 
@@ -41,7 +41,7 @@ class Settings:
     sent and to arrive, more than `call_seconds`.
     `outbound_threads` wait for exchanges, at most `exchange_threads` of them for one exchange; `urgent_threads` are for
     cancels alone; `database_threads` do the rest. A call that finds no thread for `queue_seconds`, or would wait longer
-    than that in the lane of its exchange key, is answered 503 or 429 before anything was sent.
+    than that in the queue of its exchange key, is answered 503 or 429 before anything was sent.
     """
 
     data: Path
@@ -71,22 +71,26 @@ class Settings:
     database_threads: int = 16
     queue_seconds: float = 2.0
     credential_cache_seconds: float = 300.0
+    #: Of uvicorn's own log.
+    log_level: str = "WARNING"
 
     @property
     def database(self) -> Path | str:
-        """The SQLite file, or the URL of PostgreSQL."""
+        """Return the SQLite file, or the URL of PostgreSQL."""
         return self.database_url or self.data / "xwrap.sqlite3"
 
     @classmethod
-    def read(cls, environ: Mapping[str, str], *, data: Path | None = None, **given: object) -> Settings:
-        """The settings of `environ`; what is `given` (from the command line) wins. Raises SettingsError."""
+    def read(cls, environ: Mapping[str, str], *, data: Path | None = None, **given: Any) -> Settings:
+        """Return the settings of `environ`; what is `given` (from the command line) wins. Raises SettingsError."""
         folder = data or _path(environ, "XWRAP_DATA_DIR") or user_data_path("xwrap")
-        values: dict[str, object] = {
+        values: dict[str, Any] = {
             "data": folder,
             "master_key_file": _path(environ, "XWRAP_MASTER_KEY_FILE") or folder / "master.key",
             "database_url": environ.get("XWRAP_DATABASE_URL") or None,
             "paper_prices": _path(environ, "XWRAP_PAPER_PRICES"),
         }
+        if log_level := environ.get("XWRAP_LOG_LEVEL"):
+            values["log_level"] = log_level
         if hosts := environ.get("XWRAP_HOSTS"):
             values["hosts"] = tuple(_names(hosts))
         if exchanges := environ.get("XWRAP_EXCHANGES"):
@@ -94,7 +98,7 @@ class Settings:
         if funds := environ.get("XWRAP_PAPER_FUNDS"):
             values["paper_funds"] = _funds(funds)
         values.update(given)
-        settings = cls(**values)  # type: ignore[arg-type]  # each value was made for its field above
+        settings = cls(**values)
         urls = _by_exchange(environ, "XWRAP_EXCHANGE_URL_", settings.exchanges, base_url)
         limits = _by_exchange(environ, "XWRAP_EXCHANGE_LIMIT_", settings.exchanges, _limit)
         return replace(
@@ -111,7 +115,10 @@ def _path(environ: Mapping[str, str], name: str) -> Path | None:
 def _by_exchange(
     environ: Mapping[str, str], prefix: str, offered: tuple[str, ...], read: Callable[[str], T]
 ) -> dict[str, T]:
-    """What `read` makes of the variables that are named `prefix` and an exchange; it raises InvalidRequest."""
+    """Return what `read` makes of the variables that are named by `prefix` and an exchange, by exchange.
+
+    `read` raises InvalidRequest for a bad value. Raises SettingsError.
+    """
     names = {prefix + re.sub(r"\W", "_", id).upper(): id for id in offered}
     found = {}
     for name, text in environ.items():
