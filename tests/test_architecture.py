@@ -184,7 +184,6 @@ STILL_BROKEN: dict[str, set[str]] = {
         "fresh",
         "house",
         "link",
-        "moment",
         "move",
         "number",
         "opened",

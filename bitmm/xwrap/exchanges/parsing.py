@@ -21,8 +21,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def required_text(value: object) -> str:
-    """Return a text that is not empty. Raises ValueError for anything else."""
-    if not isinstance(value, str) or not value:
+    """Return a text that is not blank. Raises ValueError for anything else."""
+    if not isinstance(value, str) or not value.strip():
         raise ValueError("not a text")
     return value
 

@@ -1,4 +1,4 @@
-"""Any exchange that the library ccxt knows, as "ccxt:ID"; for those without a file of their own.
+"""Any exchange that the library ccxt knows, as "ccxt:ID"; for those without a folder of their own.
 
 ccxt is imported on first use (`pip install 'bitmm[ccxt]'`). Its classes speak the exchanges' protocols; what they do
 with numbers and failures is put right here:
@@ -11,8 +11,6 @@ with numbers and failures is put right here:
 
 Quirks without a date were seen in ccxt 4.5.64 and 4.5.90, in November 2026.
 """
-
-from __future__ import annotations
 
 from .classes import exchange_class
 

@@ -14,6 +14,8 @@ from .exactness import EXACT_OVERRIDES, check_exactness
 from .instance import AMOUNT_IS_COUNTED, CREDENTIAL_FIELDS, NONCE_COUNTERS, SILENT_LOGGER
 from .session import SessionAdapter
 
+__all__ = ["exchange_class"]
+
 #: Exchanges where ccxt sends our id with an order, and finds open and closed orders by it.
 _FINDS_BY_CLIENT_ID = {"kraken"}
 #: Verbs that ccxt's unified call does not really have. Kraken sends to names of its address book only.
@@ -44,7 +46,7 @@ _BURST = 5
 
 @cache
 def exchange_class(id: str) -> type[Exchange]:
-    """The class of the exchange `id`, as "ccxt:kraken", with the verbs that ccxt has for it.
+    """Return the class of the exchange `id`, as "ccxt:kraken", with the verbs that ccxt has for it.
 
     Raises KeyError for an id that ccxt does not know, and Refused: `unsupported` when ccxt is not installed, `inexact`
     when this class of ccxt loses digits.
@@ -61,9 +63,8 @@ def exchange_class(id: str) -> type[Exchange]:
     has = {call for call, there in sample.has.items() if there}
     if not _has_real_cost_call(library, sample):
         has -= {"createMarketBuyOrderWithCost"}
-    there = {verb for verb, needs in _NEEDED_CALLS.items() if any(need <= has for need in needs)} - _MISSING.get(
-        name, set()
-    )
+    there = {verb for verb, needs in _NEEDED_CALLS.items() if any(need <= has for need in needs)}
+    there -= _MISSING.get(name, set())
     if name not in _FINDS_BY_CLIENT_ID:
         there -= {"find"}
     facts = {
@@ -77,20 +78,23 @@ def exchange_class(id: str) -> type[Exchange]:
         "kind": kind,
         "has": frozenset(has),
     }
-    # What is missing is put back to the verb that says so.
+    # An operation that the exchange lacks is the one of Exchange again, which says so.
     lacking = {verb: getattr(Exchange, verb) for verb in OPERATIONS if verb not in there}
     return type(f"Ccxt_{name}", (CcxtExchange,), {"__doc__": facts["description"], **facts, **lacking})
 
 
 def _has_real_cost_call(library: Any, sample: Any) -> bool:
-    """Whether the call is real. The inherited one passes the cost as the amount, at a price of 1, which is an order for
-    so many units of the asset unless this class takes amount times price for the cost (seen: not Backpack's).
+    """Return whether ccxt's class buys for a cost.
+
+    The inherited call passes the cost as the amount, at a price of 1: an order for so many units of the asset, unless
+    the class takes amount times price for the cost (seen: not Backpack's).
     """
     inherited = type(sample).create_market_buy_order_with_cost is library.Exchange.create_market_buy_order_with_cost
     return not inherited or sample.options.get(AMOUNT_IS_COUNTED) is True
 
 
 def _import_ccxt() -> Any:
+    """Return the library. Raises Refused with what to install."""
     try:
         return importlib.import_module("ccxt")
     except ImportError:

@@ -9,14 +9,16 @@ from typing import Any
 from ...money import parse_decimal, total
 from ..errors import Refused
 
+__all__ = ["EXACT_OVERRIDES", "check_exactness"]
+
 
 def _read_json(text: str) -> Any:
-    """JSON with its fractions as text: ccxt 4.5.90, and 4.5.64 beside orjson, would read floats."""
+    """Return JSON decoded with its fractions as text: ccxt 4.5.90, and 4.5.64 beside orjson, would read floats."""
     return json.loads(text, parse_float=str)
 
 
 def _read_level(self: Any, level: Any, price: Any = 0, amount: Any = 1, _count: Any = 2) -> list[Decimal]:
-    """A level of an order book: ccxt makes floats, and sorts the levels, which would be wrong for text."""
+    """Return price and amount of a level of an order book as numbers, for ccxt sorts the levels; its own are floats."""
     return [parse_decimal(self.safe_string(level, key)) for key in (price, amount)]
 
 
@@ -31,18 +33,20 @@ _DIGITS = ("0.12345678901234567890", "12345678901234567.123456789", "90071992547
 
 
 def check_exactness(library: Any, sample: Any) -> None:
-    """Refuse a class that loses a digit of a JSON text or a JSON number on the way through ccxt's own functions."""
+    """Raise Refused `inexact` when a class loses a digit of a JSON text or a JSON number in ccxt's own functions."""
     rows = sample.parse_json(f'{{"texts": [{", ".join(map(json.dumps, _DIGITS))}], "numbers": [{", ".join(_DIGITS)}]}}')
     want = [Decimal(digits) for digits in _DIGITS]
-    for told in rows["texts"], rows["numbers"]:
-        texts = [sample.safe_string(told, place) for place in range(len(want))]
+    for source in rows["texts"], rows["numbers"]:
+        texts = [sample.safe_string(source, place) for place in range(len(want))]
         first, last, whole, small = texts
         ticker = sample.safe_ticker({"bid": first, "ask": last, "last": whole, "info": {}})
         funds = sample.safe_balance({"info": {}, "BTC": {"free": first, "used": last}})["BTC"]
         fee = sample.safe_trade({"fee": {"cost": small, "currency": "BTC"}, "amount": first, "price": last, "info": {}})
-        book = library.Exchange.parse_order_book(sample, {"bids": [[told[0], "1"], [told[1], "1"]], "asks": []}, "A/B")
+        book = library.Exchange.parse_order_book(
+            sample, {"bids": [[source[0], "1"], [source[1], "1"]], "asks": []}, "A/B"
+        )
         got = [
-            ([sample.safe_number(told, place) for place in range(len(want))], want),
+            ([sample.safe_number(source, place) for place in range(len(want))], want),
             ([ticker["bid"], ticker["ask"]], want[:2]),
             ([funds["free"], funds["used"], funds["total"]], [*want[:2], total(want[:2])]),
             ([fee["fee"]["cost"], fee["amount"], fee["price"]], [want[3], *want[:2]]),

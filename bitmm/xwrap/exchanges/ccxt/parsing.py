@@ -1,28 +1,46 @@
-"""Reading what ccxt tells: markets, orders, fills and transfers."""
+"""The rows of ccxt, read: markets, orders, fills and transfers.
+
+What does not fit raises ValueError, TypeError or KeyError: see `http.parsing_errors`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Literal
 
-from ...money import parse_decimal, parse_unsigned, total
-from ..models import Deposit, Fill, Market, Side, Status, Withdrawal
+from ...money import mean, parse_decimal, total
+from ..models import Deposit, Fill, Market, OrderRef, OrderState, Side, Status, Withdrawal
+from ..parsing import optional_amount, required_text, step_from_places, time_from_milliseconds
 
-SIDES: dict[str, Side] = {"buy": "buy", "sell": "sell"}
-_OVER = {"canceled", "expired", "rejected"}
-_DEPOSITED: dict[str, Literal["pending", "done", "failed"]] = {"ok": "done", "failed": "failed", "canceled": "failed"}
-_WITHDRAWN: dict[str, Literal["pending", "done", "failed"]] = {**_DEPOSITED, "pending": "pending"}
+__all__ = [
+    "deposit_from_row",
+    "fill_from_row",
+    "is_spot_symbol",
+    "optional_time",
+    "order_from_row",
+    "order_with_fills",
+    "spot_markets",
+    "withdrawal_from_row",
+]
+
+_SIDES: dict[str, Side] = {"buy": "buy", "sell": "sell"}
+_DEPOSIT_STATUSES: dict[str, Literal["pending", "done", "failed"]] = {
+    "ok": "done",
+    "failed": "failed",
+    "canceled": "failed",
+}
+_WITHDRAWAL_STATUSES: dict[str, Literal["pending", "done", "failed"]] = {**_DEPOSIT_STATUSES, "pending": "pending"}
+_OVER = {"closed", "canceled", "expired", "rejected"}
 
 #: ccxt's precisionMode: the number of decimals, or the size of a step. Significant digits (3) are no step.
 _DECIMALS, _STEPS = 2, 4
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
 
 def spot_markets(ccxt: Any) -> dict[tuple[str, str], Market]:
-    """(currency, asset) -> market, of the spot markets that take orders."""
+    """Return the spot markets that take orders, by (currency, asset), of a ccxt object that has loaded its markets."""
     markets = {}
     for symbol, row in ccxt.markets.items():
         if row["spot"] and row["active"] is not False and symbol == f"{row['base']}/{row['quote']}":
@@ -31,8 +49,8 @@ def spot_markets(ccxt: Any) -> dict[tuple[str, str], Market]:
                 asset=row["base"],
                 price_step=_step(row["precision"].get("price"), ccxt.precisionMode),
                 amount_step=_step(row["precision"].get("amount"), ccxt.precisionMode),
-                amount_min=_told(row["limits"]["amount"].get("min")),
-                cost_min=_told(row["limits"]["cost"].get("min")),
+                amount_min=optional_amount(row["limits"]["amount"].get("min")),
+                cost_min=optional_amount(row["limits"]["cost"].get("min")),
             )
     return markets
 
@@ -41,80 +59,132 @@ def _step(precision: object, mode: int) -> Decimal | None:
     if precision is None or mode not in (_DECIMALS, _STEPS):
         return None
     value = parse_decimal(str(precision))
-    return Decimal(1).scaleb(-int(value)) if mode == _DECIMALS else value or None
+    if mode == _DECIMALS:
+        return step_from_places(int(value))
+    return value or None
 
 
-def _told(value: object) -> Decimal | None:
-    return None if value is None else parse_unsigned(value)
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError("no text")
-    return value
-
-
-def _moment(milliseconds: object) -> datetime | None:
-    return None if milliseconds is None else EPOCH + timedelta(milliseconds=int(parse_decimal(milliseconds)))
+def optional_time(milliseconds: object) -> datetime | None:
+    """Return the time that is so many milliseconds after 1970; None where none is given."""
+    return None if milliseconds is None else time_from_milliseconds(milliseconds)
 
 
 def is_spot_symbol(symbol: object) -> bool:
+    """Return whether a symbol is that of a spot market ("BTC/EUR"), and not of futures ("BTC/EUR:EUR")."""
     return isinstance(symbol, str) and ":" not in symbol
 
 
-def pair_of_symbol(symbol: object) -> tuple[str | None, str | None]:
-    """Currency and asset of a spot symbol ("BTC/EUR"); futures ("BTC/EUR:EUR") are not ours to name."""
+def _pair_of_symbol(symbol: object) -> tuple[str | None, str | None]:
+    """Return currency and asset of a spot symbol; None twice for any other, which we have no names for."""
     if not isinstance(symbol, str) or not is_spot_symbol(symbol):
         return None, None
     asset, _, currency = symbol.partition("/")
     return currency or None, asset or None
 
 
-def order_status(word: object, amount: Decimal | None, filled: Decimal | None) -> Status:
-    """ccxt's "closed" says that an order is over. An order that was accepted without a word is open."""
+def order_from_row(row: Mapping[str, Any], ref: OrderRef | None = None, *, with_client_id: bool) -> OrderState:
+    """Return an order of ccxt. Raises ValueError when it contradicts `ref`.
+
+    `with_client_id`: the exchange stores the ids that we give. Where an exchange reports no cost, `spent` is ccxt's
+    product of amount and mean price.
+    """
+    currency, asset = _pair_of_symbol(row.get("symbol"))
+    limit = row.get("type") == "limit" or (ref is not None and ref.price is not None)
+    filled, spent = optional_amount(row.get("filled")), optional_amount(row.get("cost"))
+    # A market buy for a cost has no amount, and some classes then report the cost as one.
+    amount = None if ref is not None and ref.amount is None else optional_amount(row.get("amount"))
+    state = OrderState(
+        exchange_order_id=required_text(row["id"]),
+        status=_order_status(row.get("status"), amount, filled),
+        side=None if row.get("side") is None else _SIDES[row["side"]],
+        currency=currency,
+        asset=asset,
+        amount=amount,
+        price=optional_amount(row.get("price")) if limit else None,
+        filled=filled,
+        average=mean(spent, filled) if spent and filled else None,
+        spent=spent,
+        client_id=(row.get("clientOrderId") or None) if with_client_id else None,
+        created=optional_time(row.get("timestamp")),
+        **_fee_fields(row),
+    )
+    if ref is not None:
+        _check_same_order(state, ref)
+    return state
+
+
+def _check_same_order(state: OrderState, ref: OrderRef) -> None:
+    """Raise ValueError when a field that both know differs. (Much of an order may be missing in ccxt's answers.)"""
+    for name in ("exchange_order_id", "side", "currency", "asset", "amount", "price"):
+        reported, known = getattr(state, name), getattr(ref, name)
+        if None not in (reported, known) and reported != known:
+            raise ValueError("another order than the one asked for")
+
+
+def _order_status(word: object, amount: Decimal | None, filled: Decimal | None) -> Status:
+    """Return the status for ccxt's word. "closed" says only that an order is over; one taken without a word is open."""
     if word in (None, "open", "canceling"):
         return "open"
-    if word == "closed":
-        if amount is None or filled is None or filled >= amount:
-            return "filled"
-        return "partly_filled" if filled else "canceled"
-    if word in _OVER:
-        return "partly_filled" if filled else "rejected" if word == "rejected" else "canceled"
-    return "unknown"
+    if word == "closed" and (amount is None or filled is None or filled >= amount):
+        return "filled"
+    if word not in _OVER:
+        return "unknown"
+    if filled:
+        return "partly_filled"
+    return "rejected" if word == "rejected" else "canceled"
 
 
-def fee_fields(row: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The fields `fee` and `fee_currency`; None when the fees are not told, or not in one currency."""
-    rows = row.get("fees") or [row.get("fee")]
-    names = {fee.get("currency") if fee and fee.get("cost") is not None else None for fee in rows}
-    if len(names) != 1 or None in names:
+def order_with_fills(state: OrderState, rows: Iterable[Mapping[str, Any]]) -> OrderState | None:
+    """Return the order with the cost and the fee that its fills add up to, None when some of them are not among `rows`.
+
+    `rows`: trades of ccxt, of any orders.
+    """
+    fills = [row for row in rows if row["order"] == state.exchange_order_id]
+    if state.filled is None or total(parse_decimal(row["amount"]) for row in fills) != state.filled:
         return None
-    return {"fee": total(parse_decimal(fee["cost"]) for fee in rows), "fee_currency": names.pop()}
+    spent = total(parse_decimal(row["cost"]) for row in fills)
+    fees = [fee for row in fills for fee in row.get("fees") or [row.get("fee")]]
+    fields = _fee_fields({"fees": fees})
+    if fields["fee"] is None:
+        fields = {}
+    return replace(state, spent=spent, average=mean(spent, state.filled), **fields)
+
+
+def _fee_fields(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields `fee` and `fee_currency`; both None when the fees are not reported, or not in one currency."""
+    fees = row.get("fees") or [row.get("fee")]
+    currencies = {fee.get("currency") if fee and fee.get("cost") is not None else None for fee in fees}
+    if len(currencies) != 1 or None in currencies:
+        return {"fee": None, "fee_currency": None}
+    return {"fee": total(parse_decimal(fee["cost"]) for fee in fees), "fee_currency": currencies.pop()}
 
 
 def fill_from_row(row: Mapping[str, Any], symbol: str) -> Fill:
+    """Return a trade of ccxt, of the market `symbol`."""
     asset, _, currency = symbol.partition("/")
-    amount, price, time = _told(row["amount"]), _told(row["price"]), _moment(row["timestamp"])
+    amount, price = optional_amount(row["amount"]), optional_amount(row["price"])
+    time = optional_time(row["timestamp"])
     if amount is None or price is None or time is None:
         raise ValueError("a fill without amount, price or time")
     return Fill(
-        id=_text(row["id"]),
+        id=required_text(row["id"]),
         exchange_order_id=row.get("order"),
-        side=SIDES[row["side"]],
+        side=_SIDES[row["side"]],
         currency=currency,
         asset=asset,
         amount=amount,
         price=price,
         time=time,
-        **(fee_fields(row) or {"fee": None, "fee_currency": None}),
+        **_fee_fields(row),
     )
 
 
 def _transfer_fields(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a deposit and a withdrawal have in common."""
     return {
-        "id": _text(row.get("id") or row.get("txid")),
-        "asset": _text(row["currency"]),
-        "amount": _told(row.get("amount")),
+        "id": required_text(row.get("id") or row.get("txid")),
+        "asset": required_text(row["currency"]),
+        "amount": optional_amount(row.get("amount")),
         "address": row.get("address") or row.get("addressTo") or None,
         "tag": row.get("tag") or row.get("tagTo") or None,
         "network": row.get("network") or None,
@@ -123,16 +193,19 @@ def _transfer_fields(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def deposit_from_row(row: Mapping[str, Any]) -> Deposit:
-    facts = _transfer_fields(row)
-    if facts["amount"] is None:
+    """Return a deposit of ccxt."""
+    fields = _transfer_fields(row)
+    if fields["amount"] is None:
         raise ValueError("a deposit without an amount")
-    return Deposit(**facts, status=_DEPOSITED.get(row.get("status", ""), "pending"), time=_moment(row.get("timestamp")))
+    status = _DEPOSIT_STATUSES.get(row.get("status", ""), "pending")
+    return Deposit(**fields, status=status, time=optional_time(row.get("timestamp")))
 
 
 def withdrawal_from_row(row: Mapping[str, Any]) -> Withdrawal:
+    """Return a withdrawal of ccxt."""
     return Withdrawal(
         **_transfer_fields(row),
-        status=_WITHDRAWN.get(row.get("status", ""), "unknown"),
-        fee=(fee_fields(row) or {}).get("fee"),
-        created=_moment(row.get("timestamp")),
+        status=_WITHDRAWAL_STATUSES.get(row.get("status", ""), "unknown"),
+        fee=_fee_fields(row)["fee"],
+        created=optional_time(row.get("timestamp")),
     )

@@ -13,9 +13,14 @@ from ...transport import Request, Transport
 from ..errors import Refused
 from ..http import retry_after, send, unknown_or_refused
 
+__all__ = ["SessionAdapter"]
+
 
 def _without_query(record: logging.LogRecord) -> bool:
-    """A filter: some exchanges are sent key and signature in the query, and urllib3 writes paths with it at DEBUG."""
+    """Cut the query off the paths of a log record, and let it pass: a filter.
+
+    urllib3 writes paths at DEBUG, and some exchanges are sent key and signature in the query.
+    """
     if isinstance(record.args, tuple):
         record.args = tuple(a.partition("?")[0] if isinstance(a, str) else a for a in record.args)
     return True
@@ -40,7 +45,7 @@ class SessionAdapter:
     def start_call(
         self, transport: Transport | None, *, mutates: bool = False, must_contain: str | None = None
     ) -> None:
-        """A new call. `carries`: text that no request but a GET may leave without."""
+        """Forget the last call. `must_contain`: text that no request but a GET may leave without."""
         self._transport = transport
         self._mutates = mutates
         self._must_contain = must_contain
@@ -52,17 +57,20 @@ class SessionAdapter:
 
     @property
     def has_sent(self) -> bool:
-        """Whether a request went out in this call."""
+        """Whether a request of this call went out."""
         return bool(self._methods)
 
     @property
     def only_the_last_mutates(self) -> bool:
-        """Whether the last request is the only one of this call that may have moved something."""
+        """Whether no request of this call but the last one may have changed anything."""
         before = self._methods[:-1]
         return not before or (set(before) == {"GET"} and self._methods[-1] != "GET")
 
     def request(self, method: str, url: str, **given: Any) -> requests.Response:
-        """Send one request, as `requests.Session.request` would; a redirect is a failure."""
+        """Send one request and return its answer, as `requests.Session.request` would; a redirect is a failure.
+
+        Raises Refused before it is sent when the address is not the administrator's, or the call's text is missing.
+        """
         content = {name: given.get(name) for name in ("data", "headers", "files")}
         made = requests.Request(method, url, **content).prepare()
         body = made.body.encode() if isinstance(made.body, str) else made.body
@@ -90,4 +98,4 @@ class SessionAdapter:
         return response
 
     def close(self) -> None:
-        """The connections are the transport's."""
+        """Do nothing: the connections are the transport's."""

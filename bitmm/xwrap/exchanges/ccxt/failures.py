@@ -1,0 +1,95 @@
+"""What a failure of ccxt means: Refused, Busy or Unknown, and our code for it."""
+
+from __future__ import annotations
+
+import traceback
+
+from ..errors import Busy, ExchangeError, Refused, Unknown
+from ..http import unknown_or_refused
+from .session import SessionAdapter
+
+__all__ = ["code_of", "exchange_error"]
+
+#: Answers that ccxt calls by a wrong name: (exchange, text in the answer) -> our code.
+_MISNAMED = {
+    ("backpack", "RESOURCE_NOT_FOUND"): "order_not_found",
+    ("kraken", "EAPI:Invalid signature"): "exchange_key_refused",
+}
+#: ccxt's error -> our code; the nearest of its ancestors counts. What is not listed stays exchange_refused.
+_CODES = {
+    "InsufficientFunds": "insufficient_funds",
+    "BadSymbol": "unknown_market",
+    "PermissionDenied": "permission_denied",
+    "AccountSuspended": "permission_denied",
+    "AuthenticationError": "exchange_key_refused",
+    "OrderNotFound": "order_not_found",
+    "InvalidAddress": "invalid_address",
+    "ArgumentsRequired": "invalid_request",
+    "BadRequest": "invalid_request",
+    "NotSupported": "unsupported",
+    "InvalidNonce": "invalid_nonce",
+    "RateLimitExceeded": "rate_limited",
+    "DDoSProtection": "rate_limited",
+    "OperationFailed": "exchange_unavailable",
+}
+_RETRYABLE = {"exchange_unavailable", "invalid_nonce"}
+
+
+def code_of(error: Exception, exchange_id: str) -> str | None:
+    """Return our code for an error of ccxt's class `exchange_id`; None for an error that is not ccxt's own."""
+    for (id, text), code in _MISNAMED.items():
+        if id == exchange_id and text in str(error):
+            return code
+    ancestors = [kind.__name__ for kind in type(error).__mro__]
+    if "BaseError" not in ancestors:
+        return None
+    return next((_CODES[kind] for kind in ancestors if kind in _CODES), "exchange_refused")
+
+
+def exchange_error(
+    error: Exception, code: str | None, words: str, session: SessionAdapter, *, mutates: bool
+) -> ExchangeError:
+    """Return what `error` means, which a unified call raised whose requests went through `session`.
+
+    `code`: see `code_of`. `words`: what may be shown of the error. `mutates`: the call places, cancels or sends.
+    """
+    outcome_open = mutates and session.has_sent
+    if isinstance(error, ExchangeError):  # the session adapter raised it
+        sent_before = outcome_open and not session.only_the_last_mutates
+        return Unknown(f"{error}; something was sent before") if sent_before else error
+    if not session.has_sent:
+        unclear = code in (None, "exchange_refused", "exchange_unavailable")
+        return Refused(f"{words} (nothing was sent)", code="invalid_request" if unclear else str(code))
+    if outcome_open and not (session.only_the_last_mutates and _is_refusal(error, code, session.status)):
+        return unknown_or_refused(words, mutates=True)
+    if code == "rate_limited":
+        return Busy(words, retry_after=session.retry_after)
+    if code is None:
+        words = f"{session.name}'s answer cannot be understood ({type(error).__name__})"
+        return unknown_or_refused(words, mutates=False)
+    return Refused(words, code=code, retryable=code in _RETRYABLE)
+
+
+def _is_refusal(error: Exception, code: str | None, status: int) -> bool:
+    """Return whether an answer certainly says that nothing was executed.
+
+    That is a client error of HTTP, or an error that ccxt's class read in the answer: not an error of the server, and
+    not one that came up while a good answer was read.
+    """
+    if 400 <= status < 500 and status != 408:
+        return True
+    if code is None or status >= 500 or not _raised_by_handle_errors(error):
+        return False
+    return code != "exchange_unavailable"
+
+
+def _raised_by_handle_errors(error: BaseException | None) -> bool:
+    """Return whether `error`, or the error that it replaces (in Kraken's cancel_order), came from a `handle_errors`.
+
+    Every class of ccxt reads the errors in an answer in a method of this name, and the error itself does not say where
+    it was raised; so the names of its frames are looked at.
+    """
+    if error is None:
+        return False
+    frames = (frame.f_code.co_name for frame, _ in traceback.walk_tb(error.__traceback__))
+    return "handle_errors" in frames or _raised_by_handle_errors(error.__context__)
