@@ -184,7 +184,7 @@ class Reconciler:
         since, until = created - _CLOCK_SKEW, min(updated, created + _LONGEST_ARRIVAL) + _CLOCK_SKEW
         sends = exchange.withdrawals(row["asset"])
         # The others are read last, so that each one that the exchange has listed is among them.
-        others = self._store.withdrawals.others_like(exchange.id, row, since - _LONGEST_ARRIVAL, until)
+        others = self._store.withdrawals.similar(exchange.id, row, since - _LONGEST_ARRIVAL, until)
         known = {other["exchange_withdrawal_id"] for other in others}
         alike = [send for send in sends if send.id not in known and _is_like(send, row, since, until)]
         if len(alike) != 1 or any(_is_unidentified(other) for other in others):

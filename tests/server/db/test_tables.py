@@ -174,7 +174,7 @@ NEVER = datetime(2020, 1, 1, tzinfo=UTC)
         (lambda store: store.orders.unknown("paper"), "ix_orders_unsettled (status=?)"),
         (lambda store: store.withdrawals.unknown(), "ix_withdrawals_unsettled (status=?)"),
         (
-            lambda store: store.withdrawals.others_like("kraken", SEND, NEVER, NEVER),
+            lambda store: store.withdrawals.similar("kraken", SEND, NEVER, NEVER),
             "ix_withdrawals_address (address=?)",
         ),
         (lambda store: store.orders.count_unknown(), "ix_orders_unsettled (status=?)"),

@@ -1,7 +1,8 @@
 """The server's data base: SQLite for one process, PostgreSQL for any number of them.
 
-`store` opens it. `base` says how statements are run, `sqlite` and `postgresql` are the two engines, `tables` are the
-tables, `records` what the rest of the server gets from here. Each other module is one kind of thing that is kept, with
-its SQL statements: `accounts`, `registrations`, `journal`, `counters`, `paper_ledger`. The server has no SQL elsewhere,
-but in `migrations`.
+`store` opens it: start there. `accounts`, `registrations`, `journal`, `counters` and `paper_ledger` each keep one kind
+of thing, with the SQL statements beside the methods that use them; `records` are the records that they return. `tables`
+holds the tables. `base` says how statements are run; `sqlite` and `postgresql` are the two engines.
+
+Apart from the migrations (`server/migrations`) there is SQL nowhere else.
 """

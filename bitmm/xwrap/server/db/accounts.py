@@ -14,18 +14,14 @@ from .registrations import LABELED_COLUMNS, pop_registration
 
 __all__ = ["AccountStore"]
 
-_ACCOUNT = (
-    select(t.accounts.c.id, t.accounts.c.name, t.accounts.c.password_hash, t.accounts.c.active, *LABELED_COLUMNS)
-    .outerjoin(
-        t.registrations,
-        and_(t.registrations.c.id == bindparam("registration"), t.registrations.c.account_id == t.accounts.c.id),
-    )
-    .where(t.accounts.c.name == bindparam("name"))
+_A, _R = t.accounts.c, t.registrations.c
+_ACCOUNT_WITH_REGISTRATION = (
+    select(_A.id, _A.name, _A.password_hash, _A.active, *LABELED_COLUMNS)
+    .outerjoin(t.registrations, and_(_R.id == bindparam("registration"), _R.account_id == _A.id))
+    .where(_A.name == bindparam("name"))
 )
-_ACCOUNTS = select(t.accounts.c.id, t.accounts.c.name, t.accounts.c.active, t.accounts.c.created).order_by(
-    t.accounts.c.id
-)
-_REHASH = update(t.accounts).where(t.accounts.c.id == bindparam("account"))
+_ALL_ACCOUNTS = select(_A.id, _A.name, _A.active, _A.created).order_by(_A.id)
+_UPDATE = update(t.accounts).where(_A.id == bindparam("account"))
 
 
 class AccountStore:
@@ -35,7 +31,7 @@ class AccountStore:
         self._database = database
 
     def add(self, name: str, password_hash: str) -> int:
-        """A new account's id. Raises ValueError when the name is taken."""
+        """Add an account and return its id. Raises ValueError when the name is taken."""
         values = {"name": name, "password_hash": password_hash, "created": now()}
         try:
             return self._database.write(lambda runner: runner.insert(t.accounts, values))
@@ -43,20 +39,20 @@ class AccountStore:
             raise ValueError(f"there is an account '{name}' already") from None
 
     def find(self, name: str, registration: int = 0) -> Account | None:
-        """The account called `name`, with its registration of that id; another account's is as if it were not there."""
+        """Return the account with this name, and with it the registration of that id where it is the account's own."""
         with self._database.reading() as runner:
-            row = runner.first(_ACCOUNT, {"name": name, "registration": registration})
+            row = runner.first(_ACCOUNT_WITH_REGISTRATION, {"name": name, "registration": registration})
         if row is None:
             return None
-        mine = pop_registration(row)
-        return Account(**row, registration=None if mine.id is None else mine)
+        own = pop_registration(row)
+        return Account(**row, registration=None if own.id is None else own)
 
     def all(self) -> list[dict[str, Any]]:
-        """Every account's id, name, active and created, oldest first."""
+        """Return the id, name, active and created of every account, oldest first."""
         with self._database.reading() as runner:
-            return runner.rows(_ACCOUNTS)
+            return runner.rows(_ALL_ACCOUNTS)
 
     def rehash(self, account: int, password_hash: str) -> None:
-        """Keep a stronger hash of the same password."""
+        """Replace the hash of a password by a stronger one of the same password."""
         values = {"account": account, "password_hash": password_hash}
-        self._database.write(lambda runner: runner.change(_REHASH, values))
+        self._database.write(lambda runner: runner.change(_UPDATE, values))

@@ -1,4 +1,4 @@
-"""The journals: every order and every send, kept before its exchange hears of it."""
+"""The journals: every order and every send, committed before its exchange hears of it."""
 
 from __future__ import annotations
 
@@ -18,19 +18,7 @@ from .registrations import LABELED_COLUMNS, pop_registration
 __all__ = ["Journal", "WithdrawalJournal"]
 
 _ADD_AUDIT = insert(t.audit)
-_SENDS = t.withdrawals.c
-_OTHER_SENDS = (
-    select(t.withdrawals)
-    .join(t.registrations)
-    .where(
-        t.registrations.c.exchange == bindparam("exchange"),
-        *(_SENDS[name] == bindparam(name) for name in ("asset", "address")),
-        _SENDS.id != bindparam("id"),
-        _SENDS.created.between(bindparam("since"), bindparam("until")),
-    )
-)
-#: Above every id.
-_TOP = 2**63 - 1
+_ABOVE_EVERY_ID = 2**63 - 1
 
 
 class Journal:
@@ -40,147 +28,155 @@ class Journal:
         self.name = table.name
         self._table, self._database = table, database
         c = table.c
-        self._one = select(table).where(c.registration_id == bindparam("registration"), c.id == bindparam("id"))
-        self._keyed = select(table).where(c.registration_id == bindparam("registration"), c.key == bindparam("key"))
-        self._list = (
-            select(table)
-            .where(c.registration_id == bindparam("registration"), c.id < bindparam("before"))
-            .order_by(c.id.desc())
-            .limit(bindparam("limit"))
+        of_registration = select(table).where(c.registration_id == bindparam("registration"))
+        self._select_by_id = of_registration.where(c.id == bindparam("id"))
+        self._select_by_key = of_registration.where(c.key == bindparam("key"))
+        self._select_page = (
+            of_registration.where(c.id < bindparam("before")).order_by(c.id.desc()).limit(bindparam("limit"))
         )
-        self._lists: dict[tuple[str, ...], Select[Any]] = {("open",): self._list.where(t.OPEN)}
-        self._unknown = (
-            select(table, *LABELED_COLUMNS)
-            .join(t.registrations)
-            .where(c.status == "unknown", t.RUNNING_OR_UNKNOWN)
-            .order_by(c.id)
-        )
-        self._unknown_of_exchange = self._unknown.where(t.registrations.c.exchange == bindparam("exchange"))
-        self._count = (
+        #: The same for rows of some statuses. "open" is written as its index has it.
+        self._select_page_of: dict[tuple[str, ...], Select[Any]] = {("open",): self._select_page.where(t.OPEN)}
+        is_unknown = (c.status == "unknown", t.RUNNING_OR_UNKNOWN)
+        self._select_unknown = select(table, *LABELED_COLUMNS).join(t.registrations).where(*is_unknown).order_by(c.id)
+        self._select_unknown_at = self._select_unknown.where(t.registrations.c.exchange == bindparam("exchange"))
+        self._count_unknown = (
             select(t.registrations.c.exchange, func.count().label("unknown"))
             .join(table)
-            .where(c.status == "unknown", t.RUNNING_OR_UNKNOWN)
+            .where(*is_unknown)
             .group_by(t.registrations.c.exchange)
         )
-        self._empty = dict.fromkeys(table.c.keys()) | {"released": False}
-        self._change = update(table).where(c.id == bindparam("row"))
-        self._rerun = self._change.where(c.released).returning(table)
-        #: A row that ran anew since then has another time of creation.
-        self._conclude = self._change.where(c.created == bindparam("began"))
-        self._doubt = self._conclude.where(c.status == "running")
-        self._reconcile = self._change.where(c.status == "unknown", c.updated == bindparam("seen"))
-        lost = or_(database.is_dead(c.server), c.updated < bindparam("until"))
+        self._defaults = dict.fromkeys(c.keys()) | {"released": False}
+        self._update = update(table).where(c.id == bindparam("row"))
+        self._update_released = self._update.where(c.released).returning(table)
+        #: A row that was begun anew meanwhile has another time of creation.
+        self._update_begun = self._update.where(c.created == bindparam("begun"))
+        self._update_running = self._update_begun.where(c.status == "running")
+        self._update_unknown = self._update.where(c.status == "unknown", c.updated == bindparam("seen"))
+        is_abandoned = or_(database.is_dead(c.server), c.updated < bindparam("until"))
         self._mark_abandoned = (
-            update(table).where(c.status == "running", t.RUNNING_OR_UNKNOWN, lost).values(status="unknown")
+            update(table).where(c.status == "running", t.RUNNING_OR_UNKNOWN, is_abandoned).values(status="unknown")
         )
 
     def begin(self, registration: int, key: str | None, fingerprint: str, values: Mapping[str, str | None]) -> Intent:
-        """Commit an intent, or find the row that has its key already. Without a key its client id is its key, too.
+        """Commit a new row and return it, or return the row that has its key already. A client id is the default key.
 
-        A released row with the same parameters runs anew. Of many that come at the same moment, one is new.
+        A released row with the same parameters is begun anew. Of many calls with one key at the same time, one gets
+        the row as new.
         """
-        moment, client_id = now(), uuid.uuid4().hex
-        intent = {
+        time, client_id = now(), uuid.uuid4().hex
+        row = {
             "registration_id": registration,
             "key": key or client_id,
             "fingerprint": fingerprint,
             "client_id": client_id,
             "status": "running",
             "server": self._database.server_id,
-            "created": moment,
-            "updated": moment,
+            "created": time,
+            "updated": time,
             **values,
         }
         try:
-            id = self._database.write(lambda runner: runner.insert(self._table, intent))
+            id = self._database.write(lambda runner: runner.insert(self._table, row))
         except IntegrityError:
-            return self._database.write(lambda runner: self._again(runner, intent))
-        return Intent({**self._empty, **intent, "id": id}, is_new=True)
+            return self._database.write(lambda runner: self._begin_again(runner, row))
+        return Intent({**self._defaults, **row, "id": id}, is_new=True)
 
-    def _again(self, runner: StatementRunner, intent: Mapping[str, Any]) -> Intent:
-        asked = {"registration": intent["registration_id"], "key": intent["key"]}
-        [row] = runner.rows(self._keyed, asked)
-        if row["released"] and row["fingerprint"] == intent["fingerprint"]:
+    def _begin_again(self, runner: StatementRunner, new: Mapping[str, Any]) -> Intent:
+        values = {"registration": new["registration_id"], "key": new["key"]}
+        [row] = runner.rows(self._select_by_key, values)
+        if row["released"] and row["fingerprint"] == new["fingerprint"]:
             # It was certainly not executed before, so its exchange is to be asked about from now on only.
             again = {"row": row["id"], "status": "running", "released": False, "answer_status": None, "answer": None}
-            again |= {name: intent[name] for name in ("server", "created", "updated")}
-            if rerun := runner.first(self._rerun, again):
-                return Intent(rerun, is_new=True)
-            [row] = runner.rows(self._keyed, asked)
+            again |= {name: new[name] for name in ("server", "created", "updated")}
+            if begun := runner.first(self._update_released, again):
+                return Intent(begun, is_new=True)
+            [row] = runner.rows(self._select_by_key, values)
         return Intent(row, is_new=False)
 
     def finish(self, row: Mapping[str, Any], columns: Mapping[str, Any]) -> bool:
-        """Commit what became of an intent; False: it runs anew meanwhile, for it was taken for lost.
+        """Commit the outcome of a row; False: the row was taken for abandoned, and has been begun anew meanwhile.
 
-        What an exchange said of it is never made unknown again.
+        An outcome that is known is never made unknown again.
         """
-        statement = self._doubt if columns["status"] == "unknown" else self._conclude
-        # It may have been given up, and its key released, when the exchange answers after all.
-        values = {"row": row["id"], "began": row["created"], "released": False, **columns}
-        met = self._database.write(lambda runner: runner.change(statement, values))
-        return met == 1 or columns["status"] == "unknown"
+        statement = self._update_running if columns["status"] == "unknown" else self._update_begun
+        # The row may have been given up, and its key released, before the exchange answered after all.
+        values = {"row": row["id"], "begun": row["created"], "released": False, **columns}
+        changed = self._database.write(lambda runner: runner.change(statement, values))
+        return changed == 1 or columns["status"] == "unknown"
 
     def change(self, id: int, columns: Mapping[str, Any]) -> None:
-        """Commit what is new of an order or a send."""
+        """Commit what is new of a row."""
         values = {"row": id, **columns}
-        self._database.write(lambda runner: runner.change(self._change, values))
+        self._database.write(lambda runner: runner.change(self._update, values))
 
     def reconcile(self, row: Mapping[str, Any], columns: Mapping[str, Any], audit: str | None = None) -> bool:
-        """Commit what became of a row whose outcome was unknown; False: it is no longer as it is in `row`.
+        """Commit the outcome of a row that was unknown; False: the row is no longer as it is in `row`.
 
-        `audit`: why a person says so; it is kept.
+        `audit`: what a person did to decide so; it is kept.
         """
         values = {"row": row["id"], "seen": row["updated"], "updated": now(), **columns}
 
         def work(runner: StatementRunner) -> bool:
-            reconciled = runner.change(self._reconcile, values) == 1
-            if reconciled and audit is not None:
+            is_reconciled = runner.change(self._update_unknown, values) == 1
+            if is_reconciled and audit is not None:
                 entry = {"journal": self.name, "row": row["id"], "before": "unknown", "after": columns["status"]}
                 runner.change(_ADD_AUDIT, {**entry, "what": audit, "created": now()})
-            return reconciled
+            return is_reconciled
 
         return self._database.write(work)
 
     def get(self, registration: int, id: int) -> dict[str, Any] | None:
-        """One row of a registration."""
-        return self._first(self._one, {"registration": registration, "id": id})
+        """Return a row of a registration."""
+        with self._database.reading() as runner:
+            return runner.first(self._select_by_id, {"registration": registration, "id": id})
 
     def by_key(self, registration: int, key: str) -> dict[str, Any] | None:
-        """The row that carries `key`."""
-        return self._first(self._keyed, {"registration": registration, "key": key})
+        """Return the row of a registration that has this key."""
+        with self._database.reading() as runner:
+            return runner.first(self._select_by_key, {"registration": registration, "key": key})
 
     def rows(self, registration: int, statuses: Sequence[str], limit: int, before: int | None) -> list[dict[str, Any]]:
-        """The rows of a registration with one of these statuses and an id below `before`, newest first."""
-        query = self._lists.get(tuple(statuses))
-        if query is None:
-            query = self._list.where(or_(*(self._table.c.status == status for status in statuses)))
-            self._lists[tuple(statuses)] = query
+        """Return the rows of a registration with one of these statuses and an id below `before`, newest first."""
+        statement = self._select_page_of.get(tuple(statuses))
+        if statement is None:
+            statement = self._select_page.where(or_(*(self._table.c.status == status for status in statuses)))
+            self._select_page_of[tuple(statuses)] = statement
+        values = {"registration": registration, "limit": limit, "before": before or _ABOVE_EVERY_ID}
         with self._database.reading() as runner:
-            return runner.rows(query, {"registration": registration, "limit": limit, "before": before or _TOP})
+            return runner.rows(statement, values)
 
     def unknown(self, exchange: str | None = None) -> list[tuple[Registration, dict[str, Any]]]:
-        """Every row (of one exchange) whose outcome is unknown, with its registration, oldest first."""
+        """Return every row (of one exchange) whose outcome is unknown, with its registration, oldest first."""
         with self._database.reading() as runner:
-            rows = (
-                runner.rows(self._unknown_of_exchange, {"exchange": exchange})
-                if exchange
-                else runner.rows(self._unknown)
-            )
+            if exchange is None:
+                rows = runner.rows(self._select_unknown)
+            else:
+                rows = runner.rows(self._select_unknown_at, {"exchange": exchange})
         return [(pop_registration(row), row) for row in rows]
 
     def count_unknown(self) -> dict[str, int]:
-        """How many rows have an unknown outcome, by exchange."""
+        """Return the number of rows whose outcome is unknown, by exchange."""
         with self._database.reading() as runner:
-            return {row["exchange"]: row["unknown"] for row in runner.rows(self._count)}
+            return {row["exchange"]: row["unknown"] for row in runner.rows(self._count_unknown)}
 
     def mark_abandoned(self, until: str) -> int:
-        """What runs since before `until`, or on a server that is no more, has an unknown outcome; how many rows."""
+        """Make unknown what runs since before `until`, or on a server that is dead; return how many rows."""
         values = {"until": until, "updated": now()}
         return self._database.write(lambda runner: runner.change(self._mark_abandoned, values))
 
-    def _first(self, query: Select[Any], asked: dict[str, Any]) -> dict[str, Any] | None:
-        with self._database.reading() as runner:
-            return runner.first(query, asked)
+
+_SENDS = t.withdrawals.c
+_SIMILAR_SENDS = (
+    select(t.withdrawals)
+    .join(t.registrations)
+    .where(
+        t.registrations.c.exchange == bindparam("exchange"),
+        _SENDS.asset == bindparam("asset"),
+        _SENDS.address == bindparam("address"),
+        _SENDS.id != bindparam("id"),
+        _SENDS.created.between(bindparam("since"), bindparam("until")),
+    )
+)
 
 
 class WithdrawalJournal(Journal):
@@ -189,12 +185,12 @@ class WithdrawalJournal(Journal):
     def __init__(self, database: Database) -> None:
         super().__init__(t.withdrawals, database)
 
-    def others_like(
-        self, exchange: str, row: Mapping[str, Any], since: datetime, until: datetime
-    ) -> list[dict[str, Any]]:
-        """The sends like `row` in asset and address, and others than it, that were created in a time, whoever's they
-        are: two registrations may have the same key.
+    def similar(self, exchange: str, row: Mapping[str, Any], since: datetime, until: datetime) -> list[dict[str, Any]]:
+        """Return the other sends of the asset of `row` to its address that were created in this time.
+
+        They may be of any registration: two registrations may have the same key.
         """
-        asked = {"exchange": exchange, "since": time_text(since), "until": time_text(until)}
+        values = {name: row[name] for name in ("id", "asset", "address")}
+        values |= {"exchange": exchange, "since": time_text(since), "until": time_text(until)}
         with self._database.reading() as runner:
-            return runner.rows(_OTHER_SENDS, asked | {name: row[name] for name in ("id", "asset", "address")})
+            return runner.rows(_SIMILAR_SENDS, values)

@@ -1,4 +1,4 @@
-"""What the rest of the server gets from the data base."""
+"""The records that the rest of the server gets from the data base."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ __all__ = ["Account", "Intent", "Registration", "now", "time_text"]
 
 
 def now(ago: float = 0.0) -> str:
-    """The time (`ago` seconds ago) as the data base keeps it."""
+    """Return the time (`ago` seconds ago) as the data base keeps it."""
     return time_text(datetime.now(UTC) - timedelta(seconds=ago))
 
 
-def time_text(moment: datetime) -> str:
-    """ISO 8601, UTC, microseconds."""
-    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+def time_text(time: datetime) -> str:
+    """Return a time in UTC as the data base keeps it: ISO 8601 with microseconds."""
+    return time.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +45,13 @@ class Account:
     name: str
     password_hash: str
     active: bool
-    #: The one that was asked for together with the account.
+    #: The one that was looked up together with the account.
     registration: Registration | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """A row of a journal; `is_new`: it is this caller's to carry out."""
+    """A row of a journal; `is_new`: the caller is the one to carry it out."""
 
     row: dict[str, Any]
     is_new: bool

@@ -13,15 +13,15 @@ from .records import Registration, now
 
 __all__ = ["LABELED_COLUMNS", "RegistrationStore", "pop_registration"]
 
-_REGISTRATION_COLUMNS = [t.registrations.c[name] for name in Registration.__dataclass_fields__]
-_REGISTRATIONS_OF = (
-    select(*_REGISTRATION_COLUMNS)
-    .where(t.registrations.c.account_id == bindparam("account"))
-    .order_by(t.registrations.c.id)
+_NAMES = tuple(Registration.__dataclass_fields__)
+_COLUMNS = [t.registrations.c[name] for name in _NAMES]
+#: The same for a statement that has columns of another table, too; `pop_registration` reads them. A journal has a
+#: column `registration_id` of its own.
+LABELED_COLUMNS = [column.label(f"of_registration_{column.name}") for column in _COLUMNS]
+_OF_ACCOUNT = (
+    select(*_COLUMNS).where(t.registrations.c.account_id == bindparam("account")).order_by(t.registrations.c.id)
 )
-_SEAL = update(t.registrations).where(t.registrations.c.id == bindparam("row")).returning(*_REGISTRATION_COLUMNS)
-#: The same beside the columns of another table; `pop_registration` reads them.
-LABELED_COLUMNS = [t.registrations.c[name].label(f"of_{name}") for name in Registration.__dataclass_fields__]
+_SEAL = update(t.registrations).where(t.registrations.c.id == bindparam("row")).returning(*_COLUMNS)
 
 
 class RegistrationStore:
@@ -31,22 +31,27 @@ class RegistrationStore:
         self._database = database
 
     def add(self, values: Mapping[str, Any], seal: Callable[[int], dict[str, bytes]]) -> Registration:
-        """A new registration; `seal` gives its sealed columns once its id is known."""
+        """Add a registration and return it. `seal` gives its sealed columns, for which it needs the id."""
         unsealed = dict.fromkeys(("sealed_apikey", "sealed_apisecret", "sealed_more"), b"")
 
-        def add(runner: StatementRunner) -> Registration:
+        def work(runner: StatementRunner) -> Registration:
             id = runner.insert(t.registrations, {**values, **unsealed, "created": now()})
-            return Registration(**runner.rows(_SEAL, {"row": id, **seal(id)})[0])
+            [row] = runner.rows(_SEAL, {"row": id, **seal(id)})
+            return Registration(**row)
 
-        return self._database.write(add)
+        return self._database.write(work)
 
     def of_account(self, account: int, *, exchange: str | None = None, active_only: bool = False) -> list[Registration]:
-        """This account's registrations, oldest first."""
+        """Return the registrations of an account (at one exchange, enabled), oldest first."""
         with self._database.reading() as runner:
-            mine = [Registration(**row) for row in runner.rows(_REGISTRATIONS_OF, {"account": account})]
-        return [one for one in mine if exchange in (None, one.exchange) and (one.enabled or not active_only)]
+            rows = runner.rows(_OF_ACCOUNT, {"account": account})
+        return [
+            Registration(**row)
+            for row in rows
+            if exchange in (None, row["exchange"]) and (row["enabled"] or not active_only)
+        ]
 
 
 def pop_registration(row: dict[str, Any]) -> Registration:
-    """The registration whose columns stand in a row beside others; they are taken out of it."""
-    return Registration(**{name: row.pop(f"of_{name}") for name in Registration.__dataclass_fields__})
+    """Take the LABELED_COLUMNS out of a row, and return their registration."""
+    return Registration(**{name: row.pop(f"of_registration_{name}") for name in _NAMES})

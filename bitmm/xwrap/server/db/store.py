@@ -1,4 +1,4 @@
-"""The data base of one server, opened: every kind of thing that is kept has a part of its own."""
+"""The data base of one server: it is opened here, and each kind of thing that it keeps has an attribute."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _CHECK_VALUE, _ADD_CHECK_VALUE = select(t.vault_check.c.sealed), insert(t.vault_
 
 
 def open_database(where: Path | str) -> Database:
-    """The SQLite file at a path, or the PostgreSQL data base of a URL. Raises StoreError for a URL of another kind."""
+    """Open the SQLite file at a path, or the PostgreSQL data base of a URL. Raises StoreError for any other URL."""
     return SQLite(where) if isinstance(where, Path) else PostgreSQL(where)
 
 
@@ -36,7 +36,7 @@ class Store:
     """The data base of one server."""
 
     def __init__(self, where: Path | str) -> None:
-        """`where`: the path of a SQLite file, or a URL of PostgreSQL. Raises StoreError for another URL."""
+        """Open a SQLite file by its path, or PostgreSQL by its URL. Raises StoreError for any other URL."""
         self.where = where
         self._database = open_database(where)
         self.accounts = AccountStore(self._database)
@@ -46,26 +46,26 @@ class Store:
         self.withdrawals = WithdrawalJournal(self._database)
 
     def heartbeat(self) -> None:
-        """Show other servers on this data base that this one lives; to be called again and again."""
+        """Show the other servers on this data base that this one lives. Call it every few seconds."""
         self._database.heartbeat()
 
     def close(self) -> None:
-        """Give back every connection."""
+        """Close every connection."""
         self._database.close()
 
     def atomic(self, work: Callable[[], T]) -> T:
-        """What `work` returns; all that it writes is kept as one, or nothing when it raises.
+        """Return what `work` returns. All that it writes is committed together, or nothing when it raises.
 
         It may be undone and run once more.
         """
         return self._database.write(lambda _runner: work())
 
     def prepare(self) -> None:
-        """Make the tables, or bring them to this version. Raises StoreError for a newer or damaged data base."""
+        """Create the tables, or migrate them to this version. Raises StoreError for a newer or damaged data base."""
         self._database.prepare()
 
     def check_value(self, make: Callable[[], bytes] | None = None) -> bytes | None:
-        """The vault's check value; when there is none yet, what `make` gives is kept."""
+        """Return the vault's check value. When there is none yet, keep and return what `make` gives."""
         with self._database.reading() as runner:
             value: bytes | None = runner.value(_CHECK_VALUE)
         if value is None and make:

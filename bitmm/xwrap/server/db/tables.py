@@ -1,7 +1,7 @@
 """The tables, for SQLite and PostgreSQL alike.
 
 Money is decimal text (SQLite has no exact numeric type), times are ISO 8601 UTC text with microseconds.
-A change here needs a revision in `migrations/versions` and the new `REVISION`; a test holds the two together.
+A change here needs a revision in `server/migrations/versions` and the new `REVISION`; a test holds the two together.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from sqlalchemy import (
     true,
 )
 
-#: The newest revision in migrations/versions.
+#: The newest revision in server/migrations/versions.
 REVISION = "0003"
 
 metadata = MetaData(
@@ -96,7 +96,7 @@ vault_check = Table(
 )
 
 
-#: Of which rows the outcome is open, and which orders are. A query must say it in these words for its index to be used.
+#: The conditions of the partial indexes. A query must contain one of them literally for its index to be used.
 RUNNING_OR_UNKNOWN = text("status IN ('running', 'unknown')")
 OPEN = text("status = 'open'")
 
@@ -109,9 +109,9 @@ def _public(name: str, *, nullable: bool = False, **options: Any) -> Column[Any]
 def _journal(name: str, *columns: Column[Any]) -> Table:
     """A journal of things that move money: the intent is committed before the exchange hears of it.
 
-    `answer_status` and `answer` are what the caller was told, kept for a repeat under the same key; both are null
+    `answer_status` and `answer` are what the caller was answered, kept for a repeat under the same key; both are null
     while the call is running and while its outcome is unknown. A repeat of a row that is `released` (it was certainly
-    not executed, and may work later) runs anew. `server` is the number of the server process that carries it out.
+    not executed, and may work later) is begun anew. `server` is the `server_id` of the process that carries it out.
     A registration that has rows here cannot be removed.
     """
     return Table(
@@ -187,8 +187,7 @@ audit = Table(
     Column("after", Text, nullable=False),
 )
 
-# --- the paper exchange's own book: what really happened there, apart from our journals -------------------------------
-
+#: The balances of the paper exchange. Its tables are its ledger: what really happened there, apart from the journals.
 paper_balances = Table(
     "paper_balances",
     metadata,
