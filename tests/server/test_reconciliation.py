@@ -14,7 +14,7 @@ import requests
 
 from bitmm.xwrap import exchanges
 from bitmm.xwrap.client import Backend
-from bitmm.xwrap.exchanges.errors import Refused, Unknown, Unsupported
+from bitmm.xwrap.exchanges.errors import NotListedYet, Refused, Unknown, Unsupported
 from bitmm.xwrap.exchanges.models import OrderState, Withdrawal
 from bitmm.xwrap.server.db.records import now
 from bitmm.xwrap.server.execution import ExecutionService
@@ -105,6 +105,40 @@ def test_before_the_grace_is_over_an_absent_order_proves_nothing(bench):
     assert bench.post().json()["status"] == "unknown"
     bench.reconcile(FILLED)
     assert bench.post().json()["status"] == "filled"
+
+
+def test_an_order_that_may_not_be_listed_yet_is_asked_for_with_the_time_when_it_was_first_missed(bench, monkeypatch):
+    monkeypatch.setattr(Stub, "asked", [])
+    bench.post()
+    patient, bench.reconciler = bench.reconciler, replace_grace(bench.reconciler, 3600)
+    for _ in range(2):
+        bench.reconcile(NotListedYet("its history lags"))
+        assert bench.post().json()["status"] == "unknown"
+    assert [ref.missed_since for ref in Stub.asked] == [None, None], "it may arrive after these questions"
+    bench.reconciler = patient
+    before = datetime.now(UTC)
+    for _ in range(2):
+        bench.reconcile(NotListedYet("its history lags"))
+        assert bench.post().json()["status"] == "unknown"
+    bench.reconcile(None)
+    first, second, last = (ref.missed_since for ref in Stub.asked[2:])
+    assert first is None
+    assert before <= second == last <= datetime.now(UTC)
+    assert bench.ask("orders").json()["code"] == "no_such_key"
+
+
+def test_when_an_order_was_missed_says_nothing_of_it_once_it_runs_anew(bench, monkeypatch):
+    monkeypatch.setattr(Stub, "asked", [])
+    bench.post()
+    other = replace_grace(bench.reconciler, 0.0)
+    bench.reconcile(NotListedYet("its history lags"))
+    this, bench.reconciler = bench.reconciler, other
+    bench.reconcile(None)
+    bench.post()
+    bench.reconciler = this
+    bench.reconcile(NotListedYet("its history lags"))
+    assert len(Stub.placed) == 2
+    assert [ref.missed_since for ref in Stub.asked] == [None, None, None]
 
 
 def replace_grace(reconciler, seconds):

@@ -172,7 +172,10 @@ class Exchange:
         raise self._lacks("order")
 
     def find(self, ref: OrderRef) -> OrderState | None:
-        """The order that carries `ref.client_id`, created not long before `ref.created`; None: certainly not there."""
+        """Return the order with `ref.client_id`, created not long before `ref.created`; None: certainly not there.
+
+        Raises NotListedYet when it is not there now, and what is listed may lag behind; see `OrderRef.missed_since`.
+        """
         raise self._lacks("find")
 
     def open_orders(self) -> list[OrderState]:

@@ -4,6 +4,7 @@
     └── ExchangeError        what an exchange, or the way to it, gave as the reason
         ├── Refused              certainly not executed
         │   ├── Unsupported          there is no such call
+        │   ├── NotListedYet         an order is not there now, which proves nothing yet
         │   └── Busy                 a rate limit (also a RateLimited)
         └── Unknown              it may have been executed (also an OutcomeUnknown)
 
@@ -17,7 +18,7 @@ from collections.abc import Mapping
 
 from ..errors import APIError, OutcomeUnknown, RateLimited
 
-__all__ = ["Busy", "ExchangeError", "Refused", "Unknown", "Unsupported"]
+__all__ = ["Busy", "ExchangeError", "NotListedYet", "Refused", "Unknown", "Unsupported"]
 
 
 class ExchangeError(APIError):
@@ -53,6 +54,13 @@ class Unsupported(Refused):
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason, code="unsupported")
+
+
+class NotListedYet(Refused):
+    """The order is not there now, and that proves nothing yet: what the exchange lists lags behind. Ask again later."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason, code="exchange_unavailable", retryable=True)
 
 
 class Busy(Refused, RateLimited):

@@ -81,7 +81,12 @@ class NewOrder:
 
 @dataclass(frozen=True, slots=True)
 class OrderRef:
-    """What is known of an order that was placed, or may have been."""
+    """What is known of an order that was placed, or may have been.
+
+    `missed_since`: the time of the first question that did not find it, although it must have arrived by then if it was
+    sent at all; None: there was no such question. An order that may have rested in the book until a moment before the
+    first question is proved to be missing by a second one only.
+    """
 
     side: Side
     currency: str
@@ -91,6 +96,7 @@ class OrderRef:
     created: datetime | None = None
     amount: Decimal | None = None
     price: Decimal | None = None
+    missed_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,13 +14,14 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from typing import Any
 
 from ..exchanges.base import Exchange
-from ..exchanges.errors import ExchangeError, Refused, Unsupported
+from ..exchanges.errors import ExchangeError, NotListedYet, Refused, Unsupported
 from ..exchanges.models import Withdrawal
 from ..money import EXACT, exact
 from .db.journal import Journal
@@ -72,6 +73,8 @@ class Reconciler:
         self._stop = threading.Event()
         #: (journal, row) -> when the exchange was last asked about it, since this server started.
         self._asked: dict[tuple[str, int], float] = {}
+        #: (order's row, when its outcome became unknown) -> its `OrderRef.missed_since`, since this server started.
+        self._missed: dict[tuple[int, str], datetime] = {}
         rounds = {id: partial(self.reconcile, id) for id in registry.ids()} | {"abandoned": self.mark_abandoned}
         self._threads = [
             threading.Thread(target=self._run, args=(work,), name=f"xwrap-reconciler-{name}", daemon=True)
@@ -152,11 +155,18 @@ class Reconciler:
             columns = not_placed(row)
         if columns["status"] != "unknown" and journal.reconcile(row, columns):
             self._asked.pop((journal.name, row["id"]), None)
+            self._missed.pop((row["id"], row["updated"]), None)
             _log.warning("%s %d of %s: %s", journal.name, row["id"], registration.exchange, columns["status"])
 
     def _find_order(self, exchange: Exchange, row: Row) -> Row | None:
         """Return what the exchange reports of an order, None when it certainly has none. Raises Unsupported."""
-        state = exchange.find(order_ref(row))
+        asked, attempt = datetime.now(UTC), (row["id"], row["updated"])
+        try:
+            state = exchange.find(replace(order_ref(row), missed_since=self._missed.get(attempt)))
+        except NotListedYet:
+            if asked >= self._latest_arrival(exchange, row):
+                self._missed.setdefault(attempt, asked)
+            raise
         if state is None and exchange.order_lookup != "all":
             raise Unsupported(f"{exchange.name} shows open orders only")
         return None if state is None else order_columns(state)

@@ -11,10 +11,10 @@ from decimal import Decimal
 
 import pytest
 
-from bitmm.xwrap.exchanges.backpack import Backpack, BackpackAPI, adapter
+from bitmm.xwrap.exchanges.backpack import Backpack, BackpackAPI
 from bitmm.xwrap.exchanges.base import Credentials, ExchangeContext
 from bitmm.xwrap.exchanges.cache import TTLCache
-from bitmm.xwrap.exchanges.errors import Busy, ExchangeError, Refused, Unknown
+from bitmm.xwrap.exchanges.errors import Busy, ExchangeError, NotListedYet, Refused, Unknown
 from bitmm.xwrap.exchanges.models import NewOrder, NewWithdrawal, OrderRef
 from bitmm.xwrap.money import total
 from bitmm.xwrap.testing.exchange_contract import ExchangeContract
@@ -102,7 +102,7 @@ def test_an_order_that_may_just_have_been_placed_is_never_said_to_be_missing(ven
     assert exchange.find(ref_of(order, age=1)).exchange_order_id == placed.exchange_order_id
 
 
-def test_a_limit_order_that_was_filled_a_moment_ago_is_never_said_to_be_missing(venue, exchange, monkeypatch):
+def test_a_limit_order_that_was_filled_a_moment_ago_is_never_said_to_be_missing(venue, exchange):
     order = new("sell", amount=Decimal("0.1"), price=Decimal(35000))
     exchange.place(order)
     old = replace(ref_of(order), price=order.price)
@@ -116,8 +116,9 @@ def test_a_limit_order_that_was_filled_a_moment_ago_is_never_said_to_be_missing(
     never = replace(old, client_id=uuid.uuid4().hex)
     with pytest.raises(Refused, match="lags"):
         exchange.find(never)
-    monkeypatch.setattr(adapter, "_LAG", timedelta(0))
-    assert exchange.find(never) is None
+    with pytest.raises(NotListedYet, match="lags"):
+        exchange.find(replace(never, missed_since=datetime.now(UTC) - timedelta(seconds=20)))
+    assert exchange.find(replace(never, missed_since=datetime.now(UTC) - timedelta(seconds=40))) is None
 
 
 def test_a_send_is_never_said_to_be_missing_before_the_history_had_time_to_show_it(exchange):

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 
 from ...money import parse_decimal
 from ..base import Exchange, ExchangeContext, Field, RateLimit
-from ..errors import Refused, Unknown
+from ..errors import NotListedYet, Refused, Unknown
 from ..http import parsing_errors
 from ..models import (
     Deposit,
@@ -52,8 +52,6 @@ from .parsing import (
 _SIDE_WORDS: dict[Side, Literal["Bid", "Ask"]] = {"buy": "Bid", "sell": "Ask"}
 #: An order that is over may be missing in the history for so long (that it lags is known, not how much).
 _LAG = timedelta(seconds=30)
-#: Seconds for which it is known when a limit order was first found to be nowhere.
-_MISSED = 3600.0
 #: The most rows that a history gives at once.
 _PAGE = 1000
 
@@ -267,18 +265,19 @@ class Backpack(Exchange):
         raise Refused(f"{self.name}'s history is too long to look through", code="exchange_unavailable")
 
     def _refuse_too_early(self, ref: OrderRef) -> None:
-        """That an order is nowhere means nothing before the history had time to show it.
+        """Raise NotListedYet when the history had no time yet to show an order that is nowhere.
 
-        A market order is over as soon as it is there; a limit order may have been over a moment before it was missed.
+        A market order is over as soon as it is there. A limit order may have been over only a moment before it was
+        missed for the first time, and without that time nothing is certain.
         """
-        now, since = datetime.now(UTC), ref.created
+        since = ref.created
         if ref.price is not None:
-            since = self.context.cache.get_or_fetch(("missed", ref.client_id), lambda: now, seconds=_MISSED)
-        if since is not None and now < since + _LAG:
+            since = ref.missed_since or datetime.now(UTC)
+        if since is not None and datetime.now(UTC) < since + _LAG:
             raise self._lags()
 
-    def _lags(self) -> Refused:
-        return Refused(f"{self.name}'s history lags; ask again", code="exchange_unavailable", retryable=True)
+    def _lags(self) -> NotListedYet:
+        return NotListedYet(f"{self.name}'s history lags; ask again")
 
     def _with_fee(self, state: OrderState, *, patient: bool = False) -> OrderState:
         """Return the order with its fee, which only its fills tell; without it while some of them are missing.
