@@ -112,14 +112,17 @@ def test_an_order_that_may_not_be_listed_yet_is_asked_for_with_the_time_when_it_
     bench.post()
     patient, bench.reconciler = bench.reconciler, replace_grace(bench.reconciler, 3600)
     for _ in range(2):
+        bench.reconciler._asked.clear()
         bench.reconcile(NotListedYet("its history lags"))
         assert bench.post().json()["status"] == "unknown"
     assert [ref.missed_since for ref in Stub.asked] == [None, None], "it may arrive after these questions"
     bench.reconciler = patient
     before = datetime.now(UTC)
     for _ in range(2):
+        bench.reconciler._asked.clear()
         bench.reconcile(NotListedYet("its history lags"))
         assert bench.post().json()["status"] == "unknown"
+    bench.reconciler._asked.clear()
     bench.reconcile(None)
     first, second, last = (ref.missed_since for ref in Stub.asked[2:])
     assert first is None
@@ -136,6 +139,7 @@ def test_when_an_order_was_missed_says_nothing_of_it_once_it_runs_anew(bench, mo
     bench.reconcile(None)
     bench.post()
     bench.reconciler = this
+    this._asked.clear()
     bench.reconcile(NotListedYet("its history lags"))
     assert len(Stub.placed) == 2
     assert [ref.missed_since for ref in Stub.asked] == [None, None, None]
