@@ -15,7 +15,7 @@ pytest.importorskip("starlette", reason="the server is not installed")
 
 from bitmm.xwrap.client import XWrap
 from bitmm.xwrap.errors import OutcomeUnknown
-from bitmm.xwrap.exchanges import backpack
+from bitmm.xwrap.exchanges.backpack import adapter as backpack_adapter
 from bitmm.xwrap.server.reconciliation import Reconciler
 from bitmm.xwrap.testing.exchanges.venue import Reply
 from tests.stress.harness import LINES, open_venue
@@ -67,7 +67,7 @@ def _sender(name, serving, monkeypatch, **settings):
 
 @pytest.fixture
 def backpacker(serving, monkeypatch):
-    monkeypatch.setattr(backpack, "_LAG", timedelta(0))
+    monkeypatch.setattr(backpack_adapter, "_LAG", timedelta(0))
     with _sender("backpack", serving, monkeypatch) as sender:
         yield sender
 
