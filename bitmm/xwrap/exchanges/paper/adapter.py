@@ -1,17 +1,16 @@
-"""Our verbs on the books of the paper exchange."""
+"""The adapter of the paper exchange: the verbs of `Exchange` on a ledger."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
-from functools import lru_cache
+from decimal import Decimal
 from typing import Any, Self
 
-from ...money import EXACT, ROUNDED, exact, plain, total
+from ...money import EXACT, exact, plain, total
 from ..base import Exchange, ExchangeContext
 from ..errors import Refused
 from ..models import (
@@ -24,25 +23,25 @@ from ..models import (
     OrderRef,
     OrderState,
     Rate,
-    Side,
     Withdrawal,
 )
-from ..rules import check
+from ..rules import check, not_enough
 from .bech32 import testnet_address
 from .ledger import LedgerTransaction, PaperConfig
+from .matching import ASSET, CURRENCY, MARKET, Execution, Quote, amount_to_trade, execute, quote_around
 
-CURRENCY, ASSET = "USD", "BTC"
-#: Half the distance between bid and ask, as a part of the price.
-HALF_SPREAD = Decimal("0.0002")
-FEE = Decimal("0.0026")
-CENT, SATOSHI = Decimal("0.01"), Decimal("0.00000001")
+__all__ = ["Paper"]
+
+_CANCELED = {"status": "canceled", "held": "0"}
+#: How many of the latest orders and sends are listed.
+_LATEST = 100
 
 
 class Paper(Exchange):
     """Orders against the recorded prices; fee 0.26 % in USD, every rounding against the user.
 
     A market order, and a limit order whose price is reached at once, are filled at the current price. Another limit
-    order waits, with its money held, until a later minute's price reaches its own, at which it is filled.
+    order stays open, with its money held, until a later minute's price reaches its own, at which it is filled.
     """
 
     id = "paper"
@@ -61,35 +60,34 @@ class Paper(Exchange):
         return type(self)(context, self._config)
 
     def rate(self, currency: str, asset: str) -> Rate:
-        _traded(currency, asset)
-        moment = self._config.clock()
-        buy, sell = self._prices(int(moment // 60))
-        return Rate(buy, sell, datetime.fromtimestamp(moment, UTC))
+        _check_pair(currency, asset)
+        time = self._config.clock()
+        quote = self._quote(int(time // 60))
+        return Rate(quote.ask, quote.bid, datetime.fromtimestamp(time, UTC))
 
     def markets(self) -> list[Market]:
-        return [_MARKET]
+        return [MARKET]
 
     def funds(self) -> dict[str, Funds]:
-        waiting = self._waiting()
+        orders = self._open_orders()
         balances = self._ledger.balances() or self._opening()
         return {
-            name: Funds(total, _available(balances, waiting, name), _held(waiting, name))
-            for name, total in balances.items()
+            name: Funds(balance, _available(balances, orders, name), _held(orders, name))
+            for name, balance in balances.items()
         }
 
     def place(self, order: NewOrder) -> OrderState:
-        _traded(order.currency, order.asset)
+        _check_pair(order.currency, order.asset)
         minute = self._minute()
-        now = self._prices(minute)[0 if order.side == "buy" else 1]
-        amount = order.amount
-        if order.cost is not None:
-            amount = ROUNDED.divide(order.cost, now).quantize(SATOSHI, ROUND_FLOOR, ROUNDED)
-        if amount is None:
-            raise Refused("an order needs an amount or a cost", code="invalid_amount", details={"field": "amount"})
-        check(replace(order, amount=amount, cost=None), _MARKET)
-        reached = order.price is None or (now <= order.price if order.side == "buy" else now >= order.price)
-        fill = _fill(order.side, amount, now if order.price is None or reached else order.price)
-        values: dict[str, Any] = {
+        quote = self._quote(minute)
+        price = quote.price(order.side)
+        amount = amount_to_trade(order, price)
+        check(replace(order, amount=amount, cost=None), MARKET)
+        if order.price is None or quote.reaches(order.side, order.price):
+            filled, execution = True, execute(order.side, amount, price)
+        else:
+            filled, execution = False, execute(order.side, amount, order.price)
+        row: dict[str, Any] = {
             "client_id": order.client_id,
             "side": order.side,
             "currency": order.currency,
@@ -97,18 +95,17 @@ class Paper(Exchange):
             "amount": plain(amount),
             "price": None if order.price is None else plain(order.price),
             "status": "open",
-            "held": plain(fill.needs),
+            "held": plain(execution.needed),
             "checked": minute,
         }
-        if reached:
-            values |= _filled(fill)
-
+        if filled:
+            row |= _filled_columns(execution)
         with self._transaction() as transaction:
-            _check_available(transaction, order.currency if order.side == "buy" else order.asset, fill.needs)
-            values["id"] = transaction.add_order(values)
-            if reached:
-                _post_fill(transaction, values, fill)
-        return _state(values)
+            _check_available(transaction, _given(row), execution.needed)
+            row["id"] = transaction.add_order(row)
+            if filled:
+                _post_execution(transaction, row, execution)
+        return _order_from_row(row)
 
     def order(self, ref: OrderRef) -> OrderState:
         if (found := self.find(ref)) is None:
@@ -116,12 +113,12 @@ class Paper(Exchange):
         return found
 
     def find(self, ref: OrderRef) -> OrderState | None:
-        self._waiting()
+        self._open_orders()
         row = self._ledger.order(ref.client_id)
-        return None if row is None else _state(row)
+        return None if row is None else _order_from_row(row)
 
     def open_orders(self) -> list[OrderState]:
-        return [_state(row) for row in self._waiting()]
+        return [_order_from_row(row) for row in self._open_orders()]
 
     def cancel(self, ref: OrderRef) -> None:
         with self._transaction() as transaction:
@@ -138,36 +135,20 @@ class Paper(Exchange):
         return len(rows)
 
     def fills(self, currency: str, asset: str) -> list[Fill]:
-        _traded(currency, asset)
-        self._waiting()
-        return [
-            Fill(
-                id=str(row["id"]),
-                exchange_order_id=str(row["id"]),
-                side=row["side"],
-                currency=row["currency"],
-                asset=row["asset"],
-                amount=exact(row["amount"]),
-                price=exact(row["average"]),
-                fee=exact(row["fee"]),
-                fee_currency=row["currency"],
-                time=datetime.fromisoformat(row["created"]),
-            )
-            for row in self._ledger.orders(_LATEST)
-            if row["status"] == "filled"
-        ]
+        _check_pair(currency, asset)
+        self._open_orders()
+        return [_fill_from_row(row) for row in self._ledger.orders(_LATEST) if row["status"] == "filled"]
 
     def withdraw(self, withdrawal: NewWithdrawal) -> Withdrawal:
         if withdrawal.tag or withdrawal.network:
             raise Refused("the paper exchange knows no tags and no networks", code="unsupported")
-        check(NewOrder("sell", CURRENCY, withdrawal.asset, withdrawal.client_id, amount=withdrawal.amount), _MARKET)
-        values: dict[str, Any] = {
+        check(NewOrder("sell", CURRENCY, withdrawal.asset, withdrawal.client_id, amount=withdrawal.amount), MARKET)
+        row: dict[str, Any] = {
             "client_id": withdrawal.client_id,
             "asset": withdrawal.asset,
             "amount": plain(withdrawal.amount),
             "address": withdrawal.address,
         }
-
         with self._transaction() as transaction:
             if withdrawal.asset not in transaction.balances:
                 known = ", ".join(sorted(transaction.balances))
@@ -177,16 +158,16 @@ class Paper(Exchange):
                     details={"field": "asset"},
                 )
             _check_available(transaction, withdrawal.asset, withdrawal.amount)
-            values["id"] = transaction.add_send(values)
-            transaction.post_entry("send", f"send {values['id']}", withdrawal.asset, withdrawal.amount.copy_negate())
-        return _sent(values)
+            row["id"] = transaction.add_send(row)
+            transaction.post_entry("send", f"send {row['id']}", withdrawal.asset, withdrawal.amount.copy_negate())
+        return _withdrawal_from_row(row)
 
     def find_withdrawal(self, client_id: str, since: datetime, until: datetime) -> Withdrawal | None:
         row = self._ledger.send(client_id)
-        return None if row is None else _sent(row)
+        return None if row is None else _withdrawal_from_row(row)
 
     def withdrawals(self, asset: str | None = None) -> list[Withdrawal]:
-        return [_sent(row) for row in self._ledger.sends(_LATEST) if asset in (None, row["asset"])]
+        return [_withdrawal_from_row(row) for row in self._ledger.sends(_LATEST) if asset in (None, row["asset"])]
 
     def deposit_address(self, asset: str, network: str | None = None) -> DepositAddress:
         if asset != ASSET or network:
@@ -202,24 +183,23 @@ class Paper(Exchange):
     def _minute(self) -> int:
         return int(self._config.clock() // 60)
 
-    def _prices(self, minute: int) -> tuple[Decimal, Decimal]:
-        """What one unit costs, and what it brings, in this minute."""
-        return _around(self._config.prices.at(minute * 60))
+    def _quote(self, minute: int) -> Quote:
+        return quote_around(self._config.prices.at(minute * 60))
 
     def _opening(self) -> dict[str, Decimal]:
         return {CURRENCY: Decimal(0), ASSET: Decimal(0), **self._config.opening}
 
-    def _waiting(self) -> list[dict[str, Any]]:
-        """The open orders, after those are filled whose price came by meanwhile."""
-        waiting = self._ledger.open_orders()
-        if all(row["checked"] == self._minute() for row in waiting):
-            return waiting
+    def _open_orders(self) -> list[dict[str, Any]]:
+        """Return the open orders, after those were filled whose price was reached meanwhile."""
+        rows = self._ledger.open_orders()
+        if all(row["checked"] == self._minute() for row in rows):
+            return rows
         with self._transaction() as transaction:
             return transaction.open_orders()
 
     @contextmanager
     def _transaction(self) -> Iterator[LedgerTransaction]:
-        """A transaction on the ledger, after the starting funds and every fill that is due were posted in it."""
+        """Open a transaction on the ledger, in which the opening and every fill that is due are posted first."""
         with self._ledger.transaction() as transaction:
             if not transaction.balances:
                 for name, amount in self._opening().items():
@@ -229,82 +209,21 @@ class Paper(Exchange):
             yield transaction
 
     def _fill_if_due(self, transaction: LedgerTransaction, row: dict[str, Any]) -> None:
-        minute, price = self._minute(), exact(row["price"])
-        after_a_round = max(row["checked"], minute - len(self._config.prices.closes))
-        for passed in range(after_a_round + 1, minute + 1):
-            buy, sell = self._prices(passed)
-            if buy <= price if row["side"] == "buy" else sell >= price:
-                fill = _fill(row["side"], exact(row["amount"]), price)
-                transaction.change_order(row["id"], _filled(fill))
-                _post_fill(transaction, row, fill)
+        """Fill an open order when a minute since it was last looked at reached its price."""
+        minute, limit = self._minute(), exact(row["price"])
+        # After as many minutes as there are prices each of them has been looked at.
+        since = max(row["checked"], minute - len(self._config.prices.closes))
+        for passed in range(since + 1, minute + 1):
+            if self._quote(passed).reaches(row["side"], limit):
+                execution = execute(row["side"], exact(row["amount"]), limit)
+                transaction.change_order(row["id"], _filled_columns(execution))
+                _post_execution(transaction, row, execution)
                 return
         if minute > row["checked"]:
             transaction.change_order(row["id"], {"checked": minute})
 
 
-_MARKET = Market(CURRENCY, ASSET, price_step=CENT, amount_step=SATOSHI, amount_min=SATOSHI)
-_CANCELED = {"status": "canceled", "held": "0"}
-#: So many of the latest orders and sends are told.
-_LATEST = 100
-
-
-@dataclass(frozen=True, slots=True)
-class _Fill:
-    """What an execution moves; `needs` is what must be there for it."""
-
-    price: Decimal
-    spent: Decimal
-    fee: Decimal
-    needs: Decimal
-
-
-def _fill(side: Side, amount: Decimal, price: Decimal) -> _Fill:
-    value = EXACT.multiply(amount, price)
-    spent = _cents(value, ROUND_CEILING if side == "buy" else ROUND_FLOOR)
-    fee = _cents(EXACT.multiply(value, FEE), ROUND_CEILING)
-    return _Fill(price, spent, fee, EXACT.add(spent, fee) if side == "buy" else amount)
-
-
-def _filled(fill: _Fill) -> dict[str, Any]:
-    """What is new in the row of an order that is filled."""
-    return {
-        "status": "filled",
-        "held": "0",
-        "average": plain(fill.price),
-        "spent": plain(fill.spent),
-        "fee": plain(fill.fee),
-    }
-
-
-def _post_fill(transaction: LedgerTransaction, row: Mapping[str, Any], fill: _Fill) -> None:
-    """Move what the fill of an order moves."""
-    reference, currency, asset, amount = f"order {row['id']}", row["currency"], row["asset"], exact(row["amount"])
-    if row["side"] == "buy":
-        transaction.post_entry("buy", reference, currency, fill.spent.copy_negate())
-        transaction.post_entry("buy", reference, asset, amount)
-    else:
-        transaction.post_entry("sell", reference, asset, amount.copy_negate())
-        transaction.post_entry("sell", reference, currency, fill.spent)
-    transaction.post_entry("fee", reference, currency, fill.fee.copy_negate())
-
-
-def _held(waiting: list[dict[str, Any]], name: str) -> Decimal:
-    return total(exact(row["held"]) for row in waiting if row["currency" if row["side"] == "buy" else "asset"] == name)
-
-
-def _available(balances: Mapping[str, Decimal], waiting: list[dict[str, Any]], name: str) -> Decimal:
-    return EXACT.subtract(balances.get(name, Decimal(0)), _held(waiting, name))
-
-
-def _check_available(transaction: LedgerTransaction, name: str, amount: Decimal) -> None:
-    available = _available(transaction.balances, transaction.open_orders(), name)
-    if available < amount:
-        raise Refused(
-            f"not enough {name}: {plain(amount)} needed, {plain(available)} available", code="insufficient_funds"
-        )
-
-
-def _traded(currency: str, asset: str) -> None:
+def _check_pair(currency: str, asset: str) -> None:
     field = "asset" if currency == CURRENCY else "currency"
     if (currency, asset) != (CURRENCY, ASSET):
         raise Refused(
@@ -314,18 +233,51 @@ def _traded(currency: str, asset: str) -> None:
         )
 
 
-@lru_cache(maxsize=10_000)
-def _around(close: Decimal) -> tuple[Decimal, Decimal]:
-    """The ask and the bid around a price."""
-    spread = EXACT.multiply(close, HALF_SPREAD)
-    return _cents(EXACT.add(close, spread), ROUND_CEILING), _cents(EXACT.subtract(close, spread), ROUND_FLOOR)
+def _given(row: Mapping[str, Any]) -> str:
+    """Return what an order gives: the currency of a buy, the asset of a sell."""
+    name: str = row["currency"] if row["side"] == "buy" else row["asset"]
+    return name
 
 
-def _cents(amount: Decimal, rounding: str) -> Decimal:
-    return amount.quantize(CENT, rounding, ROUNDED)
+def _held(orders: Iterable[Mapping[str, Any]], name: str) -> Decimal:
+    return total(exact(row["held"]) for row in orders if _given(row) == name)
 
 
-def _state(row: Mapping[str, Any]) -> OrderState:
+def _available(balances: Mapping[str, Decimal], orders: Iterable[Mapping[str, Any]], name: str) -> Decimal:
+    return EXACT.subtract(balances.get(name, Decimal(0)), _held(orders, name))
+
+
+def _check_available(transaction: LedgerTransaction, name: str, needed: Decimal) -> None:
+    """Raise Refused `insufficient_funds` when less of `name` is there than is needed."""
+    available = _available(transaction.balances, transaction.open_orders(), name)
+    if available < needed:
+        raise not_enough(name, needed=needed, available=available)
+
+
+def _post_execution(transaction: LedgerTransaction, row: Mapping[str, Any], execution: Execution) -> None:
+    """Post what the execution of an order moves."""
+    reference, currency, asset, amount = f"order {row['id']}", row["currency"], row["asset"], exact(row["amount"])
+    if row["side"] == "buy":
+        transaction.post_entry("buy", reference, currency, execution.spent.copy_negate())
+        transaction.post_entry("buy", reference, asset, amount)
+    else:
+        transaction.post_entry("sell", reference, asset, amount.copy_negate())
+        transaction.post_entry("sell", reference, currency, execution.spent)
+    transaction.post_entry("fee", reference, currency, execution.fee.copy_negate())
+
+
+def _filled_columns(execution: Execution) -> dict[str, Any]:
+    """Return what is new in the row of an order that is filled."""
+    return {
+        "status": "filled",
+        "held": "0",
+        "average": plain(execution.price),
+        "spent": plain(execution.spent),
+        "fee": plain(execution.fee),
+    }
+
+
+def _order_from_row(row: Mapping[str, Any]) -> OrderState:
     amount = exact(row["amount"])
     filled = row["status"] == "filled"
     return OrderState(
@@ -346,7 +298,23 @@ def _state(row: Mapping[str, Any]) -> OrderState:
     )
 
 
-def _sent(row: Mapping[str, Any]) -> Withdrawal:
+def _fill_from_row(row: Mapping[str, Any]) -> Fill:
+    """Return the one fill of an order that is filled."""
+    return Fill(
+        id=str(row["id"]),
+        exchange_order_id=str(row["id"]),
+        side=row["side"],
+        currency=row["currency"],
+        asset=row["asset"],
+        amount=exact(row["amount"]),
+        price=exact(row["average"]),
+        fee=exact(row["fee"]),
+        fee_currency=row["currency"],
+        time=datetime.fromisoformat(row["created"]),
+    )
+
+
+def _withdrawal_from_row(row: Mapping[str, Any]) -> Withdrawal:
     return Withdrawal(
         id=str(row["id"]),
         asset=row["asset"],

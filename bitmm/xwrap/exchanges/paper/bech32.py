@@ -6,8 +6,9 @@ __all__ = ["testnet_address"]
 
 
 def testnet_address(program: bytes) -> str:
-    """A version 0 witness address of the test network for a 20-byte program (BIP 173, sections "Bech32" and "Segwit
-    address format").
+    """Return the version 0 witness address of the test network for a 20-byte program.
+
+    BIP 173, sections "Bech32" and "Segwit address format".
     """
     alphabet = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
     bits = int.from_bytes(program, "big")
@@ -19,6 +20,7 @@ def testnet_address(program: bytes) -> str:
 
 
 def _bech32_polymod(values: list[int]) -> int:
+    """Return the checksum of a list of 5-bit values (BIP 173, section "Checksum")."""
     generator = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
     checksum = 1
     for value in values:

@@ -1,4 +1,8 @@
-"""Where the paper exchange keeps its books."""
+"""What the paper exchange works on: its prices, and a double-entry ledger for each registration.
+
+A ledger holds the balances of its registration, every entry that led to them, its orders and its sends. A row of an
+order or a send is a dict with the columns of its table; amounts in it are decimal text.
+"""
 
 from __future__ import annotations
 
@@ -15,33 +19,70 @@ __all__ = ["Ledger", "LedgerTransaction", "PaperConfig"]
 
 
 class LedgerTransaction(Protocol):
-    """A registration's page of the book, open for writing."""
+    """A transaction on the ledger of one registration, which no other transaction on it overlaps."""
 
+    #: By currency or asset, with the entries of this transaction; empty before the opening.
     balances: dict[str, Decimal]
 
-    def open_orders(self) -> list[dict[str, Any]]: ...
-    def post_entry(self, kind: str, reference: str | None, currency: str, amount: Decimal) -> None: ...
-    def add_order(self, values: Mapping[str, Any]) -> int: ...
-    def change_order(self, id: int, values: Mapping[str, Any]) -> None: ...
-    def add_send(self, values: Mapping[str, Any]) -> int: ...
+    def open_orders(self) -> list[dict[str, Any]]:
+        """Return the orders that are open, oldest first."""
+        ...
+
+    def post_entry(self, kind: str, reference: str | None, currency: str, amount: Decimal) -> None:
+        """Add `amount` (negative: take) to the balance of `currency`, by an entry that says why."""
+        ...
+
+    def add_order(self, values: Mapping[str, Any]) -> int:
+        """Add an order and return its id."""
+        ...
+
+    def change_order(self, id: int, values: Mapping[str, Any]) -> None:
+        """Write these columns of an order."""
+        ...
+
+    def add_send(self, values: Mapping[str, Any]) -> int:
+        """Add a send and return its id."""
+        ...
 
 
 class Ledger(Protocol):
-    """Where a registration's balances, orders and entries are kept; the server's store has it."""
+    """The ledger of one registration; the server keeps it in its data base."""
 
-    def transaction(self) -> AbstractContextManager[LedgerTransaction]: ...
-    def balances(self) -> dict[str, Decimal]: ...
-    def open_orders(self) -> list[dict[str, Any]]: ...
-    def order(self, client_id: str) -> dict[str, Any] | None: ...
-    def orders(self, limit: int) -> list[dict[str, Any]]: ...
-    def send(self, client_id: str) -> dict[str, Any] | None: ...
-    def sends(self, limit: int) -> list[dict[str, Any]]: ...
+    def transaction(self) -> AbstractContextManager[LedgerTransaction]:
+        """Open a transaction: written whole at the end of the block, or not at all when the block raises."""
+        ...
+
+    def balances(self) -> dict[str, Decimal]:
+        """Return what is owned, by currency or asset; empty before the opening."""
+        ...
+
+    def open_orders(self) -> list[dict[str, Any]]:
+        """Return the orders that are open, oldest first."""
+        ...
+
+    def order(self, client_id: str) -> dict[str, Any] | None:
+        """Return the order with this id of ours; None: there is none."""
+        ...
+
+    def orders(self, limit: int) -> list[dict[str, Any]]:
+        """Return the latest orders, newest first."""
+        ...
+
+    def send(self, client_id: str) -> dict[str, Any] | None:
+        """Return the send with this id of ours; None: there is none."""
+        ...
+
+    def sends(self, limit: int) -> list[dict[str, Any]]:
+        """Return the latest sends, newest first."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class PaperConfig:
-    """What the paper exchange stands on: its prices, what a new book opens with, where the books are kept, and the
-    time.
+    """What a paper exchange is made with.
+
+    `opening`: the balances that a new ledger begins with. `open_ledger`: returns the ledger of a registration, by its
+    id. `clock`: Unix seconds.
     """
 
     prices: Prices

@@ -12,16 +12,17 @@ from ...money import exact
 
 __all__ = ["PACKED_PRICES", "Prices", "PricesError"]
 
+#: The price file of the package.
 PACKED_PRICES = Path(__file__).with_name("recorded") / "btcusd.csv"
 
 
 class PricesError(Exception):
-    """A price file that cannot be used, in one line."""
+    """A price file cannot be used; the words are one line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """Closing prices, one a minute. `first` is the minute (since 1970) of the first one."""
+    """Closing prices, one a minute, again and again. `first`: the minute (since 1970) of the first one."""
 
     first: int
     closes: tuple[Decimal, ...]
@@ -29,7 +30,7 @@ class Prices:
     @classmethod
     @lru_cache
     def load(cls, path: Path = PACKED_PRICES) -> Prices:
-        """The prices of a CSV file with the columns `timestamp` (Unix seconds) and `close`. Raises PricesError."""
+        """Return the prices of a CSV file with the columns `timestamp` (Unix time) and `close`. Raises PricesError."""
         try:
             with path.open(newline="", encoding="utf-8") as file:
                 rows = [(int(row["timestamp"]), exact(row["close"])) for row in csv.DictReader(file)]
@@ -43,6 +44,6 @@ class Prices:
             )
         return cls(rows[0][0] // 60, tuple(close for _, close in rows))
 
-    def at(self, moment: float) -> Decimal:
-        """The close that is played at `moment` (Unix seconds)."""
-        return self.closes[(int(moment // 60) - self.first) % len(self.closes)]
+    def at(self, seconds: float) -> Decimal:
+        """Return the close that is replayed at `seconds` (Unix time)."""
+        return self.closes[(int(seconds // 60) - self.first) % len(self.closes)]

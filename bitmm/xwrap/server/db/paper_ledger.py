@@ -1,4 +1,4 @@
-"""The paper exchange's own book: what really happened there, apart from our journals."""
+"""The ledgers of the paper exchange: what really happened there, apart from the journals."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .records import now
 
 __all__ = ["PaperLedger", "PaperTransaction"]
 
-#: Rows that refer to a registration can be added meanwhile.
+#: Rows that refer to the registration can be added by others meanwhile.
 _LOCK_REGISTRATION = (
     select(t.registrations.c.id).where(t.registrations.c.id == bindparam("id")).with_for_update(key_share=True)
 )
@@ -38,14 +38,17 @@ _SET_BALANCES = update(t.paper_balances).where(
 
 
 class PaperLedger:
-    """One registration's page of the paper exchange: balances, orders, and every entry that led to them."""
+    """The ledger of one registration: see `exchanges.paper.Ledger`."""
 
     def __init__(self, database: Database, registration: int) -> None:
         self._database, self._registration = database, registration
 
     @contextmanager
     def transaction(self) -> Iterator[PaperTransaction]:
-        """A transaction on this ledger alone: committed whole at the end of the block, or not at all when it raises."""
+        """Open a transaction: written whole at the end of the block, or not at all when the block raises.
+
+        Within a write it is a part of that one, so an order on paper and its row in the journal are one write.
+        """
         with self._database.writing() as link:
             self._database.lock_rows(link, _LOCK_REGISTRATION, {"id": self._registration})
             transaction = PaperTransaction(link, self._registration, self.balances())
@@ -53,27 +56,27 @@ class PaperLedger:
             transaction.flush()
 
     def balances(self) -> dict[str, Decimal]:
-        """What is owned, by currency; empty before the opening."""
+        """Return what is owned, by currency; empty before the opening."""
         return {row["currency"]: exact(row["total"]) for row in self._rows(_PAPER_BALANCES)}
 
     def open_orders(self) -> list[dict[str, Any]]:
-        """The orders that wait for their price, oldest first."""
+        """Return the orders that are open, oldest first."""
         return self._rows(_PAPER_OPEN)
 
     def order(self, client_id: str) -> dict[str, Any] | None:
-        """The order that carries `client_id`."""
+        """Return the order with this id of ours."""
         return next(iter(self._rows(_PAPER_ORDER, client_id=client_id)), None)
 
     def orders(self, limit: int) -> list[dict[str, Any]]:
-        """The latest orders, newest first."""
+        """Return the latest orders, newest first."""
         return self._rows(_PAPER_ORDERS, limit=limit)
 
     def send(self, client_id: str) -> dict[str, Any] | None:
-        """The send that carries `client_id`."""
+        """Return the send with this id of ours."""
         return next(iter(self._rows(_PAPER_SEND, client_id=client_id)), None)
 
     def sends(self, limit: int) -> list[dict[str, Any]]:
-        """The latest sends, newest first."""
+        """Return the latest sends, newest first."""
         return self._rows(_PAPER_SENDS, limit=limit)
 
     def _rows(self, query: Select[Any], **asked: Any) -> list[dict[str, Any]]:
@@ -82,7 +85,7 @@ class PaperLedger:
 
 
 class PaperTransaction:
-    """A page of the book, open for writing."""
+    """A transaction on a ledger: see `exchanges.paper.LedgerTransaction`. `flush` writes entries and balances."""
 
     def __init__(self, link: StatementRunner, registration: int, balances: dict[str, Decimal]) -> None:
         self._link, self._registration = link, registration
@@ -93,29 +96,29 @@ class PaperTransaction:
         self.balances = balances
 
     def open_orders(self) -> list[dict[str, Any]]:
-        """The orders that wait for their price, oldest first."""
+        """Return the orders that are open, oldest first."""
         if self._open is None:
             self._open = self._link.rows(_PAPER_OPEN, {"registration": self._registration})
         return self._open
 
     def post_entry(self, kind: str, reference: str | None, currency: str, amount: Decimal) -> None:
-        """Add `amount` (negative: take) to the balance of `currency`, with an entry that says why."""
+        """Add `amount` (negative: take) to the balance of `currency`, by an entry that says why."""
         self.balances[currency] = EXACT.add(self.balances.get(currency, Decimal(0)), amount)
         entry = {"kind": kind, "reference": reference, "currency": currency, "amount": plain(amount)}
         self._entries.append(self._stamped(entry))
 
     def add_order(self, values: Mapping[str, Any]) -> int:
-        """Keep a new order; its number."""
+        """Add an order and return its id."""
         self._open = None
         return self._link.insert(t.paper_orders, self._stamped(values))
 
     def change_order(self, id: int, values: Mapping[str, Any]) -> None:
-        """Keep what became of an order."""
+        """Write these columns of an order."""
         self._open = None
         self._link.change(_PAPER_CHANGE, {"row": id, **values})
 
     def add_send(self, values: Mapping[str, Any]) -> int:
-        """Keep a send; its number."""
+        """Add a send and return its id."""
         return self._link.insert(t.paper_sends, self._stamped(values))
 
     def flush(self) -> None:

@@ -77,5 +77,5 @@ class Store:
         return value
 
     def paper_ledger(self, registration: int) -> PaperLedger:
-        """The book of one paper registration."""
+        """Return the ledger of one registration at the paper exchange."""
         return PaperLedger(self._database, registration)
