@@ -20,15 +20,19 @@ __all__ = ["PaperLedger", "PaperTransaction"]
 _LOCK_REGISTRATION = (
     select(t.registrations.c.id).where(t.registrations.c.id == bindparam("id")).with_for_update(key_share=True)
 )
-_MINE = t.paper_orders.c.registration_id == bindparam("registration")
-_PAPER_ORDER = select(t.paper_orders).where(_MINE, t.paper_orders.c.client_id == bindparam("client_id"))
-_PAPER_ORDERS = select(t.paper_orders).where(_MINE).order_by(t.paper_orders.c.id.desc()).limit(bindparam("limit"))
-_PAPER_OPEN = select(t.paper_orders).where(_MINE, t.OPEN).order_by(t.paper_orders.c.id)
-_PAPER_CHANGE = update(t.paper_orders).where(t.paper_orders.c.id == bindparam("row"))
-_MY_SENDS = select(t.paper_sends).where(t.paper_sends.c.registration_id == bindparam("registration"))
-_PAPER_SEND = _MY_SENDS.where(t.paper_sends.c.client_id == bindparam("client_id"))
-_PAPER_SENDS = _MY_SENDS.order_by(t.paper_sends.c.id.desc()).limit(bindparam("limit"))
-_PAPER_BALANCES = select(t.paper_balances.c.currency, t.paper_balances.c.total).where(
+_OF_REGISTRATION = t.paper_orders.c.registration_id == bindparam("registration")
+_ORDER_BY_CLIENT_ID = select(t.paper_orders).where(
+    _OF_REGISTRATION, t.paper_orders.c.client_id == bindparam("client_id")
+)
+_LATEST_ORDERS = (
+    select(t.paper_orders).where(_OF_REGISTRATION).order_by(t.paper_orders.c.id.desc()).limit(bindparam("limit"))
+)
+_OPEN_ORDERS = select(t.paper_orders).where(_OF_REGISTRATION, t.OPEN).order_by(t.paper_orders.c.id)
+_CHANGE_ORDER = update(t.paper_orders).where(t.paper_orders.c.id == bindparam("row"))
+_ALL_SENDS = select(t.paper_sends).where(t.paper_sends.c.registration_id == bindparam("registration"))
+_SEND_BY_CLIENT_ID = _ALL_SENDS.where(t.paper_sends.c.client_id == bindparam("client_id"))
+_LATEST_SENDS = _ALL_SENDS.order_by(t.paper_sends.c.id.desc()).limit(bindparam("limit"))
+_BALANCES = select(t.paper_balances.c.currency, t.paper_balances.c.total).where(
     t.paper_balances.c.registration_id == bindparam("registration")
 )
 _ADD_ENTRIES, _ADD_BALANCES = insert(t.paper_entries), insert(t.paper_balances)
@@ -49,47 +53,47 @@ class PaperLedger:
 
         Within a write it is a part of that one, so an order on paper and its row in the journal are one write.
         """
-        with self._database.writing() as link:
-            self._database.lock_rows(link, _LOCK_REGISTRATION, {"id": self._registration})
-            transaction = PaperTransaction(link, self._registration, self.balances())
+        with self._database.writing() as runner:
+            self._database.lock_rows(runner, _LOCK_REGISTRATION, {"id": self._registration})
+            transaction = PaperTransaction(runner, self._registration, self.balances())
             yield transaction
             transaction.flush()
 
     def balances(self) -> dict[str, Decimal]:
         """Return what is owned, by currency; empty before the opening."""
-        return {row["currency"]: exact(row["total"]) for row in self._rows(_PAPER_BALANCES)}
+        return {row["currency"]: exact(row["total"]) for row in self._rows(_BALANCES)}
 
     def open_orders(self) -> list[dict[str, Any]]:
         """Return the orders that are open, oldest first."""
-        return self._rows(_PAPER_OPEN)
+        return self._rows(_OPEN_ORDERS)
 
     def order(self, client_id: str) -> dict[str, Any] | None:
         """Return the order with this id of ours."""
-        return next(iter(self._rows(_PAPER_ORDER, client_id=client_id)), None)
+        return next(iter(self._rows(_ORDER_BY_CLIENT_ID, client_id=client_id)), None)
 
     def orders(self, limit: int) -> list[dict[str, Any]]:
         """Return the latest orders, newest first."""
-        return self._rows(_PAPER_ORDERS, limit=limit)
+        return self._rows(_LATEST_ORDERS, limit=limit)
 
     def send(self, client_id: str) -> dict[str, Any] | None:
         """Return the send with this id of ours."""
-        return next(iter(self._rows(_PAPER_SEND, client_id=client_id)), None)
+        return next(iter(self._rows(_SEND_BY_CLIENT_ID, client_id=client_id)), None)
 
     def sends(self, limit: int) -> list[dict[str, Any]]:
         """Return the latest sends, newest first."""
-        return self._rows(_PAPER_SENDS, limit=limit)
+        return self._rows(_LATEST_SENDS, limit=limit)
 
     def _rows(self, query: Select[Any], **asked: Any) -> list[dict[str, Any]]:
-        with self._database.reading() as link:
-            return link.rows(query, {"registration": self._registration, **asked})
+        with self._database.reading() as runner:
+            return runner.rows(query, {"registration": self._registration, **asked})
 
 
 class PaperTransaction:
     """A transaction on a ledger: see `exchanges.paper.LedgerTransaction`. `flush` writes entries and balances."""
 
-    def __init__(self, link: StatementRunner, registration: int, balances: dict[str, Decimal]) -> None:
-        self._link, self._registration = link, registration
-        self._moment = now()
+    def __init__(self, runner: StatementRunner, registration: int, balances: dict[str, Decimal]) -> None:
+        self._runner, self._registration = runner, registration
+        self._created = now()
         self._known = set(balances)
         self._entries: list[dict[str, Any]] = []
         self._open: list[dict[str, Any]] | None = None
@@ -98,7 +102,7 @@ class PaperTransaction:
     def open_orders(self) -> list[dict[str, Any]]:
         """Return the orders that are open, oldest first."""
         if self._open is None:
-            self._open = self._link.rows(_PAPER_OPEN, {"registration": self._registration})
+            self._open = self._runner.rows(_OPEN_ORDERS, {"registration": self._registration})
         return self._open
 
     def post_entry(self, kind: str, reference: str | None, currency: str, amount: Decimal) -> None:
@@ -110,16 +114,16 @@ class PaperTransaction:
     def add_order(self, values: Mapping[str, Any]) -> int:
         """Add an order and return its id."""
         self._open = None
-        return self._link.insert(t.paper_orders, self._stamped(values))
+        return self._runner.insert(t.paper_orders, self._stamped(values))
 
     def change_order(self, id: int, values: Mapping[str, Any]) -> None:
         """Write these columns of an order."""
         self._open = None
-        self._link.change(_PAPER_CHANGE, {"row": id, **values})
+        self._runner.change(_CHANGE_ORDER, {"row": id, **values})
 
     def add_send(self, values: Mapping[str, Any]) -> int:
         """Add a send and return its id."""
-        return self._link.insert(t.paper_sends, self._stamped(values))
+        return self._runner.insert(t.paper_sends, self._stamped(values))
 
     def flush(self) -> None:
         """Write the entries and the balances that they changed."""
@@ -131,9 +135,9 @@ class PaperTransaction:
                 changed.append({"registration": self._registration, "of": currency, "total": total})
             else:
                 added.append({"registration_id": self._registration, "currency": currency, "total": total})
-        self._link.change_each(_ADD_ENTRIES, self._entries)
-        self._link.change_each(_ADD_BALANCES, added)
-        self._link.change_each(_SET_BALANCES, changed)
+        self._runner.change_each(_ADD_ENTRIES, self._entries)
+        self._runner.change_each(_ADD_BALANCES, added)
+        self._runner.change_each(_SET_BALANCES, changed)
 
     def _stamped(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        return {"registration_id": self._registration, "created": self._moment, **values}
+        return {"registration_id": self._registration, "created": self._created, **values}
