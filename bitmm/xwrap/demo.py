@@ -27,8 +27,8 @@ from .server.runner import run_in_background
 from .server.settings import Settings
 
 _USER = "demo"
-#: Somebody else's address, on the test network.
-_ELSEWHERE = "tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx"
+#: An address of another wallet, on the test network.
+_OTHER_WALLET = "tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx"
 
 
 def run(*, stay: bool) -> None:
@@ -57,7 +57,7 @@ def run(*, stay: bool) -> None:
 
 def _trade(show: _Show, url: str, password: str) -> None:
     show.say(f"A server of your own runs at {url}, with an account '{_USER}' and fresh data.")
-    show.names.update(XWrap=XWrap, Decimal=Decimal, user=_USER, password=password, somebody=_ELSEWHERE)
+    show.names.update(XWrap=XWrap, Decimal=Decimal, user=_USER, password=password, other_wallet=_OTHER_WALLET)
     show.run(f'xw = XWrap("{url}")')
     show.run("xw.list_exchanges()")
     show.run('xw.exchange_rates("USD", "BTC")')
@@ -69,7 +69,7 @@ def _trade(show: _Show, url: str, password: str) -> None:
     after_buy = show.run("backend.balance()")
     sold = show.run('backend.sell("USD", "BTC", Decimal("0.05"))')
     after_sell = show.run("backend.balance()")
-    sent = show.run('backend.send_to_address("BTC", Decimal("0.01"), somebody)')
+    sent = show.run('backend.send_to_address("BTC", Decimal("0.01"), other_wallet)')
     address = show.run("backend.get_address()")
     after_send = show.run("backend.balance()")
     everything = show.run("xw.balance(user, password)")
@@ -83,7 +83,7 @@ def _trade(show: _Show, url: str, password: str) -> None:
     show.check("the send is done", sent, True)
     show.check("BTC after the send", after_send["BTC"], _sum(after_sell["BTC"], "-0.01"))
     show.check("USD after the send", after_send["USD"], after_sell["USD"])
-    show.check("an address of our own", address.startswith("tb1q") and address != _ELSEWHERE, True)
+    show.check("an address of our own", address.startswith("tb1q") and address != _OTHER_WALLET, True)
     show.check("all balances in one call", everything[0]["balance"], after_send)
 
 
@@ -103,6 +103,7 @@ class _Show:
         self._console = Console(highlight=False, soft_wrap=True)
 
     def say(self, line: str) -> None:
+        """Show a sentence."""
         self._console.print(Text(line, style="bold"))
 
     def run(self, line: str) -> Any:
@@ -118,6 +119,7 @@ class _Show:
         return value
 
     def check(self, what: str, is_: object, should_be: object) -> None:
+        """Show whether a value is as it should be, and count it when it is not."""
         right = is_ == should_be
         self.failures += not right
         line = f"  {what}: {is_}" + ("" if right else f", but it should be {should_be}")
@@ -126,6 +128,6 @@ class _Show:
 
 def _wait_for_a_signal() -> None:
     stopped = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopped.set())
+    for signal_number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signal_number, lambda *_: stopped.set())
     stopped.wait()

@@ -39,7 +39,7 @@ def hash_password(password: str) -> str:
 
 
 class Authenticator:
-    """Tell who is calling, from the Authorization header of a request."""
+    """Looks up who is calling, by the Authorization header of a request."""
 
     def __init__(self, accounts: AccountStore, cache_seconds: float) -> None:
         self._accounts = accounts
@@ -89,8 +89,8 @@ class Authenticator:
     def _throttle(self, name: str, address: str) -> None:
         """Raise Problem 429 after too many wrong passwords for this account from this address.
 
-        The right password is refused then, too: it would tell a guesser that it is right. One that was verified before
-        does not come here.
+        The right password is refused then, too: an answer would show a guesser that it is right. A password that was
+        verified before is not throttled.
         """
         with self._lock:
             tries = self._failures.get((name, address))

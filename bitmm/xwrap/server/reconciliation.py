@@ -198,7 +198,7 @@ class Reconciler:
         known = {other["exchange_withdrawal_id"] for other in others}
         alike = [send for send in sends if send.id not in known and _is_like(send, row, since, until)]
         if len(alike) != 1 or any(_is_unidentified(other) for other in others):
-            raise Unsupported(f"{exchange.name} cannot tell whether this was sent")
+            raise Unsupported(f"{exchange.name} cannot say whether this was sent")
         return alike[0]
 
 

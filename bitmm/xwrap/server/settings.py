@@ -36,7 +36,7 @@ class Settings:
 
     `exchange_seconds`: how long one request to an exchange may take, connect to last byte; `call_seconds`: all
     requests of one call together. With the waiting before them this stays below the 24 s after which the client asks
-    what became of its order. `stop_seconds`: how long a server that was told to stop waits for what is in flight.
+    what became of its order. `stop_seconds`: how long a server that is stopped waits for what is in flight.
     `settle_seconds` pass between two rounds of the reconciler; `settle_grace_seconds` is what a request may take to be
     sent and to arrive, more than `call_seconds`.
     `outbound_threads` wait for exchanges, at most `exchange_threads` of them for one exchange; `urgent_threads` are for

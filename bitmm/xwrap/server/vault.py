@@ -25,7 +25,7 @@ _VERSION = b"\x01"
 
 
 class VaultError(SetupError):
-    """The master key or a sealed text is not what it must be."""
+    """The master key, or a sealed text, cannot be used."""
 
 
 class Vault:
@@ -37,7 +37,7 @@ class Vault:
 
     @classmethod
     def load(cls, path: Path) -> Vault:
-        """The vault of an existing master key file. Raises VaultError when it is damaged or readable by others."""
+        """Return the vault of an existing master key file. Raises VaultError for one that is damaged or open to others."""
         try:
             mode, lines = path.stat().st_mode, path.read_text("ascii").split()
         except (OSError, UnicodeDecodeError) as error:
@@ -54,8 +54,9 @@ class Vault:
 
     @classmethod
     def create(cls, path: Path) -> Vault:
-        """A vault with a new master key in `path`, readable by its owner alone; an existing file is never
-        overwritten.
+        """Return a vault with a new master key in `path`, readable by its owner alone.
+
+        Raises FileExistsError rather than overwrite a file.
         """
         key = secrets.token_bytes(32)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -65,33 +66,33 @@ class Vault:
             os.fsync(descriptor)
         return cls([key])
 
-    def seal(self, account: int, registration: int, field: str, text: str) -> bytes:
-        """`text`, sealed for this place alone."""
+    def seal(self, account_id: int, registration_id: int, field: str, text: str) -> bytes:
+        """Return `text`, sealed for this field of this registration alone."""
         head, nonce = _VERSION + self._newest, secrets.token_bytes(12)
-        place = _place(head, account, registration, field)
-        return head + nonce + self._keys[self._newest].encrypt(nonce, text.encode(), place)
+        bound_to = _associated_data(head, account_id, registration_id, field)
+        return head + nonce + self._keys[self._newest].encrypt(nonce, text.encode(), bound_to)
 
-    def open(self, account: int, registration: int, field: str, sealed: bytes) -> str:
-        """The text that was sealed for this place. Raises VaultError for any other place, key or content."""
+    def open(self, account_id: int, registration_id: int, field: str, sealed: bytes) -> str:
+        """Return the text that was sealed for this field. Raises VaultError for any other field, key or content."""
         head, nonce, body = sealed[:5], sealed[5:17], sealed[17:]
         key = self._keys.get(head[1:])
         try:
             if key is None or head[:1] != _VERSION:
                 raise InvalidTag
-            return key.decrypt(nonce, body, _place(head, account, registration, field)).decode()
+            return key.decrypt(nonce, body, _associated_data(head, account_id, registration_id, field)).decode()
         except (InvalidTag, ValueError):
             raise VaultError(
                 "the master key does not open this data base; put the master key back that belongs to it"
             ) from None
 
     def check_value(self) -> bytes:
-        """A sealed known text to keep with the data base; `check` opens it again."""
+        """Return a sealed known text to keep with the data base; `check` opens it again."""
         return self.seal(0, 0, "check", "xwrap")
 
     def check(self, sealed: bytes) -> None:
-        """Raises VaultError when `sealed` was not made with one of these master keys."""
+        """Raise VaultError when `sealed` was not made with one of these master keys."""
         self.open(0, 0, "check", sealed)
 
 
-def _place(head: bytes, account: int, registration: int, field: str) -> bytes:
-    return head + f"|{account}|{registration}|{field}".encode()
+def _associated_data(head: bytes, account_id: int, registration_id: int, field: str) -> bytes:
+    return head + f"|{account_id}|{registration_id}|{field}".encode()
