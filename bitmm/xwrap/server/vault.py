@@ -37,7 +37,7 @@ class Vault:
 
     @classmethod
     def load(cls, path: Path) -> Vault:
-        """Return the vault of an existing master key file. Raises VaultError for one that is damaged or open to others."""
+        """Return the vault of a master key file. Raises VaultError for one that is damaged or open to others."""
         try:
             mode, lines = path.stat().st_mode, path.read_text("ascii").split()
         except (OSError, UnicodeDecodeError) as error:

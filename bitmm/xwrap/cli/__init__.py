@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from . import __version__
+from .. import __version__
 
 if TYPE_CHECKING:
-    from .server.db.journal import Journal
-    from .server.db.store import Store
+    from ..server.db.journal import Journal
+    from ..server.db.store import Store
 
 
 def _examples(*lines: str) -> str:
@@ -97,8 +97,8 @@ def serve(
 ) -> None:
     """Serve until Ctrl-C or SIGTERM."""
     with _explained():
-        from .server import runner
-        from .server.settings import Settings
+        from ..server import runner
+        from ..server.settings import Settings
 
         settings = Settings.read(os.environ, data=data, host=host, port=port, plain_http=plain_http)
         runner.run(settings, typer.echo)
@@ -134,7 +134,7 @@ def account_add(
 
 
 def _add(store: Store, name: str, password: str) -> None:
-    from .server.auth import hash_password
+    from ..server.auth import hash_password
 
     try:
         store.accounts.add(name, hash_password(password))
@@ -207,7 +207,7 @@ def _send_told(row: dict[str, Any]) -> str:
 
 
 def _settle(journal: Journal, noun: str, id: int, as_: str, *, done: str, undone: str) -> None:
-    from .server.reconciliation import not_placed
+    from ..server.reconciliation import not_placed
 
     if as_ not in {done, undone}:
         _stop(f"--as takes {done} or {undone}")
@@ -225,7 +225,7 @@ def _settle(journal: Journal, noun: str, id: int, as_: str, *, done: str, undone
 def exchanges() -> None:
     """List the exchanges and what each can do."""
     with _explained():
-        from .exchanges import EXCHANGES, capabilities, load
+        from ..exchanges import EXCHANGES, capabilities, load
 
         for line in capabilities.lines([load(id) for id in EXCHANGES]):
             typer.echo(line)
@@ -239,15 +239,15 @@ def demo(
 ) -> None:
     """Start a server with paper money and trade on it, step by step."""
     with _explained():
-        from .demo import run
+        from ..demo import run
 
         run(stay=serve)
 
 
 @contextmanager
 def _opened(data: Path | None) -> Iterator[Store]:
-    from .server.db.store import Store
-    from .server.settings import Settings
+    from ..server.db.store import Store
+    from ..server.settings import Settings
 
     settings = Settings.read(os.environ, data=data)
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -275,7 +275,7 @@ def _ask_password(*, from_stdin: bool) -> str:
 def _explained() -> Iterator[None]:
     """What a person can mend is told in one line with exit 1, never as a traceback."""
     try:
-        from .server.settings import SetupError
+        from ..server.settings import SetupError
     except ModuleNotFoundError as error:
         if error.name and error.name.startswith("bitmm"):
             raise
