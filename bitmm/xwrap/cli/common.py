@@ -1,0 +1,75 @@
+"""What the commands share: the data folder, its data base, and errors as one line.
+
+The server is imported where a command needs it, so that `--help` is quick and needs no server.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from ..server.db.store import Store
+
+__all__ = ["Data", "examples", "group", "one_line_errors", "open_store", "stop"]
+
+Data = Annotated[
+    Path | None,
+    typer.Option(help="The folder of the data base. [default: XWRAP_DATA_DIR, else a folder of your user]"),
+]
+
+
+def examples(*lines: str) -> str:
+    """Return the end of a help text: these command lines."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def group(help: str, *lines: str) -> typer.Typer:
+    """Return a command that has commands of its own; `lines` are its examples."""
+    return typer.Typer(help=help, epilog=examples(*lines), no_args_is_help=True, rich_markup_mode=None)
+
+
+@contextmanager
+def open_store(data: Path | None) -> Iterator[Store]:
+    """Open the data base of a folder, after it was made or brought to this version."""
+    from ..server.db.store import Store
+    from ..server.settings import Settings
+
+    settings = Settings.read(os.environ, data=data)
+    settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    store = Store(settings.database)
+    try:
+        store.prepare()
+        yield store
+    finally:
+        store.close()
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Show what a person can mend in one line with exit 1, never as a traceback."""
+    try:
+        from ..server.settings import SetupError
+    except ModuleNotFoundError as error:
+        if error.name and error.name.startswith("bitmm"):
+            raise
+        stop("this needs the server; in a clone of bitmm: pip install '.[server]'")
+    try:
+        yield
+    except SetupError as error:
+        stop(str(error))
+    except OSError as error:
+        if error.filename is None:
+            raise
+        stop(f"{error.filename}: {error.strerror}; choose another folder with --data")
+
+
+def stop(line: str) -> NoReturn:
+    """Print a line to standard error, and end with exit 1."""
+    typer.echo(f"xwrap: {line}", err=True)
+    raise typer.Exit(1)

@@ -1,0 +1,88 @@
+"""`xwrap orders` and `xwrap sends`: those whose outcome is unknown, and the owner's decision about them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .common import Data, examples, group, one_line_errors, open_store, stop
+
+if TYPE_CHECKING:
+    from ..server.db.journal import Journal
+
+__all__ = ["orders", "sends"]
+
+orders = group("Orders whose outcome is unknown.", "xwrap orders unknown", "xwrap orders settle 17 --as not-placed")
+sends = group("Sends whose outcome is unknown.", "xwrap sends unknown", "xwrap sends settle 17 --as not-sent")
+
+
+@orders.command("unknown", epilog=examples("xwrap orders unknown", "xwrap orders unknown --data ./xwrap-data"))
+def orders_unknown(data: Data = None) -> None:
+    """List them. The server asks their exchanges by itself; what stays here, an exchange cannot say."""
+    with one_line_errors(), open_store(data) as store:
+        _list_unknown(store.orders, _order_line)
+
+
+@orders.command(
+    "settle",
+    epilog=examples("xwrap orders settle 17 --as filled", "xwrap orders settle 17 --as not-placed"),
+)
+def orders_settle(
+    id: Annotated[int, typer.Argument(help="The order, as `xwrap orders unknown` numbers it.")],
+    as_: Annotated[str, typer.Option("--as", help="What you found out at the exchange: filled, or not-placed.")],
+    data: Data = None,
+) -> None:
+    """Decide what became of an order, after you looked at the exchange. What you say is kept with the time."""
+    with one_line_errors(), open_store(data) as store:
+        _decide(store.orders, "order", id, as_, done="filled", undone="not-placed")
+
+
+@sends.command("unknown", epilog=examples("xwrap sends unknown", "xwrap sends unknown --data ./xwrap-data"))
+def sends_unknown(data: Data = None) -> None:
+    """List them. The server asks their exchanges by itself; what stays here, an exchange cannot say."""
+    with one_line_errors(), open_store(data) as store:
+        _list_unknown(store.withdrawals, _send_line)
+
+
+@sends.command("settle", epilog=examples("xwrap sends settle 17 --as done", "xwrap sends settle 17 --as not-sent"))
+def sends_settle(
+    id: Annotated[int, typer.Argument(help="The send, as `xwrap sends unknown` numbers it.")],
+    as_: Annotated[str, typer.Option("--as", help="What you found out at the exchange: done, or not-sent.")],
+    data: Data = None,
+) -> None:
+    """Decide what became of a send, after you looked at the exchange. What you say is kept with the time."""
+    with one_line_errors(), open_store(data) as store:
+        _decide(store.withdrawals, "send", id, as_, done="done", undone="not-sent")
+
+
+def _list_unknown(journal: Journal, describe: Callable[[dict[str, Any]], str]) -> None:
+    for registration, row in journal.unknown():
+        typer.echo(f"{row['id']:>6}  {registration.exchange}  {describe(row)}  {row['created']}  key {row['key']}")
+
+
+def _order_line(row: dict[str, Any]) -> str:
+    amount, cost = (f"{row[name]} " if row[name] else "" for name in ("amount", "cost"))
+    price = f" at {row['price']}" if row["price"] else ""
+    return f"{row['side']} {amount}{row['asset']} for {cost}{row['currency']}{price}"
+
+
+def _send_line(row: dict[str, Any]) -> str:
+    more = "".join(f" {name} {row[name]}" for name in ("tag", "network") if row[name])
+    return f"{row['amount']} {row['asset']} to {row['address']}{more}"
+
+
+def _decide(journal: Journal, noun: str, id: int, as_: str, *, done: str, undone: str) -> None:
+    from ..server.reconciliation import not_placed
+
+    if as_ not in {done, undone}:
+        stop(f"--as takes {done} or {undone}")
+    row = next((row for _, row in journal.unknown() if row["id"] == id), None)
+    if row is None:
+        stop(f"{noun} {id} is not among the unknown ones; see: xwrap {noun}s unknown")
+    executed = {"status": done} | ({"filled": row["amount"]} if "filled" in row else {})
+    columns = executed if as_ == done else not_placed(row)
+    if not journal.reconcile(row, columns, audit=f"xwrap {noun}s settle {id} --as {as_}"):
+        stop(f"{noun} {id} has been settled meanwhile")
+    typer.echo(f"{noun} {id} is settled: {as_}")
