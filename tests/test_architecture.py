@@ -184,7 +184,6 @@ STILL_BROKEN: dict[str, set[str]] = {
         "link",
         "move",
         "number",
-        "opened",
         "sent",
         "settle",
         "tells",
