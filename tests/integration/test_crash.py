@@ -41,36 +41,36 @@ def test_21_kills_lose_no_send_and_double_none_though_kraken_cannot_tell_of_them
 def test_30_kills_leave_no_paper_order_half_done():
     """Its ledger is in the server's own data base: what is there without its order, or the other way round, is lost."""
     from tests.stress import crash
-    from tests.stress.harness import PASSWORD, Line, rig
+    from tests.stress.harness import PASSWORD, ExchangeCase, open_harness
     from tests.support.databases import sql
 
-    paper = Line("paper", "", "USD", Decimal("0.001"), Decimal("0.00000001"), "", {})
-    work, chance = crash.Work(paper, ("buy", "sell"), 100, pause=0.1), random.Random(0)
-    with rig(exchanges=["paper"], settle_seconds=0.2, settle_grace_seconds=0.5) as built:
-        built.keeper.start()
-        form, who = {"exchange": "paper"}, (built.user, PASSWORD)
-        id = requests.post(f"{built.keeper.url}/exchanges/", data=form, auth=who, timeout=60).json()["id"]
-        built.keeper.end(signal.SIGTERM)
+    paper = ExchangeCase("paper", "", "USD", Decimal("0.001"), Decimal("0.00000001"), "", {})
+    workload, chance = crash.Workload(paper, ("buy", "sell"), 100, pause=0.1), random.Random(0)
+    with open_harness(exchanges=["paper"], settle_seconds=0.2, settle_grace_seconds=0.5) as harness:
+        harness.server.start()
+        form, who = {"exchange": "paper"}, (harness.user, PASSWORD)
+        id = requests.post(f"{harness.server.url}/exchanges/", data=form, auth=who, timeout=60).json()["id"]
+        harness.server.stop(signal.SIGTERM)
         threads = [
-            threading.Thread(target=crash.trade, args=(paper, built.backend(id, timeout=6.0), work), daemon=True)
+            threading.Thread(target=crash.trade, args=(paper, harness.backend(id, timeout=6.0), workload), daemon=True)
             for _ in range(8)
         ]
         for thread in threads:
             thread.start()
         for _ in range(30):
-            crash.kill(built, work, crash.RANDOM, "orders", chance, per_life=4)
-        built.keeper.start()
-        work.stop_killing()
+            crash.kill(harness, workload, crash.RANDOM, "orders", chance, per_life=4)
+        harness.server.start()
+        workload.stop_killing()
         for thread in threads:
             thread.join(120)
-        assert built.keeper.end(signal.SIGTERM) == 0
-        assert [move.failure for move in work.mutates if move.failure or move.known_at is None] == []
-        rows = sql(built.database, "SELECT key, client_id, exchange_order_id, amount, status FROM orders")
-        booked = sql(built.database, "SELECT client_id, id, amount, status FROM paper_orders")
-        entries = sql(built.database, "SELECT reference FROM paper_entries WHERE kind <> 'opening'")
+        assert harness.server.stop(signal.SIGTERM) == 0
+        assert [each.failure for each in workload.submissions if each.failure or each.known_at is None] == []
+        rows = sql(harness.database, "SELECT key, client_id, exchange_order_id, amount, status FROM orders")
+        booked = sql(harness.database, "SELECT client_id, id, amount, status FROM paper_orders")
+        entries = sql(harness.database, "SELECT reference FROM paper_entries WHERE kind <> 'opening'")
     assert {(row.key, row.amount) for row in rows} == {
-        (move.key, str(paper.amount_of(move.number))) for move in work.mutates
+        (each.key, str(paper.amount_of(each.number))) for each in workload.submissions
     }
     assert {(row.client_id, int(row.exchange_order_id), row.amount, row.status) for row in rows} == set(booked)
-    assert len(booked) == len(rows) == len(work.mutates) >= 100
+    assert len(booked) == len(rows) == len(workload.submissions) >= 100
     assert Counter(entry.reference for entry in entries) == {f"order {order.id}": 3 for order in booked}

@@ -16,11 +16,14 @@ def test_many_threads_under_one_key_place_one_order():
 
 def test_whatever_breaks_on_the_line_the_client_is_told_the_truth():
     from tests.stress import line_faults
-    from tests.stress.harness import LINES
+    from tests.stress.harness import EXCHANGE_CASES
 
     sample = {"buy": ["reset_after", "nonce"], "sell": ["refused", "executed_but_timeout"], "send": ["cut"]}
     cases = [
-        line_faults.Case(line, verb, fault) for line in LINES for verb, faults in sample.items() for fault in faults
+        line_faults.Case(exchange, verb, fault)
+        for exchange in EXCHANGE_CASES
+        for verb, faults in sample.items()
+        for fault in faults
     ]
     figures = line_faults.run(cases)
     assert figures.good, str(figures)
@@ -30,7 +33,7 @@ def test_whatever_breaks_on_the_line_the_client_is_told_the_truth():
 def test_an_intent_is_on_the_disk_before_the_exchange_hears_of_it():
     from tests.stress import fsync
 
-    if reason := fsync.why_not():
+    if reason := fsync.reason_to_skip():
         pytest.skip(reason)
     figures = fsync.run(orders=20, threads=4)
     assert figures.good, str(figures)

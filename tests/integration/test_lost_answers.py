@@ -18,7 +18,7 @@ from bitmm.xwrap.errors import OutcomeUnknown
 from bitmm.xwrap.exchanges.backpack import adapter as backpack_adapter
 from bitmm.xwrap.server.reconciliation import Reconciler
 from bitmm.xwrap.testing.exchanges.venue import Reply
-from tests.stress.harness import LINES, open_venue
+from tests.stress.harness import EXCHANGE_CASES, open_venue
 
 AMOUNT = Decimal("0.01")
 
@@ -26,24 +26,24 @@ AMOUNT = Decimal("0.01")
 class Sender:
     """A backend at one exchange, its venue, and the reconciler of its server, which works when it is told to."""
 
-    def __init__(self, line, venue, server, reconciler):
-        self.line, self.venue, self.server, self.reconciler = line, venue, server, reconciler
+    def __init__(self, exchange, venue, server, reconciler):
+        self.exchange, self.venue, self.server, self.reconciler = exchange, venue, server, reconciler
         auth = server.account()
-        form = {"apikey": venue.key, "apisecret": venue.secret, **line.form}
-        self.backend = XWrap(server.url).backend(server.registration(auth, line.exchange, **form), *auth)
+        form = {"apikey": venue.key, "apisecret": venue.secret, **exchange.form}
+        self.backend = XWrap(server.url).backend(server.registration(auth, exchange.id, **form), *auth)
 
     def send(self, amount=AMOUNT, key="k1"):
-        return self.backend.send_to_address("BTC", amount, self.line.address, key=key)
+        return self.backend.send_to_address("BTC", amount, self.exchange.address, key=key)
 
     def lose(self, amount=AMOUNT, key="k1", fault="executed_but_timeout"):
         """A send whose answer is lost."""
-        self.venue.fault(fault, path=self.line.mutates["send"], seconds=30)
+        self.venue.fault(fault, path=self.exchange.executing_requests["send"], seconds=30)
         with pytest.raises(OutcomeUnknown):
             self.send(amount, key)
         self.venue.heal()
 
     def reconcile(self):
-        self.reconciler.reconcile(self.line.exchange)
+        self.reconciler.reconcile(self.exchange.id)
 
     def sent(self):
         """The amounts that really left."""
@@ -58,11 +58,11 @@ def _sender(name, serving, monkeypatch, **settings):
     made = []
     monkeypatch.setattr(Reconciler, "start", lambda reconciler: made.append(reconciler))  # noqa: PLW0108 - must be bound
     monkeypatch.setattr(Reconciler, "stop", lambda _: None)
-    line = LINES[name]
-    settings = {"exchanges": (line.exchange,), "exchange_seconds": 1.0, "settle_grace_seconds": 0.0} | settings
-    with open_venue(line) as venue, serving(exchange_urls={line.exchange: venue.url}, **settings) as server:
+    exchange = EXCHANGE_CASES[name]
+    settings = {"exchanges": (exchange.id,), "exchange_seconds": 1.0, "settle_grace_seconds": 0.0} | settings
+    with open_venue(exchange) as venue, serving(exchange_urls={exchange.id: venue.url}, **settings) as server:
         venue.deposit("BTC", Decimal(10))
-        yield Sender(line, venue, server, made[0])
+        yield Sender(exchange, venue, server, made[0])
 
 
 @pytest.fixture
@@ -149,7 +149,7 @@ def test_kraken_tells_fee_and_rest_and_so_a_send_is_recognised(serving, monkeypa
 def test_a_twin_made_through_another_registration_of_the_same_key_is_not_taken_for_it(serving, monkeypatch):
     """Both are unknown, one of them was carried out, and nobody can tell which."""
     with _sender("kraken", serving, monkeypatch) as sender:
-        other = Sender(sender.line, sender.venue, sender.server, sender.reconciler)
+        other = Sender(sender.exchange, sender.venue, sender.server, sender.reconciler)
         other.lose(fault="reset_before")
         sender.lose()
         sender.reconcile()
@@ -181,22 +181,22 @@ def test_an_order_that_reaches_its_exchange_half_a_minute_late_is_placed_once(na
     """
     late = 31.0
     with _sender(name, serving, monkeypatch, settle_grace_seconds=20.0) as sender:
-        line, venue = sender.line, sender.venue
-        venue.fault("executed_but_timeout", path=line.mutates["buy"], seconds=30)
-        held = hold(venue, line.mutates["buy"])
+        exchange, venue = sender.exchange, sender.venue
+        venue.fault("executed_but_timeout", path=exchange.executing_requests["buy"], seconds=30)
+        held = hold(venue, exchange.executing_requests["buy"])
         with pytest.raises(OutcomeUnknown):
-            line.move(sender.backend, "buy", 0, "k1")
+            exchange.submit(sender.backend, "buy", 0, "k1")
         venue.heal()
         del venue.answer
         then = (datetime.now(UTC) - timedelta(seconds=late)).isoformat().replace("+00:00", "Z")
         sender.server.sql("UPDATE orders SET created = :then, updated = :then", then=then)
         sender.reconcile()
         with suppress(OutcomeUnknown):
-            line.move(sender.backend, "buy", 0, "k1")
+            exchange.submit(sender.backend, "buy", 0, "k1")
         venue.clock = lambda: time.time() + late
         venue.answer(held[0])
         venue.clock = time.time
         sender.reconciler._asked.clear()
         sender.reconcile()
-        assert line.move(sender.backend, "buy", 0, "k1")["status"] == "filled"
+        assert exchange.submit(sender.backend, "buy", 0, "k1")["status"] == "filled"
         assert [row["kind"] for row in venue.ledger()] == ["order"]

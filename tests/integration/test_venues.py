@@ -21,8 +21,8 @@ VENUES = [
 ]
 
 
-class Line:
-    """A backend at one exchange, and the venue behind it."""
+class Trader:
+    """A backend at one exchange, and the local exchange behind it."""
 
     def __init__(self, venue, server, exchange, pair, amount):
         self.venue, self.pair, self.amount = venue, pair, Decimal(amount)
@@ -50,7 +50,7 @@ class Line:
 
 
 @pytest.fixture(params=VENUES, ids=[venue[0] for venue in VENUES])
-def line(request, serving):
+def trader(request, serving):
     exchange, module, pair, amount = request.param
     with (
         import_module(f"bitmm.xwrap.testing.exchanges.{module}").VENUE() as venue,
@@ -58,40 +58,42 @@ def line(request, serving):
             exchanges=(exchange,), exchange_urls={exchange: venue.url}, exchange_seconds=1.0, settle_seconds=0.2
         ) as server,
     ):
-        yield Line(venue, server, exchange, pair, amount)
+        yield Trader(venue, server, exchange, pair, amount)
 
 
-def test_a_market_order_is_executed_once_and_tells_what_it_cost(line):
-    before = line.backend.balance()
-    order = line.backend.buy(*line.pair, line.amount)
+def test_a_market_order_is_executed_once_and_tells_what_it_cost(trader):
+    before = trader.backend.balance()
+    order = trader.backend.buy(*trader.pair, trader.amount)
     assert order["status"] == "filled"
-    assert order["filled"] == line.amount
+    assert order["filled"] == trader.amount
     assert order["average"] > 0
     assert order["fee"] is not None
-    (row,) = line.ledger()
-    assert (row["kind"], row["side"], Decimal(row["amount"])) == ("order", "buy", line.amount)
+    (row,) = trader.ledger()
+    assert (row["kind"], row["side"], Decimal(row["amount"])) == ("order", "buy", trader.amount)
     assert str(row["order_id"]) == order["exchange_order_id"]
-    currency, asset = line.pair
-    after = line.backend.balance()
+    currency, asset = trader.pair
+    after = trader.backend.balance()
     assert after[currency] == before[currency] - order["spent"] - order["fee"]
-    assert after[asset] == before.get(asset, Decimal(0)) + line.amount
+    assert after[asset] == before.get(asset, Decimal(0)) + trader.amount
 
 
-def test_an_order_costs_at_most_one_request_before_it(line):
-    line.backend.buy(*line.pair, line.amount)
-    start = len(line.requests())
-    line.backend.buy(*line.pair, line.amount)
-    made = line.requests()[start:]
+def test_an_order_costs_at_most_one_request_before_it(trader):
+    trader.backend.buy(*trader.pair, trader.amount)
+    start = len(trader.requests())
+    trader.backend.buy(*trader.pair, trader.amount)
+    made = trader.requests()[start:]
     placing = next(number for number, request in enumerate(made) if is_order(request))
     assert placing <= 1, made
 
 
-def test_what_an_exchange_lists_is_asked_once_for_all_who_use_a_server(line):
-    markets = line.backend.markets()
-    other = line.xw.create_backend(*line.auth, line.backend.exchange, "another", line.venue.key, line.venue.secret)
-    start = len(line.requests())
+def test_what_an_exchange_lists_is_asked_once_for_all_who_use_a_server(trader):
+    markets = trader.backend.markets()
+    other = trader.xw.create_backend(
+        *trader.auth, trader.backend.exchange, "another", trader.venue.key, trader.venue.secret
+    )
+    start = len(trader.requests())
     assert other.markets() == markets
-    assert line.requests()[start:] == []
+    assert trader.requests()[start:] == []
 
 
 def is_order(request):
@@ -100,29 +102,29 @@ def is_order(request):
     )
 
 
-def test_an_order_whose_answer_is_lost_is_unknown_and_then_found(line):
-    line.fault(kind="executed_but_timeout", times=1, path=order_path(line))
+def test_an_order_whose_answer_is_lost_is_unknown_and_then_found(trader):
+    trader.fault(kind="executed_but_timeout", times=1, path=order_path(trader))
     with pytest.raises(OutcomeUnknown) as caught:
-        line.backend.buy(*line.pair, line.amount)
+        trader.backend.buy(*trader.pair, trader.amount)
     key = caught.value.key
     assert caught.value.may_have_executed
-    order = line.asked_until_known(key)
+    order = trader.asked_until_known(key)
     assert order["status"] == "filled"
-    assert len(line.ledger()) == 1
+    assert len(trader.ledger()) == 1
 
 
-def order_path(line):
-    return {"kraken": "AddOrder", "bitstamp": "buy", "backpack": "order"}[line.backend.exchange]
+def order_path(trader):
+    return {"kraken": "AddOrder", "bitstamp": "buy", "backpack": "order"}[trader.backend.exchange]
 
 
-def test_a_refused_order_is_not_in_the_ledger(line):
+def test_a_refused_order_is_not_in_the_ledger(trader):
     with pytest.raises(APIError) as caught:
-        line.backend.sell(*line.pair, line.amount * 10**6)
+        trader.backend.sell(*trader.pair, trader.amount * 10**6)
     assert caught.value.may_have_executed is False
-    assert line.ledger() == []
+    assert trader.ledger() == []
 
 
-def test_rates_of_all_come_from_it(line):
-    (rate,) = line.xw.exchange_rates(*line.pair)
-    assert rate["exchange"] == line.backend.exchange
+def test_rates_of_all_come_from_it(trader):
+    (rate,) = trader.xw.exchange_rates(*trader.pair)
+    assert rate["exchange"] == trader.backend.exchange
     assert rate["buy"] >= rate["sell"] > 0

@@ -49,7 +49,7 @@ POINTS = {
 }
 
 
-class Trap(threading.local):
+class OrderProgress(threading.local):
     """Where this thread is on the way of an order or a send."""
 
     #: The journal that has it.
@@ -60,10 +60,10 @@ class Trap(threading.local):
     mutates = False
 
 
-trap = Trap()
+progress = OrderProgress()
 
 
-def arm(point: str, hit: int, journal: str) -> None:
+def kill_at(point: str, hit: int, journal: str) -> None:
     """From now on the process kills itself when something of `journal` comes to `point` for the `hit`-th time."""
     lock, left = threading.Lock(), hit
 
@@ -75,45 +75,45 @@ def arm(point: str, hit: int, journal: str) -> None:
                 if not left:
                     os.kill(os.getpid(), signal.SIGKILL)
 
-    def journalled(name: str, before: str, after: str | None) -> None:
+    def wrap_journal(name: str, before: str, after: str | None) -> None:
         real = getattr(Journal, name)
 
         def wrapped(self: Journal, *args: Any, **kwargs: Any) -> Any:
-            trap.journal, trap.commit = self.name, before
+            progress.journal, progress.commit = self.name, before
             try:
                 result = real(self, *args, **kwargs)
             finally:
-                trap.commit = None
+                progress.commit = None
             reach(after, self.name)
             return result
 
         setattr(Journal, name, wrapped)
 
-    journalled("begin", "before-intent", None)
-    journalled("finish", "before-outcome", "before-reply")
+    wrap_journal("begin", "before-intent", None)
+    wrap_journal("finish", "before-outcome", "before-reply")
 
     for engine in (SQLite, PostgreSQL):
-        engine.write = _written(engine.write, reach)  # type: ignore[method-assign]
+        engine.write = _wrap_write(engine.write, reach)  # type: ignore[method-assign]
 
     real_send = http_of_exchanges.send
     for module in list(sys.modules.values()):
         if getattr(module, "send", None) is real_send:
-            module.send = _sending(real_send, reach)  # type: ignore[attr-defined]
+            module.send = _wrap_send(real_send, reach)  # type: ignore[attr-defined]
 
     real_answer = http.client.HTTPConnection.getresponse
 
     def getresponse(self: Any, *args: Any, **kwargs: Any) -> Any:
         # By now the whole request has been given to the kernel.
-        if trap.mutates:
-            reach("after-sending", trap.journal)
+        if progress.mutates:
+            reach("after-sending", progress.journal)
         return real_answer(self, *args, **kwargs)
 
     http.client.HTTPConnection.getresponse = getresponse  # type: ignore[method-assign]
 
 
-def _written(real: Any, reach: Any) -> Any:
+def _wrap_write(real: Any, reach: Any) -> Any:
     def write(self: Any, work: Any, **kwargs: Any) -> Any:
-        here = trap.commit, trap.journal
+        here = progress.commit, progress.journal
 
         def traced(runner: Any) -> Any:
             result = work(runner)
@@ -126,20 +126,20 @@ def _written(real: Any, reach: Any) -> Any:
     return write
 
 
-def _sending(real: Any, reach: Any) -> Any:
+def _wrap_send(real: Any, reach: Any) -> Any:
     def send(*args: Any, mutates: bool, **kwargs: Any) -> Any:
         if mutates:
-            reach("before-sending", trap.journal)
-        trap.mutates = mutates
+            reach("before-sending", progress.journal)
+        progress.mutates = mutates
         try:
             return real(*args, mutates=mutates, **kwargs)
         finally:
-            trap.mutates = False
+            progress.mutates = False
 
     return send
 
 
-def move_clock(seconds: float) -> None:
+def set_clock_ahead(seconds: float) -> None:
     """The clock of this process is `seconds` ahead; its monotonic one stays."""
     real_time, real_ns, real_datetime = time.time, time.time_ns, dt.datetime
 
@@ -155,12 +155,12 @@ def move_clock(seconds: float) -> None:
             module.datetime = Ahead  # type: ignore[attr-defined]
 
 
-def live(command: dict[str, Any]) -> None:
-    """One life of the server, until it is told to stop or comes to its point."""
+def run_server(command: dict[str, Any]) -> None:
+    """One life of the server, until it is stopped or comes to its point."""
     if command.get("point"):
-        arm(command["point"], command["hit"], command["journal"])
+        kill_at(command["point"], command["hit"], command["journal"])
     if command.get("ahead"):
-        move_clock(command["ahead"])
+        set_clock_ahead(command["ahead"])
     print(f"lives {os.getpid()}", flush=True)
     given = command["settings"]
     data, exchanges = Path(given.pop("data")), tuple(given.pop("exchanges"))
@@ -177,7 +177,7 @@ def main() -> None:
         command = json.loads(line)
         child = os.fork()
         if not child:
-            live(command)
+            run_server(command)
             sys.stdout.flush()
             os._exit(0)
         _, status = os.waitpid(child, 0)

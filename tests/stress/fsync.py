@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
-from tests.stress.harness import LINES, ledger, rig
+from tests.stress.harness import EXCHANGE_CASES, ledger, open_harness
 
 CALLS = "fsync,fdatasync,pwrite64,write,writev,sendto,sendmsg"
 #: `PID CALL(FD<WHAT>, ...`, whole or broken off where another thread's call comes between.
@@ -60,8 +60,8 @@ class Figures:
         )
 
 
-def why_not() -> str | None:
-    """Why this cannot run here; None: it can."""
+def reason_to_skip() -> str | None:
+    """Return why this cannot run here, or None when it can."""
     if not shutil.which("strace"):
         return "strace is not installed"
     tried = subprocess.run(["strace", "-o", "/dev/null", "true"], capture_output=True, text=True, check=False)
@@ -78,7 +78,7 @@ class Sync:
 
 
 def examine(lines: Iterator[str], figures: Figures) -> set[str]:
-    """Read a trace; the client ids of the orders in it whose intent was on the disk in time."""
+    """Read a trace, and return the client ids of the orders whose intent was on the disk in time."""
     written: dict[str, tuple[int, str]] = {}
     syncs: list[Sync] = []
     running: dict[str, Sync] = {}
@@ -122,24 +122,24 @@ def examine(lines: Iterator[str], figures: Figures) -> set[str]:
 
 def run(*, orders: int, threads: int) -> Figures:
     """The whole test; see the module."""
-    figures, line, began = Figures(), LINES["kraken"], time.monotonic()
+    figures, exchange, began = Figures(), EXCHANGE_CASES["kraken"], time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         trace = Path(folder) / "trace"
         # 4096 bytes are a page of the data base; its log is written by page.
         prefix = ["strace", "-f", "-yy", "-s", "5000", "-e", f"trace={CALLS}", "-o", str(trace)]
-        with rig("kraken", prefix=prefix) as built:
-            built.keeper.start()
-            backend = built.backend(built.register("kraken"), timeout=30.0)
+        with open_harness("kraken", prefix=prefix) as harness:
+            harness.server.start()
+            backend = harness.backend(harness.register("kraken"), timeout=30.0)
             numbers = count()
 
             def place(_: int) -> None:
                 number = next(numbers)
-                line.move(backend, ("buy", "sell")[number % 2], number, uuid.uuid4().hex)
+                exchange.submit(backend, ("buy", "sell")[number % 2], number, uuid.uuid4().hex)
 
             with ThreadPoolExecutor(threads) as pool:
                 list(pool.map(place, range(orders)))
-            built.keeper.end(signal.SIGTERM)
-            executed = {row["client_id"] for row in ledger(built.venues["kraken"])}
+            harness.server.stop(signal.SIGTERM)
+            executed = {row["client_id"] for row in ledger(harness.venues["kraken"])}
         with trace.open(errors="replace") as lines:
             good = examine(iter(lines), figures)
     figures.orders = len(executed)
@@ -155,7 +155,7 @@ def main() -> int:
     parser.add_argument("--orders", type=int, default=1000)
     parser.add_argument("--threads", type=int, default=8)
     options = parser.parse_args()
-    if reason := why_not():
+    if reason := reason_to_skip():
         print(f"skipped: {reason}")
         return 0
     figures = run(**vars(options))

@@ -1,4 +1,4 @@
-"""What the long tests share: a local exchange, a server in a process of its own that may be killed, accounts on it."""
+"""What the stress tests share: local exchanges, a server in a process of its own that may be killed, accounts on it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,6 @@ import requests
 
 from bitmm.xwrap.client import Backend
 from bitmm.xwrap.exchanges import EXCHANGES
-from bitmm.xwrap.money import plain
 from bitmm.xwrap.server.auth import hash_password
 from bitmm.xwrap.server.db.store import Store
 from bitmm.xwrap.testing.exchanges.venue import Venue
@@ -34,47 +33,48 @@ from bitmm.xwrap.testing.exchanges.venue import Venue
 ROOT = Path(__file__).parents[2]
 PASSWORD = "correct horse battery"
 #: Longer than anything here takes on a busy machine.
-PATIENCE = 120.0
+LONGEST_WAIT = 120.0
 
 
-class Broken(Exception):
+class HarnessError(Exception):
     """The test itself cannot go on."""
 
 
 @dataclass(frozen=True)
-class Line:
+class ExchangeCase:
     """An exchange as it is tested: what is traded there, and the requests that execute something.
 
-    Order `number` is for `amount` + `number` times `step`, so that the ledger tells by the amount which one it was.
+    Order `number` is for `amount` + `number` times `step`, so that its amount in the ledger identifies it.
     """
 
-    exchange: str
+    #: The exchange's id at the server, and the module of its local exchange.
+    id: str
     venue: str
     currency: str
     amount: Decimal
     step: Decimal
     address: str
     #: A part of "METHOD PATH" of the request that executes a buy, a sell, a send.
-    mutates: Mapping[str, str]
+    executing_requests: Mapping[str, str]
     #: What a registration's form has beside the key and the secret.
     form: Mapping[str, str] = field(default_factory=dict)
     #: What an order has beside currency, asset and amount.
     terms: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"buy": {}, "sell": {}})
-    #: Whether the exchange tells of an order, and of a send, by our id.
+    #: Whether an order, and a send, can be looked up by our id.
     finds_orders: bool = True
     finds_sends: bool = False
-    #: Whether it sends only to addresses of a book of its own.
-    has_book: bool = False
+    #: Whether it sends only to addresses of its own address book.
+    has_address_book: bool = False
     #: Whether the answer to a send says that it was executed.
     answers_sends: bool = True
     asset: str = "BTC"
 
-    def number(self, amount: Decimal) -> int | None:
-        """Which order has this amount; None: none of ours."""
+    def number_of(self, amount: Decimal) -> int | None:
+        """Return the number of the order with this amount; None when it is none of ours."""
         found = (amount - self.amount) / self.step
         return int(found) if found == int(found) >= 0 else None
 
-    def order_lookup(self, verb: str) -> bool:
+    def can_look_up(self, verb: str) -> bool:
         """Whether what was cut off can be looked up by our id."""
         return self.finds_sends if verb == "send" else self.finds_orders
 
@@ -83,74 +83,74 @@ class Line:
 
     def address_of(self, number: int) -> str:
         """Where a send goes: every second one to an address of its own, the others all to the same one."""
-        if self.has_book or number % 2:
+        if self.has_address_book or number % 2:
             return self.address
         digits = f"{number:05}".translate(str.maketrans("01", "zy"))  # no address has a 0, and some have no 1
         return self.address[: -len(digits)] + digits
 
-    def move(self, backend: Backend, verb: str, number: int, key: str) -> Any:
-        """Order `number` through the real client."""
+    def submit(self, backend: Backend, verb: str, number: int, key: str) -> Any:
+        """Place order `number`, or send it, through the real client."""
         amount = self.amount_of(number)
         if verb == "send":
             return backend.send_to_address(self.asset, amount, self.address_of(number), key=key)
         return getattr(backend, verb)(self.currency, self.asset, amount, key=key, **self.terms[verb])
 
 
-_BTC = "bc1qxdsh4sdd29h6ldehz0se5c61asq8cgwyjf2y3z"
-_OLD = "1KxSo9bGBfPVFEtWNLpnUK1bfLNNT4q31L"
-_FINE = Decimal("0.00000001")
+_ADDRESS = "bc1qxdsh4sdd29h6ldehz0se5c61asq8cgwyjf2y3z"
+_OLD_ADDRESS = "1KxSo9bGBfPVFEtWNLpnUK1bfLNNT4q31L"
+_STEP = Decimal("0.00000001")
 
 
-def _mtgox(version: int, buy: str, sell: str, send: str) -> Line:
-    mutates = {"buy": buy, "sell": sell, "send": send}
+def _mtgox(version: int, buy: str, sell: str, send: str) -> ExchangeCase:
+    executing_requests = {"buy": buy, "sell": sell, "send": send}
     form = {"version": str(version)}
-    return Line(
-        *("mtgox", "mtgox", "USD", Decimal("0.01"), _FINE, _OLD, mutates, form),
+    return ExchangeCase(
+        *("mtgox", "mtgox", "USD", Decimal("0.01"), _STEP, _OLD_ADDRESS, executing_requests, form),
         finds_orders=False,
         answers_sends=version > 0,
     )
 
 
-_ALL = {
-    "kraken": Line(
+_ALL_CASES = {
+    "kraken": ExchangeCase(
         "kraken",
         "kraken",
         "EUR",
         Decimal("0.01"),
-        _FINE,
-        _BTC,
+        _STEP,
+        _ADDRESS,
         {"buy": "AddOrder", "sell": "AddOrder", "send": "private/Withdraw"},
-        has_book=True,
+        has_address_book=True,
     ),
-    "bitstamp": Line(
+    "bitstamp": ExchangeCase(
         "bitstamp",
         "bitstamp",
         "EUR",
         Decimal("0.01"),
-        _FINE,
-        _BTC,
+        _STEP,
+        _ADDRESS,
         {"buy": "/buy/market/", "sell": "/sell/market/", "send": "/btc_withdrawal/"},
     ),
-    "backpack": Line(
+    "backpack": ExchangeCase(
         "backpack",
         "backpack",
         "USDC",
         Decimal("0.01"),
         Decimal("0.00001"),
-        _BTC,
+        _ADDRESS,
         {"buy": "POST /api/v1/order", "sell": "POST /api/v1/order", "send": "POST /wapi/v1/capital/withdrawals"},
         finds_sends=True,
     ),
     "mtgox": _mtgox(2, "order/add", "order/add", "send_simple"),
     "mtgox-v1": _mtgox(1, "order/add", "order/add", "send_simple"),
     "mtgox-v0": _mtgox(0, "buyBTC.php", "sellBTC.php", "withdraw.php"),
-    "hub": Line(
+    "hub": ExchangeCase(
         "hub",
         "hub",
         "USD",
         Decimal("0.01"),
-        _FINE,
-        _OLD,
+        _STEP,
+        _OLD_ADDRESS,
         {"buy": "place-order", "sell": "place-order", "send": "send-btc"},
         {"username": "acct-1"},
         {"buy": {"price": "380"}, "sell": {"price": "360"}},
@@ -158,16 +158,16 @@ _ALL = {
     ),
 }
 #: Those that this checkout has.
-LINES = {
-    name: line
-    for name, line in _ALL.items()
-    if line.exchange in EXCHANGES and find_spec(f"bitmm.xwrap.testing.exchanges.{line.venue}")
+EXCHANGE_CASES = {
+    name: exchange
+    for name, exchange in _ALL_CASES.items()
+    if exchange.id in EXCHANGES and find_spec(f"bitmm.xwrap.testing.exchanges.{exchange.venue}")
 }
 
 
-def open_venue(line: Line) -> Venue:
+def open_venue(exchange: ExchangeCase) -> Venue:
     """A local exchange of this kind, not yet started."""
-    made: Venue = import_module(f"bitmm.xwrap.testing.exchanges.{line.venue}").VENUE()
+    made: Venue = import_module(f"bitmm.xwrap.testing.exchanges.{exchange.venue}").VENUE()
     return made
 
 
@@ -178,17 +178,17 @@ def ledger(venue: Venue) -> list[dict[str, Any]]:
     return list(answer.json())
 
 
-def executions(line: Line, venue: Venue) -> Counter[int | None]:
+def executions(exchange: ExchangeCase, venue: Venue) -> Counter[int | None]:
     """How often each order number was executed; None: something that nobody ordered."""
-    return Counter(line.number(Decimal(row["amount"])) for row in ledger(venue))
+    return Counter(exchange.number_of(Decimal(row["amount"])) for row in ledger(venue))
 
 
-class Keeper:
-    """Starts server processes one after the other, on one port and one data folder, and sees them die."""
+class ServerProcess:
+    """Starts server processes one after the other, on one port and one data folder, and waits for their ends."""
 
     def __init__(self, settings: Mapping[str, Any], environ: Mapping[str, str], prefix: list[str]) -> None:
         self._settings = settings
-        # Held, not listened at: so nobody else gets the port while no server lives.
+        # Bound and not listening: so no other process gets the port while no server runs.
         self._port = socket.socket()
         self._port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._port.bind(("127.0.0.1", 0))
@@ -204,62 +204,63 @@ class Keeper:
             cwd=ROOT,
             env={**os.environ, **environ, "PYTHONPATH": paths},
         )
-        self._said: queue.Queue[str] = queue.Queue()
+        self._output: queue.Queue[str] = queue.Queue()
         self._listening = threading.Thread(target=self._listen, daemon=True)
         self._listening.start()
 
     def _listen(self) -> None:
         for line in self._process.stdout:
-            self._said.put(line.strip())
-        self._said.put("gone")
+            self._output.put(line.strip())
+        self._output.put("gone")
 
-    def _until(self, *starts: str) -> str:
+    def _wait_for_output(self, *starts: str) -> str:
         while True:
             try:
-                said = self._said.get(timeout=PATIENCE)
+                output = self._output.get(timeout=LONGEST_WAIT)
             except queue.Empty:
-                raise Broken(f"the server did not say {' or '.join(starts)} within {PATIENCE:.0f} s") from None
-            if said.startswith(starts):
-                return said
-            if said.startswith(("ended", "gone")):
-                raise Broken(f"the server {said} before it said {' or '.join(starts)}")
+                waited = f"within {LONGEST_WAIT:.0f} s"
+                raise HarnessError(f"the server did not say {' or '.join(starts)} {waited}") from None
+            if output.startswith(starts):
+                return output
+            if output.startswith(("ended", "gone")):
+                raise HarnessError(f"the server {output} before it said {' or '.join(starts)}")
 
     def start(self, *, point: str | None = None, hit: int = 1, journal: str = "orders", ahead: float = 0) -> None:
-        """A new life; see crash_server.py."""
+        """Start the next process; see crash_server.py."""
         life = {"point": point, "hit": hit, "journal": journal, "ahead": ahead}
         command = {"settings": {**self._settings, "port": self.port}, **life}
         self._process.stdin.write(json.dumps(command) + "\n")
         self._process.stdin.flush()
-        self.pid = int(self._until("lives").split()[1])
+        self.pid = int(self._wait_for_output("lives").split()[1])
         # It may be at its point before it says that it serves.
-        self._until("serves", "ended") if point is None else None
+        self._wait_for_output("serves", "ended") if point is None else None
 
-    def ended(self) -> int:
-        """Wait for the end of this life; its exit status, a signal's number negative."""
-        status = int(self._until("ended").split()[1])
+    def wait_until_ended(self) -> int:
+        """Wait until this process has ended, and return its exit status; a signal's number is negative."""
+        status = int(self._wait_for_output("ended").split()[1])
         self.pid = 0
         return status
 
-    def end(self, number: int) -> int:
-        """End this life by a signal."""
+    def stop(self, number: int) -> int:
+        """Send the process a signal, and return its exit status."""
         os.kill(self.pid, number)
-        return self.ended()
+        return self.wait_until_ended()
 
     def close(self) -> None:
         if self.pid:
-            self.end(signal.SIGKILL)
+            self.stop(signal.SIGKILL)
         self._process.stdin.close()
-        self._process.wait(PATIENCE)
+        self._process.wait(LONGEST_WAIT)
         self._listening.join()
         self._process.stdout.close()
         self._port.close()
 
 
 @dataclass
-class Rig:
-    """A running test: its venues by the name of their line, its server, and how to get in."""
+class Harness:
+    """A running test: its local exchanges by the name of their case, its server, and its account."""
 
-    keeper: Keeper
+    server: ServerProcess
     venues: Mapping[str, Venue]
     data: Path
     database: Path | str
@@ -269,38 +270,38 @@ class Rig:
         _account(self.database, name)
 
     def register(self, name: str, user: str | None = None) -> int:
-        """The id of a registration at the venue of this line."""
-        line, venue = LINES[name], self.venues[name]
-        form = {"exchange": line.exchange, "apikey": venue.key, "apisecret": venue.secret, **line.form}
+        """Return the id of a new registration at the local exchange of this case."""
+        exchange, venue = EXCHANGE_CASES[name], self.venues[name]
+        form = {"exchange": exchange.id, "apikey": venue.key, "apisecret": venue.secret, **exchange.form}
         who = (user or self.user, PASSWORD)
-        answer = requests.post(f"{self.keeper.url}/exchanges/", data=form, auth=who, timeout=PATIENCE)
+        answer = requests.post(f"{self.server.url}/exchanges/", data=form, auth=who, timeout=LONGEST_WAIT)
         if answer.status_code != 201:
-            raise Broken(f"{name}: {answer.text}")
+            raise HarnessError(f"{name}: {answer.text}")
         return int(answer.json()["id"])
 
     def backend(self, id: int, timeout: float, user: str | None = None) -> Backend:
-        return Backend(id, user or self.user, PASSWORD, self.keeper.url, timeout=timeout)
+        return Backend(id, user or self.user, PASSWORD, self.server.url, timeout=timeout)
 
 
 @contextmanager
-def rig(
+def open_harness(
     *names: str,
     database: str | None = None,
     prefix: list[str] | None = None,
     folder: Path | None = None,
     **settings: Any,
-) -> Iterator[Rig]:
-    """Venues for these lines (one for each exchange) and a server for them, not yet started.
+) -> Iterator[Harness]:
+    """Give local exchanges for these cases (one for each exchange) and a server for them, not yet started.
 
     `database`: the URL of a PostgreSQL data base; without one, SQLite.
     """
-    lines = {name: LINES[name] for name in names}
+    exchanges = {name: EXCHANGE_CASES[name] for name in names}
     venues: dict[str, Venue] = {}
     with tempfile.TemporaryDirectory(dir=folder, prefix="xwrap-long-") as made:
         data = Path(made)
-        for name, line in lines.items():
-            same = [other for other in venues if lines[other].exchange == line.exchange]
-            venues[name] = venues[same[0]] if same else open_venue(line)
+        for name, exchange in exchanges.items():
+            same = [other for other in venues if exchanges[other].id == exchange.id]
+            venues[name] = venues[same[0]] if same else open_venue(exchange)
         for venue in set(venues.values()):
             venue.start()
         where: Path | str = database or data / "xwrap.sqlite3"
@@ -308,22 +309,22 @@ def rig(
         _account(where, user)
         given = {
             "data": str(data),
-            "exchanges": sorted({line.exchange for line in lines.values()}),
+            "exchanges": sorted({exchange.id for exchange in exchanges.values()}),
             # Thousands of orders cannot wait for a real exchange's counter; a venue counts no calls unless told to.
-            "exchange_limits": {line.exchange: None for line in lines.values()},
-            "exchange_urls": {line.exchange: venues[name].url for name, line in lines.items()},
+            "exchange_limits": {exchange.id: None for exchange in exchanges.values()},
+            "exchange_urls": {exchange.id: venues[name].url for name, exchange in exchanges.items()},
             **settings,
         }
-        keeper = Keeper(given, {"XWRAP_DATABASE_URL": database} if database else {}, prefix or [])
+        server = ServerProcess(given, {"XWRAP_DATABASE_URL": database} if database else {}, prefix or [])
         try:
-            yield Rig(keeper, venues, data, where, user)
+            yield Harness(server, venues, data, where, user)
         finally:
-            keeper.close()
+            server.close()
             for venue in set(venues.values()):
                 venue.stop()
         bugs = [bug for venue in set(venues.values()) for bug in venue.bugs]
         if bugs:
-            raise Broken("the venue itself failed:\n" + "\n".join(bugs))
+            raise HarnessError("the venue itself failed:\n" + "\n".join(bugs))
 
 
 def _account(where: Path | str, name: str) -> None:
@@ -333,4 +334,13 @@ def _account(where: Path | str, name: str) -> None:
     store.close()
 
 
-__all__ = ["LINES", "Broken", "Keeper", "Line", "Rig", "executions", "ledger", "plain", "rig"]
+__all__ = [
+    "EXCHANGE_CASES",
+    "ExchangeCase",
+    "Harness",
+    "HarnessError",
+    "ServerProcess",
+    "executions",
+    "ledger",
+    "open_harness",
+]

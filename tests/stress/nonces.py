@@ -17,50 +17,50 @@ from decimal import Decimal
 
 import requests
 
-from tests.stress.processes import Fleet, Venue, fleet, postgres
+from tests.stress.processes import CountingKraken, ServerGroup, postgres, start_servers
 
 ORDER = {"currency": "EUR", "asset": "BTC", "amount": "0.001"}
 
 
 def run(url: str | None, *, calls: int, processes: int = 4, threads: int = 8) -> Counter[str]:
-    """Make at least `calls` signed calls; what the venue saw and what the bots were told."""
-    told: Counter[str] = Counter()
+    """Make at least `calls` signed calls; return what the venue and the bots counted."""
+    counts: Counter[str] = Counter()
     balances = {"BTC": Decimal(10**6), "EUR": Decimal(10**9)}
     with (
-        Venue(balances=balances) as venue,
-        fleet(venue, processes=processes, url=url, XWRAP_EXCHANGE_LIMIT_KRAKEN="none") as (servers, id),
+        CountingKraken(balances=balances) as venue,
+        start_servers(venue, processes=processes, url=url, XWRAP_EXCHANGE_LIMIT_KRAKEN="none") as (servers, id),
     ):
         for part, set_back in ((calls // 2, 0), (calls, 3600)):
             if set_back:
                 servers.stop()
                 servers.start(set_back)
             bots = [
-                threading.Thread(target=_bot, args=(servers, number, id, venue, part, told))
+                threading.Thread(target=_bot, args=(servers, number, id, venue, part, counts))
                 for number in range(servers.count * threads)
             ]
             for bot in bots:
                 bot.start()
             for bot in bots:
                 bot.join()
-        told.update({f"venue: {name}": count for name, count in venue.seen.items()})
-        told["venue: orders executed"] = len(venue.ledger())
-    return told
+        counts.update({f"venue: {name}": count for name, count in venue.counts.items()})
+        counts["venue: orders executed"] = len(venue.ledger())
+    return counts
 
 
-def _bot(servers: Fleet, number: int, id: int, venue: Venue, until: int, told: Counter[str]) -> None:
+def _bot(servers: ServerGroup, number: int, id: int, venue: CountingKraken, until: int, counts: Counter[str]) -> None:
     """One read, one read, one order, and so on; a call that is turned away is made again."""
     session = requests.Session()
     session.auth = servers.auth
     base = f"{servers.urls[number % servers.count]}/exchanges/{id}"
     turn = 0
-    while venue.seen["signed"] < until:
+    while venue.counts["signed"] < until:
         turn += 1
         if turn % 3:
             answer = session.get(f"{base}/balance", timeout=30)
         else:
             answer = session.post(f"{base}/buy", data=ORDER, headers={"Idempotency-Key": uuid.uuid4().hex}, timeout=30)
         word = str(answer.status_code) if answer.ok else f"{answer.status_code} {answer.json()['code']}"
-        told[f"bots: {word}"] += 1
+        counts[f"bots: {word}"] += 1
         if answer.status_code == 429:
             time.sleep(int(answer.headers["Retry-After"]))
 
@@ -73,10 +73,10 @@ def main() -> None:
     options = parser.parse_args()
     with postgres() as url:
         before = time.monotonic()
-        told = run(url, calls=options.calls, processes=options.processes, threads=options.threads)
+        counts = run(url, calls=options.calls, processes=options.processes, threads=options.threads)
         seconds = time.monotonic() - before
-    print(f"{told['venue: signed']} signed calls in {seconds:.0f} s, rejected {told['venue: nonce refused']}")
-    for name, count in sorted(told.items()):
+    print(f"{counts['venue: signed']} signed calls in {seconds:.0f} s, rejected {counts['venue: nonce refused']}")
+    for name, count in sorted(counts.items()):
         print(f"  {name}: {count}")
 
 

@@ -20,34 +20,34 @@ from bitmm.xwrap.testing.exchanges.kraken import KrakenError, KrakenVenue
 from tests.support.databases import NoPostgres, drop_database, new_database, server
 
 
-class Venue(KrakenVenue):
-    """A Kraken that counts what it refuses, and the signed calls that it lets in."""
+class CountingKraken(KrakenVenue):
+    """A local Kraken that counts the signed calls, and those that it refuses for their nonce or its limit."""
 
     def __init__(self, **options: Any) -> None:
-        self.seen: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()
         super().__init__(**options)
 
     def _check_nonce(self, account: Any, nonce: str) -> None:
-        self.seen["signed"] += 1
+        self.counts["signed"] += 1
         try:
             super()._check_nonce(account, nonce)
         except KrakenError:
-            self.seen["nonce refused"] += 1
+            self.counts["nonce refused"] += 1
             raise
 
     def _count(self, account: Any, method: str) -> None:
-        self.seen[method] += 1
+        self.counts[method] += 1
         try:
             super()._count(account, method)
         except KrakenError:
-            self.seen["limit refused"] += 1
+            self.counts["limit refused"] += 1
             raise
 
 
-class Fleet:
+class ServerGroup:
     """`count` servers on the data base `where`; they know the venue as Kraken."""
 
-    def __init__(self, where: Path | str, folder: Path, venue: Venue, count: int, **environ: str) -> None:
+    def __init__(self, where: Path | str, folder: Path, venue: CountingKraken, count: int, **environ: str) -> None:
         self.count = count
         self.urls: list[str] = []
         self._folder = folder
@@ -92,7 +92,7 @@ class Fleet:
             process.communicate(timeout=30)
         self._processes = []
 
-    def register(self, venue: Venue) -> int:
+    def register(self, venue: CountingKraken) -> int:
         """The one registration, with the venue's key; its id."""
         form = {"exchange": "kraken", "apikey": venue.key, "apisecret": venue.secret}
         answer = requests.post(f"{self.urls[0]}/exchanges/", data=form, auth=self.auth, timeout=30)
@@ -101,7 +101,9 @@ class Fleet:
 
 
 @contextmanager
-def fleet(venue: Venue, *, processes: int, url: str | None, **environ: str) -> Iterator[tuple[Fleet, int]]:
+def start_servers(
+    venue: CountingKraken, *, processes: int, url: str | None, **environ: str
+) -> Iterator[tuple[ServerGroup, int]]:
     """Running servers and the registration: on the PostgreSQL at `url`, or one server on SQLite."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="xwrap-fleet-")))
@@ -109,7 +111,7 @@ def fleet(venue: Venue, *, processes: int, url: str | None, **environ: str) -> I
         if url is not None:
             where = new_database(url)
             stack.callback(drop_database, url, where)
-        servers = Fleet(where, folder, venue, processes if url else 1, **environ)
+        servers = ServerGroup(where, folder, venue, processes if url else 1, **environ)
         stack.callback(servers.stop)
         servers.start()
         yield servers, servers.register(venue)

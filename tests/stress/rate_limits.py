@@ -25,14 +25,14 @@ from urllib.parse import urlsplit
 
 from bitmm.xwrap.client import Backend
 from bitmm.xwrap.errors import RateLimited
-from tests.stress.processes import Fleet, Venue, fleet, postgres
+from tests.stress.processes import CountingKraken, ServerGroup, postgres, start_servers
 
 PRICE, AMOUNT = Decimal(1000), Decimal("0.001")
 
 
 @dataclass
-class Told:
-    """What the venue saw, what the callers were told, and how long each cancel took to the venue and back, seconds."""
+class Figures:
+    """What the venue counted, what the callers were answered, and each cancel's seconds to the venue and back."""
 
     venue: Counter[str] = field(default_factory=Counter)
     bots: Counter[str] = field(default_factory=Counter)
@@ -40,7 +40,7 @@ class Told:
     cancels: list[tuple[float, float]] = field(default_factory=list)
 
 
-class Timed(Venue):
+class TimedKraken(CountingKraken):
     """A venue that remembers when it was last asked to cancel."""
 
     canceled = 0.0
@@ -52,17 +52,17 @@ class Timed(Venue):
 
 def run(
     url: str | None, *, seconds: float, bots: int, reads: int, cancels: int = 5, processes: int = 4, every: float = 3.5
-) -> Told:
+) -> Figures:
     """Trade for `seconds` with `bots` threads, then cancel one order `every` so many seconds among `reads` readers."""
-    told = Told()
-    with Timed() as venue, fleet(venue, processes=processes, url=url) as (servers, id):
+    figures = Figures()
+    with TimedKraken() as venue, start_servers(venue, processes=processes, url=url) as (servers, id):
         venue.counter_max = 15
         backends = [
             Backend(id, *servers.auth, servers.urls[number % servers.count], timeout=8) for number in range(bots)
         ]
         until = time.monotonic() + seconds
         threads = [
-            threading.Thread(target=_trade, args=(number, backend, until, told.bots))
+            threading.Thread(target=_trade, args=(number, backend, until, figures.bots))
             for number, backend in enumerate(backends)
         ]
         for thread in threads:
@@ -70,29 +70,29 @@ def run(
         for thread in threads:
             thread.join()
         placed = [backends[0].buy("EUR", "BTC", AMOUNT, price=PRICE)["id"] for _ in range(cancels)]
-        with _reading(servers, id, reads, told.readers):
+        with _reading(servers, id, reads, figures.readers):
             for number, order in enumerate(placed):
                 before = time.monotonic()
                 backends[number % bots].cancel(order)
-                told.cancels.append((venue.canceled - before, time.monotonic() - before))
+                figures.cancels.append((venue.canceled - before, time.monotonic() - before))
                 time.sleep(every)
-        told.venue = venue.seen
-    return told
+        figures.venue = venue.counts
+    return figures
 
 
-def _trade(number: int, backend: Backend, until: float, told: Counter[str]) -> None:
+def _trade(number: int, backend: Backend, until: float, counts: Counter[str]) -> None:
     """Look at the balance, or place an order and cancel it."""
     dice = random.Random(number)
     while time.monotonic() < until:
         try:
             if dice.random() < 0.5:
                 backend.balance()
-                told["balances"] += 1
+                counts["balances"] += 1
             else:
                 backend.cancel(backend.buy("EUR", "BTC", AMOUNT, price=PRICE)["id"])
-                told["orders placed and canceled"] += 1
+                counts["orders placed and canceled"] += 1
         except RateLimited as refusal:
-            told["turned away"] += 1
+            counts["turned away"] += 1
             time.sleep(min(refusal.retry_after or 1, max(0.0, until - time.monotonic())))
 
 
@@ -100,7 +100,7 @@ def _trade(number: int, backend: Backend, until: float, told: Counter[str]) -> N
 
 
 @contextmanager
-def _reading(servers: Fleet, id: int, count: int, told: Counter[str]) -> Iterator[None]:
+def _reading(servers: ServerGroup, id: int, count: int, counts: Counter[str]) -> Iterator[None]:
     """So many readers at work; the block begins when each of them has had its first answer."""
     stop, asked, stopped = threading.Event(), threading.Event(), asyncio.Event()
     credentials = base64.b64encode(":".join(servers.auth).encode()).decode()
@@ -116,8 +116,8 @@ def _reading(servers: Fleet, id: int, count: int, told: Counter[str]) -> Iterato
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
             length = re.search(r"content-length: (\d+)", head, re.IGNORECASE)
             await reader.readexactly(int(length[1]))
-            told[head.split()[1]] += 1
-            if told.total() >= count:
+            counts[head.split()[1]] += 1
+            if counts.total() >= count:
                 asked.set()
             after = re.search(r"retry-after: (\d+)", head, re.IGNORECASE)
             with suppress(TimeoutError):
@@ -147,17 +147,17 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=4)
     options = parser.parse_args()
     with postgres() as url:
-        told = run(
+        figures = run(
             url, seconds=options.seconds, bots=options.bots, reads=options.reads, cancels=8, processes=options.processes
         )
-    print(f"limit answers from the venue: {told.venue['limit refused']} to {told.venue['signed']} signed calls")
-    print(f"{options.bots} bots: {dict(told.bots)}")
-    print(f"{options.reads} readers: {dict(told.readers)} (answers by status)")
-    there, back = zip(*told.cancels, strict=True)
+    print(f"limit answers from the venue: {figures.venue['limit refused']} to {figures.venue['signed']} signed calls")
+    print(f"{options.bots} bots: {dict(figures.bots)}")
+    print(f"{options.reads} readers: {dict(figures.readers)} (answers by status)")
+    there, back = zip(*figures.cancels, strict=True)
     print(
         f"{len(there)} cancels: at the venue after {max(there):.3f} s at most, answered after {max(back):.3f} s at most"
     )
-    print(f"at the venue: {dict(told.venue)}")
+    print(f"at the venue: {dict(figures.venue)}")
 
 
 if __name__ == "__main__":

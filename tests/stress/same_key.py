@@ -22,7 +22,7 @@ from datetime import UTC, datetime, timedelta
 import requests
 
 from bitmm.xwrap.money import plain
-from tests.stress.harness import LINES, PASSWORD, PATIENCE, Rig, executions, rig
+from tests.stress.harness import EXCHANGE_CASES, LONGEST_WAIT, PASSWORD, Harness, executions, open_harness
 
 DAY = 25 * 3600
 
@@ -67,15 +67,15 @@ class Figures:
 class Caller:
     """One thread's connection."""
 
-    def __init__(self, built: Rig, id: int, user: str, answers: Counter[int]) -> None:
-        self._url = f"{built.keeper.url}/exchanges/{id}/buy"
+    def __init__(self, harness: Harness, id: int, user: str, answers: Counter[int]) -> None:
+        self._url = f"{harness.server.url}/exchanges/{id}/buy"
         self._session = requests.Session()
         self._session.auth = (user, PASSWORD)
         self._answers = answers
 
     def post(self, number: int, amount: str) -> requests.Response:
-        line = LINES["kraken"]
-        form = {"currency": line.currency, "asset": line.asset, "amount": amount}
+        exchange = EXCHANGE_CASES["kraken"]
+        form = {"currency": exchange.currency, "asset": exchange.asset, "amount": amount}
         answer = self._session.post(self._url, data=form, headers={"Idempotency-Key": f"round-{number}"}, timeout=60)
         self._answers[answer.status_code] += 1
         return answer
@@ -85,7 +85,7 @@ class Caller:
 
     def until_done(self, number: int, amount: str) -> requests.Response:
         """Repeat until there is the order, as a client would."""
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + LONGEST_WAIT
         while (answer := self.post(number, amount)).status_code in {409, 503} and time.monotonic() < end:
             time.sleep(0.005)
         return answer
@@ -93,41 +93,41 @@ class Caller:
 
 def run(*, threads: int, rounds: int) -> Figures:
     """The whole test; see the module."""
-    figures, line, began = Figures(threads, rounds), LINES["kraken"], time.monotonic()
-    with rig("kraken", settle_seconds=0.2, settle_grace_seconds=0.5) as built:
-        venue = built.venues["kraken"]
-        built.keeper.start()
-        built.account("bob")
-        id = built.register("kraken")
-        callers = [Caller(built, id, built.user, figures.answers) for _ in range(threads)]
+    figures, exchange, began = Figures(threads, rounds), EXCHANGE_CASES["kraken"], time.monotonic()
+    with open_harness("kraken", settle_seconds=0.2, settle_grace_seconds=0.5) as harness:
+        venue = harness.venues["kraken"]
+        harness.server.start()
+        harness.account("bob")
+        id = harness.register("kraken")
+        callers = [Caller(harness, id, harness.user, figures.answers) for _ in range(threads)]
         gate = threading.Barrier(threads)
-        amounts = [plain(line.amount_of(number)) for number in range(rounds)]
+        amounts = [plain(exchange.amount_of(number)) for number in range(rounds)]
 
         def race(caller: Caller, number: int) -> tuple[int, bytes]:
-            gate.wait(PATIENCE)
+            gate.wait(LONGEST_WAIT)
             answer = caller.until_done(number, amounts[number])
             return answer.status_code, answer.content
 
         first: list[bytes] = []
         with ThreadPoolExecutor(threads) as pool:
             for number in range(rounds):
-                told = set(pool.map(race, callers, [number] * threads))
-                figures.same_bytes += len(told) == 1 and next(iter(told))[0] == 200
-                first.append(next(iter(told))[1])
-        executed = executions(line, venue)
+                different = set(pool.map(race, callers, [number] * threads))
+                figures.same_bytes += len(different) == 1 and next(iter(different))[0] == 200
+                first.append(next(iter(different))[1])
+        executed = executions(exchange, venue)
         figures.executed_once = sum(executed[number] == 1 for number in range(rounds))
         one = callers[0]
-        other = plain(line.amount_of(rounds))
+        other = plain(exchange.amount_of(rounds))
         for number in range(rounds):
             answer = one.post(number, other)
             figures.refused += (answer.status_code, answer.json()["code"]) == (422, "key_reused")
-        bob = Caller(built, built.register("kraken", "bob"), "bob", figures.answers)
+        bob = Caller(harness, harness.register("kraken", "bob"), "bob", figures.answers)
         for number in range(rounds):
             answer = bob.until_done(number, amounts[number])
             figures.independent += answer.status_code == 200 and answer.content != first[number]
         for when, ahead in {"after restart": 0, "25 hours later": DAY}.items():
-            built.keeper.end(signal.SIGTERM)
-            built.keeper.start(ahead=ahead)
+            harness.server.stop(signal.SIGTERM)
+            harness.server.start(ahead=ahead)
             answers = [one.until_done(number, amounts[number]) for number in range(rounds)]
             figures.replayed[when] = sum(
                 answer.content == first[number] and answer.headers.get("Idempotent-Replayed") == "true"
@@ -139,7 +139,7 @@ def run(*, threads: int, rounds: int) -> Figures:
         # Once for each account, and the late one.
         for caller in (*callers, bob):
             caller.close()
-        if executions(line, venue) != {**dict.fromkeys(range(rounds), 2), rounds: 1}:
+        if executions(exchange, venue) != {**dict.fromkeys(range(rounds), 2), rounds: 1}:
             figures.executed_once = 0
     figures.seconds = time.monotonic() - began
     return figures

@@ -11,12 +11,12 @@ from tests.stress.rate_limits import run
 
 def test_fifty_bots_of_one_key_are_never_refused_by_the_exchange_and_cancels_do_not_wait_for_reads(request):
     url = request.getfixturevalue("postgres") if request.config.getoption("postgres") else None
-    told = run(url, seconds=3, bots=50, reads=300, cancels=2, processes=2, every=0.5)
-    assert told.venue["limit refused"] == 0
-    assert told.bots["orders placed and canceled"] > 0
+    figures = run(url, seconds=3, bots=50, reads=300, cancels=2, processes=2, every=0.5)
+    assert figures.venue["limit refused"] == 0
+    assert figures.bots["orders placed and canceled"] > 0
     # Who gets a read in is chance; that the counter was full is not.
-    assert told.venue["BalanceEx"] + told.venue["QueryOrders"] >= 10
-    assert told.bots["turned away"] > 0
-    assert set(told.readers) <= {"200", "429"}
-    assert told.readers["429"] > 250
-    assert max(there for there, _ in told.cancels) < 1
+    assert figures.venue["BalanceEx"] + figures.venue["QueryOrders"] >= 10
+    assert figures.bots["turned away"] > 0
+    assert set(figures.readers) <= {"200", "429"}
+    assert figures.readers["429"] > 250
+    assert max(there for there, _ in figures.cancels) < 1
