@@ -91,6 +91,6 @@ def test_the_contract_lists_the_codes_that_a_server_sends():
 
 def test_the_table_in_the_readme_is_made_from_the_codes():
     start = "<!-- codes: made from bitmm/xwrap/codes.py; a test holds it here -->\n"
-    shown = (ROOT / "README.md").read_text(encoding="utf-8").partition(start)[2].partition("\n<!-- end -->")[0]
+    shown = (XWRAP / "README.md").read_text(encoding="utf-8").partition(start)[2].partition("\n<!-- end -->")[0]
     rows = [f"| `{name}` | {code.status or 'none'} | {code.meaning} |" for name, code in CODES.items()]
     assert shown.splitlines() == ["| code | HTTP status | meaning |", "| --- | --- | --- |", *rows]

@@ -1,7 +1,8 @@
 """The stable error codes: what `APIError.code` and the member "code" of an error on the wire may be.
 
 A program may rely on a code; the words beside it are for people and may change. The enum in server/openapi.yaml and the
-table in the README are made from here, and tests hold them to it. A newer server may send a code that is not here.
+table in the README beside this file are made from here, and tests hold them to it. A newer server may send a code that
+is not here.
 """
 
 from __future__ import annotations

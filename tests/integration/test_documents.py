@@ -1,9 +1,14 @@
-"""Every Python example of the README runs, in its order, against a real server."""
+"""Every Python and shell block of every document runs, in its order, against real servers on this machine."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
+import signal
+import subprocess
+import sys
 import threading
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,36 +24,145 @@ from bitmm.xwrap import exchanges
 from bitmm.xwrap.client import XWrap
 from bitmm.xwrap.errors import APIError, InsufficientFunds
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = sorted(
+    path
+    for path in (*ROOT.glob("*.md"), *ROOT.glob(".github/*.md"), *ROOT.glob("bitmm/**/*.md"), *ROOT.glob("tests/*.md"))
+    if path.name != "CHANGELOG.md"
+)
+EXCHANGES_README = ROOT / "bitmm/xwrap/exchanges/README.md"
+#: Commands that run until they are interrupted; each prints its URL first.
+SERVERS = ("xwrap serve", "python -m bitmm.xwrap.testing.exchanges")
+#: What `.ci/run` runs, this test among it.
+TEST_COMMAND = "python3 -m venv .venv && .venv/bin/pip install tox && .venv/bin/tox"
 
 
-def test_the_examples_of_the_readme_run(serving, capsys):
-    assert len(BLOCKS) >= 6
-    names = {}
+def name_of(path):
+    return path.relative_to(ROOT).as_posix()
+
+
+def blocks(path, language):
+    return re.findall(rf"```{language}\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)
+
+
+def commands(path):
+    """The commands of all shell blocks of a document, without their comments."""
+    lines = [line.partition("  #")[0].strip() for block in blocks(path, "sh") for line in block.splitlines()]
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+PYTHON = [path for path in DOCUMENTS if blocks(path, "python")]
+SHELL = [path for path in DOCUMENTS if commands(path)]
+
+
+@pytest.mark.parametrize("path", PYTHON, ids=name_of)
+def test_every_python_block_runs(path, serving, capsys):
+    names = {"__name__": "__main__"}
     with serving() as server:
         server.account("ann", "her password")
-        for block in BLOCKS:
-            exec(compile(block.replace("http://localhost:8000", server.url), "README.md", "exec"), names)
-        assert names["backend"].orders("open") == []
+        for block in blocks(path, "python"):
+            exec(compile(block.replace("http://localhost:8000", server.url), name_of(path), "exec"), names)
     printed = capsys.readouterr().out
-    assert "0.1 BTC for" in printed
-    assert "too much: not enough USD" in printed
+    if path == ROOT / "README.md":
+        assert "0.1 BTC for" in printed
+        assert "too much: not enough USD" in printed
+        assert names["backend"].id == 1
 
 
-def test_the_readme_names_every_setting_that_the_server_reads():
+@pytest.mark.parametrize("path", SHELL, ids=name_of)
+def test_every_shell_block_runs(path, tmp_path):
+    for command in commands(path):
+        if command == TEST_COMMAND:
+            assert command in (ROOT / "README.md").read_text()
+            assert "README.md" in (ROOT / ".ci/run").read_text()
+        elif command.startswith(SERVERS):
+            serves_until_interrupted(command, tmp_path)
+        elif command.startswith("python3 -m venv"):
+            runs_in_a_fresh_clone(command, tmp_path / "clone")
+        else:
+            done = run(command, tmp_path, tmp_path)
+            assert done.returncode == 0, done.stderr
+
+
+def environment(data):
+    """This interpreter and its `xwrap` come first; data of their own; no registry is asked."""
+    return {
+        **{name: value for name, value in os.environ.items() if not name.startswith("XWRAP_")},
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "XWRAP_DATA_DIR": str(data / "data"),
+        "PIP_NO_INDEX": "1",
+        "PIP_NO_DEPS": "1",
+        "PIP_NO_BUILD_ISOLATION": "0",  # pip reads this as: without isolation
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    }
+
+
+def run(command, folder, data, **more):
+    return subprocess.run(
+        ["bash", "-ec", command],
+        cwd=folder,
+        env=environment(data) | more,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def serves_until_interrupted(command, folder):
+    words = f"{command} --port 0".split()
+    program = (
+        [sys.executable, *words[1:]] if words[0] == "python" else [sys.executable, "-m", "bitmm.xwrap", *words[1:]]
+    )
+    with subprocess.Popen(
+        program, cwd=folder, env=environment(folder) | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert any("http://127.0.0.1:" in line for line in process.stdout)
+        finally:
+            process.send_signal(signal.SIGINT)
+        process.stdout.read()
+        assert process.wait(30) == 0
+
+
+def runs_in_a_fresh_clone(command, clone):
+    """The whole command, offline: what it would download is taken from the environment of this test."""
+    wanted = shutil.ignore_patterns(".git", ".venv", ".tox", "*.egg-info", "build", "__pycache__", ".*_cache")
+    shutil.copytree(ROOT, clone, ignore=wanted)
+    here = [entry for entry in sys.path if entry and not entry.startswith(str(ROOT)) and "site-packages" in entry]
+    done = run(command, clone, clone.parent, PYTHONPATH=":".join(here))
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_the_servers_readme_names_every_setting_that_the_server_reads():
     from bitmm.xwrap.server import settings
 
-    source = Path(settings.__file__).read_text()
-    names = set(re.findall(r"XWRAP_[A-Z_]*[A-Z]", source)) | {"XWRAP_URL"}
-    assert {name for name in names if name not in README} == set()
+    names = set(re.findall(r"XWRAP_[A-Z_]*[A-Z]", Path(settings.__file__).read_text())) | {"XWRAP_URL"}
+    told = (ROOT / "bitmm/xwrap/server/README.md").read_text(encoding="utf-8")
+    assert {name for name in names if name not in told} == set()
 
 
 def test_the_table_of_exchanges_is_made_from_the_classes():
     from bitmm.xwrap.exchanges import EXCHANGES, capabilities, load
 
-    shown = README.partition("a test holds it here -->\n")[2].partition("\n<!-- end -->")[0]
+    text = EXCHANGES_README.read_text(encoding="utf-8")
+    shown = text.partition("a test holds it here -->\n")[2].partition("\n<!-- end -->")[0]
     assert shown.splitlines() == capabilities.lines([load(id) for id in EXCHANGES])
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+def test_every_link_to_a_file_leads_to_one(path):
+    links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8"))
+    assert [link for link in links if "://" not in link and not (path.parent / link).exists()] == []
+
+
+def test_the_architecture_names_files_that_exist():
+    text = (ROOT / "bitmm/xwrap/README.md").read_text(encoding="utf-8")
+    files = set(re.findall(r"`([\w/]+\.(?:py|yaml))`", text))
+    assert len(files) > 30
+    assert {
+        file for file in files if not (ROOT / "bitmm/xwrap" / file).exists() and not (ROOT / file).exists()
+    } == set()
 
 
 class Shop(BaseHTTPRequestHandler):
@@ -80,7 +194,7 @@ class Shop(BaseHTTPRequestHandler):
 
 
 def test_an_exchange_is_added_by_one_file_and_one_line(serving, tmp_path, monkeypatch):
-    (block,) = [block for block in BLOCKS if "class Corner" in block]
+    (block,) = [block for block in blocks(EXCHANGES_README, "python") if "class Corner" in block]
     assert len(block.strip().splitlines()) <= 40
     (tmp_path / "corner_shop.py").write_text(block)
     monkeypatch.syspath_prepend(tmp_path)
