@@ -235,16 +235,17 @@ class Database(ABC):
 
     @abstractmethod
     def _transaction(self) -> AbstractContextManager[StatementRunner]:
-        """Begin a transaction, `_joined` by the writes of the block; it is committed at the end of the block."""
+        """Run the block in a transaction that is no part of another one."""
 
     @contextmanager
-    def _joined(self, runner: StatementRunner) -> Iterator[None]:
-        """Make this thread's writes and reads in the block parts of the transaction of `runner`."""
-        self._thread.runner = runner
-        try:
-            yield
-        finally:
-            self._thread.runner = None
+    def _begin(self, runner: StatementRunner, command: str = "BEGIN") -> Iterator[StatementRunner]:
+        """Run the block in a transaction of `runner`, to which all reads and writes of this thread belong meanwhile."""
+        with runner.transaction(command):
+            self._thread.runner = runner
+            try:
+                yield runner
+            finally:
+                self._thread.runner = None
 
     @abstractmethod
     def heartbeat(self) -> None:

@@ -79,7 +79,7 @@ class PostgreSQL(Database):
 
     @contextmanager
     def _transaction(self) -> Iterator[StatementRunner]:
-        with self._checkout() as runner, runner.transaction(), self._joined(runner):
+        with self._checkout() as runner, self._begin(runner):
             yield runner
 
     def heartbeat(self) -> None:

@@ -98,7 +98,7 @@ class SQLite(Database):
         while batches:
             batch = batches.popleft()
             try:
-                with self._begin_immediate() as runner:
+                with self._begin(self._open_write_runner(), "BEGIN IMMEDIATE") as runner:
                     for write in batch:
                         write.result = write.work(runner)
             except BaseException as error:
@@ -111,17 +111,14 @@ class SQLite(Database):
 
     @contextmanager
     def _transaction(self) -> Iterator[StatementRunner]:
-        with self._write_lock, self._begin_immediate() as runner:
+        with self._write_lock, self._begin(self._open_write_runner(), "BEGIN IMMEDIATE") as runner:
             yield runner
 
-    @contextmanager
-    def _begin_immediate(self) -> Iterator[StatementRunner]:
-        """Begin a transaction on the connection for writes; the caller holds `_write_lock`."""
+    def _open_write_runner(self) -> StatementRunner:
+        """Return the connection for writes, for the one thread that holds `_write_lock`."""
         if self._write_runner is None:
             self._write_runner = self.connect(self.engine)
-        runner = self._write_runner
-        with runner.transaction("BEGIN IMMEDIATE"), self._joined(runner):
-            yield runner
+        return self._write_runner
 
     def heartbeat(self) -> None:
         """Do nothing: no other process serves from this file."""
