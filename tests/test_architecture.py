@@ -171,8 +171,8 @@ CLASSES_AND_FUNCTIONS = {
     "words": "describe_error",
 }
 
-#: What is called so for good: columns of the data base, and verbs of the command.
-NAMES_THAT_STAY = {"orders_settle", "sends_settle"}
+#: What is called so for good: verbs of the command, and what the contract lets a test class state.
+NAMES_THAT_STAY = {"orders_settle", "sends_settle", "tells_fee"}
 
 #: What still breaks a rule, rule by rule, as the failing test would print it. An entry that is needed no more fails,
 #: too: whoever mends something takes its line out of here.
@@ -185,11 +185,10 @@ STILL_BROKEN: dict[str, set[str]] = {
         "move",
         "number",
         "sent",
+        "opened",
         "settle",
-        "tells",
         "told",
         "trade",
-        "words",
     },
 }
 

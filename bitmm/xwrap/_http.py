@@ -366,10 +366,12 @@ _REASONS: tuple[tuple[type[BaseException], str], ...] = (
 def describe_error(error: BaseException) -> str:
     """Return the cause in our words; the libraries' own texts hold URLs and what the other side sent."""
     for kind, reason in _REASONS:
-        for link in _chain(error):
-            if isinstance(link, kind):
-                return reason.format(link)
-    return next((link.strerror for link in _chain(error) if isinstance(link, OSError) and link.strerror), "it failed")
+        for cause in _chain(error):
+            if isinstance(cause, kind):
+                return reason.format(cause)
+    return next(
+        (cause.strerror for cause in _chain(error) if isinstance(cause, OSError) and cause.strerror), "it failed"
+    )
 
 
 def origin_of(url: str) -> str:

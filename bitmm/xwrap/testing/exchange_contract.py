@@ -184,12 +184,12 @@ class ExchangeContract:
         check_equal("permissions()", exchange.permissions(), self.permitted)
 
     def test_a_market_buy_is_executed_once_and_its_result_is_told(self, exchange: Exchange, ledger: Ledger) -> None:
-        self._trade("buy", exchange, ledger)
+        self._check_market_order("buy", exchange, ledger)
 
     def test_a_market_sell_is_executed_once_and_its_result_is_told(self, exchange: Exchange, ledger: Ledger) -> None:
-        self._trade("sell", exchange, ledger)
+        self._check_market_order("sell", exchange, ledger)
 
-    def _trade(self, side: Side, exchange: Exchange, ledger: Ledger) -> None:
+    def _check_market_order(self, side: Side, exchange: Exchange, ledger: Ledger) -> None:
         self._skip_without_order(exchange, "market")
         before = self._totals(exchange)
         order = self._new(side, amount=self.amount)

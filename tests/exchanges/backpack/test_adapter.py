@@ -107,7 +107,7 @@ def test_a_limit_order_that_was_filled_a_moment_ago_is_never_said_to_be_missing(
     exchange.place(order)
     old = replace(ref_of(order), price=order.price)
     venue.history_lag = 3600
-    venue.move("BTC/USDC", Decimal(35001), Decimal(35000))
+    venue.set_best_prices("BTC/USDC", Decimal(35001), Decimal(35000))
     assert not venue.open
     with pytest.raises(Refused, match="lags"):
         exchange.find(old)
@@ -206,7 +206,7 @@ def refuse_second(venue) -> None:
     honest, count = venue.cancel_all, itertools.count()
 
     def once(account, parameters):
-        return honest(account, parameters) if next(count) == 0 else venue.words("rate_limit", None)
+        return honest(account, parameters) if next(count) == 0 else venue.fault_reply("rate_limit", None)
 
     replaced = ("DELETE", "/api/v1/orders")
     for number, (method, pattern, _) in enumerate(venue._routes):

@@ -157,7 +157,7 @@ def test_a_limit_order_that_is_filled_in_part_stays_open_with_its_fills(exchange
 def test_a_resting_order_is_filled_when_the_market_comes_to_it(exchange, venue):
     placed = order("sell", "1", "28000")
     state = exchange.place(placed)
-    venue.move("BTC/EUR", ask=Decimal(28010), bid=Decimal(28005))
+    venue.set_best_prices("BTC/EUR", ask=Decimal(28010), bid=Decimal(28005))
     told = exchange.order(ref(placed, state))
     assert (told.status, told.average, told.fee) == ("filled", Decimal(28000), Decimal("72.8"))
     refused("order_not_open", exchange.cancel, ref(placed, state))

@@ -96,8 +96,8 @@ def funds_from_row(row: Mapping[str, Any]) -> Funds:
 
 def order_from_row(txid: str, row: Mapping[str, Any], pairs: Mapping[tuple[str, str], Pair]) -> OrderState:
     """Return the order of an object of QueryOrders, OpenOrders or ClosedOrders; `descr.pair` is the altname."""
-    about, flags = row["descr"], row["oflags"].split(",")
-    market = next((pair.market for pair in pairs.values() if about["pair"] in (pair.altname, pair.key)), None)
+    description, flags = row["descr"], row["oflags"].split(",")
+    market = next((pair.market for pair in pairs.values() if description["pair"] in (pair.altname, pair.key)), None)
     currency, asset = (None, None) if market is None else (market.currency, market.asset)
     filled, spent = parse_unsigned(row["vol_exec"]), parse_unsigned(row["cost"])
     if (status := _ORDER_STATUS.get(row["status"])) is None:
@@ -107,12 +107,12 @@ def order_from_row(txid: str, row: Mapping[str, Any], pairs: Mapping[tuple[str, 
     return OrderState(
         exchange_order_id=txid,
         status=status,
-        side=_SIDES[about["type"]],
+        side=_SIDES[description["type"]],
         currency=currency,
         asset=asset,
         # With `viqc` the volume counts the currency.
         amount=None if "viqc" in flags else parse_unsigned(row["vol"]),
-        price=parse_unsigned(about["price"]) if about["ordertype"] in ("limit", "iceberg") else None,
+        price=parse_unsigned(description["price"]) if description["ordertype"] in ("limit", "iceberg") else None,
         filled=filled,
         average=mean(spent, filled),
         spent=spent,

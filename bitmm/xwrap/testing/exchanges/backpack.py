@@ -153,7 +153,7 @@ class BackpackVenue(Venue):
     def not_found(self, request: Request) -> Reply:
         return Reply.text("not found", 404)
 
-    def words(self, kind: str, request: Request) -> Reply:
+    def fault_reply(self, kind: str, request: Request) -> Reply:
         code, message, status = {
             "rate_limit": ("TOO_MANY_REQUESTS", "Too many requests", 429),
             "nonce": ("INVALID_CLIENT_REQUEST", "Request has expired", 400),
@@ -343,7 +343,7 @@ class BackpackVenue(Venue):
 
     # --- orders ---
 
-    def number(self, parameters: dict[str, Any], name: str) -> Decimal | None:
+    def parse_decimal(self, parameters: dict[str, Any], name: str) -> Decimal | None:
         value = parameters.get(name)
         if value is None:
             return None
@@ -363,7 +363,7 @@ class BackpackVenue(Venue):
             )
         return value
 
-    def client_number(self, parameters: dict[str, Any]) -> int | None:
+    def parse_client_id(self, parameters: dict[str, Any]) -> int | None:
         value = parameters.get("clientId")
         if value is not None and (type(value) is not int or not 0 <= value < 2**32):
             raise Unparsed('Bad Request parse request payload error: failed to parse "u32": clientId is no uint32')
@@ -378,9 +378,9 @@ class BackpackVenue(Venue):
         post_only = parameters.get("postOnly")
         if side is None or kind is None or post_only not in (None, True, False) or force == "FOK":
             raise Unparsed('Bad Request parse request payload error: failed to parse "OrderExecutePayload"')
-        client = self.client_number(parameters)
-        quantity, quote = self.number(parameters, "quantity"), self.number(parameters, "quoteQuantity")
-        price = self.number(parameters, "price")
+        client = self.parse_client_id(parameters)
+        quantity, quote = self.parse_decimal(parameters, "quantity"), self.parse_decimal(parameters, "quoteQuantity")
+        price = self.parse_decimal(parameters, "price")
         if ("triggerPrice" in parameters) != ("triggerQuantity" in parameters):
             raise No("INVALID_CLIENT_REQUEST", "Must specify both `triggerPrice` and `triggerQuantity` or neither")
         if "triggerPrice" in parameters:
@@ -472,7 +472,7 @@ class BackpackVenue(Venue):
         return [self.row(o) for o in self.orders_of(account, status="open") if wanted in (None, o.pair)]
 
     def cancel_order(self, account: Account, parameters: dict[str, Any]) -> Any:
-        self.client_number(parameters)
+        self.parse_client_id(parameters)
         order = self.one_open(account, parameters)
         self.cancel(order)
         return Reply(202, b"", {}) if self.accepts_cancels else self.row(order)
@@ -586,7 +586,7 @@ class BackpackVenue(Venue):
 
     def request_withdrawal(self, account: Account, parameters: dict[str, Any]) -> Any:
         asset, chain = parameters.get("symbol", ""), self.chain_of(parameters.get("blockchain"))
-        quantity = self.number(parameters, "quantity")
+        quantity = self.parse_decimal(parameters, "quantity")
         address, client = parameters.get("address"), parameters.get("clientId")
         if (
             quantity is None

@@ -151,7 +151,7 @@ class BitstampVenue(Venue):
     def not_found(self, request: Request) -> Reply:
         return Reply.text("<html><body><h1>Page not found</h1></body></html>", 404, "text/html; charset=utf-8")
 
-    def words(self, kind: str, request: Request) -> Reply:
+    def fault_reply(self, kind: str, request: Request) -> Reply:
         if kind == "rate_limit":
             return refusal("Request rate limit exceeded.", "400.002")
         if kind == "nonce":
@@ -485,7 +485,7 @@ class BitstampVenue(Venue):
             order = self.asked(account, form)
         except Reject:
             raise No(refusal("Order not found.", "404.002", 404)) from None
-        self.settle(order)
+        self.finish_cancel(order)
         left = order.left if order.amount is not None else Decimal(0)
         answer = {
             "id": int(order.id),
@@ -513,7 +513,7 @@ class BitstampVenue(Venue):
             "type": 2,
         }
 
-    def settle(self, order: Order) -> None:
+    def finish_cancel(self, order: Order) -> None:
         """A cancellation that was pending is done when somebody looks."""
         if order.status == "open" and order.words.pop("cancel", False):
             self.cancel(order)
@@ -529,7 +529,7 @@ class BitstampVenue(Venue):
         wanted = self.market(market) if market else None
         rows = []
         for order in self.orders_of(account, status="open"):
-            self.settle(order)
+            self.finish_cancel(order)
             if order.status != "open" or (wanted and order.pair is not wanted):
                 continue
             row = {

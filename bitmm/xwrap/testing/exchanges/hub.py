@@ -82,7 +82,7 @@ class HubVenue(Venue):
         self.key_encoding = "utf-8"
         self.functions = [*RIGHTS, "ticker"]
         self.req_url: str | None = None
-        self.tells_txid = True
+        self.reports_txid = True
         #: Authkey token -> account and key.
         self.authkeys: dict[str, tuple[Account, str]] = {}
         super().__init__(**options)
@@ -161,7 +161,7 @@ class HubVenue(Venue):
         if account is None:
             account = self.known(given["name"], given["pass"])
         else:
-            self.fresh(account, given, request.headers["X-Authkey-Token"], function)
+            self.check_request(account, given, request.headers["X-Authkey-Token"], function)
         return account, {
             name: value for name, value in given.items() if name not in AUTHENTICATION[self.authentication]
         }
@@ -177,7 +177,7 @@ class HubVenue(Venue):
             raise HubError(401, "wrong signature")
         return account
 
-    def fresh(self, account: Account, given: Mapping[str, str], token: str, function: str) -> None:
+    def check_request(self, account: Account, given: Mapping[str, str], token: str, function: str) -> None:
         """The function and the account are those that were signed, the nonce is of this minute and new."""
         if given["f"] != function or given["account"] not in (self.identifier(account), token):
             raise HubError(401, "signed for another function or account")
@@ -224,14 +224,14 @@ class HubVenue(Venue):
         try:
             return super().handle(request)
         except HubError as error:
-            told = {"error": str(error)}
-            return Reply.json(told if error.code is None else {**told, "code": error.code}, error.status)
+            document = {"error": str(error)}
+            return Reply.json(document if error.code is None else {**document, "code": error.code}, error.status)
 
     def refused(self, request: Request, reject: Reject) -> Reply:
         status, words, code = REFUSALS[reject.code]
         return Reply.json({"error": words, "code": code}, status)
 
-    def words(self, kind: str, request: Request) -> Reply:
+    def fault_reply(self, kind: str, request: Request) -> Reply:
         if kind == "rate_limit":
             return Reply.json({"error": "too many requests"}, 429, Retry_After="3")
         status, words = {"nonce": (409, "the nonce was used before"), "maintenance": (503, "back soon")}[kind]
@@ -282,7 +282,7 @@ class HubVenue(Venue):
         if not re.fullmatch(r"[13][1-9A-HJ-NP-Za-km-z]{25,34}", given["to_btc_address"], re.ASCII):
             raise HubError(400, "no bitcoin address", "invalid_request")
         made = self.withdraw(account, "BTC", _amount(given, "amount"), given["to_btc_address"])
-        return {"txid": made.id} if self.tells_txid else {}
+        return {"txid": made.id} if self.reports_txid else {}
 
     def find_invoices(self, account: Account, given: Mapping[str, str]) -> Any:
         return {"invoices": [], "more_exist": False}

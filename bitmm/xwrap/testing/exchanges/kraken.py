@@ -175,7 +175,7 @@ class KrakenVenue(Venue):
     def refused(self, request: Request, reject: Reject) -> Reply:
         return _error(REFUSALS[reject.code])
 
-    def words(self, kind: str, request: Request) -> Reply:
+    def fault_reply(self, kind: str, request: Request) -> Reply:
         return _error(WORDS[kind])
 
     def not_found(self, request: Request) -> Reply:
@@ -231,15 +231,15 @@ class KrakenVenue(Venue):
 
     def _asset(self, given: Mapping[str, Any], name: str = "asset") -> str:
         """The key of the asset that is named by key or altname."""
-        for key, about in ASSETS.items():
-            if given.get(name) in (key, about["altname"]):
+        for key, record in ASSETS.items():
+            if given.get(name) in (key, record["altname"]):
                 return key
         raise KrakenError("EQuery:Unknown asset")
 
     def _pair(self, name: object) -> str:
         """The key of the pair that is named by key or altname."""
-        for key, about in PAIRS.items():
-            if name in (key, about["altname"]):
+        for key, record in PAIRS.items():
+            if name in (key, record["altname"]):
                 return key
         raise KrakenError("EQuery:Unknown asset pair")
 
@@ -338,13 +338,13 @@ class KrakenVenue(Venue):
                 raise _invalid(name)
         if given.get("timeinforce", "GTC") not in ("GTC", "IOC"):
             raise _invalid("timeinforce")
-        volume, price = _number(given, "volume"), (_number(given, "price") if kind == "limit" else None)
-        about = PAIRS[key]
-        if price is not None and not fits(price, about["pair_decimals"]):
-            raise _too_fine(about)
+        volume, price = _parse_decimal(given, "volume"), (_parse_decimal(given, "price") if kind == "limit" else None)
+        record = PAIRS[key]
+        if price is not None and not fits(price, record["pair_decimals"]):
+            raise _too_fine(record)
         client_id, userref = self._references(account, given)
-        verb = f"{side} {places(volume, 8)} {about['altname']} @ "
-        description = verb + ("market" if price is None else f"limit {places(price, about['pair_decimals'])}")
+        verb = f"{side} {places(volume, 8)} {record['altname']} @ "
+        description = verb + ("market" if price is None else f"limit {places(price, record['pair_decimals'])}")
         if self.status in STATUS_WORDS:
             raise KrakenError(STATUS_WORDS[self.status])
         if _true(given.get("validate")):
@@ -382,22 +382,22 @@ class KrakenVenue(Venue):
         return client_id, None if userref is None else int(userref)
 
     def _view(self, order: Order, *, trades: bool = False) -> dict[str, Any]:
-        about = PAIRS[order.words["key"]]
-        told = {"open": "open", "filled": "closed", "canceled": "canceled"}[order.status]
+        record = PAIRS[order.words["key"]]
+        status_name = {"open": "open", "filled": "closed", "canceled": "canceled"}[order.status]
         hidden = order.words["reads"] > 0
         filled, spent, fee = (ZERO, ZERO, ZERO) if hidden else (order.filled, order.spent, order.fee)
         average = spent / filled if filled else ZERO
-        price = places(order.price, about["pair_decimals"]) if order.price is not None else "0"
+        price = places(order.price, record["pair_decimals"]) if order.price is not None else "0"
         view = {
             "refid": None,
             "userref": order.words["userref"],
-            "status": "open" if hidden else told,
+            "status": "open" if hidden else status_name,
             "reason": "User requested" if order.words.get("canceled") else None,
             "opentm": order.time,
             "starttm": 0,
             "expiretm": 0,
             "descr": {
-                "pair": about["altname"],
+                "pair": record["altname"],
                 "type": order.side,
                 "ordertype": "market" if order.price is None else "limit",
                 "price": price,
@@ -408,9 +408,9 @@ class KrakenVenue(Venue):
             },
             "vol": places(order.words["volume"], 8),
             "vol_exec": places(filled, 8),
-            "cost": places(spent, about["cost_decimals"]),
-            "fee": places(fee, about["cost_decimals"]),
-            "price": places(average, about["cost_decimals"]),
+            "cost": places(spent, record["cost_decimals"]),
+            "fee": places(fee, record["cost_decimals"]),
+            "price": places(average, record["cost_decimals"]),
             "stopprice": "0.00000",
             "limitprice": "0.00000",
             "misc": "",
@@ -517,7 +517,7 @@ class KrakenVenue(Venue):
         return {"count": self._cancel(self.orders_of(account, status="open"))}
 
     def private_CancelAllOrdersAfter(self, account: Account, given: Mapping[str, Any]) -> Any:
-        seconds = _number(given, "timeout")
+        seconds = _parse_decimal(given, "timeout")
         now = self.clock()
         self._cancel_after.pop(account.key, None)
         if seconds:
@@ -588,7 +588,7 @@ class KrakenVenue(Venue):
         rows = [row for row in self.withdraw_addresses if row["key"] == given.get("key") and row["verified"]]
         if not rows or rows[0]["asset"] != ASSETS[key]["altname"]:
             raise KrakenError("EFunding:Unknown withdraw key")
-        amount, fee = _number(given, "amount"), FEES.get(key, ZERO)
+        amount, fee = _parse_decimal(given, "amount"), FEES.get(key, ZERO)
         minimums = [Decimal(row["minimum"]) for row in WITHDRAW_METHODS[key] if row["method"] == rows[0]["method"]]
         if amount < max([*minimums, fee]) or not fits(amount, ASSETS[key]["decimals"]):
             raise KrakenError("EFunding:Invalid amount")
@@ -603,7 +603,7 @@ class KrakenVenue(Venue):
         key, row, amount, fee = self._withdrawal(given)
         if given.get("address", row["address"]) != row["address"]:
             raise _invalid("address")
-        if "max_fee" in given and fee > _number(given, "max_fee"):
+        if "max_fee" in given and fee > _parse_decimal(given, "max_fee"):
             raise KrakenError("EFunding:Max fee exceeded")
         if amount > self.available(account, _name(key)):
             raise KrakenError("EFunding:Invalid amount")
@@ -616,12 +616,12 @@ class KrakenVenue(Venue):
     def private_WithdrawStatus(self, account: Account, given: Mapping[str, Any]) -> Any:
         asked = self._asset(given) if "asset" in given else None
         return [
-            self._sent(transfer)
+            self._withdrawal_row(transfer)
             for transfer in reversed(self.withdrawals.values())
             if transfer.account is account and asked in (None, _asset_key(transfer.asset))
         ]
 
-    def _sent(self, transfer: Transfer) -> dict[str, Any]:
+    def _withdrawal_row(self, transfer: Transfer) -> dict[str, Any]:
         row = {
             "method": transfer.network,
             "network": transfer.network,
@@ -675,14 +675,14 @@ def _common(key: str) -> str:
     return f"{_name(PAIRS[key]['base'])}/{_name(PAIRS[key]['quote'])}"
 
 
-def _rules(about: Mapping[str, Any], cost_places: int) -> dict[str, Any]:
+def _rules(record: Mapping[str, Any], cost_places: int) -> dict[str, Any]:
     """`cost_places`: money is booked with as many decimals as both the quote asset and the pair's costs have."""
     return {
-        "price_places": about["pair_decimals"],
-        "amount_places": about["lot_decimals"],
+        "price_places": record["pair_decimals"],
+        "amount_places": record["lot_decimals"],
         "cost_places": cost_places,
-        "amount_min": Decimal(about["ordermin"]),
-        "cost_min": Decimal(about["costmin"]),
+        "amount_min": Decimal(record["ordermin"]),
+        "cost_min": Decimal(record["costmin"]),
     }
 
 
@@ -716,7 +716,7 @@ def _true(value: object) -> bool:
     return str(value).lower() in ("true", "1")
 
 
-def _number(given: Mapping[str, Any], name: str) -> Decimal:
+def _parse_decimal(given: Mapping[str, Any], name: str) -> Decimal:
     text = str(given.get(name, ""))
     if not NUMBER.fullmatch(text) or len(text) > 40:
         raise _invalid(name)
@@ -741,9 +741,10 @@ def _invalid(field: str) -> KrakenError:
     return KrakenError(f"EGeneral:Invalid arguments:{field}")
 
 
-def _too_fine(about: Mapping[str, Any]) -> KrakenError:
+def _too_fine(record: Mapping[str, Any]) -> KrakenError:
     return KrakenError(
-        f"EOrder:Invalid price:{about['altname']} price can only be specified up to {about['pair_decimals']} decimals."
+        f"EOrder:Invalid price:{record['altname']} price can only be specified up to"
+        f" {record['pair_decimals']} decimals."
     )
 
 

@@ -71,7 +71,7 @@ class Row(NamedTuple):
     currency: str
     change: Decimal
     info: str
-    link: list[str]
+    links: list[str]
     trade: dict[str, Any] | None
 
 
@@ -254,7 +254,7 @@ class MtGoxVenue(Venue):
     def refused(self, request: Request, reject: Reject) -> Reply:
         return _error(REFUSALS[reject.code], None, 200)
 
-    def words(self, kind: str, request: Request) -> Reply:
+    def fault_reply(self, kind: str, request: Request) -> Reply:
         if kind == "nonce":
             return _error(LOGIN, "login_error_invalid_nonce", 403)
         if kind == "maintenance":
@@ -296,9 +296,9 @@ class MtGoxVenue(Venue):
         }
 
     def ticker_0(self, given: Mapping[str, str]) -> Any:
-        told = self.ticker(given)
+        document = self.ticker(given)
         names = ("high", "low", "avg", "vwap", "vol", "last_all", "last_local", "last", "buy", "sell")
-        return {"ticker": {name: noisy(Decimal(told[name]["value"])) for name in names}}
+        return {"ticker": {name: noisy(Decimal(document[name]["value"])) for name in names}}
 
     def depth(self, given: Mapping[str, str]) -> Any:
         book, stamp = self.named(given), str(int(self.clock() * MICRO))
@@ -435,7 +435,7 @@ class MtGoxVenue(Venue):
         return rows
 
     def order_object(self, order: Order, amount: Decimal, status: str) -> Any:
-        told: dict[str, Any] = {
+        document: dict[str, Any] = {
             "oid": order.id,
             "currency": order.pair.currency,
             "item": "BTC",
@@ -448,8 +448,8 @@ class MtGoxVenue(Venue):
             "actions": [],
         }
         if order.price is not None:
-            told["price"] = money(order.price, order.pair.currency)
-        return told
+            document["price"] = money(order.price, order.pair.currency)
+        return document
 
     def orders_0(self, account: Account, given: Mapping[str, str]) -> Any:
         return {**self.funds_0(account, given), "orders": self.listed(account, order_object_0)}
@@ -519,7 +519,7 @@ class MtGoxVenue(Venue):
         currency = given.get("currency", "")
         if currency not in account.balances:
             raise MtGoxError('Invalid parameter "currency"')  # believed
-        balance, told = account.balances[currency], []
+        balance, lines = account.balances[currency], []
         rows = self.rows(account, currency)
         for index, row in reversed(list(enumerate(rows, start=1))):
             line = {
@@ -529,16 +529,16 @@ class MtGoxVenue(Venue):
                 "Value": money(abs(row.change), currency),
                 "Balance": money(balance, currency),
                 "Info": row.info,
-                "Link": row.link,
+                "Link": row.links,
             }
-            told.append(line if row.trade is None else {**line, "Trade": row.trade})
+            lines.append(line if row.trade is None else {**line, "Trade": row.trade})
             balance -= row.change
         page = int(given.get("page", 1))
         return {
-            "records": str(len(told)),
-            "result": told[(page - 1) * PER_PAGE : page * PER_PAGE],
+            "records": str(len(lines)),
+            "result": lines[(page - 1) * PER_PAGE : page * PER_PAGE],
             "current_page": page,
-            "max_page": max(1, -(-len(told) // PER_PAGE)),
+            "max_page": max(1, -(-len(lines) // PER_PAGE)),
             "max_results": PER_PAGE,
         }
 
@@ -594,8 +594,8 @@ def _envelope(version: int, data: Any) -> Reply:
 
 
 def _error(words: str, token: str | None, status: int) -> Reply:
-    told = {"result": "error", "error": words}
-    return Reply.json(told if token is None else {**told, "token": token}, status)
+    document = {"result": "error", "error": words}
+    return Reply.json(document if token is None else {**document, "token": token}, status)
 
 
 def digits(currency: str) -> int:
@@ -649,7 +649,7 @@ def properties(order: Order) -> str:
 
 def order_object_0(order: Order, amount: Decimal, status: str) -> Any:
     currency = order.pair.currency
-    told = {
+    document = {
         "oid": order.id,
         "currency": currency,
         "item": "BTC",
@@ -663,8 +663,8 @@ def order_object_0(order: Order, amount: Decimal, status: str) -> Any:
         "priority": str(int(order.time * MICRO)),
     }
     if order.price is not None:
-        told |= {"price": places(order.price, digits(currency)), "price_int": units(order.price, currency)}
-    return told
+        document |= {"price": places(order.price, digits(currency)), "price_int": units(order.price, currency)}
+    return document
 
 
 def public_trade(fill: Fill) -> Any:
@@ -715,8 +715,8 @@ def trade_rows(fill: Fill) -> list[Row]:
 
 
 def transfer_row(made: Transfer, kind: str, sign: int) -> Row:
-    link = [str(uuid.uuid5(uuid.NAMESPACE_OID, made.id)), "Money_Bitcoin_Block_Tx_Out", made.txid or ""]
-    return Row(made.time, kind, made.asset, sign * made.amount, made.address, link, None)
+    links = [str(uuid.uuid5(uuid.NAMESPACE_OID, made.id)), "Money_Bitcoin_Block_Tx_Out", made.txid or ""]
+    return Row(made.time, kind, made.asset, sign * made.amount, made.address, links, None)
 
 
 VENUE = MtGoxVenue

@@ -18,7 +18,7 @@ Nothing here knows a protocol. A venue is a subclass of `Venue` in a file that e
         def refused(self, request, reject):      # the core's refusals in this exchange's own words
             return Reply.json({"error": reject.code}, 400)
 
-        def words(self, kind, request):          # the faults rate_limit, nonce and maintenance in its own words
+        def fault_reply(self, kind, request):          # the faults rate_limit, nonce and maintenance in its own words
             return Reply.json({"error": kind}, 429)
 
     with DemoVenue() as venue:                   # venue.url, venue.key, venue.secret
@@ -363,7 +363,7 @@ class Venue:
     def refused(self, request: Request, reject: Reject) -> Reply:
         return Reply.json({"error": reject.code}, 400)
 
-    def words(self, kind: str, request: Request) -> Reply:
+    def fault_reply(self, kind: str, request: Request) -> Reply:
         return Reply.json({"error": kind}, {"rate_limit": 429, "nonce": 401}.get(kind, 503))
 
     def not_found(self, request: Request) -> Reply:
@@ -500,7 +500,7 @@ class Venue:
     def fills_of(self, account: Account) -> list[Fill]:
         return sorted((fill for order in self.orders_of(account) for fill in order.fills), key=lambda fill: fill.time)
 
-    def move(self, pair_name: str, ask: Decimal, bid: Decimal) -> None:
+    def set_best_prices(self, pair_name: str, ask: Decimal, bid: Decimal) -> None:
         """Bring the house's best prices to `ask` and `bid`; resting orders that they reach are filled as makers."""
         with self.lock:
             pair = self.pairs[pair_name]
@@ -509,10 +509,10 @@ class Venue:
             pair.bids = [((price + bid - pair.bids[0][0]).quantize(step), amount) for price, amount in pair.bids]
             for order in list(self.open.values()):
                 if order.pair is pair:
-                    house = [
+                    offers = [
                         Take(order.limit_price, take.amount, None) for take in self._takes(order) if take.rest is None
                     ]
-                    self._fill(order, house, maker=True)
+                    self._fill(order, offers, maker=True)
 
     def _takes(self, order: Order) -> list[Take]:
         """What the book gives this order now, best price first; nothing is changed. Nobody trades with himself."""
@@ -849,7 +849,7 @@ class _Connection(BaseHTTPRequestHandler):
         if kind == "html":
             reply = PAGE
         elif kind in ("rate_limit", "nonce", "maintenance"):
-            reply = venue.words(kind, request)
+            reply = venue.fault_reply(kind, request)
         else:
             reply = venue.answer(request)
         if kind == "reset_after":

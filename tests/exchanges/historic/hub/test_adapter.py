@@ -210,7 +210,7 @@ def test_every_address_is_new(hub):
 
 
 def test_a_send_without_a_transaction_id_carries_ours(venue, hub):
-    venue.tells_txid = False
+    venue.reports_txid = False
     asked = send()
     made = hub().withdraw(asked)
     assert (made.id, made.txid, made.status) == (asked.client_id, None, "done")

@@ -55,7 +55,7 @@ class TestVersion0(TestVersion2):
 
     version = "0"
 
-    def _trade(self, side, exchange, ledger):
+    def _check_market_order(self, side, exchange, ledger):
         before = exchange.balance()
         state = self._place(exchange, self._new(side, amount=self.amount))
         (row,) = ledger()
