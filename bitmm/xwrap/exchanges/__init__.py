@@ -18,7 +18,7 @@ EXCHANGES = {
     "hub": "bitmm.xwrap.exchanges.historic.hub:Hub",
 }
 
-#: What people still ask for and nobody can trade on: id -> what became of it.
+#: Exchanges that are asked for and are closed for good: id -> what became of it.
 DEAD = {
     "btce": "BTC-e was seized in July 2017 and is dead",
     "btc-e": "BTC-e was seized in July 2017 and is dead",
@@ -28,9 +28,9 @@ DEAD = {
 
 
 def load(id: str) -> type[Exchange]:
-    """The class of the exchange `id`: one of the table, or "ccxt:ID". Raises KeyError for one that is not known.
+    """Return the class of the exchange `id`, one of the table or "ccxt:ID". Raises KeyError for an unknown id.
 
-    With "ccxt:ID" also Refused, when ccxt is not installed or loses digits there.
+    With "ccxt:ID" it also raises Refused, when ccxt is not installed or loses digits there.
     """
     if id.startswith("ccxt:"):
         from .ccxt import exchange_class

@@ -75,8 +75,8 @@ class ExchangeAPI:
     def session(self) -> Any:
         """The requests.Session whose headers, proxies, certificates, cookies, hooks and adapters count.
 
-        It may be changed, or another one assigned: the next call uses it. One that nobody asked for is left out, which
-        saves a good part of each call's time; from the first look on it counts.
+        It may be changed, or another one assigned: the next call uses it. Without a session of the caller's it counts
+        from the first look at this attribute; until then each call is spared the time that a session takes.
         """
         if not self._session_in_use:
             self.session = self.transport.session

@@ -76,17 +76,17 @@ class RateLimit:
 
 
 class Throttle(Protocol):
-    """`with throttle(name, signed=...)` waits until the exchange's limits allow one more request, and counts it.
+    """Waits, in `with throttle(call, signed=...)`, until the exchange's limits allow one more request, and counts it.
 
-    A request is made (with its nonce and its time), sent and answered inside; the wait is before. They are not nested.
-    Raises Busy when the wait would be too long; a Busy of the exchange raised inside makes everybody wait.
+    A request is made (with its nonce and its time), sent and its answer read inside; the wait is before. Throttles are
+    not nested. Raises Busy when the wait would be too long; a Busy raised inside makes all users of the key wait.
     """
 
     def __call__(self, call: str, *, signed: bool) -> AbstractContextManager[object]: ...
 
 
 def no_throttle(call: str, *, signed: bool) -> AbstractContextManager[object]:  # noqa: ARG001 - every call is treated alike
-    """The throttle where nobody else uses the key: no wait."""
+    """Return a throttle that never waits, for a program that is the only one with its key."""
     return nullcontext()
 
 
@@ -109,9 +109,9 @@ class ExchangeContext:
 
 
 class Exchange:
-    """The verbs. A class overrides those that its exchange has; the others raise Unsupported.
+    """An exchange in our verbs. A class overrides those that its exchange has; the others raise Unsupported.
 
-    Raises Refused, Busy or Unknown and nothing else; reads never raise Unknown (a read executes nothing).
+    They raise Refused, Busy or Unknown and nothing else; reads never raise Unknown (a read executes nothing).
     """
 
     id: ClassVar[str]
@@ -145,30 +145,31 @@ class Exchange:
         return type(self)(context)
 
     def rate(self, currency: str, asset: str) -> Rate:
-        """The current prices of one unit of `asset` in `currency`; needs no credentials."""
+        """Return the current prices of one unit of `asset` in `currency`; needs no credentials."""
         raise self._lacks("rate")
 
     def markets(self) -> list[Market]:
-        """Every pair that can be traded, with its rules; needs no credentials."""
+        """Return every pair that can be traded, with its rules; needs no credentials."""
         raise self._lacks("markets")
 
     def funds(self) -> dict[str, Funds]:
-        """What is owned, by currency or asset, open orders included in `total`."""
+        """Return what is owned, by currency or asset, open orders included in `total`."""
         raise self._lacks("funds")
 
     def balance(self) -> dict[str, Decimal]:
-        """The totals of `funds`: what is owned, open orders included."""
+        """Return the totals of `funds`: what is owned, open orders included."""
         return {name: funds.total for name, funds in self.funds().items() if funds.total is not None}
 
     def place(self, order: NewOrder) -> OrderState:
-        """Place `order` with one request; a market order is read until it is final, or for a few seconds.
+        """Place `order` with one request and return its state.
 
-        Raises Unknown when it may have been placed; it is never sent twice.
+        A market order is read until it is final, or for a few seconds. Raises Unknown when it may have been placed; it
+        is never sent twice.
         """
         raise self._lacks("place")
 
     def order(self, ref: OrderRef) -> OrderState:
-        """The state of an order with a known `exchange_order_id`."""
+        """Return the state of an order with a known `exchange_order_id`."""
         raise self._lacks("order")
 
     def find(self, ref: OrderRef) -> OrderState | None:
@@ -179,47 +180,51 @@ class Exchange:
         raise self._lacks("find")
 
     def open_orders(self) -> list[OrderState]:
-        """All open orders of this key, ours or not."""
+        """Return all open orders of this key, ours or not."""
         raise self._lacks("open_orders")
 
     def cancel(self, ref: OrderRef) -> None:
-        """Ask the exchange to cancel an order; it may be filled before. Refused with `order_not_open` when it is
+        """Ask the exchange to cancel an order, which may be filled before. Raises Refused `order_not_open` when it is
         over.
         """
         raise self._lacks("cancel")
 
     def cancel_all(self) -> int:
-        """Cancel every open order of this key, ours or not; how many."""
+        """Cancel every open order of this key, ours or not, and return how many."""
         raise self._lacks("cancel_all")
 
     def fills(self, currency: str, asset: str) -> list[Fill]:
-        """The latest executions of one pair, newest first."""
+        """Return the latest executions of one pair, newest first."""
         raise self._lacks("fills")
 
     def deposit_address(self, asset: str, network: str | None = None) -> DepositAddress:
-        """Where to send `asset` to."""
+        """Return where to send `asset` to. Raises Refused `network_required` when there are several networks."""
         raise self._lacks("deposit_address")
 
     def withdraw(self, withdrawal: NewWithdrawal) -> Withdrawal:
-        """Send `withdrawal` with one request. Raises Unknown when it may have been sent; it is never sent twice."""
+        """Send `withdrawal` with one request and return its state. Raises Unknown when it may have been sent.
+
+        It is never sent twice.
+        """
         raise self._lacks("withdraw")
 
     def find_withdrawal(self, client_id: str, since: datetime, until: datetime) -> Withdrawal | None:
-        """The send that carries `client_id`; None: certainly not there. If it was sent at all, then between `since` and
-        `until`, which may lie ahead.
+        """Return the send that carries `client_id`; None: certainly not there.
+
+        If it was sent at all, then between `since` and `until`, which may lie ahead.
         """
         raise self._lacks("find_withdrawal")
 
     def deposits(self, asset: str | None = None) -> list[Deposit]:
-        """What came in, newest first."""
+        """Return what came in, newest first."""
         raise self._lacks("deposits")
 
     def withdrawals(self, asset: str | None = None) -> list[Withdrawal]:
-        """What was sent, newest first."""
+        """Return what was sent, newest first."""
         raise self._lacks("withdrawals")
 
     def permissions(self) -> frozenset[str]:
-        """What this key may do: a subset of read, trade, send."""
+        """Return what this key may do: a subset of read, trade, send."""
         raise self._lacks("permissions")
 
     def _cached(self, key: str, fetch: Callable[[], Any], parse: Callable[[Any], _T]) -> _T:

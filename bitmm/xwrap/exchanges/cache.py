@@ -1,4 +1,4 @@
-"""What an exchange answered a while ago: for exchanges that forbid to ask more often, and for what hardly changes."""
+"""What an exchange answered a while ago, for exchanges that forbid to ask more often and for what hardly changes."""
 
 from __future__ import annotations
 
@@ -8,39 +8,45 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Any
 
+__all__ = ["TTLCache"]
+
 
 @dataclass(slots=True)
-class _Kept:
-    answer: Any = None
-    until: float = float("-inf")
-    asking: threading.Lock = field(default_factory=threading.Lock)
+class _Entry:
+    value: Any = None
+    expires: float = float("-inf")
+    #: Held while the value is fetched.
+    fetching: threading.Lock = field(default_factory=threading.Lock)
 
 
 class TTLCache:
-    """Answers of one exchange, each kept for a time, with one question in flight per key.
+    """Answers of one exchange, each kept for a time. At most one thread fetches the value of a key; the others wait.
 
-    A failure is not kept. Everybody who asks gets the same object. `clock` gives seconds that never go back.
+    A failure is not kept. All callers get the same object. `clock` gives seconds that never go back.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._all: dict[Hashable, _Kept] = {}
+        self._entries: dict[Hashable, _Entry] = {}
 
     def get_or_fetch(self, key: Hashable, fetch: Callable[[], Any], *, seconds: float) -> Any:
-        """The answer for `key`; from `fetch`, to be kept for `seconds`, when there is none or it is too old."""
+        """Return the value of `key`; when there is none or it is old, that of `fetch()`, kept for `seconds`."""
         with self._lock:
             now = self._clock()
-            for old in [name for name, kept in self._all.items() if kept.until <= now and not kept.asking.locked()]:
-                del self._all[old]
-            kept = self._all.setdefault(key, _Kept())
-        with kept.asking:
-            if kept.until <= self._clock():
-                kept.answer = fetch()
-                kept.until = self._clock() + seconds
-            return kept.answer
+            expired = [
+                name for name, entry in self._entries.items() if entry.expires <= now and not entry.fetching.locked()
+            ]
+            for name in expired:
+                del self._entries[name]
+            entry = self._entries.setdefault(key, _Entry())
+        with entry.fetching:
+            if entry.expires <= self._clock():
+                entry.value = fetch()
+                entry.expires = self._clock() + seconds
+            return entry.value
 
     def invalidate(self, key: Hashable) -> None:
-        """Ask anew the next time."""
+        """Forget the value of `key`: the next caller fetches it."""
         with self._lock:
-            self._all.pop(key, None)
+            self._entries.pop(key, None)

@@ -6,6 +6,27 @@ from collections.abc import Sequence
 
 from .base import Exchange
 
+__all__ = ["OPERATIONS", "lines", "supports"]
+
+#: The verbs of an exchange, in the order of the table.
+OPERATIONS = (
+    "rate",
+    "markets",
+    "funds",
+    "place",
+    "order",
+    "find",
+    "open_orders",
+    "cancel",
+    "cancel_all",
+    "fills",
+    "deposit_address",
+    "withdraw",
+    "find_withdrawal",
+    "deposits",
+    "withdrawals",
+    "permissions",
+)
 _LIFECYCLES = {"open": "open", "closed": "closed, for replicas", "paper": "no real money"}
 
 
@@ -25,26 +46,6 @@ def lines(kinds: Sequence[type[Exchange]]) -> list[str]:
     ]
 
 
-OPERATIONS = (
-    "rate",
-    "markets",
-    "funds",
-    "place",
-    "order",
-    "find",
-    "open_orders",
-    "cancel",
-    "cancel_all",
-    "fills",
-    "deposit_address",
-    "withdraw",
-    "find_withdrawal",
-    "deposits",
-    "withdrawals",
-    "permissions",
-)
-
-
 def supports(exchange: type[Exchange]) -> list[str]:
-    """The verbs that an exchange's class has, in the order of `OPERATIONS`."""
+    """Return the verbs that an exchange's class has, in the order of `OPERATIONS`."""
     return [verb for verb in OPERATIONS if getattr(exchange, verb) is not getattr(Exchange, verb)]

@@ -44,15 +44,15 @@ def parsing_errors(name: str, *, mutates: bool = False) -> Iterator[None]:
     try:
         yield
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        words = f"{name}'s answer cannot be understood ({type(error).__name__}: {str(error)[:100]})"
-        raise unknown_or_refused(words, mutates=mutates) from error
+        reason = f"{name}'s answer cannot be understood ({type(error).__name__}: {str(error)[:100]})"
+        raise unknown_or_refused(reason, mutates=mutates) from error
 
 
-def unknown_or_refused(words: str, *, mutates: bool) -> ExchangeError:
+def unknown_or_refused(reason: str, *, mutates: bool) -> ExchangeError:
     """Return what an answer is that tells no outcome: Unknown when the request `mutates` something, else Refused."""
     if mutates:
-        return Unknown(f"{words}; the outcome is unknown")
-    return Refused(words, code="exchange_unavailable", retryable=True)
+        return Unknown(f"{reason}; the outcome is unknown")
+    return Refused(reason, code="exchange_unavailable", retryable=True)
 
 
 def unreadable_answer(name: str, answer: Response, *, mutates: bool, pause: float) -> ExchangeError:

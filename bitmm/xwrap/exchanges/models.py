@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 Side = Literal["buy", "sell"]
-#: Where an order can be. "unknown" is an answer too: nobody can say yet whether it was executed.
+#: Where an order can be. "unknown" is an answer, too: it is not known yet whether it was executed.
 Status = Literal["open", "filled", "partly_filled", "canceled", "rejected", "unknown"]
 
 
@@ -43,7 +43,7 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Funds:
-    """What is owned of one currency or asset. None: the exchange does not tell."""
+    """What is owned of one currency or asset. None: the exchange does not say."""
 
     total: Decimal | None
     available: Decimal | None
@@ -52,7 +52,7 @@ class Funds:
 
 @dataclass(frozen=True, slots=True)
 class Market:
-    """One pair and its rules; None: no such rule, or not told."""
+    """One pair and its rules: steps and smallest amount and cost. None: no such rule, or the exchange names none."""
 
     currency: str
     asset: str
@@ -101,7 +101,7 @@ class OrderRef:
 
 @dataclass(frozen=True, slots=True)
 class OrderState:
-    """An order as its exchange tells it now. None: not told, never invented.
+    """An order as its exchange shows it now. None: the exchange does not say, and nothing is invented.
 
     `filled` counts the asset, `average` is the mean price of the fills, `spent` is the currency paid (or got, for a
     sell) without the fee, `fee` counts `fee_currency`.
@@ -153,7 +153,7 @@ class NewWithdrawal:
 
 @dataclass(frozen=True, slots=True)
 class Withdrawal:
-    """A send as its exchange tells it now."""
+    """A send as its exchange shows it now."""
 
     id: str
     asset: str

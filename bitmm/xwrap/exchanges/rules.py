@@ -1,4 +1,4 @@
-"""The rules of a market, checked before an order leaves; nothing is rounded."""
+"""The rules of markets and assets: what is checked before an order leaves, and the refusals. Nothing is rounded."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def not_enough(name: str, *, needed: Decimal, available: Decimal) -> Refused:
 
 
 def check(order: NewOrder, market: Market) -> None:
-    """Refuse an order that makes no sense or breaks the rules of its market; nothing is rounded.
+    """Raise Refused for an order that makes no sense or breaks the rules of its market; nothing is rounded.
 
     The refusal's `details`: the `field`, its `value`, the `rule` (amount_step, price_step, amount_min or cost_min), the
     rule's `limit` and the `nearest` allowed value; the code is the rule's name.
@@ -83,9 +83,9 @@ def check(order: NewOrder, market: Market) -> None:
 _WIDE = decimal.Context(prec=250, traps=[])
 
 
-def _broken(name: str, value: Decimal, rule: str, limit: Decimal, nearest: Decimal, words: str) -> Refused:
+def _broken(name: str, value: Decimal, rule: str, limit: Decimal, nearest: Decimal, relation: str) -> Refused:
     return Refused(
-        f"the {name} {plain(value)} {words} {plain(limit)}; the nearest allowed is {plain(nearest)}",
+        f"the {name} {plain(value)} {relation} {plain(limit)}; the nearest allowed is {plain(nearest)}",
         code=rule,
         details={
             "field": name,

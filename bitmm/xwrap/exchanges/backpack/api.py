@@ -45,7 +45,7 @@ _CODES = {
     "INVALID_QUANTITY": "invalid_amount",
     "RESOURCE_NOT_FOUND": "order_not_found",
 }
-#: Failures inside the exchange: what became of the request is not told.
+#: Failures inside the exchange: it does not say what became of the request.
 _UNSURE = {"SERVER_ERROR", "TIMEOUT"}
 #: Seconds to wait after a rate limit; neither the limit nor a header for it is documented.
 _PAUSE = 1.0
@@ -384,13 +384,13 @@ def _document(answer: Response, *, mutates: bool) -> Any:
     raise _error(document["code"], str(document.get("message") or document["code"])[:300], answer, mutates=mutates)
 
 
-def _error(code: str, words: str, answer: Response, *, mutates: bool) -> ExchangeError:
+def _error(code: str, reason: str, answer: Response, *, mutates: bool) -> ExchangeError:
     if code == "TOO_MANY_REQUESTS" or answer.status == 429:
-        return Busy(words, retry_after=retry_after(answer, seconds=_PAUSE))
+        return Busy(reason, retry_after=retry_after(answer, seconds=_PAUSE))
     ours = _CODES.get(code)
     if code in _UNSURE or (answer.status >= 500 and ours is None):
-        return unknown_or_refused(words, mutates=mutates)
-    return Refused(words, code=ours or "exchange_refused", retryable=ours == "exchange_unavailable")
+        return unknown_or_refused(reason, mutates=mutates)
+    return Refused(reason, code=ours or "exchange_refused", retryable=ours == "exchange_unavailable")
 
 
 def _unreadable(answer: Response, *, mutates: bool) -> ExchangeError:

@@ -53,7 +53,7 @@ _CODES = {
 #: Seconds to wait after a rate limit: 400 calls a second and 10,000 in ten minutes; no header is documented.
 _PAUSE = 10.0
 _BUSY = {"400.002", "400.067", "400.068"}
-#: Failures inside the exchange: whether the order exists is not told.
+#: Failures inside the exchange: it does not say whether the order exists.
 _UNSURE = {"500.001", "500.002", "500.003", "500.009", "500.013", "500.016", "500.017"}
 #: The same by the exchange's words, for the answers without a code. What is not listed stays exchange_refused.
 _WORDS = (
@@ -191,9 +191,9 @@ def _document(answer: Response, *, mutates: bool) -> Any:
         document = answer.json()
     except ValueError:
         raise _unreadable(answer, mutates=mutates) from None
-    words = _error_words(document)
-    if words is not None:
-        raise _error(words, str(document.get("code", document.get("response_code", ""))), answer, mutates=mutates)
+    reason = _error_words(document)
+    if reason is not None:
+        raise _error(reason, str(document.get("code", document.get("response_code", ""))), answer, mutates=mutates)
     if answer.status != 200:
         raise _unreadable(answer, mutates=mutates)
     return document
@@ -238,16 +238,16 @@ def _sentences(reason: object) -> Iterable[str]:
         yield str(reason)
 
 
-def _error(words: str, code: str, answer: Response, *, mutates: bool) -> ExchangeError:
-    low = words.lower()
+def _error(reason: str, code: str, answer: Response, *, mutates: bool) -> ExchangeError:
+    low = reason.lower()
     if code in _BUSY or answer.status == 429:
-        return Busy(words, retry_after=retry_after(answer, seconds=_PAUSE))
+        return Busy(reason, retry_after=retry_after(answer, seconds=_PAUSE))
     if code in _UNSURE or low.startswith("order could not be placed"):
-        return unknown_or_refused(words, mutates=mutates)
+        return unknown_or_refused(reason, mutates=mutates)
     ours = _CODES.get(code) or next((ours for start, ours in _WORDS if start in low), None)
     if ours is None and answer.status >= 500:
-        return unknown_or_refused(words, mutates=mutates)
-    return Refused(words, code=ours or "exchange_refused", retryable=ours in _RETRYABLE)
+        return unknown_or_refused(reason, mutates=mutates)
+    return Refused(reason, code=ours or "exchange_refused", retryable=ours in _RETRYABLE)
 
 
 def _unreadable(answer: Response, *, mutates: bool) -> ExchangeError:

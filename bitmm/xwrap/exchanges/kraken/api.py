@@ -237,16 +237,16 @@ def _field(name: str, value: object) -> Any:
 
 
 def _failure(failures: list[str], *, mutates: bool) -> ExchangeError:
-    words = "; ".join(failures)[:300]
+    reason = "; ".join(failures)[:300]
     for text in failures:
         if text.startswith(_THROTTLED):
             until = text.removeprefix(_THROTTLED).strip()
             seconds = float(until) - time.time() if until.isascii() and until.isdigit() else 0.0
-            return Busy(words, retry_after=max(1.0, min(seconds, _LONG)))
+            return Busy(reason, retry_after=max(1.0, min(seconds, _LONG)))
         if text.startswith(_BUSY):
             # The counter falls by 0.33 to 1 a second ("Spot REST Rate Limits"); calls while it is full make it longer.
-            return Busy(words, retry_after=_PAUSE)
+            return Busy(reason, retry_after=_PAUSE)
     if all(text.startswith((*_DECIDED, *_CODES)) for text in failures):
         code = next((code for start, code in _CODES.items() if failures[0].startswith(start)), "exchange_refused")
-        return Refused(words, code=code, retryable=code in _RETRYABLE)
-    return unknown_or_refused(words, mutates=mutates)
+        return Refused(reason, code=code, retryable=code in _RETRYABLE)
+    return unknown_or_refused(reason, mutates=mutates)
