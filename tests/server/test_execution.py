@@ -193,7 +193,7 @@ def test_what_was_running_when_the_server_died_is_unknown_after_its_start(servin
     assert len(Stub.placed) == 1
 
 
-def test_a_final_refusal_is_told_again_the_same_way(bench):
+def test_a_final_refusal_is_answered_again_the_same_way(bench):
     answer_with(Refused("not enough", code="insufficient_funds"))
     first = bench.post("buy", ORDER, "k1")
     answer_with(FILLED)
@@ -265,7 +265,7 @@ def test_an_address_that_needs_a_tag_is_not_told_without_it(bench):
     assert (answer.status_code, answer.json()["code"]) == (422, "tag_required")
 
 
-def test_an_unforeseen_fault_shows_nothing_but_a_number(bench, monkeypatch):
+def test_an_unforeseen_error_shows_nothing_but_an_id(bench, monkeypatch):
     def fail(_self):
         raise RuntimeError("canary-detail")
 

@@ -19,9 +19,8 @@ from bitmm.xwrap.exchanges.models import OrderState, Withdrawal
 from bitmm.xwrap.server.db.records import now
 from bitmm.xwrap.server.execution import ExecutionService
 from bitmm.xwrap.server.reconciliation import Reconciler, not_placed
+from tests.support.command import xwrap
 from tests.support.stub import Silent, Stub
-
-from .test_cli import xwrap
 
 ORDER = {"currency": "USD", "asset": "BTC", "amount": "0.1"}
 SEND = {"asset": "BTC", "amount": "0.1", "address": "tb1qx"}

@@ -11,7 +11,7 @@ from sqlalchemy import URL, make_url
 
 from bitmm.xwrap.server.db.base import StoreError
 from bitmm.xwrap.server.db.store import Store
-from tests.server.test_cli import one_line, prepared, serve, url_of, xwrap
+from tests.support.command import one_line, prepared, serve, url_of, xwrap
 from tests.support.databases import end_sessions, new_database, sql
 
 CANARY = "canary-password"

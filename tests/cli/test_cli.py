@@ -2,62 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import sqlite3
-import subprocess
-import sys
-from contextlib import closing, contextmanager
+from contextlib import closing
 
 import pytest
 import requests
 
-XWRAP = [sys.executable, "-m", "bitmm.xwrap"]
-ENVIRON = {
-    "PATH": os.environ["PATH"],
-    "PYTHONPATH": os.pathsep.join(sys.path),
-    "HOME": "/nonexistent",
-    "XWRAP_EXCHANGES": "paper",
-}
-
-
-def xwrap(*args, stdin="", **environ):
-    return subprocess.run(
-        [*XWRAP, *map(str, args)],
-        input=stdin,
-        capture_output=True,
-        text=True,
-        env=ENVIRON | environ,
-        timeout=60,
-        check=False,
-    )
-
-
-@contextmanager
-def serve(*args, **environ):
-    """A running `xwrap serve`; gives the process and the lines it printed until it accepted connections."""
-    process = subprocess.Popen(
-        [*XWRAP, "serve", *map(str, args)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=ENVIRON | environ,
-    )
-    try:
-        lines = []
-        for line in process.stdout:
-            lines.append(line.strip())
-            if "serves at" in line:
-                break
-        yield process, lines
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def url_of(lines):
-    return lines[-1].split()[-1]
+from tests.support.command import one_line, prepared, serve, url_of, xwrap
 
 
 def test_from_nothing_to_a_served_account(tmp_path):
@@ -117,14 +70,6 @@ def test_an_account_can_be_added_once_also_while_the_server_runs(tmp_path):
     assert (again.returncode, again.stderr) == (1, "xwrap: there is an account 'ann' already\n")
 
 
-def one_line(result, *words):
-    assert result.returncode == 1, result.stderr
-    assert result.stderr.startswith("xwrap: ")
-    assert result.stderr.count("\n") == 1
-    for word in words:
-        assert word in result.stderr
-
-
 def test_a_taken_port_is_one_line_that_says_what_to_do(tmp_path):
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         port = taken.getsockname()[1]
@@ -135,11 +80,6 @@ def test_a_folder_that_cannot_be_written_is_one_line_that_says_what_to_do(tmp_pa
     (tmp_path / "file").write_text("")
     one_line(xwrap("serve", "--port", 0, "--data", tmp_path / "file" / "data"), "--data")
     one_line(xwrap("account", "add", "ann", "--generate", "--data", tmp_path / "file" / "data"), "--data")
-
-
-def prepared(folder, **environ):
-    with serve("--port", 0, "--data", folder, **environ):
-        pass
 
 
 def test_a_damaged_or_missing_or_foreign_master_key_is_one_line(tmp_path):

@@ -8,8 +8,7 @@ from contextlib import closing
 import pytest
 
 from bitmm.xwrap.server.db.store import Store
-
-from .test_cli import one_line, xwrap
+from tests.support.command import one_line, xwrap
 
 
 @pytest.fixture

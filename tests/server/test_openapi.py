@@ -31,7 +31,7 @@ def test_the_server_has_exactly_the_routes_of_the_contract():
     assert {(route.path, method.lower()) for route in ROUTES for method in route.methods - {"HEAD"}} == told
 
 
-def test_every_address_says_which_methods_it_takes(serving):
+def test_every_path_says_which_methods_it_takes(serving):
     with serving(exchanges=("paper",)) as server:
         for path, item in DOCUMENT["paths"].items():
             answer = requests.request("PROPFIND", server.url + path.replace("{id}", "1"), timeout=30)

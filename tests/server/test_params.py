@@ -143,7 +143,7 @@ def test_an_endless_body_is_413_before_its_end(server, owner):
         assert connection.recv(12) == b"HTTP/1.1 413"
 
 
-def test_fields_in_the_address_of_a_post_are_refused(server, owner):
+def test_parameters_in_the_url_of_a_post_are_refused(server, owner):
     auth, id = owner
     answer = requests.post(f"{server.url}/exchanges/{id}/buy?amount=5", data=GOOD, auth=auth, timeout=30)
     assert answer.status_code == 422

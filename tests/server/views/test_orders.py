@@ -215,7 +215,7 @@ class Forgetful(Stub):
 
 @pytest.fixture
 def forgetful(serving, monkeypatch):
-    monkeypatch.setitem(exchanges.EXCHANGES, "stub", "tests.server.test_orders:Forgetful")
+    monkeypatch.setitem(exchanges.EXCHANGES, "stub", "tests.server.views.test_orders:Forgetful")
     monkeypatch.setattr(Forgetful, "state", OrderState("X1", "open"))
     monkeypatch.setattr(Forgetful, "act", staticmethod(lambda _order: Forgetful.state))
     monkeypatch.setattr(Reconciler, "start", lambda self, **_: None)

@@ -1,0 +1,67 @@
+"""The `xwrap` command, run as a person runs it, and what its tests expect of it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from contextlib import contextmanager
+
+XWRAP = [sys.executable, "-m", "bitmm.xwrap"]
+ENVIRON = {
+    "PATH": os.environ["PATH"],
+    "PYTHONPATH": os.pathsep.join(sys.path),
+    "HOME": "/nonexistent",
+    "XWRAP_EXCHANGES": "paper",
+}
+
+
+def xwrap(*args, stdin="", **environ):
+    return subprocess.run(
+        [*XWRAP, *map(str, args)],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        env=ENVIRON | environ,
+        timeout=60,
+        check=False,
+    )
+
+
+@contextmanager
+def serve(*args, **environ):
+    """A running `xwrap serve`; gives the process and the lines it printed until it accepted connections."""
+    process = subprocess.Popen(
+        [*XWRAP, "serve", *map(str, args)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENVIRON | environ,
+    )
+    try:
+        lines = []
+        for line in process.stdout:
+            lines.append(line.strip())
+            if "serves at" in line:
+                break
+        yield process, lines
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def url_of(lines):
+    return lines[-1].split()[-1]
+
+
+def one_line(result, *words):
+    assert result.returncode == 1, result.stderr
+    assert result.stderr.startswith("xwrap: ")
+    assert result.stderr.count("\n") == 1
+    for word in words:
+        assert word in result.stderr
+
+
+def prepared(folder, **environ):
+    with serve("--port", 0, "--data", folder, **environ):
+        pass
