@@ -1,0 +1,215 @@
+"""What the bridge to ccxt makes of failures, and of answers that are not to be believed."""
+
+from __future__ import annotations
+
+import pytest
+
+from bitmm.xwrap.exchanges.errors import Busy, ExchangeError, Refused, Unknown
+from bitmm.xwrap.testing.exchanges import venue as core
+from bitmm.xwrap.testing.exchanges.venue import Reply
+from bitmm.xwrap.transport import Transport
+from tests.exchanges.ccxt.support import connected, order, ref_of, send
+from tests.support.exchanges import change_answers
+
+library = pytest.importorskip("ccxt", reason="ccxt is not installed")
+
+
+#: fault -> what it is to an order or a send, our code, and how many were executed
+FAULTS = {
+    "executed_but_timeout": (Unknown, "outcome_unknown", 1),
+    "refused": (Refused, "exchange_unavailable", 0),
+    "reset_before": (Unknown, "outcome_unknown", 0),
+    "reset_after": (Unknown, "outcome_unknown", 1),
+    "slow": (Unknown, "outcome_unknown", 1),
+    "drip": (Unknown, "outcome_unknown", 1),
+    "cut": (Unknown, "outcome_unknown", 1),
+    "html": (Unknown, "outcome_unknown", 0),
+    "html_after": (Unknown, "outcome_unknown", 1),
+    "rate_limit": (Busy, "rate_limited", 0),
+    "nonce": (Refused, "invalid_nonce", 0),
+    # Its words leave open what became of the order (Kraken), or ccxt does not know them (Backpack).
+    "maintenance": (Unknown, "outcome_unknown", 0),
+}
+HANGING = {"executed_but_timeout", "slow", "drip"}
+ACTS = {
+    "kraken, market": ("kraken", "AddOrder", lambda e: e.place(order(currency="EUR"))),
+    "kraken, limit": ("kraken", "AddOrder", lambda e: e.place(order("sell", price="60000", currency="EUR"))),
+    "backpack, market": ("backpack", "/api/v1/order", lambda e: e.place(order())),
+    "backpack, limit": ("backpack", "/api/v1/order", lambda e: e.place(order("sell", price="35000"))),
+    "backpack, withdraw": ("backpack", "/capital/withdrawals", lambda e: e.withdraw(send())),
+}
+
+
+def test_every_fault_that_a_venue_has_is_tried():
+    assert set(FAULTS) == set(core.FAULTS)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("act", ACTS)
+def test_a_fault_is_a_refusal_or_unknown_as_the_ledger_says_and_nothing_is_repeated(request, fault, act):
+    name, path, action = ACTS[act]
+    kind, code, executed = FAULTS[fault]
+    if (name, fault) == ("backpack", "nonce"):
+        code = "invalid_request"
+    venue = request.getfixturevalue(name)
+    transport = Transport(timeout=1 if fault in HANGING else 20)
+    exchange = connected(venue, transport)
+    exchange.funds()
+    before = len(venue.requests)
+    venue.fault(fault, path=path, seconds=30)
+    with pytest.raises(ExchangeError) as caught:
+        action(exchange)
+    assert (type(caught.value), caught.value.code) == (kind, code), caught.value
+    assert len(venue.ledger()) == executed
+    assert len(venue.requests) - before == (0 if fault == "refused" else 1)
+    venue.heal()
+    transport.close()
+
+
+def test_an_error_that_comes_up_after_a_good_answer_is_unknown(backpack, transport):
+    """ccxt's classes raise their own errors while they read answers, too: that is no refusal by the exchange."""
+    exchange = connected(backpack, transport)
+    honest = exchange._instance.ccxt.create_order
+
+    def confused(*arguments):
+        honest(*arguments)
+        raise library.InvalidOrder("no such order")
+
+    exchange._instance.ccxt.create_order = confused
+    with pytest.raises(Unknown, match="no such order"):
+        exchange.place(order())
+    assert len(backpack.ledger()) == 1
+
+
+def test_a_refusal_of_the_second_of_two_requests_is_unknown(backpack, transport):
+    exchange = connected(backpack, transport)
+    honest = exchange._instance.ccxt.create_order
+
+    def twice(*arguments):
+        honest(*arguments)
+        return honest(*arguments[:3], "1000", *arguments[4:])
+
+    exchange._instance.ccxt.create_order = twice
+    with pytest.raises(Unknown, match="INSUFFICIENT_FUNDS"):
+        exchange.place(order("sell"))
+    assert len(backpack.ledger()) == 1
+
+
+def test_a_line_that_breaks_after_a_first_request_is_unknown(backpack, transport):
+    exchange = connected(backpack, transport)
+    honest = exchange._instance.ccxt.create_order
+
+    def twice(*arguments):
+        honest(*arguments)
+        backpack.fault("refused", seconds=30)
+        return honest(*arguments)
+
+    exchange._instance.ccxt.create_order = twice
+    with pytest.raises(Unknown, match="something was sent before"):
+        exchange.place(order())
+    backpack.heal()
+    assert len(backpack.ledger()) == 1
+
+
+def test_a_question_before_an_order_leaves_its_refusal_a_refusal(backpack, transport):
+    exchange = connected(backpack, transport)
+    ccxt = exchange._instance.ccxt
+    honest = ccxt.create_order
+    ccxt.create_order = lambda *arguments: (ccxt.fetch_ticker("BTC/USDC"), honest(*arguments))[1]
+    with pytest.raises(Refused) as caught:
+        exchange.place(order("sell", amount="1000"))
+    assert caught.value.code == "insufficient_funds"
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"), [(400, Refused), (403, Refused), (404, Refused), (408, Unknown), (500, Unknown), (520, Unknown)]
+)
+def test_a_status_alone_says_whether_an_order_was_refused(backpack, transport, status, kind):
+    backpack._routes.insert(0, ("POST", core._pattern("/api/v1/order"), lambda request: Reply.text("sorry", status)))
+    with pytest.raises(kind, match="sorry"):
+        connected(backpack, transport).place(order())
+    backpack._routes.pop(0)
+
+
+@pytest.mark.parametrize("fault", sorted(set(FAULTS) - HANGING))
+def test_a_read_never_has_an_unknown_outcome(backpack, transport, fault):
+    exchange = connected(backpack, transport)
+    exchange.markets()
+    backpack.fault(fault, path="/capital", seconds=30)
+    with pytest.raises(Refused):
+        exchange.funds()
+    backpack.heal()
+    assert exchange.funds()
+
+
+@pytest.mark.parametrize("verb", ["read", "move"])
+def test_a_redirect_is_not_followed(backpack, kraken, transport, verb):
+    exchange = connected(backpack, transport)
+    exchange.markets()
+    away = Reply.text("", 307, Location=f"{kraken.url}/api/v1/order")
+    backpack._routes.insert(0, ("POST", core._pattern("/api/v1/order"), lambda request: away))
+    backpack._routes.insert(0, ("GET", core._pattern("/api/v1/capital"), lambda request: away))
+    with pytest.raises(Unknown if verb == "move" else Refused, match="redirects are never followed"):
+        exchange.place(order()) if verb == "move" else exchange.funds()
+    assert not kraken.requests
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"symbol": "ETH_USDC"},
+        {"side": "Bid"},
+        {"quantity": "0.2"},
+        {"price": "35001"},
+        {"executedQuantity": "-1"},
+        {"executedQuantity": "x"},
+        {"id": None},
+        [],
+        None,
+        "<script>",
+    ],
+    ids=str,
+)
+def test_the_answer_to_an_order_that_tells_another_one_is_unknown(backpack, transport, lie):
+    change_answers(backpack, "POST", "/api/v1/order", lambda row: {**row, **lie} if isinstance(lie, dict) else lie)
+    with pytest.raises(Unknown):
+        connected(backpack, transport).place(order("sell", price="35000"))
+    assert len(backpack.ledger()) == 1
+
+
+@pytest.mark.parametrize("lie", [{"symbol": "ETH_USDC"}, {"side": "Bid"}, {"quantity": "0.2"}, {"price": "1"}], ids=str)
+def test_an_order_told_otherwise_than_asked_for_is_not_believed(backpack, transport, lie):
+    exchange, placed = connected(backpack, transport), order("sell", price="35000")
+    id = exchange.place(placed).exchange_order_id
+    for path in ("/api/v1/orders", "/wapi/v1/history/orders"):
+        change_answers(backpack, "GET", path, lambda rows: [{**row, **lie} for row in rows])
+    change_answers(backpack, "GET", "/api/v1/order", lambda row: {**row, **lie})
+    with pytest.raises(Refused) as caught:
+        exchange.order(ref_of(placed, id))
+    assert caught.value.code in ("exchange_unavailable", "order_not_found")
+
+
+def test_an_order_among_answers_to_another_question_is_not_found(kraken, transport):
+    exchange = connected(kraken, transport)
+    exchange.place(order("sell", price="60000", currency="EUR"))
+    kraken.private_OpenOrders = lambda account, given: {"open": kraken._selected(account, {}, "open")}
+    with pytest.raises(Refused) as caught:
+        exchange.find(ref_of(order("sell", price="60000", currency="EUR"), None))
+    assert caught.value.code == "exchange_unavailable"
+
+
+@pytest.mark.parametrize("lie", [{"symbol": "ETH"}, {"quantity": "0.2"}, {"toAddress": "elsewhere"}, {"id": None}])
+def test_the_answer_to_a_withdrawal_that_tells_another_one_is_unknown(backpack, transport, lie):
+    change_answers(backpack, "POST", "/wapi/v1/capital/withdrawals", lambda row: {**row, **lie})
+    with pytest.raises(Unknown):
+        connected(backpack, transport).withdraw(send())
+    assert len(backpack.ledger()) == 1
+
+
+@pytest.mark.parametrize("lie", [[], None, "text", 7, {"BTC": {"available": "-1", "locked": "0"}}], ids=str)
+def test_balances_that_are_none_are_refused(backpack, transport, lie):
+    exchange = connected(backpack, transport)
+    change_answers(backpack, "GET", "/api/v1/capital", lambda rows: lie)
+    with pytest.raises(Refused) as caught:
+        exchange.funds()
+    assert caught.value.code == "exchange_unavailable"
