@@ -42,7 +42,7 @@ metadata = MetaData(
 _Id = BigInteger().with_variant(Integer, "sqlite")
 
 
-def _registration(ondelete: str = "CASCADE") -> Column[int]:
+def _registration_id(ondelete: str = "CASCADE") -> Column[int]:
     return Column("registration_id", _Id, ForeignKey("registrations.id", ondelete=ondelete), nullable=False)
 
 
@@ -107,7 +107,7 @@ def _public(name: str, *, nullable: bool = False, **options: Any) -> Column[Any]
 
 
 def _journal(name: str, *columns: Column[Any]) -> Table:
-    """A journal of things that move money: the intent is committed before the exchange hears of it.
+    """Return the table of a journal of what moves money: a row is committed before the exchange hears of it.
 
     `answer_status` and `answer` are what the caller was answered, kept for a repeat under the same key; both are null
     while the call is running and while its outcome is unknown. A repeat of a row that is `released` (it was certainly
@@ -118,7 +118,7 @@ def _journal(name: str, *columns: Column[Any]) -> Table:
         name,
         metadata,
         Column("id", _Id, primary_key=True, info={"public": True}),
-        _registration("RESTRICT"),
+        _registration_id("RESTRICT"),
         _public("key"),
         Column("fingerprint", Text, nullable=False),
         Column("client_id", Text, nullable=False),
@@ -174,7 +174,7 @@ ORDER_FIELDS, WITHDRAWAL_FIELDS = (
     [column.name for column in journal.c if column.info.get("public")] for journal in (orders, withdrawals)
 )
 
-#: What a person decided about the journals, for whoever looks into them later.
+#: Which rows of the journals were decided by a person, how, and by what command.
 audit = Table(
     "audit",
     metadata,
@@ -201,7 +201,7 @@ paper_entries = Table(
     "paper_entries",
     metadata,
     Column("id", _Id, primary_key=True),
-    _registration(),
+    _registration_id(),
     Column("kind", Text, nullable=False),
     Column("reference", Text),
     Column("currency", Text, nullable=False),
@@ -215,7 +215,7 @@ paper_orders = Table(
     "paper_orders",
     metadata,
     Column("id", _Id, primary_key=True),
-    _registration(),
+    _registration_id(),
     Column("client_id", Text, nullable=False),
     Column("side", Text, nullable=False),
     Column("currency", Text, nullable=False),
@@ -237,7 +237,7 @@ paper_sends = Table(
     "paper_sends",
     metadata,
     Column("id", _Id, primary_key=True),
-    _registration(),
+    _registration_id(),
     Column("client_id", Text, nullable=False),
     Column("asset", Text, nullable=False),
     Column("amount", Text, nullable=False),
