@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import pytest
 
 from bitmm.xwrap.testing import exchanges
 from bitmm.xwrap.testing.exchanges.kraken import KrakenVenue
+from bitmm.xwrap.testing.exchanges.venue import FAULTS
 
 REPOSITORY = Path(__file__).parents[2]
 FOLDER = Path(exchanges.__file__).parent
@@ -121,3 +123,37 @@ def test_each_runs_from_the_wheel_alone(wheel, tmp_path, name):
         assert key
         assert secret
         assert fetch(f"{url}/_venue/ledger") == []
+
+
+def test_the_examples_of_the_readme_of_the_tests_run(capsys):
+    readme = (REPOSITORY / "tests" / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    assert len(blocks) == readme.count("```") // 2 == 1
+    for block in blocks:
+        exec(compile(block, "tests/README.md", "exec"), {})
+    assert capsys.readouterr().out.splitlines() == [
+        "refused, 0 orders executed",
+        "100.0000000000 BTC",
+        "unknown, 1 order executed",
+    ]
+
+
+def test_the_readme_of_the_tests_names_every_fault_and_every_folder():
+    readme = (REPOSITORY / "tests" / "README.md").read_text(encoding="utf-8")
+    assert {kind for kind in FAULTS if f"`{kind}`" not in readme} == set()
+    folders = {
+        path.name for path in (REPOSITORY / "tests").iterdir() if any(path.glob("*.py")) or any(path.glob("*.json"))
+    }
+    assert {name for name in folders - {"venues"} if f"`{name}/`" not in readme} == set()
+
+
+def test_the_readme_of_the_tests_names_commands_that_exist():
+    readme = (REPOSITORY / "tests" / "README.md").read_text(encoding="utf-8")
+    modules = set(re.findall(r"python -m ((?:tests|bitmm)[\w.]+)", readme))
+    assert len(modules) >= 7
+    for module in modules:
+        path = REPOSITORY / module.replace(".", "/")
+        assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), module
+    assert set(re.findall(r"(?<=`)test_\w+\.py(?=`)", readme)) <= {
+        path.name for path in (REPOSITORY / "tests").rglob("*.py")
+    }
