@@ -60,27 +60,31 @@ def exchange_class(id: str) -> type[Exchange]:
     kind = type(name, (getattr(library, name),), dict(EXACT_OVERRIDES))
     sample = kind({"session": SessionAdapter(name, None), "logger": SILENT_LOGGER})
     check_exactness(library, sample)
-    has = {call for call, there in sample.has.items() if there}
+    has = {call for call, implemented in sample.has.items() if implemented}
     if not _has_real_cost_call(library, sample):
         has -= {"createMarketBuyOrderWithCost"}
-    there = {verb for verb, needs in _NEEDED_CALLS.items() if any(need <= has for need in needs)}
-    there -= _MISSING.get(name, set())
-    if name not in _FINDS_BY_CLIENT_ID:
-        there -= {"find"}
+    supported = _supported(name, has)
     facts = {
         "id": id,
         "name": f"{sample.name} (ccxt)",
         "description": f"{sample.name}, spot markets, through the library ccxt",
         "form": tuple(field for named, field in CREDENTIAL_FIELDS.items() if sample.requiredCredentials.get(named)),
-        "order_lookup": "all" if "find" in there else "none",
+        "order_lookup": "all" if "find" in supported else "none",
         "ordered": name in NONCE_COUNTERS,
         "per_address": RateLimit(_BURST, 1000 / sample.rateLimit),
         "kind": kind,
         "has": frozenset(has),
     }
     # An operation that the exchange lacks is the one of Exchange again, which says so.
-    lacking = {verb: getattr(Exchange, verb) for verb in OPERATIONS if verb not in there}
+    lacking = {verb: getattr(Exchange, verb) for verb in OPERATIONS if verb not in supported}
     return type(f"Ccxt_{name}", (CcxtExchange,), {"__doc__": facts["description"], **facts, **lacking})
+
+
+def _supported(name: str, has: set[str]) -> set[str]:
+    """Return the operations of the exchange called `name` for which ccxt has the calls."""
+    supported = {verb for verb, needs in _NEEDED_CALLS.items() if any(need <= has for need in needs)}
+    supported -= _MISSING.get(name, set())
+    return supported if name in _FINDS_BY_CLIENT_ID else supported - {"find"}
 
 
 def _has_real_cost_call(library: Any, sample: Any) -> bool:
