@@ -1,0 +1,66 @@
+"""Values in the rows of exchanges: exact, and refused when they are none."""
+
+from __future__ import annotations
+
+import decimal
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+
+from bitmm.xwrap.exchanges.parsing import (
+    optional_amount,
+    required_text,
+    step_from_places,
+    time_from_microseconds,
+    time_from_milliseconds,
+    time_from_seconds,
+    time_from_utc_text,
+)
+
+MOMENT = datetime(2023, 6, 30, 20, 48, 13, 114500, tzinfo=UTC)
+UNREADABLE = (ValueError, TypeError, ArithmeticError)
+
+
+@pytest.mark.parametrize(
+    ("parse", "value"),
+    [
+        (time_from_seconds, Decimal("1688158093.1145")),
+        (time_from_seconds, "1688158093.1145009"),
+        (time_from_milliseconds, "1688158093114.5"),
+        (time_from_microseconds, 1688158093114500),
+        (time_from_utc_text, "2023-06-30 20:48:13.114500"),
+        (time_from_utc_text, "2023-06-30T20:48:13.1145"),
+    ],
+)
+def test_a_time_is_read_to_the_microsecond_whatever_the_decimal_context_is(parse, value):
+    with decimal.localcontext(decimal.Context(prec=3, traps=[decimal.Inexact])):
+        assert parse(value) == MOMENT
+
+
+@pytest.mark.parametrize("parse", [time_from_seconds, time_from_milliseconds, time_from_microseconds])
+@pytest.mark.parametrize("value", [None, "", "soon", True, [], 1.5, "1e99"])
+def test_a_time_that_is_none_is_refused(parse, value):
+    with pytest.raises(UNREADABLE):
+        parse(value)
+
+
+@pytest.mark.parametrize("value", [None, "", 7, ["a"], b"a"])
+def test_a_text_is_a_text_and_not_empty(value):
+    with pytest.raises(ValueError, match="not a text"):
+        required_text(value)
+    assert required_text("a") == "a"
+
+
+def test_an_amount_may_be_absent_but_never_negative_or_a_binary_fraction():
+    assert optional_amount(None) is None
+    assert str(optional_amount("0.10")) == "0.10"
+    for value in ("-1", 0.1, "", True):
+        with pytest.raises(ValueError, match=r"amount|number"):
+            optional_amount(value)
+
+
+def test_a_step_is_given_by_the_number_of_decimal_places():
+    assert [str(step_from_places(places)) for places in (0, 2, 8)] == ["1", "0.01", "1E-8"]
+    with pytest.raises(UNREADABLE):
+        step_from_places("2")
