@@ -11,27 +11,22 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlencode
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
 from ...money import plain
 from ...transport import Request, Transport
-from ..api import ExchangeAPI, decode_secret
+from ..api import ExchangeAPI
 from ..base import Throttle, no_throttle
 from ..errors import Busy, ExchangeError, Refused
 from ..http import JSON, retry_after, unknown_or_refused, unreadable_answer
 from .parsing import time_from_field
+from .signing import Value, json_body, optional_text, parameter_texts, signing_key, signing_text
 
 if TYPE_CHECKING:
     from ...transport import Response
-
 
 __all__ = ["URL", "BackpackAPI"]
 
 URL = "https://api.backpack.exchange"
 
-#: What a parameter may be; None is left out of the request and of the signature.
-Value = Decimal | str | int | bool | None
 #: The documentation's error codes -> ours. What is not listed stays exchange_refused.
 _CODES = {
     **dict.fromkeys(("UNAUTHORIZED", "INVALID_SIGNATURE"), "exchange_key_refused"),
@@ -89,11 +84,11 @@ class BackpackAPI(ExchangeAPI):
         super().__init__(key, url=url, session=session, transport=transport, throttle=throttle)
         self.window = window
         self._clock = clock
-        self._signing_key = _signing_key(key, secret) if key or secret else None
+        self._signing_key = signing_key(key, secret) if key or secret else None
 
     def public(self, path: str, params: Mapping[str, Value] | None = None) -> Any:
         """Return the answer of a public GET call, as `public("api/v1/ticker", {"symbol": "SOL_USDC"})`."""
-        query = _texts(params)
+        query = parameter_texts(params)
         request = Request("GET", f"{self.url}/{path.strip('/')}" + (f"?{urlencode(query)}" if query else ""), {})
         with self.throttle(path, signed=False):
             return _document(self._send(request, mutates=False), mutates=False)
@@ -127,7 +122,7 @@ class BackpackAPI(ExchangeAPI):
             raise Refused("Backpack needs an API key and its secret", code="exchange_key_refused")
         batch = [params or {}] if isinstance(params, Mapping) or params is None else params
         timestamp = int(self._clock() * 1000)
-        items = ["&".join((f"instruction={instruction}", *_sorted(_texts(item)))) for item in batch]
+        items = [signing_text(instruction, item) for item in batch]
         text = "&".join((*items, f"timestamp={timestamp}", f"window={self.window}"))
         headers = {
             "X-API-Key": self.key,
@@ -137,9 +132,9 @@ class BackpackAPI(ExchangeAPI):
         }
         url = f"{self.url}/{path.strip('/')}"
         if method == "GET":
-            query = urlencode(_texts(batch[0]))
+            query = urlencode(parameter_texts(batch[0]))
             return Request(method, f"{url}?{query}" if query else url, headers)
-        bodies = [_body(item) for item in batch]
+        bodies = [json_body(item) for item in batch]
         body = json.dumps(bodies[0] if isinstance(params, Mapping) or params is None else bodies)
         return Request(method, url, {**headers, "Content-Type": JSON}, body.encode())
 
@@ -261,14 +256,14 @@ class BackpackAPI(ExchangeAPI):
             "symbol": symbol,
             "side": side,
             "orderType": order_type,
-            "quantity": _amount(quantity, "quantity"),
-            "quoteQuantity": _amount(quote_quantity, "quote_quantity"),
-            "price": _amount(price, "price"),
+            "quantity": optional_text(quantity, "quantity"),
+            "quoteQuantity": optional_text(quote_quantity, "quote_quantity"),
+            "price": optional_text(price, "price"),
             "timeInForce": time_in_force,
             "postOnly": post_only,
             "clientId": client_id,
-            "triggerPrice": _amount(trigger_price, "trigger_price"),
-            "triggerQuantity": _amount(trigger_quantity, "trigger_quantity"),
+            "triggerPrice": optional_text(trigger_price, "trigger_price"),
+            "triggerQuantity": optional_text(trigger_quantity, "trigger_quantity"),
             "selfTradePrevention": self_trade_prevention,
             "reduceOnly": reduce_only,
         }
@@ -330,43 +325,6 @@ class BackpackAPI(ExchangeAPI):
             "fillType": fill_type,
         }
         return self.private("GET", "wapi/v1/history/fills", "fillHistoryQueryAll", params)
-
-
-def _signing_key(key: str, secret: str) -> Ed25519PrivateKey:
-    """Return the signing key. Raises Refused, without the secret in its words, for none or for another key's."""
-    raw = decode_secret(secret, "the API secret is not base64")
-    if len(raw) not in (32, 64):
-        raise Refused("the API secret is not an ed25519 key of 32 or 64 bytes", code="exchange_key_refused")
-    private = Ed25519PrivateKey.from_private_bytes(raw[:32])
-    public = private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
-    if raw[32:] not in (b"", public) or base64.b64encode(public).decode() != key:
-        raise Refused("the API key and the API secret do not belong together", code="exchange_key_refused")
-    return private
-
-
-def _amount(value: Decimal | int | str | None, name: str) -> str | None:
-    return None if value is None else plain(value, name)
-
-
-def _texts(params: Mapping[str, Value] | None) -> dict[str, str]:
-    """Return the parameters as they are signed and queried: booleans in lower case, amounts in plain digits."""
-    texts = {}
-    for name, value in (params or {}).items():
-        if isinstance(value, bool):
-            texts[name] = "true" if value else "false"
-        elif value is not None:
-            texts[name] = value if isinstance(value, str) else plain(value, name)
-    return texts
-
-
-def _body(params: Mapping[str, Value]) -> dict[str, str | int]:
-    """Return the parameters as they stand in a JSON body: amounts are text there."""
-    given = {name: value for name, value in params.items() if value is not None}
-    return {name: plain(value, name) if isinstance(value, Decimal) else value for name, value in given.items()}
-
-
-def _sorted(texts: Mapping[str, str]) -> list[str]:
-    return [f"{name}={texts[name]}" for name in sorted(texts)]
 
 
 def _document(answer: Response, *, mutates: bool) -> Any:

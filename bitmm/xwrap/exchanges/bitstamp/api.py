@@ -22,7 +22,6 @@ from ..http import FORM, retry_after, unknown_or_refused, unreadable_answer
 if TYPE_CHECKING:
     from ...transport import Response
 
-
 __all__ = ["URL", "BitstampAPI"]
 
 URL = "https://www.bitstamp.net"

@@ -23,7 +23,6 @@ from ..http import FORM, JSON, unknown_or_refused, unreadable_answer
 if TYPE_CHECKING:
     from ...transport import Response
 
-
 __all__ = ["URL", "KrakenAPI"]
 
 _T = TypeVar("_T")
