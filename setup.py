@@ -1,9 +1,11 @@
 """The package: a client that needs requests alone, and a server as an extra."""
 
 import re
+import shutil
 from pathlib import Path
 
 from setuptools import find_namespace_packages, setup
+from setuptools.command.build import build
 
 HERE = Path(__file__).parent
 VERSION = re.search(r'^__version__ = "(.+)"', (HERE / "bitmm/xwrap/__init__.py").read_text(), re.MULTILINE)[1]
@@ -46,8 +48,18 @@ DEV = [
     "types-requests",
 ]
 
+
+class FreshBuild(build):
+    """Build from nothing: setuptools would pack modules that an earlier build left and that are gone from the tree."""
+
+    def run(self) -> None:
+        shutil.rmtree(self.build_lib, ignore_errors=True)
+        super().run()
+
+
 setup(
     name="bitmm",
+    cmdclass={"build": FreshBuild},
     version=VERSION,
     description="One small Python API to trade on crypto exchanges, with the exchange keys on a server of your own",
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
