@@ -1,4 +1,4 @@
-"""An order's fields are listed once, in the tables; rows, records and answers follow."""
+"""An order's fields are listed once, beside the records; rows, records and answers follow."""
 
 from __future__ import annotations
 
@@ -8,8 +8,14 @@ from decimal import Decimal
 
 import pytest
 
-from bitmm.xwrap.exchanges.models import NewOrder, NewWithdrawal, OrderState, Withdrawal
-from bitmm.xwrap.server.db.tables import ORDER_FIELDS, WITHDRAWAL_FIELDS
+from bitmm.xwrap.exchanges.models import (
+    ORDER_FIELDS,
+    WITHDRAWAL_FIELDS,
+    NewOrder,
+    NewWithdrawal,
+    OrderState,
+    Withdrawal,
+)
 from bitmm.xwrap.server.order_views import (
     foreign_order_to_json,
     key_answer,
@@ -44,8 +50,8 @@ def test_the_fields_of_an_order_and_a_withdrawal_stand_in_the_order_of_the_json(
     assert (
         "id key exchange_order_id side type currency asset amount price cost status filled average spent fee"
         " fee_currency created updated"
-    ).split() == ORDER_FIELDS
-    assert "id key asset amount fee address tag network txid status created".split() == WITHDRAWAL_FIELDS
+    ).split() == list(ORDER_FIELDS)
+    assert "id key asset amount fee address tag network txid status created".split() == list(WITHDRAWAL_FIELDS)
 
 
 def test_the_intent_has_what_was_asked_for_in_plain_digits():
@@ -110,6 +116,6 @@ def test_an_unknown_outcome_is_202_and_every_other_one_200():
 
 def test_an_order_placed_elsewhere_has_no_id_and_null_for_what_is_not_known():
     shown = foreign_order_to_json(replace(STATE, created=datetime(2026, 11, 26, tzinfo=UTC)))
-    assert list(shown) == ORDER_FIELDS
+    assert tuple(shown) == ORDER_FIELDS
     assert (shown["id"], shown["key"], shown["side"], shown["type"]) == (None, None, None, "market")
     assert shown["created"] == "2026-11-26T00:00:00Z"

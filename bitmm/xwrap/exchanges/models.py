@@ -12,6 +12,8 @@ from decimal import Decimal
 from typing import Literal
 
 __all__ = [
+    "ORDER_FIELDS",
+    "WITHDRAWAL_FIELDS",
     "Deposit",
     "DepositAddress",
     "Fill",
@@ -191,3 +193,40 @@ class DepositAddress:
     address: str
     tag: str | None = None
     network: str | None = None
+
+
+#: What a caller sees of an order and of a send, in the order of the JSON. The records here have most of it; the server
+#: adds its own id, the key, the type and the times. The journal's columns and every other list of names follow.
+ORDER_FIELDS = (
+    "id",
+    "key",
+    "exchange_order_id",
+    "side",
+    "type",
+    "currency",
+    "asset",
+    "amount",
+    "price",
+    "cost",
+    "status",
+    "filled",
+    "average",
+    "spent",
+    "fee",
+    "fee_currency",
+    "created",
+    "updated",
+)
+WITHDRAWAL_FIELDS = (
+    "id",
+    "key",
+    "asset",
+    "amount",
+    "fee",
+    "address",
+    "tag",
+    "network",
+    "txid",
+    "status",
+    "created",
+)

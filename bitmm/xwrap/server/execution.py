@@ -17,13 +17,12 @@ from typing import Any
 
 from ..exchanges.base import Exchange
 from ..exchanges.errors import Busy, ExchangeError, Refused, Unknown, Unsupported
-from ..exchanges.models import Market, NewOrder, NewWithdrawal, OrderState, Withdrawal
+from ..exchanges.models import ORDER_FIELDS, WITHDRAWAL_FIELDS, Market, NewOrder, NewWithdrawal, OrderState, Withdrawal
 from ..exchanges.rules import check, no_such_market, not_enough
 from ..money import EXACT
 from .db.journal import Journal
 from .db.records import Registration, now
 from .db.store import Store
-from .db.tables import ORDER_FIELDS, WITHDRAWAL_FIELDS
 from .order_views import (
     StoredAnswer,
     foreign_order_to_json,
@@ -85,7 +84,7 @@ class ExecutionService:
                 return self._store.atomic(lambda: _execute(exchange, request, journal, names, intent.row))
             return _execute(exchange, request, journal, names, intent.row)
 
-    def _intent(self, request: NewOrder | NewWithdrawal) -> tuple[Journal, list[str], Row]:
+    def _intent(self, request: NewOrder | NewWithdrawal) -> tuple[Journal, tuple[str, ...], Row]:
         """Return the journal of a request, the public fields of its rows, and what it has of the request."""
         if isinstance(request, NewOrder):
             return self._store.orders, ORDER_FIELDS, order_intent(request)
@@ -208,7 +207,7 @@ class ExecutionService:
 
 
 def _execute(
-    exchange: Exchange, request: NewOrder | NewWithdrawal, journal: Journal, names: list[str], intent: Row
+    exchange: Exchange, request: NewOrder | NewWithdrawal, journal: Journal, names: tuple[str, ...], intent: Row
 ) -> StoredAnswer:
     """Carry out an intent: call the exchange, and commit the outcome."""
     columns, problem = _call(exchange, replace(request, client_id=intent["client_id"]))

@@ -1,7 +1,6 @@
 """Orders and withdrawals in their three shapes: what an exchange reports, a row of the journal, the answer to a caller.
 
-Pure functions. Which fields there are is said by the tables (`db.tables`) and the records (`exchanges.models`); every
-list of names here follows from them.
+Pure functions. Which fields there are is said by `exchanges.models` alone; every list of names here follows from it.
 """
 
 from __future__ import annotations
@@ -13,9 +12,16 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from ..exchanges.models import NewOrder, NewWithdrawal, OrderRef, OrderState, Withdrawal
+from ..exchanges.models import (
+    ORDER_FIELDS,
+    WITHDRAWAL_FIELDS,
+    NewOrder,
+    NewWithdrawal,
+    OrderRef,
+    OrderState,
+    Withdrawal,
+)
 from ..money import exact, plain
-from .db.tables import ORDER_FIELDS, WITHDRAWAL_FIELDS
 from .problems import Problem
 
 __all__ = [

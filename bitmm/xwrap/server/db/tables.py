@@ -1,11 +1,14 @@
 """The tables, for SQLite and PostgreSQL alike.
 
 Money is decimal text (SQLite has no exact numeric type), times are ISO 8601 UTC text with microseconds.
-A change here needs a revision in `server/migrations/versions` and the new `REVISION`; a test holds the two together.
+The columns of an order and of a withdrawal that callers see follow from `exchanges.models`. A change of the columns
+needs a revision in `server/migrations/versions`; a test holds the two together.
 """
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterable
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
@@ -26,8 +29,11 @@ from sqlalchemy import (
     true,
 )
 
-#: The newest revision in server/migrations/versions.
-REVISION = "0003"
+from ...exchanges.models import ORDER_FIELDS, WITHDRAWAL_FIELDS
+
+_VERSIONS = Path(__file__).parents[1] / "migrations" / "versions"
+#: The newest revision: the number at the beginning of its file's name.
+REVISION = max(path.name.partition("_")[0] for path in _VERSIONS.glob("[0-9]*.py"))
 
 metadata = MetaData(
     naming_convention={
@@ -101,14 +107,10 @@ RUNNING_OR_UNKNOWN = text("status IN ('running', 'unknown')")
 OPEN = text("status = 'open'")
 
 
-def _public(name: str, *, nullable: bool = False, **options: Any) -> Column[Any]:
-    """Return a text column of a journal that the API shows under the same name, at this place among the others."""
-    return Column(name, Text, nullable=nullable, info={"public": True}, **options)
-
-
-def _journal(name: str, *columns: Column[Any]) -> Table:
+def _journal(name: str, fields: Iterable[str], required: Container[str], *columns: Column[Any]) -> Table:
     """Return the table of a journal of what moves money: a row is committed before the exchange hears of it.
 
+    It has a text column for each of the `fields` that callers see; those that are not `required` may be null.
     `answer_status` and `answer` are what the caller was answered, kept for a repeat under the same key; both are null
     while the call is running and while its outcome is unknown. A repeat of a row that is `released` (it was certainly
     not executed, and may work later) is begun anew. `server` is the `server_id` of the process that carries it out.
@@ -117,11 +119,12 @@ def _journal(name: str, *columns: Column[Any]) -> Table:
     return Table(
         name,
         metadata,
-        Column("id", _Id, primary_key=True, info={"public": True}),
+        Column("id", _Id, primary_key=True),
         _registration_id("RESTRICT"),
-        _public("key"),
+        Column("key", Text, nullable=False),
         Column("fingerprint", Text, nullable=False),
         Column("client_id", Text, nullable=False),
+        *(Column(field, Text, nullable=field not in required) for field in fields if field not in {"id", "key"}),
         *columns,
         Column("answer_status", Integer),
         Column("answer", Text),
@@ -133,48 +136,18 @@ def _journal(name: str, *columns: Column[Any]) -> Table:
     )
 
 
-orders = _journal(
-    "orders",
-    _public("exchange_order_id", nullable=True),
-    _public("side"),
-    _public("type"),
-    _public("currency"),
-    _public("asset"),
-    _public("amount", nullable=True),
-    _public("price", nullable=True),
-    _public("cost", nullable=True),
-    _public("status"),
-    _public("filled", nullable=True),
-    _public("average", nullable=True),
-    _public("spent", nullable=True),
-    _public("fee", nullable=True),
-    _public("fee_currency", nullable=True),
-    _public("created"),
-    _public("updated"),
-)
+orders = _journal("orders", ORDER_FIELDS, {"side", "type", "currency", "asset", "status", "created", "updated"})
 Index("ix_orders_open", orders.c.registration_id, orders.c.id, sqlite_where=OPEN, postgresql_where=OPEN)
 
 withdrawals = _journal(
     "withdrawals",
+    WITHDRAWAL_FIELDS,
+    {"asset", "amount", "address", "status", "created"},
     Column("exchange_withdrawal_id", Text),
-    _public("asset"),
-    _public("amount"),
-    _public("fee", nullable=True),
-    _public("address", index=True),
-    _public("tag", nullable=True),
-    _public("network", nullable=True),
-    _public("txid", nullable=True),
-    _public("status"),
-    _public("created"),
     Column("updated", Text, nullable=False),
 )
+Index("ix_withdrawals_address", withdrawals.c.address)
 
-#: The fields of an order and of a withdrawal in the API's JSON, in their order.
-ORDER_FIELDS, WITHDRAWAL_FIELDS = (
-    [column.name for column in journal.c if column.info.get("public")] for journal in (orders, withdrawals)
-)
-
-#: Which rows of the journals were decided by a person, how, and by what command.
 audit = Table(
     "audit",
     metadata,
