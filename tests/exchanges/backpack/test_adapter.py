@@ -37,9 +37,6 @@ class TestTheContract(ExchangeContract):
         return replace(ref, created=ref.created - timedelta(minutes=1))
 
 
-# --- orders -----------------------------------------------------------------------------------------------------------
-
-
 def new(side="buy", **fields) -> NewOrder:
     return NewOrder(side, "USDC", "BTC", uuid.uuid4().hex, **fields)
 
@@ -311,9 +308,6 @@ def test_the_programs_decimal_context_changes_nothing(exchange):
     assert got.refusal.details["nearest"] == "12345.12346"
 
 
-# --- transfers --------------------------------------------------------------------------------------------------------
-
-
 def test_an_asset_on_several_chains_needs_the_name_of_one(venue, exchange):
     with pytest.raises(Refused, match="Solana, Ethereum") as caught:
         exchange.deposit_address("USDC")
@@ -347,9 +341,6 @@ def test_a_withdrawal_carries_our_id_in_full(venue, exchange):
     assert (made.fee, made.network, made.status) == (Decimal(3), "Ethereum", "pending")
     assert venue.withdrawals[made.id].client_id == made.client_id == client_id
     assert [row.client_id for row in exchange.withdrawals("USDC")] == [client_id]
-
-
-# --- answers that are not to be believed ------------------------------------------------------------------------------
 
 
 LIES = [
@@ -418,8 +409,6 @@ def test_negative_balances_are_not_believed(venue, exchange):
         exchange.funds()
 
 
-# --- faults of the line -----------------------------------------------------------------------------------------------
-
 #: fault -> what it is to an order or a send, our code, and how many were executed
 FAULTS = {
     "executed_but_timeout": (Unknown, "outcome_unknown", 1),
@@ -473,9 +462,6 @@ def test_a_withdrawal_under_a_fault_is_refused_or_unknown_as_the_ledger_says(ven
     assert len(venue.ledger()) == executed
     assert len(exchange.api.withdrawals(client_id=client_id)) == executed
     transport.close()
-
-
-# --- the venue's door: a true exchange refuses all of this ------------------------------------------------------------
 
 
 def send(venue, transport, *, seconds=0.0, window=5000, params=None, text=None, sign=None, **headers):

@@ -19,9 +19,6 @@ STRANGER = keys(bytes(range(32)))
 VENUE = BackpackVenue
 
 
-# --- bpx-py -----------------------------------------------------------------------------------------------------------
-
-
 @pytest.fixture
 def bpx(venue, monkeypatch):
     """A function that makes an Account; the address of the exchange can only be changed in two class attributes."""
@@ -90,9 +87,6 @@ def test_bpx_with_a_strange_key_or_a_wrong_secret_is_refused(venue, bpx):
     assert bpx(*STRANGER, window=5000).get_balances()["code"] == "UNAUTHORIZED"
     assert bpx(venue.key, STRANGER[1], window=5000).get_balances()["code"] == "INVALID_SIGNATURE"
     assert bpx(venue.key, venue.secret, window=60_001).get_balances()["code"] == "INVALID_CLIENT_REQUEST"
-
-
-# --- ccxt -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture

@@ -31,9 +31,6 @@ class TestTheContract(ExchangeContract):
     send_to = "bc1qxdsh4sdd29h6ldehz0se5c61asq8cgwyjf2y3z"
 
 
-# --- orders -----------------------------------------------------------------------------------------------------------
-
-
 def new(side="buy", **fields) -> NewOrder:
     return NewOrder(side, "EUR", "BTC", uuid.uuid4().hex, **fields)
 
@@ -219,9 +216,6 @@ def test_the_programs_decimal_context_changes_nothing(exchange):
     assert got.refusal.details["nearest"] == "12345.12345679"
 
 
-# --- transfers --------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("asset", "tag", "name"), [("XRP", "89473951", "destination_tag"), ("XLM", "299576079", "memo_id")]
 )
@@ -282,9 +276,6 @@ def test_deposits_of_money_and_of_crypto_are_one_list_newest_first(venue, exchan
     assert rows[1].address == exchange.deposit_address("BTC").address
     assert exchange.deposits("BTC") == rows[1:]
     assert exchange.deposits("EUR") == rows[:1]
-
-
-# --- answers that are not to be believed ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("switch", ["unsigned", "forged"])
@@ -381,8 +372,6 @@ def test_negative_balances_and_crossed_prices_are_not_believed(venue, exchange):
         exchange.rate("EUR", "BTC")
 
 
-# --- faults of the line -----------------------------------------------------------------------------------------------
-
 #: fault -> what it is to an order or a send, our code, and how many were executed
 FAULTS = {
     "executed_but_timeout": (Unknown, "outcome_unknown", 1),
@@ -435,9 +424,6 @@ def test_a_withdrawal_under_a_fault_is_refused_or_unknown_as_the_ledger_says(ven
     venue.heal()
     assert len(venue.ledger()) == executed
     transport.close()
-
-
-# --- the venue's door: a true exchange refuses all of this ------------------------------------------------------------
 
 
 def send(venue, transport, *, key=None, secret=None, seconds=0.0, stamped=0.0, nonce=uuid.uuid4, **changes):

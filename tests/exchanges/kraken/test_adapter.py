@@ -79,9 +79,6 @@ class TestTheContractOfAnotherPair(ExchangeContract):
     test_a_withdrawal_of_more_than_is_there_is_refused = None
 
 
-# --- few requests ---
-
-
 def test_an_order_costs_one_request_before_it_the_first_time_and_none_after(exchange, venue):
     exchange.place(order())
     assert calls(venue) == ["AssetPairs", "AddOrder", "QueryOrders"]
@@ -128,9 +125,6 @@ def test_nonces_come_from_the_server(venue, transport):
     exchange.permissions()
     exchange.permissions()
     assert [request.form["nonce"] for request in venue.requests] == ["7", "8"]
-
-
-# --- orders ---
 
 
 def test_a_market_order_is_read_until_it_is_closed(exchange, venue):
@@ -261,9 +255,6 @@ def test_threads_share_one_registration(exchange, ledger):
     assert len(ledger()) == 8
 
 
-# --- what contradicts the question is not believed ---
-
-
 def lying(venue, method, change):
     """Let `method` answer something else than the truth."""
     honest = getattr(venue, f"private_{method}")
@@ -365,9 +356,6 @@ def test_a_bid_above_the_ask_is_not_believed(exchange, venue):
     refused("exchange_unavailable", exchange.rate, "EUR", "BTC")
 
 
-# --- names and numbers ---
-
-
 def test_a_pairs_names_are_those_of_its_assets():
     names = assets_from_rows(ASSETS)
     pairs = {(names[row["quote"]], names[row["base"]]): key for key, row in PAIRS.items()}
@@ -385,9 +373,6 @@ def test_the_programs_decimal_context_changes_nothing(exchange, venue):
     assert [fill.amount for fill in got.fills] == [Decimal("0.12345678")]
     assert got.rate.buy == Decimal("27850.1")
     assert (got.refusal.code, got.refusal.details["nearest"]) == ("amount_step", "12345.12345679")
-
-
-# --- funds ---
 
 
 def test_lines_with_a_suffix_stay_apart_and_credit_counts_as_available(exchange, venue):
@@ -410,9 +395,6 @@ def test_lines_with_a_suffix_stay_apart_and_credit_counts_as_available(exchange,
         "ETH2.S": (Decimal(4), Decimal(4), Decimal(0)),
         "DOGE": (Decimal(7), Decimal(7), Decimal(0)),
     }
-
-
-# --- deposits and withdrawals ---
 
 
 def test_the_first_address_is_made_and_then_it_stays(exchange, venue):
@@ -496,9 +478,6 @@ def test_deposits_tell_when_and_where(exchange, venue):
     assert [row.asset for row in exchange.deposits()] == ["BTC", "XRP"], "newest first"
 
 
-# --- the key ---
-
-
 @pytest.mark.parametrize(
     ("rights", "permissions"),
     [
@@ -530,8 +509,6 @@ def test_a_secret_that_does_not_decode_is_refused_at_once(transport):
     keys = Credentials(apikey="key", apisecret="not base64")
     refused("exchange_key_refused", Kraken, ExchangeContext(transport, keys))
 
-
-# --- the line to the exchange: every fault, on an order and on a send ---
 
 UNKNOWN, UNAVAILABLE, BUSY, NONCE = "outcome_unknown", "exchange_unavailable", "rate_limited", "invalid_nonce"
 #: Fault -> the kind of failure, its code, and how many orders or sends really were executed.

@@ -88,9 +88,6 @@ def error(*words, status=200, **more):
     return Reply.json({"error": list(words), **more}, status)
 
 
-# --- describing a request ---
-
-
 @pytest.mark.parametrize("vector", VECTORS)
 def test_a_signed_request_is_byte_for_byte_the_published_one(vector):
     method, data, body, signature = VECTORS[vector]
@@ -167,9 +164,6 @@ def test_nothing_secret_is_in_what_is_printed():
     assert SECRET[:10] not in shown
 
 
-# --- asking the local Kraken ---
-
-
 def test_public_and_private_calls_give_the_result_with_exact_numbers(api):
     assert api.public("Ticker", {"pair": "XBTEUR"})["XXBTZEUR"]["a"][0] == "27850.10000"
     assert api.public("AssetPairs", {"pair": "XBTUSD"})["XXBTZUSD"]["fees"][0] == [0, Decimal("0.26")]
@@ -232,9 +226,6 @@ def test_a_batch_of_orders_is_canceled(api):
     order = {"pair": "XBTEUR", "type": "sell", "ordertype": "limit", "volume": "0.1", "price": "60000"}
     placed = [api.private("AddOrder", order)["txid"][0] for _ in range(2)]
     assert api.private("CancelOrderBatch", {"orders": placed}) == {"count": 2}
-
-
-# --- reading answers ---
 
 
 def test_a_wrong_secret_and_a_wrong_key_are_refused_in_krakens_words(venue):

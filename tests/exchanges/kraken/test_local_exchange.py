@@ -82,9 +82,6 @@ def refused(answer):
     return words
 
 
-# --- who may ask ---
-
-
 def test_key_then_signature_then_nonce_are_checked(venue, ask):
     assert refused(ask("Balance", key="nobody", secret="AAAA", nonce=0)) == "EAPI:Invalid key"
     assert refused(ask("Balance", secret="AAAA", nonce=0)) == "EAPI:Invalid signature"
@@ -138,9 +135,6 @@ def test_public_calls_are_get_and_private_ones_post(venue, ask):
     assert refused(ask.fetch("/0/public/Time", b"")) == "EGeneral:Unknown method"
     assert refused(ask.fetch("/0/private/Balance")) == "EGeneral:Unknown method"
     assert refused(ask.fetch("/0/public/Nonsense")) == "EGeneral:Unknown method"
-
-
-# --- parameters ---
 
 
 def test_pairs_go_by_key_and_altname_and_answers_by_key(ask):
@@ -237,9 +231,6 @@ def test_another_accounts_orders_are_unknown(venue, ask):
     assert refused(ask("CancelOrder", {"txid": txid}, key=other.key, nonce=2)) == "EOrder:Unknown order"
 
 
-# --- money ---
-
-
 def test_every_balance_is_what_the_orders_left(venue, ask):
     ask("AddOrder", BUY)
     ask("AddOrder", {**BUY, "volume": "100", "oflags": "viqc"})
@@ -301,9 +292,6 @@ def test_the_rest_counter_falls_with_time(venue, ask):
     now += 60
     assert ask("Balance")["error"] == []
     assert ask("AddOrder", BUY)["error"] == [], "orders count nothing"
-
-
-# --- over HTTP ---
 
 
 def outcome(ask):
