@@ -9,7 +9,13 @@ import pytest
 import requests
 
 from bitmm.xwrap.exchanges.api import ExchangeAPI, NonceCounter, decode_secret
+from bitmm.xwrap.exchanges.backpack import BackpackAPI
+from bitmm.xwrap.exchanges.base import no_throttle
+from bitmm.xwrap.exchanges.bitstamp import BitstampAPI
 from bitmm.xwrap.exchanges.errors import Refused
+from bitmm.xwrap.exchanges.historic.hub import HubAPI
+from bitmm.xwrap.exchanges.historic.mtgox import MtGoxAPI
+from bitmm.xwrap.exchanges.kraken import KrakenAPI
 from bitmm.xwrap.testing.exchanges.venue import Reply, Venue
 from bitmm.xwrap.transport import Request, Transport
 
@@ -32,6 +38,15 @@ class EchoAPI(ExchangeAPI):
 
 
 VENUE = Echo
+#: The five, each with what its constructor needs besides the options that all share.
+CLASSES = {
+    KrakenAPI: {"key": "the-key", "secret": "c2VjcmV0LXRleHQ="},
+    BitstampAPI: {"key": "the-key", "secret": "secret-text"},
+    BackpackAPI: {},
+    MtGoxAPI: {"key": "the-key", "secret": "c2VjcmV0LXRleHQ="},
+    HubAPI: {"account": "the-key", "password": "secret-text"},
+}
+every_class = pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
 
 
 @pytest.fixture
@@ -105,3 +120,27 @@ def test_a_secret_that_is_not_base64_is_refused_and_not_shown(secret):
         decode_secret(secret, "it does not decode")
     assert (str(caught.value), caught.value.code) == ("it does not decode", "exchange_key_refused")
     assert decode_secret("AAE=", "") == b"\x00\x01"
+
+
+@every_class
+def test_the_five_classes_have_one_surface(kind, venue):
+    transport, session = Transport(timeout=7), requests.Session()
+    with kind(url=venue.url, transport=transport, **CLASSES[kind]) as api:
+        assert isinstance(api, ExchangeAPI)
+        assert (api.url, api.transport, api.response) == (venue.url, transport, None)
+        assert all(callable(getattr(api, name)) for name in ("signed", "public", "private", "close"))
+    with kind(url=venue.url, session=session, throttle=no_throttle, **CLASSES[kind]) as api:
+        assert api.session is session
+        shown = f"{api!r} {api}"
+        assert venue.url in shown
+        assert not [text for text in ("the-key", "secret-text", "c2VjcmV0LXRleHQ=") if text in shown]
+    session.close()
+
+
+@every_class
+def test_the_answer_to_a_call_that_fails_is_kept_too(kind, venue):
+    with kind(url=venue.url, **CLASSES[kind]) as api:
+        call = api.overview if kind is HubAPI else lambda: api.public("ticker")
+        with pytest.raises(Refused):
+            call()
+        assert (api.response.status_code, api.response.json()) == (418, {"test": None})
