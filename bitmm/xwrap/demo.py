@@ -42,7 +42,7 @@ def run(*, stay: bool) -> None:
         store.close()
         with run_in_background(settings) as url:
             show = _Show()
-            _trade(show, url, password)
+            _show_trading(show, url, password)
             if show.failures:
                 sys.exit(1)
             if stay:
@@ -55,7 +55,7 @@ def run(*, stay: bool) -> None:
                 _wait_for_a_signal()
 
 
-def _trade(show: _Show, url: str, password: str) -> None:
+def _show_trading(show: _Show, url: str, password: str) -> None:
     show.say(f"A server of your own runs at {url}, with an account '{_USER}' and fresh data.")
     show.names.update(XWrap=XWrap, Decimal=Decimal, user=_USER, password=password, other_wallet=_OTHER_WALLET)
     show.run(f'xw = XWrap("{url}")')

@@ -46,7 +46,7 @@ def test_30_kills_leave_no_paper_order_half_done():
 
     paper = ExchangeCase("paper", "", "USD", Decimal("0.001"), Decimal("0.00000001"), "", {})
     workload, chance = crash.Workload(paper, ("buy", "sell"), 100, pause=0.1), random.Random(0)
-    with open_harness(exchanges=["paper"], settle_seconds=0.2, settle_grace_seconds=0.5) as harness:
+    with open_harness(exchanges=["paper"], reconcile_seconds=0.2, reconcile_grace_seconds=0.5) as harness:
         harness.server.start()
         form, who = {"exchange": "paper"}, (harness.user, PASSWORD)
         id = requests.post(f"{harness.server.url}/exchanges/", data=form, auth=who, timeout=60).json()["id"]

@@ -59,7 +59,7 @@ def _sender(name, serving, monkeypatch, **settings):
     monkeypatch.setattr(Reconciler, "start", lambda reconciler: made.append(reconciler))  # noqa: PLW0108 - must be bound
     monkeypatch.setattr(Reconciler, "stop", lambda _: None)
     exchange = EXCHANGE_CASES[name]
-    settings = {"exchanges": (exchange.id,), "exchange_seconds": 1.0, "settle_grace_seconds": 0.0} | settings
+    settings = {"exchanges": (exchange.id,), "exchange_seconds": 1.0, "reconcile_grace_seconds": 0.0} | settings
     with open_venue(exchange) as venue, serving(exchange_urls={exchange.id: venue.url}, **settings) as server:
         venue.deposit("BTC", Decimal(10))
         yield Sender(exchange, venue, server, made[0])
@@ -180,7 +180,7 @@ def test_an_order_that_reaches_its_exchange_half_a_minute_late_is_placed_once(na
     not there.
     """
     late = 31.0
-    with _sender(name, serving, monkeypatch, settle_grace_seconds=20.0) as sender:
+    with _sender(name, serving, monkeypatch, reconcile_grace_seconds=20.0) as sender:
         exchange, venue = sender.exchange, sender.venue
         venue.fault("executed_but_timeout", path=exchange.executing_requests["buy"], seconds=30)
         held = hold(venue, exchange.executing_requests["buy"])

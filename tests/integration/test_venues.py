@@ -55,7 +55,7 @@ def trader(request, serving):
     with (
         import_module(f"bitmm.xwrap.testing.exchanges.{module}").VENUE() as venue,
         serving(
-            exchanges=(exchange,), exchange_urls={exchange: venue.url}, exchange_seconds=1.0, settle_seconds=0.2
+            exchanges=(exchange,), exchange_urls={exchange: venue.url}, exchange_seconds=1.0, reconcile_seconds=0.2
         ) as server,
     ):
         yield Trader(venue, server, exchange, pair, amount)

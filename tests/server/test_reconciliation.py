@@ -38,7 +38,7 @@ def bench(serving, monkeypatch):
     made = []
     monkeypatch.setattr(Reconciler, "start", lambda self, **_: made.append(self))
     monkeypatch.setattr(Reconciler, "stop", lambda self: None)
-    with serving(exchanges=("stub",), settle_grace_seconds=0.0) as server:
+    with serving(exchanges=("stub",), reconcile_grace_seconds=0.0) as server:
         yield Bench(server, made[0])
 
 
@@ -185,7 +185,7 @@ def test_an_exchange_that_does_not_answer_holds_up_no_other(serving, monkeypatch
     monkeypatch.setattr(Silent, "silence", threading.Event())
     monkeypatch.setattr(Stub, "act", staticmethod(_lost))
     monkeypatch.setattr(Stub, "found", FILLED)
-    with serving(exchanges=("silent", "stub"), settle_seconds=0.05) as server:
+    with serving(exchanges=("silent", "stub"), reconcile_seconds=0.05) as server:
         try:
             auth = server.account()
             for name in ("silent", "stub"):

@@ -37,7 +37,7 @@ def test_an_exchange_is_given_up_before_the_server_and_the_server_before_its_cli
     waits = 3 * settings.queue_seconds  # for a thread, for a place in the exchange's share, for one in the key's lane
     assert settings.exchange_seconds < settings.call_seconds
     assert waits + settings.call_seconds < whole * (1 - LOOKUP_SHARE)
-    assert settings.call_seconds < settings.settle_grace_seconds
+    assert settings.call_seconds < settings.reconcile_grace_seconds
     assert waits + settings.call_seconds < LEASE
 
 

@@ -276,7 +276,7 @@ def run(
     chance.shuffle(plan)
     tallies = {kind: Tally() for kind in shares}
     figures = Figures(venue, "PostgreSQL" if database else "SQLite", Counter(sorted(plan)), tallies)
-    quick = {"settle_seconds": 0.2, "settle_grace_seconds": 0.5, "exchange_seconds": 2.0}
+    quick = {"reconcile_seconds": 0.2, "reconcile_grace_seconds": 0.5, "exchange_seconds": 2.0}
     with open_harness(venue, database=database, **quick) as harness:
         harness.server.start()
         id = harness.register(venue)

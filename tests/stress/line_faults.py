@@ -186,7 +186,7 @@ def run(cases: Sequence[Case]) -> Figures:
     """The whole test; see the module."""
     figures, lock, began = Figures(), threading.Lock(), time.monotonic()
     names = [*dict.fromkeys(case.exchange for case in cases)]
-    quick = {"settle_seconds": 0.1, "settle_grace_seconds": 0.3, "exchange_seconds": EXCHANGE_SECONDS}
+    quick = {"reconcile_seconds": 0.1, "reconcile_grace_seconds": 0.3, "exchange_seconds": EXCHANGE_SECONDS}
     with open_harness(*names, **quick) as harness:
         harness.server.start()
         by_venue: dict[int, list[Case]] = defaultdict(list)

@@ -94,7 +94,7 @@ class Caller:
 def run(*, threads: int, rounds: int) -> Figures:
     """The whole test; see the module."""
     figures, exchange, began = Figures(threads, rounds), EXCHANGE_CASES["kraken"], time.monotonic()
-    with open_harness("kraken", settle_seconds=0.2, settle_grace_seconds=0.5) as harness:
+    with open_harness("kraken", reconcile_seconds=0.2, reconcile_grace_seconds=0.5) as harness:
         venue = harness.venues["kraken"]
         harness.server.start()
         harness.account("bob")

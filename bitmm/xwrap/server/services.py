@@ -60,7 +60,9 @@ def create_services(settings: Settings) -> tuple[Services, bool]:
         registry=registry,
         authenticator=Authenticator(store.accounts, settings.credential_cache_seconds),
         execution=ExecutionService(store, registry),
-        reconciler=Reconciler(store, registry, every=settings.settle_seconds, grace=settings.settle_grace_seconds),
+        reconciler=Reconciler(
+            store, registry, every=settings.reconcile_seconds, grace=settings.reconcile_grace_seconds
+        ),
         rates=Rates(registry, threads, settings.rate_seconds, settings.rate_cache_seconds),
         threads=threads,
     )

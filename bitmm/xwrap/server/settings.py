@@ -37,7 +37,7 @@ class Settings:
     `exchange_seconds`: how long one request to an exchange may take, connect to last byte; `call_seconds`: all
     requests of one call together. With the waiting before them this stays below the 24 s after which the client asks
     what became of its order. `stop_seconds`: how long a server that is stopped waits for what is in flight.
-    `settle_seconds` pass between two rounds of the reconciler; `settle_grace_seconds` is what a request may take to be
+    `reconcile_seconds` pass between two rounds of the reconciler; `reconcile_grace_seconds` is what a request may take to be
     sent and to arrive, more than `call_seconds`.
     `outbound_threads` wait for exchanges, at most `exchange_threads` of them for one exchange; `urgent_threads` are for
     cancels alone; `database_threads` do the rest. A call that finds no thread for `queue_seconds`, or would wait longer
@@ -61,8 +61,8 @@ class Settings:
     exchange_seconds: float = 7.0
     call_seconds: float = 15.0
     stop_seconds: float = 9.0
-    settle_seconds: float = 3.0
-    settle_grace_seconds: float = 20.0
+    reconcile_seconds: float = 3.0
+    reconcile_grace_seconds: float = 20.0
     rate_seconds: float = 3.0
     rate_cache_seconds: float = 10.0
     outbound_threads: int = 256
