@@ -93,7 +93,8 @@ class PaperTransaction:
 
     def __init__(self, runner: StatementRunner, registration: int, balances: dict[str, Decimal]) -> None:
         self._runner, self._registration = runner, registration
-        self._created = now()
+        #: What every new row begins with.
+        self._columns = {"registration_id": registration, "created": now()}
         self._known = set(balances)
         self._entries: list[dict[str, Any]] = []
         self._open: list[dict[str, Any]] | None = None
@@ -109,12 +110,12 @@ class PaperTransaction:
         """Add `amount` (negative: take) to the balance of `currency`, by an entry that says why."""
         self.balances[currency] = EXACT.add(self.balances.get(currency, Decimal(0)), amount)
         entry = {"kind": kind, "reference": reference, "currency": currency, "amount": plain(amount)}
-        self._entries.append(self._stamped(entry))
+        self._entries.append({**self._columns, **entry})
 
     def add_order(self, values: Mapping[str, Any]) -> int:
         """Add an order and return its id."""
         self._open = None
-        return self._runner.insert(t.paper_orders, self._stamped(values))
+        return self._runner.insert(t.paper_orders, {**self._columns, **values})
 
     def change_order(self, id: int, values: Mapping[str, Any]) -> None:
         """Write these columns of an order."""
@@ -123,7 +124,7 @@ class PaperTransaction:
 
     def add_send(self, values: Mapping[str, Any]) -> int:
         """Add a send and return its id."""
-        return self._runner.insert(t.paper_sends, self._stamped(values))
+        return self._runner.insert(t.paper_sends, {**self._columns, **values})
 
     def flush(self) -> None:
         """Write the entries and the balances that they changed."""
@@ -138,6 +139,3 @@ class PaperTransaction:
         self._runner.change_each(_ADD_ENTRIES, self._entries)
         self._runner.change_each(_ADD_BALANCES, added)
         self._runner.change_each(_SET_BALANCES, changed)
-
-    def _stamped(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        return {"registration_id": self._registration, "created": self._created, **values}
