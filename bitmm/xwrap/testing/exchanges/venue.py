@@ -35,283 +35,40 @@ Over HTTP, for every venue: `GET /_venue/ledger` (every order and withdrawal tha
 from __future__ import annotations
 
 import itertools
-import json
 import re
-import socket
-import struct
-import threading
 import time
 import traceback
-from collections import deque
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal, localcontext
-from email.message import Message
-from http.client import responses
-from http.server import BaseHTTPRequestHandler
-from socketserver import ThreadingTCPServer
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
-from urllib.parse import parse_qsl, unquote
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-ZERO = Decimal(0)
-
-#: kind -> what happens to the next `times` requests whose path contains `path` as whole words: "Withdraw" is a part of
-#: "/0/private/Withdraw", not of "/0/private/WithdrawStatus"; "" is a part of every path. The method may stand before:
-#: "POST /api/v1/order".
-FAULTS = {
-    "executed_but_timeout": "executed, never answered; the connection is closed after `seconds` (60)",
-    "refused": "nobody listens at the port for `seconds` (1); `times` and `path` mean nothing, for nothing arrives",
-    "reset_before": "read, not executed, the connection is reset",
-    "reset_after": "executed, the connection is reset",
-    "slow": "executed, answered `seconds` (2) later",
-    "drip": "executed, answered with one byte every `seconds` (1)",
-    "cut": "executed, the connection ends in the middle of the answer",
-    "html": "not executed, 502 with a page of HTML",
-    "html_after": "executed, 502 with a page of HTML",
-    "rate_limit": "not executed, refused in the exchange's own words",
-    "nonce": "not executed, refused in the exchange's own words",
-    "maintenance": "not executed, refused in the exchange's own words",
-}
-
-
-class Reject(Exception):
-    """Why the core refused: insufficient_funds, unknown_pair, amount_min, cost_min, amount_places, price_places,
-    no_liquidity, post_only, order_not_found, order_not_open. A venue says it in its own words.
-    """
-
-    def __init__(self, code: str) -> None:
-        super().__init__(code)
-        self.code = code
-
-
-# --- what is traded ---------------------------------------------------------------------------------------------------
-
-
-@dataclass
-class Pair:
-    """One market and its rules. `asks` and `bids` are the house's offers (price, amount), renewed after every order."""
-
-    asset: str
-    currency: str
-    asks: list[tuple[Decimal, Decimal]]
-    bids: list[tuple[Decimal, Decimal]]
-    price_places: int = 2
-    amount_places: int = 8
-    #: Money is booked with this many decimals.
-    cost_places: int = 4
-    amount_min: Decimal = Decimal("0.0001")
-    cost_min: Decimal = Decimal("0.5")
-    fee: Decimal = Decimal("0.0026")
-
-    @property
-    def name(self) -> str:
-        return f"{self.asset}/{self.currency}"
-
-
-def pair(asset: str, currency: str, ask: str, bid: str, **rules: Any) -> Pair:
-    """A pair with three levels of house liquidity on each side, 0.1 % apart: 1, 2 and 5 units of the asset."""
-    made = Pair(asset, currency, [], [], **rules)
-    step = Decimal(1).scaleb(-made.price_places)
-    for offers, best, away in ((made.asks, Decimal(ask), 1), (made.bids, Decimal(bid), -1)):
-        for level, amount in enumerate((1, 2, 5)):
-            price = (best * (1000 + away * level) / 1000).quantize(step)
-            offers.append((price, Decimal(amount)))
-    return made
-
-
-@dataclass
-class Account:
-    """Whoever holds a key. `permissions` has the venue's own words; `nonce` is the highest (or last) one seen."""
-
-    key: str
-    secret: str
-    permissions: set[str]
-    balances: dict[str, Decimal]
-    nonce: int = 0
-    nonces: dict[Any, float] = field(default_factory=dict)
-    addresses: dict[str, list[str]] = field(default_factory=dict)
-
-
-@dataclass
-class Fill:
-    id: str
-    order: Order
-    price: Decimal
-    amount: Decimal
-    cost: Decimal
-    fee: Decimal
-    fee_currency: str
-    maker: bool
-    time: float
-
-
-@dataclass
-class Order:
-    """`status` is open, filled or canceled; a market order that the book cannot fill ends canceled, partly filled.
-
-    `amount` is None for an order by `cost`. `words` is room for what only the protocol knows.
-    """
-
-    id: str
-    client_id: str | None
-    account: Account
-    pair: Pair
-    side: str
-    amount: Decimal | None
-    price: Decimal | None
-    cost: Decimal | None
-    time: float
-    status: str = "open"
-    closed: float | None = None
-    fills: list[Fill] = field(default_factory=list)
-    words: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def limit_price(self) -> Decimal:
-        """The price of a limit order. A market order has none, and never rests in the book."""
-        if self.price is None:
-            raise ValueError("a market order has no limit price")
-        return self.price
-
-    @property
-    def filled(self) -> Decimal:
-        return sum((fill.amount for fill in self.fills), ZERO)
-
-    @property
-    def spent(self) -> Decimal:
-        return sum((fill.cost for fill in self.fills), ZERO)
-
-    @property
-    def fee(self) -> Decimal:
-        return sum((fill.fee for fill in self.fills), ZERO)
-
-    @property
-    def average(self) -> Decimal | None:
-        return self.spent / self.filled if self.fills else None
-
-    @property
-    def left(self) -> Decimal:
-        return ZERO if self.amount is None else self.amount - self.filled
-
-
-@dataclass
-class Transfer:
-    """A withdrawal or a deposit; `amount` is what left or reached the account, `fee` included."""
-
-    id: str
-    account: Account
-    asset: str
-    amount: Decimal
-    fee: Decimal
-    address: str
-    tag: str | None
-    network: str | None
-    client_id: str | None
-    time: float
-    status: str = "pending"
-    txid: str | None = None
-    words: dict[str, Any] = field(default_factory=dict)
-
-
-class Take(NamedTuple):
-    """A part of an order that the book can fill: with the house, or with somebody's resting order."""
-
-    price: Decimal
-    amount: Decimal
-    rest: Order | None
-
-
-# --- what travels -----------------------------------------------------------------------------------------------------
-
-
-class Request(NamedTuple):
-    """A request as it arrived: `target` is the raw path with the raw query, `body` the exact bytes; for signatures."""
-
-    method: str
-    path: str
-    query: str
-    headers: Mapping[str, str] | Message[str, str]
-    body: bytes
-
-    @property
-    def target(self) -> str:
-        return f"{self.path}?{self.query}" if self.query else self.path
-
-    @property
-    def args(self) -> dict[str, str]:
-        """The parameters of the query."""
-        return dict(parse_qsl(self.query, keep_blank_values=True))
-
-    @property
-    def form(self) -> dict[str, str]:
-        """The parameters of a form body."""
-        return dict(parse_qsl(self.body.decode("utf-8"), keep_blank_values=True))
-
-    def json(self) -> Any:
-        return json.loads(self.body, parse_float=Decimal)
-
-
-class Reply(NamedTuple):
-    status: int
-    body: bytes
-    headers: dict[str, str]
-
-    @classmethod
-    def json(cls, data: Any, status: int = 200, **headers: str) -> Reply:
-        """`data` as JSON; a Decimal becomes a JSON number with all its digits (send text for amounts in quotes)."""
-        return cls.text(dumps(data), status, "application/json", **headers)
-
-    @classmethod
-    def text(cls, text: str, status: int = 200, kind: str = "text/plain; charset=utf-8", **headers: str) -> Reply:
-        """Text; a header `Retry_After=` is sent as Retry-After."""
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return cls(status, text.encode(), {"Content-Type": kind, **named})
-
-
-PAGE = Reply.text("<html><body><h1>502 Bad Gateway</h1></body></html>\n", 502, "text/html")
-
-_DECIMAL = re.compile(r'"\\u0000(-?[0-9.]+)"')
-
-
-def dumps(data: Any) -> str:
-    """JSON in which Decimals are numbers with exactly their digits, never exponents."""
-    return _DECIMAL.sub(r"\1", json.dumps(data, default=lambda value: f"\0{value:f}"))
-
-
-def places(amount: Decimal, digits: int) -> str:
-    """`amount` as text with exactly `digits` decimals, cut (exchanges show what was booked, not more)."""
-    return f"{amount.quantize(Decimal(1).scaleb(-digits), ROUND_DOWN):f}"
-
-
-def fits(amount: Decimal, digits: int) -> bool:
-    """Whether `amount` has at most `digits` decimals."""
-    return len(f"{amount:f}".partition(".")[2].rstrip("0")) <= digits
-
-
-@dataclass
-class Fault:
-    kind: str
-    times: int
-    path: str
-    seconds: float | None
-
-    def meets(self, path: str) -> bool:
-        before = "(?<![A-Za-z0-9])" if self.path[:1].isalnum() else ""
-        after = "(?![A-Za-z0-9])" if self.path[-1:].isalnum() else ""
-        return re.search(before + re.escape(self.path) + after, path) is not None
-
-    def wait(self, default: float) -> float:
-        return default if self.seconds is None else self.seconds
-
-
-# --- the exchange -----------------------------------------------------------------------------------------------------
-
-
-class Venue:
-    """One local exchange. The part below `start` is the HTTP server, the part above it the exchange proper."""
+from typing import Any
+from urllib.parse import unquote
+
+from .http_server import FAULTS, LocalServer
+from .messages import Reply, Request, dumps
+from .records import ZERO, Account, Fill, Order, Pair, Reject, Take, Transfer, fits, pair, places
+
+#: All that a module of one exchange needs.
+__all__ = [
+    "FAULTS",
+    "ZERO",
+    "Account",
+    "Fill",
+    "Order",
+    "Pair",
+    "Reject",
+    "Reply",
+    "Request",
+    "Transfer",
+    "Venue",
+    "dumps",
+    "fits",
+    "pair",
+    "places",
+]
+
+
+class Venue(LocalServer):
+    """One local exchange: accounts, a book per pair, and a ledger; `LocalServer` is its HTTP side."""
 
     name = "venue"
     default_key = "key"
@@ -331,6 +88,7 @@ class Venue:
         balances: Mapping[str, Decimal] | None = None,
         pairs: list[Pair] | None = None,
     ) -> None:
+        super().__init__(port)
         self.clock = clock
         self.key = key or self.default_key
         self.secret = secret or self.default_secret
@@ -340,22 +98,10 @@ class Venue:
         self.open: dict[str, Order] = {}
         self.withdrawals: dict[str, Transfer] = {}
         self.deposits: dict[str, Transfer] = {}
-        self.requests: deque[Request] = deque(maxlen=100_000)
-        self.faults: list[Fault] = []
-        self.bugs: list[str] = []
-        self.lock = threading.RLock()
         self._numbers = itertools.count(1001)
         self._ledger: list[dict[str, Any]] = []
         self._routes = [(method, _pattern(path), handler) for (method, path), handler in self.routes().items()]
-        self._port = port
-        self._server: _Server | None = None
-        self._reopening: threading.Timer | None = None
-        #: Bound and not listening while "refused" is on: nobody else may get the port.
-        self._held: socket.socket | None = None
-        self._stopping = threading.Event()
         self.account = self.add_account(self.key, self.secret, balances)
-
-    # --- what a venue says in its own way ---
 
     def routes(self) -> dict[tuple[str, str], Callable[..., Any]]:
         raise NotImplementedError
@@ -387,8 +133,6 @@ class Venue:
                 return answer if isinstance(answer, Reply) else Reply.json(answer)
         return self.not_found(request)
 
-    # --- accounts ---
-
     def add_account(self, key: str, secret: str, balances: Mapping[str, Decimal] | None = None) -> Account:
         if balances is None:
             names = {name for pair in self.pairs.values() for name in (pair.asset, pair.currency)}
@@ -417,8 +161,6 @@ class Venue:
         if new or not mine:
             mine.append(self.new_address(asset, network))
         return mine[-1]
-
-    # --- orders ---
 
     def place(
         self,
@@ -580,8 +322,6 @@ class Venue:
         order.status, order.closed = status, self.clock()
         del self.open[order.id]
 
-    # --- transfers ---
-
     def withdraw(
         self,
         account: Account,
@@ -638,63 +378,6 @@ class Venue:
         with self.lock:
             return [dict(row) for row in self._ledger]
 
-    # --- faults ---
-
-    def fault(self, kind: str, *, times: int = 1, path: str = "", seconds: float | None = None) -> None:
-        """Switch a fault of `FAULTS` on for the next `times` requests to `path`."""
-        if kind not in FAULTS:
-            raise ValueError(f"no such fault: {kind}")
-        if kind == "refused":
-            self._refuse(1.0 if seconds is None else seconds)
-        else:
-            with self.lock:
-                self.faults.append(Fault(kind, times, path, seconds))
-
-    def heal(self) -> None:
-        """Switch all faults off; listen again."""
-        with self.lock:
-            self.faults.clear()
-        self._reopen()
-
-    def take_fault(self, path: str) -> Fault | None:
-        """The fault for a request, given as its method and path."""
-        with self.lock:
-            for fault in self.faults:
-                if fault.meets(path):
-                    fault.times -= 1
-                    if fault.times <= 0:
-                        self.faults.remove(fault)
-                    return fault
-        return None
-
-    # --- the server ---
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._port}"
-
-    def start(self) -> None:
-        self._stopping.clear()
-        self._listen()
-
-    def stop(self) -> None:
-        self._stopping.set()
-        self._reopen()
-        self._deafen()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        self.stop()
-        if kind is None and self.bugs:
-            raise AssertionError("the venue itself failed:\n" + "\n".join(self.bugs))
-
-    def sleep(self, seconds: float) -> None:
-        """Wait, but not longer than the venue lives."""
-        self._stopping.wait(seconds)
-
     def answer(self, request: Request) -> Reply:
         """Execute one request; a mistake of the venue itself is a 500 and fails the test that uses the venue."""
         with self.lock, localcontext(prec=100):
@@ -707,57 +390,9 @@ class Venue:
                 return Reply.text("the venue itself failed", 500)
 
     def control(self, request: Request) -> Reply:
-        """What stands under /_venue/."""
         if request.target == "/_venue/ledger":
             return Reply.json(self.ledger())
-        if request.target == "/_venue/requests":
-            with self.lock:
-                return Reply.json([{"method": made.method, "target": made.target} for made in self.requests])
-        if request.target == "/_venue/fault" and request.method == "POST":
-            asked = request.json()
-            if asked.get("kind") not in FAULTS:
-                return Reply.json({"error": f"kind is one of {', '.join(FAULTS)}"}, 422)
-            seconds = asked.get("seconds")
-            self.fault(
-                asked["kind"],
-                times=asked.get("times", 1),
-                path=asked.get("path", ""),
-                seconds=None if seconds is None else float(seconds),
-            )
-            return Reply.json({})
-        return Reply.json({"error": "not found"}, 404)
-
-    def _listen(self) -> None:
-        server = self._server = _Server(("127.0.0.1", self._port), _Connection)
-        server.venue = self
-        self._port = server.server_address[1]
-        server.accepting.start()
-
-    def _deafen(self) -> None:
-        """Stop listening and end all connections, but not the one that asks for it."""
-        with self.lock:
-            server, self._server = self._server, None
-        if server is not None:
-            server.stop_accepting()
-            server.cut_connections()
-
-    def _refuse(self, seconds: float) -> None:
-        self._deafen()
-        with self.lock:
-            self._held = socket.socket()
-            self._held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            self._held.bind(("127.0.0.1", self._port))
-            self._reopening = threading.Timer(seconds, self._reopen)
-            self._reopening.daemon = True
-            self._reopening.start()
-
-    def _reopen(self) -> None:
-        with self.lock:
-            if self._reopening is not None and self._held is not None:
-                self._reopening.cancel()
-                self._reopening = None
-                self._held.close()
-                self._listen()
+        return super().control(request)
 
 
 def _booked(money: Decimal, pair: Pair) -> Decimal:
@@ -766,135 +401,3 @@ def _booked(money: Decimal, pair: Pair) -> Decimal:
 
 def _pattern(path: str) -> re.Pattern[str]:
     return re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(path)))
-
-
-class _Server(ThreadingTCPServer):
-    allow_reuse_address = True
-    daemon_threads = True
-    request_queue_size = 256
-    venue: Venue
-
-    def __init__(self, *arguments: Any) -> None:
-        self.connections: dict[socket.socket, int] = {}
-        self.accepting = threading.Thread(target=self.accept, name="venue", daemon=True)
-        super().__init__(*arguments)
-
-    def accept(self) -> None:
-        """Instead of `serve_forever`, which looks only now and then whether it is to stop."""
-        while True:
-            try:
-                connection, address = self.get_request()
-            except OSError:
-                return
-            self.process_request(connection, address)
-
-    def stop_accepting(self) -> None:
-        with suppress(OSError):  # where it is not allowed, closing wakes `accept`
-            self.socket.shutdown(socket.SHUT_RDWR)
-        self.server_close()
-        self.accepting.join(1)
-
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        self.connections[request] = threading.get_ident()
-        super().process_request_thread(request, client_address)
-
-    def shutdown_request(self, request: Any) -> None:
-        self.connections.pop(request, None)
-        super().shutdown_request(request)
-
-    def cut_connections(self) -> None:
-        for connection, thread in list(self.connections.items()):
-            if thread != threading.get_ident():
-                with suppress(OSError):  # it has just ended by itself
-                    connection.shutdown(socket.SHUT_RDWR)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away is no mistake of the venue."""
-        error = traceback.format_exc()
-        if not any(name in error for name in ("ConnectionResetError", "BrokenPipeError", "TimeoutError")):
-            self.venue.bugs.append(error)
-
-
-class _Connection(BaseHTTPRequestHandler):
-    """One keep-alive connection."""
-
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    server: _Server
-
-    def serve(self) -> None:
-        venue = self.server.venue
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        path, _, query = self.path.partition("?")
-        request = Request(self.command, path, query, self.headers, body)
-        if path.startswith("/_venue/"):
-            reply = venue.control(request)
-            self.close_connection |= venue._server is not self.server  # "refused": nothing more arrives this way either
-            self.reply(reply)
-            return
-        venue.requests.append(request)
-        fault = venue.take_fault(f"{self.command} {path}")
-        if fault is None:
-            self.reply(venue.answer(request))
-        else:
-            self.reply_with_fault(fault, request)
-
-    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = serve  # noqa: N815 - the standard library calls them so
-
-    def reply_with_fault(self, fault: Fault, request: Request) -> None:
-        venue, kind = self.server.venue, fault.kind
-        if kind == "reset_before":
-            self.reset()
-            return
-        if kind == "html":
-            reply = PAGE
-        elif kind in ("rate_limit", "nonce", "maintenance"):
-            reply = venue.fault_reply(kind, request)
-        else:
-            reply = venue.answer(request)
-        if kind == "reset_after":
-            self.reset()
-        elif kind == "executed_but_timeout":
-            venue.sleep(fault.wait(60))
-            self.close_connection = True
-        elif kind == "cut":
-            self.reply(reply, cut=True)
-        elif kind == "drip":
-            self.drip(reply, fault.wait(1))
-        else:
-            if kind == "slow":
-                venue.sleep(fault.wait(2))
-            self.reply(PAGE if kind == "html_after" else reply)
-
-    def wire(self, reply: Reply) -> bytes:
-        headers = {"Content-Length": len(reply.body), **reply.headers}
-        if self.close_connection:
-            headers["Connection"] = "close"
-        lines = [f"HTTP/1.1 {reply.status} {responses.get(reply.status, '')}"]
-        lines += [f"{name}: {value}" for name, value in headers.items()]
-        return "\r\n".join([*lines, "", ""]).encode() + reply.body
-
-    def reply(self, reply: Reply, *, cut: bool = False) -> None:
-        wire = self.wire(reply)
-        if cut:
-            wire = wire[: len(wire) - len(reply.body) // 2 - 1]
-            self.close_connection = True
-        self.wfile.write(wire)
-
-    def drip(self, reply: Reply, seconds: float) -> None:
-        for byte in self.wire(reply):
-            self.wfile.write(bytes([byte]))
-            self.server.venue.sleep(seconds)
-            if self.server.venue._stopping.is_set():
-                break
-        self.close_connection = True
-
-    def reset(self) -> None:
-        """End the connection with RST, not FIN: linger for no time, and let go of the last handle."""
-        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.close_connection = True
-        self.rfile.close()
-        self.connection.close()
-
-    def log_message(self, *_: object) -> None:
-        """Quiet: requests are in `venue.requests`."""
