@@ -12,7 +12,7 @@ from bitmm.xwrap.exchanges.base import Exchange, RateLimit
 from bitmm.xwrap.exchanges.errors import Busy
 from bitmm.xwrap.server import rate_limiter
 from bitmm.xwrap.server.db.store import Store
-from bitmm.xwrap.server.rate_limiter import ExchangeLimits, Priority, RateLimiter, queue_name
+from bitmm.xwrap.server.rate_limiter import ExchangeLimits, Priority, RateLimiter, RequestSlot, queue_name
 from tests.support.databases import sql
 
 CANCEL, ORDER, READ = Priority
@@ -52,7 +52,7 @@ class Unlimited(Exchange):
 
 
 def slot(limiter, kind=Kept, key="k", priority=READ):
-    return limiter.slot(ExchangeLimits.of(kind), key, priority)
+    return RequestSlot(limiter, ExchangeLimits.of(kind), key, priority)
 
 
 def go(limiter, kind=Kept, key="k", priority=READ, call="x", signed=True):

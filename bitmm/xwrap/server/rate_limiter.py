@@ -96,10 +96,6 @@ class RateLimiter:
         self._queues: WeakValueDictionary[str, RequestQueue] = WeakValueDictionary()
         self._lock = threading.Lock()
 
-    def slot(self, limits: ExchangeLimits, apikey: str, priority: Priority) -> RequestSlot:
-        """Return the place of one caller with one key."""
-        return RequestSlot(self, limits, apikey, priority)
-
     def queue(self, name: str, limit: RateLimit, *, ordered: bool) -> RequestQueue:
         """Return the queue called `name`; it is made when there is none."""
         with self._lock:
@@ -114,7 +110,7 @@ def queue_name(exchange: str, apikey: str = "") -> str:
 
 
 class RequestSlot:
-    """What an exchange's adapter gets: `nonce` and `acquire` are the nonce and throttle of its `ExchangeContext`."""
+    """The place of one caller with one key: `nonce` and `acquire` are nonce and throttle of an `ExchangeContext`."""
 
     def __init__(self, limiter: RateLimiter, limits: ExchangeLimits, apikey: str, priority: Priority) -> None:
         self._limiter = limiter

@@ -17,7 +17,7 @@ from ..exchanges.errors import ExchangeError
 from ..transport import Transport
 from .db.records import Registration
 from .problems import Problem, too_busy
-from .rate_limiter import ExchangeLimits, Priority, RateLimiter
+from .rate_limiter import ExchangeLimits, Priority, RateLimiter, RequestSlot
 from .settings import Settings, SettingsError
 from .vault import Vault
 
@@ -124,7 +124,7 @@ class ExchangeRegistry:
         kind = self.kind(id)
         entry = self._entries[id]
         credentials = credentials or Credentials()
-        slot = self._limiter.slot(entry.limits, credentials.apikey, priority)
+        slot = RequestSlot(self._limiter, entry.limits, credentials.apikey, priority)
         context = ExchangeContext(
             transport=entry.transport.until(time.monotonic() + self._settings.call_seconds),
             credentials=credentials,
