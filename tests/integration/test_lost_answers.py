@@ -157,9 +157,6 @@ def test_a_twin_made_through_another_registration_of_the_same_key_is_not_taken_f
         assert sender.sent() == [AMOUNT]
 
 
-# --- what is still on its way -----------------------------------------------------------------------------------------
-
-
 def hold(venue, path):
     """From now on the venue does not execute requests to `path`; they are in the list that this gives."""
     held, execute = [], venue.answer

@@ -82,9 +82,6 @@ def thread(work):
     running.join()
 
 
-# --- nonces -----------------------------------------------------------------------------------------------------------
-
-
 def test_nonces_of_many_threads_never_repeat_and_each_thread_sees_them_rise(limiter):
     seen = [[] for _ in range(8)]
 
@@ -120,9 +117,6 @@ def test_a_queue_belongs_to_a_key_at_an_exchange_and_its_name_does_not_show_it()
     assert queue_name("kraken", "key") == queue_name("kraken", "key")
     assert len({queue_name("kraken", "key"), queue_name("kraken", "other"), queue_name("mtgox", "key")}) == 3
     assert "key" not in queue_name("kraken", "key")
-
-
-# --- order ------------------------------------------------------------------------------------------------------------
 
 
 def test_one_call_of_an_ordered_queue_at_a_time_and_other_queues_do_not_wait(store):
@@ -170,9 +164,6 @@ def test_cancels_go_before_orders_and_orders_before_reads(limiter):
     for running in threads:
         running.join()
     assert went == ["cancel", "order 1", "order 2", "read 1", "read 2"]
-
-
-# --- counters ---------------------------------------------------------------------------------------------------------
 
 
 def test_reads_leave_a_quarter_of_the_counter_to_orders_and_cancels(limiter):
@@ -292,9 +283,6 @@ class Slow(Kept):
     per_key = RateLimit(8, 0.6, {"free": 0})
 
 
-# --- what the exchange says -------------------------------------------------------------------------------------------
-
-
 def test_when_the_exchange_is_busy_nobody_sends_before_it_said_so(store):
     limiter = RateLimiter(store.counters, 0.2)
     with pytest.raises(Busy), slot(limiter, Quick, "k", READ).acquire("x", signed=True):
@@ -325,9 +313,6 @@ def test_a_refusal_of_ours_raises_no_counter(limiter):
     for _ in range(3):
         refused(limiter)
     go(limiter, priority=ORDER)
-
-
-# --- the administrator's own limits -----------------------------------------------------------------------------------
 
 
 class Both(Exchange):
@@ -361,9 +346,6 @@ def test_the_administrators_limit_is_the_keys_or_where_only_addresses_are_counte
     limits = ExchangeLimits.of(kind, own)
     uncounted = rate_limiter._UNCOUNTED
     assert (limits.per_key, limits.per_address) == (per_key or uncounted, per_address or uncounted)
-
-
-# --- a queue that ends ------------------------------------------------------------------------------------------------
 
 
 def test_a_cancel_goes_next_while_a_thousand_reads_want_the_same_key(limiter):

@@ -320,9 +320,6 @@ def test_the_grace_begins_when_the_outcome_became_unknown(bench):
     assert len(Stub.placed) == 1
 
 
-# --- what its owner decides -------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("noun", "call", "form", "decision", "status"),
     [("orders", "buy", ORDER, "filled", "filled"), ("sends", "send_to_address", SEND, "done", "done")],

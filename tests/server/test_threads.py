@@ -34,7 +34,7 @@ def test_an_exchange_is_given_up_before_the_server_and_the_server_before_its_cli
     """So the client hears what became of its order, and nothing is on its way when the reconciler asks."""
     settings = Settings.read({}, data=tmp_path)
     whole = inspect.signature(XWrap).parameters["timeout"].default
-    waits = 3 * settings.queue_seconds  # for a thread, for a place in the exchange's share, for one in the key's lane
+    waits = 3 * settings.queue_seconds  # for a thread, for a place in the exchange's share, for one in the key's queue
     assert settings.exchange_seconds < settings.call_seconds
     assert waits + settings.call_seconds < whole * (1 - LOOKUP_SHARE)
     assert settings.call_seconds < settings.reconcile_grace_seconds
