@@ -96,9 +96,6 @@ def _trade(number: int, backend: Backend, until: float, counts: Counter[str]) ->
             time.sleep(min(refusal.retry_after or 1, max(0.0, until - time.monotonic())))
 
 
-# --- readers: a thousand connections in one thread --------------------------------------------------------------------
-
-
 @contextmanager
 def _reading(servers: ServerGroup, id: int, count: int, counts: Counter[str]) -> Iterator[None]:
     """So many readers at work; the block begins when each of them has had its first answer."""

@@ -157,8 +157,8 @@ def test_an_order_is_found_behind_a_thousand_newer_ones(venue, exchange):
     order = new(amount=Decimal("0.1"))
     placed = exchange.place(order)
     for _ in range(1200):
-        venue.place(venue.account, "BTC/USDC", "sell", amount=Decimal("0.001"), price=Decimal(35000)).words = {
-            **venue.orders[placed.exchange_order_id].words,
+        venue.place(venue.account, "BTC/USDC", "sell", amount=Decimal("0.001"), price=Decimal(35000)).details = {
+            **venue.orders[placed.exchange_order_id].details,
             "clientId": None,
         }
     assert exchange.find(ref_of(order)).exchange_order_id == placed.exchange_order_id

@@ -51,13 +51,13 @@ def keys(seed: bytes) -> tuple[str, str]:
     return base64.b64encode(public).decode(), base64.b64encode(seed).decode()
 
 
-class No(Exception):
+class RequestRefused(Exception):
     def __init__(self, code: str, message: str, status: int = 400) -> None:
         super().__init__(code)
         self.reply = Reply.json({"code": code, "message": message}, status)
 
 
-class Unparsed(No):
+class UnreadableRequest(RequestRefused):
     """A request whose parameters cannot be parsed is answered in plain text."""
 
     def __init__(self, text: str) -> None:
@@ -142,13 +142,11 @@ class BackpackVenue(Venue):
         chain = network or CHAINS[asset][0][0]
         return super().address(account, chain, network=chain, new=new)
 
-    # --- the door ---
-
     def handle(self, request: Request) -> Reply:
         try:
             return super().handle(request)
-        except No as no:
-            return no.reply
+        except RequestRefused as refused:
+            return refused.reply
 
     def not_found(self, request: Request) -> Reply:
         return Reply.text("not found", 404)
@@ -159,19 +157,19 @@ class BackpackVenue(Venue):
             "nonce": ("INVALID_CLIENT_REQUEST", "Request has expired", 400),
             "maintenance": ("MAINTENANCE", "The exchange is under maintenance", 503),
         }[kind]
-        return No(code, message, status).reply
+        return RequestRefused(code, message, status).reply
 
     def refused(self, request: Request, reject: Reject) -> Reply:
         return {
-            "insufficient_funds": No("INSUFFICIENT_FUNDS", "Insufficient funds"),
-            "unknown_pair": No("INVALID_MARKET", "Invalid market"),
-            "amount_min": No("INVALID_QUANTITY", "Quantity is below the minimum"),
-            "amount_places": No("INVALID_QUANTITY", "Quantity decimal too long"),
-            "price_places": No("INVALID_PRICE", "Price decimal too long"),
-            "no_liquidity": No("INVALID_ORDER", "Insufficient liquidity"),
-            "post_only": No("INVALID_ORDER", "Order would immediately match and take"),
-            "order_not_found": No("RESOURCE_NOT_FOUND", "Order not found"),
-            "order_not_open": No("RESOURCE_NOT_FOUND", "Order not found"),
+            "insufficient_funds": RequestRefused("INSUFFICIENT_FUNDS", "Insufficient funds"),
+            "unknown_pair": RequestRefused("INVALID_MARKET", "Invalid market"),
+            "amount_min": RequestRefused("INVALID_QUANTITY", "Quantity is below the minimum"),
+            "amount_places": RequestRefused("INVALID_QUANTITY", "Quantity decimal too long"),
+            "price_places": RequestRefused("INVALID_PRICE", "Price decimal too long"),
+            "no_liquidity": RequestRefused("INVALID_ORDER", "Insufficient liquidity"),
+            "post_only": RequestRefused("INVALID_ORDER", "Order would immediately match and take"),
+            "order_not_found": RequestRefused("RESOURCE_NOT_FOUND", "Order not found"),
+            "order_not_open": RequestRefused("RESOURCE_NOT_FOUND", "Order not found"),
         }[reject.code].reply
 
     def private(self, instruction: str, right: str, handler: Callable[..., Any]) -> Callable[[Request], Any]:
@@ -180,14 +178,16 @@ class BackpackVenue(Venue):
                 parameters = request.args
             else:
                 if request.headers.get("Content-Type", "").partition(";")[0] != "application/json":
-                    raise Unparsed("Bad Request parse request payload error: the content type is not application/json")
+                    raise UnreadableRequest(
+                        "Bad Request parse request payload error: the content type is not application/json"
+                    )
                 try:
                     parameters = json.loads(request.body)
                 except ValueError:
-                    raise Unparsed("Bad Request parse request payload error: parse JSON error") from None
+                    raise UnreadableRequest("Bad Request parse request payload error: parse JSON error") from None
             account = self.account_of(request, instruction, parameters)
             if right not in account.permissions:
-                raise No("FORBIDDEN", "Forbidden", 403)
+                raise RequestRefused("FORBIDDEN", "Forbidden", 403)
             return handler(account, parameters)
 
         return call
@@ -196,34 +196,34 @@ class BackpackVenue(Venue):
         key, signature = request.headers.get("X-API-Key"), request.headers.get("X-Signature")
         timestamp, window = request.headers.get("X-Timestamp"), request.headers.get("X-Window", "5000")
         if not key or not signature or not timestamp:
-            raise No("UNAUTHORIZED", "Missing authentication headers", 401)
+            raise RequestRefused("UNAUTHORIZED", "Missing authentication headers", 401)
         if not re.fullmatch(r"[0-9]{1,16}", timestamp) or not re.fullmatch(r"[0-9]{1,5}", window):
-            raise No("INVALID_CLIENT_REQUEST", "Invalid timestamp or window")
+            raise RequestRefused("INVALID_CLIENT_REQUEST", "Invalid timestamp or window")
         if not 0 < int(window) <= 60_000:
-            raise No("INVALID_CLIENT_REQUEST", "Invalid window")
+            raise RequestRefused("INVALID_CLIENT_REQUEST", "Invalid window")
         if abs(self.clock() * 1000 - int(timestamp)) > int(window):
-            raise No("INVALID_CLIENT_REQUEST", "Request has expired")
+            raise RequestRefused("INVALID_CLIENT_REQUEST", "Request has expired")
         if (account := self.accounts.get(key)) is None:
-            raise No("UNAUTHORIZED", "Unauthorized", 401)
+            raise RequestRefused("UNAUTHORIZED", "Unauthorized", 401)
         text = f"instruction={instruction}{flat(parameters)}&timestamp={timestamp}&window={window}"
         try:
             public = Ed25519PublicKey.from_public_bytes(base64.b64decode(key, validate=True))
             public.verify(base64.b64decode(signature, validate=True), text.encode())
         except (InvalidSignature, ValueError):
-            raise No("INVALID_SIGNATURE", "Invalid signature") from None
+            raise RequestRefused("INVALID_SIGNATURE", "Invalid signature") from None
         return account
-
-    # --- public ---
 
     def pair_of(self, symbol: object, *, payload: str | None = None) -> Pair:
         if isinstance(symbol, str) and (known := self.pairs.get(symbol.replace("_", "/"))):
             return known
         if payload is not None:
-            raise Unparsed(
+            raise UnreadableRequest(
                 'Bad Request parse request payload error: failed to parse "MarketSymbol": '
                 f'Invalid market symbol(occurred while parsing "{payload}")'
             )
-        raise Unparsed('failed to parse parameter `symbol`: failed to parse "MarketSymbol": Invalid market symbol')
+        raise UnreadableRequest(
+            'failed to parse parameter `symbol`: failed to parse "MarketSymbol": Invalid market symbol'
+        )
 
     def assets(self, request: Request) -> Any:
         return [
@@ -297,7 +297,9 @@ class BackpackVenue(Venue):
     def depth(self, request: Request) -> Any:
         known = self.pair_of(request.args.get("symbol"))
         if request.args.get("limit", "1000") not in DEPTHS:
-            raise Unparsed('failed to parse parameter `limit`: failed to parse "DepthLimit": Expect a valid value.')
+            raise UnreadableRequest(
+                'failed to parse parameter `limit`: failed to parse "DepthLimit": Expect a valid value.'
+            )
         rest = self.resting(known)
         asks = known.asks + [(order.limit_price, order.left) for order in rest if order.side == "sell"]
         bids = known.bids + [(order.limit_price, order.left) for order in rest if order.side == "buy"]
@@ -325,8 +327,6 @@ class BackpackVenue(Venue):
             for fill in reversed(fills)
         ]
 
-    # --- the account ---
-
     def account_facts(self, account: Account, parameters: dict[str, Any]) -> Any:
         return {"spotMakerFee": "10", "spotTakerFee": "10", "liquidating": False, "limitOrders": len(self.open)}
 
@@ -341,24 +341,24 @@ class BackpackVenue(Venue):
         }
         return {**rows, "POINTS": {"available": "2", "locked": "0", "staked": "0"}}
 
-    # --- orders ---
-
     def parse_decimal(self, parameters: dict[str, Any], name: str) -> Decimal | None:
         value = parameters.get(name)
         if value is None:
             return None
         if not isinstance(value, str) or not re.fullmatch(r"[0-9]+(\.[0-9]+)?", value):
-            raise Unparsed(
+            raise UnreadableRequest(
                 f'Bad Request parse request payload error: failed to parse "Decimal": `{name}` is no decimal text'
             )
         if not Decimal(value):
-            raise No("INVALID_QUANTITY" if "uantity" in name else "INVALID_PRICE", f"`{name}` must be above zero")
+            raise RequestRefused(
+                "INVALID_QUANTITY" if "uantity" in name else "INVALID_PRICE", f"`{name}` must be above zero"
+            )
         return Decimal(value)
 
     def choice(self, parameters: dict[str, Any], name: str, *values: str) -> str | None:
         value = parameters.get(name)
         if value is not None and value not in values:
-            raise Unparsed(
+            raise UnreadableRequest(
                 f'Bad Request parse request payload error: failed to parse "{name}": Expect a valid enumeration value.'
             )
         return value
@@ -366,7 +366,9 @@ class BackpackVenue(Venue):
     def parse_client_id(self, parameters: dict[str, Any]) -> int | None:
         value = parameters.get("clientId")
         if value is not None and (type(value) is not int or not 0 <= value < 2**32):
-            raise Unparsed('Bad Request parse request payload error: failed to parse "u32": clientId is no uint32')
+            raise UnreadableRequest(
+                'Bad Request parse request payload error: failed to parse "u32": clientId is no uint32'
+            )
         return value
 
     def execute(self, account: Account, parameters: dict[str, Any]) -> Any:
@@ -377,21 +379,23 @@ class BackpackVenue(Venue):
         prevention = self.choice(parameters, "selfTradePrevention", "RejectTaker", "RejectMaker", "RejectBoth")
         post_only = parameters.get("postOnly")
         if side is None or kind is None or post_only not in (None, True, False) or force == "FOK":
-            raise Unparsed('Bad Request parse request payload error: failed to parse "OrderExecutePayload"')
+            raise UnreadableRequest('Bad Request parse request payload error: failed to parse "OrderExecutePayload"')
         client = self.parse_client_id(parameters)
         quantity, quote = self.parse_decimal(parameters, "quantity"), self.parse_decimal(parameters, "quoteQuantity")
         price = self.parse_decimal(parameters, "price")
         if ("triggerPrice" in parameters) != ("triggerQuantity" in parameters):
-            raise No("INVALID_CLIENT_REQUEST", "Must specify both `triggerPrice` and `triggerQuantity` or neither")
+            raise RequestRefused(
+                "INVALID_CLIENT_REQUEST", "Must specify both `triggerPrice` and `triggerQuantity` or neither"
+            )
         if "triggerPrice" in parameters:
-            raise No("NOT_IMPLEMENTED", "This local exchange has no trigger orders", 501)
+            raise RequestRefused("NOT_IMPLEMENTED", "This local exchange has no trigger orders", 501)
         if kind == "Market" and (price is not None or (quantity is None) == (quote is None)):
-            raise No("INVALID_CLIENT_REQUEST", "Must specify exactly one of `quantity` or `quoteQuantity`")
+            raise RequestRefused("INVALID_CLIENT_REQUEST", "Must specify exactly one of `quantity` or `quoteQuantity`")
         if kind == "Limit" and (price is None or quantity is None or quote is not None):
-            raise No("INVALID_CLIENT_REQUEST", "Must specify `price` and `quantity`")
+            raise RequestRefused("INVALID_CLIENT_REQUEST", "Must specify `price` and `quantity`")
         last = known.bids[0][0]
         if price is not None and not last * Decimal("0.75") <= price <= last * Decimal("1.25"):
-            raise No("INVALID_PRICE", "Price is too far from the last active price")
+            raise RequestRefused("INVALID_PRICE", "Price is too far from the last active price")
         order = self.place(
             account,
             known.name,
@@ -403,7 +407,7 @@ class BackpackVenue(Venue):
             post_only=bool(post_only),
             immediate=force == "IOC",
         )
-        order.words = {
+        order.details = {
             "clientId": client,
             "orderType": kind,
             "timeInForce": force,
@@ -415,23 +419,23 @@ class BackpackVenue(Venue):
 
     def row(self, order: Order) -> dict[str, Any]:
         return {
-            "clientId": order.words["clientId"],
+            "clientId": order.details["clientId"],
             "createdAt": int(order.time * 1000),
             "executedQuantity": f"{order.filled:f}",
             "executedQuoteQuantity": f"{order.spent:f}",
             "id": order.id,
-            "orderType": order.words["orderType"],
-            "postOnly": order.words["postOnly"],
+            "orderType": order.details["orderType"],
+            "postOnly": order.details["postOnly"],
             **({"price": f"{order.price:f}"} if order.price is not None else {}),
             "quantity": f"{order.filled if order.amount is None else order.amount:f}",
             "quoteQuantity": f"{order.spent if order.cost is None else order.cost:f}",
             "reduceOnly": None,
             "relatedOrderId": None,
-            "selfTradePrevention": order.words["selfTradePrevention"],
+            "selfTradePrevention": order.details["selfTradePrevention"],
             "side": "Bid" if order.side == "buy" else "Ask",
             "status": self.status(order),
             "symbol": order.pair.name.replace("/", "_"),
-            "timeInForce": order.words["timeInForce"],
+            "timeInForce": order.details["timeInForce"],
             "triggerBy": None,
             "triggerPrice": None,
             "triggerQuantity": None,
@@ -443,14 +447,14 @@ class BackpackVenue(Venue):
             return "PartiallyFilled" if order.fills else "New"
         if order.status == "filled":
             return "Filled"
-        return "Expired" if order.words["expired"] else "Cancelled"
+        return "Expired" if order.details["expired"] else "Cancelled"
 
     def one_open(self, account: Account, parameters: dict[str, Any]) -> Order:
         """The resting order with one of the two ids."""
         known = self.pair_of(parameters.get("symbol"))
         order_id, client = parameters.get("orderId"), parameters.get("clientId")
         if (order_id is None) == (client is None):
-            raise No("INVALID_CLIENT_REQUEST", "Must specify exactly one of `orderId` or `clientId`")
+            raise RequestRefused("INVALID_CLIENT_REQUEST", "Must specify exactly one of `orderId` or `clientId`")
         for order in self.orders_of(account, status="open"):
             if order.pair is known and (
                 order.id == order_id or (client is not None and order.client_id == str(client))
@@ -462,7 +466,7 @@ class BackpackVenue(Venue):
         try:
             return self.row(self.one_open(account, parameters))
         except Reject:
-            raise No("RESOURCE_NOT_FOUND", "Not Found", 404) from None
+            raise RequestRefused("RESOURCE_NOT_FOUND", "Not Found", 404) from None
 
     def open_orders(self, account: Account, parameters: dict[str, Any]) -> Any:
         wanted = self.pair_of(parameters["symbol"]) if "symbol" in parameters else None
@@ -484,12 +488,10 @@ class BackpackVenue(Venue):
             self.cancel(order)
         return Reply(202, b"", {}) if self.accepts_cancels else [self.row(order) for order in orders]
 
-    # --- histories ---
-
     def page(self, rows: list[Any], parameters: dict[str, Any]) -> Reply:
         limit, offset = int(parameters.get("limit", "100")), int(parameters.get("offset", "0"))
         if not 0 < limit <= 1000:
-            raise No("INVALID_RANGE", "limit is 1 to 1000")
+            raise RequestRefused("INVALID_RANGE", "limit is 1 to 1000")
         if self.choice(parameters, "sortDirection", "Asc", "Desc") != "Asc":
             rows.reverse()
         return Reply.json(
@@ -507,7 +509,7 @@ class BackpackVenue(Venue):
             {
                 **self.row(order),
                 "createdAt": naive(order.time),
-                "expiryReason": "InsufficientLiquidity" if order.words["expired"] else None,
+                "expiryReason": "InsufficientLiquidity" if order.details["expired"] else None,
             }
             for order in self.orders_of(account)
             if wanted in (None, order.pair)
@@ -546,11 +548,9 @@ class BackpackVenue(Venue):
             "tradeId": int(fill.id),
         }
 
-    # --- transfers ---
-
     def chain_of(self, name: object) -> str:
         if name not in {chain for chains in CHAINS.values() for chain, _, _ in chains}:
-            raise Unparsed(
+            raise UnreadableRequest(
                 'failed to parse parameter `blockchain`: failed to parse "Blockchain": Expect a valid value.'
             )
         return name
@@ -593,15 +593,17 @@ class BackpackVenue(Venue):
             or not address
             or (client is not None and not (isinstance(client, str) and len(client) < 256))
         ):
-            raise Unparsed('Bad Request parse request payload error: failed to parse "AccountWithdrawalPayload"')
+            raise UnreadableRequest(
+                'Bad Request parse request payload error: failed to parse "AccountWithdrawalPayload"'
+            )
         facts = {name: (fee, least) for name, fee, least in CHAINS.get(asset, ())}
         if chain not in facts:
-            raise No("INVALID_ASSET", "Invalid asset")
+            raise RequestRefused("INVALID_ASSET", "Invalid asset")
         if self.two_factor is not None and parameters.get("twoFactorToken") != self.two_factor:
-            raise No("INVALID_TWO_FACTOR_CODE", "Invalid two factor code")
+            raise RequestRefused("INVALID_TWO_FACTOR_CODE", "Invalid two factor code")
         fee, least = facts[chain]
         if quantity < Decimal(least):
-            raise No("INVALID_QUANTITY", "Quantity is below the minimum")
+            raise RequestRefused("INVALID_QUANTITY", "Quantity is below the minimum")
         made = self.withdraw(account, asset, quantity, address, fee=Decimal(fee), network=chain, client_id=client)
         return self.withdrawal_row(made)
 

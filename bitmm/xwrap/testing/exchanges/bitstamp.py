@@ -2,8 +2,8 @@
 
 Protocol: the documentation's OpenAPI text up to 2026-02-16. Headers are checked in the order missing, version, key,
 timestamp, nonce, signature. Switches for tests: `cache_seconds` (open orders are shown that old), `slow_cancels` (an
-order is "Cancel pending" until it is looked at), `placing_times_out` (so many orders are executed and answered with
-500.016), `unsigned` and `forged` (so many good answers without, or with a wrong signature), `allowed_addresses`.
+order is "Cancel pending" until it is looked at), `placing_times_out` (how many orders are executed and answered with
+500.016), `unsigned` and `forged` (how many answers come without a signature, or with a wrong one), `allowed_addresses`.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ NETWORKS = {
 TAGS = {"XRP": "destination_tag", "XLM": "memo_id"}
 
 
-class No(Exception):
+class RequestRefused(Exception):
     def __init__(self, reply: Reply) -> None:
         super().__init__(reply.status)
         self.reply = reply
@@ -140,13 +140,11 @@ class BitstampVenue(Venue):
             ("GET", "/api/v2/crypto-transactions/deposits/"): self.private("transactions", self.crypto_deposits),
         }
 
-    # --- the door ---
-
     def handle(self, request: Request) -> Reply:
         try:
             return super().handle(request)
-        except No as no:
-            return no.reply
+        except RequestRefused as refused:
+            return refused.reply
 
     def not_found(self, request: Request) -> Reply:
         return Reply.text("<html><body><h1>Page not found</h1></body></html>", 404, "text/html; charset=utf-8")
@@ -162,7 +160,7 @@ class BitstampVenue(Venue):
         def call(request: Request, **names: str) -> Reply:
             account = self.account_of(request)
             if right not in account.permissions:
-                raise No(denied("No permission found", "API0003"))
+                raise RequestRefused(denied("No permission found", "API0003"))
             answer = handler(account, request.form if request.method == "POST" else request.args, **names)
             reply = answer if isinstance(answer, Reply) else Reply.json(answer)
             return self.sign(request, reply, account) if reply.status == 200 else reply
@@ -173,33 +171,33 @@ class BitstampVenue(Venue):
         given = {name: request.headers.get(name, "") for name in AUTH_HEADERS}
         for name, code in AUTH_HEADERS.items():
             if not given[name]:
-                raise No(denied(f"Header {name} is required", code))
+                raise RequestRefused(denied(f"Header {name} is required", code))
         kind = request.headers.get("Content-Type", "")
         if request.body and kind != FORM:
-            raise No(denied("Content-Type not accepted", "API0019"))
+            raise RequestRefused(denied("Content-Type not accepted", "API0019"))
         if not request.body and kind:
-            raise No(denied("Content-Type should not be present", "API0020"))
+            raise RequestRefused(denied("Content-Type should not be present", "API0020"))
         if given["X-Auth-Version"] != "v2":
-            raise No(denied("Invalid version", "API0010"))
+            raise RequestRefused(denied("Invalid version", "API0010"))
         scheme, _, key = given["X-Auth"].partition(" ")
         if scheme != "BITSTAMP" or not key:
-            raise No(denied("Wrong API key format", "API0011"))
+            raise RequestRefused(denied("Wrong API key format", "API0011"))
         if (account := self.accounts.get(key)) is None:
-            raise No(denied("API key not found", "API0001"))
+            raise RequestRefused(denied("API key not found", "API0001"))
         nonce, timestamp = given["X-Auth-Nonce"], given["X-Auth-Timestamp"]
         if not re.fullmatch(r"[0-9]{1,16}", timestamp):
-            raise No(denied("Invalid timestamp", "API0018"))
+            raise RequestRefused(denied("Invalid timestamp", "API0018"))
         now = self.clock()
         if abs(now - int(timestamp) / 1000) > WINDOW:
-            raise No(denied("Timestamp out of boundaries", "API0017"))
+            raise RequestRefused(denied("Timestamp out of boundaries", "API0017"))
         account.nonces = {old: seen for old, seen in account.nonces.items() if now - seen < NONCE_LIFE}
         if not re.fullmatch(r"[0-9a-z-]{36}", nonce) or nonce in account.nonces:
-            raise No(denied("Invalid nonce", "API0004"))
+            raise RequestRefused(denied("Invalid nonce", "API0004"))
         query = f"?{request.query}" if request.query else ""
         text = f"BITSTAMP {key}{request.method}{request.headers['Host']}{request.path}{query}{kind}{nonce}{timestamp}v2"
         expected = hmac.new(account.secret.encode(), text.encode() + request.body, hashlib.sha256).hexdigest()
         if not hmac.compare_digest(expected, given["X-Auth-Signature"].lower()):
-            raise No(denied("Invalid signature", "API0005"))
+            raise RequestRefused(denied("Invalid signature", "API0005"))
         account.nonces[nonce] = now
         return account
 
@@ -214,13 +212,11 @@ class BitstampVenue(Venue):
             signature = signature[::-1]
         return reply._replace(headers={**reply.headers, "X-Server-Auth-Signature": signature})
 
-    # --- public ---
-
     def market(self, symbol: str) -> Pair:
         for known in self.pairs.values():
             if symbol == (known.asset + known.currency).lower():
                 return known
-        raise No(refusal("Market not found.", "404.007", 404))
+        raise RequestRefused(refusal("Market not found.", "404.007", 404))
 
     def markets(self, request: Request) -> Any:
         rows = [
@@ -322,13 +318,11 @@ class BitstampVenue(Venue):
             for fill in reversed(fills)
         ]
 
-    # --- the account ---
-
     def one_balance(self, account: Account, form: dict[str, str], currency: str) -> Any:
         for row in self.balances(account, form):
             if row["currency"] == currency:
                 return row
-        raise No(refusal("Currency not found.", "404.006", 404))
+        raise RequestRefused(refusal("Currency not found.", "404.006", 404))
 
     def balances(self, account: Account, form: dict[str, str]) -> Any:
         return [
@@ -355,21 +349,19 @@ class BitstampVenue(Venue):
     def token(self, account: Account, form: dict[str, str]) -> Any:
         return {"token": "a-token-of-the-local-venue", "valid_sec": 60, "user_id": 1}
 
-    # --- orders ---
-
     def amount(self, form: dict[str, str], name: str, digits: int) -> Decimal:
         text = form.get(name)
         if not text:
-            raise No(refusal({name: ["This field is required."]}, "400.004"))
+            raise RequestRefused(refusal({name: ["This field is required."]}, "400.004"))
         if not re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
-            raise No(refusal({name: ["Enter a number."]}, "400.005"))
+            raise RequestRefused(refusal({name: ["Enter a number."]}, "400.005"))
         value = Decimal(text)
         if not fits(value, digits):
             reason = {name: [f"Ensure that there are no more than {digits} decimal places."]}
-            raise No(Reply.json({"status": "error", "reason": reason}, 400))
+            raise RequestRefused(Reply.json({"status": "error", "reason": reason}, 400))
         if value <= 0:
             reason = {name: ["Ensure this value is greater than or equal to 1E-8."]}
-            raise No(Reply.json({"status": "error", "reason": reason}, 400))
+            raise RequestRefused(Reply.json({"status": "error", "reason": reason}, 400))
         return value
 
     def placing(self, side: str, kind: str) -> Callable[..., Any]:
@@ -381,18 +373,20 @@ class BitstampVenue(Venue):
     def place_order(self, account: Account, form: dict[str, str], known: Pair, side: str, kind: str) -> Any:
         for option in ("daily_order", "fok_order", "gtd_order", "limit_price"):
             if option in form:
-                raise No(refusal({option: ["Not offered by this local exchange."]}, "400.036"))
+                raise RequestRefused(refusal({option: ["Not offered by this local exchange."]}, "400.036"))
         in_counter = kind == "instant" and (side == "buy" or form.get("amount_in_counter") == "True")
         amount = self.amount(form, "amount", 2 if in_counter else known.amount_places)
         price = self.amount(form, "price", known.price_places) if kind == "limit" else None
         client_id = form.get("client_order_id")
         if client_id is not None and len(client_id) > 180:
-            raise No(refusal({"client_order_id": ["Ensure this value has at most 180 characters."]}, "400.041"))
+            raise RequestRefused(
+                refusal({"client_order_id": ["Ensure this value has at most 180 characters."]}, "400.041")
+            )
         offers = known.asks if side == "buy" else known.bids
         if price is not None and price > offers[0][0] * Decimal("1.2"):
-            raise No(refusal({"__all__": ["Price is more than 20% above market price."]}, "400.021"))
+            raise RequestRefused(refusal({"__all__": ["Price is more than 20% above market price."]}, "400.021"))
         if price is not None and price < offers[0][0] * Decimal("0.8"):
-            raise No(refusal({"__all__": ["Price is more than 20% below market price."]}, "400.021"))
+            raise RequestRefused(refusal({"__all__": ["Price is more than 20% below market price."]}, "400.021"))
         if not in_counter and amount * (price or offers[0][0]) < known.cost_min:
             raise Reject("cost_min")
         try:
@@ -410,7 +404,9 @@ class BitstampVenue(Venue):
         except Reject as reject:
             if reject.code != "insufficient_funds":
                 raise
-            raise No(self.poor(account, known, side, amount, price or offers[0][0], in_counter=in_counter)) from None
+            raise RequestRefused(
+                self.poor(account, known, side, amount, price or offers[0][0], in_counter=in_counter)
+            ) from None
         if self.placing_times_out:
             self.placing_times_out -= 1
             return Reply.json(
@@ -436,23 +432,23 @@ class BitstampVenue(Venue):
     def poor(
         self, account: Account, known: Pair, side: str, amount: Decimal, price: Decimal, *, in_counter: bool
     ) -> Reply:
-        """The old form, without a code: what is missing is in the words alone."""
+        """The old form, without a code: what is missing is in the sentence alone."""
         if side == "sell":
-            words = f"You can only sell {places(self.available(account, known.asset), 8)} {known.asset}."
+            message = f"You can only sell {places(self.available(account, known.asset), 8)} {known.asset}."
         else:
             needed = amount if in_counter else amount * price
             have = places(self.available(account, known.currency), 2)
-            words = (
+            message = (
                 f"You need {places(needed, 2)} {known.currency} to open that order. "
                 f"You have only {have} {known.currency} available."
             )
-        reason = {"__all__": [f"{words} Check your account balance for details."]}
+        reason = {"__all__": [f"{message} Check your account balance for details."]}
         return Reply.json({"status": "error", "reason": reason}, 400)
 
     def refused(self, request: Request, reject: Reject) -> Reply:
         if reject.code == "no_liquidity":
             return refusal("There are no orders to trade with.", "500.004")
-        words = {
+        messages = {
             "amount_min": "Minimum order size is not reached.",
             "cost_min": "Minimum order size is 10 EUR.",
             "price_places": "Ensure that there are no more than 2 decimal places.",
@@ -462,8 +458,8 @@ class BitstampVenue(Venue):
         }
         code = {"amount_min": "400.046", "cost_min": "400.020"}.get(reject.code)
         if code is not None:
-            return refusal({"__all__": [words[reject.code]]}, code)
-        return Reply.json({"error": words[reject.code]}, 200)
+            return refusal({"__all__": [messages[reject.code]]}, code)
+        return Reply.json({"error": messages[reject.code]}, 200)
 
     def asked(self, account: Account, form: dict[str, str]) -> Order:
         """The order named by id or client order id (the latest one, for they may repeat), if it is young enough."""
@@ -475,7 +471,7 @@ class BitstampVenue(Venue):
                 raise Reject("order_not_found")
             order = mine[-1]
         else:
-            raise No(refusal({"id": ["This field is required."]}, "400.004"))
+            raise RequestRefused(refusal({"id": ["This field is required."]}, "400.004"))
         if order.closed is not None and self.clock() - order.closed > ORDER_LIFE:
             raise Reject("order_not_found")
         return order
@@ -484,7 +480,7 @@ class BitstampVenue(Venue):
         try:
             order = self.asked(account, form)
         except Reject:
-            raise No(refusal("Order not found.", "404.002", 404)) from None
+            raise RequestRefused(refusal("Order not found.", "404.002", 404)) from None
         self.finish_cancel(order)
         left = order.left if order.amount is not None else Decimal(0)
         answer = {
@@ -514,8 +510,8 @@ class BitstampVenue(Venue):
         }
 
     def finish_cancel(self, order: Order) -> None:
-        """A cancellation that was pending is done when somebody looks."""
-        if order.status == "open" and order.words.pop("cancel", False):
+        """Carry out a pending cancellation of the order, which happens when it is looked up."""
+        if order.status == "open" and order.details.pop("cancel", False):
             self.cancel(order)
 
     def open_orders(self, account: Account, form: dict[str, str], market: str | None = None) -> Any:
@@ -559,7 +555,7 @@ class BitstampVenue(Venue):
     def cancel_order(self, account: Account, form: dict[str, str]) -> Any:
         order = self.asked(account, form)
         if self.slow_cancels and order.status == "open":
-            order.words["cancel"] = True
+            order.details["cancel"] = True
             return {**self.canceled(order), "status": "Cancel pending"}
         self.cancel(order)
         return {**self.canceled(order), "status": "Canceled"}
@@ -572,8 +568,6 @@ class BitstampVenue(Venue):
         rows = [{**self.canceled(order), "currency_pair": order.pair.name} for order in orders]
         return {"canceled": rows, "success": True}
 
-    # --- transactions and transfers ---
-
     def user_transactions(self, account: Account, form: dict[str, str], market: str | None = None) -> Any:
         wanted = self.market(market) if market else None
         rows = [self.trade_row(fill) for fill in self.fills_of(account) if wanted in (None, fill.order.pair)]
@@ -583,7 +577,7 @@ class BitstampVenue(Venue):
         rows.sort(key=lambda row: row["datetime"], reverse=form.get("sort", "desc") == "desc")
         offset, limit = int(form.get("offset", "0")), int(form.get("limit", "100"))
         if limit > 1000 or offset > 200_000:
-            raise No(refusal({"limit": ["Ensure this value is less than or equal to 1000."]}, "400.005"))
+            raise RequestRefused(refusal({"limit": ["Ensure this value is less than or equal to 1000."]}, "400.005"))
         return rows[offset : offset + limit]
 
     def trade_row(self, fill: Fill) -> dict[str, Any]:
@@ -643,7 +637,7 @@ class BitstampVenue(Venue):
 
     def crypto_asset(self, currency: str) -> str:
         if currency.upper() not in NETWORKS or currency != currency.lower():
-            raise No(self.not_found(Request("POST", "", "", {}, b"")))
+            raise RequestRefused(self.not_found(Request("POST", "", "", {}, b"")))
         return currency.upper()
 
     def deposit_address(self, account: Account, form: dict[str, str], currency: str) -> Any:
@@ -658,7 +652,7 @@ class BitstampVenue(Venue):
 
     def check_network(self, asset: str, form: dict[str, str]) -> None:
         if form.get("network", NETWORKS[asset][0]) != NETWORKS[asset][0]:
-            raise No(refusal({"network": ["Invalid network selection"]}, "400.036"))
+            raise RequestRefused(refusal({"network": ["Invalid network selection"]}, "400.036"))
 
     def withdrawal(self, account: Account, form: dict[str, str], currency: str) -> Any:
         asset = self.crypto_asset(currency)
@@ -666,26 +660,28 @@ class BitstampVenue(Venue):
         network, fee, least, digits = NETWORKS[asset]
         amount, address = self.amount(form, "amount", digits), form.get("address")
         if not address:
-            raise No(refusal({"address": ["This field is required."]}, "400.004"))
+            raise RequestRefused(refusal({"address": ["This field is required."]}, "400.004"))
         if self.allowed_addresses is not None and address not in self.allowed_addresses:
             reason = {"__all__": [f"Not allowed to withdraw to specified '{currency}' address"]}
-            raise No(Reply.json({"status": "error", "reason": reason}, 400))
+            raise RequestRefused(Reply.json({"status": "error", "reason": reason}, 400))
         if amount < Decimal(least):
             reason = {"amount": [f"Ensure this value is greater than or equal to {least}."]}
-            raise No(Reply.json({"status": "error", "reason": reason}, 400))
+            raise RequestRefused(Reply.json({"status": "error", "reason": reason}, 400))
         tag = form.get(TAGS.get(asset, ""))
         try:
             made = self.withdraw(account, asset, amount, address, fee=Decimal(fee), tag=tag, network=network)
         except Reject:
             have = places(self.available(account, asset), 8)
-            words = f"You have only {have} {asset} available. Check your account balance for details."
-            raise No(Reply.json({"status": "error", "reason": {"amount": [words]}}, 400)) from None
+            message = f"You have only {have} {asset} available. Check your account balance for details."
+            raise RequestRefused(Reply.json({"status": "error", "reason": {"amount": [message]}}, 400)) from None
         return {"id": int(made.id)}
 
     def withdrawal_requests(self, account: Account, form: dict[str, str]) -> Any:
         back = int(form.get("timedelta", "86400"))
         if back > 50_000_000:
-            raise No(refusal({"timedelta": ["Ensure this value is less than or equal to 50000000."]}, "400.005"))
+            raise RequestRefused(
+                refusal({"timedelta": ["Ensure this value is less than or equal to 50000000."]}, "400.005")
+            )
         return [
             {
                 "id": int(made.id),

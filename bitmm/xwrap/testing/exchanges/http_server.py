@@ -24,7 +24,7 @@ __all__ = ["FAULTS", "Fault", "LocalServer"]
 #: "POST /api/v1/order".
 FAULTS = {
     "executed_but_timeout": "executed, never answered; the connection is closed after `seconds` (60)",
-    "refused": "nobody listens at the port for `seconds` (1); `times` and `path` mean nothing, for nothing arrives",
+    "refused": "the port is closed for `seconds` (1); `times` and `path` mean nothing, for nothing arrives",
     "reset_before": "read, not executed, the connection is reset",
     "reset_after": "executed, the connection is reset",
     "slow": "executed, answered `seconds` (2) later",
@@ -32,9 +32,9 @@ FAULTS = {
     "cut": "executed, the connection ends in the middle of the answer",
     "html": "not executed, 502 with a page of HTML",
     "html_after": "executed, 502 with a page of HTML",
-    "rate_limit": "not executed, refused in the exchange's own words",
-    "nonce": "not executed, refused in the exchange's own words",
-    "maintenance": "not executed, refused in the exchange's own words",
+    "rate_limit": "not executed, refused as the exchange refuses it",
+    "nonce": "not executed, refused as the exchange refuses it",
+    "maintenance": "not executed, refused as the exchange refuses it",
 }
 
 
@@ -100,11 +100,11 @@ class LocalServer:
             raise AssertionError("the venue itself failed:\n" + "\n".join(self.bugs))
 
     def sleep(self, seconds: float) -> None:
-        """Wait, but not longer than the venue lives."""
+        """Wait, but not longer than the server runs."""
         self._stopping.wait(seconds)
 
     def control(self, request: Request) -> Reply:
-        """What stands under /_venue/."""
+        """Answer a request under /_venue/."""
         if request.target == "/_venue/requests":
             with self.lock:
                 return Reply.json([{"method": made.method, "target": made.target} for made in self.requests])

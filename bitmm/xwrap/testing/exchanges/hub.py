@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 FORM, JSON = "application/x-www-form-urlencoded", "application/json"
 WINDOW = 60
 
-#: Function -> what the key must be allowed to do; the page has no words for rights.
+#: Function -> what the key must be allowed to do; the protocol's page names no rights.
 RIGHTS = {
     "my-balance": "read",
     "my-open-orders": "read",
@@ -55,7 +55,7 @@ REFUSALS = {
     "order_not_found": (400, "no such order", "order_not_found"),
     "order_not_open": (400, "the order is over", "order_not_open"),
 }
-#: A limit price is the quotient of two amounts; so many decimals of it are kept, in favour of who gave the order.
+#: A limit price is the quotient of two amounts, rounded to this many decimals in favour of who gave the order.
 PRICE_PLACES = 16
 AMOUNT = re.compile(r"[0-9]{1,15}(\.[0-9]{1,8})?", re.ASCII)
 
@@ -63,8 +63,8 @@ AMOUNT = re.compile(r"[0-9]{1,15}(\.[0-9]{1,8})?", re.ASCII)
 class HubError(Exception):
     """An error with its status and its code."""
 
-    def __init__(self, status: int, words: str, code: str | None = None) -> None:
-        super().__init__(words)
+    def __init__(self, status: int, message: str, code: str | None = None) -> None:
+        super().__init__(message)
         self.status = status
         self.code = code
 
@@ -150,8 +150,6 @@ class HubVenue(Venue):
         if wrong := (given.keys() ^ wanted) - optional:
             raise HubError(400, f"missing or unknown: {', '.join(sorted(wrong))}", "invalid_request")
 
-    # --- who may ask ---
-
     def caller(self, request: Request, function: str) -> tuple[Account, dict[str, str]]:
         """The account and the function's own parameters. The signature is checked before anything is parsed."""
         account = self.signer(request) if self.authentication == 2 else None
@@ -228,16 +226,14 @@ class HubVenue(Venue):
             return Reply.json(document if error.code is None else {**document, "code": error.code}, error.status)
 
     def refused(self, request: Request, reject: Reject) -> Reply:
-        status, words, code = REFUSALS[reject.code]
-        return Reply.json({"error": words, "code": code}, status)
+        status, message, code = REFUSALS[reject.code]
+        return Reply.json({"error": message, "code": code}, status)
 
     def fault_reply(self, kind: str, request: Request) -> Reply:
         if kind == "rate_limit":
             return Reply.json({"error": "too many requests"}, 429, Retry_After="3")
-        status, words = {"nonce": (409, "the nonce was used before"), "maintenance": (503, "back soon")}[kind]
-        return Reply.json({"error": words}, status)
-
-    # --- functions ---
+        status, message = {"nonce": (409, "the nonce was used before"), "maintenance": (503, "back soon")}[kind]
+        return Reply.json({"error": message}, status)
 
     def my_balance(self, account: Account, given: Mapping[str, str]) -> Any:
         names = account.balances
@@ -265,7 +261,7 @@ class HubVenue(Venue):
         price = (cost / amount).quantize(Decimal(1).scaleb(-PRICE_PLACES), ROUND_UP if side == "sell" else ROUND_DOWN)
         name = f"BTC/{for_cur if side == 'sell' else trade_cur}"
         order = self.place(account, name, side, amount=amount, price=price)
-        order.words = {"trade_amt": give, "trade_cur": trade_cur, "for_amt": get, "for_cur": for_cur}
+        order.details = {"trade_amt": give, "trade_cur": trade_cur, "for_amt": get, "for_cur": for_cur}
         return {"oid": order.id}
 
     def my_open_orders(self, account: Account, given: Mapping[str, str]) -> Any:
@@ -315,19 +311,19 @@ def _amount(given: Mapping[str, str], name: str) -> Decimal:
 
 
 def _row(order: Order) -> dict[str, str]:
-    words = order.words
+    terms = order.details
     if not order.fills:
-        left = words["trade_amt"]
+        left = terms["trade_amt"]
     elif order.side == "sell":
         left = order.left
     else:
         left = (order.left * order.limit_price).quantize(Decimal("1E-8"), ROUND_DOWN)
     return {
         "oid": order.id,
-        "trade_amt": _text(words["trade_amt"]),
-        "trade_cur": words["trade_cur"],
-        "for_amt": _text(words["for_amt"]),
-        "for_cur": words["for_cur"],
+        "trade_amt": _text(terms["trade_amt"]),
+        "trade_cur": terms["trade_cur"],
+        "for_amt": _text(terms["for_amt"]),
+        "for_cur": terms["for_cur"],
         "remaining_trade_amt": _text(left),
         "created_ms": str(int(order.time * 1000)),
     }

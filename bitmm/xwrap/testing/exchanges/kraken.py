@@ -94,7 +94,7 @@ PAGE = 50
 
 
 class KrakenError(Exception):
-    """An error in Kraken's words."""
+    """An error as Kraken writes it."""
 
 
 class KrakenVenue(Venue):
@@ -152,7 +152,7 @@ class KrakenVenue(Venue):
     def add_account(self, key: str, secret: str, balances: Mapping[str, Decimal] | None = None) -> Account:
         account = super().add_account(key, secret, balances)
         account.balances.setdefault("XRP", Decimal(1000))
-        self.address(account, "BTC", network="Bitcoin")  # as of somebody who has deposited before
+        self.address(account, "BTC", network="Bitcoin")  # as if something had been deposited before
         return account
 
     def new_id(self, kind: str) -> str:
@@ -160,8 +160,6 @@ class KrakenVenue(Venue):
         if kind in ("order", "fill"):
             return f"{'O' if kind == 'order' else 'T'}{letters[:5]}-{letters[5:10]}-{letters[10:]}"
         return f"FT{letters[:5]}-{self._random.getrandbits(96):024x}"
-
-    # --- the envelope, and who may ask ---
 
     def routes(self) -> dict[tuple[str, str], Any]:
         return {("GET", "/0/public/{method}"): self.public, ("POST", "/0/private/{method}"): self.private}
@@ -227,8 +225,6 @@ class KrakenVenue(Venue):
         if count > self.counter_max:
             raise KrakenError("EAPI:Rate limit exceeded")
 
-    # --- names ---
-
     def _asset(self, given: Mapping[str, Any], name: str = "asset") -> str:
         """The key of the asset that is named by key or altname."""
         for key, record in ASSETS.items():
@@ -242,8 +238,6 @@ class KrakenVenue(Venue):
             if name in (key, record["altname"]):
                 return key
         raise KrakenError("EQuery:Unknown asset pair")
-
-    # --- public ---
 
     def public_Time(self, given: Mapping[str, str]) -> Any:
         now = int(self.clock())
@@ -297,8 +291,6 @@ class KrakenVenue(Venue):
         ]
         return {key: rows, "last": str(int(self.clock() * 10**9))}
 
-    # --- balances and the key ---
-
     def private_Balance(self, account: Account, given: Mapping[str, Any]) -> Any:
         return {_asset_key(name): places(amount, _decimals(name)) for name, amount in account.balances.items()}
 
@@ -318,8 +310,6 @@ class KrakenVenue(Venue):
             "nonce_window": str(self.nonce_window),
             "permissions": sorted(account.permissions),
         }
-
-    # --- orders ---
 
     def private_AddOrder(self, account: Account, given: Mapping[str, Any]) -> Any:
         key = self._pair(given.get("pair"))
@@ -360,7 +350,7 @@ class KrakenVenue(Venue):
             post_only="post" in flags,
             immediate=given.get("timeinforce") == "IOC",
         )
-        order.words = {
+        order.details = {
             "key": key,
             "userref": userref,
             "oflags": ",".join(sorted(flags | {"fciq"})),
@@ -382,17 +372,17 @@ class KrakenVenue(Venue):
         return client_id, None if userref is None else int(userref)
 
     def _view(self, order: Order, *, trades: bool = False) -> dict[str, Any]:
-        record = PAIRS[order.words["key"]]
+        record = PAIRS[order.details["key"]]
         status_name = {"open": "open", "filled": "closed", "canceled": "canceled"}[order.status]
-        hidden = order.words["reads"] > 0
+        hidden = order.details["reads"] > 0
         filled, spent, fee = (ZERO, ZERO, ZERO) if hidden else (order.filled, order.spent, order.fee)
         average = spent / filled if filled else ZERO
         price = places(order.price, record["pair_decimals"]) if order.price is not None else "0"
         view = {
             "refid": None,
-            "userref": order.words["userref"],
+            "userref": order.details["userref"],
             "status": "open" if hidden else status_name,
-            "reason": "User requested" if order.words.get("canceled") else None,
+            "reason": "User requested" if order.details.get("canceled") else None,
             "opentm": order.time,
             "starttm": 0,
             "expiretm": 0,
@@ -403,10 +393,10 @@ class KrakenVenue(Venue):
                 "price": price,
                 "price2": "0",
                 "leverage": "none",
-                "order": order.words["description"],
+                "order": order.details["description"],
                 "close": "",
             },
-            "vol": places(order.words["volume"], 8),
+            "vol": places(order.details["volume"], 8),
             "vol_exec": places(filled, 8),
             "cost": places(spent, record["cost_decimals"]),
             "fee": places(fee, record["cost_decimals"]),
@@ -414,7 +404,7 @@ class KrakenVenue(Venue):
             "stopprice": "0.00000",
             "limitprice": "0.00000",
             "misc": "",
-            "oflags": order.words["oflags"],
+            "oflags": order.details["oflags"],
         }
         if order.client_id is not None:
             view["cl_ord_id"] = order.client_id
@@ -428,11 +418,11 @@ class KrakenVenue(Venue):
         """The account's orders, newest first, that carry the asked userref or cl_ord_id."""
         rows = {}
         for order in reversed(self.orders_of(account)):
-            still_open = order.status == "open" or order.words["reads"] > 0
+            still_open = order.status == "open" or order.details["reads"] > 0
             asked_for = (
                 still_open == (status == "open")
                 and given.get("cl_ord_id", order.client_id) == order.client_id
-                and str(given.get("userref", order.words["userref"])) == str(order.words["userref"])
+                and str(given.get("userref", order.details["userref"])) == str(order.details["userref"])
             )
             if asked_for:
                 rows[order.id] = self._view(order, trades=_true(given.get("trades")))
@@ -454,7 +444,7 @@ class KrakenVenue(Venue):
         for txid in ids:
             order = self._order(account, txid)
             views[txid] = self._view(order, trades=_true(given.get("trades")))
-            order.words["reads"] -= 1
+            order.details["reads"] -= 1
         return views
 
     def _order(self, account: Account, id: object) -> Order:
@@ -467,7 +457,7 @@ class KrakenVenue(Venue):
             fill.id: {
                 "ordertxid": fill.order.id,
                 "postxid": "TKH2SE-M7IF5-CFI7LT",
-                "pair": fill.order.words["key"],
+                "pair": fill.order.details["key"],
                 "time": fill.time,
                 "type": fill.order.side,
                 "ordertype": "market" if fill.order.price is None else "limit",
@@ -481,7 +471,7 @@ class KrakenVenue(Venue):
                 "maker": fill.maker,
             }
             for number, fill in reversed(list(enumerate(self.fills_of(account), start=1)))
-            if fill.order.words["reads"] <= 0
+            if fill.order.details["reads"] <= 0
         }
         rows = _between(rows, given, "time")
         return {"trades": _page(rows, given), "count": len(rows)}
@@ -492,7 +482,7 @@ class KrakenVenue(Venue):
         if client_id is not None:
             chosen = [order for order in orders if order.client_id == client_id]
         elif re.fullmatch(r"-?\d+", str(named)):
-            chosen = [order for order in orders if order.words["userref"] == int(str(named))]
+            chosen = [order for order in orders if order.details["userref"] == int(str(named))]
         else:
             chosen = [self._order(account, named)]
         if not chosen:
@@ -503,7 +493,7 @@ class KrakenVenue(Venue):
         count = 0
         for order in orders:
             self.cancel(order)
-            order.words["canceled"] = True
+            order.details["canceled"] = True
             count += 1
         return count
 
@@ -523,8 +513,6 @@ class KrakenVenue(Venue):
         if seconds:
             self._cancel_after[account.key] = now + float(seconds)
         return {"currentTime": _iso(now), "triggerTime": _iso(now + float(seconds)) if seconds else "0"}
-
-    # --- deposits and withdrawals ---
 
     def private_DepositMethods(self, account: Account, given: Mapping[str, Any]) -> Any:
         key = self._asset(given)
@@ -610,7 +598,7 @@ class KrakenVenue(Venue):
         made = self.withdraw(
             account, _name(key), amount, row["address"], fee=fee, tag=row.get("tag"), network=row["method"]
         )
-        made.words["key"] = row["key"]
+        made.details["key"] = row["key"]
         return {"refid": made.id}
 
     def private_WithdrawStatus(self, account: Account, given: Mapping[str, Any]) -> Any:
@@ -634,7 +622,7 @@ class KrakenVenue(Venue):
             "fee": places(transfer.fee, 8),
             "time": int(transfer.time),
             "status": {"pending": "Initial", "done": "Success", "canceled": "Failure"}[transfer.status],
-            "key": transfer.words["key"],
+            "key": transfer.details["key"],
         }
         return row | {"status-prop": "canceled"} if transfer.status == "canceled" else row
 
@@ -646,8 +634,6 @@ class KrakenVenue(Venue):
         account.balances[transfer.asset] += transfer.amount
         return True
 
-
-# --- names and forms --------------------------------------------------------------------------------------------------
 
 _NAMES = {"XBT": "BTC", "XDG": "DOGE"}
 
@@ -752,8 +738,8 @@ def _result(result: Any) -> Reply:
     return Reply.json({"error": [], "result": result})
 
 
-def _error(*words: str) -> Reply:
-    return Reply.json({"error": list(words)})
+def _error(*errors: str) -> Reply:
+    return Reply.json({"error": list(errors)})
 
 
 VENUE = KrakenVenue

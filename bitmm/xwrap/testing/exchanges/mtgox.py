@@ -1,9 +1,9 @@
 """A local Mt.Gox: the HTTP API, versions 0, 1 and 2, with the paths of all years.
 
 Sources as in bitmm/xwrap/exchanges/historic/mtgox. Orders are accepted without funds and then wait as "invalid", and an
-order is answered before it is executed. What nobody wrote down is believed, and marked so: the tokens for a wrong key,
-sign or right, the words of a send without funds, the sentence of version 0 after a send, the types of the rows of money
-in the wallet history, the answer to asking too often.
+order is answered before it is executed. What no source states is an assumption, and marked so: the tokens for a wrong
+key, sign or right, the message of a send without funds, the sentence of version 0 after a send, the types of the rows
+of money in the wallet history, the answer to asking too often.
 """
 
 from __future__ import annotations
@@ -55,10 +55,10 @@ MICRO = 1_000_000
 
 
 class MtGoxError(Exception):
-    """An error in Mt.Gox's words."""
+    """An error as Mt.Gox writes it."""
 
-    def __init__(self, words: str, token: str | None = None, status: int = 200) -> None:
-        super().__init__(words)
+    def __init__(self, message: str, token: str | None = None, status: int = 200) -> None:
+        super().__init__(message)
         self.token = token
         self.status = status
 
@@ -120,8 +120,6 @@ class MtGoxVenue(Venue):
             text = BASE58[digit] + text
         return "1" + text
 
-    # --- the paths of all years ---
-
     def routes(self) -> dict[tuple[str, str], Callable[..., Any]]:
         found: dict[tuple[str, str], Callable[..., Any]] = {}
         for name, call in self.public_calls().items():
@@ -177,8 +175,6 @@ class MtGoxVenue(Venue):
             "history_BTC.csv": (("get_info",), lambda account, given: self.csv_0(account, "BTC")),
             "history_USD.csv": (("get_info",), lambda account, given: self.csv_0(account, "USD")),
         }
-
-    # --- who may ask ---
 
     def handle(self, request: Request) -> Reply:
         if not request.headers.get("User-Agent"):
@@ -264,8 +260,6 @@ class MtGoxVenue(Venue):
     def not_found(self, request: Request) -> Reply:
         return _error("Invalid call", None, 200)
 
-    # --- public calls ---
-
     def named(self, given: Mapping[str, str]) -> Pair:
         """The pair that a path names, or Currency in version 0."""
         name = given.get("pair", "")
@@ -336,8 +330,6 @@ class MtGoxVenue(Venue):
         rows = [*TRADES_0, *({**row, "primary": "Y"} for row in mine)]
         return [row for row in rows if int(row["tid"]) > int(given.get("since", 0))][:100]
 
-    # --- account ---
-
     def info(self, account: Account, given: Mapping[str, str]) -> Any:
         return {
             "Login": self.name,
@@ -377,8 +369,6 @@ class MtGoxVenue(Venue):
         used = any(made.address == mine[-1] for made in self.deposits.values()) if mine else False
         return {"addr": self.address(account, "BTC", new=used or "description" in given)}
 
-    # --- orders ---
-
     def add(self, account: Account, given: Mapping[str, str]) -> Any:
         side = SIDES.get(given.get("type", ""))
         if side is None:
@@ -416,7 +406,7 @@ class MtGoxVenue(Venue):
                 }
             )
         over = order.status != "open"
-        order.words = {"lag": self.lag * over, "result_lag": self.result_lag * over, "of": amount}
+        order.details = {"lag": self.lag * over, "result_lag": self.result_lag * over, "of": amount}
         return order
 
     def listed(self, account: Account, view: Callable[[Order, Decimal, str], Any]) -> list[Any]:
@@ -426,12 +416,12 @@ class MtGoxVenue(Venue):
             if order.account is not account:
                 continue
             if order.id in self.unfunded:
-                rows.append(view(order, order.words["of"], "invalid"))
+                rows.append(view(order, order.details["of"], "invalid"))
             elif order.status == "open":
                 rows.append(view(order, order.left, "open"))
-            elif order.words["lag"] > 0:
-                order.words["lag"] -= 1
-                rows.append(view(order, order.words["of"], "pending"))
+            elif order.details["lag"] > 0:
+                order.details["lag"] -= 1
+                rows.append(view(order, order.details["of"], "pending"))
         return rows
 
     def order_object(self, order: Order, amount: Decimal, status: str) -> Any:
@@ -476,10 +466,10 @@ class MtGoxVenue(Venue):
             order = self.mine(account, given.get("order", ""))
         except Reject:
             order = None
-        if order is None or order.side != SIDES[given["type"]] or not order.fills or order.words["lag"] > 0:
+        if order is None or order.side != SIDES[given["type"]] or not order.fills or order.details["lag"] > 0:
             raise MtGoxError("Order not found", "unknown_order_id")
-        if order.words["result_lag"] > 0:
-            order.words["result_lag"] -= 1
+        if order.details["result_lag"] > 0:
+            order.details["result_lag"] -= 1
             raise MtGoxError("Order not found", "unknown_order_id")
         currency = order.pair.currency
         return {
@@ -503,8 +493,6 @@ class MtGoxVenue(Venue):
             "total_spent": money(order.spent, currency),
             "avg_cost": money(order.average or ZERO, currency),
         }
-
-    # --- history ---
 
     def rows(self, account: Account, currency: str) -> list[Row]:
         """What changed a wallet, oldest first."""
@@ -550,8 +538,6 @@ class MtGoxVenue(Venue):
             lines.append(f'{row["Index"]},"{date}",{row["Type"]},"{row["Info"]}",{value},{balance}')
         return Reply.text("\n".join(lines) + "\n", kind="text/csv")
 
-    # --- sends ---
-
     def send_simple(self, account: Account, given: Mapping[str, str]) -> Any:
         fee = asked({"fee_int": given.get("fee_int", "0")}, "fee", "BTC")
         if fee > Decimal("0.01"):
@@ -576,9 +562,6 @@ class MtGoxVenue(Venue):
         return made.txid
 
 
-# --- shapes -----------------------------------------------------------------------------------------------------------
-
-
 def _spellings(name: str, folder: str) -> Iterable[tuple[int, str]]:
     """The paths that a call of versions 1 and 2 had over the years; an account's calls have "generic" for the pair."""
     yield 1, f"/api/1/{{pair}}/{name}"
@@ -593,8 +576,8 @@ def _envelope(version: int, data: Any) -> Reply:
     return Reply.json({"result": "success", "return" if version == 1 else "data": data})
 
 
-def _error(words: str, token: str | None, status: int) -> Reply:
-    document = {"result": "error", "error": words}
+def _error(message: str, token: str | None, status: int) -> Reply:
+    document = {"result": "error", "error": message}
     return Reply.json(document if token is None else {**document, "token": token}, status)
 
 
@@ -700,8 +683,8 @@ def trade_rows(fill: Fill) -> list[Row]:
         "Properties": properties(order),
     }
 
-    def row(kind: str, name: str, change: Decimal, words: str) -> Row:
-        return Row(fill.time, kind, name, change, words, [str(uuid.uuid4()), "Money_Trade", fill.id], trade)
+    def row(kind: str, name: str, change: Decimal, message: str) -> Row:
+        return Row(fill.time, kind, name, change, message, [str(uuid.uuid4()), "Money_Trade", fill.id], trade)
 
     sign = 1 if buys else -1
     rows = [

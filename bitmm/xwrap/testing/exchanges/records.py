@@ -13,7 +13,7 @@ ZERO = Decimal(0)
 
 class Reject(Exception):
     """Why the core refused: insufficient_funds, unknown_pair, amount_min, cost_min, amount_places, price_places,
-    no_liquidity, post_only, order_not_found, order_not_open. A venue says it in its own words.
+    no_liquidity, post_only, order_not_found, order_not_open. A venue answers it as its exchange does.
     """
 
     def __init__(self, code: str) -> None:
@@ -23,7 +23,7 @@ class Reject(Exception):
 
 @dataclass
 class Pair:
-    """One market and its rules. `asks` and `bids` are the house's offers (price, amount), renewed after every order."""
+    """One market and its rules. `asks` and `bids` are standing offers (price, amount), which no order uses up."""
 
     asset: str
     currency: str
@@ -43,7 +43,7 @@ class Pair:
 
 
 def pair(asset: str, currency: str, ask: str, bid: str, **rules: Any) -> Pair:
-    """A pair with three levels of house liquidity on each side, 0.1 % apart: 1, 2 and 5 units of the asset."""
+    """Return a pair with three standing offers on each side, 0.1 % apart: 1, 2 and 5 units of the asset."""
     made = Pair(asset, currency, [], [], **rules)
     step = Decimal(1).scaleb(-made.price_places)
     for offers, best, away in ((made.asks, Decimal(ask), 1), (made.bids, Decimal(bid), -1)):
@@ -55,7 +55,7 @@ def pair(asset: str, currency: str, ask: str, bid: str, **rules: Any) -> Pair:
 
 @dataclass
 class Account:
-    """Whoever holds a key. `permissions` has the venue's own words; `nonce` is the highest (or last) one seen."""
+    """The owner of a key. `permissions` are named as the exchange does; `nonce` is the highest (or last) one seen."""
 
     key: str
     secret: str
@@ -83,7 +83,7 @@ class Fill:
 class Order:
     """`status` is open, filled or canceled; a market order that the book cannot fill ends canceled, partly filled.
 
-    `amount` is None for an order by `cost`. `words` is room for what only the protocol knows.
+    `amount` is None for an order by `cost`. `details` has room for what only one protocol has.
     """
 
     id: str
@@ -98,7 +98,7 @@ class Order:
     status: str = "open"
     closed: float | None = None
     fills: list[Fill] = field(default_factory=list)
-    words: dict[str, Any] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
 
     @property
     def limit_price(self) -> Decimal:
@@ -144,11 +144,11 @@ class Transfer:
     time: float
     status: str = "pending"
     txid: str | None = None
-    words: dict[str, Any] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
 
 
 class Take(NamedTuple):
-    """A part of an order that the book can fill: with the house, or with somebody's resting order."""
+    """A part of an order that the book can fill: by a standing offer, or by the resting order of another account."""
 
     price: Decimal
     amount: Decimal

@@ -15,10 +15,10 @@ Nothing here knows a protocol. A venue is a subclass of `Venue` in a file that e
             self.cancel(self.orders[id])         # raises Reject("order_not_open")
             return {}
 
-        def refused(self, request, reject):      # the core's refusals in this exchange's own words
+        def refused(self, request, reject):      # a Reject of Venue, as this exchange answers it
             return Reply.json({"error": reject.code}, 400)
 
-        def fault_reply(self, kind, request):          # the faults rate_limit, nonce and maintenance in its own words
+        def fault_reply(self, kind, request):    # the faults rate_limit, nonce and maintenance
             return Reply.json({"error": kind}, 429)
 
     with DemoVenue() as venue:                   # venue.url, venue.key, venue.secret
@@ -73,7 +73,7 @@ class Venue(LocalServer):
     name = "venue"
     default_key = "key"
     default_secret = "secret"
-    #: All the rights there are, in the exchange's own words; a new account has all of them.
+    #: All the rights there are, named as the exchange does; a new account has all of them.
     permissions: tuple[str, ...] = ()
     #: "currency": fees are paid in the pair's currency. "received": in what the order brings.
     fees_in = "currency"
@@ -243,7 +243,7 @@ class Venue(LocalServer):
         return sorted((fill for order in self.orders_of(account) for fill in order.fills), key=lambda fill: fill.time)
 
     def set_best_prices(self, pair_name: str, ask: Decimal, bid: Decimal) -> None:
-        """Bring the house's best prices to `ask` and `bid`; resting orders that they reach are filled as makers."""
+        """Move the best standing offers to `ask` and `bid`; resting orders that they reach are filled as makers."""
         with self.lock:
             pair = self.pairs[pair_name]
             step = Decimal(1).scaleb(-pair.price_places)
@@ -257,7 +257,7 @@ class Venue(LocalServer):
                     self._fill(order, offers, maker=True)
 
     def _takes(self, order: Order) -> list[Take]:
-        """What the book gives this order now, best price first; nothing is changed. Nobody trades with himself."""
+        """Return what the book gives this order now, best price first. An account does not trade with itself."""
         buys = order.side == "buy"
         offers = [Take(price, amount, None) for price, amount in (order.pair.asks if buys else order.pair.bids)]
         offers += [
