@@ -69,6 +69,7 @@ class ExecutionService:
         return self._once(registration, key, withdrawal)
 
     def _once(self, registration: Registration, key: str | None, request: NewOrder | NewWithdrawal) -> StoredAnswer:
+        """Carry out a request, unless its key was used before: then return what became of that."""
         journal, names, values = self._intent(request)
         fingerprint = hashlib.sha256(_sorted_json(values).encode()).hexdigest()
         if key is not None and (known := journal.by_key(registration.id, key)) and not known["released"]:
