@@ -219,7 +219,7 @@ def _document(answer: Response) -> dict[str, Any] | None:
 
 
 def _fields(data: Mapping[str, object] | None) -> dict[str, Any]:
-    """Parameters as Kraken reads them: amounts in plain digits, booleans in lower case."""
+    """Return the parameters as Kraken reads them: amounts in plain digits, booleans in lower case."""
     return {name: _field(name, value) for name, value in (data or {}).items() if value is not None}
 
 
@@ -236,6 +236,7 @@ def _field(name: str, value: object) -> Any:
 
 
 def _failure(failures: list[str], *, mutates: bool) -> ExchangeError:
+    """Return what the errors of an answer mean, together: refused only when every one of them says so."""
     reason = "; ".join(failures)[:300]
     for text in failures:
         if text.startswith(_THROTTLED):
