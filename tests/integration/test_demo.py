@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import subprocess
@@ -10,14 +9,15 @@ import sys
 
 import pytest
 
+from tests.support.command import BARE
+
 pytest.importorskip("typer", reason="the command is not installed")
 
 DEMO = [sys.executable, "-m", "bitmm.xwrap", "demo"]
-ENVIRON = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(sys.path), "HOME": "/nonexistent"}
 
 
 def test_the_demo_trades_and_adds_up_and_is_plain_in_a_pipe():
-    result = subprocess.run(DEMO, capture_output=True, text=True, env=ENVIRON, timeout=60, check=False)
+    result = subprocess.run(DEMO, capture_output=True, text=True, env=BARE, timeout=60, check=False)
     assert result.returncode == 0, result.stderr
     assert "\x1b" not in result.stdout
     for call in (
@@ -43,20 +43,20 @@ def test_the_demo_fails_when_a_balance_does_not_add_up():
         "demo.run(stay=False)"
     )
     command = [sys.executable, "-c", crooked]
-    result = subprocess.run(command, capture_output=True, text=True, env=ENVIRON, timeout=60, check=False)
+    result = subprocess.run(command, capture_output=True, text=True, env=BARE, timeout=60, check=False)
     assert result.returncode == 1
     assert "but it should be" in result.stdout
 
 
 def test_the_demo_can_leave_its_server_running_with_a_line_for_the_repl():
-    with subprocess.Popen([*DEMO, "--serve"], stdout=subprocess.PIPE, text=True, env=ENVIRON) as process:
+    with subprocess.Popen([*DEMO, "--serve"], stdout=subprocess.PIPE, text=True, env=BARE) as process:
         try:
             for line in process.stdout:
                 if line.startswith("from bitmm"):
                     break
             program = f"{line.strip()}; print(backend.balance()['BTC'])"
             command = [sys.executable, "-c", program]
-            result = subprocess.run(command, capture_output=True, text=True, env=ENVIRON, timeout=60, check=False)
+            result = subprocess.run(command, capture_output=True, text=True, env=BARE, timeout=60, check=False)
             assert result.stdout == "1.04\n", result.stderr
         finally:
             process.send_signal(signal.SIGTERM)

@@ -8,12 +8,14 @@ import sys
 from contextlib import contextmanager
 
 XWRAP = [sys.executable, "-m", "bitmm.xwrap"]
-ENVIRON = {
+#: What a command sees of the environment: nothing of its user's. A run under coverage measures the commands, too.
+BARE = {
     "PATH": os.environ["PATH"],
     "PYTHONPATH": os.pathsep.join(sys.path),
     "HOME": "/nonexistent",
-    "XWRAP_EXCHANGES": "paper",
+    **{name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")},
 }
+ENVIRON = BARE | {"XWRAP_EXCHANGES": "paper"}
 
 
 def xwrap(*args, stdin="", **environ):
