@@ -21,7 +21,7 @@ from bitmm.xwrap.testing.exchange_contract import ExchangeContract
 from bitmm.xwrap.testing.exchanges import venue as core
 from bitmm.xwrap.testing.exchanges.backpack import BackpackVenue, keys
 from bitmm.xwrap.transport import Request, Transport
-from tests.support.exchanges import change_answers, trade_in_a_harsh_decimal_context
+from tests.support.exchanges import change_answers, connect, trade_in_a_harsh_decimal_context
 
 EXCHANGE, VENUE = Backpack, BackpackVenue
 
@@ -52,13 +52,13 @@ def calls(venue) -> list[str]:
 
 
 def test_a_new_order_costs_at_most_one_question_before_it_and_none_the_next_time(venue, transport):
-    keys, cache = Credentials(apikey=venue.key, apisecret=venue.secret), TTLCache()
+    cache = TTLCache()
     for expected in (
         ["GET markets", "POST order", "GET history/fills"],
         ["POST order", "GET history/fills"],
     ):
         venue.requests.clear()
-        Backpack(ExchangeContext(transport, keys, 1, venue.url, cache=cache)).place(new(amount=Decimal("0.1")))
+        connect(Backpack, venue, transport, cache=cache).place(new(amount=Decimal("0.1")))
         assert calls(venue) == expected
 
 
@@ -434,7 +434,7 @@ def test_every_fault_that_a_venue_has_is_tried():
 def test_an_order_under_a_fault_is_refused_or_unknown_as_the_ledger_says(venue, kind):
     failure, code, executed = FAULTS[kind]
     transport = Transport(timeout=0.5)
-    exchange = Backpack(ExchangeContext(transport, Credentials(apikey=venue.key, apisecret=venue.secret), 1, venue.url))
+    exchange = connect(Backpack, venue, transport)
     exchange.markets()
     order = new(amount=Decimal("0.1"))
     venue.fault(kind, path="/api/v1/order")
@@ -451,7 +451,7 @@ def test_an_order_under_a_fault_is_refused_or_unknown_as_the_ledger_says(venue, 
 def test_a_withdrawal_under_a_fault_is_refused_or_unknown_as_the_ledger_says(venue, kind):
     failure, code, executed = FAULTS[kind]
     transport = Transport(timeout=0.5)
-    exchange = Backpack(ExchangeContext(transport, Credentials(apikey=venue.key, apisecret=venue.secret), 1, venue.url))
+    exchange = connect(Backpack, venue, transport)
     exchange.deposit_address("BTC")
     venue.fault(kind, path="/capital/withdrawals")
     client_id = uuid.uuid4().hex

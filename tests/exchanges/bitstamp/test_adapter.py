@@ -21,7 +21,7 @@ from bitmm.xwrap.testing.exchanges import venue as core
 from bitmm.xwrap.testing.exchanges.bitstamp import BitstampVenue
 from bitmm.xwrap.testing.exchanges.venue import Reply
 from bitmm.xwrap.transport import Request, Transport
-from tests.support.exchanges import trade_in_a_harsh_decimal_context
+from tests.support.exchanges import connect, trade_in_a_harsh_decimal_context
 
 EXCHANGE, VENUE = Bitstamp, BitstampVenue
 
@@ -44,10 +44,10 @@ def calls(venue) -> list[str]:
 
 
 def test_a_new_order_costs_at_most_one_question_before_it_and_none_the_next_time(venue, transport):
-    keys, cache = Credentials(apikey=venue.key, apisecret=venue.secret), TTLCache()
+    cache = TTLCache()
     for _ in range(2):
         venue.requests.clear()
-        Bitstamp(ExchangeContext(transport, keys, 1, venue.url, cache=cache)).place(new(amount=Decimal("0.1")))
+        connect(Bitstamp, venue, transport, cache=cache).place(new(amount=Decimal("0.1")))
         first, *rest = calls(venue)
         assert ([first] if first != "markets/" else rest[:1]) == ["buy/market/btceur/"]
         assert rest[-1] == "order_status/"
@@ -397,7 +397,7 @@ def test_every_fault_that_a_venue_has_is_tried():
 def test_an_order_under_a_fault_is_refused_or_unknown_as_the_ledger_says(venue, kind):
     failure, code, executed = FAULTS[kind]
     transport = Transport(timeout=0.5)
-    exchange = Bitstamp(ExchangeContext(transport, Credentials(apikey=venue.key, apisecret=venue.secret), 1, venue.url))
+    exchange = connect(Bitstamp, venue, transport)
     exchange.markets()
     order = new(amount=Decimal("0.1"))
     venue.fault(kind, path="/buy/market/")
@@ -415,7 +415,7 @@ def test_an_order_under_a_fault_is_refused_or_unknown_as_the_ledger_says(venue, 
 def test_a_withdrawal_under_a_fault_is_refused_or_unknown_as_the_ledger_says(venue, kind):
     failure, code, executed = FAULTS[kind]
     transport = Transport(timeout=0.5)
-    exchange = Bitstamp(ExchangeContext(transport, Credentials(apikey=venue.key, apisecret=venue.secret), 1, venue.url))
+    exchange = connect(Bitstamp, venue, transport)
     exchange.deposit_address("BTC")
     venue.fault(kind, path="/btc_withdrawal/")
     with pytest.raises(ExchangeError) as caught:
