@@ -96,6 +96,7 @@ def test_the_former_command_works_and_says_where_it_went():
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
     """The wheel of this repository, built without network from a copy (a build writes beside its sources)."""
+    pytest.importorskip("pip")
     pytest.importorskip("setuptools", "70.1", reason="setuptools builds wheels by itself since 70.1")
     source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
     shutil.copytree(REPOSITORY / "bitmm", source / "bitmm", ignore=shutil.ignore_patterns("__pycache__"))
