@@ -17,6 +17,7 @@ from .context import RequestContext, path_id, services_of
 from .db.records import Account
 from .order_views import StoredAnswer
 from .params import Params, read_params
+from .services import Services
 from .threads import Pool
 
 __all__ = ["endpoint", "log_in"]
@@ -31,10 +32,11 @@ def endpoint(view: View, *, pool: Pool, status: int = 200) -> Callable[[Request]
     """
 
     async def call(request: Request) -> Response:
+        services = services_of(request)
         if "authorization" not in request.headers:
-            _authenticate(request)  # refuses, before the body is read
+            _authenticate(services, request)  # refuses, before the body is read
         params = await read_params(request)
-        return await services_of(request).threads.run(pool, _answer, view, status, request, params)
+        return await services.threads.run(pool, _answer, view, status, services, request, params)
 
     return call
 
@@ -42,19 +44,19 @@ def endpoint(view: View, *, pool: Pool, status: int = 200) -> Callable[[Request]
 async def log_in(request: Request) -> RequestContext:
     """Return the context of a request whose view is a coroutine. Raises Problem 401 or 429."""
     services = services_of(request)
-    account = await services.threads.run("database", _authenticate, request)
+    account = await services.threads.run("database", _authenticate, services, request)
     return RequestContext(services, account, request, await read_params(request))
 
 
-def _answer(view: View, status: int, request: Request, params: Params) -> Response:
-    answer = view(RequestContext(services_of(request), _authenticate(request), request, params))
+def _answer(view: View, status: int, services: Services, request: Request, params: Params) -> Response:
+    answer = view(RequestContext(services, _authenticate(services, request), request, params))
     if isinstance(answer, StoredAnswer):
         return Response(answer.text, answer.status, answer.headers, media_type="application/json")
     return JSONResponse(answer, status)
 
 
-def _authenticate(request: Request) -> Account:
+def _authenticate(services: Services, request: Request) -> Account:
     """Return the account that calls, with the registration that the path names."""
     address = request.client.host if request.client else ""
     header = request.headers.get("authorization")
-    return services_of(request).authenticator.authenticate(header, address, path_id(request, "id"))
+    return services.authenticator.authenticate(header, address, path_id(request, "id"))
