@@ -112,7 +112,7 @@ def row_to_json(row: Row, names: Iterable[str]) -> dict[str, Any]:
 
 def foreign_order_to_json(state: OrderState) -> dict[str, Any]:
     """Return the public fields of an order that was not placed here: it has no id, and what is not known is null."""
-    shown = {name: _to_column(getattr(state, name, None)) for name in ORDER_FIELDS}
+    shown = _columns(state, ORDER_FIELDS)
     created = state.created and state.created.isoformat().replace("+00:00", "Z")
     return shown | {"type": _order_type(state.price), "created": created}
 
@@ -155,12 +155,9 @@ def key_answer(row: Row | None, names: Iterable[str]) -> StoredAnswer:
 
 
 def _columns(record: Any, names: Iterable[str]) -> dict[str, Any]:
-    return {name: _to_column(getattr(record, name)) for name in names}
-
-
-def _to_column(value: Any) -> Any:
-    """Return a value as the journal keeps it: amounts are text in plain digits."""
-    return plain(value) if isinstance(value, Decimal) else value
+    """Return the fields of a record as the journal keeps them: amounts are text in plain digits."""
+    values = {name: getattr(record, name, None) for name in names}
+    return {name: plain(value) if isinstance(value, Decimal) else value for name, value in values.items()}
 
 
 def _order_type(price: Decimal | None) -> str:
