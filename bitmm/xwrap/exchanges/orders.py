@@ -17,7 +17,6 @@ __all__ = [
     "cancel_errors",
     "check_same_order",
     "find_open",
-    "placed_order",
     "poll",
     "poll_fills",
     "poll_until_final",
@@ -29,22 +28,8 @@ _T = TypeVar("_T")
 _FILL_PAUSES = (0.0, 0.2, 0.4, 0.8)
 
 
-def placed_order(order: NewOrder, exchange_order_id: str) -> OrderState:
-    """Return `order` as it is when the exchange has just taken it under this id: open, and nothing else is known."""
-    return OrderState(
-        exchange_order_id,
-        "open",
-        side=order.side,
-        currency=order.currency,
-        asset=order.asset,
-        amount=order.amount,
-        price=order.price,
-        client_id=order.client_id,
-    )
-
-
 def accepted_order(order: NewOrder, exchange_order_id: str, created: datetime | None = None) -> OrderState:
-    """Return the state of an `order` that its exchange accepted just now, under this id: open."""
+    """Return the state of an `order` that its exchange accepted just now, under this id: open, and no more."""
     return OrderState(
         exchange_order_id=exchange_order_id,
         status="open",

@@ -12,7 +12,7 @@ from ...base import Exchange, ExchangeContext, Field, RateLimit
 from ...errors import Refused, Unsupported
 from ...http import parsing_errors
 from ...models import DepositAddress, Funds, NewOrder, NewWithdrawal, OrderRef, OrderState, Rate, Withdrawal
-from ...orders import cancel_each, cancel_errors, placed_order
+from ...orders import accepted_order, cancel_each, cancel_errors
 from ..common import find_open_or_unknown, order_id_of, parse_bitcoin_address, require_bitcoin, require_bitcoin_send
 from .api import HubAPI
 from .parsing import check_amount, give_and_get, order_from_row, parse_funds, parse_order_id
@@ -90,7 +90,7 @@ class Hub(Exchange):
         (trade_cur, for_cur) = (order.currency, order.asset) if order.side == "buy" else (order.asset, order.currency)
         answer = self.api.place_order(plain(give), trade_cur, plain(get), for_cur)
         with parsing_errors(self.name, mutates=True):
-            return placed_order(order, parse_order_id(answer["oid"]))
+            return accepted_order(order, parse_order_id(answer["oid"]))
 
     def order(self, ref: OrderRef) -> OrderState:
         """Return an open order; "unknown" when it is not open, because a hub does not say what became of it."""

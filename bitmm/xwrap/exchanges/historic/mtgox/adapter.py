@@ -22,7 +22,7 @@ from ...models import (
     Rate,
     Withdrawal,
 )
-from ...orders import cancel_each, cancel_errors, placed_order, poll_until_final
+from ...orders import accepted_order, cancel_each, cancel_errors, poll_until_final
 from ..common import find_open_or_unknown, order_id_of, require_bitcoin, require_bitcoin_send
 from .api import MtGoxAPI, Version
 from .calls import Calls
@@ -115,7 +115,7 @@ class MtGox(Exchange):
         pair_name(order.currency, order.asset)
         if order.amount is None or order.cost is not None:
             raise Unsupported("Mt.Gox cannot buy for a given cost; give the amount")
-        placed = placed_order(order, self.calls.place(order, order.amount))
+        placed = accepted_order(order, self.calls.place(order, order.amount))
         if order.price is not None or not self.calls.reads_closed_orders:
             return placed
         ref = OrderRef(
