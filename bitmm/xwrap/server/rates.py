@@ -37,22 +37,22 @@ class Rates:
 
     async def all(self, currency: str, asset: str) -> list[dict[str, Any]]:
         """Return one row for each exchange that answered in time. Raises Problem when every one refused the pair."""
-        ids = self._registry.ids()
-        answers = await asyncio.gather(
-            *(asyncio.wait_for(asyncio.shield(self._one(id, currency, asset)), self._seconds) for id in ids),
-            return_exceptions=True,
-        )
-        rows = [
-            {"exchange": id, **rate_to_json(answer)}
-            for id, answer in zip(ids, answers, strict=True)
-            if isinstance(answer, Rate)
-        ]
-        refusals = [answer for answer in answers if isinstance(answer, Refused) and answer.code == "unknown_market"]
+        answers = {id: self._one(id, currency, asset) for id in self._registry.ids()}
+        if late := [answer for answer in answers.values() if not answer.done()]:
+            await asyncio.wait(late, timeout=self._seconds)
+        rows, refusals = [], []
+        for id, answer in answers.items():
+            if not answer.done() or answer.cancelled():
+                continue
+            error = answer.exception()
+            if error is None:
+                rows.append({"exchange": id, **rate_to_json(answer.result())})
+            elif isinstance(error, Refused) and error.code == "unknown_market":
+                refusals.append(error)
+            elif not isinstance(error, (ExchangeError, Problem)):
+                _log.error("rate of %s", id, exc_info=error)
         if not rows and refusals and len(refusals) == len(answers):
             raise from_exchange(refusals[0])
-        for id, answer in zip(ids, answers, strict=True):
-            if isinstance(answer, BaseException) and not isinstance(answer, (ExchangeError, Problem, TimeoutError)):
-                _log.error("rate of %s", id, exc_info=answer)
         return rows
 
     def _one(self, id: str, currency: str, asset: str) -> asyncio.Future[Rate]:
