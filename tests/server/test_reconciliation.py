@@ -129,6 +129,23 @@ def test_an_order_that_may_not_be_listed_yet_is_asked_for_with_the_time_when_it_
     assert bench.ask("orders").json()["code"] == "no_such_key"
 
 
+def test_an_order_is_missed_since_the_exchange_answered_and_not_since_it_was_asked(bench, monkeypatch):
+    monkeypatch.setattr(Stub, "asked", [])
+    answered = []
+
+    def answer_late():
+        time.sleep(0.05)
+        answered.append(datetime.now(UTC))
+        return NotListedYet("its history lags")
+
+    monkeypatch.setattr(Stub, "find_one", staticmethod(answer_late))
+    bench.post()
+    for _ in range(2):
+        bench.reconciler._asked.clear()
+        bench.reconcile(None)
+    assert answered[0] <= Stub.asked[1].missed_since <= answered[1]
+
+
 def test_when_an_order_was_missed_says_nothing_of_it_once_it_runs_anew(bench, monkeypatch):
     monkeypatch.setattr(Stub, "asked", [])
     bench.post()

@@ -85,9 +85,9 @@ class NewOrder:
 class OrderRef:
     """What is known of an order that was placed, or may have been.
 
-    `missed_since`: the time of the first question that did not find it, although it must have arrived by then if it was
-    sent at all; None: there was no such question. An order that may have rested in the book until a moment before the
-    first question is proved to be missing by a second one only.
+    `missed_since`: when the first question was answered that did not find it, although it must have arrived before if
+    it was sent at all; None: there was no such question. An order that may have rested in the book until a moment
+    before that answer is proved to be missing by a second question only.
     """
 
     side: Side

@@ -165,7 +165,8 @@ class Reconciler:
             state = exchange.find(replace(order_ref(row), missed_since=self._missed.get(attempt)))
         except NotListedYet:
             if asked >= self._latest_arrival(exchange, row):
-                self._missed.setdefault(attempt, asked)
+                # The time after the answer: the order may have been over only a moment before the exchange looked.
+                self._missed.setdefault(attempt, datetime.now(UTC))
             raise
         if state is None and exchange.order_lookup != "all":
             raise Unsupported(f"{exchange.name} shows open orders only")
