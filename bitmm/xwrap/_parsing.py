@@ -29,12 +29,12 @@ _R = TypeVar("_R")
 class Record(Generic[_R]):
     """Parses one kind of record: an object that has the `required` fields, whose amounts become Decimal.
 
-    `amounts` are the fields that `kind` annotates with Decimal; each may be None.
+    `amounts` are the fields that `kind` annotates with Decimal, in its order; each may be None.
     """
 
     def __init__(self, kind: type[_R], *required: str) -> None:
         fields = kind.__annotations__
-        self.amounts = frozenset(name for name, hint in fields.items() if hint in (Decimal, Decimal | None))
+        self.amounts = tuple(name for name, hint in fields.items() if hint in (Decimal, Decimal | None))
         self._required = required
 
     def __call__(self, document: Any) -> _R:

@@ -9,6 +9,7 @@ from responses.matchers import header_matcher, query_param_matcher
 
 from bitmm.xwrap import _parsing as parsing
 from bitmm.xwrap.client import XWrap
+from bitmm.xwrap.money import parse_decimal
 from tests.support.marked_secrets import BASIC, PASSWORD, USER
 
 BASE = "http://localhost:8000"
@@ -51,11 +52,19 @@ def test_an_address_is_text(mock, backend, arguments, asset):
 
 
 def test_the_amounts_of_a_record_are_the_fields_that_its_type_says():
-    assert parsing.order.amounts == {"amount", "price", "cost", "filled", "average", "spent", "fee"}
-    assert parsing.market.amounts == {"price_step", "amount_step", "amount_min", "cost_min"}
-    assert parsing.fill.amounts == {"amount", "price", "fee"}
-    assert parsing.withdrawal.amounts == {"amount", "fee"}
-    assert parsing.deposit.amounts == {"amount"}
+    assert parsing.order.amounts == ("amount", "price", "cost", "filled", "average", "spent", "fee")
+    assert parsing.market.amounts == ("price_step", "amount_step", "amount_min", "cost_min")
+    assert parsing.fill.amounts == ("amount", "price", "fee")
+    assert parsing.withdrawal.amounts == ("amount", "fee")
+    assert parsing.deposit.amounts == ("amount",)
+
+
+@pytest.mark.parametrize("amounts", [("x", "9" * 101), ("9" * 101, "x")])
+def test_of_two_bad_amounts_the_error_is_always_the_first_ones(amounts):
+    with pytest.raises(ValueError) as caught:
+        parse_decimal(amounts[0])
+    with pytest.raises(ValueError, match=f"^{caught.value}$"):
+        parsing.order(dict(zip(("amount", "fee"), amounts, strict=True)))
 
 
 def test_a_record_keeps_what_is_not_known_here_and_leaves_the_document_alone():
