@@ -41,6 +41,10 @@ class _Submission(NamedTuple):
     auth: Mapping[str, str]
     deadline: float
 
+    def __repr__(self) -> str:
+        """Return the repr of the request, which shows no credentials: tools that print local variables use it."""
+        return f"<Submission {self.request!r}>"
+
 
 class ServerAPI:
     """One server: where it is, how reads are repeated, and how orders are not.
@@ -60,7 +64,10 @@ class ServerAPI:
         auth: Mapping[str, str] | None = None,
         deadline: float | None = None,
     ) -> _T:
-        """GET `path`; repeated a little until the deadline when no answer came or the server is busy."""
+        """GET `path` and return what `parse` makes of the answer; try again when none came or the server is busy.
+
+        `deadline`: the end of the last try, of time.monotonic(); by default the timeout from now.
+        """
         request = Request("GET", self.url + path, {**_HEADERS, **(auth or {})})
         deadline = monotonic() + self._timeout if deadline is None else deadline
         attempt = 1
@@ -91,13 +98,16 @@ class ServerAPI:
         *,
         mutates: bool = True,
     ) -> _T:
-        """POST `form` to `path`, once. `mutates`: it may execute something, so a lost answer is OutcomeUnknown."""
+        """POST `form` to `path`, once, and return what `parse` makes of the answer.
+
+        `mutates`: it may execute something, so an answer that cannot be used is OutcomeUnknown.
+        """
         request = Request("POST", self.url + path, {**_FORM_HEADERS, **auth}, encode(form).encode())
         response = self._transport.send(request)
         return apply(parse, read_document(response, mutates=mutates), status=response.status, mutates=mutates)
 
     def delete(self, path: str, parse: Callable[[Any], _T], auth: Mapping[str, str]) -> _T:
-        """DELETE `path`, once."""
+        """DELETE `path`, once, and return what `parse` makes of the answer."""
         response = self._transport.send(Request("DELETE", self.url + path, {**_HEADERS, **auth}))
         return apply(parse, read_document(response, mutates=True), status=response.status, mutates=True)
 
@@ -114,8 +124,8 @@ class ServerAPI:
     ) -> _T:
         """POST the `form` of an order or a send of the registration at `path`, and return what became of it.
 
-        `key`: its idempotency key, a random one for None; every error carries it. When the answer is lost the key is
-        looked up among the `records` of the registration.
+        `key`: its idempotency key, a random one for None; an error of the sending, or after it, carries it. When the
+        answer is lost the key is looked up among the `records` of the registration.
         """
         key = idempotency_key(key)
         headers = {**_FORM_HEADERS, **auth, "Idempotency-Key": key}

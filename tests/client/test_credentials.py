@@ -11,6 +11,7 @@ import traceback
 import pytest
 import requests
 
+from bitmm.xwrap._api import _Submission
 from bitmm.xwrap.client import Backend, XWrap
 from bitmm.xwrap.errors import APIError, InvalidRequest, Unavailable
 from bitmm.xwrap.transport import Request, Transport
@@ -113,6 +114,12 @@ def test_no_repr_shows_a_secret(server):
     assert repr(backend) == f"<Backend 1 (not asked) at {server.url}>"
     assert repr(request) == f"<Request POST {server.url}/x>"
     assert repr(answer) == "<Response 200, 2 bytes>"
+
+
+def test_no_repr_of_a_submission_shows_a_secret():
+    request = Request("POST", "https://xwrap.test/exchanges/1/buy", {"Authorization": BASIC}, b"amount=1")
+    submission = _Submission(request, {"address": KEY}, "/exchanges/1/orders/", {"Authorization": BASIC}, 0.0)
+    assert repr(submission) == "<Submission <Request POST https://xwrap.test/exchanges/1/buy>>"
 
 
 @pytest.mark.parametrize("way", [pickle.dumps, copy.copy, copy.deepcopy])
