@@ -31,9 +31,13 @@ _DAY = 86400
 
 
 def check_text(value: object, name: str) -> str:
-    """Return `value`, which must be text; `name` is what the error calls it."""
+    """Return `value`, which must be text that can be encoded in UTF-8; `name` is what the error calls it."""
     if not isinstance(value, str):
         raise InvalidRequest(f"{name} must be text", code="invalid_argument")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise InvalidRequest("text with half a surrogate pair cannot be sent", code="invalid_argument") from None
     return value
 
 
@@ -66,8 +70,8 @@ def basic_auth(username: str, password: str) -> Mapping[str, str]:
     """Return the header of HTTP Basic (RFC 7617), in UTF-8; a colon ends the user name, so it cannot hold one."""
     if ":" in check_text(username, "username"):
         raise InvalidRequest("a user name cannot hold a colon", code="invalid_argument")
-    pair = _utf8(f"{username}:{check_text(password, 'password')}")
-    return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
+    pair = f"{username}:{check_text(password, 'password')}"
+    return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
 
 
 def registrations_query(exchange: str | None, *, active_only: bool) -> dict[str, str]:
@@ -77,6 +81,7 @@ def registrations_query(exchange: str | None, *, active_only: bool) -> dict[str,
 
 def registration_form(exchange: str, uname: str, key: str, secret: str) -> dict[str, str]:
     """Return the form of a new registration, under the names of the wire."""
+    # Checked here, so that an error calls them as the caller does.
     return {
         "exchange": check_text(exchange, "exchange"),
         "username": check_text(uname, "uname"),
@@ -90,19 +95,14 @@ def order_form(currency: str, asset: str, **amounts: Amount | None) -> dict[str,
     given = {name: plain(amount, name) for name, amount in amounts.items() if amount is not None}
     if ("amount" in given) == ("cost" in given):
         raise InvalidRequest("an order has an amount or a cost, one of them", code="invalid_amount")
-    return {"currency": check_text(currency, "currency"), "asset": check_text(asset, "asset"), **given}
+    return {"currency": currency, "asset": asset, **given}
 
 
 def withdrawal_form(
     asset: str, amount: Amount, address: str, *, tag: str | None, network: str | None
 ) -> dict[str, str]:
     """Return the form of a send, its amount in plain digits."""
-    return {
-        "asset": check_text(asset, "asset"),
-        "amount": plain(amount),
-        "address": check_text(address, "address"),
-        **{name: check_text(value, name) for name, value in without_none(tag=tag, network=network).items()},
-    }
+    return {"asset": asset, "amount": plain(amount), "address": address, **without_none(tag=tag, network=network)}
 
 
 def page_query(limit: int, before: int | None) -> dict[str, str]:
@@ -119,12 +119,6 @@ def without_none(**fields: str | None) -> dict[str, str]:
 
 
 def encode(fields: Mapping[str, str]) -> str:
-    """Return the text `fields` percent-encoded in UTF-8, as a query or a form."""
-    return urlencode({name: _utf8(check_text(value, name)) for name, value in fields.items()})
-
-
-def _utf8(text: str) -> bytes:
-    try:
-        return text.encode()
-    except UnicodeEncodeError:
-        raise InvalidRequest("text with half a surrogate pair cannot be sent", code="invalid_argument") from None
+    """Return `fields`, which must be text, percent-encoded in UTF-8 as a query or a form."""
+    # As bytes: urlencode takes str() of anything else, which is the name of an enum's member and not its text.
+    return urlencode({name: check_text(value, name).encode() for name, value in fields.items()})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import enum
 
 import pytest
 
@@ -59,6 +60,29 @@ def test_text_is_encoded_so_that_it_stays_one_field(server):
         Backend(1, USER, PASSWORD, server.url).exchange_rate("USD&to=ETH", "B T+C/ü#?")
     [request] = server.requests
     assert request.path == "/exchanges/1/exchange_rate?from=USD%26to%3DETH&to=B+T%2BC%2F%C3%BC%23%3F"
+
+
+def test_text_that_is_a_member_of_an_enum_goes_out_as_its_value(server):
+    class Currency(str, enum.Enum):  # noqa: UP042 - StrEnum is another case
+        DOLLAR = "USD"
+
+    Backend(1, USER, PASSWORD, server.url).buy(Currency.DOLLAR, "BTC", "0.1")
+    [request] = server.requests
+    assert request.body == b"currency=USD&asset=BTC&amount=0.1"
+
+
+@pytest.mark.parametrize("name", ["asset", "address", "tag", "network"])
+def test_what_is_no_text_is_refused_by_its_name(backend, name):
+    with pytest.raises(InvalidRequest, match=f"^{name} must be text$") as caught:
+        backend.send_to_address(**{"asset": "BTC", "amount": "1", "address": "tb1q", name: 7})
+    assert caught.value.code == "invalid_argument"
+
+
+def test_what_is_no_text_in_a_registration_is_refused_by_the_name_of_the_argument():
+    fields = {"exchange": "kraken", "uname": "42", "key": KEY, "secret": "s"}
+    for name in fields:
+        with pytest.raises(InvalidRequest, match=f"^{name} must be text$"):
+            XWrap().create_backend(USER, PASSWORD, **{**fields, name: b"x"})
 
 
 @pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf"), "30", None, True])
