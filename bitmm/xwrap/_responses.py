@@ -8,7 +8,7 @@ from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
-from ._parsing import order
+from . import _parsing as parsing
 from .errors import (
     APIError,
     AuthenticationError,
@@ -98,7 +98,7 @@ def _check_same(record: Mapping[str, Any], sent: Mapping[str, str]) -> None:
         answered = record.get(name)
         if answered is None or answered == value:
             continue
-        if name in order.amounts:
+        if name in parsing.order.amounts:
             same = parse_decimal(answered) == Decimal(value)
         else:
             same = name != "key" and isinstance(answered, str) and answered.upper() == value.upper()

@@ -134,8 +134,10 @@ class XWrap:
 
         Raises OutcomeUnknown when the answer was lost: look at `list_backends` before trying again.
         """
-        form, auth = arguments.registration_form(exchange, uname, key, secret), arguments.basic_auth(username, password)
-        return _backend(self._api.post("/exchanges/", form, parsing.registration, auth), username, password, self)
+        form = arguments.registration_form(exchange, uname, key, secret)
+        auth = arguments.basic_auth(username, password)
+        row = self._api.post("/exchanges/", form, parsing.registration, auth)
+        return _backend(row, username, password, self)
 
     def backend(self, id: int, username: str, password: str) -> Backend:
         """Return the registration with this id. Raises NotFound."""
@@ -212,7 +214,7 @@ class Backend:
         key: str | None = None,
         dry_run: bool = False,
     ) -> Order:
-        """Buy `amount` units of `asset` for `currency` at the current price, or at `price` or better; the order.
+        """Buy `amount` units of `asset` for `currency` at the current price, or at `price` or better; return the order.
 
         `price`: units of `currency` for one unit. `cost`: spend this many units of `currency` instead of naming an
         amount, at the current price. `dry_run`: check everything, send nothing. `key`: the idempotency key of the
@@ -253,12 +255,14 @@ class Backend:
 
     def cancel(self, id: int) -> Order:
         """Cancel an order and return what it is then: canceled, or filled before that. Canceling twice is no error.
+
         Raises NotFound, and OutcomeUnknown when the answer was lost: ask for the order, or cancel it again.
         """
         return self._delete(f"orders/{arguments.check_id(id)}", parsing.order)
 
     def cancel_all(self) -> int:
         """Cancel every open order of this exchange key, also those placed elsewhere; return how many there were.
+
         Raises OutcomeUnknown when the answer was lost: call it again.
         """
         return self._delete("orders/", parsing.canceled)
@@ -290,14 +294,15 @@ class Backend:
         network: str | None = None,
         key: str | None = None,
     ) -> bool:
-        """Send `amount` units of `asset` to `address`; True when the exchange took it.
+        """Send `amount` units of `asset` to `address`; return True when the exchange accepted it.
 
         `tag`: the memo or destination tag that belongs to the address. `network`: where the asset has several. `key`
         and the errors as for `buy`.
         """
         form = arguments.withdrawal_form(asset, amount, address, tag=tag, network=network)
-        parse, auth = parsing.accepted, self._auth
-        return self._api.submit(self._path, "send_to_address", form, parse, auth, records="withdrawals", key=key)
+        return self._api.submit(
+            self._path, "send_to_address", form, parsing.accepted, self._auth, records="withdrawals", key=key
+        )
 
     def get_address(self, asset: str = "BTC") -> str:
         """Return an address at the exchange to send `asset` to; where a tag is needed see `deposit_address`."""
