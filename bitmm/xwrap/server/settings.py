@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -90,7 +91,7 @@ class Settings:
             "paper_prices": _path(environ, "XWRAP_PAPER_PRICES"),
         }
         if log_level := environ.get("XWRAP_LOG_LEVEL"):
-            values["log_level"] = log_level
+            values["log_level"] = _log_level(log_level)
         if hosts := environ.get("XWRAP_HOSTS"):
             values["hosts"] = tuple(_names(hosts))
         if exchanges := environ.get("XWRAP_EXCHANGES"):
@@ -106,6 +107,12 @@ class Settings:
             exchange_urls={**urls, **settings.exchange_urls},
             exchange_limits={**limits, **settings.exchange_limits},
         )
+
+
+def _log_level(text: str) -> str:
+    if text not in logging.getLevelNamesMapping():
+        raise SettingsError(f'XWRAP_LOG_LEVEL has "{text}"; write DEBUG, INFO, WARNING or ERROR')
+    return text
 
 
 def _path(environ: Mapping[str, str], name: str) -> Path | None:
