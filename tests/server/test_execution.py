@@ -82,6 +82,39 @@ def test_the_same_key_gets_the_first_answer_again_byte_for_byte(bench):
     assert len(Stub.placed) == 1
 
 
+@pytest.mark.parametrize(
+    ("call", "form", "fingerprint"),
+    [
+        (
+            "buy",
+            {"currency": "USD", "asset": "BTC", "amount": "0.10", "price": "20000.50"},
+            "3d657a1772c7402ac4427a4f258f51ca9c6de92e97d929356680f075dfc58aa2",
+        ),
+        (
+            "sell",
+            {"currency": "USD", "asset": "BTC", "amount": "0.1"},
+            "7ec1f7d2e610dd3284e198c2398a3fd5a8b2026c6696705858c956988031c247",
+        ),
+        (
+            "buy",
+            {"currency": "USD", "asset": "BTC", "cost": "50"},
+            "0a55aa1524aeb35974ad6208e3a0392aaddf85e8137d1d5c90d2c6a09fbf61d6",
+        ),
+        (
+            "send_to_address",
+            {"asset": "XRP", "amount": "0.25", "address": "rX", "tag": "7"},
+            "4326ee3819ee680cd738de13a4e0cfda9f68e535947245707f18cee8976ec2fa",
+        ),
+    ],
+)
+def test_a_key_that_an_older_server_kept_is_known_to_this_one(bench, call, form, fingerprint):
+    """The fingerprints are those of version 0.1.0: one more field in them, and every kept key is "reused"."""
+    answer_with(Refused("no"))
+    bench.post(call, form, "k1")
+    table = "withdrawals" if call == "send_to_address" else "orders"
+    assert bench.rows(f"SELECT fingerprint FROM {table}") == [(fingerprint,)]
+
+
 def test_a_call_without_a_key_is_a_new_order_each_time(bench):
     answer_with(FILLED)
     assert bench.post("buy", ORDER).json()["id"] != bench.post("buy", ORDER).json()["id"]

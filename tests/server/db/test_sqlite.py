@@ -72,6 +72,36 @@ def test_writes_that_wait_together_are_kept_each_for_itself(sqlite):
     assert len(results) == 7
 
 
+def test_a_write_that_is_interrupted_ends_its_own_thread_alone(sqlite):
+    """Of writes that wait together; what is no Exception is raised where it belongs, and nowhere else."""
+    database, raised = sqlite._database, {}
+
+    def interrupt(_runner):
+        raise KeyboardInterrupt
+
+    def add(number):
+        try:
+            if number == 1:
+                database.write(interrupt)
+            sqlite.accounts.add(f"bot-{number}", "x")
+        except BaseException as error:
+            raised[number] = type(error)
+
+    threads = [threading.Thread(target=add, args=(number,)) for number in range(4)]
+    with closing(sqlite3.connect(sqlite.where, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        threads[0].start()
+        until(lambda: database._write_lock.locked() and not database._pending)
+        for thread in threads[1:]:
+            thread.start()
+        until(lambda: len(database._pending) == 3)
+        other.execute("COMMIT")
+    for thread in threads:
+        thread.join()
+    assert raised == {1: KeyboardInterrupt}
+    assert sorted(row["name"] for row in sqlite.accounts.all()) == ["bot-0", "bot-2", "bot-3"]
+
+
 def test_what_is_written_after_the_data_base_was_closed_is_kept(sqlite):
     """A call that its server left behind when it stopped may still come to its end."""
     sqlite.accounts.add("ann", "x")

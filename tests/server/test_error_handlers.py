@@ -1,0 +1,75 @@
+"""What the server did not foresee is an answer, too, and no answer shows what is in an error."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import requests
+from sqlalchemy.exc import OperationalError
+
+from bitmm.xwrap import exchanges
+from bitmm.xwrap.server.views import health
+from tests.support.stub import Stub
+
+SECRET = "the value that failed"
+
+
+@pytest.fixture
+def call_that_raises(serving, monkeypatch):
+    """Return a function that makes a view raise an error, and returns its answer."""
+    monkeypatch.setitem(exchanges.EXCHANGES, "stub", "tests.support.stub:Stub")
+    with serving(exchanges=("stub",)) as server:
+        auth = server.account()
+        id = server.registration(auth, "stub")
+
+        def raise_it(*_):
+            raise errors[-1]
+
+        errors = []
+        monkeypatch.setattr(health, "_count_unknown", raise_it)
+        monkeypatch.setattr(Stub, "act", staticmethod(raise_it))
+        paths = {"coroutine": "/ready", "thread": f"/exchanges/{id}/exchange_rate?from=USD&to=BTC"}
+
+        def call(view, error):
+            errors.append(error)
+            return requests.get(server.url + paths[view], auth=auth, timeout=30)
+
+        yield call
+
+
+@pytest.mark.parametrize("view", ["coroutine", "thread"])
+def test_an_error_that_was_not_foreseen_is_500_with_an_id_that_the_log_has(call_that_raises, caplog, view):
+    answer = call_that_raises(view, RuntimeError(SECRET))
+    body = answer.json()
+    assert (answer.status_code, body["code"], body["detail"]) == (500, "server_error", "server error")
+    assert (body["retryable"], body["may_have_executed"]) == (False, False)
+    assert re.fullmatch("[0-9a-f]{8}", body["id"])
+    [record] = [record for record in caplog.records if record.getMessage() == f"server error {body['id']}"]
+    assert isinstance(record.exc_info[1], RuntimeError)
+    assert SECRET not in answer.text
+
+
+@pytest.mark.parametrize("view", ["coroutine", "thread"])
+def test_a_data_base_that_fails_is_503_and_its_values_are_not_in_the_log(call_that_raises, caplog, view):
+    answer = call_that_raises(view, OperationalError("INSERT INTO t", {"value": SECRET}, Exception("disk is full")))
+    assert (answer.status_code, answer.json()["code"], answer.json()["retryable"]) == (
+        503,
+        "database_unavailable",
+        True,
+    )
+    assert "disk is full" in caplog.text
+    assert SECRET not in caplog.text + answer.text
+    assert "INSERT" not in caplog.text + answer.text
+
+
+def test_an_answer_that_was_not_foreseen_is_counted_once(serving, monkeypatch):
+    def raise_it(_services):
+        raise RuntimeError(SECRET)
+
+    with serving() as server:
+        monkeypatch.setattr(health, "_count_unknown", raise_it)
+        assert requests.get(f"{server.url}/ready", timeout=30).status_code == 500
+        monkeypatch.undo()
+        counted = requests.get(f"{server.url}/metrics", timeout=30).text.splitlines()
+    assert 'xwrap_calls_total{method="GET",path="/ready",status="500"} 1.0' in counted
