@@ -91,7 +91,7 @@ class ExchangeAPI:
     def _send(self, request: Request, *, mutates: bool) -> Response:
         """Send `request` once, keep the answer in `response` and return it, whatever its status.
 
-        Called under `throttle`, and the request is made there too: its nonce and its time are those of its turn.
+        Called under `throttle`, and the request is made there, too: nonces and times rise in the order of sending.
         `mutates`, and what is raised: see `http.send`.
         """
         self.response = send(self.transport, request, self.name, mutates=mutates)

@@ -86,7 +86,7 @@ class Throttle(Protocol):
 
 
 def no_throttle(call: str, *, signed: bool) -> AbstractContextManager[object]:  # noqa: ARG001 - every call is treated alike
-    """Return a throttle that never waits, for a program that is the only one with its key."""
+    """Wait for nothing: the throttle of a program that is the only one with its key."""
     return nullcontext()
 
 
@@ -169,7 +169,10 @@ class Exchange:
         raise self._lacks("place")
 
     def order(self, ref: OrderRef) -> OrderState:
-        """Return the state of an order with a known `exchange_order_id`."""
+        """Return the state of an order with a known `exchange_order_id`. Raises Refused `order_not_found`.
+
+        Raises NotListedYet when it is not there now, and what is listed may lag behind.
+        """
         raise self._lacks("order")
 
     def find(self, ref: OrderRef) -> OrderState | None:

@@ -139,39 +139,39 @@ class BackpackAPI(ExchangeAPI):
         return Request(method, url, {**headers, "Content-Type": JSON}, body.encode())
 
     def time(self) -> datetime:
-        """The exchange's clock."""
+        """Return the time of the exchange's clock."""
         return time_from_field(self.public("api/v1/time"))
 
     def status(self) -> Any:
-        """`{"status": "Ok" or "Maintenance", "message"}`."""
+        """Return `{"status": "Ok" or "Maintenance", "message"}`."""
         return self.public("api/v1/status")
 
     def assets(self) -> Any:
-        """All assets, each with the `tokens` it has, one a blockchain."""
+        """Return all assets, each with the `tokens` it has, one a blockchain."""
         return self.public("api/v1/assets")
 
     def markets(self) -> Any:
-        """All markets, spot and futures, with their `filters`."""
+        """Return all markets, spot and futures, with their `filters`."""
         return self.public("api/v1/markets")
 
     def ticker(self, symbol: str) -> Any:
-        """The last day of a market; it has neither bid nor ask: see `depth`."""
+        """Return the last day of a market; it has neither bid nor ask: see `depth`."""
         return self.public("api/v1/ticker", {"symbol": symbol})
 
     def depth(self, symbol: str, *, limit: Literal[5, 10, 20, 50, 100, 500, 1000] = 1000) -> Any:
-        """The book; both sides ascend, so the best bid is the last one."""
+        """Return the book; both sides ascend, so the best bid is the last one."""
         return self.public("api/v1/depth", {"symbol": symbol, "limit": limit})
 
     def trades(self, symbol: str, *, limit: int | None = None) -> Any:
-        """The latest public trades, newest first."""
+        """Return the latest public trades, newest first."""
         return self.public("api/v1/trades", {"symbol": symbol, "limit": limit})
 
     def account(self) -> Any:
-        """Fees in basis points, limits, switches."""
+        """Return fees in basis points, limits, switches."""
         return self.private("GET", "api/v1/account", "accountQuery")
 
     def balances(self) -> Any:
-        """`{asset: {"available", "locked", "staked"}}`; what is lent is not among them."""
+        """Return `{asset: {"available", "locked", "staked"}}`; what is lent is not among them."""
         return self.private("GET", "api/v1/capital", "balanceQuery")
 
     def deposits(
@@ -182,12 +182,12 @@ class BackpackAPI(ExchangeAPI):
         start: int | None = None,
         end: int | None = None,
     ) -> Any:
-        """What came in, newest first; `start` and `end` in milliseconds since 1970."""
+        """Return what came in, newest first; `start` and `end` in milliseconds since 1970."""
         params = {"from": start, "to": end, "limit": limit, "offset": offset}
         return self.private("GET", "wapi/v1/capital/deposits", "depositQueryAll", params)
 
     def deposit_address(self, blockchain: str) -> Any:
-        """`{"address"}`: one for each blockchain ("Solana", "Bitcoin", "Ethereum"), whatever the asset."""
+        """Return `{"address"}`: one for each blockchain ("Solana", "Bitcoin", "Ethereum"), whatever the asset."""
         params = {"blockchain": blockchain}
         return self.private("GET", "wapi/v1/capital/deposit/address", "depositAddressQuery", params)
 
@@ -200,7 +200,7 @@ class BackpackAPI(ExchangeAPI):
         end: int | None = None,
         client_id: str | None = None,
     ) -> Any:
-        """What was sent, newest first; `start` and `end` in milliseconds since 1970."""
+        """Return what was sent, newest first; `start` and `end` in milliseconds since 1970."""
         params = {"from": start, "to": end, "limit": limit, "offset": offset, "clientId": client_id}
         return self.private("GET", "wapi/v1/capital/withdrawals", "withdrawalQueryAll", params)
 
@@ -270,22 +270,22 @@ class BackpackAPI(ExchangeAPI):
         return self.private("POST", "api/v1/order", "orderExecute", params)
 
     def order(self, symbol: str, *, order_id: str | None = None, client_id: int | None = None) -> Any:
-        """One open order by one of its ids; an order that is over is unknown here: see `order_history`."""
+        """Return an open order by one of its ids; one that is over is unknown here: see `order_history`."""
         params = {"symbol": symbol, "orderId": order_id, "clientId": client_id}
         return self.private("GET", "api/v1/order", "orderQuery", params)
 
     def open_orders(self, symbol: str | None = None, *, market_type: str | None = None) -> Any:
-        """The open orders of one market or of all, or of one `market_type` ("SPOT", "PERP")."""
+        """Return the open orders of one market or of all, or of one `market_type` ("SPOT", "PERP")."""
         params = {"symbol": symbol, "marketType": market_type}
         return self.private("GET", "api/v1/orders", "orderQueryAll", params)
 
     def cancel_order(self, symbol: str, *, order_id: str | None = None, client_id: int | None = None) -> Any:
-        """Cancel an order by one of its ids; the order, or None when the exchange will do it (HTTP 202)."""
+        """Cancel an order by one of its ids; return it, or None when the exchange will do it (HTTP 202)."""
         params = {"symbol": symbol, "orderId": order_id, "clientId": client_id}
         return self.private("DELETE", "api/v1/order", "orderCancel", params)
 
     def cancel_open_orders(self, symbol: str) -> Any:
-        """Cancel all open orders of one market; the orders, or None when the exchange will do it (HTTP 202)."""
+        """Cancel all open orders of one market; return them, or None when the exchange will do it (HTTP 202)."""
         return self.private("DELETE", "api/v1/orders", "orderCancelAll", {"symbol": symbol})
 
     def order_history(
@@ -296,7 +296,7 @@ class BackpackAPI(ExchangeAPI):
         limit: int | None = None,
         offset: int | None = None,
     ) -> Any:
-        """Orders, newest first, some open ones too; it may lag behind. At most 1000 at once."""
+        """Return orders, newest first, some open ones too; it may lag behind. At most 1000 at once."""
         params = {"symbol": symbol, "orderId": order_id, "limit": limit, "offset": offset}
         return self.private("GET", "wapi/v1/history/orders", "orderHistoryQueryAll", params)
 
@@ -311,7 +311,7 @@ class BackpackAPI(ExchangeAPI):
         end: int | None = None,
         fill_type: str | None = "User",
     ) -> Any:
-        """Executions, newest first; `start` and `end` in milliseconds since 1970. At most 1000 at once.
+        """Return executions, newest first; `start` and `end` in milliseconds since 1970. At most 1000 at once.
 
         `fill_type` None has also those of liquidations and of the exchange itself.
         """

@@ -127,7 +127,7 @@ class CcxtExchange(Exchange):
         return self._with_fills(self._fetch_order(ref), patient=False)
 
     def find(self, ref: OrderRef) -> OrderState | None:
-        """Open orders are asked first: an order that is filled between the two questions is seen by the second."""
+        """Look among the open orders first: one that is filled between the two questions is seen by the second."""
         params = {"clientOrderId": ref.client_id}
         for method in ("fetch_open_orders", "fetch_closed_orders"):
             rows = self._call(method, params=params)
@@ -157,7 +157,7 @@ class CcxtExchange(Exchange):
             self._call("cancel_order", ref.exchange_order_id, self._symbol(ref.currency, ref.asset), mutates=True)
 
     def cancel_all(self) -> int:
-        """Counted are the orders that are open before and not after, for ccxt's answers differ."""
+        """Cancel all orders; return how many are open before and not after, because ccxt's answers differ."""
         before = {state.exchange_order_id: state for state in self.open_orders()}
         began = False
         try:

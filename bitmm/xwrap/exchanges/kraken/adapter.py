@@ -140,7 +140,7 @@ class Kraken(Exchange):
         return state
 
     def find(self, ref: OrderRef) -> OrderState | None:
-        """Open orders are asked first: an order that is filled between the two questions is seen by the second."""
+        """Look among the open orders first: one that is filled between the two questions is seen by the second."""
         pairs = self._pairs()
         for method, key in (("OpenOrders", "open"), ("ClosedOrders", "closed")):
             result = self.api.private(method, {"cl_ord_id": ref.client_id})
@@ -188,7 +188,7 @@ class Kraken(Exchange):
         return sorted(fills.values(), key=lambda fill: fill.time, reverse=True)
 
     def deposit_address(self, asset: str, network: str | None = None) -> DepositAddress:
-        """`network` is one of Kraken's deposit methods; needed where an asset has several."""
+        """Return an address of `network`, one of Kraken's deposit methods; it is needed where an asset has several."""
         key = self._asset_key(asset)
         rows = self.api.private("DepositMethods", {"asset": key})
         with parsing_errors(self.name):
@@ -202,7 +202,7 @@ class Kraken(Exchange):
             return DepositAddress(asset, required_text(row["address"]), tag_from_row(row), method)
 
     def withdraw(self, withdrawal: NewWithdrawal) -> Withdrawal:
-        """Kraken sends only to addresses of its own address book, by their names: the book is read first."""
+        """Send to an address of Kraken's own address book, by its name there: the book is read first."""
         key = self._asset_key(withdrawal.asset)
         row = self._address_book_row(withdrawal, key)
         form = {"asset": key, "key": row["key"], "address": withdrawal.address, "amount": withdrawal.amount}
@@ -229,7 +229,7 @@ class Kraken(Exchange):
             return [withdrawal_from_row(row, assets) for row in rows]
 
     def permissions(self) -> frozenset[str]:
-        """From GetApiKeyInfo, which needs no right itself."""
+        """Return what GetApiKeyInfo says, which needs no right itself."""
         result = self.api.private("GetApiKeyInfo")
         ours = {"query-funds": "read", "modify-trades": "trade", "withdraw-funds": "send"}
         with parsing_errors(self.name):
