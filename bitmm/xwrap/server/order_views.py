@@ -41,7 +41,7 @@ __all__ = [
 
 Row = Mapping[str, Any]
 
-to_json_text = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_to_json_text = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def _shared(public: Iterable[str], record: type[Any], *, without: type[Any] | None = None) -> list[str]:
@@ -119,12 +119,12 @@ def foreign_order_to_json(state: OrderState) -> dict[str, Any]:
 
 def success_answer(row: Row, names: Iterable[str]) -> StoredAnswer:
     """Return the answer of what was executed, or may have been (202)."""
-    return StoredAnswer(202 if row["status"] == "unknown" else 200, to_json_text(row_to_json(row, names)))
+    return StoredAnswer(202 if row["status"] == "unknown" else 200, _to_json_text(row_to_json(row, names)))
 
 
 def refusal_answer(row: Row, problem: Problem) -> StoredAnswer:
     """Return the answer of what was refused by its exchange."""
-    return StoredAnswer(problem.status, to_json_text(problem.body | {"key": row["key"]}), problem.headers)
+    return StoredAnswer(problem.status, _to_json_text(problem.body | {"key": row["key"]}), problem.headers)
 
 
 def repeated_answer(row: Row, names: Iterable[str], fingerprint: str) -> StoredAnswer:
@@ -150,7 +150,7 @@ def key_answer(row: Row | None, names: Iterable[str]) -> StoredAnswer:
     if row["status"] == "running":
         raise _still_running()
     if row["status"] == "rejected":
-        return StoredAnswer(200, to_json_text(row_to_json(row, names) | {"error": json.loads(row["answer"])}))
+        return StoredAnswer(200, _to_json_text(row_to_json(row, names) | {"error": json.loads(row["answer"])}))
     return success_answer(row, names)
 
 

@@ -65,7 +65,7 @@ def from_exchange(error: ExchangeError) -> Problem:
 def _status(code: str) -> int:
     """Return the status of an error with this code; a plugin's exchange may have codes of its own."""
     known = CODES.get(code)
-    return (known and known.status) or 422
+    return 422 if known is None or known.status is None else known.status
 
 
 def too_busy(code: str, detail: str) -> Problem:

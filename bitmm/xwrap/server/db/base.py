@@ -213,18 +213,21 @@ class Database(ABC):
             raise _sqlalchemy_error(error, self.error) from error
 
     def write(self, work: Callable[[StatementRunner], T]) -> T:
-        """Return what `work` returns, run in a transaction, perhaps in another thread; what it raises undoes all that
-        it did. It may be undone and run once more. What was written is on the disk when this returns.
+        """Return what `work` returns, run in a transaction; what was written is on the disk then.
 
-        Within another write this is a part of that one: undone alone, and on the disk together.
+        What `work` raises undoes all that it did, and is raised here. It may run in another thread, and it may be
+        undone and run once more. Within another write this is a part of that one: undone alone, and on the disk
+        together.
         """
         with self.writing() as runner:
             return work(runner)
 
     @contextmanager
     def writing(self) -> Iterator[StatementRunner]:
-        """A write whose work is the block: run at once, in this thread and once only, so it shares no commit with the
-        writes of other threads. Within another write it is a part of that one, as in `write`.
+        """Run the block as a write, at once, in this thread and once only.
+
+        So it shares no commit with the writes of other threads. Within another write it is a part of that one, as in
+        `write`.
         """
         if (outer := self._thread.runner) is None:
             with self._transaction() as runner:
@@ -319,8 +322,11 @@ def _revision(connection: Connection) -> str | None:
 
 
 def _compile(statement: Statement, names: list[str], engine: Engine) -> _CompiledStatement:
-    written = statement.compile(dialect=engine.dialect, column_keys=names)
+    compiled = statement.compile(dialect=engine.dialect, column_keys=names)
     columns = list(statement.exported_columns)
-    flags = [column.name for column in columns if isinstance(column.type, Boolean)]
-    own = {name: value for name, value in written.params.items() if not written.binds[name].required}
-    return _CompiledStatement(str(written), own, [column.name for column in columns], flags)
+    return _CompiledStatement(
+        text=str(compiled),
+        constants={name: value for name, value in compiled.params.items() if not compiled.binds[name].required},
+        columns=[column.name for column in columns],
+        booleans=[column.name for column in columns if isinstance(column.type, Boolean)],
+    )

@@ -83,9 +83,9 @@ class PaperLedger:
         """Return the latest sends, newest first."""
         return self._rows(_LATEST_SENDS, limit=limit)
 
-    def _rows(self, query: Select[Any], **asked: Any) -> list[dict[str, Any]]:
+    def _rows(self, statement: Select[Any], **values: Any) -> list[dict[str, Any]]:
         with self._database.reading() as runner:
-            return runner.rows(query, {"registration": self._registration, **asked})
+            return runner.rows(statement, {"registration": self._registration, **values})
 
 
 class PaperTransaction:

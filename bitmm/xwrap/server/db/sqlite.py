@@ -73,11 +73,13 @@ class SQLite(Database):
         try:
             yield runner
         except BaseException:
+            # It may be in the middle of a statement, or broken.
             runner.close()
             raise
         self._readers.append(runner)
 
     def write(self, work: Callable[[StatementRunner], T]) -> T:
+        """Write as `Database.write` does, in one commit with the other writes that wait."""
         if self._thread.runner is not None:
             return super().write(work)
         write = _PendingWrite(work)
