@@ -165,7 +165,7 @@ class _Connections:
     """The connections of one Transport or of several, with the settings of the caller's session if there is one."""
 
     def __init__(self, session: Session | None) -> None:
-        self.session = session or Session()
+        self.session = Session() if session is None else session
         self._is_callers = session is not None
         self._adapter = Adapter(full=self._is_callers)
         self._routes: dict[str, _Route] = {}

@@ -104,3 +104,15 @@ def test_what_the_program_is_handling_says_nothing_about_the_call(server):
     except ConnectionRefusedError:
         with pytest.raises(OutcomeUnknown):
             backend.buy("USD", "BTC", "0.1")
+
+
+def test_a_session_that_is_false_is_still_the_callers(server):
+    class Empty(requests.Session):
+        def __len__(self) -> int:
+            return 0
+
+    session = Empty()
+    session.headers["X-Mine"] = "1"
+    XWrap(server.url, session=session).list_exchanges()
+    [request] = server.requests
+    assert request.headers["x-mine"] == "1"
