@@ -124,9 +124,8 @@ class XWrap:
         self, username: str, password: str, exchange: str | None = None, active_only: bool = True
     ) -> list[Backend]:
         """Return the registrations of an account at one exchange (its id) or at all, disabled ones only on demand."""
-        query = arguments.encode(arguments.registrations_query(exchange, active_only=active_only))
-        auth = arguments.basic_auth(username, password)
-        rows = self._api.get(f"/exchanges/?{query}", parsing.registrations, auth)
+        path = "/exchanges/?" + arguments.encode(arguments.registrations_query(exchange, active_only=active_only))
+        rows = self._api.get(path, parsing.registrations, arguments.basic_auth(username, password))
         return [_backend(row, username, password, self) for row in rows]
 
     def create_backend(self, username: str, password: str, exchange: str, uname: str, key: str, secret: str) -> Backend:
@@ -135,8 +134,7 @@ class XWrap:
         Raises OutcomeUnknown when the answer was lost: look at `list_backends` before trying again.
         """
         form = arguments.registration_form(exchange, uname, key, secret)
-        auth = arguments.basic_auth(username, password)
-        row = self._api.post("/exchanges/", form, parsing.registration, auth)
+        row = self._api.post("/exchanges/", form, parsing.registration, arguments.basic_auth(username, password))
         return _backend(row, username, password, self)
 
     def backend(self, id: int, username: str, password: str) -> Backend:
