@@ -11,7 +11,7 @@ from decimal import Decimal
 
 import pytest
 
-from bitmm.xwrap.exchanges.backpack import Backpack, BackpackAPI, adapter
+from bitmm.xwrap.exchanges.backpack import Backpack, BackpackAPI
 from bitmm.xwrap.exchanges.base import Credentials, ExchangeContext
 from bitmm.xwrap.exchanges.cache import TTLCache
 from bitmm.xwrap.exchanges.errors import Busy, ExchangeError, NotListedYet, Refused, Unknown
@@ -116,35 +116,6 @@ def test_a_limit_order_that_was_filled_a_moment_ago_is_never_said_to_be_missing(
     with pytest.raises(NotListedYet, match="lags"):
         exchange.find(replace(never, missed_since=datetime.now(UTC) - timedelta(seconds=20)))
     assert exchange.find(replace(never, missed_since=datetime.now(UTC) - timedelta(seconds=40))) is None
-
-
-def test_a_limit_order_that_stays_missing_by_its_id_is_not_found_once_the_history_had_time_to_show_it(
-    venue, exchange, monkeypatch
-):
-    order = new("sell", amount=Decimal("0.1"), price=Decimal(35000))
-    placed = exchange.place(order)
-    ref = replace(ref_of(order, placed.exchange_order_id, age=1), price=order.price)
-    venue.history_lag = 3600
-    venue.set_best_prices("BTC/USDC", Decimal(35001), Decimal(35000))
-
-    class Later(datetime):
-        seconds = 0
-
-        @classmethod
-        def now(cls, tz=None):
-            return datetime.now(tz) + timedelta(seconds=cls.seconds)
-
-    monkeypatch.setattr(adapter, "datetime", Later)
-    for seconds in (0, 40, 60):  # the first time is too early to count, so the lag begins with the second
-        Later.seconds = seconds
-        with pytest.raises(NotListedYet, match="lags"):
-            exchange.order(ref)
-    Later.seconds = 80
-    with pytest.raises(Refused) as caught:
-        exchange.order(ref)
-    assert (caught.value.code, caught.value.retryable) == ("order_not_found", False)
-    venue.history_lag = 0
-    assert exchange.order(ref).status == "filled"
 
 
 def test_a_send_is_never_said_to_be_missing_before_the_history_had_time_to_show_it(exchange):

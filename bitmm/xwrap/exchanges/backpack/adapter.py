@@ -52,8 +52,6 @@ from .parsing import (
 _SIDE_WORDS: dict[Side, Literal["Bid", "Ask"]] = {"buy": "Bid", "sell": "Ask"}
 #: An order that is over may be missing in the history for so long (that it lags is known, not how much).
 _LAG = timedelta(seconds=30)
-#: Seconds for which it is known when a limit order was first missed.
-_MISSED_SECONDS = 3600.0
 #: The most rows that a history gives at once.
 _PAGE = 1000
 
@@ -252,7 +250,7 @@ class Backpack(Exchange):
         with parsing_errors(self.name):
             if rows:
                 return order_from_row(rows[0], ref)
-        self._refuse_too_early(replace(ref, missed_since=self._missed_since(ref)))
+        self._refuse_too_early(ref)
         raise Refused(f"{self.name} knows no order {order_id}", code="order_not_found")
 
     def _history_since(self, created: datetime | None, history: Callable[..., Any]) -> Iterable[Mapping[str, Any]]:
@@ -277,18 +275,6 @@ class Backpack(Exchange):
             since = ref.missed_since or datetime.now(UTC)
         if since is not None and datetime.now(UTC) < since + _LAG:
             raise self._lags()
-
-    def _missed_since(self, ref: OrderRef) -> datetime | None:
-        """Return when a limit order that the exchange accepted was first missed; None when that may be too early.
-
-        One that is not open so long after it was placed was over by then: only the history may lag behind.
-        """
-        now = datetime.now(UTC)
-        if ref.price is None or (ref.created is not None and now < ref.created + _LAG):
-            return None
-        key = "missed", ref.client_id
-        first: datetime = self.context.cache.get_or_fetch(key, lambda: now, seconds=_MISSED_SECONDS)
-        return first
 
     def _lags(self) -> NotListedYet:
         return NotListedYet(f"{self.name}'s history lags; ask again")
