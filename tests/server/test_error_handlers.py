@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
@@ -48,6 +49,39 @@ def test_an_error_that_was_not_foreseen_is_500_with_an_id_that_the_log_has(call_
     [record] = [record for record in caplog.records if record.getMessage() == f"server error {body['id']}"]
     assert isinstance(record.exc_info[1], RuntimeError)
     assert SECRET not in answer.text
+
+
+ORDER = {"currency": "USD", "asset": "BTC", "amount": "0.1"}
+SEND = {"asset": "BTC", "amount": "0.1", "address": "tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx"}
+
+
+@pytest.mark.parametrize(("call", "form"), [("buy", ORDER), ("sell", ORDER), ("send_to_address/", SEND)])
+def test_an_order_or_a_send_that_ends_in_an_error_of_the_server_may_have_been_executed(
+    serving, monkeypatch, call, form
+):
+    """As when a thread cannot be started: its work was queued before, and another thread carries it out."""
+    submit = ThreadPoolExecutor.submit
+
+    def submit_and_fail(self, function, /, *args):
+        future = submit(self, function, *args)
+        if self._thread_name_prefix == "xwrap-call":
+            future.result()
+            raise RuntimeError("can't start new thread")
+        return future
+
+    with serving() as server:
+        auth = server.account()
+        id = server.registration(auth)
+        monkeypatch.setattr(ThreadPoolExecutor, "submit", submit_and_fail)
+        answer = requests.post(f"{server.url}/exchanges/{id}/{call}", data=form, auth=auth, timeout=30)
+        monkeypatch.undo()
+        held = requests.get(f"{server.url}/exchanges/{id}/balance", auth=auth, timeout=30).json()
+    assert (answer.status_code, answer.json()["code"], answer.json()["may_have_executed"]) == (
+        500,
+        "server_error",
+        True,
+    )
+    assert held["BTC"] != "1", "it was executed"
 
 
 @pytest.mark.parametrize("view", ["coroutine", "thread"])
