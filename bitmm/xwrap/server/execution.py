@@ -18,7 +18,7 @@ from typing import Any
 from ..exchanges.base import Exchange
 from ..exchanges.errors import Busy, ExchangeError, Refused, Unknown, Unsupported
 from ..exchanges.models import ORDER_FIELDS, WITHDRAWAL_FIELDS, Market, NewOrder, NewWithdrawal, OrderState, Withdrawal
-from ..exchanges.rules import check, no_such_market, not_enough
+from ..exchanges.rules import check, find_market, not_enough
 from ..money import EXACT
 from .db.journal import Journal
 from .db.records import Registration, now
@@ -259,12 +259,8 @@ def _find_market(exchange: Exchange, order: NewOrder) -> Market | None:
         markets = exchange.markets()
     except Unsupported:
         return None
-    for market in markets:
-        if (market.currency, market.asset) == (order.currency, order.asset):
-            return market
-    raise no_such_market(
-        exchange.name, order.currency, order.asset, ((market.currency, market.asset) for market in markets)
-    )
+    offered = {(market.currency, market.asset): market for market in markets}
+    return find_market(exchange.name, order.currency, order.asset, offered)
 
 
 def _check_funds(exchange: Exchange, order: NewOrder) -> None:
