@@ -35,6 +35,7 @@ __all__ = [
     "repeated_answer",
     "row_to_json",
     "success_answer",
+    "value_to_json",
     "withdrawal_columns",
     "withdrawal_intent",
 ]
@@ -112,9 +113,17 @@ def row_to_json(row: Row, names: Iterable[str]) -> dict[str, Any]:
 
 def foreign_order_to_json(state: OrderState) -> dict[str, Any]:
     """Return the public fields of an order that was not placed here: it has no id, and what is not known is null."""
-    shown = _columns(state, ORDER_FIELDS)
-    created = state.created and state.created.isoformat().replace("+00:00", "Z")
-    return shown | {"type": _order_type(state.price), "created": created}
+    shown = {name: value_to_json(getattr(state, name, None)) for name in ORDER_FIELDS}
+    return shown | {"type": _order_type(state.price)}
+
+
+def value_to_json(value: Any) -> Any:
+    """Return a value of an exchange's record as a caller gets it: an amount in plain digits, a time in ISO 8601."""
+    if isinstance(value, Decimal):
+        return plain(value)
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    return value
 
 
 def success_answer(row: Row, names: Iterable[str]) -> StoredAnswer:
@@ -156,7 +165,7 @@ def key_answer(row: Row | None, names: Iterable[str]) -> StoredAnswer:
 
 def _columns(record: Any, names: Iterable[str]) -> dict[str, Any]:
     """Return the fields of a record as the journal keeps them: amounts are text in plain digits."""
-    values = {name: getattr(record, name, None) for name in names}
+    values = {name: getattr(record, name) for name in names}
     return {name: plain(value) if isinstance(value, Decimal) else value for name, value in values.items()}
 
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from datetime import datetime
-from decimal import Decimal
 from typing import Any
 
-from ...money import plain
 from ..context import check_key
+from ..order_views import value_to_json
 from ..params import Params
 from ..problems import Problem
 
@@ -19,15 +17,7 @@ _PAGE, _MAX_PAGE = 50, 500
 
 def record_to_json(record: Any) -> dict[str, Any]:
     """Return a record of an exchange: amounts as text in plain digits, times in ISO 8601, null for what is unknown."""
-    return {field.name: _value_to_json(getattr(record, field.name)) for field in fields(record)}
-
-
-def _value_to_json(value: Any) -> Any:
-    if isinstance(value, Decimal):
-        return plain(value)
-    if isinstance(value, datetime):
-        return value.isoformat().replace("+00:00", "Z")
-    return value
+    return {field.name: value_to_json(getattr(record, field.name)) for field in fields(record)}
 
 
 def pop_page(params: Params) -> tuple[int, int | None]:
