@@ -7,7 +7,7 @@ failures.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,7 +15,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, TypeVar
 
 from .cache import TTLCache
-from .errors import Unsupported
+from .errors import Busy, Refused, Unsupported
 from .http import parsing_errors
 from .models import (
     Deposit,
@@ -181,6 +181,38 @@ class Exchange:
         Raises NotListedYet when it is not there now, and what is listed may lag behind; see `OrderRef.missed_since`.
         """
         raise self._lacks("find")
+
+    def read_orders(self, refs: Sequence[OrderRef]) -> dict[str, OrderState]:
+        """Return the states of orders whose `exchange_order_id` is known, by that id.
+
+        An order that cannot be read is missing in it. Raises Busy when none of them could be read for a rate limit.
+        """
+        states: dict[str, OrderState] = {}
+        for ref in refs:
+            try:
+                state = self.order(ref)
+            except Busy:
+                if not states:
+                    raise
+                break
+            except Refused:
+                continue
+            states[state.exchange_order_id] = state
+        return states
+
+    def orders_since(self, since: datetime) -> list[OrderState]:
+        """Return every order of this key that was created at or after `since`, open or over, as it is now.
+
+        The list is complete, and older orders may be in it. An exchange that cannot promise that raises Unsupported.
+        """
+        raise self._lacks("orders_since")
+
+    def confirm_no_older_request_pending(self) -> bool:
+        """Return whether no request of this key that was made before this call can still be executed.
+
+        Where nonces must rise, a call that the exchange accepts with a newer one proves that. False: nothing is proved.
+        """
+        return False
 
     def open_orders(self) -> list[OrderState]:
         """Return all open orders of this key, ours or not."""

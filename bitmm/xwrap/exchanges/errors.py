@@ -74,7 +74,12 @@ class Busy(Refused, RateLimited):
 
 
 class Unknown(ExchangeError, OutcomeUnknown):
-    """It may have been executed: the answer was lost, late, or not to be understood."""
+    """It may have been executed: the answer was lost, late, not to be understood, or no proof.
 
-    def __init__(self, reason: str) -> None:
+    `refusal`: what the exchange answered, where an earlier delivery of the same request could have caused that answer
+    (the nonce was used, the client id exists). It is the outcome once the exchange was asked and has no such order.
+    """
+
+    def __init__(self, reason: str, *, refusal: Refused | None = None) -> None:
         super().__init__(reason, code="outcome_unknown")
+        self.refusal = refusal

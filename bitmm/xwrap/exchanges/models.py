@@ -30,8 +30,9 @@ __all__ = [
 ]
 
 Side = Literal["buy", "sell"]
-#: Where an order can be. "unknown" is an answer, too: it is not known yet whether it was executed.
-Status = Literal["open", "filled", "partly_filled", "canceled", "rejected", "unknown"]
+#: Where an order can be. "closed": it is over, and its exchange does not say how. "unknown" is an answer, too: it is
+#: not known yet whether it was executed.
+Status = Literal["open", "filled", "partly_filled", "canceled", "closed", "rejected", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,7 @@ class OrderState:
     """An order as its exchange shows it now. None: the exchange does not say, and nothing is invented.
 
     `filled` counts the asset, `average` is the mean price of the fills, `spent` is the currency paid (or got, for a
-    sell) without the fee, `fee` counts `fee_currency`.
+    sell) without the fee, `fee` counts `fee_currency`. `reason`: why it is rejected, or "closed", in words.
     """
 
     exchange_order_id: str
@@ -123,6 +124,7 @@ class OrderState:
     fee_currency: str | None = None
     client_id: str | None = None
     created: datetime | None = None
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
