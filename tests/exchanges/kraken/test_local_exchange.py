@@ -39,6 +39,8 @@ SEEN = {
     "rate_limit": ("EAPI:Rate limit exceeded", 0),
     "nonce": ("EAPI:Invalid nonce", 0),
     "maintenance": ("EService:Unavailable", 0),
+    "delivered_twice": ("EAPI:Invalid nonce", 1),
+    "swapped": (200, 1),
 }
 BUY = {"pair": "XBTEUR", "type": "buy", "ordertype": "market", "volume": "0.1"}
 REST = {"pair": "XBTEUR", "type": "sell", "ordertype": "limit", "volume": "0.1", "price": "60000"}

@@ -35,6 +35,8 @@ FAULTS = {
     "rate_limit": "not executed, refused as the exchange refuses it",
     "nonce": "not executed, refused as the exchange refuses it",
     "maintenance": "not executed, refused as the exchange refuses it",
+    "delivered_twice": "the network delivers it twice: both are handled, the second answer comes back",
+    "swapped": "handled after the next request to `path`, or `seconds` (5) later: the order of the two is exchanged",
 }
 
 
@@ -45,7 +47,7 @@ class Fault:
     path: str
     seconds: float | None
 
-    def meets(self, path: str) -> bool:
+    def matches(self, path: str) -> bool:
         before = "(?<![A-Za-z0-9])" if self.path[:1].isalnum() else ""
         after = "(?![A-Za-z0-9])" if self.path[-1:].isalnum() else ""
         return re.search(before + re.escape(self.path) + after, path) is not None
@@ -60,6 +62,8 @@ class LocalServer:
     def __init__(self, port: int) -> None:
         self.requests: deque[Request] = deque(maxlen=100_000)
         self.faults: list[Fault] = []
+        #: What lets the requests go on that "swapped" holds back, oldest first, and what each of them waits for.
+        self.waiting: dict[threading.Event, Fault] = {}
         self.bugs: list[str] = []
         self.lock = threading.RLock()
         self._port = port
@@ -87,6 +91,7 @@ class LocalServer:
 
     def stop(self) -> None:
         self._stopping.set()
+        self.release()
         self._reopen()
         self._deafen()
 
@@ -133,21 +138,39 @@ class LocalServer:
                 self.faults.append(Fault(kind, times, path, seconds))
 
     def heal(self) -> None:
-        """Switch all faults off; listen again."""
+        """Switch all faults off; listen again, and handle what is held back."""
         with self.lock:
             self.faults.clear()
+        self.release()
         self._reopen()
 
     def take_fault(self, path: str) -> Fault | None:
         """The fault for a request, given as its method and path."""
         with self.lock:
             for fault in self.faults:
-                if fault.meets(path):
+                if fault.matches(path):
                     fault.times -= 1
                     if fault.times <= 0:
                         self.faults.remove(fault)
                     return fault
         return None
+
+    def hold(self, fault: Fault) -> None:
+        """Wait until another request that `fault` is meant for was handled, or its time is over."""
+        handled = threading.Event()
+        with self.lock:
+            self.waiting[handled] = fault
+        handled.wait(fault.wait(5))
+        with self.lock:
+            self.waiting.pop(handled, None)
+
+    def release(self, path: str | None = None) -> None:
+        """Let the held requests go on that wait for a request to `path`, given as its method and path; None: all."""
+        with self.lock:
+            for handled, fault in list(self.waiting.items()):
+                if path is None or fault.matches(path):
+                    del self.waiting[handled]
+                    handled.set()
 
     def _listen(self) -> None:
         server = self._server = _Server(("127.0.0.1", self._port), _Connection)
@@ -249,11 +272,16 @@ class _Connection(BaseHTTPRequestHandler):
         owner.requests.append(request)
         fault = owner.take_fault(f"{self.command} {path}")
         if fault is None:
-            self.reply(owner.answer(request))
+            self.reply(self.execute(request))
         else:
             self.reply_with_fault(fault, request)
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = serve  # noqa: N815 - the standard library calls them so
+
+    def execute(self, request: Request) -> Reply:
+        reply = self.server.owner.answer(request)
+        self.server.owner.release(f"{request.method} {request.path}")
+        return reply
 
     def reply_with_fault(self, fault: Fault, request: Request) -> None:
         owner, kind = self.server.owner, fault.kind
@@ -265,7 +293,11 @@ class _Connection(BaseHTTPRequestHandler):
         elif kind in ("rate_limit", "nonce", "maintenance"):
             reply = owner.fault_reply(kind, request)
         else:
-            reply = owner.answer(request)
+            if kind == "swapped":
+                owner.hold(fault)
+            elif kind == "delivered_twice":
+                self.execute(request)
+            reply = self.execute(request)
         if kind == "reset_after":
             self.reset()
         elif kind == "executed_but_timeout":
