@@ -33,8 +33,9 @@ Amount = Decimal | int | str
 
 Side = Literal["buy", "sell"]
 OrderType = Literal["market", "limit"]
-#: canceled, rejected and filled orders are final, and so is one that was partly_filled before it was canceled.
-OrderStatus = Literal["open", "filled", "partly_filled", "canceled", "rejected", "unknown"]
+#: canceled, rejected and filled orders are final, and so is one that was partly_filled before it was canceled. One that
+#: is closed is over too: its exchange does not say whether it was filled or canceled.
+OrderStatus = Literal["open", "filled", "partly_filled", "canceled", "closed", "rejected", "unknown"]
 WithdrawalStatus = Literal["pending", "done", "failed", "rejected", "unknown"]
 
 
@@ -82,7 +83,8 @@ class Order(TypedDict, total=False):
     `id`: the server's own, None for an order that was placed elsewhere and for a dry run. `key`: its idempotency key.
     `amount` and `filled`: units of the asset. `price`: the limit, None for a market order. `cost`: units of the
     currency to spend, where that was asked for. `average`: the mean price of what was filled. `spent`: units of the
-    currency paid (got, for a sell), without the fee. `fee`: units of `fee_currency`. `created`, `updated`: times.
+    currency paid (got, for a sell), without the fee. `fee`: units of `fee_currency`. `reason`: why it was rejected, or
+    what is known of one that is closed. `created`, `updated`: times.
     """
 
     id: int
@@ -101,6 +103,7 @@ class Order(TypedDict, total=False):
     spent: Decimal | None
     fee: Decimal | None
     fee_currency: str | None
+    reason: str | None
     created: str
     updated: str
 

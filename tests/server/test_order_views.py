@@ -49,7 +49,7 @@ ROW = dict.fromkeys(ORDER_FIELDS) | {
 def test_the_fields_of_an_order_and_a_withdrawal_stand_in_the_order_of_the_json():
     assert (
         "id key exchange_order_id side type currency asset amount price cost status filled average spent fee"
-        " fee_currency created updated"
+        " fee_currency reason created updated"
     ).split() == list(ORDER_FIELDS)
     assert "id key asset amount fee address tag network txid status created".split() == list(WITHDRAWAL_FIELDS)
 
@@ -83,6 +83,7 @@ def test_the_outcome_has_what_the_exchange_reported_and_nothing_of_what_was_aske
         "spent": "0.0002",
         "fee": None,
         "fee_currency": None,
+        "reason": None,
     }
     sent = Withdrawal("W1", "XRP", Decimal(5), "done", address="r1", fee=Decimal("0.1"), txid="t")
     assert withdrawal_columns(sent) == {

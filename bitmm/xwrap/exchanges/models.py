@@ -216,6 +216,7 @@ ORDER_FIELDS = (
     "spent",
     "fee",
     "fee_currency",
+    "reason",
     "created",
     "updated",
 )

@@ -45,7 +45,7 @@ class Journal:
             .where(*is_unknown)
             .group_by(t.registrations.c.exchange)
         )
-        self._defaults = dict.fromkeys(c.keys()) | {"released": False}
+        self._defaults = dict.fromkeys(c.keys()) | {"released": False, "attempt": 0}
         self._update = update(table).where(c.id == bindparam("row"))
         self._update_released = self._update.where(c.released).returning(table)
         #: A row that was begun anew meanwhile has another time of creation.

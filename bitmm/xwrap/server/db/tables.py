@@ -111,10 +111,10 @@ def _journal(name: str, fields: Iterable[str], required: Container[str], *column
     """Return the table of a journal of what moves money: a row is committed before the exchange hears of it.
 
     It has a text column for each of the `fields` that callers see; those that are not `required` may be null.
-    `answer_status` and `answer` are what the caller was answered, kept for a repeat under the same key; both are null
-    while the call is running and while its outcome is unknown. A repeat of a row that is `released` (it was certainly
-    not executed, and may work later) is begun anew. `server` is the `server_id` of the process that carries it out.
-    A registration that has rows here cannot be removed.
+    `answer_status` and `answer` are what the caller is answered when the row is rejected; what was executed is answered
+    from the row as it is now. A repeat of a row that is `released` (it was certainly not executed, and may work later)
+    is begun anew, and `attempt` counts how often. `server` is the `server_id` of the process that carries it out. A
+    registration that has rows here cannot be removed.
     """
     return Table(
         name,
@@ -128,6 +128,7 @@ def _journal(name: str, fields: Iterable[str], required: Container[str], *column
         *columns,
         Column("answer_status", Integer),
         Column("answer", Text),
+        Column("attempt", Integer, nullable=False, server_default=text("0")),
         Column("released", Boolean, nullable=False, server_default=false()),
         Column("server", BigInteger),
         UniqueConstraint("registration_id", "key"),
