@@ -1,13 +1,14 @@
 """Breaks the line between the server and its exchanges in every way, at the moment when something is executed.
 
-    python -m tests.stress.line_faults [--rounds 1] [--line NAME ...]
+    python -m tests.stress.line_faults [--rounds 1] [--line NAME ...] [--fault KIND ...]
 
 Every fault of the local exchanges x every adapter x buy, sell and send, through the real client and the real server.
 What the client was told is compared with the exchange's own ledger, then the fault is over and the client repeats with
 its key. It prints a table, and exits with 1 unless
-  - nothing was executed twice,
-  - `may_have_executed` was right: never False of what was executed, and False where the exchange itself or the
-    connection says that nothing was; and what was told as done, was done,
+  - nothing was executed twice (what the network delivers twice, and an exchange without nonces executes twice, is
+    counted apart: then one request was sent, and no more),
+  - `may_have_executed` was right: never False of what was executed, and False where a refused connection or the
+    exchange's limit says that nothing was; and what was told as done, was done,
   - every call ended within the client's deadline + 0.5 s,
   - after the repeats each order is executed once and known, wherever the exchange can look it up.
 """
@@ -18,30 +19,33 @@ import argparse
 import sys
 import threading
 import time
-import uuid
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from itertools import count, product
+from dataclasses import dataclass
+from itertools import product
 
 from bitmm.xwrap.client import Backend
-from bitmm.xwrap.errors import APIError, RateLimited
-from bitmm.xwrap.testing.exchanges.venue import FAULTS
-from tests.stress.harness import EXCHANGE_CASES, Harness, HarnessError, executions, open_harness
+from bitmm.xwrap.testing.exchanges.http_server import FAULTS, Fault
+from tests.stress.checker import (
+    CLIENT_SECONDS,
+    EXCHANGE_SECONDS,
+    EXECUTED,
+    NOT_EXECUTED,
+    OPERATIONS,
+    UNKNOWN,
+    Checker,
+    Figures,
+    Submission,
+    wait_for_rate_limit,
+)
+from tests.stress.harness import EXCHANGE_CASES, Harness, open_harness
 
-OPERATIONS = ("buy", "sell", "send")
-EXCHANGE_SECONDS, CLIENT_SECONDS = 1.5, 6.0
-#: Where the exchange itself, or a refused connection, says that nothing was executed.
-CERTAIN = {"refused", "rate_limit", "nonce"}
+#: Where the exchange's limit, or a refused connection, says that nothing was executed. A refused nonce says nothing of
+#: an earlier delivery of the same request.
+CERTAIN = {"refused", "rate_limit"}
 #: Seconds of the faults that have a length; "refused" lasts until the call is over.
-LENGTHS = {"executed_but_timeout": 30.0, "refused": 30.0, "slow": 0.2, "drip": 1.0}
-#: How long the reconciler is waited for, in seconds: Backpack's history counts as complete after 30 s.
-RECONCILED_SECONDS = 45.0
-#: The longest that a limit of an exchange blocks its queue, in seconds.
-RATE_LIMIT_SECONDS = 90.0
-#: How long it is checked that what cannot be reconciled stays blocked, in seconds.
-BLOCKED_SECONDS = 0.5
+LENGTHS = {"executed_but_timeout": 30.0, "refused": 30.0, "slow": 0.2, "drip": 1.0, "swapped": 30.0}
 
 
 @dataclass(frozen=True)
@@ -51,53 +55,11 @@ class Case:
     fault: str
 
 
-@dataclass
-class Figures:
-    """What a run found."""
-
-    cases: int = 0
-    doubled: int = 0
-    wrong: list[str] = field(default_factory=list)
-    late: list[str] = field(default_factory=list)
-    slowest: float = 0.0
-    left_unknown: int = 0
-    seconds: float = 0.0
-    #: (exchange, fault) -> the outcomes that the client reported, in the order of OPERATIONS.
-    outcomes: dict[tuple[str, str], list[str]] = field(default_factory=lambda: defaultdict(list))
-
-    @property
-    def good(self) -> bool:
-        return self.cases > 0 and not (self.doubled or self.wrong or self.late)
-
-    def __str__(self) -> str:
-        exchanges = [*dict.fromkeys(exchange for exchange, _ in self.outcomes)]
-        faults = [*dict.fromkeys(fault for _, fault in self.outcomes)]
-        rows = ["told by the client, of buy/sell/send (+ executed, - not executed, ? may have been)"]
-        rows.append(f"{'':22}" + "".join(f"{exchange:>12}" for exchange in exchanges))
-        columns = {
-            fault: [f"{''.join(self.outcomes[exchange, fault]):>12}" for exchange in exchanges] for fault in faults
-        }
-        rows += [f"{fault:22}" + "".join(cells) for fault, cells in columns.items()]
-        return "\n".join(
-            [
-                *rows,
-                (
-                    f"{self.cases} cases in {self.seconds:.0f} s: doubled {self.doubled}, may_have_executed wrong "
-                    f"{len(self.wrong)}, over too late {len(self.late)} (slowest {self.slowest:.2f} s, allowed "
-                    f"{CLIENT_SECONDS + 0.5} s); {self.left_unknown} stay unknown where the exchange cannot tell"
-                ),
-                *self.wrong,
-                *self.late,
-            ]
-        )
-
-
 class CaseRunner:
     """Runs the cases of one local exchange, one after the other."""
 
-    def __init__(self, harness: Harness, figures: Figures, lock: threading.Lock) -> None:
-        self._harness, self._figures, self._lock = harness, figures, lock
-        self._numbers = count()
+    def __init__(self, harness: Harness, checker: Checker) -> None:
+        self._harness, self._checker = harness, checker
         self._backends: dict[str, Backend] = {}
 
     def run(self, cases: Iterable[Case]) -> None:
@@ -105,102 +67,81 @@ class CaseRunner:
             if case.exchange not in self._backends:
                 backend = self._harness.backend(self._harness.register(case.exchange), CLIENT_SECONDS)
                 self._backends[case.exchange] = backend
-                # What is listed there is asked once, here.
-                EXCHANGE_CASES[case.exchange].submit(backend, "buy", next(self._numbers), uuid.uuid4().hex)
+                self._checker.warm_up(backend, case.exchange)
             self._run_case(case)
 
     def _run_case(self, case: Case) -> None:
-        exchange, venue = EXCHANGE_CASES[case.exchange], self._harness.venues[case.exchange]
-        backend = self._backends[case.exchange]
-        number, key = next(self._numbers), uuid.uuid4().hex
-        venue.fault(case.fault, path=exchange.executing_requests[case.verb], seconds=LENGTHS.get(case.fault))
-        began = time.monotonic()
-        outcome, words = _outcome(case, backend, number, key)
-        took = time.monotonic() - began
-        venue.heal()
-        executed = executions(exchange, venue)[number]
-        wrong = _contradiction(case, outcome, executed)
-        # By asset, amount, address and time a send is recognised; that there is none proves nothing.
-        can_look_up = case.verb != "send" and exchange.finds_orders
-        last = outcome
-        end = time.monotonic() + (RECONCILED_SECONDS if can_look_up else BLOCKED_SECONDS)
-        while last == "?" and time.monotonic() < end:
-            time.sleep(0.1)
-            last, words = _outcome(case, backend, number, key)
-        if outcome != "?":
-            last, words = _outcome(case, backend, number, key)
-        finally_executed = executions(exchange, venue)[number]
-        if not wrong and (last, finally_executed) not in {("+", 1), ("-", 0)} and (can_look_up or last != "?"):
-            wrong = f"in the end the client is told {last}, and the exchange executed {finally_executed}"
-        _wait_for_rate_limit(backend)
-        with self._lock:
-            figures = self._figures
-            figures.cases += 1
-            figures.doubled += max(0, finally_executed - 1)
-            figures.outcomes[case.exchange, case.fault].append(outcome)
-            figures.slowest = max(figures.slowest, took)
-            figures.left_unknown += last == "?"
-            if wrong:
-                figures.wrong.append(f"{case}: {wrong} ({words})")
-            if took > CLIENT_SECONDS + 0.5:
-                figures.late.append(f"{case}: {took:.2f} s")
-
-
-def _wait_for_rate_limit(backend: Backend) -> None:
-    """Wait until the exchange's own limit is over, so that the next case is about its own fault."""
-    end = time.monotonic() + RATE_LIMIT_SECONDS
-    while time.monotonic() < end:
-        try:
-            backend.balance()
-        except RateLimited as error:
-            time.sleep(min(error.retry_after or 1.0, 1.0))
+        backend, venue = self._backends[case.exchange], self._harness.venues[case.exchange]
+        executing = EXCHANGE_CASES[case.exchange].executing_requests[case.verb]
+        submission = self._checker.submission(case.fault, case.exchange, case.verb)
+        before = len(venue.requests)
+        venue.fault(case.fault, path=executing, seconds=LENGTHS.get(case.fault))
+        if case.fault == "swapped":
+            submissions = [submission, self._overtake(submission, backend)]
         else:
-            return
-    raise HarnessError(f"{backend} was still rate limited after {RATE_LIMIT_SECONDS:.0f} s")
+            submission.submit(backend)
+            submissions = [submission]
+        venue.heal()
+        for each in submissions:
+            self._checker.first_report(each, _contradiction(case, each.outcome), copies=self._copies(each, before))
+            each.repeat(backend)
+            self._checker.last_report(each, copies=self._copies(each, before))
+        wait_for_rate_limit(backend)
+
+    def _overtake(self, held: Submission, backend: Backend) -> Submission:
+        """Submit two orders or sends, of which the second arrives first; return the second.
+
+        Where calls of one key go one after the other, the second is sent when the first has timed out.
+        """
+        venue = self._harness.venues[held.exchange]
+        other = self._checker.submission(held.fault, held.exchange, held.verb)
+        thread = threading.Thread(target=held.submit, args=(backend,))
+        thread.start()
+        while not venue.waiting and thread.is_alive():
+            time.sleep(0.01)
+        other.submit(backend)
+        thread.join()
+        return other
+
+    def _copies(self, submission: Submission, before: int) -> int:
+        """Return how many executions were a second delivery's: more than the requests that were sent.
+
+        `before`: how many requests the venue had got before this case.
+        """
+        if submission.fault != "delivered_twice":
+            return 0
+        path = EXCHANGE_CASES[submission.exchange].executing_requests[submission.verb]
+        sent = Fault("", 1, path, None)
+        requests = list(self._harness.venues[submission.exchange].requests)[before:]
+        count = sum(sent.matches(f"{request.method} {request.path}") for request in requests)
+        return max(0, self._checker.executed(submission) - count)
 
 
-def _outcome(case: Case, backend: Backend, number: int, key: str) -> tuple[str, str]:
-    """Return what the client reports of this order (see the table), and in which words."""
-    try:
-        EXCHANGE_CASES[case.exchange].submit(backend, case.verb, number, key)
-    except APIError as error:
-        return ("?" if error.may_have_executed else "-"), f"{error.code}: {error}"
-    return "+", "done"
-
-
-def _contradiction(case: Case, outcome: str, executed: int) -> str | None:
-    """Return what is wrong about the outcome that was reported, or None."""
-    if outcome == "-" and executed:
-        return "the client was told that nothing was executed, and it was"
-    if outcome == "+" and executed != 1:
-        return f"the client was told that it was executed, and the exchange did so {executed} times"
-    if case.fault in CERTAIN and outcome != "-":
+def _contradiction(case: Case, outcome: str) -> str | None:
+    """Return what this fault alone says against the outcome that was reported, or None."""
+    if case.fault in CERTAIN and outcome != NOT_EXECUTED:
         return f"certainly nothing was executed, and the client was told {outcome}"
     answered = case.verb != "send" or EXCHANGE_CASES[case.exchange].answers_sends
-    if case.fault == "slow" and outcome != ("+" if answered else "?"):
+    if case.fault == "slow" and outcome != (EXECUTED if answered else UNKNOWN):
         return f"the exchange answered in time, and the client was told {outcome}"
     return None
 
 
 def run(cases: Sequence[Case]) -> Figures:
     """The whole test; see the module."""
-    figures, lock, began = Figures(), threading.Lock(), time.monotonic()
+    began = time.monotonic()
     names = [*dict.fromkeys(case.exchange for case in cases)]
     quick = {"reconcile_seconds": 0.1, "reconcile_grace_seconds": 0.3, "exchange_seconds": EXCHANGE_SECONDS}
     with open_harness(*names, **quick) as harness:
         harness.server.start()
+        checker = Checker(harness)
         by_venue: dict[int, list[Case]] = defaultdict(list)
         for case in cases:
             by_venue[id(harness.venues[case.exchange])].append(case)
-        runners = [CaseRunner(harness, figures, lock) for _ in by_venue]
+        runners = [CaseRunner(harness, checker) for _ in by_venue]
         with ThreadPoolExecutor(len(runners)) as pool:
             list(pool.map(CaseRunner.run, runners, by_venue.values()))
-        known = Counter(case.exchange for case in cases)
-        for name in names:
-            strangers = executions(EXCHANGE_CASES[name], harness.venues[name])[None]
-            figures.wrong += [f"{name} executed {strangers} that nobody ordered in {known[name]} cases"] * bool(
-                strangers
-            )
+        figures = checker.close()
     figures.seconds = time.monotonic() - began
     return figures
 
@@ -209,9 +150,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.stress.line_faults", description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--line", dest="exchanges", choices=sorted(EXCHANGE_CASES), action="append")
+    parser.add_argument("--fault", dest="faults", choices=sorted(FAULTS), action="append")
     options = parser.parse_args()
-    cases = [Case(*case) for case in product(options.exchanges or EXCHANGE_CASES, OPERATIONS, FAULTS)] * options.rounds
-    figures = run(cases)
+    exchanges, faults = options.exchanges or EXCHANGE_CASES, options.faults or FAULTS
+    figures = run([Case(*case) for case in product(exchanges, OPERATIONS, faults)] * options.rounds)
     print(figures)
     return 0 if figures.good else 1
 
