@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,6 +15,7 @@ from . import tables as t
 from .accounts import AccountStore
 from .base import Database
 from .counters import CounterStore
+from .history import HistoryStore
 from .journal import Journal, WithdrawalJournal
 from .paper_ledger import PaperLedger
 from .postgresql import PostgreSQL
@@ -42,8 +44,18 @@ class Store:
         self.accounts = AccountStore(self._database)
         self.registrations = RegistrationStore(self._database)
         self.counters = CounterStore(self._database)
+        self.history = HistoryStore(self._database)
         self.orders = Journal(t.orders, self._database)
         self.withdrawals = WithdrawalJournal(self._database)
+
+    def history_gap(self) -> datetime | None:
+        """Return the time since which orders and sends may be missing in the journals; None: they are complete.
+
+        The journals of a data base that was restored from a copy lack what was placed after the copy was made: a key
+        that they do not know may have been executed.
+        """
+        gap = self.history.gap()
+        return None if gap is None else gap.since
 
     def heartbeat(self) -> None:
         """Show the other servers on this data base that this one lives. Call it every few seconds."""

@@ -101,6 +101,20 @@ vault_check = Table(
     Column("sealed", LargeBinary, nullable=False),
 )
 
+#: One row: the installation that the data base belongs to, and the last time at which a server wrote that it was in
+#: use. Orders that were placed after `missing_since` may be missing in the journals: that was `noticed` at this time,
+#: for this `reason`.
+history = Table(
+    "history",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("installation", Text, nullable=False),
+    Column("heartbeat", Text, nullable=False),
+    Column("missing_since", Text),
+    Column("noticed", Text),
+    Column("reason", Text),
+)
+
 
 #: The conditions of the partial indexes. A query must contain one of them literally for its index to be used.
 RUNNING_OR_UNKNOWN = text("status IN ('running', 'unknown')")

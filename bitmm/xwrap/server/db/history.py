@@ -1,0 +1,107 @@
+"""Whether the journals are complete: the time since which orders and sends may be missing in them."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from . import tables as t
+from .base import Database, StatementRunner
+from .records import now, time_text
+
+__all__ = ["HistoryGap", "HistoryStore"]
+
+#: How long a key may be repeated whose order is missing: after this time nothing is looked up any more.
+_GAP_LASTS = timedelta(days=30)
+#: Taken from the last known time of a data base: an order is created up to half a minute before its intent is
+#: committed, and the clock of its exchange may be wrong by as much.
+_MARGIN = timedelta(seconds=60)
+#: Seconds for which a gap that was read is taken for granted: another process may notice one, or accept it.
+_CACHE_SECONDS = 1.0
+
+_SELECT, _UPDATE = select(t.history), update(t.history)
+_UPDATE_GAP = _UPDATE.where(t.history.c.noticed.is_not_distinct_from(bindparam("seen")))
+
+
+class HistoryGap(NamedTuple):
+    """Orders and sends that were placed after `since` may be missing in the journals."""
+
+    since: datetime
+    reason: str
+
+
+class HistoryStore:
+    """The row of the table `history`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._gap: HistoryGap | None = None
+        self._valid_until = 0.0
+
+    def row(self) -> dict[str, Any] | None:
+        """Return the row; None in a data base that no server has used yet."""
+        with self._database.reading() as runner:
+            return runner.first(_SELECT)
+
+    def create(self) -> dict[str, Any]:
+        """Return the row, after it was added for a new installation when there is none."""
+        while (row := self.row()) is None:
+            with suppress(IntegrityError):  # another process added it
+                self._database.write(_add)
+        return row
+
+    def heartbeat(self) -> None:
+        """Write that the data base is in use now."""
+        self._database.write(lambda runner: runner.change(_UPDATE, {"heartbeat": now()}))
+
+    def gap(self) -> HistoryGap | None:
+        """Return what may be missing; None: the journals are complete, or it was accepted or is too long ago."""
+        if time.monotonic() >= self._valid_until:
+            self._gap = _gap(self.row())
+            self._valid_until = time.monotonic() + _CACHE_SECONDS
+        return self._gap
+
+    def report_gap(self, since: datetime, reason: str) -> HistoryGap:
+        """Write that what was committed after `since` may be missing, and return what may be missing in all."""
+        while True:
+            row = self.create()
+            gap = HistoryGap(since.astimezone(UTC) - _MARGIN, reason)
+            if (known := _gap(row)) is not None:
+                reasons = known.reason if reason in known.reason else f"{known.reason}; {reason}"
+                gap = HistoryGap(min(gap.since, known.since), reasons)
+            if self._write_gap(row, gap):
+                return gap
+
+    def accept(self) -> HistoryGap | None:
+        """Write that nothing is looked up any more; return what might have been missing."""
+        while (row := self.row()) is not None and (gap := _gap(row)) is not None:
+            if self._write_gap(row, None):
+                return gap
+        return None
+
+    def _write_gap(self, seen: dict[str, Any], gap: HistoryGap | None) -> bool:
+        """Write what may be missing, and return True; False: another process wrote since the row was `seen`."""
+        values = {"missing_since": None, "noticed": None, "reason": None, "seen": seen["noticed"]}
+        if gap is not None:
+            values |= {"missing_since": time_text(gap.since), "noticed": now(), "reason": gap.reason}
+        written = self._database.write(lambda runner: runner.change(_UPDATE_GAP, values)) == 1
+        self._valid_until = 0.0
+        return written
+
+
+def _add(runner: StatementRunner) -> None:
+    runner.change(insert(t.history), {"id": 1, "installation": secrets.token_hex(16), "heartbeat": now()})
+
+
+def _gap(row: dict[str, Any] | None) -> HistoryGap | None:
+    if row is None or row["missing_since"] is None:
+        return None
+    if datetime.fromisoformat(row["noticed"]) + _GAP_LASTS < datetime.now(UTC):
+        return None
+    return HistoryGap(datetime.fromisoformat(row["missing_since"]), row["reason"])
