@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 
 import pytest
 
 from bitmm.xwrap.exchanges.base import Exchange, RateLimit
 from bitmm.xwrap.exchanges.errors import Busy
+from bitmm.xwrap.exchanges.kraken import Kraken
 from bitmm.xwrap.server import rate_limiter
 from bitmm.xwrap.server.db.store import Store
 from bitmm.xwrap.server.rate_limiter import ExchangeLimits, Priority, RateLimiter, RequestSlot, queue_name
 from tests.support.databases import sql
 
-CANCEL, ORDER, READ = Priority
+CANCEL, RECONCILE, ORDER, READ = Priority
 
 
 @pytest.fixture
@@ -143,7 +145,7 @@ def test_a_call_that_fails_frees_its_queue(limiter):
     go(limiter)
 
 
-def test_cancels_go_before_orders_and_orders_before_reads(limiter):
+def test_cancels_go_before_the_reconciler_then_orders_and_then_reads(limiter):
     went = []
     queue = limiter.queue(queue_name("kept", "k"), Kept.per_key, ordered=True)
 
@@ -159,11 +161,11 @@ def test_cancels_go_before_orders_and_orders_before_reads(limiter):
 
     threads = []
     with slot(limiter, Kept, "k", READ).acquire("x", signed=True):
-        for name in ("read 1", "read 2", "order 1", "order 2", "cancel"):
+        for name in ("read 1", "read 2", "order 1", "order 2", "reconcile", "cancel"):
             enqueue(Priority[name.split()[0].upper()], name)
     for running in threads:
         running.join()
-    assert went == ["cancel", "order 1", "order 2", "read 1", "read 2"]
+    assert went == ["cancel", "reconcile", "order 1", "order 2", "read 1", "read 2"]
 
 
 def test_reads_leave_a_quarter_of_the_counter_to_orders_and_cancels(limiter):
@@ -173,6 +175,50 @@ def test_reads_leave_a_quarter_of_the_counter_to_orders_and_cancels(limiter):
     go(limiter, priority=ORDER)
     go(limiter, priority=CANCEL)
     assert refused(limiter, priority=CANCEL) == pytest.approx(100, abs=10)
+
+
+class Polled(Kept):
+    per_key = RateLimit(8, 0.01, {"free": 0}, frozenset({"poll"}))
+
+
+def test_polling_an_order_leaves_what_reads_leave_also_while_it_is_placed(limiter):
+    for _ in range(6):
+        go(limiter, kind=Polled, priority=ORDER, call="poll")
+    refused(limiter, kind=Polled, priority=ORDER, call="poll")
+    go(limiter, kind=Polled, priority=ORDER, call="free")
+    go(limiter, kind=Polled, priority=ORDER)
+    go(limiter, kind=Polled, priority=CANCEL)
+
+
+def test_after_reads_and_polls_the_reconciler_can_ask_kraken_at_once_about_every_order_of_a_key(limiter):
+    for call, priority in (("QueryOrders", ORDER), ("BalanceEx", READ)):
+        with suppress(Busy):
+            for _ in range(50):
+                go(limiter, kind=Kraken, priority=priority, call=call)
+        refused(limiter, kind=Kraken, priority=priority, call=call)
+    for call in ("GetApiKeyInfo", "OpenOrders", "ClosedOrders"):
+        before = time.monotonic()
+        go(limiter, kind=Kraken, priority=RECONCILE, call=call)
+        assert time.monotonic() - before < 1.5, f"{call} waited for the counter"
+
+
+def test_the_reconciler_waits_for_the_counter_where_others_are_refused(limiter):
+    for _ in range(8):
+        go(limiter, kind=Slow, priority=CANCEL)
+    # A second's refill is 0.6: the next call has to wait for longer than the 0.2 s of this limiter.
+    impatient = RateLimiter(limiter.counters, 0.2)
+    refused(impatient, kind=Slow, priority=ORDER)
+    go(impatient, kind=Slow, priority=RECONCILE)
+
+
+def test_the_reconciler_is_let_into_a_full_queue(limiter, monkeypatch):
+    monkeypatch.setattr(rate_limiter, "_MAX_WAITING", 1)
+    queue = limiter.queue(queue_name("kept", "k"), Kept.per_key, ordered=True)
+    with ExitStack() as threads, slot(limiter, Kept, "k", READ).acquire("x", signed=True):
+        for waiting, priority in enumerate((READ, RECONCILE), 1):
+            threads.enter_context(thread(partial(go, limiter, priority=priority)))
+            until(lambda waiting=waiting: len(queue._waiting) == waiting)
+        refused(limiter, priority=ORDER)
 
 
 def test_calls_have_their_own_costs(limiter):
@@ -288,7 +334,7 @@ def test_when_the_exchange_is_busy_nobody_sends_before_it_said_so(store):
     with pytest.raises(Busy), slot(limiter, Quick, "k", READ).acquire("x", signed=True):
         raise Busy("slow down", retry_after=0.5)
     said = time.monotonic()
-    for priority in Priority:
+    for priority in (CANCEL, ORDER, READ):
         assert 0 < refused(limiter, kind=Quick, priority=priority, call="free") <= 0.6
     until(lambda: not store.counters.wait_time(queue_name("quick", "k"), 0, 4, 20.0))
     assert time.monotonic() - said >= 0.3
@@ -316,7 +362,8 @@ def test_a_refusal_of_ours_raises_no_counter(limiter):
 
 
 class Both(Exchange):
-    id, per_key, per_address = "both", RateLimit(8, 1, {"dear": 2}), RateLimit(20, 2, {"public": 3})
+    id, per_address = "both", RateLimit(20, 2, {"public": 3})
+    per_key = RateLimit(8, 1, {"dear": 2}, frozenset({"poll"}))
 
 
 class KeyOnly(Exchange):
@@ -331,7 +378,7 @@ OWN = RateLimit(3, 0.5)
     [
         (Both, {}, Both.per_key, Both.per_address),
         (Both, {"other": OWN}, Both.per_key, Both.per_address),
-        (Both, {"both": OWN}, RateLimit(3, 0.5, {"dear": 2}), Both.per_address),
+        (Both, {"both": OWN}, RateLimit(3, 0.5, {"dear": 2}, frozenset({"poll"})), Both.per_address),
         (Both, {"both": None}, None, None),
         (KeyOnly, {"key-only": OWN}, RateLimit(3, 0.5, {"dear": 2}), OWN),
         (ByAddress, {"by-address": OWN}, OWN, OWN),

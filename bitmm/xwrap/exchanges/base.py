@@ -67,12 +67,14 @@ class RateLimit:
     """A counter that an exchange keeps: a call raises it by its cost, time lowers it by `refill` a second, down to 0.
 
     A call that would raise it above `capacity` is refused. `costs`: by the name that the adapter gives the call; 1 for
-    every other.
+    every other. `polls`: the calls that look again and again what became of an order. Like all reads they leave a part
+    of the capacity to what cannot wait, also when they belong to the placing of an order.
     """
 
     capacity: float
     refill: float
     costs: Mapping[str, float] = field(default_factory=dict)
+    polls: frozenset[str] = frozenset()
 
 
 class Throttle(Protocol):

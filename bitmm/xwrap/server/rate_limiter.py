@@ -3,9 +3,12 @@
 There is one queue for each exchange key, and one for each exchange's view of our address. Everything that uses a key
 goes through its queue: several registrations, many threads, any number of processes. Nonces only rise. Where an
 exchange insists on their order, one request at a time is made, sent and answered. The counter of calls that the
-exchange keeps is kept here too: a call that it would refuse waits, or is refused before it is sent. Cancels go before
-orders, and orders before reads. Nonces and counters are in the data base: they hold for all processes, after a restart,
-and when a clock was set back.
+exchange keeps is kept here too: a call that it would refuse waits, or is refused before it is sent. Cancels go first,
+then the questions of the reconciler, orders, and reads. Nonces and counters are in the data base: they hold for all
+processes, after a restart, and when a clock was set back.
+
+Reads, and the polling of an order that was just placed, leave a quarter of a counter to all others. At Kraken that is
+4 of 14: what it takes to find out, after a crash in the middle of busy trading, what became of all orders of a key.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from itertools import count
-from math import inf
+from math import ceil, inf
 from weakref import WeakValueDictionary
 
 from ..exchanges.base import Exchange, RateLimit
@@ -28,8 +31,11 @@ from .db.counters import CounterStore
 
 __all__ = ["ExchangeLimits", "Priority", "RateLimiter", "RequestSlot"]
 
-#: How many may wait in one queue; cancels always may.
+#: How many may wait in one queue; cancels and the reconciler, which is one thread, always may.
 _MAX_WAITING = 64
+#: Seconds for which the reconciler waits, which has the time: a question that is given up costs the counter more than
+#: one that waits. Kraken's counter falls by the cost of the dearest one, 2, in 6 s.
+_PATIENCE = 10.0
 #: The longest time in seconds for which the word of an exchange stops a queue.
 _MAX_BACK_OFF = 600.0
 #: The counter of an exchange that publishes none: calls cost nothing, and only its own Busy raises it.
@@ -40,8 +46,9 @@ class Priority(IntEnum):
     """Who goes first in a queue."""
 
     CANCEL = 0
-    ORDER = 1
-    READ = 2
+    RECONCILE = 1
+    ORDER = 2
+    READ = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +90,12 @@ def _resolve(kind: type[Exchange], own: Mapping[str, RateLimit | None]) -> tuple
 
 
 def _with_costs(limit: RateLimit, published: RateLimit | None) -> RateLimit:
-    """Return `limit` with the published costs of the calls."""
-    return limit if published is None else replace(limit, costs=published.costs)
+    """Return `limit` with what is published of the calls."""
+    return limit if published is None else replace(limit, costs=published.costs, polls=published.polls)
 
 
 class RateLimiter:
-    """The queues of one server. A call waits at most `seconds` in one of them."""
+    """The queues of one server. A call waits at most `seconds` in one of them, those of the reconciler longer."""
 
     def __init__(self, counters: CounterStore, seconds: float) -> None:
         self.counters = counters
@@ -130,7 +137,8 @@ class RequestSlot:
         limit = limits.per_key if by_key else limits.per_address
         name = queue_name(limits.exchange, self._apikey if by_key else "")
         queue = self._limiter.queue(name, limit, ordered=by_key and limits.ordered)
-        return queue.acquire(0 if limit is _UNCOUNTED else limit.costs.get(call, 1), self._priority)
+        cost = 0 if limit is _UNCOUNTED else limit.costs.get(call, 1)
+        return queue.acquire(cost, self._priority, can_wait=self._priority is Priority.READ or call in limit.polls)
 
 
 @dataclass(order=True, slots=True)
@@ -138,6 +146,8 @@ class _Waiter:
     priority: Priority
     position: int
     cost: float = field(compare=False)
+    #: It leaves a quarter of the counter to those that cannot wait.
+    can_wait: bool = field(compare=False)
     #: It is first, and the counter has no capacity for it.
     is_blocked: bool = field(default=False, compare=False)
 
@@ -158,9 +168,12 @@ class RequestQueue:
         self._changed = threading.Condition()
 
     @contextmanager
-    def acquire(self, cost: float, priority: Priority) -> Iterator[None]:
-        """Wait, count, and let one request be sent. Raises Busy, before it is sent, when the wait would be too long."""
-        self._wait(_Waiter(priority, next(self._positions), cost))
+    def acquire(self, cost: float, priority: Priority, *, can_wait: bool) -> Iterator[None]:
+        """Wait, count, and let one request be sent. Raises Busy, before it is sent, when the wait would be too long.
+
+        `can_wait`: it leaves a quarter of the counter to those that cannot.
+        """
+        self._wait(_Waiter(priority, next(self._positions), cost, can_wait))
         try:
             with self._exclusive():
                 try:
@@ -174,7 +187,7 @@ class RequestQueue:
                 self._changed.notify_all()
 
     def _wait(self, waiter: _Waiter) -> None:
-        deadline = time.monotonic() + self._seconds
+        deadline = time.monotonic() + self._longest_wait(waiter)
         with self._changed:
             self._refuse_early(waiter)
             insort(self._waiting, waiter)
@@ -191,14 +204,14 @@ class RequestQueue:
 
     def _refuse_early(self, waiter: _Waiter) -> None:
         """Raise Busy for a call that could not go in time even if no other came after it."""
-        if waiter.priority is not Priority.CANCEL and len(self._waiting) >= _MAX_WAITING:
+        if waiter.priority > Priority.RECONCILE and len(self._waiting) >= _MAX_WAITING:
             raise _too_many(1.0)
         ahead = sum(other.cost for other in self._waiting if other.priority <= waiter.priority)
         if waiter.cost and ahead:
             pause = self._counters.wait_time(
                 self._name, waiter.cost + ahead, self._capacity(waiter), self._limit.refill
             )
-            if pause > self._seconds:
+            if pause > self._longest_wait(waiter):
                 raise _too_many(pause)
 
     def _pause(self, waiter: _Waiter) -> float:
@@ -219,10 +232,17 @@ class RequestQueue:
             self._changed.notify_all()
         return pause
 
+    def _longest_wait(self, waiter: _Waiter) -> float:
+        """Return the seconds after which a call is refused that could not go."""
+        return max(self._seconds, _PATIENCE) if waiter.priority is Priority.RECONCILE else self._seconds
+
     def _capacity(self, waiter: _Waiter) -> float:
-        """Return the highest count after this call: reads leave a quarter of the capacity to orders and cancels."""
+        """Return the highest count after this call, which may leave a quarter of the capacity to others.
+
+        Of a counter below 4 that would be too much of it.
+        """
         capacity = self._limit.capacity
-        return capacity - capacity // 4 if waiter.priority is Priority.READ else capacity
+        return capacity - ceil(capacity / 4) if waiter.can_wait and capacity >= 4 else capacity
 
     @contextmanager
     def _exclusive(self) -> Iterator[None]:

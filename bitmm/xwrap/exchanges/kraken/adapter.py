@@ -71,6 +71,7 @@ class Kraken(Exchange):
             **dict.fromkeys(("AddOrder", "CancelOrder"), 0),
             **dict.fromkeys(("ClosedOrders", "TradesHistory", "QueryTrades", "Ledgers", "QueryLedgers"), 2),
         },
+        polls=frozenset({"QueryOrders"}),
     )
     #: The same page: public calls are counted by address; about one a second is safe.
     per_address = RateLimit(5, 1)
