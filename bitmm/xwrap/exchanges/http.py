@@ -12,10 +12,21 @@ from .errors import Busy, ExchangeError, Refused, Unknown
 if TYPE_CHECKING:
     from ..transport import Request, Response, Transport
 
-__all__ = ["FORM", "JSON", "parsing_errors", "retry_after", "send", "unknown_or_refused", "unreadable_answer"]
+__all__ = [
+    "FORM",
+    "JSON",
+    "PARSING_ERRORS",
+    "parsing_errors",
+    "retry_after",
+    "send",
+    "unknown_or_refused",
+    "unreadable_answer",
+]
 
 #: Content types of a body.
 FORM, JSON = "application/x-www-form-urlencoded", "application/json"
+#: What reading an answer raises when something in it is missing or is not what it should be.
+PARSING_ERRORS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
 def send(transport: Transport, request: Request, name: str, *, mutates: bool) -> Response:
@@ -38,12 +49,12 @@ def send(transport: Transport, request: Request, name: str, *, mutates: bool) ->
 def parsing_errors(name: str, *, mutates: bool = False) -> Iterator[None]:
     """Around the reading of a good answer of the exchange called `name`: what does not fit is not believed.
 
-    A missing field, a number that is none, another order than the one asked for: KeyError, TypeError, ValueError and
-    their like become Unknown when the request `mutates` something, and Refused with code exchange_unavailable when not.
+    A missing field, a number that is none, another order than the one asked for: `PARSING_ERRORS` become Unknown when
+    the request `mutates` something, and Refused with code exchange_unavailable when not.
     """
     try:
         yield
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+    except PARSING_ERRORS as error:
         reason = f"{name}'s answer cannot be understood ({type(error).__name__}: {str(error)[:100]})"
         raise unknown_or_refused(reason, mutates=mutates) from error
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import datetime
 from typing import TypeVar
 
 from .errors import Busy, Refused
-from .models import NewOrder, OrderRef, OrderState
+from .http import PARSING_ERRORS
+from .models import NewOrder, OrderRef, OrderState, Status
 
 __all__ = [
     "accepted_order",
@@ -17,6 +19,7 @@ __all__ = [
     "cancel_errors",
     "check_same_order",
     "find_open",
+    "listed_order",
     "poll",
     "poll_fills",
     "poll_until_final",
@@ -96,6 +99,28 @@ def check_same_order(state: OrderState, ref: OrderRef) -> None:
     same_id = ref.exchange_order_id in (None, state.exchange_order_id)
     if not (same_market and same_id and state.client_id in (None, ref.client_id)):
         raise ValueError("another order than the one asked for")
+
+
+def listed_order(
+    name: str,
+    exchange_order_id: str,
+    parse: Callable[[], OrderState],
+    *,
+    status: Status = "open",
+    client_id: Callable[[], str | None] = lambda: None,
+) -> OrderState:
+    """Return the order that `parse` makes of its row in a list of the exchange called `name`.
+
+    A row that cannot be understood hides no other row, and it does not vanish, since it may be an order of ours: it is
+    an order of which only its id, the list's `status` and, if it can be read, its `client_id` are known.
+    """
+    try:
+        return parse()
+    except PARSING_ERRORS:
+        state = OrderState(exchange_order_id, status, reason=f"{name} lists it in a way that cannot be understood")
+    with suppress(*PARSING_ERRORS):
+        state = replace(state, client_id=client_id())
+    return state
 
 
 def find_open(orders: Iterable[OrderState], ref: OrderRef) -> OrderState | None:
