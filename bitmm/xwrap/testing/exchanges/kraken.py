@@ -432,9 +432,20 @@ class KrakenVenue(Venue):
         return {"open": self._selected(account, given, "open")}
 
     def private_ClosedOrders(self, account: Account, given: Mapping[str, Any]) -> Any:
-        field = "opentm" if given.get("closetime") == "open" else "closetm"
-        rows = _between(self._selected(account, given, "closed"), given, field)
-        return {"closed": _page(rows, given), "count": len(rows)}
+        """`start` and `end` are times or ids of orders, which stand for the time when they were opened."""
+        fields = {"open": ("opentm",), "close": ("closetm",), "both": ("opentm", "closetm")}.get(
+            given.get("closetime", "both")
+        )
+        if fields is None:
+            raise _invalid("closetime")
+        bounds = {
+            name: self._order(account, given[name]).time if TXID.fullmatch(str(given[name])) else given[name]
+            for name in ("start", "end")
+            if name in given
+        }
+        rows = _between(self._selected(account, given, "closed"), bounds, *fields)
+        newest_first = dict(sorted(rows.items(), key=lambda entry: entry[1][fields[-1]], reverse=True))
+        return {"closed": _page(newest_first, given), "count": len(rows)}
 
     def private_QueryOrders(self, account: Account, given: Mapping[str, Any]) -> Any:
         ids = _names(given.get("txid"))
@@ -709,9 +720,10 @@ def _parse_decimal(given: Mapping[str, Any], name: str) -> Decimal:
     return Decimal(text)
 
 
-def _between(rows: dict[str, Any], given: Mapping[str, Any], field: str) -> dict[str, Any]:
+def _between(rows: dict[str, Any], given: Mapping[str, Any], *fields: str) -> dict[str, Any]:
+    """The rows with one of these times after `start` (exclusive) and up to `end` (inclusive)."""
     first, last = float(given.get("start", 0)), float(given.get("end", "inf"))
-    return {name: row for name, row in rows.items() if first <= row[field] <= last}
+    return {name: row for name, row in rows.items() if any(first < row[field] <= last for field in fields)}
 
 
 def _iso(moment: float) -> str:
