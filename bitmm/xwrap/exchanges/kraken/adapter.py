@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, ClassVar
 
 from ...money import parse_decimal
 from ..base import Exchange, ExchangeContext, Field, RateLimit
-from ..errors import Refused
+from ..errors import Busy, Refused
 from ..http import parsing_errors
 from ..models import (
     Deposit,
@@ -22,9 +23,10 @@ from ..models import (
     OrderRef,
     OrderState,
     Rate,
+    Status,
     Withdrawal,
 )
-from ..orders import accepted_order, cancel_errors, check_same_order, poll_until_final
+from ..orders import accepted_order, cancel_errors, listed_order, poll_until_final
 from ..parsing import required_text
 from ..rules import check, find_market, network_required, no_such_asset
 from .api import URL, KrakenAPI
@@ -32,6 +34,7 @@ from .parsing import (
     Pair,
     assets_from_rows,
     balance_name,
+    client_id_from_row,
     deposit_from_row,
     fill_from_row,
     funds_from_row,
@@ -48,6 +51,10 @@ _CREDITS = "KFEE"
 _USUAL_METHOD = {"BTC": "Bitcoin"}
 #: A page of TradesHistory, and how many of them are read: each counts 2 of at least 15 on the key's counter.
 _PAGE, _PAGES = 50, 4
+#: The most orders in one QueryOrders, and the most pages of ClosedOrders that are read for one question.
+_QUERY, _MOST_PAGES = 50, 400
+#: How far Kraken's clock may be from ours.
+_CLOCK_SKEW = timedelta(seconds=60)
 
 
 class Kraken(Exchange):
@@ -90,7 +97,7 @@ class Kraken(Exchange):
         )
 
     def rate(self, currency: str, asset: str) -> Rate:
-        pair = self._find_pair(currency, asset)
+        pair = self._find_open_pair(currency, asset)
         rows = self.api.public("Ticker", {"pair": pair.key})
         with parsing_errors(self.name):
             row = only_entry(rows)
@@ -100,7 +107,7 @@ class Kraken(Exchange):
         return Rate(buy, sell, datetime.now(UTC))
 
     def markets(self) -> list[Market]:
-        return [pair.market for pair in self._pairs().values()]
+        return [pair.market for pair in self._open_pairs().values()]
 
     def funds(self) -> dict[str, Funds]:
         """Lines with a suffix are their own: `.S` staked, `.F` rewards, `.M` opt-in, `.HOLD` held money, and so on."""
@@ -110,7 +117,7 @@ class Kraken(Exchange):
             return {balance_name(key, assets): funds_from_row(row) for key, row in rows.items() if key != _CREDITS}
 
     def place(self, order: NewOrder) -> OrderState:
-        pair = self._find_pair(order.currency, order.asset)
+        pair = self._find_open_pair(order.currency, order.asset)
         check(order, pair.market)
         form = {
             "pair": pair.key,
@@ -134,11 +141,31 @@ class Kraken(Exchange):
 
     def order(self, ref: OrderRef) -> OrderState:
         rows = self.api.private("QueryOrders", {"txid": ref.exchange_order_id})
-        pairs = self._pairs()
-        with parsing_errors(self.name):
-            state = order_from_row(ref.exchange_order_id or "", rows[ref.exchange_order_id], pairs)
-            check_same_order(state, ref)
-        return state
+        return self._parse_order(rows, ref)
+
+    def read_orders(self, refs: Sequence[OrderRef]) -> dict[str, OrderState]:
+        """Read up to 50 orders with one QueryOrders. An id that Kraken does not know refuses all of its question."""
+        wanted = {ref.exchange_order_id: ref for ref in refs if ref.exchange_order_id is not None}
+        ids, states = list(wanted), dict[str, OrderState]()
+        questions = [ids[start : start + _QUERY] for start in range(0, len(ids), _QUERY)]
+        while questions:
+            asked = questions.pop(0)
+            try:
+                rows = self.api.private("QueryOrders", {"txid": ",".join(asked)})
+            except Busy:
+                if not states:
+                    raise
+                break
+            except Refused as error:
+                if error.code != "order_not_found":
+                    break
+                half = len(asked) // 2
+                questions[:0] = [asked[:half], asked[half:]] if half else []
+                continue
+            for txid in asked:
+                with suppress(Refused):
+                    states[txid] = self._parse_order(rows, wanted[txid])
+        return states
 
     def find(self, ref: OrderRef) -> OrderState | None:
         """Look among the open orders first: one that is filled between the two questions is seen by the second."""
@@ -146,19 +173,44 @@ class Kraken(Exchange):
         for method, key in (("OpenOrders", "open"), ("ClosedOrders", "closed")):
             result = self.api.private(method, {"cl_ord_id": ref.client_id})
             with parsing_errors(self.name):
-                states = [order_from_row(txid, row, pairs) for txid, row in result[key].items()]
-                if any(state.client_id != ref.client_id for state in states):
+                if any(client_id_from_row(row) != ref.client_id for row in result[key].values()):
                     # Of all orders only the last 50 come, so ours may be among those that did not.
                     raise ValueError("orders with other ids than the one asked for")
+                states = [order_from_row(txid, row, pairs, ref) for txid, row in result[key].items()]
             if states:
                 return states[0]
         return None
 
-    def open_orders(self) -> list[OrderState]:
-        pairs = self._pairs()
+    def orders_since(self, since: datetime) -> list[OrderState]:
+        """Ask for the open orders first: one that is over between the two questions is seen by the second.
+
+        ClosedOrders comes in pages; orders that are over meanwhile come first, so that a row is read twice and none is
+        missed. A row that cannot be understood has the status "unknown"; Refused when not even its client id can be
+        read, for it may be any order then.
+        """
         result = self.api.private("OpenOrders")
+        states = self._parse_listed(result, "open", "open", identified=True)
+        # "Get Closed Orders": `start` is exclusive, and `closetime` says which time of an order it is compared with.
+        asked = {"start": int((since - _CLOCK_SKEW).timestamp()), "closetime": "open"}
+        offset = 0
+        for _ in range(_MOST_PAGES):
+            result = self.api.private("ClosedOrders", {**asked, "ofs": offset})
+            page = self._parse_listed(result, "closed", "unknown", identified=True)
+            states |= page
+            offset += len(page)
+            with parsing_errors(self.name):
+                if not page or offset >= int(parse_decimal(result["count"])):
+                    return list(states.values())
+        raise Refused("Kraken's list of closed orders is too long to read", code="exchange_unavailable")
+
+    def confirm_no_older_request_pending(self) -> bool:
+        """Ask with a newer nonce: Kraken refuses all older ones then, unless the key has a nonce window."""
+        result = self.api.private("GetApiKeyInfo")
         with parsing_errors(self.name):
-            return [order_from_row(txid, row, pairs) for txid, row in result["open"].items()]
+            return parse_decimal(result["nonce_window"]) == 0
+
+    def open_orders(self) -> list[OrderState]:
+        return list(self._parse_listed(self.api.private("OpenOrders"), "open", "open").values())
 
     def cancel(self, ref: OrderRef) -> None:
         by = {"cl_ord_id": ref.client_id} if ref.exchange_order_id is None else {"txid": ref.exchange_order_id}
@@ -244,8 +296,45 @@ class Kraken(Exchange):
         """Return the pairs by (currency, asset)."""
         return self._cached("AssetPairs", partial(self.api.public, "AssetPairs"), pairs_from_rows)
 
+    def _open_pairs(self) -> Mapping[tuple[str, str], Pair]:
+        """Return the pairs that take orders by (currency, asset)."""
+        return {names: pair for names, pair in self._pairs().items() if pair.takes_orders}
+
     def _find_pair(self, currency: str, asset: str) -> Pair:
         return find_market(self.name, currency, asset, self._pairs())
+
+    def _find_open_pair(self, currency: str, asset: str) -> Pair:
+        return find_market(self.name, currency, asset, self._open_pairs())
+
+    def _parse_order(self, rows: Any, ref: OrderRef) -> OrderState:
+        """Return the order of `ref` in the answer to QueryOrders. Raises Refused when it is not there."""
+        pairs = self._pairs()
+        with parsing_errors(self.name):
+            return order_from_row(ref.exchange_order_id or "", rows[ref.exchange_order_id], pairs, ref)
+
+    def _parse_listed(
+        self, result: Any, key: str, status: Status, *, identified: bool = False
+    ) -> dict[str, OrderState]:
+        """Return the orders of a list by their ids; what cannot be understood of one hides no other.
+
+        `identified`: raise Refused when the client id of one cannot be read.
+        """
+        pairs = self._pairs()
+        with parsing_errors(self.name):
+            rows = result[key]
+            if identified:
+                for row in rows.values():
+                    client_id_from_row(row)
+            return {
+                txid: listed_order(
+                    self.name,
+                    txid,
+                    partial(order_from_row, txid, row, pairs),
+                    status=status,
+                    client_id=partial(client_id_from_row, row),
+                )
+                for txid, row in rows.items()
+            }
 
     def _asset_key(self, name: str) -> str:
         """Return the key of the asset with this common name."""

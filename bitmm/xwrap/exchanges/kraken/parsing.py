@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ...money import EXACT, mean, parse_decimal, parse_unsigned
-from ..models import Deposit, Fill, Funds, Market, OrderState, Side, Status, Withdrawal
+from ..models import Deposit, Fill, Funds, Market, OrderRef, OrderState, Side, Status, Withdrawal
+from ..orders import check_same_order
 from ..parsing import required_text, step_from_places, time_from_seconds
 
 #: Kraken's altnames that differ from the common names, or clash with another asset's (as ccxt 4.5 maps them).
@@ -32,11 +33,12 @@ _TRANSFER_STATUS: dict[str, Literal["pending", "done", "failed"]] = {
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A pair by its key ("XXBTZEUR"), its altname ("XBTEUR") and its market."""
+    """A pair by its key ("XXBTZEUR"), its altname ("XBTEUR") and its market, which may take no orders any more."""
 
     key: str
     altname: str
     market: Market
+    takes_orders: bool = True
 
 
 def _common_name(altname: str) -> str:
@@ -49,16 +51,16 @@ def assets_from_rows(rows: Mapping[str, Any]) -> dict[str, str]:
 
 
 def pairs_from_rows(rows: Mapping[str, Any]) -> dict[tuple[str, str], Pair]:
-    """Return the pairs that take orders by (currency, asset), from the answer to AssetPairs.
+    """Return the pairs by (currency, asset), from the answer to AssetPairs.
 
     The `wsname` has both altnames, "XBT/EUR"; a pair without one is no open market.
     """
-    pairs = {}
+    pairs: dict[tuple[str, str], Pair] = {}
     for key, row in rows.items():
-        if "wsname" not in row or row.get("status") == "cancel_only":
+        if "wsname" not in row:
             continue
         asset, currency = (_common_name(altname) for altname in row["wsname"].split("/"))
-        pairs[currency, asset] = Pair(
+        pair = Pair(
             key=key,
             altname=row["altname"],
             market=Market(
@@ -71,7 +73,10 @@ def pairs_from_rows(rows: Mapping[str, Any]) -> dict[tuple[str, str], Pair]:
                 amount_min=parse_decimal(row["ordermin"]) if "ordermin" in row else None,
                 cost_min=parse_decimal(row["costmin"]) if "costmin" in row else None,
             ),
+            takes_orders=row.get("status") != "cancel_only",
         )
+        if pair.takes_orders or (currency, asset) not in pairs:
+            pairs[currency, asset] = pair
     return pairs
 
 
@@ -94,17 +99,24 @@ def funds_from_row(row: Mapping[str, Any]) -> Funds:
     return Funds(total=total, available=EXACT.subtract(EXACT.add(total, credit), held), held=held)
 
 
-def order_from_row(txid: str, row: Mapping[str, Any], pairs: Mapping[tuple[str, str], Pair]) -> OrderState:
-    """Return the order of an object of QueryOrders, OpenOrders or ClosedOrders; `descr.pair` is the altname."""
+def order_from_row(
+    txid: str, row: Mapping[str, Any], pairs: Mapping[tuple[str, str], Pair], ref: OrderRef | None = None
+) -> OrderState:
+    """Return the order of an object of QueryOrders, OpenOrders or ClosedOrders; `descr.pair` is the altname.
+
+    The market of a pair that Kraken does not list any more is that of `ref`. Raises ValueError when it is not the order
+    of `ref`.
+    """
     description, flags = row["descr"], row["oflags"].split(",")
     market = next((pair.market for pair in pairs.values() if description["pair"] in (pair.altname, pair.key)), None)
-    currency, asset = (None, None) if market is None else (market.currency, market.asset)
+    names = market or ref
+    currency, asset = (None, None) if names is None else (names.currency, names.asset)
     filled, spent = parse_unsigned(row["vol_exec"]), parse_unsigned(row["cost"])
     if (status := _ORDER_STATUS.get(row["status"])) is None:
         if row["status"] not in _OVER:
             raise ValueError(f"status {row['status']!r}")
         status = "partly_filled" if filled else "canceled"
-    return OrderState(
+    state = OrderState(
         exchange_order_id=txid,
         status=status,
         side=_SIDES[description["type"]],
@@ -118,9 +130,12 @@ def order_from_row(txid: str, row: Mapping[str, Any], pairs: Mapping[tuple[str, 
         spent=spent,
         fee=parse_unsigned(row["fee"]),
         fee_currency=_fee_currency(flags, currency, asset),
-        client_id=_client_id(row.get("cl_ord_id")),
+        client_id=client_id_from_row(row),
         created=time_from_seconds(row["opentm"]),
     )
+    if ref is not None:
+        check_same_order(state, ref)
+    return state
 
 
 def _fee_currency(flags: list[str], currency: str | None, asset: str | None) -> str | None:
@@ -132,9 +147,15 @@ def _fee_currency(flags: list[str], currency: str | None, asset: str | None) -> 
     return None
 
 
-def _client_id(cl_ord_id: str | None) -> str | None:
-    """Return our client id: Kraken takes a UUID with and without dashes, and ours has none."""
-    return cl_ord_id.replace("-", "").lower() if cl_ord_id and len(cl_ord_id) == 36 else cl_ord_id
+def client_id_from_row(row: Mapping[str, Any]) -> str | None:
+    """Return our client id: Kraken takes a UUID with and without dashes, and ours has none.
+
+    Raises ValueError for what is no client id.
+    """
+    if row.get("cl_ord_id") in (None, ""):
+        return None
+    cl_ord_id = required_text(row["cl_ord_id"])
+    return cl_ord_id.replace("-", "").lower() if len(cl_ord_id) == 36 else cl_ord_id
 
 
 def fill_from_row(id: str, row: Mapping[str, Any], pair: Pair) -> Fill:

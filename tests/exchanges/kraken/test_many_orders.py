@@ -1,0 +1,283 @@
+"""Kraken's orders in numbers: many with one question, all since a time, markets that closed, rows that are odd."""
+
+from __future__ import annotations
+
+import itertools
+import uuid
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from bitmm.xwrap.exchanges.errors import Busy, Refused
+from bitmm.xwrap.exchanges.kraken import Kraken
+from bitmm.xwrap.exchanges.models import NewOrder, OrderRef
+from bitmm.xwrap.testing.exchanges import kraken as local
+from bitmm.xwrap.testing.exchanges.kraken import KrakenVenue
+from tests.support.exchanges import connect
+
+EXCHANGE, VENUE = Kraken, KrakenVenue
+NOWHERE = "OAAAAA-BBBBB-CCCCCC"
+
+
+class Clock:
+    def __init__(self):
+        self.seconds = datetime.now(UTC).timestamp()
+
+    def __call__(self):
+        return self.seconds
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def venue(clock):
+    with KrakenVenue(clock=clock) as venue:
+        yield venue
+
+
+@pytest.fixture
+def placed(venue):
+    """A function that places orders behind the adapter's back; it returns references to them."""
+
+    def place(count=1, price="60000", **changes):
+        refs = []
+        for _ in range(count):
+            order = NewOrder("sell", "EUR", "BTC", uuid.uuid4().hex, amount=Decimal("0.001"), price=Decimal(price))
+            form = {"pair": "XXBTZEUR", "type": "sell", "ordertype": "limit", "price": price, "volume": "0.001"}
+            answer = venue.private_AddOrder(venue.account, {**form, "cl_ord_id": order.client_id, "oflags": "fciq"})
+            ref = OrderRef("sell", "EUR", "BTC", order.client_id, answer["txid"][0], amount=order.amount)
+            refs.append(replace(ref, **changes))
+        return refs
+
+    return place
+
+
+def calls(venue):
+    """The methods that were asked for, in order; forgets them."""
+    made = [request.path.rpartition("/")[2] for request in venue.requests]
+    venue.requests.clear()
+    return made
+
+
+def close_market(monkeypatch):
+    monkeypatch.setitem(local.PAIRS, "XXBTZEUR", local.PAIRS["XXBTZEUR"] | {"status": "cancel_only"})
+
+
+def before(method, venue, act):
+    """Let `act` happen just before the venue answers the next call of `method`."""
+    honest, acts = getattr(venue, f"private_{method}"), iter([act])
+
+    def late(account, given):
+        next(acts, lambda: None)()
+        return honest(account, given)
+
+    setattr(venue, f"private_{method}", late)
+
+
+def test_many_orders_are_read_with_one_question_for_fifty(exchange, venue, placed):
+    refs = placed(70)
+    venue.cancel(venue.orders[refs[3].exchange_order_id])
+    exchange.markets()
+    calls(venue)
+    states = exchange.read_orders(refs)
+    assert calls(venue) == ["QueryOrders"] * 2
+    assert [states[ref.exchange_order_id].client_id for ref in refs] == [ref.client_id for ref in refs]
+    assert {id for id, state in states.items() if state.status == "canceled"} == {refs[3].exchange_order_id}
+    assert exchange.read_orders([]) == {}
+    assert exchange.read_orders([replace(refs[0], exchange_order_id=None)]) == {}
+
+
+def test_one_unknown_order_costs_a_few_questions_and_hides_no_other(exchange, venue, placed):
+    refs = placed(50)
+    refs[17] = replace(refs[17], exchange_order_id=NOWHERE)
+    exchange.markets()
+    calls(venue)
+    states = exchange.read_orders(refs)
+    assert set(states) == {ref.exchange_order_id for ref in refs} - {NOWHERE}
+    assert len(calls(venue)) <= 13
+
+
+def test_an_order_that_is_another_than_the_one_asked_for_is_missing(exchange, placed):
+    one, other = placed(2)
+    states = exchange.read_orders([replace(one, client_id=other.client_id), other])
+    assert set(states) == {other.exchange_order_id}
+
+
+def test_reading_many_orders_stops_at_a_rate_limit_and_keeps_what_was_read(exchange, venue, placed):
+    refs = placed(70)
+    exchange.markets()
+    venue.counter_max, venue.counter_decay = 1, 0.0
+    assert len(exchange.read_orders(refs)) == 50
+    with pytest.raises(Busy):
+        exchange.read_orders(refs)
+
+
+@pytest.mark.parametrize("fault", ["html", "maintenance", "reset_before"])
+def test_many_orders_that_cannot_be_read_are_missing(exchange, venue, placed, fault):
+    refs = placed(70)
+    exchange.markets()
+    venue.fault(fault, path="QueryOrders", times=9)
+    assert exchange.read_orders(refs) == {}
+
+
+def test_all_orders_since_a_time_come_open_or_over_from_all_pages(exchange, venue, placed, clock):
+    old = placed(3)
+    for ref in old:
+        venue.cancel(venue.orders[ref.exchange_order_id])
+    clock.seconds += 600
+    since = datetime.fromtimestamp(clock.seconds, UTC)
+    canceled, waiting = placed(120), placed(2)
+    for ref in canceled:
+        venue.cancel(venue.orders[ref.exchange_order_id])
+    exchange.markets()
+    calls(venue)
+    states = {state.client_id: state for state in exchange.orders_since(since)}
+    assert calls(venue) == ["OpenOrders", "ClosedOrders", "ClosedOrders", "ClosedOrders"]
+    assert {states[ref.client_id].status for ref in canceled} == {"canceled"}
+    assert {states[ref.client_id].status for ref in waiting} == {"open"}
+    assert not {ref.client_id for ref in old} & set(states), "a minute before that time is enough for all clocks"
+
+
+def test_a_short_list_costs_one_page(exchange, venue, placed):
+    placed(2)
+    exchange.markets()
+    calls(venue)
+    assert len(exchange.orders_since(datetime.fromtimestamp(0, UTC))) == 2
+    assert calls(venue) == ["OpenOrders", "ClosedOrders"]
+
+
+def test_an_order_that_is_over_between_the_questions_is_seen(exchange, venue, placed, clock):
+    """It has left the open orders, or it moves all others to later pages."""
+    since = datetime.fromtimestamp(clock.seconds, UTC)
+    canceled, waiting = placed(60), placed(2)
+    for ref in canceled:
+        venue.cancel(venue.orders[ref.exchange_order_id])
+    orders = [venue.orders[ref.exchange_order_id] for ref in waiting]
+    before("ClosedOrders", venue, lambda: venue.cancel(orders[0]))
+    late = itertools.count()
+    honest = venue.private_ClosedOrders
+
+    def shifting(account, given):
+        if next(late) == 1:
+            venue.cancel(orders[1])
+        return honest(account, given)
+
+    venue.private_ClosedOrders = shifting
+    states = {state.client_id: state.status for state in exchange.orders_since(since)}
+    assert set(states) == {ref.client_id for ref in (*canceled, *waiting)}
+    assert states[waiting[0].client_id] == "canceled"
+
+
+def test_a_list_without_an_end_is_refused(exchange, venue, placed, monkeypatch):
+    monkeypatch.setattr("bitmm.xwrap.exchanges.kraken.adapter._MOST_PAGES", 3)
+    placed(1)
+    [txid] = venue.orders
+    venue.private_ClosedOrders = lambda account, given: {
+        "closed": {txid: venue._view(venue.orders[txid])},
+        "count": 10**9,
+    }
+    with pytest.raises(Refused, match="too long"):
+        exchange.orders_since(datetime.now(UTC))
+
+
+def test_a_rate_limit_while_reading_all_orders_is_busy_and_no_shorter_list(exchange, venue, placed):
+    for ref in placed(60):
+        venue.cancel(venue.orders[ref.exchange_order_id])
+    exchange.markets()
+    venue.counter_max, venue.counter_decay = 4, 0.0
+    with pytest.raises(Busy):
+        exchange.orders_since(datetime.now(UTC) - timedelta(days=1))
+
+
+def test_an_accepted_newer_nonce_ends_all_older_requests_unless_the_key_has_a_window(exchange, venue):
+    assert exchange.confirm_no_older_request_pending() is True
+    venue.nonce_window = 10_000
+    assert exchange.confirm_no_older_request_pending() is False
+    venue.fault("nonce", path="GetApiKeyInfo")
+    with pytest.raises(Refused):
+        exchange.confirm_no_older_request_pending()
+    venue.private_GetApiKeyInfo = lambda account, given: {"nonce_window": None}
+    with pytest.raises(Refused):
+        exchange.confirm_no_older_request_pending()
+
+
+def test_a_request_that_comes_after_a_newer_one_is_not_executed(venue, transport):
+    """What the confirmation promises: the older request is signed, waits on the line, and comes too late."""
+    numbers = iter(range(1, 100))
+    exchange = connect(Kraken, venue, transport, nonce=lambda: next(numbers))
+    form = {"pair": "XXBTZEUR", "type": "buy", "ordertype": "market", "volume": "0.1", "cl_ord_id": "a" * 32}
+    older = exchange.api.signed("AddOrder", form)
+    assert exchange.confirm_no_older_request_pending()
+    assert transport.send(older).json() == {"error": ["EAPI:Invalid nonce"]}
+    assert not venue.ledger()
+
+
+@pytest.mark.parametrize("gone", ["cancel_only", "not listed"])
+def test_orders_of_a_market_that_closed_can_be_read_found_and_canceled(exchange, venue, placed, monkeypatch, gone):
+    one, two = placed(2)
+    if gone == "cancel_only":
+        close_market(monkeypatch)
+    else:
+        venue.public_AssetPairs = lambda given: {"XXBTZUSD": local.PAIRS["XXBTZUSD"]}
+    assert ("EUR", "BTC") not in [(market.currency, market.asset) for market in exchange.markets()]
+    assert exchange.order(one).status == "open"
+    exchange.cancel(one)
+    state = exchange.order(one)
+    assert (state.status, state.currency, state.asset, state.fee_currency) == ("canceled", "EUR", "BTC", "EUR")
+    assert exchange.find(replace(two, exchange_order_id=None)).status == "open"
+    assert set(exchange.read_orders([one, two])) == {one.exchange_order_id, two.exchange_order_id}
+    [listed] = exchange.open_orders()
+    assert listed.exchange_order_id == two.exchange_order_id
+    assert (listed.currency, listed.asset) == (("EUR", "BTC") if gone == "cancel_only" else (None, None))
+
+
+def test_a_market_that_takes_no_orders_is_not_traded_and_its_fills_can_be_read(exchange, venue, monkeypatch):
+    close_market(monkeypatch)
+    order = NewOrder("buy", "EUR", "BTC", uuid.uuid4().hex, amount=Decimal("0.1"))
+    with pytest.raises(Refused) as caught:
+        exchange.place(order)
+    assert caught.value.code == "unknown_market"
+    assert exchange.fills("EUR", "BTC") == []
+    assert not venue.ledger()
+
+
+def odd(venue, refs, **changes):
+    """Let the first of these orders come with other values in every list."""
+    honest, txid = venue._view, refs[0].exchange_order_id
+
+    def view(order, **options):
+        row = honest(order, **options)
+        return row | changes if order.id == txid else row
+
+    venue._view = view
+
+
+@pytest.mark.parametrize("changes", [{"status": "frozen"}, {"descr": None}, {"vol_exec": "-1"}, {"oflags": None}])
+def test_one_odd_row_hides_no_other_and_does_not_vanish(exchange, venue, placed, changes):
+    refs = placed(3)
+    odd(venue, refs, **changes)
+    states = {state.exchange_order_id: state for state in exchange.open_orders()}
+    assert set(states) == {ref.exchange_order_id for ref in refs}
+    strange = states[refs[0].exchange_order_id]
+    assert (strange.status, strange.client_id, strange.side) == ("open", refs[0].client_id, None)
+    assert "cannot be understood" in strange.reason
+    for ref in refs:
+        venue.cancel(venue.orders[ref.exchange_order_id])
+    states = {state.client_id: state.status for state in exchange.orders_since(datetime.now(UTC))}
+    assert [states[ref.client_id] for ref in refs] == ["unknown", "canceled", "canceled"]
+
+
+@pytest.mark.parametrize("client_id", [7, ["a"], {}, " "])
+def test_an_order_whose_client_id_cannot_be_read_may_be_any_so_that_the_list_proves_nothing(
+    exchange, venue, placed, client_id
+):
+    odd(venue, placed(2), cl_ord_id=client_id)
+    assert len(exchange.open_orders()) == 2
+    with pytest.raises(Refused) as caught:
+        exchange.orders_since(datetime.now(UTC))
+    assert caught.value.code == "exchange_unavailable"
