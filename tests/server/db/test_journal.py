@@ -61,6 +61,18 @@ def test_what_runs_for_too_long_is_unknown_although_its_server_seems_to_live(sto
     assert store.orders.mark_abandoned(now()) == 1
 
 
+@pytest.mark.parametrize("status", ["filled", "unknown"])
+def test_a_call_has_a_server_until_it_is_over(store, status):
+    registration = add_registration(store)
+    row = store.orders.begin(registration, "k1", "f", ORDER).row
+    assert store.orders.by_key(registration, "k1")["server"] == store.server_id
+    store.orders.finish(row, {"status": status})
+    assert store.orders.by_key(registration, "k1")["server"] is None
+    abandoned = store.orders.begin(registration, "k2", "f", ORDER).row
+    store.orders.mark_abandoned(now())
+    assert store.orders.get(registration, abandoned["id"])["server"] == store.server_id, "its call may go on"
+
+
 def test_what_a_server_that_lives_is_doing_is_left_to_it(postgres):
     url = new_database(postgres)
     ours, theirs = Store(url), Store(url)

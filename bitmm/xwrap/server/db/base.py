@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from sqlalchemy import Boolean, ColumnElement, Connection, Engine, Insert, Select, Table, insert, inspect
 from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, OperationalError
@@ -189,6 +189,8 @@ class Database(ABC):
     engine: Engine
     #: The data base's clock, in SQL: seconds since 1970.
     current_time: ColumnElement[float]
+    #: More than one server process may use it at the same time.
+    is_shared: ClassVar[bool]
 
     def __init__(self) -> None:
         #: Tells this server process from the others on the same data base.

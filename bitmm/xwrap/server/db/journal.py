@@ -100,7 +100,7 @@ class Journal:
         """
         statement = self._update_running if columns["status"] == "unknown" else self._update_begun
         # The row may have been given up, and its key released, before the exchange answered after all.
-        values = {"row": row["id"], "begun": row["created"], "released": False, **columns}
+        values = {"row": row["id"], "begun": row["created"], "released": False, "server": None, **columns}
         changed = self._database.write(lambda runner: runner.change(statement, values))
         return changed == 1 or columns["status"] == "unknown"
 

@@ -57,6 +57,7 @@ class PostgreSQL(Database):
     locks; a connection pooler in between must not change the session.
     """
 
+    is_shared = True
     current_time = cast(extract("epoch", func.clock_timestamp()), Double)
 
     def __init__(self, url: str) -> None:

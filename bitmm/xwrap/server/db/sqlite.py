@@ -42,6 +42,7 @@ class SQLite(Database):
     together: bringing a commit to the disk costs more than all the rest.
     """
 
+    is_shared = False
     current_time = (func.julianday("now", type_=Double) - 2440587.5) * 86400.0
 
     def __init__(self, path: Path) -> None:

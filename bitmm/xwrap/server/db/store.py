@@ -57,6 +57,16 @@ class Store:
         gap = self.history.gap()
         return None if gap is None else gap.since
 
+    @property
+    def server_id(self) -> int:
+        """Return what tells this server process from the others on this data base."""
+        return self._database.server_id
+
+    @property
+    def is_shared(self) -> bool:
+        """Return whether other server processes may use this data base now."""
+        return self._database.is_shared
+
     def heartbeat(self) -> None:
         """Show the other servers on this data base that this one lives. Call it every few seconds."""
         self._database.heartbeat()

@@ -127,8 +127,8 @@ def _journal(name: str, fields: Iterable[str], required: Container[str], *column
     It has a text column for each of the `fields` that callers see; those that are not `required` may be null.
     `answer_status` and `answer` are what the caller is answered when the row is rejected; what was executed is answered
     from the row as it is now. A repeat of a row that is `released` (it was certainly not executed, and may work later)
-    is begun anew, and `attempt` counts how often. `server` is the `server_id` of the process that carries it out. A
-    registration that has rows here cannot be removed.
+    is begun anew, and `attempt` counts how often. `server` is the `server_id` of the process that carries it out,
+    and null when its call is over. A registration that has rows here cannot be removed.
     """
     return Table(
         name,
