@@ -12,6 +12,7 @@ import pytest
 
 from bitmm.xwrap.exchanges import contract
 from bitmm.xwrap.exchanges.errors import Refused, Unknown
+from bitmm.xwrap.exchanges.http import unproved
 from bitmm.xwrap.exchanges.models import Funds, Rate
 from bitmm.xwrap.testing.checks import check_record, expect_refusal
 from bitmm.xwrap.testing.exchange_contract import ExchangeContract
@@ -106,4 +107,15 @@ def test_a_refusal_for_another_reason_is_not_accepted():
 
 def test_an_unknown_outcome_is_no_refusal():
     with pytest.raises(Unknown), expect_refusal("outcome_unknown"):
+        raise Unknown("the answer was lost")
+
+
+def test_an_unknown_outcome_with_a_refusal_inside_is_one_only_where_no_proof_is_wanted():
+    unknown = unproved(Refused("not enough", code="insufficient_funds"))
+    with pytest.raises(Unknown), expect_refusal("insufficient_funds"):
+        raise unknown
+    with expect_refusal("insufficient_funds", proved=False) as refusals:
+        raise unknown
+    assert refusals == [unknown.refusal]
+    with pytest.raises(Unknown), expect_refusal("outcome_unknown", proved=False):
         raise Unknown("the answer was lost")

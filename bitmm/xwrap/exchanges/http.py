@@ -20,6 +20,7 @@ __all__ = [
     "retry_after",
     "send",
     "unknown_or_refused",
+    "unproved",
     "unreadable_answer",
 ]
 
@@ -64,6 +65,15 @@ def unknown_or_refused(reason: str, *, mutates: bool) -> ExchangeError:
     if mutates:
         return Unknown(f"{reason}; the outcome is unknown")
     return Refused(reason, code="exchange_unavailable", retryable=True)
+
+
+def unproved(refusal: Refused) -> Unknown:
+    """Return what a refusal is that an earlier delivery of the same request could have caused: Unknown, with it inside.
+
+    For requests that place, cancel or send: a proxy may deliver one twice, and only the second answer arrives here.
+    """
+    words = f"{refusal.reason}; this may be the answer to a second delivery, after the first one was executed"
+    return Unknown(words, refusal=refusal)
 
 
 def unreadable_answer(name: str, answer: Response, *, mutates: bool, pause: float) -> ExchangeError:

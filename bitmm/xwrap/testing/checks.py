@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TypeVar
 
-from ..exchanges.errors import Refused
+from ..exchanges.errors import Refused, Unknown
 
 __all__ = ["check", "check_equal", "check_in", "check_record", "check_stated", "expect_refusal"]
 
@@ -66,14 +66,21 @@ def check_record(record: _Value, kind: type[_Value]) -> _Value:
 
 
 @contextmanager
-def expect_refusal(*codes: str) -> Iterator[list[Refused]]:
-    """Check that what stands inside is refused with one of the `codes`; the list holds the refusal afterwards."""
+def expect_refusal(*codes: str, proved: bool = True) -> Iterator[list[Refused]]:
+    """Check that what stands inside is refused with one of the `codes`; the list holds the refusal afterwards.
+
+    Not `proved`: an Unknown with the refusal inside is right, too, because a second delivery could get that answer.
+    """
     __tracebackhide__ = True
     refusals: list[Refused] = []
     try:
         yield refusals
     except Refused as refusal:
         refusals.append(refusal)
+    except Unknown as unknown:
+        if proved or unknown.refusal is None:
+            raise
+        refusals.append(unknown.refusal)
     check(refusals, f"it was not refused, expected a refusal with one of {codes!r}")
     code, words = refusals[0].code, str(refusals[0])
     check_in(f"the code of the refusal {words!r}", code, codes)
