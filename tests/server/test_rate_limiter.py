@@ -11,6 +11,7 @@ import pytest
 
 from bitmm.xwrap.exchanges.base import Exchange, RateLimit
 from bitmm.xwrap.exchanges.errors import Busy
+from bitmm.xwrap.exchanges.http import unproved
 from bitmm.xwrap.exchanges.kraken import Kraken
 from bitmm.xwrap.server import rate_limiter
 from bitmm.xwrap.server.db.store import Store
@@ -329,10 +330,13 @@ class Slow(Kept):
     per_key = RateLimit(8, 0.6, {"free": 0})
 
 
-def test_when_the_exchange_is_busy_nobody_sends_before_it_said_so(store):
+@pytest.mark.parametrize("wrapped", [False, True], ids=["refused", "perhaps executed before"])
+def test_when_the_exchange_is_busy_nobody_sends_before_it_said_so(store, wrapped):
     limiter = RateLimiter(store.counters, 0.2)
-    with pytest.raises(Busy), slot(limiter, Quick, "k", READ).acquire("x", signed=True):
-        raise Busy("slow down", retry_after=0.5)
+    busy = Busy("slow down", retry_after=0.5)
+    told = unproved(busy) if wrapped else busy
+    with pytest.raises(type(told)), slot(limiter, Quick, "k", READ).acquire("x", signed=True):
+        raise told
     said = time.monotonic()
     for priority in (CANCEL, ORDER, READ):
         assert 0 < refused(limiter, kind=Quick, priority=priority, call="free") <= 0.6
