@@ -93,7 +93,7 @@ def test_a_tag_is_never_dropped(backpack, transport):
     with pytest.raises(Refused) as caught:
         connected(backpack, transport).withdraw(send(tag="4711"))
     assert caught.value.code == "invalid_request"
-    line = SessionAdapter("Backpack", backpack.url)
+    line = SessionAdapter("backpack", "Backpack", backpack.url)
     line.start_call(transport, mutates=True, must_contain="47 11")
     with pytest.raises(Refused, match="without the tag"):
         line.request("POST", f"{backpack.url}/api/v1/order", data=b'{"address": "x"}')

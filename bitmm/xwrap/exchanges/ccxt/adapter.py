@@ -165,10 +165,10 @@ class CcxtExchange(Exchange):
                 cancel()
                 began = True
             left = {state.exchange_order_id for state in self.open_orders()} if before else set()
-        except Refused as refusal:
+        except (Refused, Unknown) as error:
             if not began:
                 raise
-            raise Unknown(f"some orders were canceled, then: {refusal}") from None
+            raise Unknown(f"some orders were canceled, then: {error}") from None
         return len(before.keys() - left)
 
     def fills(self, currency: str, asset: str) -> list[Fill]:
@@ -231,10 +231,28 @@ class CcxtExchange(Exchange):
         return sorted(withdrawals, key=lambda withdrawal: withdrawal.created or _LONG_AGO, reverse=True)
 
     def _call(self, method: str, *arguments: Any, **named: Any) -> Any:
-        """Return the answer to a unified call. All its requests are under one throttle: its nonces are made in it."""
+        """Return the answer to a unified call. All its requests are under one throttle: its nonces are made in it.
+
+        A key that is refused for an order or a send may be a time or a nonce that is over. It is the key's own matter,
+        and proof, when a read is refused for it, too.
+        """
         markets = self._markets()
-        with self.context.throttle(method, signed=method not in _UNSIGNED):
-            return self._instance.call(self.context, markets, method, *arguments, **named)
+        try:
+            with self.context.throttle(method, signed=method not in _UNSIGNED):
+                return self._instance.call(self.context, markets, method, *arguments, **named)
+        except Unknown as unknown:
+            refusal = unknown.refusal
+            if refusal is None or refusal.code != "exchange_key_refused" or not self._is_key_refused():
+                raise
+        raise refusal
+
+    def _is_key_refused(self) -> bool:
+        """Return whether a read is refused for its key."""
+        try:
+            self.funds()
+        except Refused as refusal:
+            return refusal.code == "exchange_key_refused"
+        return False
 
     def _stores_client_ids(self) -> bool:
         return type(self).order_lookup != "none"

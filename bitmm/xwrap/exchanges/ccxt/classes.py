@@ -58,7 +58,7 @@ def exchange_class(id: str) -> type[Exchange]:
     if name not in library.exchanges:
         raise KeyError(id)
     kind = type(name, (getattr(library, name),), dict(EXACT_OVERRIDES))
-    sample = kind({"session": SessionAdapter(name, None), "logger": SILENT_LOGGER})
+    sample = kind({"session": SessionAdapter(name, name, None), "logger": SILENT_LOGGER})
     check_exactness(library, sample)
     has = {call for call, implemented in sample.has.items() if implemented}
     if not _has_real_cost_call(library, sample):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import traceback
 
-from ..errors import Busy, ExchangeError, Refused, Unknown
-from ..http import unknown_or_refused
+from ..errors import Busy, ExchangeError, Refused
+from ..http import unknown_or_refused, unproved
 from .session import SessionAdapter
 
 __all__ = ["code_of", "exchange_error"]
@@ -34,6 +34,25 @@ _CODES = {
 }
 _RETRYABLE = {"exchange_unavailable", "invalid_nonce"}
 
+# What proves that an order, a cancel or a send was not executed. A proxy may deliver a request twice, and then the
+# answer to the second delivery is all that arrives here. A refusal that the first one, executed, could have caused
+# becomes Unknown, with the refusal inside (`unproved`). Proof is:
+#
+# any exchange  the codes of `_PROOF`: they follow from the request or the key, whatever was executed before.
+# kraken        what its own words refuse, except "EAPI:Invalid nonce". Each request needs a higher nonce than the last,
+#               which is a part of the authentication ("Spot REST Authentication"): a second delivery fails there.
+# paymium       HTTP 422 whose words do not name the nonce. Its nonces must rise, too ("Api-Nonce"); 422 is about the
+#               fields of an order ("Error handling"). Its words are in the user's language, so no more can be told.
+# the others    nothing else. Few of them number requests, and an executed order changes funds, open orders and the
+#               counter of calls. A used id and an expired time have almost any class: BadRequest at Backpack,
+#               AuthenticationError at Bitso ("0201"), Bitvavo ("304") and Gate ("REQUEST_EXPIRED").
+#
+# An AuthenticationError is proof when a read is refused for its key, too: see `CcxtExchange._call`.
+
+#: Codes of refusals that no execution of the same request can have caused. An order that is not there (for a cancel) is
+#: not open, whoever canceled it.
+_PROOF = {"invalid_address", "order_not_found", "permission_denied", "unknown_market", "unsupported"}
+
 
 def code_of(error: Exception, exchange_id: str) -> str | None:
     """Return our code for an error of ccxt's class `exchange_id`; None for an error that is not ccxt's own."""
@@ -46,28 +65,43 @@ def code_of(error: Exception, exchange_id: str) -> str | None:
     return next((_CODES[kind] for kind in ancestors if kind in _CODES), "exchange_refused")
 
 
-def exchange_error(
-    error: Exception, code: str | None, words: str, session: SessionAdapter, *, mutates: bool
-) -> ExchangeError:
+def exchange_error(error: Exception, code: str | None, words: str, session: SessionAdapter) -> ExchangeError:
     """Return what `error` means, which a unified call raised whose requests went through `session`.
 
-    `code`: see `code_of`. `words`: what may be shown of the error. `mutates`: the call places, cancels or sends.
+    `code`: see `code_of`. `words`: what may be shown of the error.
     """
-    outcome_open = mutates and session.has_sent
     if isinstance(error, ExchangeError):  # the session adapter raised it
-        sent_before = outcome_open and not session.only_the_last_mutates
-        return Unknown(f"{error}; something was sent before") if sent_before else error
+        return error
     if not session.has_sent:
         unclear = code in (None, "exchange_refused", "exchange_unavailable")
         return Refused(f"{words} (nothing was sent)", code="invalid_request" if unclear else str(code))
-    if outcome_open and not (session.only_the_last_mutates and _is_refusal(error, code, session.status)):
+    if not session.may_have_executed:
+        return _refusal(error, code, words, session)
+    if not (session.only_the_last_mutates and _is_refusal(error, code, session.status)):
         return unknown_or_refused(words, mutates=True)
+    refusal = _refusal(error, code, words, session)
+    return refusal if _is_proof(error, code, session) else unproved(refusal)
+
+
+def _refusal(error: Exception, code: str | None, words: str, session: SessionAdapter) -> Refused:
+    """Return what an error means that says that the last request was not executed."""
     if code == "rate_limited":
         return Busy(words, retry_after=session.retry_after)
     if code is None:
         words = f"{session.name}'s answer cannot be understood ({type(error).__name__})"
-        return unknown_or_refused(words, mutates=False)
+        return Refused(words, code="exchange_unavailable", retryable=True)
     return Refused(words, code=code, retryable=code in _RETRYABLE)
+
+
+def _is_proof(error: Exception, code: str | None, session: SessionAdapter) -> bool:
+    """Return whether no earlier delivery of the same request can have caused this refusal: see the table above."""
+    if code in _PROOF:
+        return True
+    if session.id == "kraken":
+        return code != "invalid_nonce" and _raised_by_handle_errors(error)
+    if session.id == "paymium":
+        return session.status == 422 and "nonce" not in str(error).casefold()
+    return False
 
 
 def _is_refusal(error: Exception, code: str | None, status: int) -> bool:

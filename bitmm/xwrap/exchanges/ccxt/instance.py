@@ -84,7 +84,7 @@ class Instance:
         given = {named: keys[named] for named in CREDENTIAL_FIELDS if keys.get(named)}
         self._secrets = [value for named, value in given.items() if len(value) > 3]
         base = None if url is None else url.rstrip("/")
-        self._session = SessionAdapter(name, base)
+        self._session = SessionAdapter(kind.__name__, name, base)
         self.ccxt = kind(
             {
                 **given,
@@ -92,8 +92,9 @@ class Instance:
                 "logger": SILENT_LOGGER,
                 # It would sleep while it holds the lock, and counts by object; our throttle counts (`per_address`).
                 "enableRateLimit": False,
-                # Some classes warn, by raising, that asking for the open orders of all markets costs more.
-                "options": {"warnOnFetchOpenOrdersWithoutSymbol": False},
+                # Some classes warn, by raising, that asking for the open orders of all markets costs more. Nothing is
+                # sent twice: that is ccxt's default, and said here because an order depends on it.
+                "options": {"warnOnFetchOpenOrdersWithoutSymbol": False, "maxRetriesOnFailure": 0},
             }
         )
         for options in (self.ccxt.options, self.ccxt.options.get("createOrder")):
@@ -121,7 +122,7 @@ class Instance:
     ) -> Any:
         """Return what the unified call `method` of ccxt returns. Raises Refused, Busy or Unknown, and nothing else.
 
-        `mutates`: it places, cancels or sends. `must_contain`: text that no request but a GET may leave without.
+        `mutates`: it places, cancels or sends. `must_contain`: text that no request for that may leave without.
         """
         with self._lock, decimal.localcontext(_DECIMAL_CONTEXT):
             self._session.start_call(context.transport, mutates=mutates, must_contain=must_contain)
@@ -132,15 +133,15 @@ class Instance:
                     self._markets = markets
                 return getattr(self.ccxt, method)(*arguments, **named)
             except Exception as error:  # not all that ccxt raises is its own: ValueError, TypeError, KeyError ...
-                failure = self._failure(error, mutates=mutates)
+                failure = self._failure(error)
             finally:
                 self._session.sent = ""
         # Outside, and not from `error`: its text and its frames hold addresses, headers and keys.
         raise failure
 
-    def _failure(self, error: Exception, *, mutates: bool) -> ExchangeError:
+    def _failure(self, error: Exception) -> ExchangeError:
         words = f"{self._session.name}: {self._scrubbed(str(error))}"[:400]
-        return exchange_error(error, code_of(error, self.ccxt.id), words, self._session, mutates=mutates)
+        return exchange_error(error, code_of(error, self.ccxt.id), words, self._session)
 
     def _scrubbed(self, text: str) -> str:
         """Return words of ccxt or of the exchange without addresses, keys, and anything long that we had sent."""

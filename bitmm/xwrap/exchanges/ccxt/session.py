@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import io
 import logging
+import sys
 from typing import Any
 from urllib.parse import unquote_plus
 
 import requests
 
 from ...transport import Request, Transport
-from ..errors import Refused
+from ..errors import ExchangeError, Refused, Unknown
 from ..http import retry_after, send, unknown_or_refused
 
-__all__ = ["SessionAdapter"]
+__all__ = ["MUTATES_BY_GET", "SessionAdapter"]
+
+#: Classes of ccxt that place, cancel or send by a GET. At all others a GET executes nothing.
+MUTATES_BY_GET = {"coinbaseinternational", "deribit", "dydx"}
 
 
 def _without_query(record: logging.LogRecord) -> bool:
@@ -29,15 +33,35 @@ def _without_query(record: logging.LogRecord) -> bool:
 logging.getLogger("urllib3.connectionpool").addFilter(_without_query)
 
 
+def _is_part_of_a_read() -> bool:
+    """Return whether ccxt makes this request in one of its unified reads: `load_markets`, `fetch_ticker` and so on.
+
+    A call that places an order may make some before, and the request itself does not say what it is for; so the names
+    of the calling frames are looked at, up to `Instance.call`.
+    """
+    frame = sys._getframe(2)  # noqa: SLF001 - the documented way to the caller's frame
+    while frame is not None and frame.f_code.co_name != "call":
+        if frame.f_code.co_name.startswith(("fetch_", "load_")):
+            return True
+        frame = frame.f_back  # type: ignore[assignment]  # None at the end
+    return False
+
+
+def _sent_before(words: str) -> Unknown:
+    return Unknown(f"{words}; something was sent before")
+
+
 class SessionAdapter:
     """What a ccxt object has in the place of a requests.Session: our transport, and a record of what went out.
 
-    ccxt uses `headers`, `cookies`, `request` and `close` of a session. `base`: the address that requests must go to.
+    ccxt uses `headers`, `cookies`, `request` and `close` of a session. `id`: ccxt's name of the class. `base`: the
+    address that requests must go to.
     """
 
-    def __init__(self, name: str, base: str | None) -> None:
+    def __init__(self, id: str, name: str, base: str | None) -> None:
         self.headers: dict[str, str] = {}
         self.cookies: dict[str, str] = {}
+        self.id = id
         self.name = name
         self._base = None if base is None else str(requests.Request("GET", base).prepare().url).rstrip("/")
         self.start_call(None)
@@ -45,11 +69,12 @@ class SessionAdapter:
     def start_call(
         self, transport: Transport | None, *, mutates: bool = False, must_contain: str | None = None
     ) -> None:
-        """Forget the last call. `must_contain`: text that no request but a GET may leave without."""
+        """Forget the last call. `must_contain`: text that no request that may change something leaves without."""
         self._transport = transport
         self._mutates = mutates
         self._must_contain = must_contain
-        self._methods: list[str] = []
+        #: Of each request of this call that went out, whether it may have changed anything.
+        self._mutations: list[bool] = []
         self.status = 0
         self.retry_after = 0.0
         #: What was sent, to be kept out of the words of errors.
@@ -58,13 +83,17 @@ class SessionAdapter:
     @property
     def has_sent(self) -> bool:
         """Whether a request of this call went out."""
-        return bool(self._methods)
+        return bool(self._mutations)
+
+    @property
+    def may_have_executed(self) -> bool:
+        """Whether a request of this call went out that may have changed anything."""
+        return any(self._mutations)
 
     @property
     def only_the_last_mutates(self) -> bool:
-        """Whether no request of this call but the last one may have changed anything."""
-        before = self._methods[:-1]
-        return not before or (set(before) == {"GET"} and self._methods[-1] != "GET")
+        """Whether the last request of this call may have changed something, and none before it."""
+        return self._mutations[-1:] == [True] and not any(self._mutations[:-1])
 
     def request(self, method: str, url: str, **given: Any) -> requests.Response:
         """Send one request and return its answer, as `requests.Session.request` would; a redirect is a failure.
@@ -76,19 +105,24 @@ class SessionAdapter:
         body = made.body.encode() if isinstance(made.body, str) else made.body
         sent = " ".join([str(made.url), *map(str, made.headers.values()), (body or b"").decode(errors="replace")])
         if self._base is not None and not f"{made.url}/".startswith(f"{self._base}/"):
-            raise Refused(f"{self.name}: ccxt knows an address that is not the administrator's", code="unsupported")
-        if self._must_contain and method != "GET" and self._must_contain not in unquote_plus(sent):
-            raise Refused(f"{self.name}: ccxt would send it without the tag", code="unsupported")
+            raise self._stopped("ccxt knows an address that is not the administrator's")
+        mutates = self._mutates and (method != "GET" or self.id in MUTATES_BY_GET) and not _is_part_of_a_read()
+        if self._must_contain and mutates and self._must_contain not in unquote_plus(sent):
+            raise self._stopped("ccxt would send it without the tag")
         if self._transport is None:
-            raise Refused(f"{self.name}: no request belongs here", code="unsupported")
-        self._methods.append(method)
+            raise self._stopped("no request belongs here")
+        executed_before = self.may_have_executed
+        self._mutations.append(mutates)
         self.sent += sent
         self.status = 0
         request = Request(method, str(made.url), dict(made.headers), body)
-        answer = send(self._transport, request, self.name, mutates=self._mutates)
+        try:
+            answer = send(self._transport, request, self.name, mutates=mutates)
+        except Refused as refusal:
+            raise _sent_before(refusal.reason) if executed_before else refusal from None
         if 300 <= answer.status < 400:
             words = f"{self.name} sent the call elsewhere, and redirects are never followed"
-            raise unknown_or_refused(words, mutates=self._mutates)
+            raise unknown_or_refused(words, mutates=mutates or executed_before)
         self.status = answer.status
         self.retry_after = retry_after(answer, seconds=1.0)
         response = requests.Response()
@@ -96,6 +130,11 @@ class SessionAdapter:
         response.headers.update(answer.headers)
         response.raw = io.BytesIO(answer.body)
         return response
+
+    def _stopped(self, words: str) -> ExchangeError:
+        """Return the failure of a request that is not sent."""
+        words = f"{self.name}: {words}"
+        return _sent_before(words) if self.may_have_executed else Refused(words, code="unsupported")
 
     def close(self) -> None:
         """Do nothing: the connections are the transport's."""
