@@ -1,0 +1,117 @@
+"""Clients, server, exchange and network in one process on a virtual clock; what goes wrong is drawn from a seed.
+
+    python -m tests.stress.simulation --seeds 10000 --jobs 2
+    python -m tests.stress.simulation --seed 4711              one seed, with its whole history
+    python -m tests.stress.simulation --break blind-resend     the code is broken on purpose: a seed finds it
+
+Real are the client, the application with everything behind it, a SQLite file, and the local exchanges. Simulated are
+the clocks, the threads, and the network, which loses, delays, doubles, swaps and cuts messages on both ways; machines
+stand still, clocks jump, the server is killed at any commit, message or wait, and started again with the shipped
+settings. A checker compares all that clients were told with the exchange's ledger.
+
+It prints its figures, and exits with 1 unless nothing was executed twice, all that was told was true, the journal
+agrees with the exchange in the end, nothing stays unknown where the exchange can look it up, and the first seeds run
+once more have the same history.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[3]
+#: What a checker finds.
+PROBLEMS = ("doubled", "lie", "unknown", "journal", "mistake")
+#: So many seeds are run once more.
+REPEATED = 5
+
+
+def run_worker(*options: str) -> Iterator[dict[str, Any]]:
+    """Give the results of a worker process, one for each seed."""
+    command = [sys.executable, "-m", "tests.stress.simulation.worker", *options]
+    environ = {**os.environ, "PYTHONHASHSEED": "0", "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environ) as process:
+        for line in process.stdout:
+            yield json.loads(line)
+    if process.returncode:
+        raise SystemExit(f"a worker ended with status {process.returncode}")
+
+
+def run(first: int, seeds: int, jobs: int, breakage: str | None = None) -> list[dict[str, Any]]:
+    """Return the results of seeds, by seed."""
+    broken = ["--break", breakage] if breakage else []
+
+    def share(job: int) -> list[dict[str, Any]]:
+        count = len(range(job, seeds, jobs))
+        return list(run_worker("--first", str(first + job), "--step", str(jobs), "--count", str(count), *broken))
+
+    with ThreadPoolExecutor(jobs) as pool:
+        results = [result for share in pool.map(share, range(jobs)) for result in share]
+    return sorted(results, key=lambda result: int(result["seed"]))
+
+
+def find(breakage: str, first: int, seeds: int) -> dict[str, Any] | None:
+    """Return the first result with a problem, of code that is broken on purpose; None: no seed finds it."""
+    options = ("--first", str(first), "--step", "1", "--count", str(seeds), "--break", breakage, "--stop")
+    *_, last = run_worker(*options)
+    return last if last["problems"] else None
+
+
+def report(results: list[dict[str, Any]], seconds: float) -> str:
+    """Return the figures of a run."""
+    counts, faults = Counter[str](), Counter[str]()
+    for result in results:
+        counts.update(result["counts"])
+        faults.update(result["faults"])
+    lines = [f"seed {result['seed']}: {problem}" for result in results for problem in result["problems"]]
+    by_kind = ", ".join(f"{kind} {faults[kind]}" for kind in sorted(faults))
+    found = ", ".join(f"{kind} {counts[kind]}" for kind in PROBLEMS)
+    return "\n".join(
+        [
+            *lines,
+            f"{len(results)} seeds in {seconds:.0f} s: {counts['orders']} orders, {counts['sends']} of them sends",
+            f"faults: {by_kind}",
+            f"found: {found}; unknown where the exchange cannot tell {counts['cannot tell']}",
+        ]
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.stress.simulation", description=__doc__.partition("\n")[0])
+    parser.add_argument("--seed", type=int, help="run this seed alone, and print its history")
+    parser.add_argument("--first", type=int, default=0, help="the first of many seeds")
+    parser.add_argument("--seeds", type=int, default=10_000)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--break", dest="breakage", metavar="NAME", help="see breakages.py")
+    options = parser.parse_args()
+    broken = ["--break", options.breakage] if options.breakage else []
+    began = time.monotonic()
+    if options.seed is not None:
+        [result] = run_worker("--first", str(options.seed), "--step", "1", "--count", "1", "--trace", *broken)
+        print("\n".join(result["trace"]))
+        print(report([result], time.monotonic() - began))
+        return 1 if result["problems"] else 0
+    if options.breakage:
+        result = find(options.breakage, options.first, options.seeds)
+        print(f"{options.breakage} is found by {result['seed'] if result else 'no seed'}")
+        print("\n".join(result["problems"] if result else []))
+        return 1
+    results = run(options.first, options.seeds, options.jobs)
+    print(report(results, time.monotonic() - began))
+    again = run(options.first, min(REPEATED, options.seeds), 1)
+    differing = [one["seed"] for one, other in zip(again, results, strict=False) if one["digest"] != other["digest"]]
+    print(f"the first {len(again)} seeds run again: {f'other histories of {differing}' if differing else 'the same'}")
+    return 1 if differing or any(result["problems"] for result in results) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

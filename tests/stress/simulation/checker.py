@@ -1,0 +1,105 @@
+"""What must be true of a seed's whole history. The truth is the exchange's ledger."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Job:
+    """One order or send that somebody wants, under one key; its amount in the ledger identifies it by its number."""
+
+    number: int
+    key: str
+    verb: str
+
+
+@dataclass(eq=False)
+class Call:
+    """One call of buy, sell or send by a client."""
+
+    job: Job
+    began: float
+    #: + executed, - not executed, ? may have been executed; None while it lasts.
+    outcome: str | None = None
+    ended: float | None = None
+    words: str = ""
+    #: The server said so, about this key; else the client alone.
+    by_server: bool = False
+
+
+@dataclass
+class Checker:
+    """Follows a history and keeps what is wrong with it."""
+
+    calls: dict[Job, list[Call]] = field(default_factory=lambda: defaultdict(list))
+    #: When each number was executed.
+    executed: dict[int, list[float]] = field(default_factory=lambda: defaultdict(list))
+    problems: list[str] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def begin(self, call: Call) -> None:
+        self.calls[call.job].append(call)
+
+    def end(self, call: Call, now: float, outcome: str, words: str, *, by_server: bool) -> None:
+        """Check what a client was told just now."""
+        call.ended, call.outcome, call.words, call.by_server = now, outcome, words, by_server
+        times = len(self.executed[call.job.number])
+        if outcome == "+" and times != 1:
+            self._add("lie", f"{call.job.key}: told at {now:.3f} that it was executed; it was {times} times ({words})")
+        if outcome == "-" and times and (by_server or self._is_first(call)):
+            self._add("lie", f"{call.job.key}: told at {now:.3f} that it was not executed, and it was ({words})")
+
+    def execute(self, job: Job, now: float) -> None:
+        """Check that what is executed just now may be."""
+        times = self.executed[job.number]
+        times.append(now)
+        if len(times) > 1:
+            self._add("doubled", f"{job.key}: executed again at {now:.3f}, before at {times[:-1]}")
+        calls = self.calls[job]
+        if calls and all(call.outcome == "-" for call in calls):
+            self._add(
+                "lie", f"{job.key}: executed at {now:.3f} after the last call was told it was not ({calls[-1].words})"
+            )
+
+    def check_end(self, job: Job, known: str | None, *, can_look_up: bool) -> None:
+        """Check what the journal has of a job in the end: its status, None for no row."""
+        times = len(self.executed[job.number])
+        if known in {"unknown", "running"}:
+            if can_look_up or known == "running":
+                self._add("unknown", f"{job.key}: {known} in the end, executed {times} times")
+            else:
+                self.counts["cannot tell"] += 1
+        elif bool(times) != (known not in {None, "rejected"}):
+            self._add("journal", f"{job.key}: the journal has {known}, and it was executed {times} times")
+
+    def check_state(self, job: Job, row: dict[str, Any], order: Any) -> None:
+        """Check that a row which is final says what the exchange's own order says."""
+        wrong = [
+            f"{name} {row[name]}, at the exchange {there}"
+            for name, there in (("side", order.side), ("exchange_order_id", order.id))
+            if row[name] != there
+        ]
+        if row["filled"] is not None and row["status"] != "open" and Decimal(row["filled"]) != order.filled:
+            wrong.append(f"filled {row['filled']}, at the exchange {order.filled}")
+        if row["status"] != "open" and order.status == "open":
+            wrong.append(f"status {row['status']}, at the exchange open")
+        if row["status"] == "filled" and order.status != "filled":
+            wrong.append(f"status filled, at the exchange {order.status}")
+        if wrong:
+            self._add("journal", f"{job.key}: {'; '.join(wrong)}")
+
+    def add_mistake(self, words: str) -> None:
+        """Add an error that nothing here should cause."""
+        self._add("mistake", words)
+
+    def _is_first(self, call: Call) -> bool:
+        """Return whether no other call with its key came before, or at the same time."""
+        return all(other is call for other in self.calls[call.job])
+
+    def _add(self, kind: str, words: str) -> None:
+        self.counts[kind] += 1
+        self.problems.append(f"{kind}: {words}")

@@ -1,0 +1,106 @@
+"""What goes wrong in a seed: drawn from it at the beginning, or message by message."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from random import Random
+
+#: What may happen to a message between two programs -> what it means.
+MESSAGE_FAULTS = {
+    "refused": "no connection: certainly not received",
+    "request_lost": "not received; the connection is reset, or nothing comes until the time is over",
+    "answer_lost": "executed; the connection is reset, or nothing comes until the time is over",
+    "cut": "executed, and the connection ends in the middle of the answer",
+    "late": "received only after many seconds",
+    "twice": "received twice; one of the two answers comes back",
+    "swapped": "received only after the next message to the same receiver",
+    "html": "not received; a proxy answers 502 with a page of HTML",
+    "html_after": "executed; a proxy answers 502 with a page of HTML",
+}
+#: What an exchange may answer in place of doing what it is asked.
+EXCHANGE_FAULTS = {
+    "rate_limit": "refused for a rate limit",
+    "nonce": "refused as an invalid nonce",
+    "maintenance": "refused during maintenance",
+}
+#: What may happen to a machine.
+HOST_FAULTS = {
+    "kill": "the server process is killed, and started again",
+    "server_stands_still": "no task of the server runs for some seconds",
+    "exchange_stands_still": "the exchange does nothing for some seconds, and then all that arrived meanwhile",
+    "clock_jump": "the server's wall clock jumps, and is set right later",
+}
+
+EXCHANGES = ("kraken", "bitstamp", "backpack")
+
+
+@dataclass(frozen=True)
+class HostFault:
+    kind: str
+    #: When it begins, and how long it lasts.
+    at: float
+    seconds: float
+    #: Of a clock: by how much it jumps, in seconds. Of a kill: after how many points of the server.
+    amount: float = 0.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a seed is about."""
+
+    seed: int
+    exchange: str
+    orders: int
+    clients: int
+    #: Seconds after which nothing goes wrong any more.
+    faults_end: float
+    #: The share of the messages to the server, and to the exchange, that meet a fault; and the kinds of these.
+    server_share: float
+    exchange_share: float
+    server_kinds: tuple[str, ...]
+    exchange_kinds: tuple[str, ...]
+    host_faults: tuple[HostFault, ...] = field(default=())
+    #: Whether the exchange enforces its rate limit; how often it calls a new market order open; how many seconds its
+    #: history lags behind.
+    counts_calls: bool = False
+    closing_reads: int = 0
+    history_lag: float = 0.0
+
+
+def draw_plan(seed: int) -> Plan:
+    """Return the plan of a seed."""
+    rng = Random(f"plan {seed}")
+    faults_end = rng.uniform(5.0, 40.0)
+    exchange_kinds = [kind for kind in (*MESSAGE_FAULTS, *EXCHANGE_FAULTS) if rng.random() < 0.5]
+    server_kinds = [kind for kind in MESSAGE_FAULTS if rng.random() < 0.5]
+    return Plan(
+        seed=seed,
+        exchange=rng.choice(EXCHANGES),
+        orders=rng.randint(2, 7),
+        clients=rng.randint(1, 4),
+        faults_end=faults_end,
+        server_share=rng.choice((0.0, 0.05, 0.2, 0.5)),
+        exchange_share=rng.choice((0.0, 0.05, 0.2, 0.5)),
+        server_kinds=tuple(server_kinds),
+        exchange_kinds=tuple(exchange_kinds),
+        host_faults=tuple(_draw_host_faults(rng, faults_end)),
+        counts_calls=rng.random() < 0.5,
+        closing_reads=rng.choice((0, 0, 1, 5)),
+        history_lag=rng.choice((0.0, 0.0, 2.0)),
+    )
+
+
+def _draw_host_faults(rng: Random, faults_end: float) -> list[HostFault]:
+    faults = []
+    for kind in HOST_FAULTS:
+        while rng.random() < 0.3:
+            at = rng.uniform(0.0, 0.9 * faults_end)
+            if kind == "kill":
+                faults.append(HostFault(kind, at, rng.uniform(0.2, 8.0), rng.randint(1, 60)))
+            elif kind == "clock_jump":
+                size = rng.choice((1.0, 30.0, 300.0)) * rng.uniform(-1.0, 1.0)
+                faults.append(HostFault(kind, at, rng.uniform(1.0, faults_end), size))
+            else:
+                # A message that an exchange reads this late still comes within the time that the reconciler allows.
+                faults.append(HostFault(kind, at, rng.uniform(0.5, 15.0 if kind.startswith("exchange") else 35.0)))
+    return faults

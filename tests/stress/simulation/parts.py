@@ -1,0 +1,159 @@
+"""What is simulated: the modules of the package, imported with the substitutes for clocks, locks and threads.
+
+Import this before anything of `bitmm`. What the package gets from outside beside those is replaced here: the way to
+the network, the threads of the server, the clock of SQLite, and the time that hashing a password takes.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from importlib import import_module
+from typing import Any, Protocol
+
+import argon2
+from requests.structures import CaseInsensitiveDict
+from sqlalchemy import Double, event, func
+from sqlalchemy.engine import Engine
+
+from . import substitutes
+from .network import Answer
+
+#: Third-party modules that the package imports: these keep the real clocks and threads.
+_OTHERS = """
+    alembic.command alembic.config alembic.script anyio concurrent.futures.thread cryptography.exceptions
+    cryptography.hazmat.primitives.asymmetric.ed25519 cryptography.hazmat.primitives.ciphers.aead http.server
+    platformdirs prometheus_client requests.adapters socketserver sqlalchemy.dialects.postgresql sqlalchemy.pool
+    starlette.applications starlette.middleware.exceptions starlette.responses uvicorn
+"""
+for _name in _OTHERS.split():
+    import_module(_name)
+if any(name.partition(".")[0] == "bitmm" for name in sys.modules):
+    raise ImportError("bitmm was imported before the simulation, with the real clocks")
+with substitutes.importing():
+    from bitmm.xwrap import transport
+    from bitmm.xwrap.client import Backend, XWrap
+    from bitmm.xwrap.errors import APIError, OutcomeUnknown, Unavailable
+    from bitmm.xwrap.exchanges import backpack, bitstamp, kraken
+    from bitmm.xwrap.exchanges.errors import Unknown
+    from bitmm.xwrap.server import auth, services, settings
+    from bitmm.xwrap.server.app import create_app
+    from bitmm.xwrap.server.db import base, sqlite
+    from bitmm.xwrap.testing.exchanges import backpack as local_backpack
+    from bitmm.xwrap.testing.exchanges import bitstamp as local_bitstamp
+    from bitmm.xwrap.testing.exchanges import kraken as local_kraken
+    from bitmm.xwrap.testing.exchanges import messages
+    from tests.stress.harness import EXCHANGE_CASES
+
+__all__ = [
+    "EXCHANGES",
+    "EXCHANGE_CASES",
+    "VENUES",
+    "APIError",
+    "Backend",
+    "CaseInsensitiveDict",
+    "OutcomeUnknown",
+    "Unavailable",
+    "Unknown",
+    "XWrap",
+    "auth",
+    "create_app",
+    "messages",
+    "other_settings",
+    "services",
+    "settings",
+    "simulate",
+]
+
+EXCHANGES = {"kraken": kraken.Kraken, "bitstamp": bitstamp.Bitstamp, "backpack": backpack.Backpack}
+VENUES = {"kraken": local_kraken.VENUE, "bitstamp": local_bitstamp.VENUE, "backpack": local_backpack.VENUE}
+#: Settings of the server that are not the shipped ones, for code that is broken on purpose.
+other_settings: dict[str, Any] = {}
+
+
+class Outside(Protocol):
+    """What the simulated programs find outside of themselves."""
+
+    def send(self, request: Any, seconds: float) -> Answer | None:
+        """Return the answer to a request that comes within `seconds`, if one does."""
+
+    def wall(self) -> float:
+        """Return the seconds since 1970."""
+
+    def sleep(self, seconds: float) -> None:
+        """Let others go on for `seconds`; the process may be killed here."""
+
+    def open_connection(self, connection: Any) -> None:
+        """Take note of a new connection to a data base, which ends with its process."""
+
+
+_outside: list[Outside] = []
+
+
+def simulate(outside: Outside) -> None:
+    """Let all programs be those of a new seed."""
+    _outside[:] = [outside]
+
+
+def _send(self: Any, request: Any, *, timeout: float | None = None) -> Any:
+    """Stands in for Transport.send."""
+    [outside] = _outside
+    seconds = min(self.timeout if timeout is None else timeout, self._end - substitutes.monotonic())
+    if seconds <= 0:
+        raise Unavailable("no connection: the time is over", retryable=True)
+    answer = outside.send(request, seconds)
+    if answer is None:
+        raise OutcomeUnknown("no complete answer: timed out", code="no_answer")
+    if answer.status == -1:
+        raise Unavailable("no connection: refused", retryable=True)
+    if answer.status == 0:
+        raise OutcomeUnknown("no complete answer: connection reset", code="no_answer")
+    return transport.Response(answer.status, CaseInsensitiveDict(answer.headers), answer.body)
+
+
+class _ThreadPools:
+    """Stands in for ThreadPools: the task that carries a request runs its view, too."""
+
+    def __init__(self, *_: Any) -> None:
+        pass
+
+    async def run(self, pool: str, function: Any, *args: Any) -> Any:
+        return function(*args)
+
+    def start(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+_command = base.StatementRunner.command
+
+
+def _command_with_points(self: Any, text: str) -> None:
+    """Stands in for StatementRunner.command: others go on, or the process is killed, just before and after a commit."""
+    if text != "COMMIT":
+        _command(self, text)
+        return
+    [outside] = _outside
+    outside.sleep(0.0)
+    _command(self, text)
+    outside.sleep(0.001)
+
+
+@event.listens_for(Engine, "connect")
+def _on_connect(connection: Any, _record: object) -> None:
+    [outside] = _outside
+    connection.create_function("virtual_time", 0, outside.wall)
+    outside.open_connection(connection)
+
+
+transport.Transport.send = _send  # type: ignore[method-assign]
+services.ThreadPools = _ThreadPools  # type: ignore[misc, assignment]
+base.StatementRunner.command = _command_with_points  # type: ignore[method-assign]
+sqlite.SQLite.current_time = func.virtual_time(type_=Double)
+auth._HASHER = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)  # type: ignore[misc]
+_prices = services._load_prices(settings.Settings.read({}))
+services._load_prices = lambda _settings: _prices
+# What is logged is part of the history, and is not printed.
+logging.getLogger().addHandler(logging.NullHandler())

@@ -1,0 +1,151 @@
+"""Who gets messages: the local exchange, and the server in its process that may be killed and started again."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from . import parts
+from .network import REFUSED, RESET, Answer, Reply
+from .scheduler import Host, Process, Scheduler
+
+SERVER_HOST, EXCHANGE_HOST = "xwrap.test", "exchange.test"
+
+
+class Exchange:
+    """A local exchange. `on_answer` is called after each request, when the ledger may have grown."""
+
+    def __init__(self, host: Host, venue: Any, on_answer: Callable[[], None]) -> None:
+        self.name, self.host, self.venue = "exchange", host, venue
+        self._on_answer = on_answer
+
+    def receive(self, request: Any, reply: Reply) -> None:
+        answer = self.venue.answer(self.as_received(request))
+        self._on_answer()
+        reply(Answer(answer.status, dict(answer.headers), answer.body))
+
+    @staticmethod
+    def as_received(request: Any) -> Any:
+        """Return a request of the client side as the local exchanges have it."""
+        url = urlsplit(request.url)
+        headers = parts.CaseInsensitiveDict({"Host": url.netloc, **request.headers})
+        return parts.messages.Request(request.method, url.path, url.query, headers, request.body or b"")
+
+
+class Server:
+    """The XWrap on its data folder. While no process of it lives, connections are refused."""
+
+    def __init__(self, scheduler: Scheduler, host: Host, settings: Any, log: Callable[[str], None]) -> None:
+        self.name, self.host = "server", host
+        self._scheduler = scheduler
+        self._settings = settings
+        self._log = log
+        self._process: Process | None = None
+        self._app: Any = None
+        #: The callers that wait for an answer of this process.
+        self._callers: dict[Reply, None] = {}
+        self.starts = 0
+
+    def start(self, kill_at: int | None = None) -> None:
+        """Start a process; it serves when its services have been created."""
+        self.starts += 1
+        self._process = Process(f"server {self.starts}", self.host, kill_at=kill_at, on_kill=self.kill)
+        self._scheduler.spawn(self._process, "main", self._serve)
+
+    @property
+    def process(self) -> Process | None:
+        return self._process
+
+    @property
+    def services(self) -> Any:
+        return None if self._app is None else self._app.state.services
+
+    def _serve(self) -> None:
+        services, _ = parts.services.create_services(self._settings)
+        self._app = parts.create_app(services)
+        self._log(f"server {self.starts} serves")
+
+    def kill(self) -> None:
+        """End the process at once, as SIGKILL does: what was not committed is gone, what was sent is on its way."""
+        process, self._process, self._app = self._process, None, None
+        if process is None:
+            return
+        self._log(f"{process.name} is killed at its point {process.points}")
+        process.alive = False
+        _close_as_killed(process, self._settings.data)
+        for reply in self._callers:
+            self._scheduler.at(0.0, lambda reply=reply: reply(RESET))
+        self._callers.clear()
+
+    def receive(self, request: Any, reply: Reply) -> None:
+        if self._app is None:
+            reply(REFUSED)
+            return
+        app = self._app
+        self._callers[reply] = None
+
+        def carry_out() -> None:
+            answer = _call(app, request)
+            if self._callers.pop(reply, 0) is None:
+                reply(answer)
+
+        self._scheduler.spawn(self._process, f"{request.method} {urlsplit(request.url).path}", carry_out)
+
+
+def _call(app: Any, request: Any) -> Answer:
+    """Return what an ASGI application answers. It never waits for an event loop."""
+    url = urlsplit(request.url)
+    headers = [(name.lower().encode(), value.encode()) for name, value in request.headers.items()]
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": request.method,
+        "scheme": "http",
+        "path": url.path,
+        "raw_path": url.path.encode(),
+        "query_string": url.query.encode(),
+        "root_path": "",
+        "headers": [(b"host", SERVER_HOST.encode()), *headers],
+        "client": ("127.0.0.1", 50000),
+        "server": (SERVER_HOST, 443),
+    }
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": request.body or b"", "more_body": False}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    call = app(scope, receive, send)
+    try:
+        call.send(None)
+    except StopIteration:
+        pass
+    else:
+        raise AssertionError("the application waits for an event loop")
+    start = sent[0]
+    body = b"".join(message.get("body", b"") for message in sent[1:])
+    return Answer(start["status"], {name.decode(): value.decode() for name, value in start["headers"]}, body)
+
+
+def _close_as_killed(process: Process, folder: Path) -> None:
+    """Close a process' connections to its data base, and leave the files as they are now.
+
+    Closing the last connection would tidy up what a killed process leaves behind.
+    """
+    files = {path: path.read_bytes() for path in folder.iterdir() if path.is_file() and not path.name.endswith("-shm")}
+    for connection in process.resources:
+        try:
+            connection.close()
+        except sqlite3.Error as error:
+            raise AssertionError("a killed process keeps its data base open") from error
+    for path in folder.iterdir():
+        if path.is_file() and path not in files:
+            path.unlink()
+    for path, content in files.items():
+        path.write_bytes(content)
