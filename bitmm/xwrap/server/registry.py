@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from math import inf
 
 from ..exchanges import DEAD, load
 from ..exchanges.base import Credentials, Exchange, ExchangeContext
@@ -115,10 +116,13 @@ class ExchangeRegistry:
         credentials: Credentials | None = None,
         registration_id: int = 0,
         priority: Priority = Priority.READ,
+        *,
+        seconds: float = inf,
     ) -> Iterator[Exchange]:
         """Give an exchange, ready to be asked with these credentials (or with none), within its share of the threads.
 
-        Its requests go through the queue of the key with this priority. A cancel needs no share of the threads.
+        Its requests go through the queue of the key with this priority, and end within `seconds` where that is less
+        than the `call_seconds` of any call. A cancel needs no share of the threads.
         Raises Problem 503, before anything was sent, when all threads that may wait for this exchange are waiting.
         """
         kind = self.kind(id)
@@ -126,7 +130,7 @@ class ExchangeRegistry:
         credentials = credentials or Credentials()
         slot = RequestSlot(self._limiter, entry.limits, credentials.apikey, priority)
         context = ExchangeContext(
-            transport=entry.transport.until(time.monotonic() + self._settings.call_seconds),
+            transport=entry.transport.until(time.monotonic() + min(seconds, self._settings.call_seconds)),
             credentials=credentials,
             registration=registration_id,
             url=entry.url,
@@ -145,8 +149,10 @@ class ExchangeRegistry:
             entry.share.release()
 
     @contextmanager
-    def open(self, registration: Registration, priority: Priority = Priority.READ) -> Iterator[Exchange]:
-        """Give the exchange of a registration, with its keys opened for this one use."""
+    def open(
+        self, registration: Registration, priority: Priority = Priority.READ, *, seconds: float = inf
+    ) -> Iterator[Exchange]:
+        """Give the exchange of a registration, with its keys opened for this one use, as `exchange` does."""
         owner = (registration.account_id, registration.id)
         credentials = Credentials(
             username=registration.username,
@@ -154,7 +160,7 @@ class ExchangeRegistry:
             apisecret=self._vault.open(*owner, "apisecret", registration.sealed_apisecret),
             more=json.loads(self._vault.open(*owner, "more", registration.sealed_more)),
         )
-        with self.exchange(registration.exchange, credentials, registration.id, priority) as exchange:
+        with self.exchange(registration.exchange, credentials, registration.id, priority, seconds=seconds) as exchange:
             yield exchange
 
     def seal(self, account_id: int, registration_id: int, credentials: Credentials) -> dict[str, bytes]:
