@@ -19,6 +19,7 @@ from bitmm.xwrap.exchanges.backpack import adapter as backpack_adapter
 from bitmm.xwrap.server.reconciliation import Reconciler
 from bitmm.xwrap.testing.exchanges.venue import Reply
 from tests.stress.harness import EXCHANGE_CASES, open_venue
+from tests.support.reconciling import make_due
 
 AMOUNT = Decimal("0.01")
 
@@ -193,7 +194,7 @@ def test_an_order_that_reaches_its_exchange_half_a_minute_late_is_placed_once(na
         venue.clock = lambda: time.time() + late
         venue.answer(held[0])
         venue.clock = time.time
-        sender.reconciler._asked.clear()
+        make_due(sender.reconciler)
         sender.reconcile()
         assert exchange.submit(sender.backend, "buy", 0, "k1")["status"] == "filled"
         assert [row["kind"] for row in venue.ledger()] == ["order"]

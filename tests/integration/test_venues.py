@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from decimal import Decimal
 from importlib import import_module
 
@@ -38,7 +39,8 @@ class Trader:
 
     def asked_until_known(self, key):
         """The order of this key, once the reconciler has found out."""
-        for _ in range(200):
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
             try:
                 return self.backend.buy(*self.pair, self.amount, key=key)
             except OutcomeUnknown:

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 import requests
 
 from bitmm.xwrap import exchanges
 from bitmm.xwrap.client import Backend
-from bitmm.xwrap.exchanges.errors import NotListedYet, Refused, Unknown, Unsupported
+from bitmm.xwrap.exchanges.errors import Busy, NotListedYet, Refused, Unknown, Unsupported
 from bitmm.xwrap.exchanges.models import OrderState, Withdrawal
+from bitmm.xwrap.server import question_times, reconciliation
+from bitmm.xwrap.server import rounds as rounds_module
 from bitmm.xwrap.server.db.records import now
+from bitmm.xwrap.server.db.store import Store
 from bitmm.xwrap.server.execution import ExecutionService
 from bitmm.xwrap.server.reconciliation import Reconciler, not_placed
 from tests.support.command import xwrap
+from tests.support.reconciling import make_due
 from tests.support.stub import Silent, Stub
 
 ORDER = {"currency": "USD", "asset": "BTC", "amount": "0.1"}
@@ -102,6 +109,7 @@ def test_before_the_grace_is_over_an_absent_order_proves_nothing(bench):
     bench.reconciler = replace_grace(bench.reconciler, 3600)
     bench.reconcile(None)
     assert bench.post().json()["status"] == "unknown"
+    make_due(bench.reconciler)
     bench.reconcile(FILLED)
     assert bench.post().json()["status"] == "filled"
 
@@ -111,17 +119,17 @@ def test_an_order_that_may_not_be_listed_yet_is_asked_for_with_the_time_when_it_
     bench.post()
     patient, bench.reconciler = bench.reconciler, replace_grace(bench.reconciler, 3600)
     for _ in range(2):
-        bench.reconciler._asked.clear()
+        make_due(bench.reconciler)
         bench.reconcile(NotListedYet("its history lags"))
         assert bench.post().json()["status"] == "unknown"
     assert [ref.missed_since for ref in Stub.asked] == [None, None], "it may arrive after these questions"
     bench.reconciler = patient
     before = datetime.now(UTC)
     for _ in range(2):
-        bench.reconciler._asked.clear()
+        make_due(bench.reconciler)
         bench.reconcile(NotListedYet("its history lags"))
         assert bench.post().json()["status"] == "unknown"
-    bench.reconciler._asked.clear()
+    make_due(bench.reconciler)
     bench.reconcile(None)
     first, second, last = (ref.missed_since for ref in Stub.asked[2:])
     assert first is None
@@ -141,7 +149,7 @@ def test_an_order_is_missed_since_the_exchange_answered_and_not_since_it_was_ask
     monkeypatch.setattr(Stub, "find_one", staticmethod(answer_late))
     bench.post()
     for _ in range(2):
-        bench.reconciler._asked.clear()
+        make_due(bench.reconciler)
         bench.reconcile(None)
     assert answered[0] <= Stub.asked[1].missed_since <= answered[1]
 
@@ -155,14 +163,14 @@ def test_when_an_order_was_missed_says_nothing_of_it_once_it_runs_anew(bench, mo
     bench.reconcile(None)
     bench.post()
     bench.reconciler = this
-    this._asked.clear()
+    make_due(bench.reconciler)
     bench.reconcile(NotListedYet("its history lags"))
     assert len(Stub.placed) == 2
     assert [ref.missed_since for ref in Stub.asked] == [None, None, None]
 
 
-def replace_grace(reconciler, seconds):
-    return Reconciler(reconciler._store, reconciler._registry, every=1, grace=seconds)
+def replace_grace(reconciler, seconds, *, call_seconds=15):
+    return Reconciler(reconciler._store, reconciler._registry, every=1, grace=seconds, call_seconds=call_seconds)
 
 
 @pytest.mark.parametrize(
@@ -191,6 +199,15 @@ def test_one_failing_exchange_does_not_keep_the_others_from_being_settled(bench,
     bench.post(key="k1")
     bench.post(key="k2")
     answers = iter([Refused("down", code="exchange_unavailable"), FILLED])
+    monkeypatch.setattr(Stub, "find_one", staticmethod(lambda: next(answers)))
+    bench.reconcile(None)
+    assert {bench.post(key="k1").json()["status"], bench.post(key="k2").json()["status"]} == {"unknown", "filled"}
+
+
+def test_an_adapter_that_fails_does_not_keep_the_other_orders_from_being_settled(bench, monkeypatch):
+    bench.post(key="k1")
+    bench.post(key="k2")
+    answers = iter([TypeError("a fault of the adapter"), FILLED])
     monkeypatch.setattr(Stub, "find_one", staticmethod(lambda: next(answers)))
     bench.reconcile(None)
     assert {bench.post(key="k1").json()["status"], bench.post(key="k2").json()["status"]} == {"unknown", "filled"}
@@ -228,7 +245,7 @@ def test_where_no_round_comes_to_its_end_nothing_is_left_out(bench, monkeypatch)
     """As on a server that is killed again and again, a moment after its start."""
 
     def die():
-        bench.reconciler._stop.set()
+        bench.reconciler._rounds.stopping.set()
         raise Unsupported("nobody can say")
 
     monkeypatch.setattr(Stub, "find_one", staticmethod(die))
@@ -236,7 +253,7 @@ def test_where_no_round_comes_to_its_end_nothing_is_left_out(bench, monkeypatch)
         bench.post(key=key)
     bench.post("send_to_address", SEND, key="k4")
     for _ in range(200):
-        bench.reconciler._stop.clear()
+        bench.reconciler._rounds.stopping.clear()
         bench.reconcile([replace(SENT, created=datetime.now(UTC))])
     assert bench.post("send_to_address", SEND, key="k4").json()["status"] == "done"
 
@@ -269,6 +286,7 @@ def test_a_send_that_is_known_to_be_another_one_is_not_taken_for_it(bench, monke
     assert bench.post("send_to_address", SEND, key="k2").json()["status"] == "unknown"
     bench.reconcile([sent])
     assert bench.post("send_to_address", SEND, key="k2").json()["status"] == "unknown"
+    make_due(bench.reconciler)
     bench.reconcile([sent, replace(sent, id="W2")])
     assert bench.post("send_to_address", SEND, key="k2").json()["status"] == "done"
 
@@ -327,14 +345,274 @@ def test_an_order_that_runs_anew_is_new(bench):
     assert len(Stub.placed) == 2
 
 
-def test_the_grace_begins_when_the_outcome_became_unknown(bench):
-    """A request may have been sent long after its order was journalled."""
+def test_the_grace_counts_from_the_call_and_not_from_the_start_of_the_next_server(bench):
+    """A server that was down for a day finds what it was doing abandoned: the requests have long arrived."""
     bench.post()
     bench.backdate("created")
     bench.reconciler = replace_grace(bench.reconciler, 60)
     bench.reconcile(None)
+    assert bench.ask("orders").json()["code"] == "no_such_key"
+
+
+def test_the_grace_begins_when_the_outcome_became_unknown_if_the_call_may_have_taken_so_long(bench):
+    bench.post()
+    bench.backdate("created")
+    bench.reconciler = replace_grace(bench.reconciler, 60, call_seconds=2 * 86400)
+    bench.reconcile(None)
     assert bench.post().json()["status"] == "unknown"
     assert len(Stub.placed) == 1
+
+
+class Listing(Stub):
+    """Lists all orders of a key; `listed` is what it answers, by client id, or raises."""
+
+    id, ordered = "stub", True
+    listed: ClassVar = {}
+    since: ClassVar[list[datetime]] = []
+    confirms: ClassVar = True
+    #: The calls, in their order.
+    calls: ClassVar[list[str]] = []
+
+    def orders_since(self, since):
+        self.calls.append("orders_since")
+        self.since.append(since)
+        if isinstance(type(self).listed, Exception):
+            raise type(self).listed
+        return [replace(state, client_id=id) for id, state in type(self).listed.items()]
+
+    def find(self, ref):
+        self.calls.append("find")
+        return type(self).listed.get(ref.client_id)
+
+    def confirm_no_older_request_pending(self):
+        self.calls.append("confirm")
+        return type(self).confirms
+
+
+class Clock:
+    """Time for the pauses of the reconciler, which passes when a test says so."""
+
+    def __init__(self, monkeypatch):
+        self.seconds = 1000.0
+        self.ahead = timedelta(0)
+        for module in (question_times, reconciliation):
+            monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: self.seconds))
+
+        class WallClock(datetime):
+            @classmethod
+            def now(cls, tz=None):
+                return datetime.now(tz) + self.ahead
+
+        monkeypatch.setattr(question_times, "datetime", WallClock)
+
+    def advance(self, seconds):
+        self.seconds += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    return Clock(monkeypatch)
+
+
+@pytest.fixture
+def lister(bench, clock, monkeypatch):
+    """A bench at an exchange that lists; its reconciler waits for an hour until an absent order is a proof."""
+    monkeypatch.setattr(Listing, "listed", {})
+    monkeypatch.setattr(Listing, "confirms", True)
+    monkeypatch.setattr(Listing, "calls", [])
+    monkeypatch.setattr(Listing, "since", [])
+    monkeypatch.setattr(bench.reconciler._registry, "kind", lambda _: Listing)
+    monkeypatch.setattr(bench.reconciler._registry._entries["stub"], "create", Listing)
+    bench.reconciler = replace_grace(bench.reconciler, 3600)
+    bench.clock = clock
+    return bench
+
+
+def rounds(bench, count=1):
+    """Some rounds of the reconciler, a second and a half apart."""
+    for _ in range(count):
+        bench.reconciler.reconcile("stub")
+        bench.clock.advance(1.5)
+
+
+def statuses(bench):
+    return [status for (status,) in bench.server.sql("SELECT status FROM orders ORDER BY id")]
+
+
+def test_one_question_answers_all_unknown_orders_of_a_key_after_a_newer_nonce_was_accepted(lister):
+    for number in range(20):
+        lister.post(key=f"k{number}")
+    Listing.listed = {order.client_id: FILLED for order in Stub.placed[:10]}
+    rounds(lister)
+    assert Listing.calls == [], "what arrived may take a moment until it is listed"
+    rounds(lister)
+    assert Listing.calls == ["confirm", "orders_since"]
+    assert statuses(lister) == ["filled"] * 10 + ["rejected"] * 10
+    [(oldest,)] = lister.server.sql("SELECT min(created) FROM orders")
+    assert Listing.since[0] <= datetime.fromisoformat(oldest)
+    rounds(lister, 5)
+    assert Listing.calls == ["confirm", "orders_since"]
+    assert len(Stub.placed) == 20, "nothing was sent"
+
+
+def test_where_an_accepted_nonce_proves_nothing_an_absent_order_is_unknown_until_the_grace_is_over(lister):
+    """As at Kraken with a key that has a nonce window."""
+    Listing.confirms = False
+    lister.post(key="k1")
+    lister.post(key="k2")
+    Listing.listed = {Stub.placed[1].client_id: FILLED}
+    rounds(lister, 10)
+    assert Listing.calls == ["confirm", "orders_since"], "no question before it can prove anything"
+    assert statuses(lister) == ["unknown", "filled"]
+    lister.clock.advance(3600)
+    rounds(lister)
+    assert Listing.calls == ["confirm", "orders_since", "orders_since"]
+    assert statuses(lister) == ["rejected", "filled"]
+
+
+def test_what_the_exchange_confirmed_need_not_be_confirmed_again_after_a_question_that_failed(lister):
+    lister.post()
+    Listing.listed = Busy("slow down", retry_after=1)
+    rounds(lister, 2)
+    assert statuses(lister) == ["unknown"]
+    Listing.listed = {}
+    rounds(lister)
+    assert Listing.calls == ["confirm", "orders_since", "orders_since"]
+    assert statuses(lister) == ["rejected"]
+
+
+@pytest.mark.parametrize("listed", [Unsupported("not all orders"), NotListedYet("it lags")])
+def test_where_a_list_cannot_be_given_nothing_is_concluded_from_it(lister, listed, monkeypatch):
+    monkeypatch.setattr(Listing, "find", Stub.find)
+    Stub.found = Unsupported("it cannot say")
+    lister.post()
+    Listing.listed = listed
+    rounds(lister, 3)
+    assert statuses(lister) == ["unknown"]
+
+
+def test_where_a_list_is_not_supported_after_all_each_order_is_asked_about(lister, monkeypatch):
+    monkeypatch.setattr(Listing, "find", Stub.find)
+    Stub.found = FILLED
+    for key in ("k1", "k2"):
+        lister.post(key=key)
+    Listing.listed = Unsupported("not all orders")
+    rounds(lister, 2)
+    assert statuses(lister) == ["filled"] * 2
+
+
+def test_an_order_that_is_listed_as_unknown_stays_unknown(lister):
+    lister.post()
+    Listing.listed = {Stub.placed[0].client_id: replace(FILLED, status="unknown")}
+    rounds(lister, 5)
+    lister.clock.advance(10_000)
+    rounds(lister, 5)
+    assert statuses(lister) == ["unknown"]
+
+
+def test_an_order_that_is_older_by_far_is_asked_about_alone(lister):
+    """A list of all orders since then would cost many pages."""
+    for key in ("k1", "k2", "k3"):
+        lister.post(key=key)
+    lister.backdate("created", "updated")
+    rounds(lister, 2)
+    assert sorted(Listing.calls) == ["confirm", "find", "orders_since"]
+    assert datetime.now(UTC) - Listing.since[0] < timedelta(minutes=10)
+    assert statuses(lister) == ["rejected"] * 3
+
+
+def test_while_the_call_may_go_on_elsewhere_a_nonce_proves_nothing(lister, monkeypatch):
+    """A server that lost its connection to the data base may live, and sign its request after our question."""
+    monkeypatch.setattr(Store, "is_shared", True)
+    lister.post(key="k1")
+    lister.post(key="k2")
+    lister.server.sql("UPDATE orders SET server = 7")
+    Listing.listed = {Stub.placed[0].client_id: FILLED}
+    rounds(lister, 4)
+    assert Listing.calls == ["orders_since"]
+    assert statuses(lister) == ["filled", "unknown"]
+    lister.clock.advance(15)
+    rounds(lister)
+    assert Listing.calls == ["orders_since", "confirm", "orders_since"]
+    assert statuses(lister) == ["filled", "rejected"]
+
+
+def test_what_another_server_found_out_during_the_confirmation_is_not_asked_again(lister, monkeypatch):
+    lister.post()
+
+    def confirm(self):
+        lister.server.sql("UPDATE orders SET status = 'filled'")
+        return True
+
+    monkeypatch.setattr(Listing, "confirm_no_older_request_pending", confirm)
+    rounds(lister, 3)
+    assert Listing.calls == []
+
+
+def test_an_order_that_does_not_arrive_is_asked_about_once_early_and_then_seldom(bench, clock, monkeypatch):
+    monkeypatch.setattr(Stub, "asked", [])
+    bench.post()
+    bench.reconciler = replace_grace(bench.reconciler, 60)
+    asked_at = []
+    for second in range(62):
+        before = len(Stub.asked)
+        bench.reconcile(None)
+        asked_at += [second] * (len(Stub.asked) - before)
+        clock.advance(1)
+    assert asked_at == [0, 1, 3, 9, 27, 60]
+    assert bench.ask("orders").json()["code"] == "no_such_key"
+
+
+@pytest.mark.parametrize("hours", [-24, 24])
+def test_a_clock_that_is_set_changes_no_grace(bench, clock, hours):
+    bench.post()
+    bench.reconciler = replace_grace(bench.reconciler, 60)
+    bench.reconcile(None)
+    clock.ahead = timedelta(hours=hours)
+    clock.advance(59)
+    bench.reconcile(None)
+    assert statuses(bench) == ["unknown"]
+    clock.advance(2)
+    bench.reconcile(None)
+    assert statuses(bench) == ["rejected"]
+
+
+def test_a_clock_that_was_set_back_before_a_start_makes_no_grace_endless(bench, clock):
+    bench.post()
+    bench.reconciler = replace_grace(bench.reconciler, 60)
+    clock.ahead = timedelta(hours=-24)
+    bench.reconcile(None)
+    clock.advance(60 + 15)
+    bench.reconcile(None)
+    assert statuses(bench) == ["rejected"]
+
+
+def test_a_clock_that_is_set_ahead_gives_up_no_call_of_this_server(bench, clock):
+    """Its row is then taken for one that runs for too long, while its request may not even be signed."""
+    bench.post()
+    bench.server.sql("UPDATE orders SET server = :server", server=bench.reconciler._store.server_id)
+    bench.backdate("created", "updated")
+    bench.reconciler = replace_grace(bench.reconciler, 60)
+    bench.reconcile(None)
+    clock.advance(60 + 14)
+    bench.reconcile(None)
+    assert statuses(bench) == ["unknown"]
+    clock.advance(1)
+    bench.reconcile(None)
+    assert statuses(bench) == ["rejected"]
+
+
+def test_nothing_is_kept_of_rows_that_somebody_settled_meanwhile(bench, monkeypatch):
+    bench.post()
+    bench.post("send_to_address", SEND, key="k2")
+    monkeypatch.setattr(Stub, "find_one", staticmethod(lambda: Unsupported("nobody can say")))
+    bench.reconcile([])
+    kept = bench.reconciler._times._times
+    assert [len(rows) for rows in kept.values()] == [1, 1]
+    bench.decide("orders", "filled")
+    bench.decide("sends", "done")
+    bench.reconcile([])
+    assert [len(rows) for rows in kept.values()] == [0, 0]
 
 
 @pytest.mark.parametrize(
@@ -376,11 +654,8 @@ def test_what_its_owner_says_was_not_executed_is_executed_once_by_repeats(bench,
 
 def test_order_execution_is_not_among_the_reconcilers_tools():
     """It has no way to send: no ExecutionService, and it calls neither place nor withdraw."""
-    import inspect
-
-    from bitmm.xwrap.server import reconciliation
-
-    source = inspect.getsource(reconciliation)
-    assert ".place(" not in source
-    assert ".withdraw(" not in source
-    assert ExecutionService.__name__ not in vars(reconciliation)
+    for module in (reconciliation, question_times, rounds_module):
+        source = inspect.getsource(module)
+        assert ".place(" not in source
+        assert ".withdraw(" not in source
+        assert ExecutionService.__name__ not in vars(module)

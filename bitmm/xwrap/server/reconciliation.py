@@ -1,9 +1,10 @@
 """Reconciliation: what became of orders and sends whose outcome is unknown. Exchanges are asked; nothing is ever sent.
 
-It runs when the server starts and every few seconds, and asks about what stays unknown less and less often. An order
-that the exchange has becomes what it is there. One that the exchange certainly does not have, although enough time has
-passed for it to arrive, becomes "not placed", and its key may be used again. Where the exchange cannot say, the order
-stays unknown and its key stays blocked, until its owner decides (`xwrap orders settle`, `xwrap sends settle`).
+It runs when the server starts and every few seconds. Where an exchange can list all orders of a key since a time, one
+question answers all unknown ones of that key. An order that the exchange has becomes what it is there. One that the
+exchange certainly does not have, although no request for it can be executed any more, becomes "not placed", and its key
+may be used again. Where the exchange cannot say, the order stays unknown and its key stays blocked, until its owner
+decides (`xwrap orders settle`, `xwrap sends settle`). When a question is due: see `question_times`.
 """
 
 from __future__ import annotations
@@ -11,10 +12,9 @@ from __future__ import annotations
 import json
 import logging
 import random
-import threading
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -29,8 +29,10 @@ from .db.records import Registration, now
 from .db.store import Store
 from .order_views import order_columns, order_ref, withdrawal_columns
 from .problems import Problem, from_exchange
+from .question_times import QuestionTimes, TimesOfRows
 from .rate_limiter import Priority
 from .registry import ExchangeRegistry
+from .rounds import Rounds
 
 __all__ = ["LEASE", "Reconciler", "not_placed"]
 
@@ -39,68 +41,63 @@ _log = logging.getLogger(__name__)
 #: Seconds after which a call that is still "running" is abandoned, although its server may seem to live: longer than
 #: any call to an exchange may take.
 LEASE = 40.0
-#: How far the clock of an exchange may be from ours when it reports the time of a send.
+#: How far the clock of an exchange may be from ours when it reports the time of an order or a send.
 _CLOCK_SKEW = timedelta(seconds=60)
 #: Longer than it may take from the creation of a send until it arrives at its exchange.
 _LONGEST_ARRIVAL = timedelta(seconds=120)
-
-#: The next question about a row waits for this part of the time for which it has been unknown, an hour at most. A
-#: question costs calls that the exchange counts, and what it could not say for days it will hardly say now.
-_BACK_OFF = 1 / 20
-_MAX_BACK_OFF = 3600.0
+#: Orders that were created within this time are asked about together. A list since an older order may be so long that
+#: it costs more than a question about that one.
+_TOGETHER = timedelta(minutes=10)
+#: Rounds follow in so many seconds for so long after a start, when a crash may have left many calls unknown.
+_FIRST_PAUSE, _FIRST_SECONDS = 0.3, 60.0
 
 Row = dict[str, Any]
-#: Returns the columns that the exchange reports, None when it certainly has no such thing. Raises Unsupported when it
-#: cannot say.
-_Find = Callable[[Exchange, Row], Row | None]
+#: Returns the columns that the exchange reports, None when it has no such thing. Raises Unsupported when it cannot say.
+_Find = Callable[[Exchange, "_Unknown"], Row | None]
 #: Reads a time as the data base keeps it.
 _parse_time = datetime.fromisoformat
+
+
+@dataclass(slots=True)
+class _Unknown:
+    """A row whose outcome is unknown, and when its exchange is asked."""
+
+    registration: Registration
+    row: Row
+    times: QuestionTimes
 
 
 class Reconciler:
     """Reconciles in one thread for each exchange, so that one that does not answer delays no other.
 
     One thread more marks the calls whose server has died. `every`: seconds between two rounds. `grace`: seconds in
-    which a request may still be sent, and arrive at an exchange, after its outcome became unknown (longer where the
-    exchange accepts old requests); before they are over, "there is no such order" proves nothing.
+    which a request may still arrive at an exchange after it was sent (longer where the exchange accepts old requests);
+    before they are over, "there is no such order" proves nothing. `call_seconds`: a call sends nothing later than that.
     """
 
-    def __init__(self, store: Store, registry: ExchangeRegistry, *, every: float, grace: float) -> None:
+    def __init__(
+        self, store: Store, registry: ExchangeRegistry, *, every: float, grace: float, call_seconds: float
+    ) -> None:
         self._store = store
         self._registry = registry
         self._every = every
-        self._grace = grace
-        self._stop = threading.Event()
-        #: (journal, row) -> when the exchange was last asked about it, since this server started.
-        self._asked: dict[tuple[str, int], float] = {}
-        #: (order's row, when its outcome became unknown) -> its `OrderRef.missed_since`, since this server started.
-        self._missed: dict[tuple[int, str], datetime] = {}
-        rounds = {id: partial(self.reconcile, id) for id in registry.ids()} | {"abandoned": self.mark_abandoned}
-        self._threads = [
-            threading.Thread(target=self._run, args=(work,), name=f"xwrap-reconciler-{name}", daemon=True)
-            for name, work in rounds.items()
-        ]
+        self._times = TimesOfRows(store, grace=grace, call_seconds=call_seconds, retry=min(every, 1.0))
+        self._started = time.monotonic()
+        work = {id: partial(self.reconcile, id) for id in registry.ids()} | {"abandoned": self.mark_abandoned}
+        self._rounds = Rounds("reconciler", work, self._pause)
 
     def start(self) -> None:
         """Mark what the last server left behind, and start the threads."""
         self.mark_abandoned()
-        for thread in self._threads:
-            thread.start()
+        self._rounds.start()
 
     def stop(self) -> None:
         """Stop the threads; a question that is being asked is not waited for longer than a second."""
-        self._stop.set()
-        deadline = time.monotonic() + 1.0
-        for thread in self._threads:
-            thread.join(timeout=max(0.0, deadline - time.monotonic()))
+        self._rounds.stop()
 
-    def _run(self, work: Callable[[], None]) -> None:
-        while not self._stop.is_set():
-            try:
-                work()
-            except Exception:
-                _log.exception("a round of reconciliation failed; the next one follows")
-            self._stop.wait(self._every)
+    def _pause(self) -> float:
+        is_young = time.monotonic() < self._started + _FIRST_SECONDS
+        return min(_FIRST_PAUSE, self._every) if is_young else self._every
 
     def mark_abandoned(self) -> None:
         """Show that this server lives, and make unknown what runs on a server that does not."""
@@ -113,78 +110,129 @@ class Reconciler:
         """Ask an exchange once about every row that is unknown and due.
 
         A round may never come to its end, when each question waits for a time-out. So orders and sends take turns, and
-        the next row is the oldest, whose outcome the exchange should know by now, or any other, because the exchange
-        may never know about the oldest ones.
+        the next question is the oldest, whose outcome the exchange should know by now, or any other, because the
+        exchange may never know about the oldest ones.
         """
-        journals = (self._store.orders, self._find_order), (self._store.withdrawals, self._find_withdrawal)
-        queues = [(journal, find, self._due(journal, exchange)) for journal, find in journals]
+        queues = [self._order_questions(exchange), self._send_questions(exchange)]
         random.shuffle(queues)
-        while any(rows for _, _, rows in queues):
-            for journal, find, rows in queues:
-                if self._stop.is_set():
+        while any(queues):
+            for questions in queues:
+                if self._rounds.stopping.is_set():
                     return
-                if rows:
-                    at = random.choice((0, random.randrange(len(rows))))  # noqa: S311 - no secret
-                    registration, row = rows.pop(at)
-                    self._asked[journal.name, row["id"]] = time.monotonic()
-                    self._reconcile_row(journal, registration, row, find)
+                if questions:
+                    at = random.choice((0, random.randrange(len(questions))))  # noqa: S311 - no secret
+                    questions.pop(at)()
 
-    def _due(self, journal: Journal, exchange: str) -> list[tuple[Registration, Row]]:
-        """Return the rows that are unknown and due, oldest first."""
-        return [(registration, row) for registration, row in journal.unknown(exchange) if self._is_due(journal, row)]
+    def _order_questions(self, exchange: str) -> list[Callable[[], None]]:
+        """Return the questions about orders that are due, oldest first; one may be about many orders of a key."""
+        unknown = self._unknown(self._store.orders, exchange)
+        due = [one for one in unknown if one.times.is_due()]
+        if self._registry.kind(exchange).orders_since is Exchange.orders_since:
+            return [partial(self._ask_about_order, one) for one in due]
+        questions: list[Callable[[], None]] = []
+        for id in dict.fromkeys(one.registration.id for one in due):
+            of_key = [one for one in unknown if one.registration.id == id]
+            first = max(_parse_time(one.row["created"]) for one in of_key) - _TOGETHER
+            together = [one for one in of_key if _parse_time(one.row["created"]) >= first]
+            older = [one for one in of_key if _parse_time(one.row["created"]) < first]
+            questions += [partial(self._ask_about_order, one) for one in older if one.times.is_due()]
+            if any(one.times.is_due() for one in together):
+                # Those of them that are not due yet are answered, too, at no cost.
+                questions.append(partial(self._ask_about_orders, together))
+        return questions
 
-    def _is_due(self, journal: Journal, row: Row) -> bool:
-        """Return whether it is time to ask about a row."""
-        asked = self._asked.get((journal.name, row["id"]))
-        pause = (datetime.now(UTC) - _parse_time(row["updated"])).total_seconds() * _BACK_OFF
-        return asked is None or time.monotonic() >= asked + min(pause, _MAX_BACK_OFF)
+    def _send_questions(self, exchange: str) -> list[Callable[[], None]]:
+        """Return the questions about sends that are due, oldest first."""
+        journal = self._store.withdrawals
+        unknown = self._unknown(journal, exchange)
+        return [partial(self._ask, journal, one, self._find_withdrawal) for one in unknown if one.times.is_due()]
 
-    def _reconcile_row(self, journal: Journal, registration: Registration, row: Row, find: _Find) -> None:
-        asked = datetime.now(UTC)
+    def _unknown(self, journal: Journal, exchange: str) -> list[_Unknown]:
+        """Return every row of a journal whose outcome at an exchange is unknown, oldest first."""
+        kind = self._registry.kind(exchange)
+        unknown = journal.unknown(exchange)
+        times = self._times.of((journal.name, exchange), [row for _, row in unknown], kind)
+        return [_Unknown(*both, own) for both, own in zip(unknown, times, strict=True)]
+
+    def _ask_about_orders(self, unknown: Sequence[_Unknown]) -> None:
+        """Ask once about many orders of a registration."""
+        journal, registration = self._store.orders, unknown[0].registration
         try:
-            with self._registry.open(registration, Priority.ORDER) as exchange:
-                columns = find(exchange, row)
+            with self._registry.open(registration, Priority.RECONCILE) as exchange:
+                if _confirm(exchange, unknown):
+                    # That took its time, and another server may have asked meanwhile.
+                    still = {row["id"] for _, row in journal.unknown(registration.exchange)}
+                    unknown = [one for one in unknown if one.row["id"] in still]
+                if not unknown:
+                    return
+                asked = time.monotonic()
+                since = min(_parse_time(one.row["created"]) for one in unknown) - _CLOCK_SKEW
+                states = {state.client_id: state for state in exchange.orders_since(since)}
         except Unsupported:
-            return
-        except (ExchangeError, Problem) as error:
-            _log.info("%s %d of %s: %s", journal.name, row["id"], registration.exchange, error)
-            return
-        if columns is None:
-            if asked < self._latest_arrival(exchange, row):
-                return
-            columns = not_placed(row)
-        if columns["status"] != "unknown" and journal.reconcile(row, columns):
-            self._asked.pop((journal.name, row["id"]), None)
-            self._missed.pop((row["id"], row["updated"]), None)
-            _log.warning("%s %d of %s: %s", journal.name, row["id"], registration.exchange, columns["status"])
+            for one in unknown:
+                self._ask_about_order(one)
+        except Exception as error:
+            _log_failure(f"{len(unknown)} orders of {registration.exchange}", error)
+            for one in unknown:
+                one.times.try_again(one.row)
+        else:
+            for one in unknown:
+                state = states.get(one.row["client_id"])
+                self._conclude(journal, one, asked, None if state is None else order_columns(state))
 
-    def _find_order(self, exchange: Exchange, row: Row) -> Row | None:
-        """Return what the exchange reports of an order, None when it certainly has none. Raises Unsupported."""
-        asked, attempt = datetime.now(UTC), (row["id"], row["updated"])
+    def _ask_about_order(self, one: _Unknown) -> None:
+        self._ask(self._store.orders, one, self._find_order)
+
+    def _ask(self, journal: Journal, one: _Unknown, find: _Find) -> None:
+        """Ask about one row."""
         try:
-            state = exchange.find(replace(order_ref(row), missed_since=self._missed.get(attempt)))
+            with self._registry.open(one.registration, Priority.RECONCILE) as exchange:
+                _confirm(exchange, [one])
+                asked = time.monotonic()
+                columns = find(exchange, one)
         except NotListedYet:
-            if asked >= self._latest_arrival(exchange, row):
+            one.times.was_missed(one.row, proved=one.times.is_proof(asked))
+        except Exception as error:
+            _log_failure(f"{journal.name} {one.row['id']} of {one.registration.exchange}", error)
+            one.times.try_again(one.row)
+        else:
+            self._conclude(journal, one, asked, columns)
+
+    def _conclude(self, journal: Journal, one: _Unknown, asked: float, columns: Row | None) -> None:
+        """Commit what the exchange reported when it was `asked`; None: it has no such order or send."""
+        if columns is None:
+            if not one.times.is_proof(asked):
+                one.times.was_missed(one.row, proved=False)
+                return
+            columns = not_placed(one.row)
+        if columns["status"] != "unknown" and journal.reconcile(one.row, columns):
+            _log.warning("%s %d of %s: %s", journal.name, one.row["id"], one.registration.exchange, columns["status"])
+        else:
+            one.times.try_again(one.row)
+
+    def _find_order(self, exchange: Exchange, one: _Unknown) -> Row | None:
+        """Return what the exchange reports of an order, None when it has none. Raises Unsupported."""
+        asked = time.monotonic()
+        try:
+            state = exchange.find(replace(order_ref(one.row), missed_since=one.times.missed_since))
+        except NotListedYet:
+            if one.times.is_proof(asked) and one.times.missed_since is None:
                 # The time after the answer: the order may have been over only a moment before the exchange looked.
-                self._missed.setdefault(attempt, datetime.now(UTC))
+                one.times.missed_since = datetime.now(UTC)
             raise
         if state is None and exchange.order_lookup != "all":
             raise Unsupported(f"{exchange.name} shows open orders only")
         return None if state is None else order_columns(state)
 
-    def _find_withdrawal(self, exchange: Exchange, row: Row) -> Row | None:
-        """Return what the exchange reports of a send, None when it certainly has none. Raises Unsupported."""
+    def _find_withdrawal(self, exchange: Exchange, one: _Unknown) -> Row | None:
+        """Return what the exchange reports of a send, None when it has none. Raises Unsupported."""
+        row = one.row
         try:
-            found = exchange.find_withdrawal(
-                row["client_id"], _parse_time(row["created"]), self._latest_arrival(exchange, row)
-            )
+            until = self._times.latest_arrival(row, exchange)
+            found = exchange.find_withdrawal(row["client_id"], _parse_time(row["created"]), until)
         except Unsupported:
             found = self._match_by_details(exchange, row)
         return None if found is None else withdrawal_columns(found)
-
-    def _latest_arrival(self, exchange: Exchange, row: Row) -> datetime:
-        """Return when a request arrived at the latest: sent before its outcome became unknown, or a little later."""
-        return _parse_time(row["updated"]) + timedelta(seconds=max(self._grace, exchange.valid_seconds))
 
     def _match_by_details(self, exchange: Exchange, row: Row) -> Withdrawal:
         """Return the one send at the exchange that looks like this row and cannot be another row's.
@@ -201,6 +249,30 @@ class Reconciler:
         if len(alike) != 1 or any(_is_unidentified(other) for other in others):
             raise Unsupported(f"{exchange.name} cannot say whether this was sent")
         return alike[0]
+
+
+def _confirm(exchange: Exchange, unknown: Sequence[_Unknown]) -> bool:
+    """Find out whether requests of these rows may still be executed, where that can be known before they must have
+    arrived; return whether the exchange was called.
+    """
+    asked = time.monotonic()
+    open_ones = [one.times for one in unknown if one.times.needs_confirmation(asked)]
+    if not open_ones:
+        return False
+    is_confirmed = exchange.confirm_no_older_request_pending()
+    for times in open_ones:
+        times.confirm(is_confirmed=is_confirmed)
+    return True
+
+
+def _log_failure(what: str, error: Exception) -> None:
+    """Log why an exchange could not be asked; where it has no such question, that is no news."""
+    if isinstance(error, Unsupported):
+        return
+    if isinstance(error, ExchangeError | Problem):
+        _log.info("%s: %s", what, error)
+    else:
+        _log.error("%s: the question failed", what, exc_info=error)
 
 
 def not_placed(row: Row) -> Row:

@@ -61,7 +61,11 @@ def create_services(settings: Settings) -> tuple[Services, bool]:
         authenticator=Authenticator(store.accounts, settings.credential_cache_seconds),
         execution=ExecutionService(store, registry),
         reconciler=Reconciler(
-            store, registry, every=settings.reconcile_seconds, grace=settings.reconcile_grace_seconds
+            store,
+            registry,
+            every=settings.reconcile_seconds,
+            grace=settings.reconcile_grace_seconds,
+            call_seconds=settings.call_seconds,
         ),
         rates=Rates(registry, threads, settings.rate_seconds, settings.rate_cache_seconds),
         threads=threads,

@@ -38,8 +38,8 @@ class Settings:
     `exchange_seconds`: how long one request to an exchange may take, connect to last byte; `call_seconds`: all
     requests of one call together. With the waiting before them this stays below the 24 s after which the client asks
     what became of its order. `stop_seconds`: how long a server that is stopped waits for what is in flight.
-    `reconcile_seconds` pass between two rounds of the reconciler; `reconcile_grace_seconds` is what a request may take
-    to be sent and to arrive, more than `call_seconds`.
+    `reconcile_seconds` pass between two rounds of the reconciler, in the first minute less; a request may take
+    `reconcile_grace_seconds` to arrive after it was sent.
     `outbound_threads` wait for exchanges, at most `exchange_threads` of them for one exchange; `urgent_threads` are for
     cancels alone; `database_threads` do the rest. A call that finds no thread for `queue_seconds`, or would wait longer
     than that in the queue of its exchange key, is answered 503 or 429 before anything was sent.

@@ -1,0 +1,149 @@
+"""When an exchange is asked about what is unknown, and from when on "there is no such order" is a proof.
+
+Every question costs calls that the exchange counts. So one is asked early, which finds what is there. The next comes
+when the answer can prove something: where nonces must rise that is soon, once the exchange has accepted a newer one;
+elsewhere when a request that is still on its way must have arrived, with a few questions on the way there. What the
+exchange could not say then is asked less and less often.
+
+The data base has wall-clock times. They become times of this process's monotonic clock when a row is first seen here,
+within the bounds of what can be true: a clock that is set ahead afterwards shortens no grace, and one that was set back
+makes none endless.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from ..exchanges.base import Exchange
+from .db.store import Store
+
+__all__ = ["QuestionTimes", "TimesOfRows"]
+
+#: Seconds that an exchange may take to list what has arrived.
+_LISTING_SECONDS = 1.0
+#: The next question about a row waits for this part of the time for which it has been unknown, an hour at most. What an
+#: exchange could not say for days it will hardly say now.
+_BACK_OFF = 1 / 20
+_MAX_BACK_OFF = 3600.0
+
+Row = Mapping[str, Any]
+_parse_time = datetime.fromisoformat
+
+
+@dataclass(slots=True)
+class QuestionTimes:
+    """The times of one row, in seconds of the monotonic clock."""
+
+    #: The next question is due.
+    ask_at: float
+    #: Its request has arrived by then, if it was sent at all.
+    arrived_by: float
+    #: From then on its absence can be proved: at `arrived_by`, or earlier if the exchange confirms it.
+    proof_at: float
+    #: The seconds between two questions of which the first one failed, at least.
+    retry: float
+    seen_at: float
+    #: An accepted nonce proves that no older request can arrive.
+    by_nonce: bool
+    #: The exchange has confirmed that no request of this row can be executed any more.
+    is_confirmed: bool = False
+    #: See `OrderRef.missed_since`.
+    missed_since: datetime | None = None
+
+    def is_due(self) -> bool:
+        """Return whether it is time to ask about the row."""
+        return time.monotonic() >= self.ask_at
+
+    def needs_confirmation(self, asked: float) -> bool:
+        """Return whether a question that is asked now proves something only if the exchange confirms it before."""
+        return not self.is_confirmed and self.proof_at <= asked < self.arrived_by
+
+    def confirm(self, *, is_confirmed: bool) -> None:
+        """Keep what the exchange said: no request of the row can be executed any more, or that is not known."""
+        self.is_confirmed = is_confirmed
+        if not is_confirmed:
+            self.proof_at = self.arrived_by
+
+    def is_proof(self, asked: float) -> bool:
+        """Return whether the row was certainly not executed when the exchange, `asked` then, had no such thing."""
+        return self.is_confirmed or asked >= self.arrived_by
+
+    def was_missed(self, row: Row, *, proved: bool) -> None:
+        """The exchange had no such thing: the next question comes when it can prove something."""
+        now = time.monotonic()
+        if proved:
+            self.try_again(row)
+        elif self.by_nonce:
+            self.ask_at = self.proof_at
+        else:
+            # After 1, 3, 9, 27 s and so on: an order may arrive late, and nothing is lost by finding it before the end.
+            self.ask_at = min(self.proof_at, now + max(self.retry, 2 * (now - self.seen_at)))
+
+    def try_again(self, row: Row) -> None:
+        """The exchange did not answer, or could not say: the next question comes after a while."""
+        age = (datetime.now(UTC) - _parse_time(row["updated"])).total_seconds()
+        self.ask_at = time.monotonic() + max(self.retry, min(age * _BACK_OFF, _MAX_BACK_OFF))
+
+
+class TimesOfRows:
+    """The times of all rows that are unknown now; of no other row anything is kept.
+
+    `grace`, `call_seconds`: see Reconciler. `retry`: see QuestionTimes.
+    """
+
+    def __init__(self, store: Store, *, grace: float, call_seconds: float, retry: float) -> None:
+        self._store = store
+        self._grace = grace
+        self._call_seconds = call_seconds
+        self._retry = retry
+        #: By journal and exchange, and by the row's id and time of creation: one that was begun anew is another one.
+        self._times: dict[tuple[str, str], dict[tuple[int, str], QuestionTimes]] = {}
+
+    def of(self, place: tuple[str, str], rows: Sequence[Row], kind: type[Exchange]) -> list[QuestionTimes]:
+        """Return the times of `rows`, which are all that are unknown at this `place` (journal and exchange)."""
+        # A send is not proved to be missing by a nonce.
+        by_nonce = kind.ordered and place[0] == self._store.orders.name
+        known, times = self._times.get(place, {}), {}
+        for row in rows:
+            attempt = row["id"], row["created"]
+            times[attempt] = known.get(attempt) or self._first_seen(row, kind, by_nonce=by_nonce)
+        self._times[place] = times
+        return list(times.values())
+
+    def latest_arrival(self, row: Row, exchange: Exchange | type[Exchange]) -> datetime:
+        """Return when the request of a row has arrived at the latest, if it was sent at all."""
+        return self._latest_signing(row) + timedelta(seconds=self._longest_way(exchange))
+
+    def _longest_way(self, exchange: Exchange | type[Exchange]) -> float:
+        """Return for how many seconds after it was signed a request may arrive."""
+        return max(self._grace, exchange.valid_seconds)
+
+    def _latest_signing(self, row: Row) -> datetime:
+        """Return when the request of a row was signed at the latest."""
+        last = _parse_time(row["created"]) + timedelta(seconds=self._call_seconds)
+        # While a row has a server, its call may go on: that server may live and only have lost its connection to the
+        # data base. SQLite has one server at a time, and all earlier ones have ended.
+        may_go_on = row["server"] is not None and (self._store.is_shared or row["server"] == self._store.server_id)
+        return last if may_go_on else min(last, _parse_time(row["updated"]))
+
+    def _first_seen(self, row: Row, kind: type[Exchange], *, by_nonce: bool) -> QuestionTimes:
+        now, way, call_seconds = time.monotonic(), self._longest_way(kind), self._call_seconds
+        left = (self._latest_signing(row) - datetime.now(UTC)).total_seconds()
+        if row["server"] == self._store.server_id:
+            # It was given up by the wall clock alone, which may have been set ahead while its call goes on here.
+            left = call_seconds
+        signed_by = now + min(max(left, 0.0), call_seconds)
+        arrived_by = now + min(max(left + way, 0.0), call_seconds + way)
+        listing = min(_LISTING_SECONDS, way) if by_nonce else 0.0
+        return QuestionTimes(
+            ask_at=min(now + listing, arrived_by),
+            arrived_by=arrived_by,
+            proof_at=min(signed_by + listing, arrived_by) if by_nonce else arrived_by,
+            retry=self._retry,
+            seen_at=now,
+            by_nonce=by_nonce,
+        )
