@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -17,11 +18,14 @@ from bitmm.xwrap.exchanges.models import (
     Withdrawal,
 )
 from bitmm.xwrap.server.order_views import (
+    check_key,
+    check_repeat,
     foreign_order_to_json,
     key_answer,
     order_columns,
     order_intent,
     order_ref,
+    refusal_columns,
     repeated_answer,
     row_to_json,
     success_answer,
@@ -104,9 +108,9 @@ def test_a_row_leads_back_to_its_order_at_the_exchange():
 def test_what_is_running_is_shown_as_unknown_and_a_repeat_hears_that_it_runs():
     running = ROW | {"status": "running"}
     assert row_to_json(running, ORDER_FIELDS)["status"] == "unknown"
-    for answer in (lambda: repeated_answer(running, ORDER_FIELDS, "f"), lambda: key_answer(running, ORDER_FIELDS)):
+    for check in (lambda: check_repeat(running, "f"), lambda: check_key(running)):
         with pytest.raises(Problem) as caught:
-            answer()
+            check()
         assert (caught.value.status, caught.value.code) == (409, "still_running")
 
 
@@ -120,3 +124,20 @@ def test_an_order_placed_elsewhere_has_no_id_and_null_for_what_is_not_known():
     assert tuple(shown) == ORDER_FIELDS
     assert (shown["id"], shown["key"], shown["side"], shown["type"]) == (None, None, None, "market")
     assert shown["created"] == "2026-11-26T00:00:00Z"
+
+
+def test_a_refusal_is_answered_again_and_what_was_executed_is_answered_from_its_row():
+    problem = Problem(422, "insufficient_funds", "not enough")
+    refused = ROW | {"status": "rejected"} | refusal_columns(ROW, problem)
+    assert refused["reason"] == "not enough"
+    again = repeated_answer(refused, ORDER_FIELDS)
+    assert (again.status, json.loads(again.text)["code"]) == (422, "insufficient_funds")
+    assert json.loads(key_answer(refused, ORDER_FIELDS).text)["error"]["code"] == "insufficient_funds"
+    executed = refused | {"status": "filled"}
+    for answer in (repeated_answer(executed, ORDER_FIELDS), key_answer(executed, ORDER_FIELDS)):
+        assert (answer.status, json.loads(answer.text)["status"]) == (200, "filled")
+
+
+def test_an_order_that_its_exchange_took_and_rejected_later_has_no_error():
+    row = ROW | {"status": "rejected", "reason": "post only"}
+    assert json.loads(key_answer(row, ORDER_FIELDS).text) == row_to_json(row, ORDER_FIELDS)

@@ -1,8 +1,9 @@
 """Orders and withdrawals: commit the intent, call the exchange, commit the outcome.
 
 The journal has the intent before the exchange hears of it, and no transaction is open while an exchange elsewhere
-thinks. The same key with the same parameters gets the first answer again. What may have been executed is `unknown`
-until the exchange was asked (see `reconciliation`); it is neither called a failure nor sent again.
+thinks. The same key with the same parameters gets the first answer again; while the order is open it is answered as it
+is now. What may have been executed is `unknown` until the exchange was asked (see `reconciliation`); it is neither
+called a failure nor sent again.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from decimal import Decimal
 from typing import Any
 
 from ..exchanges.base import Exchange
-from ..exchanges.errors import Busy, ExchangeError, Refused, Unknown, Unsupported
-from ..exchanges.models import ORDER_FIELDS, WITHDRAWAL_FIELDS, Market, NewOrder, NewWithdrawal, OrderState, Withdrawal
+from ..exchanges.errors import ExchangeError, Unknown, Unsupported
+from ..exchanges.models import ORDER_FIELDS, WITHDRAWAL_FIELDS, Market, NewOrder, NewWithdrawal, OrderState
 from ..exchanges.rules import check, find_market, not_enough
 from ..money import EXACT
 from .db.journal import Journal
@@ -25,12 +26,14 @@ from .db.records import Registration, now
 from .db.store import Store
 from .order_views import (
     StoredAnswer,
+    check_key,
+    check_repeat,
     foreign_order_to_json,
     key_answer,
     order_columns,
     order_intent,
-    order_ref,
     refusal_answer,
+    refusal_columns,
     repeated_answer,
     row_to_json,
     success_answer,
@@ -39,13 +42,25 @@ from .order_views import (
 )
 from .problems import Problem, from_exchange
 from .rate_limiter import Priority
+from .refresh import (
+    IN_FLIGHT,
+    cancel_order,
+    read_orders,
+    refresh_after_cancel_all,
+    refresh_order,
+    refresh_withdrawals,
+    write_state,
+)
 from .registry import ExchangeRegistry
 
 __all__ = ["ExecutionService"]
 
 _log = logging.getLogger(__name__)
 
-_CLOSED = ("filled", "partly_filled", "canceled", "rejected", "done", "failed")
+#: Seconds for the look at an open order that is asked about by its key: in vain, it is answered from the journal.
+_LOOK_SECONDS = 3.0
+
+_CLOSED = ("filled", "partly_filled", "canceled", "closed", "rejected", "done", "failed")
 #: The statuses of rows, by what a caller may ask for.
 _STATUSES = {"open": ("open",), "closed": _CLOSED, "all": ("open", *_CLOSED, "unknown", "running", "pending")}
 _sorted_json = json.JSONEncoder(sort_keys=True).encode
@@ -73,17 +88,38 @@ class ExecutionService:
         journal, names, values = self._intent(request)
         fingerprint = hashlib.sha256(_sorted_json(values).encode()).hexdigest()
         if key is not None and (known := journal.by_key(registration.id, key)) and not known["released"]:
-            # A repeat neither waits for the exchange nor needs it: "nothing was sent" would not be true of its key.
-            return repeated_answer(known, names, fingerprint)
+            return self._repeat(registration, journal, known, names, fingerprint)
         _check_enabled(registration)
         with self._registry.open(registration, Priority.ORDER) as exchange:
             intent = journal.begin(registration.id, key, fingerprint, values)
-            if not intent.is_new:
-                return repeated_answer(intent.row, names, fingerprint)
-            if exchange.in_process:
+            if intent.is_new and exchange.in_process:
                 # What it does and what is written about it are one transaction.
                 return self._store.atomic(lambda: _execute(exchange, request, journal, names, intent.row))
-            return _execute(exchange, request, journal, names, intent.row)
+            if intent.is_new:
+                return _execute(exchange, request, journal, names, intent.row)
+        return self._repeat(registration, journal, intent.row, names, fingerprint)
+
+    def _repeat(
+        self, registration: Registration, journal: Journal, row: Row, names: tuple[str, ...], fingerprint: str
+    ) -> StoredAnswer:
+        """Return the answer to a repeat. It needs no exchange: "nothing was sent" would not be true of its key."""
+        check_repeat(row, fingerprint)
+        return repeated_answer(self._as_now(registration, journal, row), names)
+
+    def _as_now(self, registration: Registration, journal: Journal, row: Row) -> Row:
+        """Return a row as its exchange reports it now; as the journal has it when that cannot be read soon."""
+        if row["status"] not in IN_FLIGHT:
+            return row
+        try:
+            with self._registry.open(registration, seconds=_LOOK_SECONDS) as exchange:
+                if journal is self._store.orders:
+                    return refresh_order(journal, exchange, row)
+                return refresh_withdrawals(journal, exchange, [row], row["asset"])[0]
+        except (ExchangeError, Problem) as error:
+            _log.info("%s %d is answered as it was: %s", journal.name, row["id"], error)
+        except Exception:
+            _log.exception("%s %d is answered as it was", journal.name, row["id"])
+        return row
 
     def _intent(self, request: NewOrder | NewWithdrawal) -> tuple[Journal, tuple[str, ...], Row]:
         """Return the journal of a request, the public fields of its rows, and what it has of the request."""
@@ -113,26 +149,34 @@ class ExecutionService:
         if which != "open":
             return [row_to_json(row, ORDER_FIELDS) for row in rows]
         with self._registry.open(registration) as exchange:
-            states = {state.exchange_order_id: state for state in _open_orders(exchange)}
-            mine = [self._refreshed(exchange, row, states.pop(row["exchange_order_id"], None)) for row in rows]
+            listed = {state.exchange_order_id: state for state in _open_orders(exchange)}
+            states = listed | read_orders(exchange, [row for row in rows if row["exchange_order_id"] not in listed])
+            mine = [self._with_state(row, states.pop(row["exchange_order_id"], None)) for row in rows]
         known = [row_to_json(row, ORDER_FIELDS) for row in mine if row["status"] == "open"]
         foreign = [] if before else [foreign_order_to_json(state) for state in states.values()]
         return (known + foreign)[:limit]
 
     def order(self, registration: Registration, id: int) -> dict[str, Any]:
-        """Return one order, as the exchange reports it now when it is open. Raises Problem 404."""
+        """Return one order, as the exchange reports it now when it is open. Raises Problem 404.
+
+        Where the exchange has no call for that, it is as the journal has it.
+        """
         row = self._row(registration, id)
         if row["status"] == "open":
-            with self._registry.open(registration) as exchange:
-                row = self._refreshed(exchange, row)
+            with self._registry.open(registration) as exchange, suppress(Unsupported):
+                row = refresh_order(self._store.orders, exchange, row)
         return row_to_json(row, ORDER_FIELDS)
 
     def order_by_key(self, registration: Registration, key: str) -> StoredAnswer:
         """Return what became of an order by its key. Raises Problem 404 `no_such_key`, or 409 while it runs."""
-        return key_answer(self._store.orders.by_key(registration.id, key), ORDER_FIELDS)
+        return self._by_key(registration, self._store.orders, key, ORDER_FIELDS)
 
     def cancel(self, registration: Registration, id: int) -> dict[str, Any]:
-        """Cancel an order; return the order as it is then, which may be filled. Raises Problem 404, 409 or Unknown."""
+        """Cancel an order; return the order as it is then, which may be filled. Raises Problem 404, 409 or Unknown.
+
+        Once its exchange took the cancel, nothing that fails afterwards is the answer. Where the order cannot be read
+        then, it is "canceled" if its exchange never shows it, and `open` until the next read if it could not do so now.
+        """
         row = self._row(registration, id)
         if row["status"] in {"running", "unknown"}:
             raise Problem(
@@ -140,31 +184,32 @@ class ExecutionService:
             )
         if row["status"] == "open":
             with self._registry.open(registration, Priority.CANCEL) as exchange:
-                row = self._canceled(exchange, row)
+                row = cancel_order(self._store.orders, exchange, row)
         return row_to_json(row, ORDER_FIELDS)
 
     def cancel_all(self, registration: Registration) -> dict[str, Any]:
         """Cancel every open order of this exchange key, also those not placed here; return how many there were."""
         with self._registry.open(registration, Priority.CANCEL) as exchange:
             count = exchange.cancel_all()
-            # They were canceled; where their states cannot all be read now, the next read will show them.
-            with suppress(Busy):
-                for row in self._store.orders.rows(registration.id, ("open",), 500, None):
-                    self._refreshed(exchange, row)
+            rows = self._store.orders.rows(registration.id, ("open",), 500, None)
+            refresh_after_cancel_all(self._store.orders, exchange, rows)
         return {"canceled": count}
 
     def withdrawals(self, registration: Registration, limit: int, before: int | None) -> list[dict[str, Any]]:
         """Return the withdrawals of a registration, newest first; pending ones as the exchange reports them now."""
         rows = self._store.withdrawals.rows(registration.id, _STATUSES["all"], limit, before)
         if any(row["status"] == "pending" for row in rows):
-            with self._registry.open(registration) as exchange:
-                reported = {withdrawal.id: withdrawal for withdrawal in _withdrawals(exchange)}
-            rows = [self._completed(row, reported.get(row["exchange_withdrawal_id"])) for row in rows]
+            with self._registry.open(registration) as exchange, suppress(Unsupported):
+                rows = refresh_withdrawals(self._store.withdrawals, exchange, rows, None)
         return [row_to_json(row, WITHDRAWAL_FIELDS) for row in rows]
 
     def withdrawal_by_key(self, registration: Registration, key: str) -> StoredAnswer:
         """Return what became of a withdrawal by its key. Raises Problem 404 `no_such_key`, or 409 while it runs."""
-        return key_answer(self._store.withdrawals.by_key(registration.id, key), WITHDRAWAL_FIELDS)
+        return self._by_key(registration, self._store.withdrawals, key, WITHDRAWAL_FIELDS)
+
+    def _by_key(self, registration: Registration, journal: Journal, key: str, names: tuple[str, ...]) -> StoredAnswer:
+        row = check_key(journal.by_key(registration.id, key))
+        return key_answer(self._as_now(registration, journal, row), names)
 
     def _row(self, registration: Registration, id: int) -> Row:
         row = self._store.orders.get(registration.id, id)
@@ -172,39 +217,9 @@ class ExecutionService:
             raise Problem(404, "order_not_found", "no such order")
         return row
 
-    def _canceled(self, exchange: Exchange, row: Row) -> Row:
-        """Return the row after its order was canceled, or was over already."""
-        try:
-            exchange.cancel(order_ref(row))
-        except Refused as error:
-            if error.code != "order_not_open":
-                raise
-            return self._refreshed(exchange, row)
-        try:
-            state = exchange.order(order_ref(row))
-        except Busy:
-            return row  # it was canceled; only its state cannot be read yet
-        if state.status == "unknown":
-            # Some exchanges forget an order that is gone; this one is, because they said so just now.
-            state = replace(state, status="canceled")
-        return self._refreshed(exchange, row, state)
-
-    def _refreshed(self, exchange: Exchange, row: Row, state: OrderState | None = None) -> Row:
-        """Return the row with what the exchange reports of its order now, after what is new was written."""
-        columns = order_columns(state or exchange.order(order_ref(row)))
-        if all(row[name] == value for name, value in columns.items()):
-            return row
-        columns["updated"] = now()
-        self._store.orders.change(row["id"], columns)
-        return row | columns
-
-    def _completed(self, row: Row, withdrawal: Withdrawal | None) -> Row:
-        """Return the row of a pending withdrawal, after it was written that its exchange reports it done or failed."""
-        if row["status"] != "pending" or withdrawal is None or withdrawal.status not in {"done", "failed"}:
-            return row
-        columns = {**withdrawal_columns(withdrawal), "updated": now()}
-        self._store.withdrawals.change(row["id"], columns)
-        return row | columns
+    def _with_state(self, row: Row, state: OrderState | None) -> Row:
+        """Return the row of an open order with what its exchange reports; as it is when that is None."""
+        return row if state is None else write_state(self._store.orders, row, state)
 
 
 def _execute(
@@ -214,9 +229,11 @@ def _execute(
     columns, problem = _call(exchange, replace(request, client_id=intent["client_id"]))
     columns["updated"] = now()
     row = {**intent, **columns}
-    answer = success_answer(row, names) if problem is None else refusal_answer(row, problem)
-    if columns["status"] != "unknown":
-        columns |= {"answer_status": answer.status, "answer": answer.text}
+    if problem is None:
+        answer = success_answer(row, names)
+    else:
+        answer = refusal_answer(row, problem)
+        columns |= refusal_columns(row, problem)
     try:
         committed = journal.finish(intent, columns)
     except Exception as error:
@@ -284,12 +301,5 @@ def _check_funds(exchange: Exchange, order: NewOrder) -> None:
 def _open_orders(exchange: Exchange) -> list[OrderState]:
     try:
         return exchange.open_orders()
-    except Unsupported:
-        return []
-
-
-def _withdrawals(exchange: Exchange) -> list[Withdrawal]:
-    try:
-        return exchange.withdrawals()
     except Unsupported:
         return []

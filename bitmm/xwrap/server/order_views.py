@@ -26,12 +26,16 @@ from .problems import Problem
 
 __all__ = [
     "StoredAnswer",
+    "check_key",
+    "check_repeat",
     "foreign_order_to_json",
     "key_answer",
+    "key_reused",
     "order_columns",
     "order_intent",
     "order_ref",
     "refusal_answer",
+    "refusal_columns",
     "repeated_answer",
     "row_to_json",
     "success_answer",
@@ -61,7 +65,7 @@ _WITHDRAWAL_OUTCOME = _shared(WITHDRAWAL_FIELDS, Withdrawal, without=NewWithdraw
 
 @dataclass(frozen=True, slots=True)
 class StoredAnswer:
-    """An answer as it is kept for a repeat: `text` is JSON, byte for byte the same each time."""
+    """An answer to a caller: `text` is JSON, the same bytes for the same row each time."""
 
     status: int
     text: str
@@ -136,21 +140,29 @@ def refusal_answer(row: Row, problem: Problem) -> StoredAnswer:
     return StoredAnswer(problem.status, _to_json_text(problem.body | {"key": row["key"]}), problem.headers)
 
 
-def repeated_answer(row: Row, names: Iterable[str], fingerprint: str) -> StoredAnswer:
-    """Return the answer again to a repeat under the same key.
+def refusal_columns(row: Row, problem: Problem) -> dict[str, Any]:
+    """Return the columns that keep a refusal of a row: its answer, and for an order why it is rejected."""
+    answer = refusal_answer(row, problem)
+    columns = {"answer_status": answer.status, "answer": answer.text}
+    return columns | ({"reason": problem.body["detail"]} if "reason" in row else {})
 
-    Raises Problem 422 when it has other parameters, and 409 while the first call is running.
-    """
+
+def check_repeat(row: Row, fingerprint: str) -> None:
+    """Raise Problem 422 for a repeat with other parameters than its key's row, and 409 while the first call runs."""
     if row["fingerprint"] != fingerprint:
-        raise Problem(422, "key_reused", "this Idempotency-Key was used with other parameters; nothing was sent")
+        raise key_reused()
     if row["status"] == "running":
         raise _still_running()
-    answer = success_answer(row, names) if row["answer"] is None else StoredAnswer(row["answer_status"], row["answer"])
+
+
+def repeated_answer(row: Row, names: Iterable[str]) -> StoredAnswer:
+    """Return the answer to a repeat under the same key: always the same bytes once the row is final."""
+    answer = _kept_refusal(row) or success_answer(row, names)
     return replace(answer, headers={"Idempotent-Replayed": "true"})
 
 
-def key_answer(row: Row | None, names: Iterable[str]) -> StoredAnswer:
-    """Return what became of the call with a key; `row` is what the journal has under it.
+def check_key(row: dict[str, Any] | None) -> dict[str, Any]:
+    """Return what the journal has under the key that a caller asks about.
 
     Raises Problem 404 `no_such_key` when nothing was executed with it, and 409 while the call is running.
     """
@@ -158,9 +170,29 @@ def key_answer(row: Row | None, names: Iterable[str]) -> StoredAnswer:
         raise Problem(404, "no_such_key", "nothing was executed with this key")
     if row["status"] == "running":
         raise _still_running()
-    if row["status"] == "rejected":
-        return StoredAnswer(200, _to_json_text(row_to_json(row, names) | {"error": json.loads(row["answer"])}))
+    return row
+
+
+def key_answer(row: Row, names: Iterable[str]) -> StoredAnswer:
+    """Return what became of the call with a key, whose row this is; a refusal has its `error`."""
+    if refusal := _kept_refusal(row):
+        return StoredAnswer(200, _to_json_text(row_to_json(row, names) | {"error": json.loads(refusal.text)}))
     return success_answer(row, names)
+
+
+def key_reused() -> Problem:
+    """Return the problem of a key that comes with other parameters than before."""
+    return Problem(422, "key_reused", "this Idempotency-Key was used with other parameters; nothing was sent")
+
+
+def _kept_refusal(row: Row) -> StoredAnswer | None:
+    """Return the answer that is kept of a refusal; None for what was executed, may have been, or still may be.
+
+    An order that its exchange took and rejected later has none.
+    """
+    if row["status"] != "rejected" or row["answer"] is None:
+        return None
+    return StoredAnswer(row["answer_status"], row["answer"])
 
 
 def _columns(record: Any, names: Iterable[str]) -> dict[str, Any]:

@@ -19,6 +19,8 @@ __all__ = ["Journal", "WithdrawalJournal"]
 
 _ADD_AUDIT = insert(t.audit)
 _ABOVE_EVERY_ID = 2**63 - 1
+#: What a row has of an answer, unless it is rejected or may turn out to be.
+_NO_ANSWER: Mapping[str, Any] = {"answer_status": None, "answer": None}
 
 
 class Journal:
@@ -51,6 +53,7 @@ class Journal:
         #: A row that was begun anew meanwhile has another time of creation.
         self._update_begun = self._update.where(c.created == bindparam("begun"))
         self._update_running = self._update_begun.where(c.status == "running")
+        self._update_in_flight = self._update.where(c.status == bindparam("was"))
         self._update_unknown = self._update.where(c.status == "unknown", c.updated == bindparam("seen"))
         is_abandoned = or_(database.is_dead(c.server), c.updated < bindparam("until"))
         self._mark_abandoned = (
@@ -86,7 +89,7 @@ class Journal:
         [row] = runner.rows(self._select_by_key, values)
         if row["released"] and row["fingerprint"] == new["fingerprint"]:
             # It was certainly not executed before, so its exchange is to be asked about from now on only.
-            again = {"row": row["id"], "status": "running", "released": False, "answer_status": None, "answer": None}
+            again = {"row": row["id"], "status": "running", "released": False, **_NO_ANSWER}
             again |= {name: new[name] for name in ("server", "created", "updated")}
             if begun := runner.first(self._update_released, again):
                 return Intent(begun, is_new=True)
@@ -100,7 +103,7 @@ class Journal:
         """
         statement = self._update_running if columns["status"] == "unknown" else self._update_begun
         # The row may have been given up, and its key released, before the exchange answered after all.
-        values = {"row": row["id"], "begun": row["created"], "released": False, "server": None, **columns}
+        values = {"row": row["id"], "begun": row["created"], "released": False, "server": None, **_NO_ANSWER, **columns}
         changed = self._database.write(lambda runner: runner.change(statement, values))
         return changed == 1 or columns["status"] == "unknown"
 
@@ -109,12 +112,23 @@ class Journal:
         values = {"row": id, **columns}
         self._database.write(lambda runner: runner.change(self._update, values))
 
+    def refresh(self, row: Mapping[str, Any], columns: Mapping[str, Any]) -> dict[str, Any]:
+        """Commit what the exchange reports of a row that is open or pending; return the row as it is then.
+
+        What another call made final meanwhile stays as it is: its exchange reported it later.
+        """
+        new = {**columns, "updated": now()}
+        values = {"row": row["id"], "was": row["status"], **new}
+        if self._database.write(lambda runner: runner.change(self._update_in_flight, values)):
+            return {**row, **new}
+        return self.get(row["registration_id"], row["id"]) or {**row, **new}
+
     def reconcile(self, row: Mapping[str, Any], columns: Mapping[str, Any], audit: str | None = None) -> bool:
         """Commit the outcome of a row that was unknown; False: the row is no longer as it is in `row`.
 
         `audit`: what a person did to decide so; it is kept.
         """
-        values = {"row": row["id"], "seen": row["updated"], "updated": now(), **columns}
+        values = {"row": row["id"], "seen": row["updated"], "updated": now(), **_NO_ANSWER, **columns}
 
         def work(runner: StatementRunner) -> bool:
             is_reconciled = runner.change(self._update_unknown, values) == 1

@@ -1,0 +1,144 @@
+"""Rows of open orders and pending sends, brought up to what their exchange reports now.
+
+What cannot be read now stays as the journal has it, until the next question: one order that its exchange cannot show
+hides no other.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from ..exchanges.base import Exchange
+from ..exchanges.capabilities import supports
+from ..exchanges.errors import ExchangeError, Refused
+from ..exchanges.models import OrderState, Withdrawal
+from .db.journal import Journal
+from .order_views import order_columns, order_ref, withdrawal_columns
+
+__all__ = [
+    "IN_FLIGHT",
+    "cancel_order",
+    "read_orders",
+    "refresh_after_cancel_all",
+    "refresh_order",
+    "refresh_withdrawals",
+    "write_state",
+]
+
+_log = logging.getLogger(__name__)
+
+#: What is known of an order that its exchange does not show any more: after it took its cancel, or because it is over.
+_CANCELED = OrderState("", "canceled", reason="its exchange does not say how much of it was filled before")
+_OVER = OrderState("", "closed", reason="it is over; its exchange does not say whether it was filled or canceled")
+
+#: The statuses of rows that may change at their exchange.
+IN_FLIGHT = ("open", "pending")
+
+Row = dict[str, Any]
+
+
+def refresh_order(journal: Journal, exchange: Exchange, row: Row) -> Row:
+    """Return the row of an open order as its exchange reports it now. Raises what the exchange raises."""
+    return write_state(journal, row, exchange.order(order_ref(row)))
+
+
+def write_state(journal: Journal, row: Row, state: OrderState) -> Row:
+    """Return the row of an open order with what its exchange reports, after what is new was written."""
+    return _write(journal, row, order_columns(state))
+
+
+def read_orders(exchange: Exchange, rows: Iterable[Row]) -> dict[str, OrderState]:
+    """Return the states of the orders of `rows` by the exchange's id, without those that cannot be read now."""
+    refs = [order_ref(row) for row in rows if row["exchange_order_id"] is not None]
+    if not refs:
+        return {}
+    try:
+        return exchange.read_orders(refs)
+    except ExchangeError as error:
+        _log.info("%d open orders of %s cannot be read now: %s", len(refs), exchange.id, error)
+    except Exception:
+        _log.exception("%d open orders of %s cannot be read: its adapter failed", len(refs), exchange.id)
+    return {}
+
+
+def cancel_order(journal: Journal, exchange: Exchange, row: Row) -> Row:
+    """Cancel the open order of a row; return the row as it is then. Raises what the cancel itself raises.
+
+    Once its exchange took the cancel, no failure to read the order is the answer: it stays open, with a `reason`, until
+    it can be read.
+    """
+    try:
+        exchange.cancel(order_ref(row))
+    except Refused as error:
+        if error.code != "order_not_open" or (state := _read_over(exchange, row, _OVER)) is None:
+            raise
+        return _write_over(journal, row, state)
+    if (state := _read_over(exchange, row, _CANCELED)) is None:
+        return row | {"reason": "its exchange took the cancel; what became of it cannot be read now"}
+    if state.status in {"unknown", "closed"}:
+        # Some exchanges forget an order that is gone; this one is, because they said so just now.
+        state = replace(state, status="canceled", reason=_CANCELED.reason if state.filled is None else None)
+    return _write_over(journal, row, state)
+
+
+def refresh_after_cancel_all(journal: Journal, exchange: Exchange, rows: Sequence[Row]) -> None:
+    """Write what became of the open orders of `rows`, after its exchange canceled all orders. Raises nothing.
+
+    One that its exchange never shows is "closed": it may have been filled a moment before.
+    """
+    states = read_orders(exchange, rows)
+    shown = "order" in supports(type(exchange))
+    for row in rows:
+        state = states.get(row["exchange_order_id"])
+        if not shown or (state is not None and state.status == "unknown"):
+            state = replace(_OVER, exchange_order_id=row["exchange_order_id"])
+        if state is not None:
+            _write_over(journal, row, state)
+
+
+def _read_over(exchange: Exchange, row: Row, known: OrderState) -> OrderState | None:
+    """Return the state of an order that is over: `known` where its exchange does not show it, None if not now."""
+    try:
+        return exchange.order(order_ref(row))
+    except ExchangeError as error:
+        if error.code in {"unsupported", "order_not_found"}:
+            return replace(known, exchange_order_id=row["exchange_order_id"])
+        _log.info("order %d at %s cannot be read after its cancel: %s", row["id"], exchange.id, error)
+    except Exception:
+        _log.exception("order %d at %s cannot be read after its cancel", row["id"], exchange.id)
+    return None
+
+
+def _write_over(journal: Journal, row: Row, state: OrderState) -> Row:
+    """Return the row of an order that was canceled, or was over already, also when it cannot be written now."""
+    try:
+        return write_state(journal, row, state)
+    except Exception:
+        _log.exception("what became of order %d could not be committed; the next read will show it", row["id"])
+        return row | order_columns(state)
+
+
+def refresh_withdrawals(journal: Journal, exchange: Exchange, rows: Sequence[Row], asset: str | None) -> list[Row]:
+    """Return the rows of sends (of `asset`, or of all) as their exchange reports them now.
+
+    Raises what the exchange raises.
+    """
+    reported = {withdrawal.id: withdrawal for withdrawal in exchange.withdrawals(asset)}
+    return [_completed(journal, row, reported.get(row["exchange_withdrawal_id"])) for row in rows]
+
+
+def _completed(journal: Journal, row: Row, withdrawal: Withdrawal | None) -> Row:
+    """Return the row of a send, after it was written that its exchange reports a pending one done or failed."""
+    if row["status"] != "pending" or withdrawal is None or withdrawal.status not in {"done", "failed"}:
+        return row
+    return _write(journal, row, withdrawal_columns(withdrawal))
+
+
+def _write(journal: Journal, row: Row, columns: Row) -> Row:
+    """Return the row with `columns`, after they were written if they are new."""
+    if all(row[name] == value for name, value in columns.items()):
+        return row
+    return journal.refresh(row, columns)
