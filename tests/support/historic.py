@@ -6,14 +6,15 @@ import time
 import uuid
 from decimal import Decimal
 
-from bitmm.xwrap.exchanges.errors import Busy, Refused, Unknown
+from bitmm.xwrap.exchanges.errors import Refused, Unknown
 from bitmm.xwrap.exchanges.historic.hub import Overview
 from bitmm.xwrap.exchanges.models import NewOrder, NewWithdrawal, OrderRef, OrderState
 from bitmm.xwrap.testing.exchanges.hub import FORM, RIGHTS
 
 ADDRESS = "1KxSo9bGBfPVFEtWNLpnUK1bfLNNT4q31L"
 
-#: Fault of a local exchange -> what is raised, its code, and how often it was executed.
+#: Fault of a local exchange -> what is raised, its code (of the refusal inside, where there is one), and how often it
+#: was executed.
 OUTCOMES = {
     "executed_but_timeout": (Unknown, "outcome_unknown", 1),
     "refused": (Refused, "exchange_unavailable", 0),
@@ -23,8 +24,8 @@ OUTCOMES = {
     "cut": (Unknown, "outcome_unknown", 1),
     "html": (Unknown, "outcome_unknown", 0),
     "html_after": (Unknown, "outcome_unknown", 1),
-    "rate_limit": (Busy, "rate_limited", 0),
-    "nonce": (Refused, "invalid_nonce", 0),
+    "rate_limit": (Unknown, "rate_limited", 0),
+    "nonce": (Unknown, "invalid_nonce", 0),
     # Mt.Gox: "MySQL error, please retry later" with status 200 does not say what was done before.
     "maintenance": (Unknown, "outcome_unknown", 0),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ __all__ = [
     "JSON",
     "PARSING_ERRORS",
     "parsing_errors",
+    "refused_key_is_proof",
     "retry_after",
     "send",
     "unknown_or_refused",
@@ -74,6 +75,32 @@ def unproved(refusal: Refused) -> Unknown:
     """
     words = f"{refusal.reason}; this may be the answer to a second delivery, after the first one was executed"
     return Unknown(words, refusal=refusal)
+
+
+@contextmanager
+def refused_key_is_proof(read: Callable[[], object]) -> Iterator[None]:
+    """Around a call that places, cancels or sends, at an exchange that calls an expired time a refused key.
+
+    Unknown with a refused key inside becomes that refusal when the signed `read` is refused for its key, too: then it
+    is the key that is refused, and not this one request.
+    """
+    try:
+        yield
+    except Unknown as unknown:
+        refusal = unknown.refusal
+        if refusal is None or refusal.code != "exchange_key_refused" or not _is_key_refused(read):
+            raise
+    else:
+        return
+    raise refusal
+
+
+def _is_key_refused(read: Callable[[], object]) -> bool:
+    try:
+        read()
+    except Refused as refusal:
+        return refusal.code == "exchange_key_refused"
+    return False
 
 
 def unreadable_answer(name: str, answer: Response, *, mutates: bool, pause: float) -> ExchangeError:

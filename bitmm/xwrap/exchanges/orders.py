@@ -6,19 +6,21 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
-from .errors import Busy, Refused
-from .http import PARSING_ERRORS
+from .errors import Busy, NotListedYet, Refused
+from .http import PARSING_ERRORS, parsing_errors
 from .models import NewOrder, OrderRef, OrderState, Status
 
 __all__ = [
     "accepted_order",
     "cancel_each",
     "cancel_errors",
+    "check_listed_by_now",
     "check_same_order",
     "find_open",
+    "find_open_or_closed",
     "listed_order",
     "poll",
     "poll_fills",
@@ -29,6 +31,9 @@ _T = TypeVar("_T")
 
 #: Seconds before each look at the fills of an order that is over: they may come a moment later than it does.
 _FILL_PAUSES = (0.0, 0.2, 0.4, 0.8)
+
+#: Seconds after which an order that was placed is among the open ones of its exchange, if it is open.
+LISTED_SECONDS = 10.0
 
 
 def accepted_order(order: NewOrder, exchange_order_id: str, created: datetime | None = None) -> OrderState:
@@ -133,6 +138,36 @@ def find_open(orders: Iterable[OrderState], ref: OrderRef) -> OrderState | None:
             check_same_order(state, ref)
             return state
     return None
+
+
+def find_open_or_closed(orders: Iterable[OrderState], ref: OrderRef, name: str) -> OrderState:
+    """Return the order of `ref` as it is among the open `orders` of the exchange called `name`, or else "closed".
+
+    For exchanges that tell of open orders alone. Raises NotListedYet for an order that was placed a moment ago, and
+    Refused when another order is listed under its id.
+    """
+    with parsing_errors(name):
+        state = find_open(orders, ref)
+    if state is not None:
+        return state
+    check_listed_by_now(ref, name)
+    return OrderState(
+        ref.exchange_order_id or "",
+        "closed",
+        side=ref.side,
+        currency=ref.currency,
+        asset=ref.asset,
+        amount=ref.amount,
+        price=ref.price,
+        client_id=ref.client_id,
+        reason=f"no longer open at {name}, which does not tell whether it was filled or canceled",
+    )
+
+
+def check_listed_by_now(ref: OrderRef, name: str) -> None:
+    """Raise NotListedYet when the order of `ref` is so new that its exchange may not list it yet."""
+    if ref.created is not None and datetime.now(UTC) - ref.created < timedelta(seconds=LISTED_SECONDS):
+        raise NotListedYet(f"{name} does not list this order, which was placed only a moment ago; ask again")
 
 
 @contextmanager

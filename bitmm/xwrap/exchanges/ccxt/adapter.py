@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 from ...money import EXACT, exact, parse_decimal, plain
 from ..base import Credentials, Exchange, ExchangeContext
 from ..errors import Refused, Unknown
-from ..http import parsing_errors
+from ..http import parsing_errors, refused_key_is_proof
 from ..models import (
     Deposit,
     DepositAddress,
@@ -231,28 +231,10 @@ class CcxtExchange(Exchange):
         return sorted(withdrawals, key=lambda withdrawal: withdrawal.created or _LONG_AGO, reverse=True)
 
     def _call(self, method: str, *arguments: Any, **named: Any) -> Any:
-        """Return the answer to a unified call. All its requests are under one throttle: its nonces are made in it.
-
-        A key that is refused for an order or a send may be a time or a nonce that is over. It is the key's own matter,
-        and proof, when a read is refused for it, too.
-        """
+        """Return the answer to a unified call. All its requests are under one throttle: its nonces are made in it."""
         markets = self._markets()
-        try:
-            with self.context.throttle(method, signed=method not in _UNSIGNED):
-                return self._instance.call(self.context, markets, method, *arguments, **named)
-        except Unknown as unknown:
-            refusal = unknown.refusal
-            if refusal is None or refusal.code != "exchange_key_refused" or not self._is_key_refused():
-                raise
-        raise refusal
-
-    def _is_key_refused(self) -> bool:
-        """Return whether a read is refused for its key."""
-        try:
-            self.funds()
-        except Refused as refusal:
-            return refusal.code == "exchange_key_refused"
-        return False
+        with refused_key_is_proof(self.funds), self.context.throttle(method, signed=method not in _UNSIGNED):
+            return self._instance.call(self.context, markets, method, *arguments, **named)
 
     def _stores_client_ids(self) -> bool:
         return type(self).order_lookup != "none"

@@ -47,7 +47,7 @@ _RETRYABLE = {"exchange_unavailable", "invalid_nonce"}
 #               counter of calls. A used id and an expired time have almost any class: BadRequest at Backpack,
 #               AuthenticationError at Bitso ("0201"), Bitvavo ("304") and Gate ("REQUEST_EXPIRED").
 #
-# An AuthenticationError is proof when a read is refused for its key, too: see `CcxtExchange._call`.
+# An AuthenticationError is proof when a read is refused for its key, too (`refused_key_is_proof`).
 
 #: Codes of refusals that no execution of the same request can have caused. An order that is not there (for a cancel) is
 #: not open, whoever canceled it.

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from ..errors import Refused, Unsupported
-from ..http import parsing_errors
-from ..models import NewWithdrawal, OrderRef, OrderState
-from ..orders import find_open
+from ..models import NewWithdrawal, OrderRef
 
 __all__ = [
-    "find_open_or_unknown",
     "order_id_of",
     "parse_bitcoin_address",
     "require_bitcoin",
@@ -25,26 +22,6 @@ def order_id_of(ref: OrderRef, parse: Callable[[object], str], who: str) -> str:
         return parse(ref.exchange_order_id)
     except ValueError:
         raise Refused(f"{who} knows orders by its own id alone", code="order_not_found") from None
-
-
-def find_open_or_unknown(orders: Iterable[OrderState], ref: OrderRef, name: str) -> OrderState:
-    """Return the order of `ref` as it is among the open `orders`; "unknown", with what `ref` says, when it is not.
-
-    Raises Refused when the exchange called `name` lists another order under its id.
-    """
-    with parsing_errors(name):
-        state = find_open(orders, ref)
-    if state is not None:
-        return state
-    return OrderState(
-        ref.exchange_order_id or "",
-        "unknown",
-        side=ref.side,
-        currency=ref.currency,
-        asset=ref.asset,
-        amount=ref.amount,
-        price=ref.price,
-    )
 
 
 def require_bitcoin(asset: str, network: str | None, who: str) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -9,9 +12,10 @@ import requests
 
 from bitmm.xwrap.client import Backend
 from bitmm.xwrap.errors import InvalidRequest
+from bitmm.xwrap.exchanges import orders
 from bitmm.xwrap.exchanges.base import Credentials, ExchangeContext
 from bitmm.xwrap.exchanges.capabilities import supports
-from bitmm.xwrap.exchanges.errors import Refused, Unknown
+from bitmm.xwrap.exchanges.errors import NotListedYet, Refused, Unknown
 from bitmm.xwrap.exchanges.historic.hub import Hub
 from bitmm.xwrap.exchanges.models import Funds, OrderRef, OrderState
 from bitmm.xwrap.testing.exchange_contract import ExchangeContract
@@ -35,13 +39,14 @@ class TestType2Form(ExchangeContract):
     authentication, encoding = 2, "form"
 
     @pytest.fixture
-    def exchange(self, venue, hub):
+    def exchange(self, venue, hub, monkeypatch):
+        monkeypatch.setattr(orders, "LISTED_SECONDS", 0)
         venue.authentication, venue.encoding = self.authentication, self.encoding
         return hub()
 
     def _check_resting(self, state, order, status):
         # A hub tells of an order only whether it is open.
-        super()._check_resting(state, order, "unknown" if status == "canceled" else status)
+        super()._check_resting(state, order, "closed" if status == "canceled" else status)
 
     def test_kinds_of_orders_that_are_not_taken_are_refused(self, exchange, ledger):
         """For a market order there is a way out, and the refusal names it."""
@@ -196,12 +201,63 @@ def test_what_is_left_tells_what_is_gone(venue, hub):
     assert (state.status, state.spent, state.filled) == ("open", None, D("0.2"))
 
 
-def test_an_order_that_is_over_is_unknown(venue, hub):
+def test_an_order_that_is_over_is_closed_and_the_words_say_what_is_not_known(venue, hub):
     exchange = hub()
     placed = exchange.place(order("buy", "0.5", "372"))
     assert venue.orders[placed.exchange_order_id].status == "filled"
     state = exchange.order(ref_of(placed))
-    assert (state.status, state.filled, state.amount) == ("unknown", None, D("0.5"))
+    assert (state.status, state.filled, state.amount) == ("closed", None, D("0.5"))
+    assert state.reason == "no longer open at a hub, which does not tell whether it was filled or canceled"
+    assert exchange.read_orders([ref_of(placed)]) == {placed.exchange_order_id: state}
+
+
+def test_an_order_that_was_placed_a_moment_ago_may_not_be_listed_yet(venue, hub):
+    exchange = hub()
+    placed = exchange.place(order("buy", "0.5", "372"))
+    now = datetime.now(UTC)
+    with pytest.raises(NotListedYet):
+        exchange.order(replace(ref_of(placed), created=now))
+    assert exchange.order(replace(ref_of(placed), created=now - timedelta(seconds=11))).status == "closed"
+    resting = exchange.place(order("buy", "0.5", "300"))
+    assert exchange.order(replace(ref_of(resting), created=now)).status == "open"
+
+
+@pytest.mark.parametrize("verb", ["place", "withdraw", "cancel"])
+@pytest.mark.parametrize("authentication", [1, 2])
+def test_what_is_delivered_twice_is_never_called_refused(venue, hub, verb, authentication):
+    """Signed, the second delivery is refused for its nonce; with a password nothing tells it from a new call."""
+    venue.authentication = authentication
+    exchange = hub()
+    placed = exchange.place(order())
+    path = {"place": "place-order", "withdraw": "send-btc", "cancel": "cancel-order"}[verb]
+    venue.fault("delivered_twice", path=path)
+    asked = {"place": order("sell", "60", "1000"), "withdraw": send("60"), "cancel": ref_of(placed)}[verb]
+    if (verb, authentication) == ("cancel", 1):
+        with pytest.raises(Refused) as refused:
+            exchange.cancel(asked)
+        assert refused.value.code == "order_not_open"
+    else:
+        with pytest.raises(Unknown) as caught:
+            getattr(exchange, verb)(asked)
+        assert caught.value.refusal.code == ("insufficient_funds" if authentication == 1 else "invalid_nonce")
+    assert len(venue.ledger()) == (1 if verb == "cancel" else 2)
+    assert len(venue.open) == {"place": 2, "withdraw": 1, "cancel": 0}[verb]
+
+
+def test_a_key_that_no_call_may_use_is_a_refusal(venue, hub):
+    exchange = hub(apisecret="another key")
+    with pytest.raises(Refused) as caught:
+        exchange.place(order())
+    assert caught.value.code == "exchange_key_refused"
+    assert not venue.ledger()
+
+
+def test_a_time_that_is_over_proves_nothing_where_a_read_is_answered(venue, hub):
+    exchange = hub()
+    exchange.api._clock = iter([time.time() - 61, time.time()]).__next__
+    with pytest.raises(Unknown) as caught:
+        exchange.place(order())
+    assert caught.value.refusal.code == "exchange_key_refused"
 
 
 def test_every_address_is_new(hub):

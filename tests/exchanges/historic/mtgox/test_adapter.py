@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 
 from bitmm.xwrap.client import Backend
+from bitmm.xwrap.exchanges import orders
 from bitmm.xwrap.exchanges.base import Credentials, ExchangeContext
 from bitmm.xwrap.exchanges.capabilities import supports
-from bitmm.xwrap.exchanges.errors import Refused, Unknown, Unsupported
+from bitmm.xwrap.exchanges.errors import NotListedYet, Refused, Unknown, Unsupported
 from bitmm.xwrap.exchanges.historic.mtgox import MtGox
 from bitmm.xwrap.exchanges.models import Funds, OrderRef, OrderState
 from bitmm.xwrap.testing.exchange_contract import ExchangeContract
 from bitmm.xwrap.testing.exchanges.mtgox import MtGoxVenue
+from bitmm.xwrap.testing.exchanges.venue import Reply
 from tests.support.historic import ADDRESS, ref_of, send
 from tests.support.historic import mtgox_order as order
 
@@ -30,12 +35,13 @@ class TestVersion2(ExchangeContract):
     version = "2"
 
     @pytest.fixture
-    def exchange(self, mtgox):
+    def exchange(self, mtgox, monkeypatch):
+        monkeypatch.setattr(orders, "LISTED_SECONDS", 0)
         return mtgox(self.version)
 
     def _check_resting(self, state, order, status):
         # A cancelled order is gone and has no trades, and so is one that is not booked yet.
-        super()._check_resting(state, order, "unknown" if status == "canceled" else status)
+        super()._check_resting(state, order, "closed" if status == "canceled" else status)
 
     def test_more_than_is_there_is_refused(self, exchange, ledger):
         """Mt.Gox takes such an order and lets it wait for funds: it is told as open, and can be cancelled."""
@@ -61,7 +67,7 @@ class TestVersion0(TestVersion2):
         (row,) = ledger()
         assert (row["order_id"], row["side"]) == (state.exchange_order_id, side)
         assert (state.status, state.filled) == ("open", None)
-        assert exchange.order(ref_of(state)).status == "unknown"
+        assert exchange.order(ref_of(state)).status == "closed"
         assert exchange.balance()["BTC"] != before["BTC"]
 
     def test_a_withdrawal_is_sent_once_and_listed(self, exchange, ledger):
@@ -367,3 +373,46 @@ def test_in_version_0_an_order_that_is_not_in_the_list_is_unknown(mtgox, venue):
     with pytest.raises(Unknown, match="0 new orders"):
         mtgox("0").place(order())
     assert len(venue.ledger()) == 1
+
+
+def test_a_failed_login_without_a_token_is_proof_when_a_read_fails_too(mtgox, venue):
+    """Version 0 and the early version 1 had the same words for a used nonce and for a wrong key."""
+    failed = Reply.json({"error": "Identification required to access private API"}, 403)
+    venue._routes.insert(0, ("POST", re.compile(r"/api/0/sellBTC\.php"), lambda request: failed))
+    with pytest.raises(Unknown) as unknown:
+        mtgox("0").place(order("sell", "0.1", "200"))
+    assert unknown.value.refusal.code == "exchange_key_refused"
+    venue._routes.insert(0, ("POST", re.compile(r"/api/0/info\.php"), lambda request: failed))
+    with pytest.raises(Refused) as caught:
+        mtgox("0").place(order("sell", "0.1", "200"))
+    assert caught.value.code == "exchange_key_refused"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("verb", ["place", "withdraw", "cancel"])
+def test_what_is_delivered_twice_is_never_called_refused(mtgox, venue, version, verb):
+    exchange = mtgox(version)
+    placed = exchange.place(order("sell", "0.1", "200"))
+    path = {"place": "sellBTC.php" if version == "0" else "order/add", "cancel": "cancel", "withdraw": "send_simple"}
+    if version == "0":
+        path |= {"cancel": "cancelOrder.php", "withdraw": "withdraw.php"}
+    venue.fault("delivered_twice", path=path[verb])
+    asked = {"place": order("sell", "0.1", "300"), "withdraw": send(), "cancel": ref_of(placed)}[verb]
+    with pytest.raises(Unknown) as caught:
+        getattr(exchange, verb)(asked)
+    assert caught.value.refusal.code == "invalid_nonce"
+    assert len(venue.ledger()) == (1 if verb == "cancel" else 2)
+
+
+def test_an_order_that_is_gone_without_trades_is_closed_once_it_must_be_listed(mtgox, venue):
+    exchange = mtgox()
+    placed = exchange.place(order("sell", "0.1", "200"))
+    exchange.cancel(ref_of(placed))
+    now = datetime.now(UTC)
+    with pytest.raises(NotListedYet):
+        exchange.order(replace(ref_of(placed), created=now))
+    state = exchange.order(replace(ref_of(placed), created=now - timedelta(seconds=11)))
+    assert (state.status, state.filled) == ("closed", None)
+    assert state.reason == "no longer open at Mt.Gox, which does not tell whether it was filled or canceled"
+    bought = exchange.order(replace(ref_of(exchange.place(order())), created=now))
+    assert (bought.status, bought.filled, bought.reason) == ("filled", Decimal("0.05"), None)

@@ -269,6 +269,23 @@ def test_each_call_needs_its_right(venue, transport, path, right):
     assert not venue.ledger()
 
 
+@pytest.mark.parametrize("version", [0, 1, 2])
+def test_a_nonce_that_does_not_rise_does_not_prove_that_an_order_was_not_executed(venue, transport, version):
+    """A proxy may deliver the request twice, and the first delivery is executed."""
+    api = MtGoxAPI(venue.url, venue.key, venue.secret, version=version, transport=transport)
+    path, form = ("buyBTC.php", {"amount": "0.1", "Currency": "USD"}) if version == 0 else ("BTCUSD/order/add", BID)
+    if version == 2:
+        path = "BTCUSD/money/order/add"
+    venue.fault("delivered_twice", path=path)
+    with pytest.raises(Unknown) as caught:
+        api.private(path, form)
+    assert caught.value.refusal.code == "invalid_nonce"
+    assert len(venue.ledger()) == 1
+    with pytest.raises(Refused) as refused:
+        api.private(path, {"type": "bid", "amount_int": "1", "amount": "0.00000001", "Currency": "USD"})
+    assert refused.value.code == "invalid_amount"
+
+
 def test_the_history_of_version_0_is_a_text(venue, transport):
     api = MtGoxAPI(venue.url, venue.key, venue.secret, version=0, transport=transport)
     api.private("buyBTC.php", {"amount": "0.1", "Currency": "USD"})

@@ -10,10 +10,10 @@ from typing import ClassVar, Literal
 from ....money import parse_decimal, plain
 from ...base import Exchange, ExchangeContext, Field, RateLimit
 from ...errors import Refused, Unsupported
-from ...http import parsing_errors
+from ...http import parsing_errors, refused_key_is_proof
 from ...models import DepositAddress, Funds, NewOrder, NewWithdrawal, OrderRef, OrderState, Rate, Withdrawal
-from ...orders import accepted_order, cancel_each, cancel_errors
-from ..common import find_open_or_unknown, order_id_of, parse_bitcoin_address, require_bitcoin, require_bitcoin_send
+from ...orders import accepted_order, cancel_each, cancel_errors, find_open_or_closed
+from ..common import order_id_of, parse_bitcoin_address, require_bitcoin, require_bitcoin_send
 from .api import HubAPI
 from .parsing import check_amount, give_and_get, order_from_row, parse_funds, parse_order_id
 
@@ -26,7 +26,7 @@ _WHO = "a hub"
 class Hub(Exchange):
     """A hub at the administrator's address, for BTC.
 
-    The protocol has limit orders alone and only a list of the open ones: an order that is not in it is "unknown".
+    The protocol has limit orders alone and only a list of the open ones: an order that is no longer in it is "closed".
     Prices come from hubs with our extension `ticker`. There is a total only where nothing is pending, because the page
     does not say what "pending" means.
     """
@@ -88,14 +88,15 @@ class Hub(Exchange):
             raise Unsupported("a hub cannot trade for a given cost; give the amount")
         give, get = give_and_get(order.side, check_amount(order.amount), order.price)
         (trade_cur, for_cur) = (order.currency, order.asset) if order.side == "buy" else (order.asset, order.currency)
-        answer = self.api.place_order(plain(give), trade_cur, plain(get), for_cur)
+        with refused_key_is_proof(self.api.my_balance):
+            answer = self.api.place_order(plain(give), trade_cur, plain(get), for_cur)
         with parsing_errors(self.name, mutates=True):
             return accepted_order(order, parse_order_id(answer["oid"]))
 
     def order(self, ref: OrderRef) -> OrderState:
-        """Return an open order; "unknown" when it is not open, because a hub does not say what became of it."""
+        """Return an open order; "closed" when it is not open, because a hub does not say what became of it."""
         order_id_of(ref, parse_order_id, _WHO)
-        state = find_open_or_unknown(self.open_orders(), ref, self.name)
+        state = find_open_or_closed(self.open_orders(), ref, _WHO)
         # The price that was asked for: the quotient of the hub's two amounts is rounded.
         return replace(state, price=ref.price or state.price, client_id=ref.client_id)
 
@@ -121,7 +122,8 @@ class Hub(Exchange):
         """Send bitcoins. The id is the transaction where the hub's answer has it (choice), else the caller's."""
         require_bitcoin_send(withdrawal, _WHO)
         amount = check_amount(withdrawal.amount)
-        answer = self.api.send_btc(withdrawal.address, plain(amount))
+        with refused_key_is_proof(self.api.my_balance):
+            answer = self.api.send_btc(withdrawal.address, plain(amount))
         with parsing_errors(self.name, mutates=True):
             txid = answer.get("txid")
             if txid is not None and not re.fullmatch(r"[0-9a-f]{64}", txid, re.ASCII):
@@ -137,7 +139,7 @@ class Hub(Exchange):
             )
 
     def _cancel(self, order_id: str) -> None:
-        with cancel_errors():
+        with cancel_errors(), refused_key_is_proof(self.api.my_balance):
             self.api.cancel_order(order_id)
 
 

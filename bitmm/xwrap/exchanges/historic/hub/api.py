@@ -17,7 +17,7 @@ from ...api import ExchangeAPI, decode_secret
 from ...base import Throttle, no_throttle
 from ...cache import TTLCache
 from ...errors import Busy, Refused, Unsupported
-from ...http import JSON, parsing_errors, retry_after, unknown_or_refused
+from ...http import JSON, parsing_errors, retry_after, unknown_or_refused, unproved
 from .overview import Overview, check_url, function_url, parse_overview
 
 if TYPE_CHECKING:
@@ -48,6 +48,30 @@ _CODES_BY_STATUS = {
     409: "invalid_nonce",
     422: "insufficient_funds",
 }
+# What proves that a call that moves something was not executed, although it may have been delivered twice, and the
+# answer to the second delivery is all that arrives. The other refusals are Unknown, with the refusal inside.
+#
+# type 2 (signed)    all but 401, 409 and 429. A nonce is taken once (choice), as a part of the authentication: a second
+#                    delivery is refused there (409), or for its time, which 401 may stand for.
+# type 1 (password)  what follows from the request itself (`_PROOF`): nothing tells a second delivery from a new call,
+#                    so that funds may be missing because the first one was executed.
+#
+# The page does not say when calls are counted, so 429 proves nothing. A refused key is proof when a read is refused for
+# it, too: see the adapter.
+
+#: Codes of refusals that no execution of the same request can have caused. For a cancel: an order that is not open is
+#: not open, whoever canceled it.
+_PROOF = {
+    "exchange_key_refused",
+    "invalid_amount",
+    "invalid_price",
+    "invalid_request",
+    "order_not_found",
+    "order_not_open",
+    "permission_denied",
+    "unknown_market",
+}
+
 #: Our codes that count when the body of an error names one as its "code" (choice).
 _CODES = {
     "exchange_key_refused",
@@ -159,13 +183,13 @@ class HubAPI(ExchangeAPI):
         """Return the answer of a function, called without credentials (choice): create-account and ticker."""
         overview = self.overview()
         with self.throttle(function, signed=False):
-            return self._call(function, self.unsigned(function, parameters, overview=overview))
+            return self._call(function, self.unsigned(function, parameters, overview=overview), overview)
 
     def private(self, function: str, parameters: Mapping[str, str] | None = None) -> Any:
         """Return the answer of a function, called with the credentials."""
         overview = self.overview()
         with self.throttle(function, signed=True):
-            return self._call(function, self.signed(function, parameters, overview=overview))
+            return self._call(function, self.signed(function, parameters, overview=overview), overview)
 
     def unsigned(self, function: str, parameters: Mapping[str, str] | None = None, *, overview: Overview) -> Request:
         """Return the request of a function without credentials, ready to send; nothing is sent here."""
@@ -232,14 +256,28 @@ class HubAPI(ExchangeAPI):
             )
         return parse_overview(answer)
 
-    def _call(self, function: str, request: Request) -> Any:
+    def _call(self, function: str, request: Request, overview: Overview) -> Any:
         """Return the answer of one request; an empty one is `{}` (choice). Called under `throttle`."""
         mutates = function not in _READS
         answer = self._send(request, mutates=mutates)
         if answer.status == 404:
             # The overview may be outdated.
             self._cache.invalidate(self.url)
-        return _parse(answer, mutates=mutates)
+        try:
+            return _parse(answer, mutates=mutates)
+        except Refused as refusal:
+            if mutates and not _is_proof(refusal, overview.req_authentication_type):
+                raise unproved(refusal) from None
+            raise
+
+
+def _is_proof(refusal: Refused, authentication: int) -> bool:
+    """Return whether no earlier delivery of the same request can have caused this answer: see the table above."""
+    if isinstance(refusal, Unsupported):
+        return True
+    if authentication == 1:
+        return refusal.code in _PROOF
+    return refusal.code not in {"exchange_key_refused", "invalid_nonce", "rate_limited"}
 
 
 def _request(url: str, fields: Mapping[str, str], overview: Overview) -> Request:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any, ClassVar, Literal
 
 from ...base import Exchange, ExchangeContext, Field
 from ...errors import Refused, Unsupported
-from ...http import parsing_errors
+from ...http import parsing_errors, refused_key_is_proof
 from ...models import (
     Deposit,
     DepositAddress,
@@ -22,8 +23,15 @@ from ...models import (
     Rate,
     Withdrawal,
 )
-from ...orders import accepted_order, cancel_each, cancel_errors, poll_until_final
-from ..common import find_open_or_unknown, order_id_of, require_bitcoin, require_bitcoin_send
+from ...orders import (
+    accepted_order,
+    cancel_each,
+    cancel_errors,
+    check_listed_by_now,
+    find_open_or_closed,
+    poll_until_final,
+)
+from ..common import order_id_of, require_bitcoin, require_bitcoin_send
 from .api import MtGoxAPI, Version
 from .calls import Calls
 from .parsing import (
@@ -53,8 +61,8 @@ class MtGox(Exchange):
 
     Orders carry no id of the caller, so nothing can be looked up after a lost answer. Mt.Gox accepted orders without
     funds and left them waiting: they are "open" here, because they trade as soon as funds arrive. An order that is
-    neither open nor has trades was canceled or is not booked yet, which cannot be told apart: "unknown". Version 0 has
-    no call for an order that is no longer open.
+    neither open nor has trades was canceled or is not booked yet, which cannot be told apart: "closed". Version 0 has
+    no call for an order that is no longer open, which is "closed", too.
     """
 
     id: ClassVar[str] = "mtgox"
@@ -115,26 +123,28 @@ class MtGox(Exchange):
         pair_name(order.currency, order.asset)
         if order.amount is None or order.cost is not None:
             raise Unsupported("Mt.Gox cannot buy for a given cost; give the amount")
-        placed = accepted_order(order, self.calls.place(order, order.amount))
+        began = datetime.now(UTC)
+        with refused_key_is_proof(self.calls.info):
+            placed = accepted_order(order, self.calls.place(order, order.amount))
         if order.price is not None or not self.calls.reads_closed_orders:
             return placed
         ref = OrderRef(
-            order.side, order.currency, order.asset, order.client_id, placed.exchange_order_id, amount=order.amount
+            *(order.side, order.currency, order.asset, order.client_id, placed.exchange_order_id),
+            created=began,
+            amount=order.amount,
         )
-
-        def read() -> OrderState:
-            state = self.order(ref)
-            return placed if state.status == "unknown" else state
-
-        return poll_until_final(placed, read)
+        return poll_until_final(placed, lambda: self.order(ref))
 
     def order(self, ref: OrderRef) -> OrderState:
+        """Return an open order, or what its trades say; "closed" when it is not open, and no trades are told."""
         order_id_of(ref, parse_order_id, self.name)
-        state = find_open_or_unknown(self.open_orders(), ref, self.name)
+        state = find_open_or_closed(self.open_orders(), replace(ref, created=None), self.name)
         # The list counts down what is left of an order; the caller knows what it was.
         state = replace(state, amount=ref.amount or state.amount, client_id=ref.client_id)
         trades = self.calls.trades(ref)
         if trades is None:
+            if state.status != "open":
+                check_listed_by_now(ref, self.name)
             return state
         with parsing_errors(self.name):
             state = with_trades(state, trades)
@@ -166,7 +176,8 @@ class MtGox(Exchange):
 
     def withdraw(self, withdrawal: NewWithdrawal) -> Withdrawal:
         require_bitcoin_send(withdrawal, self.name)
-        return self.calls.send(withdrawal)
+        with refused_key_is_proof(self.calls.info):
+            return self.calls.send(withdrawal)
 
     def deposits(self, asset: str | None = None) -> list[Deposit]:
         rows = self._history_of("deposit", asset)
@@ -179,7 +190,7 @@ class MtGox(Exchange):
             return [withdrawal_from_row(currency, row) for currency, row in rows]
 
     def _cancel(self, order_id: str, currency: str, asset: str) -> None:
-        with cancel_errors():
+        with cancel_errors(), refused_key_is_proof(self.calls.info):
             self.calls.cancel(order_id, currency, asset)
 
     def _with_fee(self, state: OrderState, trades: Mapping[str, Any]) -> OrderState:

@@ -15,7 +15,7 @@ from ...api import ExchangeAPI, NonceCounter, decode_secret
 from ...base import Throttle, no_throttle
 from ...cache import TTLCache
 from ...errors import Busy, ExchangeError, Refused
-from ...http import FORM, parsing_errors, retry_after, unknown_or_refused, unreadable_answer
+from ...http import FORM, parsing_errors, retry_after, unknown_or_refused, unproved, unreadable_answer
 
 if TYPE_CHECKING:
     from ....transport import Response
@@ -33,6 +33,16 @@ _READS = re.compile(
 _CACHE_SECONDS = 10.0
 #: Without a user agent the exchange refused every call (Bitcoin Wiki, MtGox/API/HTTP/v1).
 _USER_AGENT = {"User-Agent": "bitmm"}
+
+# What proves that a call that moves something was not executed, although it may have been delivered twice, and the
+# answer to the second delivery is all that arrives: every refusal but those below. A nonce must rise and a tonce is
+# taken once (Bitcoin Wiki, MtGox/API, "Authentication"), which is a part of the login: a second delivery is refused
+# there, before funds and orders are looked at. No proof, and Unknown with the refusal inside, are
+#
+# login_error_invalid_nonce  what a second delivery gets.
+# a login without a token    version 0 and the early version 1 had the same words for every login that failed. It is
+#                            proof when a read is refused with them, too: see the adapter.
+# HTTP 429                   from the protection against floods, which stood before the exchange.
 
 #: Tokens of error answers, as clients met them -> our codes. The token for a key without the right is not recorded.
 _CODES_BY_TOKEN = {
@@ -136,11 +146,11 @@ class MtGoxAPI(ExchangeAPI):
         try:
             document = answer.json()
         except ValueError:  # a page of the protection against floods, or "MySQL error, please retry later"
-            raise unreadable_answer(self.name, answer, mutates=mutates, pause=_CACHE_SECONDS) from None
+            raise _unreadable_answer(answer, mutates=mutates) from None
         if isinstance(document, dict) and "error" in document:
             raise _parse_error(document, answer, mutates=mutates)
         if answer.status != 200:
-            raise unreadable_answer(self.name, answer, mutates=mutates, pause=_CACHE_SECONDS)
+            raise _unreadable_answer(answer, mutates=mutates)
         if self.version == 0:
             return document
         with parsing_errors(self.name, mutates=mutates):
@@ -150,13 +160,22 @@ class MtGoxAPI(ExchangeAPI):
             return document["data"] if "data" in document else document["return"]
 
 
+def _unreadable_answer(answer: Response, *, mutates: bool) -> ExchangeError:
+    """Return what an answer means that is none of the API's documents."""
+    error = unreadable_answer(MtGoxAPI.name, answer, mutates=mutates, pause=_CACHE_SECONDS)
+    return unproved(error) if mutates and isinstance(error, Busy) else error
+
+
 def _parse_error(document: Mapping[str, Any], answer: Response, *, mutates: bool) -> ExchangeError:
     words, token = str(document["error"])[:300], str(document.get("token", ""))
     if answer.status == 429:
-        return Busy(words, retry_after=retry_after(answer, seconds=_CACHE_SECONDS))
+        busy = Busy(words, retry_after=retry_after(answer, seconds=_CACHE_SECONDS))
+        return unproved(busy) if mutates else busy
     code = _code(words.lower(), token)
     if code is not None:
-        return Refused(words, code=code, retryable=code == "invalid_nonce")
+        refusal = Refused(words, code=code, retryable=code == "invalid_nonce")
+        may_be_the_nonce = code == "invalid_nonce" or (code == "exchange_key_refused" and not token)
+        return unproved(refusal) if mutates and may_be_the_nonce else refusal
     if answer.status >= 500 or token == "unknown_error" or "unknown error" in words.lower():  # noqa: S105 - a name
         return unknown_or_refused(words, mutates=mutates)
     return Refused(words)

@@ -151,6 +151,7 @@ def with_trades(state: OrderState, result: Mapping[str, Any]) -> OrderState:
         filled=filled,
         spent=money_amount(result["total_spent"], currency),
         average=mean(total(EXACT.multiply(amount, price) for amount, price in trades), filled),
+        reason=None,
     )
 
 
