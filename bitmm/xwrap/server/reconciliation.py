@@ -128,24 +128,26 @@ class Reconciler:
         unknown = self._unknown(self._store.orders, exchange)
         due = [one for one in unknown if one.times.is_due()]
         if self._registry.kind(exchange).orders_since is Exchange.orders_since:
-            return [partial(self._ask_about_order, one) for one in due]
+            return [partial(self._reconcile_order, one) for one in due]
         questions: list[Callable[[], None]] = []
         for id in dict.fromkeys(one.registration.id for one in due):
             of_key = [one for one in unknown if one.registration.id == id]
             first = max(_parse_time(one.row["created"]) for one in of_key) - _TOGETHER
             together = [one for one in of_key if _parse_time(one.row["created"]) >= first]
             older = [one for one in of_key if _parse_time(one.row["created"]) < first]
-            questions += [partial(self._ask_about_order, one) for one in older if one.times.is_due()]
+            questions += [partial(self._reconcile_order, one) for one in older if one.times.is_due()]
             if any(one.times.is_due() for one in together):
                 # Those of them that are not due yet are answered, too, at no cost.
-                questions.append(partial(self._ask_about_orders, together))
+                questions.append(partial(self._reconcile_orders, together))
         return questions
 
     def _send_questions(self, exchange: str) -> list[Callable[[], None]]:
         """Return the questions about sends that are due, oldest first."""
         journal = self._store.withdrawals
         unknown = self._unknown(journal, exchange)
-        return [partial(self._ask, journal, one, self._find_withdrawal) for one in unknown if one.times.is_due()]
+        return [
+            partial(self._reconcile_row, journal, one, self._find_withdrawal) for one in unknown if one.times.is_due()
+        ]
 
     def _unknown(self, journal: Journal, exchange: str) -> list[_Unknown]:
         """Return every row of a journal whose outcome at an exchange is unknown, oldest first."""
@@ -154,7 +156,7 @@ class Reconciler:
         times = self._times.of((journal.name, exchange), [row for _, row in unknown], kind)
         return [_Unknown(*both, own) for both, own in zip(unknown, times, strict=True)]
 
-    def _ask_about_orders(self, unknown: Sequence[_Unknown]) -> None:
+    def _reconcile_orders(self, unknown: Sequence[_Unknown]) -> None:
         """Ask once about many orders of a registration."""
         journal, registration = self._store.orders, unknown[0].registration
         try:
@@ -170,7 +172,7 @@ class Reconciler:
                 states = {state.client_id: state for state in exchange.orders_since(since)}
         except Unsupported:
             for one in unknown:
-                self._ask_about_order(one)
+                self._reconcile_order(one)
         except Exception as error:
             _log_failure(f"{len(unknown)} orders of {registration.exchange}", error)
             for one in unknown:
@@ -180,10 +182,10 @@ class Reconciler:
                 state = states.get(one.row["client_id"])
                 self._conclude(journal, one, asked, None if state is None else order_columns(state))
 
-    def _ask_about_order(self, one: _Unknown) -> None:
-        self._ask(self._store.orders, one, self._find_order)
+    def _reconcile_order(self, one: _Unknown) -> None:
+        self._reconcile_row(self._store.orders, one, self._find_order)
 
-    def _ask(self, journal: Journal, one: _Unknown, find: _Find) -> None:
+    def _reconcile_row(self, journal: Journal, one: _Unknown, find: _Find) -> None:
         """Ask about one row."""
         try:
             with self._registry.open(one.registration, Priority.RECONCILE) as exchange:
