@@ -37,3 +37,22 @@ def test_an_intent_is_on_the_disk_before_the_exchange_hears_of_it():
         pytest.skip(reason)
     figures = fsync.run(orders=20, threads=4)
     assert figures.good, str(figures)
+
+
+def test_a_server_that_stood_still_tells_the_truth_and_executes_once():
+    from tests.stress import process_faults
+
+    figures = process_faults.pause(1.0, ["before-sending"], ["kraken", "backpack"])
+    assert figures.good, str(figures)
+    assert figures.cases == 6
+
+
+def test_a_server_that_gets_no_more_threads_tells_the_truth():
+    from tests.stress import process_faults
+    from tests.stress.limits import Limit
+
+    limits = [Limit(since="start", kind="threads", more=2), Limit(since="serves", kind="threads", more=0)]
+    if reason := process_faults.reason_to_skip_threads():
+        pytest.skip(reason)
+    figures = process_faults.few_threads(limits, ["kraken", "backpack"])
+    assert figures.good, str(figures)

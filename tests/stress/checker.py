@@ -51,17 +51,17 @@ class Submission:
     def submit(self, backend: Backend) -> None:
         """Place it, or send it; the first report."""
         began = time.monotonic()
-        self._ask(backend)
+        self.ask(backend)
         self.seconds, self.outcome = time.monotonic() - began, self.last
 
     def repeat(self, backend: Backend) -> None:
         """Repeat it with its key, until the report is definite or the reconciler had time enough."""
         wait = RECONCILED_SECONDS if self.can_be_found else BLOCKED_SECONDS
         end = time.monotonic() + wait
-        self._ask(backend)
+        self.ask(backend)
         while self.last == UNKNOWN and time.monotonic() < end:
             time.sleep(0.1)
-            self._ask(backend)
+            self.ask(backend)
 
     @property
     def can_be_found(self) -> bool:
@@ -71,7 +71,8 @@ class Submission:
         """
         return self.verb != "send" and EXCHANGE_CASES[self.exchange].finds_orders
 
-    def _ask(self, backend: Backend) -> None:
+    def ask(self, backend: Backend) -> None:
+        """Submit it with its key, as `submit` does; the last report."""
         try:
             EXCHANGE_CASES[self.exchange].submit(backend, self.verb, self.number, self.key)
         except APIError as error:

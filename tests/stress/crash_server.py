@@ -1,10 +1,12 @@
-"""A server that can be killed at a named point: for tests alone.
+"""A server that can be killed or stopped at a named point: for tests alone.
 
 It reads one line of JSON per life from standard input - {"settings": {...}, "point": "after-sending", "hit": 3,
 "journal": "orders", "ahead": 0} - and forks a server process for it, which prints "lives PID" and "serves at URL". It
 kills itself with SIGKILL when something of this journal comes to the point for the `hit`-th time. When the process has
-ended, for whatever reason, "ended STATUS" is printed (a signal's number is negative). `ahead`: seconds that the clock
-of that life is ahead.
+ended, for whatever reason, "ended STATUS" is printed (a signal's number is negative), and before it "failed: REASON"
+when it raised. `ahead`: seconds that the clock of that life is ahead. With "stop": "after-sending" it stops itself with
+SIGSTOP instead, once, when something of either journal comes to that point, and goes on at SIGCONT. "limit": a limit of
+its threads or its memory, see limits.py.
 
 Nothing of the package knows of this: the points are reached by wrapping the journal, what adapters send with, and the
 connection below them. All modules are loaded once, so a life begins within some tens of milliseconds.
@@ -21,6 +23,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +41,7 @@ from bitmm.xwrap.server.db.journal import Journal
 from bitmm.xwrap.server.db.postgresql import PostgreSQL
 from bitmm.xwrap.server.db.sqlite import SQLite
 from bitmm.xwrap.server.settings import Settings
+from tests.stress.limits import Limit, set_limit
 
 #: What a life can end at, in the order in which one order, or one send, comes along.
 POINTS = {
@@ -62,6 +66,11 @@ class OrderProgress(threading.local):
 
 progress = OrderProgress()
 
+#: Called with the point and the journal of what has come to a point.
+Reach = Callable[[str | None, str | None], None]
+#: How long the first one at the point of a stop waits for others, in seconds.
+GATHER_SECONDS = 0.3
+
 
 def kill_at(point: str, hit: int, journal: str) -> None:
     """From now on the process kills itself when something of `journal` comes to `point` for the `hit`-th time."""
@@ -74,6 +83,30 @@ def kill_at(point: str, hit: int, journal: str) -> None:
                 left -= 1
                 if not left:
                     os.kill(os.getpid(), signal.SIGKILL)
+
+    call_at_points(reach)
+
+
+def stop_at(point: str) -> None:
+    """The process stops itself, once, when something has come to `point`; all that come there meanwhile stand there."""
+    first, over = threading.Lock(), threading.Event()
+
+    def stop() -> None:
+        time.sleep(GATHER_SECONDS)
+        os.kill(os.getpid(), signal.SIGSTOP)
+        over.set()
+
+    def reach(here: str | None, _of: str | None) -> None:
+        if here == point and not over.is_set():
+            if first.acquire(blocking=False):
+                threading.Thread(target=stop, daemon=True).start()
+            over.wait()
+
+    call_at_points(reach)
+
+
+def call_at_points(reach: Reach) -> None:
+    """From now on `reach` is called at every point."""
 
     def wrap_journal(name: str, before: str, after: str | None) -> None:
         real = getattr(Journal, name)
@@ -111,7 +144,7 @@ def kill_at(point: str, hit: int, journal: str) -> None:
     http.client.HTTPConnection.getresponse = getresponse  # type: ignore[method-assign]
 
 
-def _wrap_write(real: Any, reach: Any) -> Any:
+def _wrap_write(real: Any, reach: Reach) -> Any:
     def write(self: Any, work: Any, **kwargs: Any) -> Any:
         here = progress.commit, progress.journal
 
@@ -126,7 +159,7 @@ def _wrap_write(real: Any, reach: Any) -> Any:
     return write
 
 
-def _wrap_send(real: Any, reach: Any) -> Any:
+def _wrap_send(real: Any, reach: Reach) -> Any:
     def send(*args: Any, mutates: bool, **kwargs: Any) -> Any:
         if mutates:
             reach("before-sending", progress.journal)
@@ -159,13 +192,24 @@ def run_server(command: dict[str, Any]) -> None:
     """One life of the server, until it is stopped or comes to its point."""
     if command.get("point"):
         kill_at(command["point"], command["hit"], command["journal"])
+    if command.get("stop"):
+        stop_at(command["stop"])
     if command.get("ahead"):
         set_clock_ahead(command["ahead"])
     print(f"lives {os.getpid()}", flush=True)
     given = command["settings"]
     data, exchanges = Path(given.pop("data")), tuple(given.pop("exchanges"))
     settings = Settings.read(os.environ, data=data, exchanges=exchanges, **given)
-    runner.run(settings, lambda line: print(line.removeprefix("XWrap "), flush=True))
+    limit: Limit | None = command.get("limit")
+
+    def report(line: str) -> None:
+        if limit and limit["since"] == "serves" and " serves " in line:
+            set_limit(limit)
+        print(line.removeprefix("XWrap "), flush=True)
+
+    if limit and limit["since"] == "start":
+        set_limit(limit)
+    runner.run(settings, report)
 
 
 def main() -> None:
@@ -177,7 +221,11 @@ def main() -> None:
         command = json.loads(line)
         child = os.fork()
         if not child:
-            run_server(command)
+            try:
+                run_server(command)
+            except Exception as error:
+                print(f"failed: {type(error).__name__}: {error}", flush=True)
+                os._exit(1)
             sys.stdout.flush()
             os._exit(0)
         _, status = os.waitpid(child, 0)

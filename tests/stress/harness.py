@@ -12,9 +12,10 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from importlib import import_module
@@ -29,6 +30,7 @@ from bitmm.xwrap.exchanges import EXCHANGES
 from bitmm.xwrap.server.auth import hash_password
 from bitmm.xwrap.server.db.store import Store
 from bitmm.xwrap.testing.exchanges.venue import Venue
+from tests.stress.limits import Limit
 
 ROOT = Path(__file__).parents[2]
 PASSWORD = "correct horse battery"
@@ -38,6 +40,10 @@ LONGEST_WAIT = 120.0
 
 class HarnessError(Exception):
     """The test itself cannot go on."""
+
+
+class ServerEndedError(HarnessError):
+    """The server process ended before it served."""
 
 
 @dataclass(frozen=True)
@@ -214,6 +220,7 @@ class ServerProcess:
         self._output.put("gone")
 
     def _wait_for_output(self, *starts: str) -> str:
+        reason = ""
         while True:
             try:
                 output = self._output.get(timeout=LONGEST_WAIT)
@@ -222,18 +229,30 @@ class ServerProcess:
                 raise HarnessError(f"the server did not say {' or '.join(starts)} {waited}") from None
             if output.startswith(starts):
                 return output
+            if output.startswith("failed"):
+                reason = f" ({output})"
             if output.startswith(("ended", "gone")):
-                raise HarnessError(f"the server {output} before it said {' or '.join(starts)}")
+                self.pid = 0
+                raise ServerEndedError(f"the server {output} before it said {' or '.join(starts)}{reason}")
 
-    def start(self, *, point: str | None = None, hit: int = 1, journal: str = "orders", ahead: float = 0) -> None:
-        """Start the next process; see crash_server.py."""
-        life = {"point": point, "hit": hit, "journal": journal, "ahead": ahead}
+    def start(
+        self,
+        *,
+        point: str | None = None,
+        hit: int = 1,
+        journal: str = "orders",
+        stop: str | None = None,
+        limit: Limit | None = None,
+        ahead: float = 0,
+    ) -> None:
+        """Start the next process; see crash_server.py. Raises ServerEndedError when it ends before it serves."""
+        life = {"point": point, "hit": hit, "journal": journal, "stop": stop, "limit": limit, "ahead": ahead}
         command = {"settings": {**self._settings, "port": self.port}, **life}
         self._process.stdin.write(json.dumps(command) + "\n")
         self._process.stdin.flush()
         self.pid = int(self._wait_for_output("lives").split()[1])
         # It may be at its point before it says that it serves.
-        self._wait_for_output("serves", "ended") if point is None else None
+        self._wait_for_output("serves") if point is None else None
 
     def wait_until_ended(self) -> int:
         """Wait until this process has ended, and return its exit status; a signal's number is negative."""
@@ -242,9 +261,22 @@ class ServerProcess:
         return status
 
     def stop(self, number: int) -> int:
-        """Send the process a signal, and return its exit status."""
-        os.kill(self.pid, number)
+        """Send the process a signal, if it has not ended by itself, and return its exit status."""
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, number)
         return self.wait_until_ended()
+
+    def wait_until_stopped(self) -> None:
+        """Wait until SIGSTOP has stopped the process."""
+        end = time.monotonic() + LONGEST_WAIT
+        # After the name, which is in brackets, comes the state (proc(5)).
+        while Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+            if time.monotonic() > end:
+                raise HarnessError(f"the server did not stop within {LONGEST_WAIT:.0f} s")
+            time.sleep(0.01)
+
+    def resume(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
 
     def close(self) -> None:
         if self.pid:
@@ -258,13 +290,18 @@ class ServerProcess:
 
 @dataclass
 class Harness:
-    """A running test: its local exchanges by the name of their case, its server, and its account."""
+    """A running test: its local exchanges by the name of their case, its servers, and its account."""
 
-    server: ServerProcess
+    servers: Sequence[ServerProcess]
     venues: Mapping[str, Venue]
     data: Path
     database: Path | str
     user: str
+
+    @property
+    def server(self) -> ServerProcess:
+        """The server, or the first one."""
+        return self.servers[0]
 
     def account(self, name: str) -> None:
         _account(self.database, name)
@@ -279,8 +316,8 @@ class Harness:
             raise HarnessError(f"{name}: {answer.text}")
         return int(answer.json()["id"])
 
-    def backend(self, id: int, timeout: float, user: str | None = None) -> Backend:
-        return Backend(id, user or self.user, PASSWORD, self.server.url, timeout=timeout)
+    def backend(self, id: int, timeout: float, user: str | None = None, server: ServerProcess | None = None) -> Backend:
+        return Backend(id, user or self.user, PASSWORD, (server or self.server).url, timeout=timeout)
 
 
 @contextmanager
@@ -289,11 +326,13 @@ def open_harness(
     database: str | None = None,
     prefix: list[str] | None = None,
     folder: Path | None = None,
+    servers: int = 1,
     **settings: Any,
 ) -> Iterator[Harness]:
     """Give local exchanges for these cases (one for each exchange) and a server for them, not yet started.
 
-    `database`: the URL of a PostgreSQL data base; without one, SQLite.
+    `database`: the URL of a PostgreSQL data base; without one, SQLite. `servers`: how many there are, on one data base.
+    `prefix`: the start of their command line.
     """
     exchanges = {name: EXCHANGE_CASES[name] for name in names}
     venues: dict[str, Venue] = {}
@@ -315,11 +354,13 @@ def open_harness(
             "exchange_urls": {exchange.id: venues[name].url for name, exchange in exchanges.items()},
             **settings,
         }
-        server = ServerProcess(given, {"XWRAP_DATABASE_URL": database} if database else {}, prefix or [])
+        environ = {"XWRAP_DATABASE_URL": database} if database else {}
+        started = [ServerProcess(given, environ, prefix or []) for _ in range(servers)]
         try:
-            yield Harness(server, venues, data, where, user)
+            yield Harness(started, venues, data, where, user)
         finally:
-            server.close()
+            for server in started:
+                server.close()
             for venue in set(venues.values()):
                 venue.stop()
         bugs = [bug for venue in set(venues.values()) for bug in venue.bugs]
@@ -339,6 +380,7 @@ __all__ = [
     "ExchangeCase",
     "Harness",
     "HarnessError",
+    "ServerEndedError",
     "ServerProcess",
     "executions",
     "ledger",
