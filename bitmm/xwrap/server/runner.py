@@ -79,7 +79,7 @@ def run_in_background(settings: Settings) -> Iterator[str]:
 
 @contextmanager
 def _open_services(settings: Settings, report: Callable[[str], None]) -> Iterator[tuple[Services, socket.socket]]:
-    with _listen(settings) as listener, ExitStack() as lock:
+    with _bind(settings) as listener, ExitStack() as lock:
         lock.enter_context(_process_lock(settings))
         services, key_made = create_services(settings)
         if settings.database_url:
@@ -95,7 +95,8 @@ def _open_services(settings: Settings, report: Callable[[str], None]) -> Iterato
 
 
 @contextmanager
-def _listen(settings: Settings) -> Iterator[socket.socket]:
+def _bind(settings: Settings) -> Iterator[socket.socket]:
+    """Give a socket with the address of the server. Nothing can connect to it: uvicorn listens when all has started."""
     try:
         address = ip_address("127.0.0.1" if settings.host == "localhost" else settings.host)
     except ValueError:
@@ -110,7 +111,6 @@ def _listen(settings: Settings) -> Iterator[socket.socket]:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((str(address), settings.port))
-            listener.listen(2048)
         except OSError as error:
             raise ServeError(
                 f"cannot listen on {settings.host} port {settings.port} ({error.strerror}); choose another with --port"
