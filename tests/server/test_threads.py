@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import inspect
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -16,8 +18,10 @@ from bitmm.xwrap import exchanges
 from bitmm.xwrap._api import LOOKUP_SHARE
 from bitmm.xwrap.client import XWrap
 from bitmm.xwrap.exchanges.models import OrderState
-from bitmm.xwrap.server.reconciliation import LEASE
-from bitmm.xwrap.server.settings import Settings
+from bitmm.xwrap.server.reconciliation import LEASE, Reconciler
+from bitmm.xwrap.server.runner import run_in_background
+from bitmm.xwrap.server.settings import Settings, SetupError
+from bitmm.xwrap.server.threads import ThreadPools, start_thread
 from tests.support.stub import Stub
 
 
@@ -39,6 +43,57 @@ def test_an_exchange_is_given_up_before_the_server_and_the_server_before_its_cli
     assert waits + settings.call_seconds < whole * (1 - LOOKUP_SHARE)
     assert settings.call_seconds < settings.reconcile_grace_seconds
     assert waits + settings.call_seconds < LEASE
+
+
+def test_all_threads_are_there_before_the_first_call(tmp_path):
+    settings = Settings.read({}, data=tmp_path, outbound_threads=5, urgent_threads=3, database_threads=2)
+    before = set(threading.enumerate())
+    pools = ThreadPools(settings)
+    try:
+        assert len(set(threading.enumerate()) - before) == 10
+    finally:
+        pools.close()
+
+
+@pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), MemoryError()])
+@pytest.mark.parametrize("started", [0, 7])
+def test_a_server_that_gets_too_few_threads_says_so_and_leaves_none_behind(tmp_path, monkeypatch, started, error):
+    left, start = iter(range(started)), threading.Thread.start
+
+    def start_some(thread):
+        if next(left, None) is None:
+            raise error
+        start(thread)
+
+    before = set(threading.enumerate())
+    monkeypatch.setattr(threading.Thread, "start", start_some)
+    with pytest.raises(SetupError, match="ulimit -u") as caught:
+        ThreadPools(Settings.read({}, data=tmp_path))
+    assert "\n" not in str(caught.value)
+    for thread in set(threading.enumerate()) - before:
+        thread.join(10)
+    assert set(threading.enumerate()) <= before
+    with pytest.raises(SetupError, match="ulimit -u"):
+        start_thread(threading.Thread())
+
+
+def test_nothing_connects_before_all_has_started(tmp_path, monkeypatch):
+    """What waited in the backlog of a server that then does not start would be lost with an unknown outcome."""
+    bound = []
+    bind = socket.socket.bind
+    monkeypatch.setattr(socket.socket, "bind", lambda self, address: (bind(self, address), bound.append(self))[0])
+    refused = []
+
+    def start(_reconciler):
+        for listener in bound:
+            with contextlib.closing(socket.socket()) as caller:
+                refused.append(caller.connect_ex(listener.getsockname()))
+        raise SetupError("no thread")
+
+    monkeypatch.setattr(Reconciler, "start", start)
+    with pytest.raises(SetupError), run_in_background(Settings.read({}, data=tmp_path, port=0)):
+        pass
+    assert refused == [errno.ECONNREFUSED]
 
 
 def waiting_calls(server, auth, id, count):

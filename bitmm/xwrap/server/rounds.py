@@ -7,6 +7,8 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
+from .threads import start_thread
+
 __all__ = ["Rounds"]
 
 _log = logging.getLogger(__name__)
@@ -30,9 +32,9 @@ class Rounds:
         ]
 
     def start(self) -> None:
-        """Start the threads."""
+        """Start the threads. Raises SetupError when the system gives too few."""
         for thread in self._threads:
-            thread.start()
+            start_thread(thread)
 
     def stop(self) -> None:
         """Stop the threads; what one of them is doing is not waited for longer than a second."""

@@ -1,7 +1,8 @@
-"""The threads in which views run: one thread a call, from its login to its answer."""
+"""The threads of a server. Views run in them: one thread a call, from its login to its answer."""
 
 from __future__ import annotations
 
+import threading
 from asyncio import get_running_loop
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,9 +11,9 @@ from typing import Any, Literal, TypeVar
 from anyio import CapacityLimiter, WouldBlock, fail_after
 
 from .problems import too_busy
-from .settings import Settings
+from .settings import Settings, SetupError
 
-__all__ = ["Pool", "ThreadPools"]
+__all__ = ["Pool", "ThreadPools", "start_thread"]
 
 T = TypeVar("T")
 
@@ -21,7 +22,10 @@ Pool = Literal["outbound", "urgent", "database"]
 
 
 class ThreadPools:
-    """The threads of one server. Their number, and how long a call waits for one, are in its settings."""
+    """The threads of one server. Their number, and how long a call waits for one, are in its settings.
+
+    All are started at once. Raises SetupError when the system does not give that many.
+    """
 
     def __init__(self, settings: Settings) -> None:
         sizes: dict[Pool, int] = {
@@ -31,7 +35,7 @@ class ThreadPools:
         }
         self._seconds = settings.queue_seconds
         self._limiters = {pool: CapacityLimiter(size) for pool, size in sizes.items()}
-        self._executor = ThreadPoolExecutor(sum(sizes.values()), "xwrap-call")
+        self._executor = _full_executor(sum(sizes.values()))
 
     async def run(self, pool: Pool, function: Callable[..., T], *args: Any) -> T:
         """Run `function` in a thread and return its result.
@@ -59,3 +63,38 @@ class ThreadPools:
     def close(self) -> None:
         """Start no further call; those that still wait for an exchange are left behind."""
         self._executor.shutdown(wait=False)
+
+
+def start_thread(thread: threading.Thread) -> None:
+    """Start a thread that the server cannot do without. Raises SetupError when the system gives none."""
+    try:
+        thread.start()
+    except (RuntimeError, MemoryError):
+        raise _no_thread() from None
+
+
+def _full_executor(size: int) -> ThreadPoolExecutor:
+    """Return an executor that has all its `size` threads. Raises SetupError when the system does not give that many.
+
+    An executor that may still start one puts the work into its queue first: when the start fails, `submit` raises, and
+    another thread carries the work out all the same. An order would be called a failure and executed.
+    """
+    executor = ThreadPoolExecutor(size, "xwrap-call")
+    all_started = threading.Event()
+    try:
+        for _ in range(size):
+            # None of them is idle while all of them wait, so each `submit` starts one more.
+            executor.submit(all_started.wait)
+    except (RuntimeError, MemoryError):
+        executor.shutdown(wait=False, cancel_futures=True)
+        raise _no_thread() from None
+    finally:
+        all_started.set()
+    return executor
+
+
+def _no_thread() -> SetupError:
+    return SetupError(
+        f"the system gives this process no more than {threading.active_count()} threads, and the server needs more; "
+        "raise the limit on threads (ulimit -u, TasksMax of a systemd service, pids limit of a container) or on memory"
+    )
