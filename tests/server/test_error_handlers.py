@@ -10,6 +10,8 @@ import requests
 from sqlalchemy.exc import OperationalError
 
 from bitmm.xwrap import exchanges
+from bitmm.xwrap.server.metrics import Metrics
+from bitmm.xwrap.server.middleware import OriginCheckMiddleware, TrailingSlashMiddleware
 from bitmm.xwrap.server.views import health
 from tests.support.stub import Stub
 
@@ -82,6 +84,37 @@ def test_an_order_or_a_send_that_ends_in_an_error_of_the_server_may_have_been_ex
         True,
     )
     assert held["BTC"] != "1", "it was executed"
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "DELETE"])
+@pytest.mark.parametrize("place", [OriginCheckMiddleware, TrailingSlashMiddleware])
+def test_what_fails_around_a_view_is_answered_like_what_fails_in_it(serving, monkeypatch, place, method):
+    """Of every call that changes something it is said that it may have been executed."""
+
+    async def fail(*_):
+        raise RuntimeError(SECRET)
+
+    monkeypatch.setattr(place, "__call__", fail)
+    with serving() as server:
+        answer = requests.request(method, f"{server.url}/exchanges/1/orders/1", timeout=30)
+    assert answer.status_code == 500
+    if method != "HEAD":
+        assert (answer.json()["code"], answer.json()["detail"]) == ("server_error", "server error")
+        assert answer.json()["may_have_executed"] is (method != "GET")
+
+
+def test_an_answer_that_cannot_be_counted_does_not_say_that_nothing_was_executed(serving, monkeypatch):
+    def fail(*_):
+        raise RuntimeError(SECRET)
+
+    with serving() as server:
+        auth = server.account()
+        id = server.registration(auth)
+        monkeypatch.setattr(Metrics, "count_call", fail)
+        answer = requests.post(f"{server.url}/exchanges/{id}/buy", data=ORDER, auth=auth, timeout=30)
+    assert answer.status_code == 500
+    assert "may_have_executed" not in answer.text
+    assert SECRET not in answer.text
 
 
 @pytest.mark.parametrize("view", ["coroutine", "thread"])

@@ -52,7 +52,7 @@ class _Application(Starlette):
     """Starlette without its ServerErrorMiddleware, which raises again what was answered and logged already."""
 
     def build_middleware_stack(self) -> ASGIApp:
-        app: ASGIApp = ExceptionMiddleware(self.router, handlers=self.exception_handlers)
+        app: ASGIApp = self.router
         for middleware, args, options in reversed(self.user_middleware):
             app = middleware(app, *args, **options)
         return app
@@ -64,11 +64,12 @@ def create_app(services: Services) -> Starlette:
     metrics = Metrics()
     app = _Application(
         routes=ROUTES,
-        exception_handlers=EXCEPTION_HANDLERS,
         middleware=[
+            Middleware(MetricsMiddleware, metrics=metrics, paths={route.endpoint: route.path for route in ROUTES}),
+            # Around the next ones, too: what fails in them is answered like what fails in a view.
+            Middleware(ExceptionMiddleware, handlers=EXCEPTION_HANDLERS),
             Middleware(OriginCheckMiddleware, hosts=hosts),
             Middleware(TrailingSlashMiddleware),
-            Middleware(MetricsMiddleware, metrics=metrics, paths={route.endpoint: route.path for route in ROUTES}),
         ],
     )
     app.router.redirect_slashes = False

@@ -20,8 +20,8 @@ from .problems import Problem, from_exchange, problem_response
 __all__ = ["EXCEPTION_HANDLERS", "nearest_paths"]
 
 _log = logging.getLogger(__name__)
-#: The last parts of the paths of orders and sends.
-_EXECUTING = {"buy", "sell", "send_to_address"}
+#: The methods of calls that change nothing (RFC 9110, 9.2.1).
+_SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 #: A longer path is not compared with the known ones: that would take time, and it is no mistyped one.
 _MAX_PATH = 100
 
@@ -70,12 +70,12 @@ async def on_wrong_method(request: Request, _error: Any) -> Response:
 async def on_unexpected_error(request: Request, error: Any) -> Response:
     """Answer 500 with an id and no more; the log has the error under this id.
 
-    An order or a send may have been executed: it is not known how far the call came.
+    Whatever changes something may have been executed: it is not known how far the call came.
     """
     error_id = secrets.token_hex(4)
     _log.error("server error %s", error_id, exc_info=error)
-    executes = request.method == "POST" and request.scope["path"].rpartition("/")[2] in _EXECUTING
-    return problem_response(Problem(500, "server_error", "server error", may_have_executed=executes, id=error_id))
+    mutates = request.method not in _SAFE_METHODS
+    return problem_response(Problem(500, "server_error", "server error", may_have_executed=mutates, id=error_id))
 
 
 #: By exception class or HTTP status, as Starlette takes them.
