@@ -15,6 +15,7 @@ import ssl
 import struct
 import sys
 import threading
+from _thread import start_new_thread
 from collections.abc import Iterator
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -129,7 +130,7 @@ class DeadlineConnection(HTTPConnection):
     response_class = DeadlineResponse
 
     def _new_conn(self) -> socket.socket:
-        error: OSError = TimeoutError()
+        error: OSError | MemoryError = TimeoutError()
         try:
             addresses = _addresses(self.host, self.port)
             for tried, (family, kind, protocol, _, address) in enumerate(addresses):
@@ -141,12 +142,12 @@ class DeadlineConnection(HTTPConnection):
                     sock.connect(address)
                     # One timeout bounds a whole TLS handshake, and a whole sendall.
                     sock.settimeout(seconds_left())
-                except OSError as failure:
+                except (OSError, MemoryError) as failure:
                     sock.close()
                     error = failure
                 else:
                     return sock
-        except OSError as failure:
+        except (OSError, MemoryError) as failure:
             error = failure
         raise NewConnectionError(self, describe_error(error)) from error
 
@@ -261,14 +262,18 @@ def _addresses(host: str, port: int) -> list[Any]:
             found.append(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
         except (OSError, UnicodeError) as error:
             found.append(error)
+        except MemoryError:
+            found.append(OSError(errno.ENOMEM, "there is no memory to look its name up"))
+        finally:
+            is_over.set()
 
-    thread = threading.Thread(target=look_up, daemon=True)
     try:
-        thread.start()
-    except RuntimeError as error:
+        is_over = threading.Event()
+        # threading.Thread.start would wait for ever for a thread that has no memory to begin (seen 2026-11-27, 3.11).
+        start_new_thread(look_up, ())
+    except (RuntimeError, MemoryError) as error:
         raise OSError(errno.EAGAIN, "there is no thread to look its name up") from error
-    thread.join(seconds_left())
-    if not found:
+    if not is_over.wait(seconds_left()):
         raise TimeoutError
     if isinstance(found[0], OSError):
         raise found[0]
@@ -336,6 +341,8 @@ def certainly_unsent(error: BaseException) -> bool:
     """Return whether no byte of the request left. Where no connection of ours was used, only what is certain counts."""
     if call_state.sent is not None:
         return not call_state.sent
+    if isinstance(error, MemoryError):
+        return False  # It says nothing about how far another's adapter came.
     if not isinstance(error, requests.RequestException):
         return True
     certain = (NewConnectionError, ConnectionRefusedError, socket.gaierror)
@@ -347,6 +354,7 @@ def certainly_unsent(error: BaseException) -> bool:
 _REASONS: tuple[tuple[type[BaseException], str], ...] = (
     (TimeoutError, "the time was up"),
     (requests.Timeout, "the time was up"),
+    (MemoryError, "there is no memory left"),
     (ssl.SSLCertVerificationError, "its certificate is not accepted ({0.verify_message})"),
     (ssl.SSLError, "TLS failed"),
     (socket.gaierror, "its name is not known"),
@@ -359,7 +367,6 @@ _REASONS: tuple[tuple[type[BaseException], str], ...] = (
     (DecodeError, "the compression of the answer is damaged"),
     (requests.exceptions.ContentDecodingError, "the compression of the answer is damaged"),
     (InvalidHeader, "the answer has two lengths"),
-    (HTTPError, "the answer is not HTTP"),
 )
 
 
@@ -369,9 +376,10 @@ def describe_error(error: BaseException) -> str:
         for cause in _chain(error):
             if isinstance(cause, kind):
                 return reason.format(cause)
-    return next(
-        (cause.strerror for cause in _chain(error) if isinstance(cause, OSError) and cause.strerror), "it failed"
-    )
+    for cause in _chain(error):
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+    return "the answer is not HTTP" if any(isinstance(cause, HTTPError) for cause in _chain(error)) else "it failed"
 
 
 def origin_of(url: str) -> str:

@@ -139,7 +139,7 @@ class Transport:
             body = read_body(response)
         except ProtocolError as error:
             raise OutcomeUnknown(f"{_host(origin)} sent {error}", code=error.code) from None
-        except (OSError, ValueError, HTTPError, HTTPException) as error:
+        except (OSError, ValueError, HTTPError, HTTPException, MemoryError) as error:
             reason = describe_error(error)
             if certainly_unsent(error):
                 raise Unavailable(f"no connection to {_host(origin)}: {reason}", retryable=True) from error

@@ -85,6 +85,7 @@ def test_a_session_with_an_adapter_of_its_own_is_sent_through_it(server):
         (requests.ConnectionError("x"), OutcomeUnknown),
         (requests.exceptions.ChunkedEncodingError("x"), OutcomeUnknown),
         (requests.RequestException("x"), OutcomeUnknown),
+        (MemoryError("x"), OutcomeUnknown),
     ],
 )
 def test_what_another_adapter_raises_is_unknown_unless_it_is_certain(server, error, kind):

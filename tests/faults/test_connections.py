@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import threading
 import time
 
 import pytest
 
+from bitmm.xwrap import _http
 from bitmm.xwrap.client import Backend
 from bitmm.xwrap.errors import InvalidRequest, OutcomeUnknown, Unavailable
 from bitmm.xwrap.transport import Request, Transport
@@ -48,6 +50,14 @@ def test_a_refused_connection():
         refuse_in_time(f"http://127.0.0.1:{closed.getsockname()[1]}", "connection refused")
 
 
+def test_a_network_that_is_not_there(monkeypatch):
+    def connect(*_):
+        raise OSError(errno.ENETUNREACH, "Network is unreachable")
+
+    monkeypatch.setattr(socket.socket, "connect", connect)
+    refuse_in_time("https://127.0.0.1:1", "Network is unreachable")
+
+
 def test_a_name_that_is_not_known(monkeypatch):
     def unknown(host, *_, **__):
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
@@ -63,6 +73,49 @@ def test_a_name_that_is_looked_up_for_ever(monkeypatch):
         refuse_in_time("https://slow-host.invalid", "time was up")
     finally:
         over.set()
+
+
+@pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), MemoryError()])
+def test_a_system_that_gives_no_thread_to_look_a_name_up(monkeypatch, error):
+    def start(*_):
+        raise error
+
+    monkeypatch.setattr(_http, "start_new_thread", start)
+    refuse_in_time("https://127.0.0.1:1", "no thread|no memory")
+
+
+def test_a_thread_that_has_no_memory_to_begin_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(_http, "start_new_thread", lambda *_: None)
+    refuse_in_time("https://127.0.0.1:1", "time was up")
+
+
+def test_a_look_up_that_has_no_memory(monkeypatch):
+    def look_up(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    refuse_in_time("https://no-such-host.invalid", "no memory")
+
+
+def test_memory_that_ends_before_a_request_leaves(monkeypatch):
+    def connect(*_):
+        raise MemoryError
+
+    with raw_server(order) as server:
+        monkeypatch.setattr(socket.socket, "connect", connect)
+        refuse_in_time(server.url, "no memory")
+
+
+def test_memory_that_ends_after_an_order_has_left(monkeypatch):
+    def read(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(_http.DeadlineReader, "readinto", read)
+    with raw_server(order) as server:
+        with pytest.raises(OutcomeUnknown, match="no memory") as caught:
+            Backend(1, USER, PASSWORD, server.url, timeout=TIMEOUT).buy("USD", "BTC", "0.1", key="mine")
+        assert caught.value.key == "mine"
+        assert server.posts == 1
 
 
 def test_a_name_that_is_no_name():
