@@ -9,6 +9,7 @@ from ..exchanges.paper import PACKED_PRICES, Paper, PaperConfig, Prices, PricesE
 from .auth import Authenticator
 from .db.store import Store
 from .execution import ExecutionService
+from .follower import Follower
 from .rate_limiter import RateLimiter
 from .rates import Rates
 from .reconciliation import Reconciler
@@ -30,12 +31,16 @@ class Services:
     authenticator: Authenticator
     execution: ExecutionService
     reconciler: Reconciler
+    follower: Follower
     rates: Rates
     threads: ThreadPools
 
     def close(self) -> None:
-        """Stop the reconciler and close every connection; a call that still waits for an exchange is left behind."""
+        """Stop the threads of the server and close every connection; a call that still waits for an exchange is left
+        behind.
+        """
         self.reconciler.stop()
+        self.follower.stop()
         self.threads.close()
         self.registry.close()
         self.store.close()
@@ -67,10 +72,12 @@ def create_services(settings: Settings) -> tuple[Services, bool]:
             grace=settings.reconcile_grace_seconds,
             call_seconds=settings.call_seconds,
         ),
+        follower=Follower(store, registry, every=settings.reconcile_seconds),
         rates=Rates(registry, threads, settings.rate_seconds, settings.rate_cache_seconds),
         threads=threads,
     )
     services.reconciler.start()
+    services.follower.start()
     return services, key_made
 
 

@@ -15,7 +15,7 @@ from .base import Database, StatementRunner
 from .records import Intent, Registration, now, time_text
 from .registrations import LABELED_COLUMNS, pop_registration
 
-__all__ = ["Journal", "WithdrawalJournal"]
+__all__ = ["Journal", "OrderJournal", "WithdrawalJournal"]
 
 _ADD_AUDIT = insert(t.audit)
 _ABOVE_EVERY_ID = 2**63 - 1
@@ -177,6 +177,32 @@ class Journal:
         """Make unknown what runs since before `until`, or on a server that is dead; return how many rows."""
         values = {"until": until, "updated": now()}
         return self._database.write(lambda runner: runner.change(self._mark_abandoned, values))
+
+
+_OPEN_MARKET_ORDERS = (
+    select(t.orders, *LABELED_COLUMNS)
+    .join(t.registrations)
+    .where(
+        t.registrations.c.exchange == bindparam("exchange"),
+        t.OPEN,
+        t.orders.c.type == "market",
+        t.orders.c.exchange_order_id.is_not(None),
+    )
+    .order_by(t.orders.c.id)
+)
+
+
+class OrderJournal(Journal):
+    """The journal of orders."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(t.orders, database)
+
+    def open_market_orders(self, exchange: str) -> list[tuple[Registration, dict[str, Any]]]:
+        """Return every market order at an exchange that was open when it was read last, with its registration."""
+        with self._database.reading() as runner:
+            rows = runner.rows(_OPEN_MARKET_ORDERS, {"exchange": exchange})
+        return [(pop_registration(row), row) for row in rows]
 
 
 _SENDS = t.withdrawals.c

@@ -16,7 +16,7 @@ from .accounts import AccountStore
 from .base import Database
 from .counters import CounterStore
 from .history import HistoryStore
-from .journal import Journal, WithdrawalJournal
+from .journal import OrderJournal, WithdrawalJournal
 from .paper_ledger import PaperLedger
 from .postgresql import PostgreSQL
 from .registrations import RegistrationStore
@@ -45,7 +45,7 @@ class Store:
         self.registrations = RegistrationStore(self._database)
         self.counters = CounterStore(self._database)
         self.history = HistoryStore(self._database)
-        self.orders = Journal(t.orders, self._database)
+        self.orders = OrderJournal(self._database)
         self.withdrawals = WithdrawalJournal(self._database)
 
     def history_gap(self) -> datetime | None:

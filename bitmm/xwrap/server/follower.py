@@ -1,0 +1,121 @@
+"""The follower: market orders that were answered while they were open are read until they are final.
+
+Their callers have an answer that says "open", and may never ask again; the key then answers what is read here. Many
+orders of a key are read with one question where the exchange can do that. It has the priority of reads, so it waits for
+orders and cancels, and it asks less and less often for what stays open. Nothing is ever sent.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from ..exchanges.capabilities import supports
+from ..exchanges.errors import Busy, ExchangeError
+from .db.records import Registration
+from .db.store import Store
+from .order_views import order_ref
+from .problems import Problem
+from .refresh import write_state
+from .registry import ExchangeRegistry
+from .rounds import Rounds
+
+__all__ = ["Follower"]
+
+_log = logging.getLogger(__name__)
+
+#: Seconds between two questions about the orders of a key: at first, and at most, when none of them becomes final.
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 300.0
+#: How many orders are read with one question: as many as Kraken takes.
+_TOGETHER = 50
+
+Row = dict[str, Any]
+
+
+@dataclass(slots=True)
+class _Pace:
+    """When the next question about the orders of a registration is due, by the monotonic clock."""
+
+    ask_at: float
+    pause: float = _FIRST_PAUSE
+    #: Row -> when it was asked about, 0 before the first time.
+    asked: dict[int, float] = field(default_factory=dict)
+
+    def meet(self, rows: Sequence[Row]) -> None:
+        """Take note of the rows that are open now; a new one ends a long pause."""
+        if any(row["id"] not in self.asked for row in rows):
+            self.pause = _FIRST_PAUSE
+            self.ask_at = min(self.ask_at, time.monotonic() + _FIRST_PAUSE)
+        self.asked = {row["id"]: self.asked.get(row["id"], 0.0) for row in rows}
+
+    def wait(self, seconds: float) -> None:
+        """Let the next question be due after so many seconds."""
+        self.ask_at = time.monotonic() + min(max(seconds, _FIRST_PAUSE), _LONGEST_PAUSE)
+
+    def adapt(self, *, progress: bool) -> None:
+        """Let the next question be due soon when an order became final, else after twice the pause."""
+        self.pause = _FIRST_PAUSE if progress else min(2 * self.pause, _LONGEST_PAUSE)
+        self.wait(self.pause)
+
+
+class Follower:
+    """Follows in one thread for each exchange that can show an order. `every`: seconds between two rounds."""
+
+    def __init__(self, store: Store, registry: ExchangeRegistry, *, every: float) -> None:
+        self._journal = store.orders
+        self._registry = registry
+        #: By exchange, and by the id of the registration; nothing is kept of those without open market orders.
+        self._paces: dict[str, dict[int, _Pace]] = {}
+        kinds = {id: registry.kind(id) for id in registry.ids()}
+        shown = [id for id, kind in kinds.items() if "order" in supports(kind) and not kind.in_process]
+        self._rounds = Rounds("follower", {id: partial(self.follow, id) for id in shown}, lambda: min(every, 1.0))
+
+    def start(self) -> None:
+        """Start the threads."""
+        self._rounds.start()
+
+    def stop(self) -> None:
+        """Stop the threads; a question that is being asked is not waited for longer than a second."""
+        self._rounds.stop()
+
+    def follow(self, exchange: str) -> None:
+        """Ask an exchange about the open market orders of each registration whose next question is due."""
+        registrations: dict[int, tuple[Registration, list[Row]]] = {}
+        for registration, row in self._journal.open_market_orders(exchange):
+            registrations.setdefault(registration.id, (registration, []))[1].append(row)
+        known, paces = self._paces.get(exchange, {}), dict[int, _Pace]()
+        self._paces[exchange] = paces
+        for id, (registration, rows) in registrations.items():
+            pace = paces[id] = known.get(id) or _Pace(time.monotonic() + _FIRST_PAUSE)
+            pace.meet(rows)
+            if time.monotonic() >= pace.ask_at and not self._rounds.stopping.is_set():
+                self._read(registration, rows, pace)
+
+    def _read(self, registration: Registration, rows: list[Row], pace: _Pace) -> None:
+        """Read the orders that were not read for the longest time, and write what is new."""
+        rows = sorted(rows, key=lambda row: pace.asked[row["id"]])[:_TOGETHER]
+        pace.asked |= dict.fromkeys((row["id"] for row in rows), time.monotonic())
+        try:
+            with self._registry.open(registration) as exchange:
+                states = exchange.read_orders([order_ref(row) for row in rows])
+        except Busy as busy:
+            # Nothing was asked, so they are no nearer to a long pause.
+            pace.wait(busy.retry_after)
+            return
+        except (ExchangeError, Problem) as error:
+            _log.info("%d open market orders of %s cannot be read: %s", len(rows), registration.exchange, error)
+            states = {}
+        except Exception:
+            _log.exception("%d open market orders of %s cannot be read", len(rows), registration.exchange)
+            states = {}
+        progress = False
+        for row in rows:
+            state = states.get(row["exchange_order_id"])
+            # That an order stands was known before; an exchange that cannot say more changes nothing.
+            if state is not None and state.status != "unknown":
+                progress |= write_state(self._journal, row, state)["status"] != "open"
+        pace.adapt(progress=progress)
