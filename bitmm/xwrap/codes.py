@@ -19,6 +19,7 @@ ErrorCode = Literal[
     "answer_too_big",
     "bad_answer",
     "cost_min",
+    "database_damaged",
     "database_unavailable",
     "exchange_busy",
     "exchange_dead",
@@ -125,6 +126,7 @@ CODES: Mapping[str, Code] = {
     "too_many_tries": Code(429, "Too many wrong passwords; `Retry-After` says when to come back."),
     "server_error": Code(500, "Something failed that the server did not foresee."),
     "exchange_key_refused": Code(502, "The exchange refused the exchange key, or the key is malformed."),
+    "database_damaged": Code(503, "The server's data base is damaged; its administrator must restore a backup."),
     "database_unavailable": Code(503, "The server's data base cannot be used now."),
     "exchange_busy": Code(503, "Too many calls wait for this exchange; nothing was sent."),
     "exchange_unavailable": Code(

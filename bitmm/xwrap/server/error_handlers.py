@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Route
 
 from ..exchanges.errors import ExchangeError
-from .db.base import UNUSABLE, driver_message
+from .db.errors import UNUSABLE, DamagedError, driver_message, public_reason
 from .problems import Problem, from_exchange, problem_response
 
 __all__ = ["EXCEPTION_HANDLERS", "nearest_paths"]
@@ -39,9 +39,10 @@ async def on_exchange_error(_request: Request, error: Any) -> Response:
 async def on_unusable_database(_request: Request, error: Any) -> Response:
     """Answer 503. The statement and its values stay out of the log."""
     _log.error("the data base cannot be used: %s", driver_message(error))
-    return problem_response(
-        Problem(503, "database_unavailable", "the server's data base cannot be used now", retryable=True)
-    )
+    is_damaged = isinstance(error, DamagedError)
+    code = "database_damaged" if is_damaged else "database_unavailable"
+    detail = f"the server cannot use its data base: {public_reason(error)}"
+    return problem_response(Problem(503, code, detail, retryable=not is_damaged))
 
 
 async def on_disconnect(_request: Request, _error: Any) -> Response:

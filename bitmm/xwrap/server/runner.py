@@ -20,7 +20,7 @@ from .app import create_app
 from .services import Services, create_services
 from .settings import Settings, SetupError
 
-__all__ = ["ServeError", "run", "run_in_background"]
+__all__ = ["ServeError", "process_lock", "run", "run_in_background"]
 
 
 class ServeError(SetupError):
@@ -39,20 +39,44 @@ class _Server(uvicorn.Server):
         self._ready()
 
 
+class _Stop:
+    """Stops the server when something is called that must end it; `line` says why."""
+
+    def __init__(self) -> None:
+        self.line: str | None = None
+        self._server: _Server | None = None
+
+    def __call__(self, line: str) -> None:
+        self.line = line
+        self._exit()
+
+    def set_server(self, server: _Server) -> None:
+        self._server = server
+        self._exit()
+
+    def _exit(self) -> None:
+        if self._server is not None and self.line is not None:
+            self._server.should_exit = True
+
+
 def run(settings: Settings, report: Callable[[str], None]) -> None:
     """Serve until SIGTERM or Ctrl-C. `report` is called with each line that a person should read.
 
-    Raises SetupError or OSError when the server cannot start.
+    Raises SetupError or OSError when the server cannot start, and SetupError when it must not go on.
     """
-    with _open_services(settings, report) as (services, listener):
+    stop = _Stop()
+    with _open_services(settings, report, stop) as (services, listener):
         url = _url(listener)
         server = _server(services, lambda: report(f"XWrap serves at {url}"))
+        stop.set_server(server)
         # uvicorn stops at the first signal and raises it again when it has stopped; by then there is nothing left to
         # do.
         signal.signal(signal.SIGTERM, lambda *_: None)
         signal.signal(signal.SIGINT, lambda *_: None)
         server.run(sockets=[listener])
         report("XWrap has stopped")
+    if stop.line is not None:
+        raise ServeError(stop.line)
     if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
         # What still waits for an exchange is in the journal; the next start asks what became of it.
         sys.stdout.flush()
@@ -62,9 +86,10 @@ def run(settings: Settings, report: Callable[[str], None]) -> None:
 @contextmanager
 def run_in_background(settings: Settings) -> Iterator[str]:
     """Start a server in a thread, give its URL, and stop it at the end of the block."""
-    ready = threading.Event()
-    with _open_services(settings, lambda _line: None) as (services, listener):
+    ready, stop = threading.Event(), _Stop()
+    with _open_services(settings, lambda _line: None, stop) as (services, listener):
         server = _server(services, ready.set)
+        stop.set_server(server)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="xwrap-server")
         thread.start()
         try:
@@ -78,16 +103,23 @@ def run_in_background(settings: Settings) -> Iterator[str]:
 
 
 @contextmanager
-def _open_services(settings: Settings, report: Callable[[str], None]) -> Iterator[tuple[Services, socket.socket]]:
+def _open_services(
+    settings: Settings, report: Callable[[str], None], stop: Callable[[str], None]
+) -> Iterator[tuple[Services, socket.socket]]:
     with _bind(settings) as listener, ExitStack() as lock:
-        lock.enter_context(_process_lock(settings))
-        services, key_made = create_services(settings)
+        lock.enter_context(process_lock(settings))
+        services, key_made = create_services(settings, stop)
         if settings.database_url:
             lock.close()
         try:
             if key_made:
                 report(
                     f"A master key was made: {settings.master_key_file} - keep a copy of it apart from the data base"
+                )
+            if gap := services.store.history.gap():
+                report(
+                    f"Orders placed after {gap.since:%Y-%m-%d %H:%M:%S} UTC may be missing: {gap.reason}. "
+                    "New keys are looked up at their exchanges first, for 30 days or until: xwrap history accept"
                 )
             yield services, listener
         finally:
@@ -121,7 +153,7 @@ def _bind(settings: Settings) -> Iterator[socket.socket]:
 
 
 @contextmanager
-def _process_lock(settings: Settings) -> Iterator[IO[str]]:
+def process_lock(settings: Settings) -> Iterator[IO[str]]:
     """Hold the lock of the data folder, so that one server process at a time opens it.
 
     On SQLite it is held while the server runs, and a second server raises ServeError. On PostgreSQL the second waits

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -46,14 +47,25 @@ class Services:
         self.store.close()
 
 
-def create_services(settings: Settings) -> tuple[Services, bool]:
+def create_services(settings: Settings, stop: Callable[[str], None]) -> tuple[Services, bool]:
     """Return the services on the data folder, which is made when there is none, and whether the master key is new.
 
+    `stop` is called with a line when the server must not go on, because its data base file was removed or replaced.
     Raises SetupError (in one line) or OSError when something cannot be used.
     """
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     store = Store(settings.database)
-    store.prepare()
+    try:
+        store.check_integrity()
+        store.prepare()
+        store.open_history(settings.state_file, stop)
+        return _create(settings, store)
+    except BaseException:
+        store.close()
+        raise
+
+
+def _create(settings: Settings, store: Store) -> tuple[Services, bool]:
     vault, key_made = _open_vault(settings, store)
     paper = PaperConfig(_load_prices(settings), settings.paper_funds, store.paper_ledger)
     limiter = RateLimiter(store.counters, settings.queue_seconds)

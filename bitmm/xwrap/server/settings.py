@@ -80,6 +80,11 @@ class Settings:
         """Return the SQLite file, or the URL of PostgreSQL."""
         return self.database_url or self.data / "xwrap.sqlite3"
 
+    @property
+    def state_file(self) -> Path:
+        """Return the file that shows whether the data base has all that was written."""
+        return self.data / ("postgresql.state" if self.database_url else "xwrap.sqlite3.state")
+
     @classmethod
     def read(cls, environ: Mapping[str, str], *, data: Path | None = None, **given: Any) -> Settings:
         """Return the settings of `environ`; what is `given` (from the command line) wins. Raises SettingsError."""

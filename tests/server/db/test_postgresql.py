@@ -9,7 +9,7 @@ import pytest
 import requests
 from sqlalchemy import URL, make_url
 
-from bitmm.xwrap.server.db.base import StoreError
+from bitmm.xwrap.server.db.errors import StoreError
 from bitmm.xwrap.server.db.store import Store
 from tests.support.command import one_line, prepared, serve, url_of, xwrap
 from tests.support.databases import end_sessions, new_database, sql

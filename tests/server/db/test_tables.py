@@ -19,7 +19,8 @@ from sqlalchemy.exc import IntegrityError
 import bitmm.xwrap.server
 from bitmm.xwrap.exchanges import models
 from bitmm.xwrap.server.db import tables
-from bitmm.xwrap.server.db.base import StatementRunner, StoreError
+from bitmm.xwrap.server.db.base import StatementRunner
+from bitmm.xwrap.server.db.errors import StoreError
 from bitmm.xwrap.server.db.store import Store
 from tests.support.databases import ORDER, add_registration, sql
 from tests.support.threads import in_threads

@@ -20,32 +20,19 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from sqlalchemy import Boolean, ColumnElement, Connection, Engine, Insert, Select, Table, insert, inspect
-from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.exc import DatabaseError, DBAPIError
 from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.selectable import SelectBase
 
-from ..settings import SetupError
 from . import tables as t
+from .errors import DamagedError, StoreError
+from .state_file import IntentRef, StateFile
 
-__all__ = ["UNUSABLE", "Database", "StatementRunner", "StoreError", "driver_message"]
+__all__ = ["Database", "StatementRunner"]
 
 Statement = SelectBase | UpdateBase
 T = TypeVar("T")
-
-
-class StoreError(SetupError):
-    """The data base cannot be used."""
-
-
-#: What a data base raises that cannot be used now.
-UNUSABLE = (OperationalError, InterfaceError, PoolTimeoutError)
-
-
-def driver_message(error: Exception) -> str:
-    """Return what the data base says of an error, in one line without the statement and its values."""
-    return str(getattr(error, "orig", error)).strip().partition("\n")[0]
 
 
 #: The values of a statement that has none.
@@ -73,6 +60,8 @@ class StatementRunner:
         self._database = database
         self._connection = connection
         self._cursor = connection.cursor()
+        #: The intents of the transaction that is open.
+        self.intents: list[IntentRef] = []
 
     def rows(self, statement: Statement, values: Mapping[str, Any] = _NONE) -> list[dict[str, Any]]:
         """Return every row."""
@@ -131,7 +120,9 @@ class StatementRunner:
             yield
             self.command(commit)
         except BaseException:
-            with suppress(DBAPIError):  # SQLite may have rolled back by itself, and a connection may be gone
+            with suppress(
+                DBAPIError, StoreError
+            ):  # SQLite may have rolled back by itself, and a connection may be gone
                 for command in rollback:
                     self.command(command)
             raise
@@ -159,10 +150,10 @@ class StatementRunner:
         return compiled
 
     def _failed(self, text: str, error: Any) -> Exception:
-        """Return SQLAlchemy's exception for the driver's. A broken connection does not go back into the pool."""
+        """Return the exception for the driver's. A broken connection does not go back into the pool."""
         if self._database.engine.dialect.is_disconnect(error, self._connection, self._cursor):
             self.invalidate()
-        return _sqlalchemy_error(error, self._database.error, text)
+        return self._database.translated(error, text)
 
 
 @cache
@@ -199,6 +190,8 @@ class Database(ABC):
         self._thread = _ThreadState()
         #: The base of what its driver raises.
         self.error: type[Any] = self.engine.dialect.loaded_dbapi.Error
+        #: Names the intents that were committed; only a server has one.
+        self.state_file: StateFile | None = None
 
     def reading(self) -> AbstractContextManager[StatementRunner]:
         """Return a connection for reads, without a transaction; within a write its own, which sees what it wrote."""
@@ -212,7 +205,21 @@ class Database(ABC):
         try:
             return StatementRunner(self, engine.raw_connection())
         except self.error as error:
-            raise _sqlalchemy_error(error, self.error) from error
+            raise self.translated(error) from error
+
+    def translated(self, error: Exception, text: str | None = None) -> Exception:
+        """Return our exception, or SQLAlchemy's, for one of the driver's at the statement `text`."""
+        if self.is_damage(error):
+            return DamagedError(self.describe_damage(str(error).partition("\n")[0]))
+        return _sqlalchemy_error(error, self.error, text)
+
+    @abstractmethod
+    def is_damage(self, error: Exception) -> bool:
+        """Return whether the driver says by this error that what is on the disk is damaged."""
+
+    def describe_damage(self, words: str) -> str:
+        """Return in one line that the data base is damaged, and what to do."""
+        return f"the data base {self.name} is damaged ({words}); restore it from your backup"
 
     def write(self, work: Callable[[StatementRunner], T]) -> T:
         """Return what `work` returns, run in a transaction; what was written is on the disk then.
@@ -235,8 +242,13 @@ class Database(ABC):
             with self._transaction() as runner:
                 yield runner
         else:
-            with outer.savepoint():
-                yield outer
+            intents = list(outer.intents)
+            try:
+                with outer.savepoint():
+                    yield outer
+            except BaseException:
+                outer.intents = intents
+                raise
 
     @abstractmethod
     def _transaction(self) -> AbstractContextManager[StatementRunner]:
@@ -245,6 +257,7 @@ class Database(ABC):
     @contextmanager
     def _begin(self, runner: StatementRunner, command: str = "BEGIN") -> Iterator[StatementRunner]:
         """Run the block in a transaction of `runner`, to which all reads and writes of this thread belong meanwhile."""
+        runner.intents = []
         with runner.transaction(command):
             self._thread.runner = runner
             try:
@@ -252,9 +265,26 @@ class Database(ABC):
             finally:
                 self._thread.runner = None
 
+    def _after_commit(self, runner: StatementRunner) -> None:
+        """Name the intents that were just committed in the state file. Raises StoreError: they must not be sent."""
+        if runner.intents and self.state_file is not None:
+            try:
+                self.state_file.add(runner.intents)
+            except OSError as error:
+                raise StoreError(f"{self.state_file.path} cannot be written: {error}") from error
+
     @abstractmethod
     def heartbeat(self) -> None:
         """Show the other processes that this one lives. Call it every few seconds: its connection may have broken."""
+
+    def watch(self, report: Callable[[str], None]) -> None:  # noqa: B027
+        """Notice from now on that the data base file is not the one that was opened; then call `report` with a line.
+
+        From then on no intent is taken: it would be kept in a file that the next server does not open.
+        """
+
+    def check_integrity(self) -> None:  # noqa: B027
+        """Raise StoreError when a file is damaged. Of a gigabyte it takes a second, and after a crash four."""
 
     @abstractmethod
     def is_dead(self, server: ColumnElement[int | None]) -> ColumnElement[bool]:
@@ -285,6 +315,11 @@ class Database(ABC):
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()
+
+    def has_tables(self) -> bool:
+        """Return whether the tables were created, in this version or another one."""
+        with self.engine.connect() as connection:
+            return _revision(connection) is not None
 
     def prepare(self) -> None:
         """Create the tables, or migrate them to this version. Raises StoreError for a newer or damaged data base."""

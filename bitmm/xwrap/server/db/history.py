@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from . import tables as t
 from .base import Database, StatementRunner
 from .records import now, time_text
+from .state_file import IntentRef
 
 __all__ = ["HistoryGap", "HistoryStore"]
 
@@ -27,6 +29,8 @@ _CACHE_SECONDS = 1.0
 
 _SELECT, _UPDATE = select(t.history), update(t.history)
 _UPDATE_GAP = _UPDATE.where(t.history.c.noticed.is_not_distinct_from(bindparam("seen")))
+_CREATED = {table.name: select(table.c.created).where(table.c.id == bindparam("id")) for table in t.JOURNALS}
+_NEWEST = [select(table.c.updated).order_by(table.c.id.desc()).limit(1) for table in t.JOURNALS]
 
 
 class HistoryGap(NamedTuple):
@@ -59,6 +63,21 @@ class HistoryStore:
     def heartbeat(self) -> None:
         """Write that the data base is in use now."""
         self._database.write(lambda runner: runner.change(_UPDATE, {"heartbeat": now()}))
+
+    def newest_time(self) -> str | None:
+        """Return when the newest rows of the journals were written; None when there are none."""
+        with self._database.reading() as runner:
+            return max((time for newest in _NEWEST if (time := runner.value(newest)) is not None), default=None)
+
+    def missing(self, intents: Iterable[IntentRef]) -> list[IntentRef]:
+        """Return those of the intents, oldest first, that the journals do not have."""
+        newest = {(intent.journal, intent.id): intent for intent in intents}
+        with self._database.reading() as runner:
+            return [
+                intent
+                for intent in newest.values()
+                if runner.value(_CREATED[intent.journal], {"id": intent.id}) != intent.created
+            ]
 
     def gap(self) -> HistoryGap | None:
         """Return what may be missing; None: the journals are complete, or it was accepted or is too long ago."""

@@ -14,6 +14,7 @@ from . import tables as t
 from .base import Database, StatementRunner
 from .records import Intent, Registration, now, time_text
 from .registrations import LABELED_COLUMNS, pop_registration
+from .state_file import IntentRef
 
 __all__ = ["Journal", "OrderJournal", "WithdrawalJournal"]
 
@@ -79,10 +80,15 @@ class Journal:
             **values,
         }
         try:
-            id = self._database.write(lambda runner: runner.insert(self._table, row))
+            id = self._database.write(lambda runner: self._add(runner, row))
         except IntegrityError:
             return self._database.write(lambda runner: self._begin_again(runner, row))
         return Intent({**self._defaults, **row, "id": id}, is_new=True)
+
+    def _add(self, runner: StatementRunner, row: Mapping[str, Any]) -> int:
+        id = runner.insert(self._table, row)
+        runner.intents.append(IntentRef(self.name, id, row["created"]))
+        return id
 
     def _begin_again(self, runner: StatementRunner, new: Mapping[str, Any]) -> Intent:
         values = {"registration": new["registration_id"], "key": new["key"]}
@@ -92,6 +98,7 @@ class Journal:
             again = {"row": row["id"], "status": "running", "released": False, **_NO_ANSWER}
             again |= {name: new[name] for name in ("server", "created", "updated")}
             if begun := runner.first(self._update_released, again):
+                runner.intents.append(IntentRef(self.name, row["id"], again["created"]))
                 return Intent(begun, is_new=True)
             [row] = runner.rows(self._select_by_key, values)
         return Intent(row, is_new=False)

@@ -28,7 +28,8 @@ from sqlalchemy import (
 from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from .base import UNUSABLE, Database, StatementRunner, StoreError, driver_message
+from .base import Database, StatementRunner
+from .errors import UNUSABLE, StoreError, driver_message
 
 __all__ = ["PostgreSQL"]
 
@@ -47,7 +48,8 @@ _LIVE_SERVERS = text(
 ).columns(column("server_id", BigInteger))
 #: Held by the one process that creates or migrates the tables.
 _SCHEMA_LOCK = 0x787772617031
-_LOCK_NOT_AVAILABLE = "55P03"  # PostgreSQL documentation, appendix A "Error Codes"
+#: PostgreSQL documentation, appendix A "Error Codes": lock_not_available; data_corrupted and index_corrupted.
+_LOCK_NOT_AVAILABLE, _DAMAGE = "55P03", {"XX001", "XX002"}
 
 
 class PostgreSQL(Database):
@@ -80,8 +82,10 @@ class PostgreSQL(Database):
 
     @contextmanager
     def _transaction(self) -> Iterator[StatementRunner]:
-        with self._checkout() as runner, self._begin(runner):
-            yield runner
+        with self._checkout() as runner:
+            with self._begin(runner):
+                yield runner
+            self._after_commit(runner)
 
     def heartbeat(self) -> None:
         if self._presence:
@@ -136,6 +140,9 @@ class PostgreSQL(Database):
             self._presence.close()
         self._locks.dispose()
         super().close()
+
+    def is_damage(self, error: Exception) -> bool:
+        return getattr(error, "sqlstate", None) in _DAMAGE
 
     def describe_error(self, error: DatabaseError) -> str:
         return f"the data base {self.name} cannot be used: {driver_message(error)}"

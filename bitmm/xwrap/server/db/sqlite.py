@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import threading
 import time
@@ -11,13 +12,17 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, ColumnElement, Connection, Double, Select, create_engine, event, func
+from sqlalchemy import URL, ColumnElement, Connection, Double, Engine, Select, create_engine, event, func
 from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.pool import NullPool
 
 from .base import Database, StatementRunner
+from .errors import DamagedError, ForeignFileError, StoreError
+from .sqlite_file import WatchedFile, find_damage
 
 __all__ = ["SQLite"]
+
+_log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -62,6 +67,10 @@ class SQLite(Database):
         self._write_lock = threading.Lock()
         self._write_runner: StatementRunner | None = None
         self._pending: deque[_PendingWrite] = deque()
+        self._watched: WatchedFile | None = None
+        self._report: Callable[[str], None] = lambda _line: None
+        #: Why no intent is taken any more.
+        self._failure: str | None = None
         event.listen(self.engine, "connect", _configure_connection)
 
     @contextmanager
@@ -97,6 +106,7 @@ class SQLite(Database):
     def _commit_pending(self) -> None:
         """Commit all writes that wait in one transaction; when one of them fails, each in a transaction of its own."""
         writes = [self._pending.popleft() for _ in range(len(self._pending))]
+        self._before_write()
         batches = deque([writes])
         while batches:
             batch = batches.popleft()
@@ -109,13 +119,68 @@ class SQLite(Database):
                     batch[0].error = error
                 else:
                     batches.extend([write] for write in batch)
+            else:
+                try:
+                    self._after_commit(runner)
+                except StoreError as error:
+                    for write in batch:
+                        write.error = error
         for write in writes:
             write.done = True
 
     @contextmanager
     def _transaction(self) -> Iterator[StatementRunner]:
-        with self._write_lock, self._begin(self._open_write_runner(), "BEGIN IMMEDIATE") as runner:
-            yield runner
+        with self._write_lock:
+            self._before_write()
+            with self._begin(self._open_write_runner(), "BEGIN IMMEDIATE") as runner:
+                yield runner
+            self._after_commit(runner)
+
+    def watch(self, report: Callable[[str], None]) -> None:
+        with self._write_lock:
+            self._watched, self._report = WatchedFile(self.path), report
+
+    def _before_write(self) -> None:
+        """Look at the file when another program wrote it: it may have been overwritten by a copy."""
+        if self._watched is None or not self._watched.was_written() or self._watched.problem() is not None:
+            return
+        try:
+            damage = find_damage(self.path, self.state_file.intents() if self.state_file else ())
+        except sqlite3.OperationalError as error:
+            _log.warning("the data base file %s cannot be checked now: %s", self.path, error)
+            return
+        if damage:
+            self._fail(f"the data base file {self.path} was overwritten while in use ({damage})")
+        self._watched.note_write()
+
+    def _after_commit(self, runner: StatementRunner) -> None:
+        if self._watched is not None:
+            self._watched.note_write()
+            if runner.intents:
+                self._check_file()
+        super()._after_commit(runner)
+
+    def _check_file(self) -> None:
+        """Raise StoreError when the file is no longer the one that was opened."""
+        if self._watched is not None and self._failure is None and (problem := self._watched.problem()):
+            self._fail(problem)
+        if self._failure is not None:
+            raise ForeignFileError(self._failure)
+
+    def _fail(self, problem: str) -> None:
+        if self._failure is None:
+            self._failure = f"{problem}; put the right one in its place, and start the server again"
+            _log.critical("%s", self._failure)
+            self._report(self._failure)
+
+    def connect(self, engine: Engine) -> StatementRunner:
+        runner = super().connect(engine)
+        try:
+            self._check_file()
+        except BaseException:
+            runner.close()
+            raise
+        return runner
 
     def _open_write_runner(self) -> StatementRunner:
         """Return the connection for writes, for the one thread that holds `_write_lock`."""
@@ -124,7 +189,10 @@ class SQLite(Database):
         return self._write_runner
 
     def heartbeat(self) -> None:
-        """Do nothing: no other process serves from this file."""
+        """Look whether the file is still the one that was opened; no other process serves from it."""
+        with self._write_lock:
+            self._before_write()
+            self._check_file()
 
     def is_dead(self, server: ColumnElement[int | None]) -> ColumnElement[bool]:
         return server.is_distinct_from(self.server_id)
@@ -144,18 +212,35 @@ class SQLite(Database):
                 self._write_runner.close()
             # A call that was left behind opens it again, to keep its outcome.
             self._write_runner = None
-        while self._readers:
-            self._readers.pop().close()
+            while self._readers:
+                self._readers.pop().close()
+            if self._watched is not None:
+                self._watched.note_close()
         super().close()
 
     def prepare(self) -> None:
         self.path.touch(mode=0o600)
         super().prepare()
 
+    def check_integrity(self) -> None:
+        try:
+            damage = find_damage(self.path) if self.path.exists() else None
+        except sqlite3.OperationalError as error:
+            raise StoreError(f"the data base {self.name} cannot be read: {error}") from None
+        if damage:
+            raise DamagedError(self.describe_damage(damage))
+
     def describe_error(self, error: DatabaseError) -> str:
         if isinstance(error, OperationalError):
             return f"the data base {self.name} cannot be written: {error.orig}"
-        return f"the data base {self.name} is damaged ({error.orig}); restore it from your backup"
+        return self.describe_damage(str(error.orig))
+
+    def is_damage(self, error: Exception) -> bool:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        return code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+    def describe_damage(self, words: str) -> str:
+        return f"{super().describe_damage(words)}: xwrap restore FILE"
 
 
 def _configure_connection(connection: Any, _record: object) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
+from math import inf
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,6 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from . import tables as t
 from .accounts import AccountStore
 from .base import Database
+from .completeness import check_running, open_state_file
 from .counters import CounterStore
 from .history import HistoryStore
 from .journal import OrderJournal, WithdrawalJournal
@@ -25,6 +28,9 @@ from .sqlite import SQLite
 __all__ = ["Store"]
 
 T = TypeVar("T")
+
+#: Seconds between two rows that say that the data base is in use.
+_HEARTBEAT_SECONDS = 10.0
 
 _CHECK_VALUE, _ADD_CHECK_VALUE = select(t.vault_check.c.sealed), insert(t.vault_check)
 
@@ -41,6 +47,7 @@ class Store:
         """Open a SQLite file by its path, or PostgreSQL by its URL. Raises StoreError for any other URL."""
         self.where = where
         self._database = open_database(where)
+        self._written = -inf
         self.accounts = AccountStore(self._database)
         self.registrations = RegistrationStore(self._database)
         self.counters = CounterStore(self._database)
@@ -67,13 +74,34 @@ class Store:
         """Return whether other server processes may use this data base now."""
         return self._database.is_shared
 
-    def heartbeat(self) -> None:
-        """Show the other servers on this data base that this one lives. Call it every few seconds."""
+    def open_history(self, path: Path, report: Callable[[str], None]) -> None:
+        """Compare the data base with the state file at `path`, and name every intent in it from now on.
+
+        What may be missing is written into the data base; see `history_gap`. `report` is called with a line when the
+        data base file is found to be no longer the one that was opened: the server must stop. Raises StoreError.
+        """
+        self._database.state_file = open_state_file(self.history, path, shared=self._database.is_shared)
+        self._database.watch(report)
+
+    def heartbeat(self, *, at_most_every: float = _HEARTBEAT_SECONDS) -> None:
+        """Show the other servers on this data base that this one lives, and write that it is in use.
+
+        Call it every few seconds; the row is written when the last one is so many seconds old. Raises one of UNUSABLE
+        when the data base cannot be written, and StoreError when its file is no longer the one that was opened.
+        """
         self._database.heartbeat()
+        if time.monotonic() < self._written + at_most_every:
+            return
+        self.history.heartbeat()
+        self._written = time.monotonic()
+        if (state_file := self._database.state_file) is not None:
+            check_running(self.history, state_file)
 
     def close(self) -> None:
         """Close every connection."""
         self._database.close()
+        if self._database.state_file is not None:
+            self._database.state_file.close()
 
     def atomic(self, work: Callable[[], T]) -> T:
         """Return what `work` returns. All that it writes is committed together, or nothing when it raises.
@@ -81,6 +109,14 @@ class Store:
         It may be undone and run once more.
         """
         return self._database.write(lambda _runner: work())
+
+    def check_integrity(self) -> None:
+        """Raise StoreError when the data base file is damaged. Of a gigabyte it takes a second, after a crash four."""
+        self._database.check_integrity()
+
+    def has_tables(self) -> bool:
+        """Return whether the tables were created, in this version or another one."""
+        return self._database.has_tables()
 
     def prepare(self) -> None:
         """Create the tables, or migrate them to this version. Raises StoreError for a newer or damaged data base."""

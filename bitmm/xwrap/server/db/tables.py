@@ -162,6 +162,7 @@ withdrawals = _journal(
     Column("updated", Text, nullable=False),
 )
 Index("ix_withdrawals_address", withdrawals.c.address)
+JOURNALS = (orders, withdrawals)
 
 audit = Table(
     "audit",

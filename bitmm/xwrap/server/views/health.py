@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from ..context import services_of
+from ..db.records import time_text
 from ..metrics import CONTENT_TYPE_LATEST, Metrics
 from ..services import Services
 
@@ -18,10 +21,12 @@ async def health(_request: Request) -> Response:
 
 
 async def ready(request: Request) -> Response:
-    """GET /ready: the data base answers; and how many orders and sends have an unknown outcome, by exchange."""
+    """GET /ready: the data base takes a row, and how many orders and sends have an unknown outcome, by exchange.
+
+    `history_missing_since`: orders that were placed after this time may be missing in the journal, or null.
+    """
     services = services_of(request)
-    unknown = await services.threads.run("database", _count_unknown, services)
-    return JSONResponse({"status": "ok", "unknown": unknown})
+    return JSONResponse(await services.threads.run("database", _check, services))
 
 
 async def metrics(request: Request) -> Response:
@@ -32,6 +37,17 @@ async def metrics(request: Request) -> Response:
     offered = services.registry.ids()
     metrics.set_unknown({name: {id: counts.get(id, 0) for id in offered} for name, counts in unknown.items()})
     return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
+
+
+def _check(services: Services) -> dict[str, Any]:
+    # Who asks more often than once a second gets the result of the last write.
+    services.store.heartbeat(at_most_every=1.0)
+    missing_since = services.store.history_gap()
+    return {
+        "status": "ok",
+        "unknown": _count_unknown(services),
+        "history_missing_since": None if missing_since is None else time_text(missing_since),
+    }
 
 
 def _count_unknown(services: Services) -> dict[str, dict[str, int]]:

@@ -1,0 +1,115 @@
+"""The state file: a small file beside the data base that names the newest intents which were committed.
+
+A data base that lacks one of them is not what it was when the file was written: it is an older copy, or a part of it is
+gone. SQLite itself cannot tell, because it takes a damaged end of its write-ahead log for a commit that was never
+finished.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import threading
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+__all__ = ["IntentRef", "State", "StateFile"]
+
+#: Each write replaces the whole file, which is so small that it is written as one block of a disk.
+_SIZE = 4096
+#: More than can be committed by one process at the same time, so that the newest one is among them.
+_KEPT_INTENTS = 32
+
+
+class IntentRef(NamedTuple):
+    """One row of a journal, and the time at which it was begun; a row that is begun anew has another time."""
+
+    journal: str
+    id: int
+    created: str
+
+
+@dataclass
+class State:
+    """What a state file says: the installation that the data base belongs to, and since when it is in use."""
+
+    installation: str
+    since: str
+    intents: Sequence[IntentRef] = field(default_factory=tuple)
+
+
+class StateFile:
+    """The state file of one server process, which holds a lock on it as long as it is open."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file, which is made when there is none. Raises BlockingIOError when another process has it."""
+        self.path = path
+        self._lock = threading.Lock()
+        self._state: State | None = None
+        self._intents: deque[IntentRef] = deque(maxlen=_KEPT_INTENTS)
+        self._descriptor: int | None = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._descriptor)
+            raise
+
+    def read(self) -> State | None:
+        """Return what the file says; None when it was just made. Raises ValueError when it cannot be understood."""
+        text = self.path.read_bytes()
+        if not text:
+            return None
+        try:
+            document = json.loads(text)
+            intents = [IntentRef(str(journal), int(id), str(created)) for journal, id, created in document["intents"]]
+            return State(str(document["installation"]), str(document["since"]), intents)
+        except (ValueError, TypeError, KeyError):
+            raise ValueError(f"{self.path} is damaged") from None
+
+    def write(self, state: State) -> None:
+        """Replace what the file says; it is on the disk when this returns."""
+        with self._lock:
+            self._state, self._intents = state, deque(state.intents, _KEPT_INTENTS)
+            self._write()
+            folder = os.open(self.path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+
+    def add(self, intents: Iterable[IntentRef]) -> None:
+        """Add intents that were committed; they are on the disk when this returns. Raises OSError."""
+        with self._lock:
+            self._intents.extend(intents)
+            self._write()
+
+    def intents(self) -> list[IntentRef]:
+        """Return the newest intents, oldest first."""
+        with self._lock:
+            return list(self._intents)
+
+    def discard(self, intents: Iterable[IntentRef]) -> None:
+        """Name these intents no longer."""
+        gone = set(intents)
+        with self._lock:
+            self._intents = deque([intent for intent in self._intents if intent not in gone], _KEPT_INTENTS)
+            self._write()
+
+    def _write(self) -> None:
+        if self._descriptor is None or self._state is None:
+            raise OSError(f"{self.path} is closed")
+        state = self._state
+        document = {"installation": state.installation, "since": state.since, "intents": list(self._intents)}
+        os.pwrite(self._descriptor, json.dumps(document).encode().ljust(_SIZE - 1) + b"\n", 0)
+        os.fdatasync(self._descriptor)
+
+    def close(self) -> None:
+        """Close the file; nothing can be added any more."""
+        with self._lock:
+            if self._descriptor is not None:
+                os.close(self._descriptor)
+            self._descriptor = None
