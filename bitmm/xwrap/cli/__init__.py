@@ -9,7 +9,9 @@ import typer
 
 from .. import __version__
 from .accounts import account
+from .backups import backup, restore
 from .common import Data, examples, one_line_errors
+from .history import history
 from .outcomes import orders, sends
 
 __all__ = ["app"]
@@ -29,6 +31,9 @@ app = typer.Typer(
 app.add_typer(account, name="account")
 app.add_typer(orders, name="orders")
 app.add_typer(sends, name="sends")
+app.add_typer(history, name="history")
+app.command(epilog=examples("xwrap backup xwrap-2026-11-27.sqlite3"))(backup)
+app.command(epilog=examples("xwrap restore xwrap-2026-11-27.sqlite3"))(restore)
 
 
 def _print_version(wanted: bool) -> None:

@@ -44,6 +44,7 @@ def open_store(data: Path | None) -> Iterator[Store]:
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     store = Store(settings.database)
     try:
+        store.check_integrity()
         store.prepare()
         yield store
     finally:

@@ -1,0 +1,61 @@
+"""`xwrap backup` and `xwrap restore`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .common import Data, one_line_errors, open_store, stop
+from .history import missing
+
+if TYPE_CHECKING:
+    from ..server.settings import Settings
+
+__all__ = ["backup", "restore"]
+
+
+def backup(
+    file: Annotated[Path, typer.Argument(help="The new file; there must be none of this name.")],
+    data: Data = None,
+) -> None:
+    """Copy the data base to FILE, also while the server runs. The master key is not in it; keep a copy elsewhere."""
+    with one_line_errors():
+        settings = _sqlite_settings(data, "pg_dump --format=custom --file FILE")
+        if not settings.data.joinpath("xwrap.sqlite3").exists():
+            stop(f"there is no data base in {settings.data}")
+        from ..server.db.backup import back_up
+
+        with open_store(data):  # brings it to this version, and refuses a damaged one
+            back_up(settings.data / "xwrap.sqlite3", file)
+    typer.echo(f"{file} has the data base, without the master key {settings.master_key_file}")
+
+
+def restore(
+    file: Annotated[Path, typer.Argument(help="A file that `xwrap backup` made.")],
+    data: Data = None,
+) -> None:
+    """Put a backup in the place of the data base, which is kept beside it. Stop the server before."""
+    with one_line_errors():
+        settings = _sqlite_settings(data, "pg_restore, and before a server starts: xwrap history restored")
+        from ..server.db.backup import restore as restore_file
+        from ..server.runner import process_lock
+
+        with process_lock(settings):
+            done = restore_file(settings.data / "xwrap.sqlite3", settings.state_file, file)
+    typer.echo(f"{file} is the data base now")
+    if done.replaced:
+        typer.echo(f"the one before is kept as {done.replaced}")
+    typer.echo(missing(done.gap))
+    typer.echo("new keys are looked up at their exchanges first, for 30 days or until: xwrap history accept")
+
+
+def _sqlite_settings(data: Path | None, instead: str) -> Settings:
+    from ..server.settings import Settings
+
+    settings = Settings.read(os.environ, data=data)
+    if settings.database_url:
+        stop(f"the data base is PostgreSQL; use {instead}")
+    return settings

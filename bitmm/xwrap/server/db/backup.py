@@ -1,0 +1,122 @@
+"""Backups of a SQLite data base: made while a server uses it, and put in its place when none does."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import quote
+
+from .errors import StoreError
+from .history import HistoryGap
+from .records import now
+from .sqlite_file import find_damage
+from .state_file import State, StateFile
+from .store import Store
+
+__all__ = ["Restored", "back_up", "restore"]
+
+
+class Restored(NamedTuple):
+    """What a restored data base may lack, and the file that was in its place; None: there was none."""
+
+    gap: HistoryGap
+    replaced: Path | None
+
+
+def back_up(path: Path, target: Path) -> None:
+    """Write a copy of the data base at `path` as it is at one moment to the new file `target`, for its owner alone.
+
+    The copy has all that was committed before this was called, and its heartbeat says when that was. Raises StoreError.
+    """
+    began = now()
+    _copy(path, target)
+    with closing(sqlite3.connect(target)) as connection:
+        connection.execute("UPDATE history SET heartbeat = max(heartbeat, ?)", (began,))
+        connection.commit()
+    _sync(target)
+
+
+def restore(path: Path, state_file: Path, source: Path) -> Restored:
+    """Put a copy of the backup `source` in the place of the data base at `path`, which no server may be using.
+
+    What was in its place is kept beside it. Orders placed after the backup may be missing, and that is written into it.
+    Raises StoreError.
+    """
+    try:
+        damage = find_damage(source) if source.exists() else "there is no such file"
+    except sqlite3.OperationalError as error:
+        damage = str(error)
+    if damage:
+        raise StoreError(f"{source} cannot be restored: {damage}")
+    prepared = path.with_name(f"{path.name}.restoring")
+    for left in _files(prepared):
+        left.unlink(missing_ok=True)
+    _copy(source, prepared)
+    store = Store(prepared)
+    try:
+        if not store.has_tables():
+            raise StoreError(f"{source} cannot be restored: it is no data base of a server")
+        store.prepare()
+        row = store.history.create()
+        gap = store.history.report_gap(datetime.fromisoformat(row["heartbeat"]), "the data base was restored")
+    except BaseException:
+        store.close()
+        prepared.unlink()
+        raise
+    store.close()
+    replaced = _set_aside(path)
+    prepared.rename(path)
+    _sync(path)
+    with closing(StateFile(state_file)) as file:
+        file.write(State(row["installation"], now()))
+    return Restored(gap, replaced)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a data base, with what is in its log, to a new file."""
+    try:
+        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        raise StoreError(f"there is a file {target} already; choose another name") from None
+    except OSError as error:
+        raise StoreError(f"{target} cannot be written: {error.strerror}") from None
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(source))}?mode=ro", uri=True)) as connection:
+            connection.execute("VACUUM INTO ?", (str(target),))
+        if damage := find_damage(target):
+            raise StoreError(f"{target} is damaged: {damage}")
+    except sqlite3.DatabaseError as error:
+        target.unlink()
+        raise StoreError(f"{source} cannot be copied to {target}: {error}") from None
+    except BaseException:
+        target.unlink()
+        raise
+
+
+def _set_aside(path: Path) -> Path | None:
+    """Rename a data base, together with its log; return the new name, None when there is no such file."""
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    replaced = path.with_name(f"{path.name}.replaced-{stamp}")
+    found = path.exists()
+    for old, new in zip(_files(path), _files(replaced), strict=True):
+        with suppress(FileNotFoundError):
+            old.rename(new)
+    return replaced if found else None
+
+
+def _files(path: Path) -> list[Path]:
+    return [path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")]
+
+
+def _sync(path: Path) -> None:
+    """Bring a file, and its name, to the disk."""
+    for each in (path, path.parent):
+        descriptor = os.open(each, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
