@@ -9,13 +9,16 @@ import pytest
 import requests
 
 from bitmm.xwrap import exchanges
-from bitmm.xwrap.exchanges.errors import Busy, Refused, Unknown
+from bitmm.xwrap.exchanges.errors import Busy, NotListedYet, Refused, Unknown, Unsupported
 from bitmm.xwrap.exchanges.models import OrderState, Withdrawal
 from bitmm.xwrap.server.db.journal import Journal
+from bitmm.xwrap.server.db.store import Store
+from bitmm.xwrap.server.reconciliation import Reconciler, not_placed
 from tests.support.stub import Stub
 
 FILLED = OrderState("X1", "filled", filled=Decimal("0.1"), average=Decimal(10), spent=Decimal(1), fee=Decimal("0.01"))
 ORDER = {"currency": "USD", "asset": "BTC", "amount": "0.1"}
+BUSY = Busy("slow down", retry_after=7)
 SEND = {"asset": "BTC", "amount": "0.1", "address": "tb1qx"}
 
 
@@ -44,7 +47,8 @@ def _stub_exchange(monkeypatch):
 
 
 @pytest.fixture
-def bench(serving):
+def bench(serving, monkeypatch):
+    monkeypatch.setattr(Reconciler, "reconcile", lambda _self, _exchange: None)
     with serving(exchanges=("stub", "paper")) as server:
         auth = server.account()
         yield Bench(server, auth, server.registration(auth, "stub"))
@@ -190,6 +194,76 @@ def test_an_unknown_outcome_is_202_and_blocks_its_key_and_is_not_sent_again(benc
     assert (repeat.status_code, repeat.json()["status"]) == (202, "unknown")
     assert (found.status_code, found.json()["status"]) == (202, "unknown")
     assert len(Stub.placed) == 1
+
+
+NONCE = Unknown("invalid nonce", refusal=Refused("invalid nonce", code="invalid_nonce", retryable=True))
+POOR = Unknown("no funds", refusal=Refused("not enough", code="insufficient_funds"))
+SENT = Withdrawal("W1", "BTC", Decimal("0.1"), "pending", address="tb1qx")
+
+
+@pytest.mark.parametrize("refused", [NONCE, POOR])
+@pytest.mark.parametrize(("call", "form", "found"), [("buy", ORDER, FILLED), ("send_to_address", SEND, SENT)])
+def test_what_was_delivered_before_it_was_refused_is_what_the_exchange_has(
+    bench, monkeypatch, refused, call, form, found
+):
+    answer_with(refused)
+    monkeypatch.setattr(Stub, "found", found)
+    monkeypatch.setattr(Stub, "sent", found)
+    first = bench.post(call, form, "k1")
+    assert (first.status_code, first.json()["status"]) == (200, found.status)
+    assert bench.post(call, form, "k1").json() == first.json()
+    assert len(Stub.placed) == 1
+
+
+@pytest.mark.parametrize(("refused", "places_again"), [(NONCE, True), (POOR, False)])
+@pytest.mark.parametrize(("call", "form"), [("buy", ORDER), ("send_to_address", SEND)])
+def test_what_the_exchange_certainly_does_not_have_was_refused(bench, monkeypatch, refused, places_again, call, form):
+    answer_with(refused)
+    monkeypatch.setattr(Stub, "found", None)
+    monkeypatch.setattr(Stub, "sent", None)
+    first = bench.post(call, form, "k1")
+    assert (first.status_code, first.json()["code"]) == (422, refused.refusal.code)
+    assert first.json()["may_have_executed"] is False
+    bench.post(call, form, "k1")
+    assert len(Stub.placed) == 1 + places_again
+
+
+@pytest.mark.parametrize(
+    ("call", "form", "journal"), [("buy", ORDER, "orders"), ("send_to_address", SEND, "withdrawals")]
+)
+def test_where_the_exchange_cannot_say_a_refusal_that_proves_nothing_is_unknown(
+    bench, monkeypatch, call, form, journal
+):
+    """What the exchange said is kept, and it is the reason once it was found out that nothing was executed."""
+    answer_with(POOR)
+    keys = ["k1", "k2", "k3", "k4"]
+    for key, failure in zip(keys, [Unsupported("no"), NotListedYet("it lags"), BUSY, RuntimeError("odd")], strict=True):
+        monkeypatch.setattr(Stub, "found", failure)
+        monkeypatch.setattr(Stub, "sent", failure)
+        first = bench.post(call, form, key)
+        assert (first.status_code, first.json()["status"]) == (202, "unknown")
+        assert bench.post(call, form, key).content == first.content
+    store = Store(bench.server.database)
+    for _, row in getattr(store, journal).unknown():
+        assert getattr(store, journal).reconcile(row, not_placed(row))
+    store.close()
+    for key in keys:
+        later = bench.post(call, form, key)
+        assert (later.status_code, later.json()["code"]) == (422, "insufficient_funds")
+    assert len(Stub.placed) == len(keys)
+
+
+def test_open_orders_alone_prove_nothing_of_a_refusal(bench, monkeypatch):
+    answer_with(NONCE)
+    monkeypatch.setattr(Stub, "order_lookup", "open")
+    monkeypatch.setattr(Stub, "found", None)
+    assert bench.post("buy", ORDER, "k1").json()["status"] == "unknown"
+
+
+def test_the_reason_of_a_rejected_order_is_listed_with_it(bench):
+    answer_with(Refused("not enough", code="insufficient_funds"))
+    bench.post("buy", ORDER, "k1")
+    assert [row["reason"] for row in bench.get("orders/").json()] == ["not enough"]
 
 
 @pytest.mark.parametrize(("call", "form"), [("buy", ORDER), ("send_to_address", SEND)])

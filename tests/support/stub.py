@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from datetime import datetime
 from decimal import Decimal
 from typing import ClassVar
 
 from bitmm.xwrap.exchanges.base import Exchange, Field
+from bitmm.xwrap.exchanges.errors import Unsupported
 from bitmm.xwrap.exchanges.models import (
     DepositAddress,
     Funds,
@@ -34,6 +36,8 @@ class Stub(Exchange):
     #: What `find` and `withdrawals` answer, or raise.
     found: ClassVar = None
     find_one: ClassVar = None
+    #: What `find_withdrawal` answers, or raises.
+    sent: ClassVar = Unsupported("no call for a send by our id")
     asked: ClassVar[list[OrderRef]] = []
     order_lookup = "all"
 
@@ -55,6 +59,11 @@ class Stub(Exchange):
         if isinstance(found, Exception):
             raise found
         return found
+
+    def find_withdrawal(self, client_id: str, since: datetime, until: datetime) -> Withdrawal | None:
+        if isinstance(type(self).sent, Exception):
+            raise type(self).sent
+        return type(self).sent
 
     def withdrawals(self, asset: str | None = None) -> list[Withdrawal]:
         return type(self).found

@@ -17,13 +17,14 @@ from decimal import Decimal
 from typing import Any
 
 from ..exchanges.base import Exchange
-from ..exchanges.errors import ExchangeError, Unknown, Unsupported
+from ..exchanges.errors import ExchangeError, Refused, Unknown, Unsupported
 from ..exchanges.models import ORDER_FIELDS, WITHDRAWAL_FIELDS, Market, NewOrder, NewWithdrawal, OrderState
 from ..exchanges.rules import check, find_market, not_enough
 from ..money import EXACT
 from .db.journal import Journal
 from .db.records import Registration, now
 from .db.store import Store
+from .lookups import find_executed
 from .order_views import (
     StoredAnswer,
     check_key,
@@ -37,6 +38,7 @@ from .order_views import (
     repeated_answer,
     row_to_json,
     success_answer,
+    unproved_refusal_columns,
     withdrawal_columns,
     withdrawal_intent,
 )
@@ -226,14 +228,10 @@ def _execute(
     exchange: Exchange, request: NewOrder | NewWithdrawal, journal: Journal, names: tuple[str, ...], intent: Row
 ) -> StoredAnswer:
     """Carry out an intent: call the exchange, and commit the outcome."""
-    columns, problem = _call(exchange, replace(request, client_id=intent["client_id"]))
+    columns, refusal = _call(exchange, replace(request, client_id=intent["client_id"]), intent)
     columns["updated"] = now()
     row = {**intent, **columns}
-    if problem is None:
-        answer = success_answer(row, names)
-    else:
-        answer = refusal_answer(row, problem)
-        columns |= refusal_columns(row, problem)
+    answer = success_answer(row, names) if refusal is None else refusal_answer(row, refusal)
     try:
         committed = journal.finish(intent, columns)
     except Exception as error:
@@ -245,7 +243,7 @@ def _execute(
     return answer
 
 
-def _call(exchange: Exchange, request: NewOrder | NewWithdrawal) -> tuple[Row, Problem | None]:
+def _call(exchange: Exchange, request: NewOrder | NewWithdrawal, intent: Row) -> tuple[Row, Problem | None]:
     """Return the columns of the outcome, and the problem to answer with when it was refused."""
     try:
         if isinstance(request, NewOrder):
@@ -253,12 +251,32 @@ def _call(exchange: Exchange, request: NewOrder | NewWithdrawal) -> tuple[Row, P
         return withdrawal_columns(exchange.withdraw(request)), None
     except Unknown as error:
         _log.warning("outcome unknown: %s", error)
-        return {"status": "unknown"}, None
+        return ({"status": "unknown"}, None) if error.refusal is None else _look_up(exchange, intent, error.refusal)
     except ExchangeError as error:
-        return {"status": "rejected", "released": error.retryable}, from_exchange(error)
+        problem = from_exchange(error)
+        return refusal_columns(intent, problem), problem
     except Exception:
         _log.exception("the exchange's adapter failed; the outcome is unknown")
         return {"status": "unknown"}, None
+
+
+def _look_up(exchange: Exchange, intent: Row, refusal: Refused) -> tuple[Row, Problem | None]:
+    """Return the outcome, as `_call` does, of what was refused as it would be after an earlier delivery of itself.
+
+    What the exchange does not have was refused; where it cannot say, that stays unknown until the reconciler asked.
+    """
+    problem = from_exchange(refusal)
+    try:
+        found = find_executed(exchange, intent)
+    except Exception as error:
+        if not isinstance(error, ExchangeError):
+            _log.exception("the exchange's adapter failed; the outcome is unknown")
+        _log.warning("%s cannot say whether %s was executed before: %s", exchange.name, intent["key"], error)
+        return unproved_refusal_columns(intent, problem), None
+    if found is None:
+        return refusal_columns(intent, problem), problem
+    _log.warning("%s had executed %s (%s) when it was delivered again", exchange.name, intent["key"], found["status"])
+    return found, None
 
 
 def _not_committed() -> Problem:

@@ -29,6 +29,7 @@ __all__ = [
     "check_key",
     "check_repeat",
     "foreign_order_to_json",
+    "kept_refusal_columns",
     "key_answer",
     "key_reused",
     "order_columns",
@@ -39,6 +40,7 @@ __all__ = [
     "repeated_answer",
     "row_to_json",
     "success_answer",
+    "unproved_refusal_columns",
     "value_to_json",
     "withdrawal_columns",
     "withdrawal_intent",
@@ -140,11 +142,26 @@ def refusal_answer(row: Row, problem: Problem) -> StoredAnswer:
     return StoredAnswer(problem.status, _to_json_text(problem.body | {"key": row["key"]}), problem.headers)
 
 
-def refusal_columns(row: Row, problem: Problem) -> dict[str, Any]:
-    """Return the columns that keep a refusal of a row: its answer, and for an order why it is rejected."""
+def unproved_refusal_columns(row: Row, problem: Problem) -> dict[str, Any]:
+    """Return the columns of what its exchange refused without proof: unknown, and the refusal is kept."""
     answer = refusal_answer(row, problem)
-    columns = {"answer_status": answer.status, "answer": answer.text}
-    return columns | ({"reason": problem.body["detail"]} if "reason" in row else {})
+    return {"status": "unknown", "answer_status": answer.status, "answer": answer.text}
+
+
+def refusal_columns(row: Row, problem: Problem) -> dict[str, Any]:
+    """Return the columns of what was refused: with its answer, and for an order why it is rejected.
+
+    The key of a refusal that is retryable may be used again.
+    """
+    return kept_refusal_columns({**row, **unproved_refusal_columns(row, problem)})
+
+
+def kept_refusal_columns(row: Row) -> dict[str, Any]:
+    """Return the columns of a row that its exchange refused without proof, once it is proved: see `refusal_columns`."""
+    refusal = json.loads(row["answer"])
+    columns = {"status": "rejected", "released": refusal["retryable"]}
+    columns |= {name: row[name] for name in ("answer_status", "answer")}
+    return columns | ({"reason": refusal["detail"]} if "reason" in row else {})
 
 
 def check_repeat(row: Row, fingerprint: str) -> None:

@@ -9,7 +9,6 @@ decides (`xwrap orders settle`, `xwrap sends settle`). When a question is due: s
 
 from __future__ import annotations
 
-import json
 import logging
 import random
 import time
@@ -27,7 +26,8 @@ from ..money import EXACT, exact
 from .db.journal import Journal
 from .db.records import Registration, now
 from .db.store import Store
-from .order_views import order_columns, order_ref, withdrawal_columns
+from .lookups import find_order
+from .order_views import kept_refusal_columns, order_columns, order_ref, refusal_columns, withdrawal_columns
 from .problems import Problem, from_exchange
 from .question_times import QuestionTimes, TimesOfRows
 from .rate_limiter import Priority
@@ -216,15 +216,12 @@ class Reconciler:
         """Return what the exchange reports of an order, None when it has none. Raises Unsupported."""
         asked = time.monotonic()
         try:
-            state = exchange.find(replace(order_ref(one.row), missed_since=one.times.missed_since))
+            return find_order(exchange, replace(order_ref(one.row), missed_since=one.times.missed_since))
         except NotListedYet:
             if one.times.is_proof(asked) and one.times.missed_since is None:
                 # The time after the answer: the order may have been over only a moment before the exchange looked.
                 one.times.missed_since = datetime.now(UTC)
             raise
-        if state is None and exchange.order_lookup != "all":
-            raise Unsupported(f"{exchange.name} shows open orders only")
-        return None if state is None else order_columns(state)
 
     def _find_withdrawal(self, exchange: Exchange, one: _Unknown) -> Row | None:
         """Return what the exchange reports of a send, None when it has none. Raises Unsupported."""
@@ -278,12 +275,14 @@ def _log_failure(what: str, error: Exception) -> None:
 
 
 def not_placed(row: Row) -> Row:
-    """Return the columns of what certainly was not executed; its key may be used again."""
-    problem = from_exchange(
-        Refused("this was never executed; it may be tried again", code="not_placed", retryable=True)
-    )
-    answer = json.dumps(problem.body | {"key": row["key"]})
-    return {"status": "rejected", "released": True, "answer_status": problem.status, "answer": answer}
+    """Return the columns of what certainly was not executed.
+
+    Where its exchange had refused it without proof, that is the reason; else its key may be used again.
+    """
+    if row["answer"] is not None:
+        return kept_refusal_columns(row)
+    refusal = Refused("this was never executed; it may be tried again", code="not_placed", retryable=True)
+    return refusal_columns(row, from_exchange(refusal))
 
 
 def _is_like(send: Withdrawal, row: Row, since: datetime, until: datetime) -> bool:

@@ -1,0 +1,38 @@
+"""Whether an exchange has the order or the send of a row, by our own client id."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from ..exchanges.base import Exchange
+from ..exchanges.errors import Unsupported
+from ..exchanges.models import OrderRef
+from .order_views import order_columns, order_ref, withdrawal_columns
+
+__all__ = ["find_executed", "find_order"]
+
+Row = dict[str, Any]
+
+
+def find_order(exchange: Exchange, ref: OrderRef) -> Row | None:
+    """Return the columns of the order that the exchange has, None when it has none. Raises Unsupported.
+
+    Raises NotListedYet, too, and what else a read raises.
+    """
+    state = exchange.find(ref)
+    if state is None and exchange.order_lookup != "all":
+        raise Unsupported(f"{exchange.name} shows open orders only")
+    return None if state is None else order_columns(state)
+
+
+def find_executed(exchange: Exchange, row: Row) -> Row | None:
+    """Return what the exchange reports of the order or send of a row that was submitted just now; None: it has none.
+
+    Raises as `find_order`.
+    """
+    if "side" in row:
+        return find_order(exchange, order_ref(row))
+    since = datetime.fromisoformat(row["created"])
+    found = exchange.find_withdrawal(row["client_id"], since, datetime.now(UTC))
+    return None if found is None else withdrawal_columns(found)
