@@ -10,7 +10,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Any, ClassVar, Literal
 
-from ...money import EXACT, exact, parse_decimal, plain
+from ...money import exact, parse_decimal, plain
 from ..base import Credentials, Exchange, ExchangeContext
 from ..errors import Refused, Unknown
 from ..http import parsing_errors, refused_key_is_proof
@@ -29,9 +29,11 @@ from ..models import (
 )
 from ..orders import cancel_errors, poll_fills, poll_until_final
 from ..parsing import optional_amount, required_text
-from ..rules import check, find_market, network_required, no_such_asset
+from ..rules import check, find_market, no_such_asset
 from .instance import Instance, Markets, instance_for
 from .parsing import (
+    check_same_withdrawal,
+    choose_network,
     deposit_from_row,
     fill_from_row,
     is_spot_symbol,
@@ -209,7 +211,7 @@ class CcxtExchange(Exchange):
         )
         with parsing_errors(self.name, mutates=True):
             made = withdrawal_from_row(row)
-            _check_same_withdrawal(made, withdrawal)
+            check_same_withdrawal(made, withdrawal)
             return replace(
                 made,
                 amount=withdrawal.amount,
@@ -290,18 +292,7 @@ class CcxtExchange(Exchange):
         currency = self._markets().ccxt.currencies.get(asset)
         if currency is None:
             raise no_such_asset(self.name, asset)
-        rows = currency.get("networks") or {}
-        offered = {name: row for name, row in rows.items() if False not in (row.get(use), row.get("active"))}
-        if network is None and not rows:
-            return None
-        wanted: list[str] = [
-            name
-            for name, row in offered.items()
-            if network is None or network.casefold() in (name.casefold(), str(row.get("id")).casefold())
-        ]
-        if len(wanted) != 1:
-            raise network_required(asset, offered or ["ccxt lists none there"])
-        return wanted[0]
+        return choose_network(currency.get("networks") or {}, asset, network, use)
 
     def _fetch_order(self, ref: OrderRef) -> OrderState:
         """Return the order with the id of `ref`: by itself, or where there is no such call, from the open ones and the
@@ -351,14 +342,3 @@ class CcxtExchange(Exchange):
         except Refused as refusal:
             if refusal.code != "order_not_found":
                 raise
-
-
-def _check_same_withdrawal(made: Withdrawal, asked: NewWithdrawal) -> None:
-    """Raise ValueError when the answer is about another withdrawal. Some report what leaves, some what arrives."""
-    net = EXACT.subtract(asked.amount, made.fee or Decimal(0))
-    if (
-        made.asset != asked.asset
-        or made.address not in (None, asked.address)
-        or made.amount not in (None, asked.amount, net)
-    ):
-        raise ValueError("another withdrawal")

@@ -11,11 +11,14 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Literal
 
-from ...money import mean, parse_decimal, total
-from ..models import Deposit, Fill, Market, OrderRef, OrderState, Side, Status, Withdrawal
+from ...money import EXACT, mean, parse_decimal, total
+from ..models import Deposit, Fill, Market, NewWithdrawal, OrderRef, OrderState, Side, Status, Withdrawal
 from ..parsing import optional_amount, required_text, step_from_places, time_from_milliseconds
+from ..rules import network_required
 
 __all__ = [
+    "check_same_withdrawal",
+    "choose_network",
     "deposit_from_row",
     "fill_from_row",
     "is_spot_symbol",
@@ -209,3 +212,34 @@ def withdrawal_from_row(row: Mapping[str, Any]) -> Withdrawal:
         fee=_fee_fields(row)["fee"],
         created=optional_time(row.get("timestamp")),
     )
+
+
+def check_same_withdrawal(made: Withdrawal, asked: NewWithdrawal) -> None:
+    """Raise ValueError when the answer is about another withdrawal. Some report what leaves, some what arrives."""
+    net = EXACT.subtract(asked.amount, made.fee or Decimal(0))
+    if (
+        made.asset != asked.asset
+        or made.address not in (None, asked.address)
+        or made.amount not in (None, asked.amount, net)
+    ):
+        raise ValueError("another withdrawal")
+
+
+def choose_network(
+    rows: Mapping[str, Any], asset: str, network: str | None, use: Literal["deposit", "withdraw"]
+) -> str | None:
+    """Return ccxt's name of the network among `rows`, by that name; None where it lists none.
+
+    Raises Refused `network_required` when several are meant: the one that ccxt would choose is not taken.
+    """
+    offered = {name: row for name, row in rows.items() if False not in (row.get(use), row.get("active"))}
+    if network is None and not rows:
+        return None
+    wanted: list[str] = [
+        name
+        for name, row in offered.items()
+        if network is None or network.casefold() in (name.casefold(), str(row.get("id")).casefold())
+    ]
+    if len(wanted) != 1:
+        raise network_required(asset, offered or ["ccxt lists none there"])
+    return wanted[0]
