@@ -19,6 +19,7 @@ __all__ = [
     "cancel_errors",
     "check_listed_by_now",
     "check_same_order",
+    "closed_order",
     "find_open",
     "find_open_or_closed",
     "listed_order",
@@ -151,6 +152,11 @@ def find_open_or_closed(orders: Iterable[OrderState], ref: OrderRef, name: str) 
     if state is not None:
         return state
     check_listed_by_now(ref, name)
+    return closed_order(ref, name)
+
+
+def closed_order(ref: OrderRef, name: str) -> OrderState:
+    """Return the order of `ref`, which the exchange called `name` does not list as open any more: "closed"."""
     return OrderState(
         ref.exchange_order_id or "",
         "closed",

@@ -6,7 +6,7 @@ import pytest
 
 from bitmm.xwrap.testing.exchanges.backpack import BackpackVenue
 from bitmm.xwrap.testing.exchanges.kraken import KrakenVenue
-from tests.exchanges.ccxt.support import PaymiumVenue
+from tests.exchanges.ccxt.support import CoincheckVenue, PaymiumVenue
 
 
 @pytest.fixture
@@ -24,4 +24,10 @@ def backpack():
 @pytest.fixture
 def paymium():
     with PaymiumVenue() as venue:
+        yield venue
+
+
+@pytest.fixture
+def coincheck():
+    with CoincheckVenue() as venue:
         yield venue

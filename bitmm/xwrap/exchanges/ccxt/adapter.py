@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -12,7 +13,7 @@ from typing import Any, ClassVar, Literal
 
 from ...money import exact, parse_decimal, plain
 from ..base import Credentials, Exchange, ExchangeContext
-from ..errors import Refused, Unknown
+from ..errors import Busy, Refused, Unknown
 from ..http import parsing_errors, refused_key_is_proof
 from ..models import (
     Deposit,
@@ -25,9 +26,10 @@ from ..models import (
     OrderRef,
     OrderState,
     Rate,
+    Side,
     Withdrawal,
 )
-from ..orders import cancel_errors, poll_fills, poll_until_final
+from ..orders import cancel_errors, check_listed_by_now, closed_order, poll_fills, poll_until_final
 from ..parsing import optional_amount, required_text
 from ..rules import check, find_market, no_such_asset
 from .instance import Instance, Markets, instance_for
@@ -38,6 +40,7 @@ from .parsing import (
     fill_from_row,
     is_spot_symbol,
     optional_time,
+    order_from_remaining,
     order_from_row,
     order_with_fills,
     spot_markets,
@@ -48,6 +51,10 @@ __all__ = ["CcxtExchange"]
 
 #: Exchanges where ccxt sends a withdrawal's tag as something else. Backpack gets it as the client's id.
 _NO_TAGS = {"backpack"}
+#: Exchanges whose class of ccxt wants the side of an order to cancel it.
+_CANCELS_BY_SIDE = {"bithumb", "coinspot", "indodax"}
+#: Exchanges that list of an open order what is left of it, which ccxt takes for its amount.
+_LISTS_WHAT_IS_LEFT = {"coincheck"}
 #: Calls without a key.
 _UNSIGNED = {"fetch_ticker", "fetch_order_book"}
 #: Where a transfer without a time stands among others.
@@ -116,8 +123,13 @@ class CcxtExchange(Exchange):
             needed = "createMarketOrder" if price is None else "createLimitOrder"
         if needed not in self.has:
             raise Refused(f"{self.name} takes no such order", code="unsupported")
+        ref = OrderRef(
+            *(order.side, order.currency, order.asset, order.client_id),
+            created=datetime.now(UTC),
+            amount=order.amount,
+            price=order.price,
+        )
         row = self._call(*call, mutates=True)
-        ref = OrderRef(order.side, order.currency, order.asset, order.client_id, amount=order.amount, price=order.price)
         with parsing_errors(self.name, mutates=True):
             ref = replace(ref, exchange_order_id=required_text(row["id"]))
             placed = order_from_row(row, ref, with_client_id=self._stores_client_ids())
@@ -143,11 +155,7 @@ class CcxtExchange(Exchange):
     def open_orders(self) -> list[OrderState]:
         rows = self._call("fetch_open_orders")
         with parsing_errors(self.name):
-            return [
-                order_from_row(row, with_client_id=self._stores_client_ids())
-                for row in rows
-                if is_spot_symbol(row["symbol"])
-            ]
+            return [self._open_order(row) for row in rows if is_spot_symbol(row["symbol"])]
 
     def cancel(self, ref: OrderRef) -> None:
         if ref.exchange_order_id is None:
@@ -155,8 +163,16 @@ class CcxtExchange(Exchange):
             if found is None:
                 raise Refused(f"{self.name} knows no such order", code="order_not_open")
             ref = replace(ref, exchange_order_id=found.exchange_order_id)
+        symbol = self._symbol(ref.currency, ref.asset)
         with cancel_errors():
-            self._call("cancel_order", ref.exchange_order_id, self._symbol(ref.currency, ref.asset), mutates=True)
+            try:
+                self._cancel(ref.exchange_order_id, symbol, ref.side)
+            except (Refused, Unknown) as error:
+                # Few exchanges say in words that ccxt knows that an order is over.
+                refusal = error if isinstance(error, Refused) else error.refusal
+                if refusal is None or isinstance(refusal, Busy) or not self._is_over(ref):
+                    raise
+                raise Refused(refusal.reason, code="order_not_open") from None
 
     def cancel_all(self) -> int:
         """Cancel all orders; return how many are open before and not after, because ccxt's answers differ."""
@@ -299,16 +315,44 @@ class CcxtExchange(Exchange):
         history. Raises Refused `order_not_found`.
         """
         id, symbol = ref.exchange_order_id, self._symbol(ref.currency, ref.asset)
+        history = next((call for call in ("fetchOrders", "fetchClosedOrders") if call in self.has), None)
         if "fetchOrder" in self.has:
             rows = [self._call("fetch_order", id, symbol)]
+        elif history is None:
+            return self._fetch_open_order(ref, symbol)
         else:
-            history = "fetch_orders" if "fetchOrders" in self.has else "fetch_closed_orders"
-            rows = [row for method in ("fetch_open_orders", history) for row in self._call(method, symbol)]
+            calls = ("fetch_open_orders", "fetch_orders" if history == "fetchOrders" else "fetch_closed_orders")
+            rows = [row for call in calls for row in self._call(call, symbol)]
         with parsing_errors(self.name):
             for row in rows:
                 if row["id"] == id:
                     return order_from_row(row, ref, with_client_id=self._stores_client_ids())
         raise Refused(f"{self.name} knows no order {id}", code="order_not_found")
+
+    def _fetch_open_order(self, ref: OrderRef, symbol: str) -> OrderState:
+        """Return an order of an exchange that lists open ones alone: "filled" when its fills add up to its amount, else
+        "closed", when it is not among them. Raises NotListedYet a moment after it was placed.
+        """
+        rows = self._call("fetch_open_orders", symbol)
+        with parsing_errors(self.name):
+            for row in rows:
+                if row["id"] == ref.exchange_order_id:
+                    return self._open_order(row, ref)
+        state = closed_order(ref, self.name)
+        if ref.amount is not None and type(self).fills is not Exchange.fills:
+            filled = replace(state, status="filled", filled=ref.amount, reason=None)
+            with suppress(Refused):
+                rows = self._call("fetch_my_trades", symbol)
+                with parsing_errors(self.name):
+                    if (found := order_with_fills(filled, rows)) is not None:
+                        return found
+        check_listed_by_now(ref, self.name)
+        return state
+
+    def _open_order(self, row: Mapping[str, Any], ref: OrderRef | None = None) -> OrderState:
+        """Return a row of the open orders; `ref`: what is known of it."""
+        parse = order_from_remaining if self._instance.ccxt.id in _LISTS_WHAT_IS_LEFT else order_from_row
+        return parse(row, ref, with_client_id=self._stores_client_ids())
 
     def _with_fills(self, state: OrderState, *, patient: bool) -> OrderState:
         """Return the order with what its fills add up to, when all of them can be read; `patient`: after some waiting,
@@ -335,10 +379,20 @@ class CcxtExchange(Exchange):
             return [partial(self._call, "cancel_all_orders", symbol, mutates=True) for symbol in symbols]
         return [partial(self._cancel_if_open, state) for state in states]
 
-    def _cancel_if_open(self, state: OrderState) -> None:
-        symbol = f"{state.asset}/{state.currency}"
+    def _is_over(self, ref: OrderRef) -> bool:
+        """Return whether the exchange says that an order is over."""
         try:
-            self._call("cancel_order", state.exchange_order_id, symbol, mutates=True)
+            return self.order(ref).status not in {"open", "unknown"}
+        except Refused:
+            return False
+
+    def _cancel(self, id: str | None, symbol: str, side: Side | None) -> None:
+        params = ({"side": side},) if self._instance.ccxt.id in _CANCELS_BY_SIDE else ()
+        self._call("cancel_order", id, symbol, *params, mutates=True)
+
+    def _cancel_if_open(self, state: OrderState) -> None:
+        try:
+            self._cancel(state.exchange_order_id, f"{state.asset}/{state.currency}", state.side)
         except Refused as refusal:
             if refusal.code != "order_not_found":
                 raise

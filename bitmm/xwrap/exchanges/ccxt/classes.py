@@ -10,6 +10,7 @@ from ..base import Exchange, RateLimit
 from ..capabilities import OPERATIONS
 from ..errors import Refused
 from .adapter import CcxtExchange
+from .additions import ADDITIONS
 from .exactness import EXACT_OVERRIDES, check_exactness
 from .instance import AMOUNT_IS_COUNTED, CREDENTIAL_FIELDS, NONCE_COUNTERS, SILENT_LOGGER
 from .session import SessionAdapter
@@ -18,8 +19,9 @@ __all__ = ["exchange_class"]
 
 #: Exchanges where ccxt sends our id with an order, and finds open and closed orders by it.
 _FINDS_BY_CLIENT_ID = {"kraken"}
-#: Verbs that ccxt's unified call does not really have. Kraken sends to names of its address book only.
-_MISSING = {"kraken": {"withdraw"}}
+#: Verbs that ccxt's unified call does not really have. Kraken sends to names of its address book only; CoinSpot tells
+#: no id of an order, so that it could neither be read nor canceled.
+_MISSING = {"coinspot": {"place"}, "kraken": {"withdraw"}}
 
 #: A verb -> the unified calls that it needs, in ccxt's names; one set must be there.
 _NEEDED_CALLS: dict[str, tuple[set[str], ...]] = {
@@ -27,7 +29,8 @@ _NEEDED_CALLS: dict[str, tuple[set[str], ...]] = {
     "markets": ({"fetchMarkets"},),
     "funds": ({"fetchBalance"},),
     "place": ({"createOrder"},),
-    "order": ({"fetchOrder"}, {"fetchOpenOrders", "fetchOrders"}, {"fetchOpenOrders", "fetchClosedOrders"}),
+    # Where there are open orders alone, an order that is none of them is told as closed.
+    "order": ({"fetchOrder"}, {"fetchOpenOrders"}),
     "find": ({"fetchOpenOrders", "fetchClosedOrders"},),
     "open_orders": ({"fetchOpenOrders"},),
     "cancel": ({"cancelOrder"},),
@@ -57,10 +60,11 @@ def exchange_class(id: str) -> type[Exchange]:
     library = _import_ccxt()
     if name not in library.exchanges:
         raise KeyError(id)
-    kind = type(name, (getattr(library, name),), dict(EXACT_OVERRIDES))
+    kind: Any = type(name, (*ADDITIONS.get(name, ()), getattr(library, name)), dict(EXACT_OVERRIDES))
     sample = kind({"session": SessionAdapter(name, name, None), "logger": SILENT_LOGGER})
     check_exactness(library, sample)
     has = {call for call, implemented in sample.has.items() if implemented}
+    has |= getattr(kind, "added", frozenset())
     if not _has_real_cost_call(library, sample):
         has -= {"createMarketBuyOrderWithCost"}
     supported = _supported(name, has)

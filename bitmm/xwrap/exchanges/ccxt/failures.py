@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 
-from ..errors import Busy, ExchangeError, Refused
+from ..errors import Busy, ExchangeError, Refused, Unsupported
 from ..http import unknown_or_refused, unproved
 from .session import SessionAdapter
 
@@ -24,7 +24,8 @@ _CODES = {
     "AuthenticationError": "exchange_key_refused",
     "OrderNotFound": "order_not_found",
     "InvalidAddress": "invalid_address",
-    "ArgumentsRequired": "invalid_request",
+    # ccxt raises it before anything is sent: it wants more than we tell, as the market of all open orders.
+    "ArgumentsRequired": "unsupported",
     "BadRequest": "invalid_request",
     "NotSupported": "unsupported",
     "InvalidNonce": "invalid_nonce",
@@ -74,7 +75,8 @@ def exchange_error(error: Exception, code: str | None, words: str, session: Sess
         return error
     if not session.has_sent:
         unclear = code in (None, "exchange_refused", "exchange_unavailable")
-        return Refused(f"{words} (nothing was sent)", code="invalid_request" if unclear else str(code))
+        words = f"{words} (nothing was sent)"
+        return _refused(words, "invalid_request" if unclear else str(code))
     if not session.may_have_executed:
         return _refusal(error, code, words, session)
     if not (session.only_the_last_mutates and _is_refusal(error, code, session.status)):
@@ -90,7 +92,11 @@ def _refusal(error: Exception, code: str | None, words: str, session: SessionAda
     if code is None:
         words = f"{session.name}'s answer cannot be understood ({type(error).__name__})"
         return Refused(words, code="exchange_unavailable", retryable=True)
-    return Refused(words, code=code, retryable=code in _RETRYABLE)
+    return _refused(words, code, retryable=code in _RETRYABLE)
+
+
+def _refused(words: str, code: str, *, retryable: bool = False) -> Refused:
+    return Unsupported(words) if code == "unsupported" else Refused(words, code=code, retryable=retryable)
 
 
 def _is_proof(error: Exception, code: str | None, session: SessionAdapter) -> bool:

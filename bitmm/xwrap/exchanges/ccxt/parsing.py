@@ -23,6 +23,7 @@ __all__ = [
     "fill_from_row",
     "is_spot_symbol",
     "optional_time",
+    "order_from_remaining",
     "order_from_row",
     "order_with_fills",
     "spot_markets",
@@ -116,6 +117,20 @@ def order_from_row(row: Mapping[str, Any], ref: OrderRef | None = None, *, with_
     return state
 
 
+def order_from_remaining(row: Mapping[str, Any], ref: OrderRef | None = None, *, with_client_id: bool) -> OrderState:
+    """Return an open order of an exchange that lists what is left of it, which ccxt takes for its amount.
+
+    What it was, and so what is filled, is known with `ref` alone.
+    """
+    left = optional_amount(row["remaining"])
+    state = order_from_row({**row, "amount": None, "filled": None, "cost": None}, ref, with_client_id=with_client_id)
+    if ref is None or ref.amount is None or left is None:
+        return state
+    if left > ref.amount:
+        raise ValueError("more is left than was ordered")
+    return replace(state, amount=ref.amount, filled=EXACT.subtract(ref.amount, left))
+
+
 def _check_same_order(state: OrderState, ref: OrderRef) -> None:
     """Raise ValueError when a field that both know differs. (Much of an order may be missing in ccxt's answers.)"""
     for name in ("exchange_order_id", "side", "currency", "asset", "amount", "price"):
@@ -140,12 +155,12 @@ def _order_status(word: object, amount: Decimal | None, filled: Decimal | None) 
 def order_with_fills(state: OrderState, rows: Iterable[Mapping[str, Any]]) -> OrderState | None:
     """Return the order with the cost and the fee that its fills add up to, None when some of them are not among `rows`.
 
-    `rows`: trades of ccxt, of any orders.
+    `rows`: trades of ccxt, of any orders. Coincheck's have a sign: what was given is below zero.
     """
     fills = [row for row in rows if row["order"] == state.exchange_order_id]
-    if state.filled is None or total(parse_decimal(row["amount"]) for row in fills) != state.filled:
+    if state.filled is None or total(parse_decimal(row["amount"]).copy_abs() for row in fills) != state.filled:
         return None
-    spent = total(parse_decimal(row["cost"]) for row in fills)
+    spent = total(parse_decimal(row["cost"]).copy_abs() for row in fills)
     fees = [fee for row in fills for fee in row.get("fees") or [row.get("fee")]]
     fields = _fee_fields({"fees": fees})
     if fields["fee"] is None:
@@ -165,17 +180,16 @@ def _fee_fields(row: Mapping[str, Any]) -> dict[str, Any]:
 def fill_from_row(row: Mapping[str, Any], symbol: str) -> Fill:
     """Return a trade of ccxt, of the market `symbol`."""
     asset, _, currency = symbol.partition("/")
-    amount, price = optional_amount(row["amount"]), optional_amount(row["price"])
-    time = optional_time(row["timestamp"])
-    if amount is None or price is None or time is None:
-        raise ValueError("a fill without amount, price or time")
+    price, time = optional_amount(row["price"]), optional_time(row["timestamp"])
+    if price is None or time is None:
+        raise ValueError("a fill without price or time")
     return Fill(
         id=required_text(row["id"]),
         exchange_order_id=row.get("order"),
         side=_SIDES[row["side"]],
         currency=currency,
         asset=asset,
-        amount=amount,
+        amount=parse_decimal(row["amount"]).copy_abs(),
         price=price,
         time=time,
         **_fee_fields(row),

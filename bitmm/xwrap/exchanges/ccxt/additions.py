@@ -1,0 +1,95 @@
+"""Calls of an exchange's documented API that ccxt has only in its raw form, or not right, in the unified form of ccxt.
+
+A class here stands before ccxt's own among the bases of our subclass; `added` names the unified calls that ccxt lacks.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any, ClassVar
+from urllib.parse import urlencode
+
+from ...money import parse_decimal
+
+__all__ = ["ADDITIONS"]
+
+#: "Order states" of Paymium -> ccxt's word.
+_PAYMIUM_STATES = {
+    **dict.fromkeys(("pending_execution", "pending", "processing", "authorized", "active"), "open"),
+    **dict.fromkeys(("filled", "executed"), "closed"),
+    "canceled": "canceled",
+}
+#: Types of Paymium's trade orders -> ccxt's word. Deposits, transfers and payments are orders there, too.
+_PAYMIUM_TYPES = {"LimitOrder": "limit", "MarketOrder": "market"}
+
+
+class _PaymiumCalls:
+    """Paymium's "Get order", "List orders" and "List deposit addresses".
+
+    Sources: the OpenAPI document, version 1.1.0, in the repository Paymium/api-documentation, and for "Order states"
+    and "Order properties" the README that was there before (2014).
+    """
+
+    added: ClassVar[frozenset[str]] = frozenset({"fetchOrder", "fetchOpenOrders"})
+
+    def sign(self, path: str, api: Any, method: str, params: Mapping[str, Any], *rest: Any) -> Any:
+        """Sign a GET with its whole address ("Api-Signature"); ccxt 4.5.90 leaves the question mark out."""
+        ccxt: Any = self
+        if method == "GET" and params:
+            query = urlencode(ccxt.omit(params, ccxt.extract_params(path)))
+            path, params = ccxt.implode_params(path, params) + (f"?{query}" if query else ""), {}
+        return super().sign(path, api, method, params, *rest)  # type: ignore[misc]  # ccxt's class comes after this one
+
+    def fetch_order(self, id: str, symbol: Any = None) -> dict[str, Any]:
+        """Return an order. Raises ccxt's OrderNotFound."""
+        ccxt: Any = self
+        try:
+            return _paymium_order(ccxt, ccxt.privateGetUserOrdersUuid({"uuid": id}))
+        except Exception:
+            if ccxt.session.status == 404:
+                raise importlib.import_module("ccxt").OrderNotFound(f"{ccxt.id} knows no such order") from None
+            raise
+
+    def fetch_open_orders(self, *_: Any) -> list[dict[str, Any]]:
+        """Return all open orders, read until a page has nothing new: the length of a page is not documented."""
+        ccxt: Any = self
+        rows: dict[str, Any] = {}
+        while True:
+            page = ccxt.privateGetUserOrders({"active": "true", "offset": len(rows)})
+            new = {row["uuid"]: row for row in page if row["uuid"] not in rows}
+            if not new:
+                orders = [_paymium_order(ccxt, row) for row in rows.values() if row["type"] in _PAYMIUM_TYPES]
+                return [order for order in orders if order["status"] == "open"]
+            rows |= new
+
+    def fetch_deposit_address(self, code: str, params: Any = None) -> dict[str, Any]:
+        """Return the address that is there; ccxt 4.5.90 asks for one that is called as the asset."""
+        ccxt: Any = self
+        for row in ccxt.privateGetUserAddresses():
+            if row.get("currency") in (None, code):
+                return {"currency": code, "address": row["address"]}
+        raise importlib.import_module("ccxt").ExchangeError(f"{ccxt.id} has no address for {code} yet")
+
+
+def _paymium_order(ccxt: Any, row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a trade order in ccxt's unified form. BTC/EUR is the only market."""
+    fees = [{"cost": row.get("btc_fee"), "currency": "BTC"}, {"cost": row.get("currency_fee"), "currency": "EUR"}]
+    taken = [fee for fee in fees if fee["cost"] is not None and parse_decimal(fee["cost"])]
+    return {
+        "id": row["uuid"],
+        "symbol": "BTC/EUR",
+        "side": row["direction"],
+        "type": _PAYMIUM_TYPES[row["type"]],
+        "status": _PAYMIUM_STATES.get(row["state"], row["state"]),
+        "amount": row.get("amount"),
+        "price": row.get("price"),
+        "filled": row.get("traded_btc"),
+        "cost": row.get("traded_currency"),
+        "fees": taken or fees[1:],
+        "timestamp": ccxt.parse8601(row.get("created_at")),
+    }
+
+
+#: ccxt's name of a class -> what comes before it.
+ADDITIONS: dict[str, tuple[type[Any], ...]] = {"paymium": (_PaymiumCalls,)}
