@@ -38,6 +38,15 @@ def test_21_kills_lose_no_send_and_double_none_though_kraken_cannot_tell_of_them
     assert figures.sends.listed == figures.sends.blocked
 
 
+def test_a_kill_with_the_shipped_settings_and_twenty_orders_in_flight_leaves_none_of_them_unknown():
+    """Also the counter of Kraken's key is the real one, and nothing may be refused for it."""
+    from tests.stress import crash_shipped
+
+    figures = crash_shipped.run(kills=1, in_flight=20)
+    assert figures.is_safe, str(figures)
+    assert figures.seconds, "the kill cut off nothing"
+
+
 def test_30_kills_leave_no_paper_order_half_done():
     """Its ledger is in the server's own data base: what is there without its order, or the other way round, is lost."""
     from tests.stress import crash
