@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
+
+#: The statuses of an order that is over.
+FINAL = {"filled", "partly_filled", "canceled", "closed"}
 
 
 @dataclass(frozen=True)
@@ -15,6 +19,10 @@ class Job:
     number: int
     key: str
     verb: str
+    #: Two registrations have the same exchange key.
+    registration: int = 1
+    #: Of a limit order.
+    price: Decimal | None = None
 
 
 @dataclass(eq=False)
@@ -76,21 +84,33 @@ class Checker:
         elif bool(times) != (known not in {None, "rejected"}):
             self._add("journal", f"{job.key}: the journal has {known}, and it was executed {times} times")
 
-    def check_state(self, job: Job, row: dict[str, Any], order: Any) -> None:
-        """Check that a row which is final says what the exchange's own order says."""
+    def check_order(self, job: Job, row: Mapping[str, Any], order: Any, now: float | None = None) -> None:
+        """Check what is said of an order, against the exchange's own; `now`: a client is told it at this time.
+
+        An order that is called open may be over by now; what is called final is.
+        """
         wrong = [
             f"{name} {row[name]}, at the exchange {there}"
-            for name, there in (("side", order.side), ("exchange_order_id", order.id))
+            for name, there in (("side", order.side), ("exchange_order_id", order.id), ("key", job.key))
             if row[name] != there
         ]
-        if row["filled"] is not None and row["status"] != "open" and Decimal(row["filled"]) != order.filled:
-            wrong.append(f"filled {row['filled']}, at the exchange {order.filled}")
-        if row["status"] != "open" and order.status == "open":
-            wrong.append(f"status {row['status']}, at the exchange open")
-        if row["status"] == "filled" and order.status != "filled":
-            wrong.append(f"status filled, at the exchange {order.status}")
+        if row["status"] in FINAL:
+            if order.status == "open":
+                wrong.append(f"status {row['status']}, at the exchange open")
+            elif row["filled"] is not None and Decimal(row["filled"]) != order.filled:
+                wrong.append(f"filled {row['filled']}, at the exchange {order.filled}")
+            elif (row["status"] == "filled") != (order.status == "filled"):
+                wrong.append(f"status {row['status']}, at the exchange {order.status}")
+        elif row["status"] != "open":
+            wrong.append(f"status {row['status']}, at the exchange {order.status}")
         if wrong:
-            self._add("journal", f"{job.key}: {'; '.join(wrong)}")
+            words = f"{job.key}: {'; '.join(wrong)}"
+            self._add("journal" if now is None else "lie", words if now is None else f"told at {now:.3f} of {words}")
+
+    def check_canceled(self, job: Job, order: Any) -> None:
+        """Check that an order is over at the exchange after a client's cancel was answered with it."""
+        if order.status == "open":
+            self._add("lie", f"{job.key}: canceled, and still open at the exchange")
 
     def add_mistake(self, words: str) -> None:
         """Add an error that nothing here should cause."""

@@ -28,6 +28,7 @@ HOST_FAULTS = {
     "kill": "the server process is killed, and started again",
     "server_stands_still": "no task of the server runs for some seconds",
     "exchange_stands_still": "the exchange does nothing for some seconds, and then all that arrived meanwhile",
+    "disk_full": "no commit succeeds for some seconds",
     "clock_jump": "the server's wall clock jumps, and is set right later",
 }
 
@@ -65,6 +66,8 @@ class Plan:
     counts_calls: bool = False
     closing_reads: int = 0
     history_lag: float = 0.0
+    #: How often the market moves.
+    price_moves: int = 0
 
 
 def draw_plan(seed: int) -> Plan:
@@ -76,30 +79,33 @@ def draw_plan(seed: int) -> Plan:
     return Plan(
         seed=seed,
         exchange=rng.choice(EXCHANGES),
-        orders=rng.randint(2, 7),
+        orders=rng.randint(2, 9),
         clients=rng.randint(1, 4),
         faults_end=faults_end,
-        server_share=rng.choice((0.0, 0.05, 0.2, 0.5)),
-        exchange_share=rng.choice((0.0, 0.05, 0.2, 0.5)),
+        server_share=rng.choice((0.0, 0.1, 0.3, 0.6)),
+        exchange_share=rng.choice((0.0, 0.1, 0.3, 0.6)),
         server_kinds=tuple(server_kinds),
         exchange_kinds=tuple(exchange_kinds),
         host_faults=tuple(_draw_host_faults(rng, faults_end)),
         counts_calls=rng.random() < 0.5,
         closing_reads=rng.choice((0, 0, 1, 5)),
         history_lag=rng.choice((0.0, 0.0, 2.0)),
+        price_moves=rng.choice((0, 0, 2, 6)),
     )
 
 
 def _draw_host_faults(rng: Random, faults_end: float) -> list[HostFault]:
     faults = []
     for kind in HOST_FAULTS:
-        while rng.random() < 0.3:
+        while rng.random() < (0.5 if kind == "kill" else 0.3):
             at = rng.uniform(0.0, 0.9 * faults_end)
             if kind == "kill":
                 faults.append(HostFault(kind, at, rng.uniform(0.2, 8.0), rng.randint(1, 60)))
             elif kind == "clock_jump":
                 size = rng.choice((1.0, 30.0, 300.0)) * rng.uniform(-1.0, 1.0)
                 faults.append(HostFault(kind, at, rng.uniform(1.0, faults_end), size))
+            elif kind == "disk_full":
+                faults.append(HostFault(kind, at, rng.uniform(0.01, 5.0)))
             else:
                 # A message that an exchange reads this late still comes within the time that the reconciler allows.
                 faults.append(HostFault(kind, at, rng.uniform(0.5, 15.0 if kind.startswith("exchange") else 35.0)))

@@ -59,6 +59,8 @@ class Link:
     kinds: tuple[str, ...]
     #: Whether a request may be delivered twice: not where an exchange has no means to notice.
     may_repeat: Callable[[Any], bool] = lambda _request: True
+    #: A proxy before the receiver sends again what got no answer, and passes on the answer that came then.
+    has_proxy: bool = False
     #: Answers in place of the receiver, by the kinds of faults that only this receiver has.
     stand_ins: dict[str, Callable[[Any], Answer]] = field(default_factory=dict)
     held: list[Callable[[], None]] = field(default_factory=list)
@@ -135,8 +137,9 @@ class Network:
         elif kind == "late":
             deliver(after=rng.uniform(0.5, _LATEST))
         elif kind == "twice":
-            answers = [reply, lambda _answer: None]
-            rng.shuffle(answers)
+            answers = [lambda _answer: None, reply]
+            if not link.has_proxy:
+                rng.shuffle(answers)
             deliver(answers[0])
             deliver(answers[1], after=rng.choice((0.0, 0.1, 3.0)) * rng.random())
         elif kind == "swapped":

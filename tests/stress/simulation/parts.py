@@ -7,6 +7,7 @@ the network, the threads of the server, the clock of SQLite, and the time that h
 from __future__ import annotations
 
 import logging
+import sqlite3
 import sys
 from importlib import import_module
 from typing import Any, Protocol
@@ -15,6 +16,7 @@ import argon2
 from requests.structures import CaseInsensitiveDict
 from sqlalchemy import Double, event, func
 from sqlalchemy.engine import Engine
+from sqlalchemy.exc import DatabaseError
 
 from . import substitutes
 from .network import Answer
@@ -52,6 +54,7 @@ __all__ = [
     "APIError",
     "Backend",
     "CaseInsensitiveDict",
+    "DatabaseError",
     "OutcomeUnknown",
     "Unavailable",
     "Unknown",
@@ -82,6 +85,9 @@ class Outside(Protocol):
 
     def sleep(self, seconds: float) -> None:
         """Let others go on for `seconds`; the process may be killed here."""
+
+    def commit_fails(self) -> bool:
+        """Return whether the disk takes nothing now."""
 
     def open_connection(self, connection: Any) -> None:
         """Take note of a new connection to a data base, which ends with its process."""
@@ -137,6 +143,8 @@ def _command_with_points(self: Any, text: str) -> None:
         return
     [outside] = _outside
     outside.sleep(0.0)
+    if outside.commit_fails():
+        raise self._failed(text, sqlite3.OperationalError("database or disk is full"))
     _command(self, text)
     outside.sleep(0.001)
 

@@ -12,6 +12,8 @@ from . import parts
 from .network import REFUSED, RESET, Answer, Reply
 from .scheduler import Host, Process, Scheduler
 
+#: How long it takes until a server that could not start is started again, in seconds.
+RESTART_SECONDS = 1.0
 SERVER_HOST, EXCHANGE_HOST = "xwrap.test", "exchange.test"
 
 
@@ -64,7 +66,14 @@ class Server:
         return None if self._app is None else self._app.state.services
 
     def _serve(self) -> None:
-        services, _ = parts.services.create_services(self._settings)
+        try:
+            services, _ = parts.services.create_services(self._settings)
+        except parts.DatabaseError as error:
+            # A service manager starts it again, until the disk takes what is written.
+            self._log(f"server {self.starts} cannot start: {error}")
+            self._scheduler.at(RESTART_SECONDS, self.start)
+            self.kill()
+            return
         self._app = parts.create_app(services)
         self._log(f"server {self.starts} serves")
 

@@ -9,22 +9,25 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from . import parts, substitutes
-from .checker import Call, Checker, Job
+from .checker import Checker, Job
+from .clients import PASSWORD, REGISTRATIONS, USER, Client
 from .faults import HostFault, Plan, draw_plan
 from .network import Answer, Link, Network
 from .receivers import EXCHANGE_HOST, SERVER_HOST, Exchange, Server
 from .scheduler import Host, Process, Scheduler
 
-USER, PASSWORD = "ann", "correct horse battery"
 #: Virtual seconds after the faults in which everything must become known.
 LONGEST_END = 900.0
-#: Pauses of a client before it repeats what is unknown, in seconds.
-PAUSES = (0.1, 1.0, 5.0)
+#: More of an asset than the account has.
+TOO_MUCH = 500
+#: After a kill at one of the first points the next process is killed at its same point, too.
+SHORT_LIFE = 15
 
 
 @dataclass
@@ -40,7 +43,7 @@ class Result:
 
 
 class World:
-    """Everything of one seed. `template`: a data folder with one account and one registration."""
+    """Everything of one seed. `template`: a data folder with an account and its registrations."""
 
     def __init__(self, plan: Plan, folder: Path, template: Path | None, *, keep_trace: bool = False) -> None:
         self.plan = plan
@@ -63,6 +66,7 @@ class World:
         self.network.faults_end = plan.faults_end
         self._connect()
         self._executions = 0
+        self._disk_full_until = 0.0
         self.jobs: dict[int, Job] = {}
         self._set_up_venue()
 
@@ -90,6 +94,10 @@ class World:
     def sleep(self, seconds: float) -> None:
         self.scheduler.sleep(seconds)
 
+    def commit_fails(self) -> bool:
+        """Return whether the disk takes nothing now."""
+        return self.scheduler.now < self._disk_full_until
+
     def open_connection(self, connection: Any) -> None:
         if self.scheduler.current is not None:
             self.scheduler.current.process.resources.append(connection)
@@ -115,7 +123,7 @@ class World:
                 stand_ins={kind: stand_in(kind) for kind in ("rate_limit", "nonce", "maintenance")},
             ),
         )
-        self.network.connect(SERVER_HOST, Link(self.server, plan.server_share, plan.server_kinds))
+        self.network.connect(SERVER_HOST, Link(self.server, plan.server_share, plan.server_kinds, has_proxy=True))
 
     def _set_up_venue(self) -> None:
         venue = self.exchange.venue
@@ -149,10 +157,12 @@ class World:
             self.scheduler.at(fault.at, lambda fault=fault: self._begin(fault))
         for index in range(plan.clients):
             # A job may be of two clients: both use its key.
-            mine = [job for job in jobs if job.number % plan.clients == index or rng.random() < 0.2]
+            mine = [job for at, job in enumerate(jobs) if at % plan.clients == index or rng.random() < 0.2]
             client = Process(f"client {index}", Host(f"client {index}"))
             program = Client(self, mine, Random(rng.getrandbits(64)))
             self.scheduler.spawn(client, "main", program.run)
+        for _ in range(plan.price_moves):
+            self.scheduler.at(rng.uniform(0.0, plan.faults_end), partial(self._move_prices, rng.uniform(-0.01, 0.01)))
         judge = Process("judge", Host("judge"))
         self.scheduler.spawn(judge, "main", self._wait_for_end)
         handler = _LogHandler(self)
@@ -174,6 +184,31 @@ class World:
             plan.seed, self.checker.problems, self.checker.counts, self.faults, self._digest.hexdigest(), self.trace
         )
 
+    def _draw_job(self, index: int, rng: Random) -> Job:
+        """Return a market order, a limit order or a send; now and then of more than there is."""
+        too_much = int(TOO_MUCH / self.case.step) if rng.random() < 0.05 else 0
+        verb = rng.choice(("buy", "sell", "buy", "sell", "send"))
+        price = None
+        if verb != "send" and rng.random() < 0.4:
+            best = self._pair.asks[0][0] if verb == "buy" else self._pair.bids[0][0]
+            price = (best * Decimal(rng.choice(("0.99", "0.995", "1", "1.005", "1.01")))).quantize(self._price_step)
+        return Job(index + too_much, f"key-{index}", verb, rng.choice(REGISTRATIONS), price)
+
+    @property
+    def _pair(self) -> Any:
+        return self.exchange.venue.pairs[f"{self.case.asset}/{self.case.currency}"]
+
+    @property
+    def _price_step(self) -> Decimal:
+        return Decimal(1).scaleb(-self._pair.price_places)
+
+    def _move_prices(self, by: float) -> None:
+        """Move the market: a limit order may be filled."""
+        factor = 1 + Decimal(round(by, 4)).quantize(Decimal("0.0001"))
+        ask, bid = ((side[0][0] * factor).quantize(self._price_step) for side in (self._pair.asks, self._pair.bids))
+        self.log(f"the best prices are {ask} and {bid}")
+        self.exchange.venue.set_best_prices(self._pair.name, max(ask, bid + self._price_step), bid)
+
     def _begin(self, fault: HostFault) -> None:
         """Let something happen to a machine."""
         self.log(f"fault {fault}")
@@ -187,7 +222,16 @@ class World:
             def killed() -> None:
                 self._count_fault("kill")
                 server.kill()
-                self.scheduler.at(fault.seconds, server.start)
+                # The next process may not come far, either.
+                kill_at = int(fault.amount) if fault.amount < SHORT_LIFE else None
+                self.scheduler.at(fault.seconds, lambda: start(kill_at))
+
+            def start(kill_at: int | None) -> None:
+                server.start()
+                if kill_at is not None and server.process is not None:
+                    self._count_fault("kill")
+                    server.process.kill_at = kill_at
+                    server.process.on_kill = lambda: (server.kill(), self.scheduler.at(fault.seconds, server.start))
 
             process.on_kill = killed
             return
@@ -196,6 +240,8 @@ class World:
             server.host.clock_error += fault.amount
             until = min(now + fault.seconds, self.plan.faults_end)
             self.scheduler.at(until - now, lambda: setattr(server.host, "clock_error", 0.0))
+        elif fault.kind == "disk_full":
+            self._disk_full_until = max(self._disk_full_until, now + fault.seconds)
         else:
             host = server.host if fault.kind == "server_stands_still" else exchange.host
             host.stopped_until = max(host.stopped_until, now + fault.seconds)
@@ -227,7 +273,7 @@ class World:
     def _row(self, job: Job) -> dict[str, Any] | None:
         store = self.server.services.store
         journal = store.withdrawals if job.verb == "send" else store.orders
-        row: dict[str, Any] | None = journal.by_key(1, job.key)
+        row: dict[str, Any] | None = journal.by_key(job.registration, job.key)
         return row
 
     def _check_end(self) -> None:
@@ -239,55 +285,9 @@ class World:
             self.log(f"{job.key} in the end: {row and row['status']}")
             self.checker.check_end(job, row and row["status"], can_look_up=self.case.can_look_up(job.verb))
             if row is not None and job.verb != "send" and (id := row["exchange_order_id"]) is not None:
-                self.checker.check_state(job, row, self.exchange.venue.orders[id])
+                self.checker.check_order(job, row, self.exchange.venue.orders[id])
         for bug in self.exchange.venue.bugs:
             self.checker.add_mistake(f"the local exchange failed: {bug[-300:]}")
-
-
-class Client:
-    """A program that wants some jobs done, each once, and asks until it knows."""
-
-    def __init__(self, world: World, jobs: list[Job], rng: Random) -> None:
-        self._world, self._jobs, self._rng = world, jobs, rng
-
-    def run(self) -> None:
-        seconds = self._rng.choice((5.0, 12.0, 30.0))
-        self._backend = parts.Backend(1, USER, PASSWORD, f"https://{SERVER_HOST}", timeout=seconds)
-        for job in self._jobs:
-            self._world.scheduler.sleep(self._rng.uniform(0.0, 0.3 * self._world.plan.faults_end))
-            self._do(job)
-        self._world.clients_done += 1
-
-    def _do(self, job: Job) -> None:
-        """Call until the outcome is known, or the end has come."""
-        world, rng = self._world, self._rng
-        deadline = world.plan.faults_end + LONGEST_END / 2
-        while world.scheduler.now < deadline:
-            outcome = self._call(job)
-            if outcome == "+" and rng.random() < 0.7:
-                return
-            if outcome == "-" and rng.random() < 0.5:
-                return
-            if outcome == "?" and job.verb == "send" and world.scheduler.now > world.plan.faults_end + 60.0:
-                return
-            is_over = world.scheduler.now > world.plan.faults_end
-            world.scheduler.sleep(rng.choice(PAUSES) * rng.uniform(0.5, 1.5) * (5.0 if is_over else 1.0))
-
-    def _call(self, job: Job) -> str:
-        world = self._world
-        call = Call(job, world.scheduler.now)
-        world.checker.begin(call)
-        by_server = True
-        try:
-            world.case.submit(self._backend, job.verb, job.number, job.key)
-        except parts.APIError as error:
-            outcome, words = ("?" if error.may_have_executed else "-"), f"{error.status} {error.code}: {error}"
-            by_server = error.status is not None
-        else:
-            outcome, words = "+", "done"
-        world.log(f"{job.key} {job.verb} told {outcome} {words}")
-        world.checker.end(call, world.scheduler.now, outcome, words, by_server=by_server)
-        return outcome
 
 
 class _LogHandler(logging.Handler):
@@ -299,7 +299,8 @@ class _LogHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self._world.log(f"{record.levelname} {record.getMessage()}")
-        if record.levelno >= logging.ERROR:
+        # What cannot be written is said as an error, too.
+        if record.levelno >= logging.ERROR and not self._world.faults["disk_full"]:
             error = record.exc_info[1] if record.exc_info else None
             self._world.checker.add_mistake(f"{record.getMessage()}: {error!r}")
 
@@ -317,7 +318,7 @@ def _settings(exchange: str, folder: Path) -> Any:
 
 
 def make_template(exchange: str, folder: Path) -> Path:
-    """Return a data folder with an account, and its registration at this exchange, id 1."""
+    """Return a data folder with an account, and its registrations at this exchange."""
     plan = Plan(0, exchange, 0, 0, 0.0, 0.0, 0.0, (), ())
     world = World(plan, folder, None)
     folder.mkdir()
@@ -326,10 +327,8 @@ def make_template(exchange: str, folder: Path) -> Path:
         services, _ = parts.services.create_services(world.settings)
         services.store.accounts.add(USER, parts.auth.hash_password(PASSWORD))
         world.server._app = parts.create_app(services)
-        form = {"exchange": exchange, "apikey": world.exchange.venue.key, "apisecret": world.exchange.venue.secret}
-        xwrap = parts.XWrap(f"https://{SERVER_HOST}")
-        backend = xwrap.create_backend(USER, PASSWORD, exchange, "", form["apikey"], form["apisecret"])
-        assert backend.id == 1
+        keys, xwrap = (world.exchange.venue.key, world.exchange.venue.secret), parts.XWrap(f"https://{SERVER_HOST}")
+        assert [xwrap.create_backend(USER, PASSWORD, exchange, "", *keys).id for _ in REGISTRATIONS] == [*REGISTRATIONS]
         services.close()
         world.scheduler.finish()
 
