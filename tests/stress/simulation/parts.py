@@ -7,8 +7,10 @@ the network, the threads of the server, the clock of SQLite, and the time that h
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any, Protocol
 
@@ -40,7 +42,8 @@ with substitutes.importing():
     from bitmm.xwrap.exchanges.errors import Unknown
     from bitmm.xwrap.server import auth, services, settings
     from bitmm.xwrap.server.app import create_app
-    from bitmm.xwrap.server.db import base, sqlite
+    from bitmm.xwrap.server.db import base, sqlite, state_file
+    from bitmm.xwrap.server.settings import SetupError
     from bitmm.xwrap.testing.exchanges import backpack as local_backpack
     from bitmm.xwrap.testing.exchanges import bitstamp as local_bitstamp
     from bitmm.xwrap.testing.exchanges import kraken as local_kraken
@@ -56,6 +59,7 @@ __all__ = [
     "CaseInsensitiveDict",
     "DatabaseError",
     "OutcomeUnknown",
+    "SetupError",
     "Unavailable",
     "Unknown",
     "XWrap",
@@ -89,8 +93,8 @@ class Outside(Protocol):
     def commit_fails(self) -> bool:
         """Return whether the disk takes nothing now."""
 
-    def open_connection(self, connection: Any) -> None:
-        """Take note of a new connection to a data base, which ends with its process."""
+    def on_exit(self, close: Callable[[], object]) -> None:
+        """Take note of something that the system closes when the running process ends."""
 
 
 _outside: list[Outside] = []
@@ -153,12 +157,30 @@ def _command_with_points(self: Any, text: str) -> None:
 def _on_connect(connection: Any, _record: object) -> None:
     [outside] = _outside
     connection.create_function("virtual_time", 0, outside.wall)
-    outside.open_connection(connection)
+    outside.on_exit(connection.close)
+
+
+_open_state_file = state_file.StateFile.__init__
+
+
+def _open_state_file_until_exit(self: Any, path: Any) -> None:
+    """Stands in for StateFile.__init__: the lock on the file ends with the process."""
+    _open_state_file(self, path)
+    descriptor = self._descriptor
+
+    def close() -> None:
+        if self._descriptor is not None:
+            self._descriptor = None
+            os.close(descriptor)
+
+    [outside] = _outside
+    outside.on_exit(close)
 
 
 transport.Transport.send = _send  # type: ignore[method-assign]
 services.ThreadPools = _ThreadPools  # type: ignore[misc, assignment]
 base.StatementRunner.command = _command_with_points  # type: ignore[method-assign]
+state_file.StateFile.__init__ = _open_state_file_until_exit  # type: ignore[method-assign]
 sqlite.SQLite.current_time = func.virtual_time(type_=Double)
 auth._HASHER = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)  # type: ignore[misc]
 _prices = services._load_prices(settings.Settings.read({}))

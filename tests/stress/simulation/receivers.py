@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -40,11 +39,19 @@ class Exchange:
 class Server:
     """The XWrap on its data folder. While no process of it lives, connections are refused."""
 
-    def __init__(self, scheduler: Scheduler, host: Host, settings: Any, log: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        host: Host,
+        settings: Any,
+        log: Callable[[str], None],
+        disk_is_full: Callable[[], bool],
+    ) -> None:
         self.name, self.host = "server", host
         self._scheduler = scheduler
         self._settings = settings
         self._log = log
+        self._disk_is_full = disk_is_full
         self._process: Process | None = None
         self._app: Any = None
         #: The callers that wait for an answer of this process.
@@ -67,8 +74,10 @@ class Server:
 
     def _serve(self) -> None:
         try:
-            services, _ = parts.services.create_services(self._settings)
-        except parts.DatabaseError as error:
+            services, _ = parts.services.create_services(self._settings, self._must_stop)
+        except (parts.DatabaseError, parts.SetupError) as error:
+            if not self._disk_is_full():
+                raise
             # A service manager starts it again, until the disk takes what is written.
             self._log(f"server {self.starts} cannot start: {error}")
             self._scheduler.at(RESTART_SECONDS, self.start)
@@ -76,6 +85,9 @@ class Server:
             return
         self._app = parts.create_app(services)
         self._log(f"server {self.starts} serves")
+
+    def _must_stop(self, line: str) -> None:
+        raise AssertionError(f"the server wants to stop: {line}")
 
     def kill(self) -> None:
         """End the process at once, as SIGKILL does: what was not committed is gone, what was sent is on its way."""
@@ -148,11 +160,8 @@ def _close_as_killed(process: Process, folder: Path) -> None:
     Closing the last connection would tidy up what a killed process leaves behind.
     """
     files = {path: path.read_bytes() for path in folder.iterdir() if path.is_file() and not path.name.endswith("-shm")}
-    for connection in process.resources:
-        try:
-            connection.close()
-        except sqlite3.Error as error:
-            raise AssertionError("a killed process keeps its data base open") from error
+    for close in process.closers:
+        close()
     for path in folder.iterdir():
         if path.is_file() and path not in files:
             path.unlink()

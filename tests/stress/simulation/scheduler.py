@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
 from random import Random
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 #: Where the virtual clock starts: 2026-11-27 00:00 UTC, in seconds since 1970; and its monotonic clock, in seconds.
 WALL_START, MONOTONIC_START = 1795737600.0, 100_000.0
@@ -49,8 +49,8 @@ class Process:
     #: It is killed when it reaches this many points.
     kill_at: int | None = None
     on_kill: Callable[[], None] | None = None
-    #: Connections to data bases, and whatever else ends with the process.
-    resources: list[Any] = field(default_factory=list)
+    #: Close what the system closes when a process ends: connections to data bases, files.
+    closers: list[Callable[[], object]] = field(default_factory=list)
 
 
 @dataclass(eq=False)

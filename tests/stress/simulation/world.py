@@ -61,7 +61,7 @@ class World:
         self.settings = _settings(plan.exchange, folder)
         venue = parts.VENUES[plan.exchange](clock=self.scheduler.wall)
         self.exchange = Exchange(Host("exchange"), venue, self._read_ledger)
-        self.server = Server(self.scheduler, Host("server"), self.settings, self.log)
+        self.server = Server(self.scheduler, Host("server"), self.settings, self.log, self.commit_fails)
         self.network = Network(self.scheduler, self._rng("network"), self.log, self._count_fault)
         self.network.faults_end = plan.faults_end
         self._connect()
@@ -98,9 +98,9 @@ class World:
         """Return whether the disk takes nothing now."""
         return self.scheduler.now < self._disk_full_until
 
-    def open_connection(self, connection: Any) -> None:
+    def on_exit(self, close: Callable[[], object]) -> None:
         if self.scheduler.current is not None:
-            self.scheduler.current.process.resources.append(connection)
+            self.scheduler.current.process.closers.append(close)
 
     def _connect(self) -> None:
         plan, venue = self.plan, self.exchange.venue
@@ -324,7 +324,7 @@ def make_template(exchange: str, folder: Path) -> Path:
     folder.mkdir()
 
     def work() -> None:
-        services, _ = parts.services.create_services(world.settings)
+        services, _ = parts.services.create_services(world.settings, world.log)
         services.store.accounts.add(USER, parts.auth.hash_password(PASSWORD))
         world.server._app = parts.create_app(services)
         keys, xwrap = (world.exchange.venue.key, world.exchange.venue.secret), parts.XWrap(f"https://{SERVER_HOST}")
