@@ -325,8 +325,29 @@ def test_after_a_passing_refusal_the_same_key_may_try_again(bench, failure, stat
         assert refused.headers["Retry-After"] == "7"
     answer_with(FILLED)
     assert bench.post("buy", ORDER, "k1").json()["status"] == "filled"
-    assert [order.client_id for order in Stub.placed] == [Stub.placed[0].client_id] * 2
-    assert bench.rows("SELECT count(*) FROM orders") == [(1,)]
+    first, second = (order.client_id for order in Stub.placed)
+    assert first != second, "what is found of the first attempt is not the second one"
+    assert bench.rows("SELECT client_id, attempt FROM orders") == [(second, 1)]
+
+
+def test_the_client_ids_of_a_key_are_five_and_begin_with_the_first_again_in_a_new_journal(bench):
+    answer_with(BUSY)
+    for _ in range(7):
+        bench.post("buy", ORDER, "k1")
+    ids = [order.client_id for order in Stub.placed]
+    assert len(set(ids[:5])) == 5
+    assert ids[5:] == [ids[4]] * 2
+    bench.server.sql("DELETE FROM orders")
+    bench.post("buy", ORDER, "k1")
+    assert Stub.placed[-1].client_id == ids[0]
+
+
+def test_an_order_of_an_older_server_keeps_its_client_id_until_it_is_begun_anew(bench):
+    answer_with(BUSY)
+    bench.post("buy", ORDER, "k1")
+    bench.server.sql("UPDATE orders SET client_id = 'random', attempt = 0")
+    bench.post("buy", ORDER, "k1")
+    assert bench.rows("SELECT client_id, attempt FROM orders") == [(Stub.placed[-1].client_id, 1)]
 
 
 def test_a_key_that_never_came_is_known_not_to_have_come(bench):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import secrets
 from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
@@ -21,6 +22,7 @@ from ..exchanges.errors import ExchangeError, Refused, Unknown, Unsupported
 from ..exchanges.models import ORDER_FIELDS, WITHDRAWAL_FIELDS, Market, NewOrder, NewWithdrawal, OrderState
 from ..exchanges.rules import check, find_market, not_enough
 from ..money import EXACT
+from .client_ids import ClientIds
 from .db.journal import Journal
 from .db.records import Registration, now
 from .db.store import Store
@@ -73,9 +75,10 @@ Row = dict[str, Any]
 class ExecutionService:
     """Executes what moves money, once."""
 
-    def __init__(self, store: Store, registry: ExchangeRegistry) -> None:
+    def __init__(self, store: Store, registry: ExchangeRegistry, client_ids: ClientIds) -> None:
         self._store = store
         self._registry = registry
+        self._client_ids = client_ids
 
     def place(self, registration: Registration, order: NewOrder, key: str | None) -> StoredAnswer:
         """Place `order` (its client id is given here); return the order, or why it was refused."""
@@ -92,8 +95,10 @@ class ExecutionService:
         if key is not None and (known := journal.by_key(registration.id, key)) and not known["released"]:
             return self._repeat(registration, journal, known, names, fingerprint)
         _check_enabled(registration)
+        key = key or secrets.token_hex(16)
+        client_ids = self._client_ids.of(journal.name, registration.id, key)
         with self._registry.open(registration, Priority.ORDER) as exchange:
-            intent = journal.begin(registration.id, key, fingerprint, values)
+            intent = journal.begin(registration.id, key, fingerprint, values, client_ids)
             if intent.is_new and exchange.in_process:
                 # What it does and what is written about it are one transaction.
                 return self._store.atomic(lambda: _execute(exchange, request, journal, names, intent.row))

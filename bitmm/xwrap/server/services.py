@@ -8,6 +8,7 @@ from functools import partial
 
 from ..exchanges.paper import PACKED_PRICES, Paper, PaperConfig, Prices, PricesError
 from .auth import Authenticator
+from .client_ids import ClientIds
 from .db.store import Store
 from .execution import ExecutionService
 from .follower import Follower
@@ -76,7 +77,7 @@ def _create(settings: Settings, store: Store) -> tuple[Services, bool]:
         store=store,
         registry=registry,
         authenticator=Authenticator(store.accounts, settings.credential_cache_seconds),
-        execution=ExecutionService(store, registry),
+        execution=ExecutionService(store, registry, ClientIds(vault.client_id_secret)),
         reconciler=Reconciler(
             store,
             registry,

@@ -16,6 +16,8 @@ from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from .settings import SetupError
 
@@ -34,6 +36,8 @@ class Vault:
     def __init__(self, keys: list[bytes]) -> None:
         self._keys = {hashlib.sha256(key).digest()[:4]: AESGCM(key) for key in keys}
         self._newest = next(iter(self._keys))
+        #: What our ids of orders are derived from. The oldest master key: a new one changes no id.
+        self.client_id_secret = HKDF(SHA256(), 32, salt=None, info=b"bitmm client ids").derive(keys[-1])
 
     @classmethod
     def load(cls, path: Path) -> Vault:

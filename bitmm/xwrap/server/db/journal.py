@@ -61,18 +61,26 @@ class Journal:
             update(table).where(c.status == "running", t.RUNNING_OR_UNKNOWN, is_abandoned).values(status="unknown")
         )
 
-    def begin(self, registration: int, key: str | None, fingerprint: str, values: Mapping[str, str | None]) -> Intent:
-        """Commit a new row and return it, or return the row that has its key already. A client id is the default key.
+    def begin(
+        self,
+        registration: int,
+        key: str,
+        fingerprint: str,
+        values: Mapping[str, str | None],
+        client_ids: Sequence[str] = (),
+    ) -> Intent:
+        """Commit a new row and return it, or return the row that has its key already.
 
-        A released row with the same parameters is begun anew. Of many calls with one key at the same time, one gets
-        the row as new.
+        A released row with the same parameters is begun anew, with the next of the `client_ids`, whose last one serves
+        for good; where none are given, with a random one. Of many calls with one key at the same time, one gets the row
+        as new.
         """
-        time, client_id = now(), uuid.uuid4().hex
+        time, client_ids = now(), client_ids or [uuid.uuid4().hex]
         row = {
             "registration_id": registration,
-            "key": key or client_id,
+            "key": key,
             "fingerprint": fingerprint,
-            "client_id": client_id,
+            "client_id": client_ids[0],
             "status": "running",
             "server": self._database.server_id,
             "created": time,
@@ -82,7 +90,7 @@ class Journal:
         try:
             id = self._database.write(lambda runner: self._add(runner, row))
         except IntegrityError:
-            return self._database.write(lambda runner: self._begin_again(runner, row))
+            return self._database.write(lambda runner: self._begin_again(runner, row, client_ids))
         return Intent({**self._defaults, **row, "id": id}, is_new=True)
 
     def _add(self, runner: StatementRunner, row: Mapping[str, Any]) -> int:
@@ -90,13 +98,15 @@ class Journal:
         runner.intents.append(IntentRef(self.name, id, row["created"]))
         return id
 
-    def _begin_again(self, runner: StatementRunner, new: Mapping[str, Any]) -> Intent:
+    def _begin_again(self, runner: StatementRunner, new: Mapping[str, Any], client_ids: Sequence[str]) -> Intent:
         values = {"registration": new["registration_id"], "key": new["key"]}
         [row] = runner.rows(self._select_by_key, values)
         if row["released"] and row["fingerprint"] == new["fingerprint"]:
             # It was certainly not executed before, so its exchange is to be asked about from now on only.
             again = {"row": row["id"], "status": "running", "released": False, **_NO_ANSWER}
             again |= {name: new[name] for name in ("server", "created", "updated")}
+            again["attempt"] = min(row["attempt"] + 1, len(client_ids) - 1)
+            again["client_id"] = client_ids[again["attempt"]]
             if begun := runner.first(self._update_released, again):
                 runner.intents.append(IntentRef(self.name, row["id"], again["created"]))
                 return Intent(begun, is_new=True)
