@@ -28,8 +28,9 @@ from ..models import (
 )
 from ..orders import accepted_order, cancel_errors, listed_order, poll_until_final
 from ..parsing import required_text
-from ..rules import check, find_market, network_required, no_such_asset
+from ..rules import check, find_market, no_such_asset
 from .api import URL, KrakenAPI
+from .funding import choose_address, choose_method
 from .parsing import (
     Pair,
     assets_from_rows,
@@ -47,8 +48,6 @@ from .parsing import (
 
 #: Fee credits; no money.
 _CREDITS = "KFEE"
-#: Which of several deposit methods is meant when no network is named; any other choice would be a guess.
-_USUAL_METHOD = {"BTC": "Bitcoin"}
 #: A page of TradesHistory, and how many of them are read: each counts 2 of at least 15 on the key's counter.
 _PAGE, _PAGES = 50, 4
 #: The most orders in one QueryOrders, and the most pages of ClosedOrders that are read for one question.
@@ -245,7 +244,7 @@ class Kraken(Exchange):
         key = self._asset_key(asset)
         rows = self.api.private("DepositMethods", {"asset": key})
         with parsing_errors(self.name):
-            method = _choose_method(asset, [str(row["method"]) for row in rows], network)
+            method = choose_method(asset, [str(row["method"]) for row in rows], network)
         asked = {"asset": key, "method": method}
         # An address comes again until a new one is asked for; the very first time there may be none.
         rows = self.api.private("DepositAddresses", asked)
@@ -257,7 +256,9 @@ class Kraken(Exchange):
     def withdraw(self, withdrawal: NewWithdrawal) -> Withdrawal:
         """Send to an address of Kraken's own address book, by its name there: the book is read first."""
         key = self._asset_key(withdrawal.asset)
-        row = self._address_book_row(withdrawal, key)
+        rows = self.api.private("WithdrawAddresses", {"asset": key})
+        with parsing_errors(self.name):
+            row = choose_address(withdrawal, rows)
         form = {"asset": key, "key": row["key"], "address": withdrawal.address, "amount": withdrawal.amount}
         result = self.api.private("Withdraw", form)
         with parsing_errors(self.name, mutates=True):
@@ -349,37 +350,3 @@ class Kraken(Exchange):
         rows = self.api.private(method, {"asset": None if asset is None else self._asset_key(asset)})
         with parsing_errors(self.name):
             return sorted(rows, key=lambda row: parse_decimal(row["time"]), reverse=True), assets
-
-    def _address_book_row(self, withdrawal: NewWithdrawal, key: str) -> Mapping[str, str]:
-        """Return the row of the address book that is exactly where `withdrawal` is to go."""
-        rows = self.api.private("WithdrawAddresses", {"asset": key})
-        with parsing_errors(self.name):
-            known = [row for row in rows if row["address"] == withdrawal.address]
-            fitting: list[Mapping[str, str]] = [
-                row
-                for row in known
-                if row["verified"] is True
-                and tag_from_row(row) == withdrawal.tag
-                and (withdrawal.network or row["method"]).casefold() == row["method"].casefold()
-            ]
-        if not fitting:
-            there = "with this tag and network, and confirmed, " if known else ""
-            raise Refused(
-                f"the address is not {there}in Kraken's address book; register it at Kraken first, then send again",
-                code="address_not_registered",
-            )
-        networks = sorted({row["method"] for row in fitting})
-        if len(networks) > 1:
-            raise network_required(withdrawal.asset, networks)
-        return fitting[0]
-
-
-def _choose_method(asset: str, methods: list[str], network: str | None) -> str:
-    """Return the deposit method called `network`; without one, the usual one or the only one."""
-    wanted = network or _USUAL_METHOD.get(asset)
-    for method in methods:
-        if wanted is not None and method.casefold() == wanted.casefold():
-            return method
-    if network is None and len(methods) == 1:
-        return methods[0]
-    raise network_required(asset, methods)
