@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 
 from bitmm.xwrap.exchanges import orders
-from bitmm.xwrap.exchanges.errors import Busy, Refused
+from bitmm.xwrap.exchanges.errors import Busy, Refused, Unknown
 from bitmm.xwrap.exchanges.models import NewOrder, OrderRef, OrderState
 from bitmm.xwrap.exchanges.orders import (
     accepted_order,
@@ -17,6 +17,7 @@ from bitmm.xwrap.exchanges.orders import (
     cancel_errors,
     check_same_order,
     find_open,
+    listed_order,
     poll_fills,
 )
 
@@ -88,6 +89,30 @@ def test_a_refusal_of_another_kind_ends_the_canceling():
 
     with pytest.raises(Busy):
         cancel_each([STATE, STATE], cancel)
+
+
+@pytest.mark.parametrize("failure", [Busy("slow down", retry_after=1), Unknown("no answer")])
+def test_canceling_that_stops_half_way_is_no_certain_refusal(failure):
+    failures = iter([None, failure])
+
+    def cancel(state):
+        if error := next(failures):
+            raise error
+
+    with pytest.raises(Unknown, match="1 orders were canceled, then"):
+        cancel_each([STATE, STATE, STATE], cancel)
+
+
+def test_a_row_that_cannot_be_understood_stays_in_its_list_with_what_is_known():
+    assert listed_order("Demo", "X1", lambda: STATE) is STATE
+
+    def odd():
+        raise KeyError("side")
+
+    listed = listed_order("Demo", "X1", odd, client_id=lambda: "ours")
+    assert (listed.exchange_order_id, listed.status, listed.client_id, listed.side) == ("X1", "open", "ours", None)
+    assert listed.reason == "Demo lists it in a way that cannot be understood"
+    assert listed_order("Demo", "X1", odd, status="unknown", client_id=odd).client_id is None
 
 
 def test_fills_are_waited_for_only_by_who_is_patient(monkeypatch):

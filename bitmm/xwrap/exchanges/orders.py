@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
-from .errors import Busy, NotListedYet, Refused
+from .errors import Busy, NotListedYet, Refused, Unknown
 from .http import PARSING_ERRORS, parsing_errors
 from .models import NewOrder, OrderRef, OrderState, Status
 
@@ -193,15 +193,18 @@ def cancel_errors() -> Iterator[None]:
 def cancel_each(orders: Iterable[OrderState], cancel: Callable[[OrderState], object]) -> int:
     """Return how many of `orders` were canceled, by one call of `cancel` each, where there is no call for all.
 
-    An order that is over by then (Refused `order_not_open`) does not count.
+    An order that is over by then (Refused `order_not_open`) does not count. Raises Unknown when a cancel fails after
+    another one worked.
     """
     canceled = 0
     for state in orders:
         try:
             cancel(state)
-        except Refused as error:
-            if error.code != "order_not_open":
+        except (Refused, Unknown) as error:
+            if error.code == "order_not_open":
+                continue
+            if not canceled:
                 raise
-        else:
-            canceled += 1
+            raise Unknown(f"{canceled} orders were canceled, then: {error}") from error
+        canceled += 1
     return canceled
