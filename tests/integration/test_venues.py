@@ -120,9 +120,10 @@ def order_path(trader):
 
 
 def test_a_refused_order_is_not_in_the_ledger(trader):
+    """Backpack has no nonce: its refusal for funds could be the answer to a second delivery of the order."""
     with pytest.raises(APIError) as caught:
         trader.backend.sell(*trader.pair, trader.amount * 10**6)
-    assert caught.value.may_have_executed is False
+    assert caught.value.may_have_executed is (trader.backend.exchange == "backpack")
     assert trader.ledger() == []
 
 

@@ -81,7 +81,8 @@ class Throttle(Protocol):
     """Waits, in `with throttle(call, signed=...)`, until the exchange's limits allow one more request, and counts it.
 
     A request is made (with its nonce and its time), sent and its answer read inside; the wait is before. Throttles are
-    not nested. Raises Busy when the wait would be too long; a Busy raised inside makes all users of the key wait.
+    not nested. Raises Busy when the wait would be too long; a Busy raised inside, also as the refusal of an Unknown,
+    makes all users of the key wait.
     """
 
     def __call__(self, call: str, *, signed: bool) -> AbstractContextManager[object]: ...

@@ -106,10 +106,13 @@ def _is_key_refused(read: Callable[[], object]) -> bool:
 def unreadable_answer(name: str, answer: Response, *, mutates: bool, pause: float) -> ExchangeError:
     """Return what an answer means that is none of the API's documents: HTML of a proxy, a cut text, a bare status.
 
-    HTTP 429 is Busy, for `pause` seconds when it does not say how long; any other one tells no outcome.
+    HTTP 429 is Busy, for `pause` seconds when it does not say how long, and no proof (see `unproved`) when the request
+    `mutates` something: what counts requests in front of the API counted an earlier delivery, too. Any other answer
+    tells no outcome.
     """
     if answer.status == 429:
-        return Busy(f"{name} says: too many requests", retry_after=retry_after(answer, seconds=pause))
+        busy = Busy(f"{name} says: too many requests", retry_after=retry_after(answer, seconds=pause))
+        return unproved(busy) if mutates else busy
     return unknown_or_refused(f"{name}'s answer (HTTP {answer.status}) cannot be read", mutates=mutates)
 
 

@@ -293,18 +293,21 @@ REFUSALS = {
     "INVALID_SIGNATURE": "exchange_key_refused",
     "FORBIDDEN": "permission_denied",
     "ACCOUNT_DEACTIVATED": "permission_denied",
-    "INVALID_TWO_FACTOR_CODE": "permission_denied",
-    "INSUFFICIENT_FUNDS": "insufficient_funds",
-    "INSUFFICIENT_MARGIN": "insufficient_funds",
     "INVALID_MARKET": "unknown_market",
     "INVALID_SYMBOL": "unknown_market",
     "INVALID_ASSET": "unknown_asset",
     "INVALID_PRICE": "invalid_price",
     "INVALID_QUANTITY": "invalid_amount",
-    "INVALID_CLIENT_REQUEST": "invalid_request",
     "RESOURCE_NOT_FOUND": "order_not_found",
     "MAINTENANCE": "exchange_unavailable",
     "TRADING_PAUSED": "exchange_unavailable",
+}
+#: What an earlier delivery of the same request could have caused; a code that is not known may be one of these.
+NO_PROOF = {
+    "INVALID_TWO_FACTOR_CODE": "permission_denied",
+    "INSUFFICIENT_FUNDS": "insufficient_funds",
+    "INSUFFICIENT_MARGIN": "insufficient_funds",
+    "INVALID_CLIENT_REQUEST": "invalid_request",
     "INVALID_ORDER": "exchange_refused",
     "ORDER_LIMIT": "exchange_refused",
     "NEVER_SEEN_BEFORE": "exchange_refused",
@@ -323,6 +326,29 @@ def test_a_refusal_is_certain_and_has_our_code_whatever_the_call(call, code):
     assert len(line.requests) == 1
 
 
+def refused_words(code):
+    return Line(json.dumps({"code": code, "message": "Words of theirs"}), 400)
+
+
+@pytest.mark.parametrize("call", MOVES.values())
+@pytest.mark.parametrize("code", NO_PROOF)
+def test_what_an_earlier_delivery_could_have_caused_is_unknown_with_the_refusal_inside(call, code):
+    line = refused_words(code)
+    with pytest.raises(Unknown, match=r"^Words of theirs; ") as caught:
+        call(api(line))
+    assert (str(caught.value.refusal), caught.value.refusal.code) == ("Words of theirs", NO_PROOF[code])
+    assert caught.value.may_have_executed
+    assert len(line.requests) == 1
+
+
+@pytest.mark.parametrize("call", READS.values())
+@pytest.mark.parametrize("code", NO_PROOF)
+def test_the_same_refusal_of_a_read_is_certain(call, code):
+    with pytest.raises(Refused, match=r"^Words of theirs$") as caught:
+        call(api(refused_words(code)))
+    assert caught.value.code == NO_PROOF[code]
+
+
 @pytest.mark.parametrize("call", [*MOVES.values(), *READS.values()])
 def test_what_the_exchange_could_not_parse_it_did_not_execute(call):
     text = 'Bad Request parse request payload error: failed to parse "MarketSymbol": Invalid market symbol'
@@ -335,15 +361,21 @@ def test_what_the_exchange_could_not_parse_it_did_not_execute(call):
     assert len(str(caught.value)) <= 300
 
 
-@pytest.mark.parametrize("call", [*MOVES.values(), *READS.values()])
 @pytest.mark.parametrize(
     ("body", "header", "seconds"),
     [('{"code":"TOO_MANY_REQUESTS","message":"Slow down"}', "", 1.0), ("<html>slow down</html>", "3", 3.0)],
 )
-def test_a_rate_limit_is_busy_and_says_when_to_come_back(call, body, header, seconds):
-    with pytest.raises(Busy) as caught:
-        call(api(Line(body, 429, **({"Retry-After": header} if header else {}))))
-    assert caught.value.retry_after == seconds
+def test_a_rate_limit_is_busy_and_says_when_to_come_back(body, header, seconds):
+    """To a call that executes it proves nothing: an earlier delivery was counted, too."""
+    line = Line(body, 429, **({"Retry-After": header} if header else {}))
+    for call in READS.values():
+        with pytest.raises(Busy) as busy:
+            call(api(line))
+        assert busy.value.retry_after == seconds
+    for call in MOVES.values():
+        with pytest.raises(Unknown) as unknown:
+            call(api(line))
+        assert unknown.value.refusal.retry_after == seconds
 
 
 UNSURE = [

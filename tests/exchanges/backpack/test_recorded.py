@@ -16,7 +16,7 @@ import pytest
 
 from bitmm.xwrap.exchanges.backpack import Backpack, BackpackAPI
 from bitmm.xwrap.exchanges.base import Credentials, ExchangeContext
-from bitmm.xwrap.exchanges.errors import Refused
+from bitmm.xwrap.exchanges.errors import Refused, Unknown
 from bitmm.xwrap.exchanges.models import (
     Deposit,
     DepositAddress,
@@ -280,9 +280,11 @@ def markets():
 
 def errors():
     for body, code in zip(COMMENTS["errors"], ["exchange_refused", "invalid_request", "invalid_price"], strict=True):
-        with pytest.raises(Refused) as caught:
+        with pytest.raises((Refused, Unknown)) as caught:
             place({}, **{"POST order": Response(400, {}, json.dumps(body).encode())})
-        assert (caught.value.reason, caught.value.code) == (body["message"], code)
+        refusal = caught.value.refusal if isinstance(caught.value, Unknown) else caught.value
+        assert (refusal.reason, refusal.code) == (body["message"], code)
+        assert (refusal is caught.value) == (code == "invalid_price"), "the others an earlier delivery could cause"
 
 
 def error_texts():

@@ -13,7 +13,7 @@ import pytest
 from bitmm.xwrap.exchanges.base import Credentials, ExchangeContext
 from bitmm.xwrap.exchanges.bitstamp import Bitstamp, BitstampAPI
 from bitmm.xwrap.exchanges.cache import TTLCache
-from bitmm.xwrap.exchanges.errors import Busy, ExchangeError, Refused, Unknown
+from bitmm.xwrap.exchanges.errors import ExchangeError, Refused, Unknown
 from bitmm.xwrap.exchanges.models import NewOrder, NewWithdrawal, OrderRef
 from bitmm.xwrap.money import total
 from bitmm.xwrap.testing.exchange_contract import ExchangeContract
@@ -383,8 +383,8 @@ FAULTS = {
     "cut": (Unknown, "outcome_unknown", 1),
     "html": (Unknown, "outcome_unknown", 0),
     "html_after": (Unknown, "outcome_unknown", 1),
-    "rate_limit": (Busy, "rate_limited", 0),
-    "nonce": (Refused, "invalid_nonce", 0),
+    "rate_limit": (Unknown, "outcome_unknown", 0),
+    "nonce": (Unknown, "outcome_unknown", 0),
     "maintenance": (Refused, "exchange_unavailable", 0),
 }
 
@@ -509,3 +509,15 @@ def test_a_wrong_secret_is_refused_by_the_exchange(venue, transport):
     with pytest.raises(Refused, match="Invalid signature") as caught:
         wrong.funds()
     assert caught.value.code == "exchange_key_refused"
+
+
+def test_one_odd_open_order_hides_no_other_and_does_not_vanish(exchange, monkeypatch):
+    placed = [exchange.place(new("sell", amount=Decimal("0.1"), price=Decimal(35000))) for _ in range(2)]
+    rows = exchange.api.private("open_orders")
+    monkeypatch.setattr(exchange.api, "private", lambda path: [{**rows[0], "market": "BTC"}, *rows[1:]])
+    states = exchange.open_orders()
+    assert {state.exchange_order_id for state in states} == {state.exchange_order_id for state in placed}
+    assert [(state.status, state.side) for state in states] == [("open", None), ("open", "sell")]
+    monkeypatch.setattr(exchange.api, "private", lambda path: [{**rows[0], "id": None}, *rows[1:]])
+    with pytest.raises(Refused, match="cannot be understood"):
+        exchange.open_orders()

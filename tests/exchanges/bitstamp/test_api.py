@@ -145,12 +145,8 @@ ANSWERS = [
     (403, '{"status":"error","reason":"API key not found","code":"API0001"}', Refused, "exchange_key_refused"),
     (403, '{"status":"error","reason":"Invalid signature","code":"API0005"}', Refused, "exchange_key_refused"),
     (403, '{"status":"error","reason":"Wrong API key format","code":"API0011"}', Refused, "exchange_key_refused"),
-    (403, '{"status":"error","reason":"Invalid nonce","code":"API0004"}', Refused, "invalid_nonce"),
-    (403, '{"status":"error","reason":"Timestamp out of boundaries","code":"API0017"}', Refused, "invalid_nonce"),
     (403, '{"status":"error","reason":"No permission found","code":"API0003"}', Refused, "permission_denied"),
     (200, '{"error":"No permission found"}', Refused, "permission_denied"),
-    (400, '{"status":"error","reason":"x","response_code":"400.002"}', Busy, "rate_limited"),
-    (400, '{"status":"error","reason":"x","response_code":"400.067"}', Busy, "rate_limited"),
     (400, '{"status":"error","reason":"x","response_code":"400.003"}', Refused, "exchange_unavailable"),
     (400, '{"status":"error","reason":"x","response_code":"400.009"}', Refused, "insufficient_funds"),
     (400, '{"status":"error","reason":"x","response_code":"400.020"}', Refused, "invalid_amount"),
@@ -171,8 +167,17 @@ ANSWERS = [
     (400, '{"status":"error","reason":"","response_code":"999.999"}', Refused, "exchange_refused"),
     (503, '{"error":"Bitstamp.net is under scheduled maintenance. We\'ll be back soon."}', Refused,
      "exchange_unavailable"),
-    (429, "slow down", Busy, "rate_limited"),
 ]  # fmt: skip
+#: What an earlier delivery of the same request could have caused: (status, body) -> code
+NO_PROOF = [
+    (403, '{"status":"error","reason":"Invalid nonce","code":"API0004"}', "invalid_nonce"),
+    (403, '{"status":"error","reason":"Timestamp out of boundaries","code":"API0017"}', "invalid_nonce"),
+    (403, '{"status":"error","reason":"Invalid timestamp","code":"API0018"}', "invalid_nonce"),
+    (400, '{"status":"error","reason":"x","response_code":"400.019"}', "exchange_refused"),
+    (400, '{"status":"error","reason":"x","response_code":"400.002"}', "rate_limited"),
+    (400, '{"status":"error","reason":"x","response_code":"400.067"}', "rate_limited"),
+    (429, "slow down", "rate_limited"),
+]
 
 
 @pytest.mark.parametrize(("status", "body", "kind", "code"), ANSWERS)
@@ -183,8 +188,25 @@ def test_a_refusal_is_certain_and_has_our_code_whatever_the_call(path, status, b
         BitstampAPI(KEY, SECRET, transport=line).private(path)
     assert type(caught.value) is kind
     assert caught.value.code == code
-    assert caught.value.retryable is (code in ("rate_limited", "exchange_unavailable", "invalid_nonce"))
+    assert caught.value.retryable is (code == "exchange_unavailable")
     assert line.sent == 1
+
+
+@pytest.mark.parametrize(("status", "body", "code"), NO_PROOF)
+@pytest.mark.parametrize(
+    "path", ["sell/btceur", "cancel_order", "cancel_all_orders", "btc_withdrawal", "never_heard_of"]
+)
+def test_what_an_earlier_delivery_could_have_caused_is_unknown_with_the_refusal_inside(path, status, body, code):
+    line = Line(status, body)
+    with pytest.raises(Unknown) as unknown:
+        BitstampAPI(KEY, SECRET, transport=line).private(path)
+    assert unknown.value.refusal.code == code
+    assert unknown.value.may_have_executed
+    assert line.sent == 1
+    with pytest.raises(Refused) as read:
+        BitstampAPI(KEY, SECRET, transport=line).private("order_status")
+    assert (type(read.value), read.value.code) == (type(unknown.value.refusal), code)
+    assert read.value.retryable is (code != "exchange_refused")
 
 
 UNSURE = [

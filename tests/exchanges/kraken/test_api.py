@@ -250,7 +250,6 @@ CODES = {
     "EAPI:Invalid key": "exchange_key_refused",
     "EAPI:Invalid signature": "exchange_key_refused",
     "EAuth:Failed": "exchange_key_refused",
-    "EAPI:Invalid nonce": "invalid_nonce",
     "EGeneral:Temporary lockout": "exchange_key_refused",
     "EGeneral:Permission denied": "permission_denied",
     "EAccount:Invalid permissions": "permission_denied",
@@ -289,17 +288,19 @@ CODES = {
     "EBM:limit exceeded:CAL": "exchange_refused",
     "EOrder:Words nobody has seen before": "exchange_refused",
 }
-BUSY = [
-    "EAPI:Rate limit exceeded",
-    "EGeneral:Too many requests",
-    "EAuth:Rate limit exceeded",
-    "EOrder:Rate limit exceeded",
-    "EOrder:Domain rate limit exceeded",
-    "EService: Throttled: 1",
-    "EService: Throttled: 99999999999",
-    "EService: Throttled: " + "9" * 5000,
-    "EService: Throttled: soon",
-]
+#: What an earlier delivery of the same request could have caused.
+NO_PROOF = {
+    "EAPI:Invalid nonce": "invalid_nonce",
+    "EGeneral:Invalid arguments:cl_ord_id": "invalid_request",
+    "EOrder:Duplicate order": "exchange_refused",
+    "EGeneral:Too many requests": "rate_limited",
+    "EAuth:Rate limit exceeded": "rate_limited",
+    "EService: Throttled: 1": "rate_limited",
+    "EService: Throttled: 99999999999": "rate_limited",
+    "EService: Throttled: " + "9" * 5000: "rate_limited",
+    "EService: Throttled: soon": "rate_limited",
+}
+BUSY = ["EAPI:Rate limit exceeded", "EOrder:Rate limit exceeded", "EOrder:Domain rate limit exceeded"]
 OPEN = [
     "EService:Unavailable",
     "EService:Busy",
@@ -318,11 +319,25 @@ def test_a_refusal_has_our_code_and_krakens_words(words):
     assert (refusal.code, str(refusal)) == (CODES[words], words)
 
 
+@pytest.mark.parametrize("method", ["AddOrder", "OpenOrders"])
 @pytest.mark.parametrize("words", BUSY)
-def test_a_rate_limit_is_busy_and_says_how_long(words):
-    refusal = failing(error(words))
+def test_a_rate_limit_is_busy_and_says_how_long(words, method):
+    refusal = failing(error(words), method)
     assert type(refusal) is Busy
     assert 1 <= refusal.retry_after <= 600
+
+
+@pytest.mark.parametrize("method", ["AddOrder", "CancelOrder", "CancelAll", "Withdraw", "NewCallOfKraken"])
+@pytest.mark.parametrize("words", NO_PROOF, ids=lambda words: words[:30])
+def test_what_an_earlier_delivery_could_have_caused_is_unknown_with_the_refusal_inside(words, method):
+    unknown = failing(error(words), method)
+    assert type(unknown) is Unknown
+    assert unknown.refusal.code == NO_PROOF[words]
+    assert unknown.may_have_executed
+    refusal = failing(error(words), "OpenOrders")
+    assert (type(refusal), str(refusal)) == (type(unknown.refusal), str(unknown.refusal)), "a read executes nothing"
+    if isinstance(refusal, Busy):
+        assert 1 <= refusal.retry_after <= 600
 
 
 @pytest.mark.parametrize("words", OPEN)
@@ -335,6 +350,9 @@ def test_a_failure_inside_kraken_leaves_an_order_unknown_but_not_a_read(words):
 
 def test_a_refusal_beside_a_failure_inside_kraken_decides_nothing():
     assert type(failing(error("EOrder:Insufficient funds", "EService:Busy"))) is Unknown
+    assert type(failing(error("EOrder:Rate limit exceeded", "EService:Busy"))) is Unknown
+    unknown = failing(error("EOrder:Insufficient funds", "EAPI:Invalid nonce"))
+    assert (type(unknown), unknown.refusal.code) == (Unknown, "insufficient_funds")
 
 
 @pytest.mark.parametrize(
@@ -364,9 +382,12 @@ def test_an_answer_that_is_none_leaves_an_order_unknown_but_not_a_read(reply):
 
 
 def test_a_limit_of_the_front_is_busy_for_as_long_as_it_says():
-    refusal = failing(Reply.text("slow down", 429, Retry_After="17"))
+    reply = Reply.text("slow down", 429, Retry_After="17")
+    refusal = failing(reply, "OpenOrders")
     assert type(refusal) is Busy
     assert refusal.retry_after == 17
+    unknown = failing(reply)
+    assert (type(unknown), unknown.refusal.retry_after) == (Unknown, 17)
 
 
 def test_krakens_words_are_bounded():

@@ -28,7 +28,7 @@ from ..models import (
     Side,
     Withdrawal,
 )
-from ..orders import cancel_errors, poll_fills, poll_until_final
+from ..orders import cancel_errors, listed_order, poll_fills, poll_until_final
 from ..parsing import required_text
 from ..rules import check, find_market, network_required, no_such_asset
 from .api import URL, BackpackAPI
@@ -142,13 +142,13 @@ class Backpack(Exchange):
             with parsing_errors(self.name):
                 if is_same_order(row, ref, client):
                     return self._with_fee(order_from_row(row, ref))
-        self._refuse_too_early(ref)
+        self._refuse_too_early(ref.missed_since)
         return None
 
     def open_orders(self) -> list[OrderState]:
         rows = self.api.open_orders(market_type="SPOT")
         with parsing_errors(self.name):
-            return [order_from_row(row) for row in rows]
+            return [listed_order(self.name, required_text(row["id"]), partial(order_from_row, row)) for row in rows]
 
     def cancel(self, ref: OrderRef) -> None:
         symbol, order_id = market_symbol(ref.currency, ref.asset), ref.exchange_order_id
@@ -168,7 +168,7 @@ class Backpack(Exchange):
         for symbol in sorted(set(symbols)):
             try:
                 rows = self.api.cancel_open_orders(symbol)
-            except Refused as error:
+            except (Refused, Unknown) as error:
                 if not count:
                     raise
                 raise Unknown(f"{count} orders were canceled, then: {error}") from error
@@ -192,9 +192,15 @@ class Backpack(Exchange):
         if withdrawal.tag is not None:
             raise Refused(f"{self.name} takes no tag with a withdrawal", code="invalid_request")
         chain = self._chain(withdrawal.asset, withdrawal.network, "withdrawEnabled")
-        row = self.api.withdraw(
-            withdrawal.address, withdrawal.asset, chain, withdrawal.amount, client_id=withdrawal.client_id
-        )
+        try:
+            row = self.api.withdraw(
+                withdrawal.address, withdrawal.asset, chain, withdrawal.amount, client_id=withdrawal.client_id
+            )
+        except Unknown as error:
+            if error.refusal is not None and error.refusal.code == "permission_denied":
+                # It wants a token. None was sent, so no earlier delivery can have used one up.
+                raise error.refusal from error
+            raise
         with parsing_errors(self.name, mutates=True):
             made = withdrawal_from_row(row)
             if (made.asset, made.amount, made.address) != (withdrawal.asset, withdrawal.amount, withdrawal.address):
@@ -250,7 +256,8 @@ class Backpack(Exchange):
         with parsing_errors(self.name):
             if rows:
                 return order_from_row(rows[0], ref)
-        self._refuse_too_early(ref)
+        # The exchange gave its id, so it was there then; a market order was over at once.
+        self._refuse_too_early(ref.created if ref.price is None else ref.missed_since)
         raise Refused(f"{self.name} knows no order {order_id}", code="order_not_found")
 
     def _history_since(self, created: datetime | None, history: Callable[..., Any]) -> Iterable[Mapping[str, Any]]:
@@ -264,16 +271,13 @@ class Backpack(Exchange):
                     return
         raise Refused(f"{self.name}'s history is too long to look through", code="exchange_unavailable")
 
-    def _refuse_too_early(self, ref: OrderRef) -> None:
-        """Raise NotListedYet when the history had no time yet to show an order that is nowhere.
+    def _refuse_too_early(self, over_since: datetime | None) -> None:
+        """Raise NotListedYet when the history had no time yet to show an order that is nowhere, and was over by then.
 
-        A market order is over as soon as it is there. A limit order may have been over only a moment before it was
-        missed for the first time, and without that time nothing is certain.
+        None: not even that is known. An order may have come, or may have been over, only a moment before it was missed
+        for the first time.
         """
-        since = ref.created
-        if ref.price is not None:
-            since = ref.missed_since or datetime.now(UTC)
-        if since is not None and datetime.now(UTC) < since + _LAG:
+        if over_since is None or datetime.now(UTC) < over_since + _LAG:
             raise self._lags()
 
     def _lags(self) -> NotListedYet:

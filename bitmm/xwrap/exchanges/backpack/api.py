@@ -16,7 +16,7 @@ from ...transport import Request, Transport
 from ..api import ExchangeAPI
 from ..base import Throttle, no_throttle
 from ..errors import Busy, ExchangeError, Refused
-from ..http import JSON, retry_after, unknown_or_refused, unreadable_answer
+from ..http import JSON, retry_after, unknown_or_refused, unproved, unreadable_answer
 from .parsing import time_from_field
 from .signing import Value, json_body, optional_text, parameter_texts, signing_key, signing_text
 
@@ -39,6 +39,17 @@ _CODES = {
     "INVALID_PRICE": "invalid_price",
     "INVALID_QUANTITY": "invalid_amount",
     "RESOURCE_NOT_FOUND": "order_not_found",
+}
+#: Backpack has no nonce: within its window of seconds the same request is taken again ("Signing requests"). So a
+#: refusal of a call that executes is a proof only when no earlier delivery could have caused it, because it depends on
+#: the key, the market or the request alone. Funds, limits, the book and the clock are others after the first delivery,
+#: and what is not listed here may be.
+_PROOF = {
+    *("UNAUTHORIZED", "INVALID_SIGNATURE", "FORBIDDEN", "ACCOUNT_DEACTIVATED"),
+    *("INVALID_ASSET", "INVALID_MARKET", "INVALID_SYMBOL", "INVALID_PRICE", "INVALID_QUANTITY", "INVALID_RANGE"),
+    *("INVALID_SOURCE", "NOT_IMPLEMENTED", "MAINTENANCE", "TRADING_PAUSED"),
+    # The answer to a cancel. What an earlier delivery canceled is canceled, and the caller reads the order then.
+    "RESOURCE_NOT_FOUND",
 }
 #: Failures inside the exchange: it does not say what became of the request.
 _UNSURE = {"SERVER_ERROR", "TIMEOUT"}
@@ -344,11 +355,13 @@ def _document(answer: Response, *, mutates: bool) -> Any:
 
 def _error(code: str, reason: str, answer: Response, *, mutates: bool) -> ExchangeError:
     if code == "TOO_MANY_REQUESTS" or answer.status == 429:
-        return Busy(reason, retry_after=retry_after(answer, seconds=_PAUSE))
+        busy = Busy(reason, retry_after=retry_after(answer, seconds=_PAUSE))
+        return unproved(busy) if mutates else busy
     ours = _CODES.get(code)
     if code in _UNSURE or (answer.status >= 500 and ours is None):
         return unknown_or_refused(reason, mutates=mutates)
-    return Refused(reason, code=ours or "exchange_refused", retryable=ours == "exchange_unavailable")
+    refusal = Refused(reason, code=ours or "exchange_refused", retryable=ours == "exchange_unavailable")
+    return unproved(refusal) if mutates and code not in _PROOF else refusal
 
 
 def _unreadable(answer: Response, *, mutates: bool) -> ExchangeError:

@@ -24,7 +24,7 @@ from ..models import (
     Rate,
     Withdrawal,
 )
-from ..orders import cancel_errors, check_same_order, poll_until_final
+from ..orders import cancel_errors, check_same_order, listed_order, poll_until_final
 from ..parsing import required_text, time_from_seconds
 from ..rules import check, find_market, no_such_asset
 from .api import URL, BitstampAPI
@@ -40,6 +40,7 @@ from .parsing import (
     new_order_call,
     open_order_from_row,
     order_from_row,
+    order_id,
     placed_from_row,
     withdrawal_from_row,
 )
@@ -119,15 +120,14 @@ class Bitstamp(Exchange):
     def open_orders(self) -> list[OrderState]:
         rows = self.api.private("open_orders")
         with parsing_errors(self.name):
-            return [open_order_from_row(row) for row in rows]
+            return [listed_order(self.name, order_id(row["id"]), partial(open_order_from_row, row)) for row in rows]
 
     def cancel(self, ref: OrderRef) -> None:
-        order_id = ref.exchange_order_id
-        form = {"id": order_id} if order_id else {"client_order_id": ref.client_id}
+        id = ref.exchange_order_id
         with cancel_errors():
-            row = self.api.private("cancel_order", form)
+            row = self.api.private("cancel_order", {"id": id} if id else {"client_order_id": ref.client_id})
         with parsing_errors(self.name, mutates=True):
-            if order_id and str(row["id"]) != order_id:
+            if id and str(row["id"]) != id:
                 raise ValueError("another order than the one asked for")
 
     def cancel_all(self) -> int:

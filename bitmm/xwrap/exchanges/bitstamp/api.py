@@ -17,7 +17,7 @@ from ...transport import Request, Transport
 from ..api import ExchangeAPI
 from ..base import Throttle, no_throttle
 from ..errors import Busy, ExchangeError, Refused
-from ..http import FORM, retry_after, unknown_or_refused, unreadable_answer
+from ..http import FORM, retry_after, unknown_or_refused, unproved, unreadable_answer
 
 if TYPE_CHECKING:
     from ...transport import Response
@@ -52,6 +52,12 @@ _CODES = {
 #: Seconds to wait after a rate limit: 400 calls a second and 10,000 in ten minutes; no header is documented.
 _PAUSE = 10.0
 _BUSY = {"400.002", "400.067", "400.068"}
+#: Of a call that executes these answers prove nothing: an earlier delivery of the same request could have caused them.
+#: It used the nonce (API0004), it came while the timestamp was good (API0017, API0018), its order has the client id
+#: (400.019), or it was counted (`_BUSY`): whether the limits are looked at after the nonce is not documented. All
+#: others are proof: Bitstamp checks version, key, timestamp, nonce and signature before it reads the request
+#: ("Authentication"), and a nonce is remembered as long as a timestamp is good, so a second delivery comes no further.
+_UNPROVED = {"API0004", "API0017", "API0018", "400.019"}
 #: Failures inside the exchange: it does not say whether the order exists.
 _UNSURE = {"500.001", "500.002", "500.003", "500.009", "500.013", "500.016", "500.017"}
 #: The same by the exchange's words, for the answers without a code. What is not listed stays exchange_refused.
@@ -240,13 +246,15 @@ def _sentences(reason: object) -> Iterable[str]:
 def _error(reason: str, code: str, answer: Response, *, mutates: bool) -> ExchangeError:
     low = reason.lower()
     if code in _BUSY or answer.status == 429:
-        return Busy(reason, retry_after=retry_after(answer, seconds=_PAUSE))
+        busy = Busy(reason, retry_after=retry_after(answer, seconds=_PAUSE))
+        return unproved(busy) if mutates else busy
     if code in _UNSURE or low.startswith("order could not be placed"):
         return unknown_or_refused(reason, mutates=mutates)
     ours = _CODES.get(code) or next((ours for start, ours in _WORDS if start in low), None)
     if ours is None and answer.status >= 500:
         return unknown_or_refused(reason, mutates=mutates)
-    return Refused(reason, code=ours or "exchange_refused", retryable=ours in _RETRYABLE)
+    refusal = Refused(reason, code=ours or "exchange_refused", retryable=ours in _RETRYABLE)
+    return unproved(refusal) if mutates and code in _UNPROVED else refusal
 
 
 def _unreadable(answer: Response, *, mutates: bool) -> ExchangeError:

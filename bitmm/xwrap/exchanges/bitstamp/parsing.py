@@ -99,7 +99,7 @@ def placed_from_row(row: Mapping[str, Any], order: NewOrder) -> OrderState:
     """Return the answer to a new order; `price` and `amount` of a market order are not those of its fills."""
     if _SIDES[str(row["type"])] != order.side or row.get("client_order_id", order.client_id) != order.client_id:
         raise ValueError("another order than the one asked for")
-    return accepted_order(order, _order_id(row["id"]), time_from_utc_text(row["datetime"]))
+    return accepted_order(order, order_id(row["id"]), time_from_utc_text(row["datetime"]))
 
 
 def order_from_row(row: Mapping[str, Any]) -> OrderState:
@@ -116,7 +116,7 @@ def order_from_row(row: Mapping[str, Any]) -> OrderState:
     ]
     filled = total(amount for amount, _, _, _ in fills)
     return OrderState(
-        exchange_order_id=_order_id(row["id"]),
+        exchange_order_id=order_id(row["id"]),
         status=_order_status(row["status"], filled),
         side=_SIDES[str(row["type"])],
         currency=currency,
@@ -147,7 +147,7 @@ def open_order_from_row(row: Mapping[str, Any]) -> OrderState:
     asset, currency = _asset_and_currency(row["market"])
     amount = parse_unsigned(row["amount_at_create"])
     return OrderState(
-        exchange_order_id=_order_id(row["id"]),
+        exchange_order_id=order_id(row["id"]),
         status="open",
         side=_SIDES[str(row["type"])],
         currency=currency,
@@ -228,6 +228,6 @@ def _asset_and_currency(market: str) -> tuple[str, str]:
     return asset, currency
 
 
-def _order_id(id: object) -> str:
+def order_id(id: object) -> str:
     """Return an order's id: a text of digits when placing, a number elsewhere."""
     return str(int(str(id)))

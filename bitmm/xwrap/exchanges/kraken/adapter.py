@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from ...money import parse_decimal
 from ..base import Exchange, ExchangeContext, Field, RateLimit
 from ..errors import Busy, Refused
-from ..http import parsing_errors
+from ..http import parsing_errors, unproved
 from ..models import (
     Deposit,
     DepositAddress,
@@ -39,6 +39,7 @@ from .parsing import (
     deposit_from_row,
     fill_from_row,
     funds_from_row,
+    has_no_nonce_window,
     only_entry,
     order_from_row,
     pairs_from_rows,
@@ -52,6 +53,8 @@ _CREDITS = "KFEE"
 _PAGE, _PAGES = 50, 4
 #: The most orders in one QueryOrders, and the most pages of ClosedOrders that are read for one question.
 _QUERY, _MOST_PAGES = 50, 400
+#: The codes of refusals that depend on more than the request: on funds, limits, what is left of an order book.
+_REPEATABLE = {"insufficient_funds", "invalid_amount", "exchange_refused"}
 #: How far Kraken's clock may be from ours.
 _CLOCK_SKEW = timedelta(seconds=60)
 
@@ -129,7 +132,7 @@ class Kraken(Exchange):
             "oflags": "fciq" if order.cost is None else "fciq,viqc",
             "cl_ord_id": order.client_id,
         }
-        result = self.api.private("AddOrder", form)
+        result = self._execute("AddOrder", form)
         with parsing_errors(self.name, mutates=True):
             txid = required_text(only_entry(result["txid"]))
         accepted = accepted_order(order, txid)
@@ -204,9 +207,9 @@ class Kraken(Exchange):
 
     def confirm_no_older_request_pending(self) -> bool:
         """Ask with a newer nonce: Kraken refuses all older ones then, unless the key has a nonce window."""
-        result = self.api.private("GetApiKeyInfo")
+        info = self.api.private("GetApiKeyInfo")
         with parsing_errors(self.name):
-            return parse_decimal(result["nonce_window"]) == 0
+            return has_no_nonce_window(info)
 
     def open_orders(self) -> list[OrderState]:
         return list(self._parse_listed(self.api.private("OpenOrders"), "open", "open").values())
@@ -260,7 +263,7 @@ class Kraken(Exchange):
         with parsing_errors(self.name):
             row = choose_address(withdrawal, rows)
         form = {"asset": key, "key": row["key"], "address": withdrawal.address, "amount": withdrawal.amount}
-        result = self.api.private("Withdraw", form)
+        result = self._execute("Withdraw", form)
         with parsing_errors(self.name, mutates=True):
             return Withdrawal(
                 id=required_text(result["refid"]),
@@ -288,6 +291,29 @@ class Kraken(Exchange):
         ours = {"query-funds": "read", "modify-trades": "trade", "withdraw-funds": "send"}
         with parsing_errors(self.name):
             return frozenset(ours[right] for right in result["permissions"] if right in ours)
+
+    def _execute(self, method: str, form: Mapping[str, object]) -> Any:
+        """Return the result of a call that moves money.
+
+        A refusal that another delivery could cause is a proof only where that delivery would have used up the nonce.
+        """
+        try:
+            return self.api.private(method, form)
+        except Refused as error:
+            if error.code not in _REPEATABLE or self._refuses_used_nonces():
+                raise
+            raise unproved(error) from error
+
+    def _refuses_used_nonces(self) -> bool:
+        """Return whether the key has no nonce window, as it was within the last hour; False when that cannot be read.
+
+        A window lets older nonces in, and Kraken does not promise that it keeps used ones out.
+        """
+        read = partial(self.api.private, "GetApiKeyInfo")
+        try:
+            return self._cached(f"nonce window of {self.api.key}", read, has_no_nonce_window)
+        except Refused:
+            return False
 
     def _assets(self) -> Mapping[str, str]:
         """Return the common name ("BTC") of each asset by its key ("XXBT")."""

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 import time
 from collections.abc import Callable, Mapping
 from decimal import Decimal
@@ -18,7 +19,7 @@ from ...transport import Request, Transport
 from ..api import ExchangeAPI, NonceCounter, decode_secret
 from ..base import Throttle, no_throttle
 from ..errors import Busy, ExchangeError, Refused
-from ..http import FORM, JSON, unknown_or_refused, unreadable_answer
+from ..http import FORM, JSON, unknown_or_refused, unproved, unreadable_answer
 
 if TYPE_CHECKING:
     from ...transport import Response
@@ -48,6 +49,15 @@ _BUSY = (
     "EOrder:Domain rate limit exceeded",
 )
 _THROTTLED = "EService: Throttled:"
+#: Of a call that executes these answers prove nothing: an earlier delivery of the same request could have caused them.
+#: It used the nonce; it was counted by what limits an address or concurrent calls, before Kraken looks at the nonce; or
+#: an order with this client id is open. All others are proof: Kraken checks the key, the signature and the nonce in
+#: that order and everything else after them, and a request that was executed has used up its nonce ("Spot REST
+#: Authentication"). They are none for a key with a nonce window, which may take the same nonce again (see the adapter).
+_UNPROVED = re.compile(
+    r"EAPI:Invalid nonce|EGeneral:Too many requests|EAuth:Rate limit exceeded|EService: Throttled:"
+    r"|EOrder:Duplicate|EGeneral:Invalid arguments:cl_ord_id"
+)
 #: Seconds to wait when Kraken does not say how long, and at most.
 _PAUSE, _LONG = 5.0, 600.0
 #: The start of an error's text -> our code; the first that fits. What is not listed stays exchange_refused.
@@ -94,7 +104,8 @@ class KrakenAPI(ExchangeAPI):
 
     A call returns the `result` of the answer, its numbers exact; warnings beside it are in `response`. Raises what an
     adapter raises: Refused, Busy, and Unknown when a call that moves something may have been executed; and
-    InvalidRequest for a float. Nothing is repeated.
+    InvalidRequest for a float. Nothing is repeated. A key with a nonce window may execute one request twice, and no
+    refusal is a proof then: leave it at 0.
 
     `secret` is base64 text; Refused when it does not decode. `nonce` gives strictly rising integers for this key;
     without it they are microseconds since 1970. A key that was used with larger ones (nanoseconds) needs larger ones
@@ -141,8 +152,8 @@ class KrakenAPI(ExchangeAPI):
     def query_private(self, method: str, data: Mapping[str, object] | None = None) -> dict[str, Any]:
         """Return the whole document of a private call, `{"error": [...], "result": ...}`, as krakenex does.
 
-        Kraken's errors are in it and are not raised: "EService" and its like leave it open whether an order stands.
-        What is no such document, and a lost answer, are raised: see `private`.
+        Kraken's errors are in it and are not raised: "EService" and its like leave it open whether an order stands, and
+        so does "EAPI:Invalid nonce". What is no such document, and a lost answer, are raised: see `private`.
         """
         return self._private(method, data, _whole_document)
 
@@ -237,16 +248,27 @@ def _field(name: str, value: object) -> Any:
 
 def _failure(failures: list[str], *, mutates: bool) -> ExchangeError:
     """Return what the errors of an answer mean, together: refused only when every one of them says so."""
-    reason = "; ".join(failures)[:300]
+    refusal = _refusal(failures)
+    if refusal is None:
+        return unknown_or_refused(_reason(failures), mutates=mutates)
+    return unproved(refusal) if mutates and any(map(_UNPROVED.match, failures)) else refusal
+
+
+def _refusal(failures: list[str]) -> Refused | None:
+    """Return the refusal that the errors of an answer are; None when they tell no outcome."""
+    if not all(text.startswith((*_DECIDED, *_CODES, *_BUSY, _THROTTLED)) for text in failures):
+        return None
     for text in failures:
         if text.startswith(_THROTTLED):
             until = text.removeprefix(_THROTTLED).strip()
             seconds = float(until) - time.time() if until.isascii() and until.isdigit() else 0.0
-            return Busy(reason, retry_after=max(1.0, min(seconds, _LONG)))
+            return Busy(_reason(failures), retry_after=max(1.0, min(seconds, _LONG)))
         if text.startswith(_BUSY):
             # The counter falls by 0.33 to 1 a second ("Spot REST Rate Limits"); calls while it is full make it longer.
-            return Busy(reason, retry_after=_PAUSE)
-    if all(text.startswith((*_DECIDED, *_CODES)) for text in failures):
-        code = next((code for start, code in _CODES.items() if failures[0].startswith(start)), "exchange_refused")
-        return Refused(reason, code=code, retryable=code in _RETRYABLE)
-    return unknown_or_refused(reason, mutates=mutates)
+            return Busy(_reason(failures), retry_after=_PAUSE)
+    code = next((code for start, code in _CODES.items() if failures[0].startswith(start)), "exchange_refused")
+    return Refused(_reason(failures), code=code, retryable=code in _RETRYABLE)
+
+
+def _reason(failures: list[str]) -> str:
+    return "; ".join(failures)[:300]

@@ -99,6 +99,11 @@ def funds_from_row(row: Mapping[str, Any]) -> Funds:
     return Funds(total=total, available=EXACT.subtract(EXACT.add(total, credit), held), held=held)
 
 
+def has_no_nonce_window(info: Mapping[str, Any]) -> bool:
+    """Return whether the key of this answer to GetApiKeyInfo takes rising nonces only."""
+    return parse_decimal(info["nonce_window"]) == 0
+
+
 def order_from_row(
     txid: str, row: Mapping[str, Any], pairs: Mapping[tuple[str, str], Pair], ref: OrderRef | None = None
 ) -> OrderState:
