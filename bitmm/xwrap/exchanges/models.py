@@ -89,6 +89,9 @@ class OrderRef:
     `missed_since`: when the first question was answered that did not find it, although it must have arrived before if
     it was sent at all; None: there was no such question. An order that may have rested in the book until a moment
     before that answer is proved to be missing by a second question only.
+
+    `is_over`: its exchange said that it is not open, by taking its cancel or by refusing it for that; so that it is not
+    listed as open is no matter of its age.
     """
 
     side: Side
@@ -100,6 +103,7 @@ class OrderRef:
     amount: Decimal | None = None
     price: Decimal | None = None
     missed_since: datetime | None = None
+    is_over: bool = False
 
 
 @dataclass(frozen=True, slots=True)

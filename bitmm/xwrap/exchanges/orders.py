@@ -172,7 +172,9 @@ def closed_order(ref: OrderRef, name: str) -> OrderState:
 
 def check_listed_by_now(ref: OrderRef, name: str) -> None:
     """Raise NotListedYet when the order of `ref` is so new that its exchange may not list it yet."""
-    if ref.created is not None and datetime.now(UTC) - ref.created < timedelta(seconds=LISTED_SECONDS):
+    if ref.is_over or ref.created is None:
+        return
+    if datetime.now(UTC) - ref.created < timedelta(seconds=LISTED_SECONDS):
         raise NotListedYet(f"{name} does not list this order, which was placed only a moment ago; ask again")
 
 

@@ -18,7 +18,7 @@ from decimal import Decimal
 from typing import Any
 
 from ..exchanges.base import Exchange
-from ..exchanges.errors import ExchangeError, Refused, Unknown, Unsupported
+from ..exchanges.errors import ExchangeError, NotListedYet, Refused, Unknown, Unsupported
 from ..exchanges.models import ORDER_FIELDS, WITHDRAWAL_FIELDS, Market, NewOrder, NewWithdrawal, OrderState
 from ..exchanges.rules import check, find_market, not_enough
 from ..money import EXACT
@@ -166,11 +166,11 @@ class ExecutionService:
     def order(self, registration: Registration, id: int) -> dict[str, Any]:
         """Return one order, as the exchange reports it now when it is open. Raises Problem 404.
 
-        Where the exchange has no call for that, it is as the journal has it.
+        Where the exchange has no call for that, or does not list it yet, it is as the journal has it.
         """
         row = self._row(registration, id)
         if row["status"] == "open":
-            with self._registry.open(registration) as exchange, suppress(Unsupported):
+            with self._registry.open(registration) as exchange, suppress(NotListedYet, Unsupported):
                 row = refresh_order(self._store.orders, exchange, row)
         return row_to_json(row, ORDER_FIELDS)
 

@@ -50,9 +50,12 @@ def write_state(journal: Journal, row: Row, state: OrderState) -> Row:
     return _write(journal, row, order_columns(state))
 
 
-def read_orders(exchange: Exchange, rows: Iterable[Row]) -> dict[str, OrderState]:
-    """Return the states of the orders of `rows` by the exchange's id, without those that cannot be read now."""
-    refs = [order_ref(row) for row in rows if row["exchange_order_id"] is not None]
+def read_orders(exchange: Exchange, rows: Iterable[Row], *, are_over: bool = False) -> dict[str, OrderState]:
+    """Return the states of the orders of `rows` by the exchange's id, without those that cannot be read now.
+
+    `are_over`: the exchange canceled what was open of them.
+    """
+    refs = [replace(order_ref(row), is_over=are_over) for row in rows if row["exchange_order_id"] is not None]
     if not refs:
         return {}
     try:
@@ -89,7 +92,7 @@ def refresh_after_cancel_all(journal: Journal, exchange: Exchange, rows: Sequenc
 
     One that its exchange never shows is "closed": it may have been filled a moment before.
     """
-    states = read_orders(exchange, rows)
+    states = read_orders(exchange, rows, are_over=True)
     shown = "order" in supports(type(exchange))
     for row in rows:
         state = states.get(row["exchange_order_id"])
@@ -102,7 +105,7 @@ def refresh_after_cancel_all(journal: Journal, exchange: Exchange, rows: Sequenc
 def _read_over(exchange: Exchange, row: Row, known: OrderState) -> OrderState | None:
     """Return the state of an order that is over: `known` where its exchange does not show it, None if not now."""
     try:
-        return exchange.order(order_ref(row))
+        return exchange.order(replace(order_ref(row), is_over=True))
     except ExchangeError as error:
         if error.code in {"unsupported", "order_not_found"}:
             return replace(known, exchange_order_id=row["exchange_order_id"])

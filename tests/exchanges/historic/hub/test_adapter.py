@@ -288,6 +288,46 @@ def test_a_buy_through_client_and_server_needs_a_price_and_is_one_request(servin
     assert [row["order_id"] for row in venue.ledger()] == [bought["exchange_order_id"]]
 
 
+@pytest.fixture
+def owner(serving, venue):
+    """A function: calls the server with the keys of a registration at the local hub, and returns what it answers."""
+    with serving(exchanges=("hub",), exchange_urls={"hub": venue.url}) as server:
+        auth = server.account()
+        keys = {"username": "acct-1", "apikey": venue.key, "apisecret": venue.secret}
+        url = f"{server.url}/exchanges/{server.registration(auth, 'hub', **keys)}"
+
+        def call(method, path, **form):
+            return requests.request(method, f"{url}/{path}", data=form or None, auth=auth, timeout=30).json()
+
+        yield call
+
+
+LIMIT = {"currency": "USD", "asset": "BTC", "amount": "0.1"}
+
+
+def test_an_order_that_filled_is_closed_in_the_journal_and_blocks_nothing(owner, monkeypatch):
+    bought = owner("POST", "buy", **LIMIT, price="372")
+    assert owner("GET", f"orders/{bought['id']}")["status"] == "open", "it may not be listed yet"
+    monkeypatch.setattr(orders, "LISTED_SECONDS", 0)
+    closed = owner("GET", f"orders/{bought['id']}")
+    assert (closed["status"], closed["filled"]) == ("closed", None)
+    assert closed["reason"] == "no longer open at a hub, which does not tell whether it was filled or canceled"
+    assert owner("GET", "orders/?status=open") == []
+    assert [row["status"] for row in owner("GET", "orders/?status=closed")] == ["closed"]
+    assert owner("POST", "buy", **LIMIT, price="300")["status"] == "open"
+
+
+def test_an_order_that_is_canceled_a_moment_after_it_was_placed_is_canceled(owner):
+    placed = owner("POST", "buy", **LIMIT, price="300")
+    assert owner("DELETE", f"orders/{placed['id']}")["status"] == "canceled"
+    bought = owner("POST", "buy", **LIMIT, price="372")
+    over = owner("DELETE", f"orders/{bought['id']}")
+    assert (over["status"], over["filled"]) == ("closed", None), "the hub says that it is over, and not how"
+    placed = owner("POST", "buy", **LIMIT, price="300")
+    assert owner("DELETE", "orders/") == {"canceled": 1}
+    assert owner("GET", f"orders/{placed['id']}")["status"] == "closed"
+
+
 @pytest.mark.parametrize(
     ("asked", "code"),
     [
