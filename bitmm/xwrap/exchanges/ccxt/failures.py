@@ -40,13 +40,13 @@ _RETRYABLE = {"exchange_unavailable", "invalid_nonce"}
 # becomes Unknown, with the refusal inside (`unproved`). Proof is:
 #
 # any exchange  the codes of `_PROOF`: they follow from the request or the key, whatever was executed before.
-# kraken        what its own words refuse, except "EAPI:Invalid nonce". Each request needs a higher nonce than the last,
-#               which is a part of the authentication ("Spot REST Authentication"): a second delivery fails there.
-# paymium       HTTP 422 whose words do not name the nonce. Its nonces must rise, too ("Api-Nonce"); 422 is about the
-#               fields of an order ("Error handling"). Its words are in the user's language, so no more can be told.
+# paymium       HTTP 422 whose words do not name the nonce. Each request needs a higher nonce than the last, which is a
+#               part of the authentication ("Api-Nonce"): a second delivery fails there. 422 is about the fields of an
+#               order ("Error handling"). Its words are in the user's language, so no more can be told.
 # the others    nothing else. Few of them number requests, and an executed order changes funds, open orders and the
 #               counter of calls. A used id and an expired time have almost any class: BadRequest at Backpack,
-#               AuthenticationError at Bitso ("0201"), Bitvavo ("304") and Gate ("REQUEST_EXPIRED").
+#               AuthenticationError at Bitso ("0201"), Bitvavo ("304") and Gate ("REQUEST_EXPIRED"). Kraken's nonces may
+#               come again where the key has a nonce window, and it can be asked (`find`).
 #
 # An AuthenticationError is proof when a read is refused for its key, too (`refused_key_is_proof`).
 
@@ -103,8 +103,6 @@ def _is_proof(error: Exception, code: str | None, session: SessionAdapter) -> bo
     """Return whether no earlier delivery of the same request can have caused this refusal: see the table above."""
     if code in _PROOF:
         return True
-    if session.id == "kraken":
-        return code != "invalid_nonce" and _raised_by_handle_errors(error)
     if session.id == "paymium":
         return session.status == 422 and "nonce" not in str(error).casefold()
     return False

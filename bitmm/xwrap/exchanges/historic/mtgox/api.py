@@ -146,11 +146,11 @@ class MtGoxAPI(ExchangeAPI):
         try:
             document = answer.json()
         except ValueError:  # a page of the protection against floods, or "MySQL error, please retry later"
-            raise _unreadable_answer(answer, mutates=mutates) from None
+            raise unreadable_answer(self.name, answer, mutates=mutates, pause=_CACHE_SECONDS) from None
         if isinstance(document, dict) and "error" in document:
             raise _parse_error(document, answer, mutates=mutates)
         if answer.status != 200:
-            raise _unreadable_answer(answer, mutates=mutates)
+            raise unreadable_answer(self.name, answer, mutates=mutates, pause=_CACHE_SECONDS)
         if self.version == 0:
             return document
         with parsing_errors(self.name, mutates=mutates):
@@ -158,12 +158,6 @@ class MtGoxAPI(ExchangeAPI):
                 raise ValueError("neither success nor error")
             # "data" is version 2's word; recordings of version 2 have "return" as well.
             return document["data"] if "data" in document else document["return"]
-
-
-def _unreadable_answer(answer: Response, *, mutates: bool) -> ExchangeError:
-    """Return what an answer means that is none of the API's documents."""
-    error = unreadable_answer(MtGoxAPI.name, answer, mutates=mutates, pause=_CACHE_SECONDS)
-    return unproved(error) if mutates and isinstance(error, Busy) else error
 
 
 def _parse_error(document: Mapping[str, Any], answer: Response, *, mutates: bool) -> ExchangeError:
