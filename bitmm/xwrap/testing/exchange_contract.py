@@ -30,7 +30,7 @@ from unittest import SkipTest
 
 from ..exchanges.base import Exchange
 from ..exchanges.capabilities import OPERATIONS, supports
-from ..exchanges.errors import Refused, Unsupported
+from ..exchanges.errors import NotListedYet, Refused, Unknown, Unsupported
 from ..exchanges.models import (
     Deposit,
     DepositAddress,
@@ -306,6 +306,74 @@ class ExchangeContract:
         _skip_without(exchange, "find")
         check_equal("find()", exchange.find(self._unplaced()), None)
 
+    def test_many_orders_are_read_at_once_as_each_would_be_alone(self, exchange: Exchange) -> None:
+        _skip_without(exchange, "order")
+        orders = [self._resting_order(exchange) for _ in range(2)]
+        if "market" in self.takes:
+            orders.append(self._new("buy", amount=self.amount))
+        refs = [_reference(order, self._place(exchange, order)) for order in orders]
+        self.pause()
+        states = {id: check_record(state, OrderState) for id, state in exchange.read_orders(refs).items()}
+        check_equal("read_orders()", states, {ref.exchange_order_id: exchange.order(ref) for ref in refs})
+        check_equal("read_orders() of none", exchange.read_orders([]), {})
+
+    def test_all_orders_since_a_time_are_listed_open_and_over(self, exchange: Exchange) -> None:
+        since = datetime.now(UTC)
+        if type(exchange).orders_since is Exchange.orders_since:
+            with expect_refusal("unsupported"):
+                exchange.orders_since(since)
+            return
+        orders = [self._resting_order(exchange) for _ in range(2)]
+        if "market" in self.takes:
+            orders.append(self._new("buy", amount=self.amount))
+        refs = [_reference(order, self._place(exchange, order)) for order in orders]
+        exchange.cancel(refs[0])
+        self.pause()
+        listed = {state.client_id: check_record(state, OrderState) for state in exchange.orders_since(since)}
+        expected = {ref.client_id: exchange.find(ref) for ref in refs}
+        check_equal("the orders of orders_since()", {id: listed.get(id) for id in expected}, expected)
+
+    def test_whether_an_older_request_may_still_be_executed_is_a_plain_answer(self, exchange: Exchange) -> None:
+        answer = exchange.confirm_no_older_request_pending()
+        check_in("confirm_no_older_request_pending()", answer, (True, False))
+        check(not answer or type(exchange).ordered, "only nonces that must rise end older requests")
+
+    def test_an_order_that_is_delivered_twice_is_not_called_refused(self, exchange: Exchange, ledger: Ledger) -> None:
+        """The first delivery of an order that takes all there is is executed; what comes back is the second answer."""
+        _skip_without(exchange, "place", "funds")
+        available = check_stated("what is there", exchange.funds()[self.asset].available)
+        price = self._far_price(exchange) if "limit" in self.takes else None
+        order = self._new("sell", amount=available, price=price)
+        unknown = self._deliver_twice(exchange, ledger, "place", order)
+        if unknown is not None and _has(exchange, "find"):
+            self.pause()
+            with suppress(NotListedYet):
+                check_stated("find()", exchange.find(_reference(order, None)))
+
+    def test_a_withdrawal_that_is_delivered_twice_is_not_called_refused(
+        self, exchange: Exchange, ledger: Ledger
+    ) -> None:
+        _skip_without(exchange, "withdraw", "funds")
+        sent = self._withdrawal(check_stated("what is there", exchange.funds()[self.asset].available))
+        unknown = self._deliver_twice(exchange, ledger, "withdraw", sent)
+        if unknown is not None and _has(exchange, "find_withdrawal"):
+            self.pause()
+            with suppress(NotListedYet):
+                check_stated("find_withdrawal()", exchange.find_withdrawal(sent.client_id, *self._just_now()))
+
+    def _deliver_twice(self, exchange: Exchange, ledger: Ledger, verb: str, request: object) -> Unknown | None:
+        """Return why the outcome is unknown of a call whose executing request is delivered twice; None: it is told."""
+        transport = _DeliverTwice(exchange.context.transport, ledger)
+        repeating = exchange.with_context(replace(exchange.context, transport=transport))
+        try:
+            getattr(repeating, verb)(request)
+        except Unknown as unknown:
+            check(ledger(), f"nothing was executed: {unknown!r}")
+            return unknown
+        except Refused as refusal:
+            raise AssertionError(f"{refusal!r}, and these were executed: {ledger()!r}") from refusal
+        return None
+
     def test_more_than_is_there_is_refused(self, exchange: Exchange, ledger: Ledger) -> None:
         _skip_without(exchange, "place", "funds")
         line = exchange.funds()[self.asset]
@@ -494,6 +562,20 @@ class ExchangeContract:
     def _withdrawal(self, amount: Decimal) -> NewWithdrawal:
         address = check_stated("send_to (an address that the exchange sends to)", self.send_to)
         return NewWithdrawal(self.asset, amount, address, uuid.uuid4().hex, tag=self.send_tag)
+
+
+class _DeliverTwice(Transport):
+    """Delivers each request that executes something twice; the answer is that to the second delivery."""
+
+    def __init__(self, transport: Transport, ledger: Ledger) -> None:
+        """Open no connections; those of `transport` are used."""
+        self._transport = transport
+        self._ledger = ledger
+
+    def send(self, request: Request, *, timeout: float | None = None) -> Response:
+        executed = len(self._ledger())
+        answer = self._transport.send(request, timeout=timeout)
+        return answer if len(self._ledger()) == executed else self._transport.send(request, timeout=timeout)
 
 
 def _has(exchange: Exchange, operation: str) -> bool:

@@ -77,6 +77,7 @@ class TestTheContractOfAnotherPair(ExchangeContract):
 
     test_a_withdrawal_is_sent_once_and_listed = None
     test_a_withdrawal_of_more_than_is_there_is_refused = None
+    test_a_withdrawal_that_is_delivered_twice_is_not_called_refused = None
 
 
 def test_an_order_costs_one_request_before_it_the_first_time_and_none_after(exchange, venue):
