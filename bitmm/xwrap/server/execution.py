@@ -23,6 +23,7 @@ from ..exchanges.models import ORDER_FIELDS, WITHDRAWAL_FIELDS, Market, NewOrder
 from ..exchanges.rules import check, find_market, not_enough
 from ..money import EXACT
 from .client_ids import ClientIds
+from .db.errors import UNUSABLE
 from .db.journal import Journal
 from .db.records import Registration, now
 from .db.store import Store
@@ -101,7 +102,14 @@ class ExecutionService:
             intent = journal.begin(registration.id, key, fingerprint, values, client_ids)
             if intent.is_new and exchange.in_process:
                 # What it does and what is written about it are one transaction.
-                return self._store.atomic(lambda: _execute(exchange, request, journal, names, intent.row))
+                try:
+                    return self._store.atomic(lambda: _execute(exchange, request, journal, names, intent.row))
+                except Exception as error:
+                    journal.give_up(intent.row)
+                    if isinstance(error, UNUSABLE):
+                        # The commit may have come through, and only its answer was lost.
+                        raise _not_committed() from error
+                    raise
             if intent.is_new:
                 return _execute(exchange, request, journal, names, intent.row)
         return self._repeat(registration, journal, intent.row, names, fingerprint)

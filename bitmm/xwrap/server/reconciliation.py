@@ -100,9 +100,13 @@ class Reconciler:
         return min(_FIRST_PAUSE, self._every) if is_young else self._every
 
     def mark_abandoned(self) -> None:
-        """Show that this server lives, and make unknown what runs on a server that does not."""
+        """Show that this server lives, and make unknown what runs on a server that does not.
+
+        What this server itself could not commit, because its connection to the data base broke, is committed first.
+        """
         self._store.heartbeat()
         for journal in (self._store.orders, self._store.withdrawals):
+            journal.commit_unwritten()
             if count := journal.mark_abandoned(now(LEASE)):
                 _log.warning("%d %s were abandoned by their server; asking the exchange", count, journal.name)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 import pytest
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from bitmm.xwrap.server.db.records import now
 from bitmm.xwrap.server.db.store import Store
@@ -71,6 +73,108 @@ def test_a_call_has_a_server_until_it_is_over(store, status):
     abandoned = store.orders.begin(registration, "k2", "f", ORDER).row
     store.orders.mark_abandoned(now())
     assert store.orders.get(registration, abandoned["id"])["server"] == store.server_id, "its call may go on"
+
+
+@contextmanager
+def broken(store, monkeypatch, *, committed):
+    """The connection to the data base breaks at each write, before or after it was committed."""
+    real = type(store._database).write
+
+    def write(self, work):
+        if committed:
+            real(self, work)
+        raise OperationalError("", None, Exception("the connection is lost"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(store._database), "write", write)
+        yield
+
+
+@pytest.mark.parametrize("committed", [False, True])
+@pytest.mark.parametrize("status", ["filled", "unknown"])
+def test_an_outcome_that_could_not_be_committed_is_committed_as_soon_as_that_works(
+    store, monkeypatch, status, committed
+):
+    registration = add_registration(store)
+    row = store.orders.begin(registration, "k1", "f", ORDER).row
+    with broken(store, monkeypatch, committed=committed):
+        with pytest.raises(OperationalError):
+            store.orders.finish(row, {"status": status, "exchange_order_id": "X1"})
+        with pytest.raises(OperationalError):
+            store.orders.commit_unwritten()
+    store.orders.commit_unwritten()
+    after = store.orders.by_key(registration, "k1")
+    assert (after["status"], after["exchange_order_id"], after["server"]) == (status, "X1", None)
+    assert not store.orders._unwritten
+
+
+@pytest.mark.parametrize("committed", [False, True])
+@pytest.mark.parametrize("anew", [False, True])
+def test_an_order_whose_beginning_was_not_answered_blocks_its_key_no_longer_than_that(
+    store, monkeypatch, anew, committed
+):
+    """It was not sent; but the data base may have committed that it runs."""
+    registration = add_registration(store)
+    if anew:
+        row = store.orders.begin(registration, "k1", "f", ORDER).row
+        store.orders.finish(row, {"status": "rejected", "released": True})
+    with broken(store, monkeypatch, committed=committed), pytest.raises((OperationalError, IntegrityError)):
+        store.orders.begin(registration, "k1", "f", ORDER)
+    store.orders.commit_unwritten()
+    again = store.orders.begin(registration, "k1", "f", ORDER)
+    assert (again.is_new, again.row["status"]) == (True, "running")
+
+
+def test_an_outcome_that_is_committed_late_is_not_taken_for_that_of_a_later_call(store, monkeypatch):
+    registration = add_registration(store)
+    first = store.orders.begin(registration, "k1", "f", ORDER).row
+    with broken(store, monkeypatch, committed=False), pytest.raises(OperationalError):
+        store.orders.finish(first, {"status": "filled"})
+    store.orders.change(first["id"], {"status": "rejected", "released": True})
+    assert store.orders.begin(registration, "k1", "f", ORDER).is_new
+    store.orders.commit_unwritten()
+    assert store.orders.by_key(registration, "k1")["status"] == "running"
+
+
+def test_an_outcome_that_is_committed_late_changes_nothing_that_is_known_better(store, monkeypatch):
+    registration = add_registration(store)
+    row = store.orders.begin(registration, "k1", "f", ORDER).row
+    with broken(store, monkeypatch, committed=False), pytest.raises(OperationalError):
+        store.orders.finish(row, {"status": "open"})
+    store.orders.mark_abandoned(now())
+    [(_, seen)] = store.orders.unknown()
+    assert store.orders.reconcile(seen, {"status": "filled"})
+    store.orders.commit_unwritten()
+    assert store.orders.by_key(registration, "k1")["status"] == "filled"
+
+
+def test_a_row_that_is_given_up_becomes_unknown(store):
+    registration = add_registration(store)
+    row = store.orders.begin(registration, "k1", "f", ORDER).row
+    store.orders.give_up(row)
+    store.orders.commit_unwritten()
+    after = store.orders.by_key(registration, "k1")
+    assert (after["status"], after["server"]) == ("unknown", None)
+
+
+def test_a_call_is_finished_although_every_connection_of_its_server_broke_meanwhile(postgres):
+    """Another server has made it unknown by then; its outcome is known as soon as the call ends."""
+    url = new_database(postgres)
+    ours, theirs = Store(url), Store(url)
+    ours.prepare()
+    registration = add_registration(ours)
+    for store in (ours, theirs):
+        store.heartbeat()
+    row = theirs.orders.begin(registration, "k1", "f", ORDER).row
+    end_sessions(postgres, url)
+    ours.heartbeat()
+    assert ours.orders.mark_abandoned(LONG_AGO) == 1
+    [(_, seen)] = ours.orders.unknown()
+    assert seen["server"] == theirs.server_id, "it may still be at it"
+    assert theirs.orders.finish(row, {"status": "filled"})
+    assert ours.orders.by_key(registration, "k1")["status"] == "filled"
+    for store in (ours, theirs):
+        store.close()
 
 
 def test_what_a_server_that_lives_is_doing_is_left_to_it(postgres):

@@ -197,6 +197,11 @@ class Database(ABC):
         """Return a connection for reads, without a transaction; within a write its own, which sees what it wrote."""
         return self._checkout() if self._thread.runner is None else nullcontext(self._thread.runner)
 
+    @property
+    def is_writing(self) -> bool:
+        """Return whether this thread is within a write, so that what it writes is not on the disk before that ends."""
+        return self._thread.runner is not None
+
     def _checkout(self) -> AbstractContextManager[StatementRunner]:
         return closing(self.connect(self.engine))
 

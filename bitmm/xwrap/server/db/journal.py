@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import uuid
+from collections import deque
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
-from sqlalchemy import Select, Table, bindparam, func, insert, or_, select, update
+from sqlalchemy import Select, Table, Update, bindparam, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from . import tables as t
 from .base import Database, StatementRunner
+from .errors import UNUSABLE
 from .records import Intent, Registration, now, time_text
 from .registrations import LABELED_COLUMNS, pop_registration
 from .state_file import IntentRef
@@ -22,6 +25,8 @@ _ADD_AUDIT = insert(t.audit)
 _ABOVE_EVERY_ID = 2**63 - 1
 #: What a row has of an answer, unless it is rejected or may turn out to be.
 _NO_ANSWER: Mapping[str, Any] = {"answer_status": None, "answer": None}
+
+_Unwritten = tuple[Update, Mapping[str, Any]]
 
 
 class Journal:
@@ -54,6 +59,16 @@ class Journal:
         #: A row that was begun anew meanwhile has another time of creation.
         self._update_begun = self._update.where(c.created == bindparam("begun"))
         self._update_running = self._update_begun.where(c.status == "running")
+        #: The same for what could not be written before, which is no news of a row that became known meanwhile.
+        self._update_unfinished = self._update_begun.where(t.RUNNING_OR_UNKNOWN)
+        self._update_not_begun = update(table).where(
+            c.registration_id == bindparam("registration"),
+            c.key == bindparam("of_key"),
+            c.created == bindparam("begun"),
+            c.status == "running",
+        )
+        #: What could not be written, oldest first: statements and their values.
+        self._unwritten: deque[_Unwritten] = deque()
         self._update_in_flight = self._update.where(c.status == bindparam("was"))
         self._update_unknown = self._update.where(c.status == "unknown", c.updated == bindparam("seen"))
         is_abandoned = or_(database.is_dead(c.server), c.updated < bindparam("until"))
@@ -88,9 +103,16 @@ class Journal:
             **values,
         }
         try:
-            id = self._database.write(lambda runner: self._add(runner, row))
-        except IntegrityError:
-            return self._database.write(lambda runner: self._begin_again(runner, row, client_ids))
+            try:
+                id = self._database.write(lambda runner: self._add(runner, row))
+            except IntegrityError:
+                return self._database.write(lambda runner: self._begin_again(runner, row, client_ids))
+        except UNUSABLE:
+            # The data base may have committed it, and only its answer was lost; the exchange will not hear of it.
+            place = {"registration": registration, "of_key": row["key"], "begun": time}
+            outcome = {"status": "rejected", "released": True, "server": None, **_NO_ANSWER}
+            self._unwritten.append((self._update_not_begun, place | outcome))
+            raise
         return Intent({**self._defaults, **row, "id": id}, is_new=True)
 
     def _add(self, runner: StatementRunner, row: Mapping[str, Any]) -> int:
@@ -116,13 +138,34 @@ class Journal:
     def finish(self, row: Mapping[str, Any], columns: Mapping[str, Any]) -> bool:
         """Commit the outcome of a row; False: the row was taken for abandoned, and has been begun anew meanwhile.
 
-        An outcome that is known is never made unknown again.
+        An outcome that is known is never made unknown again. When it cannot be committed now, `commit_unwritten` does
+        it later.
         """
         statement = self._update_running if columns["status"] == "unknown" else self._update_begun
         # The row may have been given up, and its key released, before the exchange answered after all.
         values = {"row": row["id"], "begun": row["created"], "released": False, "server": None, **_NO_ANSWER, **columns}
-        changed = self._database.write(lambda runner: runner.change(statement, values))
+        try:
+            changed = self._database.write(lambda runner: runner.change(statement, values))
+        except UNUSABLE:
+            if not self._database.is_writing:
+                self._unwritten.append((self._update_unfinished, values))
+            raise
         return changed == 1 or columns["status"] == "unknown"
+
+    def give_up(self, row: Mapping[str, Any]) -> None:
+        """Let `commit_unwritten` make the outcome of a row unknown, whose call is over."""
+        outcome = {"status": "unknown", "server": None, "updated": now()}
+        self._unwritten.append((self._update_running, {"row": row["id"], "begun": row["created"], **outcome}))
+
+    def commit_unwritten(self) -> None:
+        """Commit what this process could not write before. Raises one of UNUSABLE as long as it still cannot."""
+        while self._unwritten:
+            unwritten = self._unwritten.popleft()
+            try:
+                self._database.write(partial(_change, unwritten))
+            except UNUSABLE:
+                self._unwritten.appendleft(unwritten)
+                raise
 
     def change(self, id: int, columns: Mapping[str, Any]) -> None:
         """Commit what is new of a row."""
@@ -194,6 +237,10 @@ class Journal:
         """Make unknown what runs since before `until`, or on a server that is dead; return how many rows."""
         values = {"until": until, "updated": now()}
         return self._database.write(lambda runner: runner.change(self._mark_abandoned, values))
+
+
+def _change(unwritten: _Unwritten, runner: StatementRunner) -> int:
+    return runner.change(*unwritten)
 
 
 _OPEN_MARKET_ORDERS = (
