@@ -42,9 +42,9 @@ def open_store(data: Path | None) -> Iterator[Store]:
 
     settings = Settings.read(os.environ, data=data)
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
-    store = Store(settings.database)
+    store = Store(settings.database, call_seconds=settings.call_seconds)
     try:
-        store.check_integrity()
+        store.check()
         store.prepare()
         yield store
     finally:

@@ -36,6 +36,9 @@ _MAX_WAITING = 64
 #: Seconds for which the reconciler waits, which has the time: a question that is given up costs the counter more than
 #: one that waits. Kraken's counter falls by the cost of the dearest one, 2, in 6 s.
 _PATIENCE = 10.0
+#: Seconds for which a cancel waits: a server process that stands still may have lost its locks by then, and the cancel
+#: has time left to be sent within its call.
+_CANCEL_PATIENCE = 10.0
 #: The longest time in seconds for which the word of an exchange stops a queue.
 _MAX_BACK_OFF = 600.0
 #: The counter of an exchange that publishes none: calls cost nothing, and only its own Busy raises it.
@@ -160,6 +163,7 @@ class RequestQueue:
         self._limit = limit
         self._counters = counters
         self._seconds = seconds
+        self._cancel_seconds = max(seconds, _CANCEL_PATIENCE)
         self._ordered = ordered
         #: One request of an ordered queue is under way.
         self._in_use = False
@@ -175,7 +179,7 @@ class RequestQueue:
         """
         self._wait(_Waiter(priority, next(self._positions), cost, can_wait))
         try:
-            with self._exclusive():
+            with self._exclusive(self._cancel_seconds if priority is Priority.CANCEL else self._seconds):
                 try:
                     yield
                 except Busy as busy:
@@ -249,13 +253,13 @@ class RequestQueue:
         return capacity - ceil(capacity / 4) if waiter.can_wait and capacity >= 4 else capacity
 
     @contextmanager
-    def _exclusive(self) -> Iterator[None]:
+    def _exclusive(self, seconds: float) -> Iterator[None]:
         """Keep other processes from sending meanwhile, where the order of nonces counts. Raises Busy."""
         with ExitStack() as stack:
             try:
-                stack.enter_context(self._counters.lock(self._name) if self._ordered else nullcontext())
-            except TimeoutError:
-                raise _too_many(1.0) from None
+                stack.enter_context(self._counters.lock(self._name, seconds) if self._ordered else nullcontext())
+            except TimeoutError as error:
+                raise Busy(f"{error}; nothing was sent", retry_after=1.0) from None
             yield
 
     def _back_off(self, seconds: float) -> None:
@@ -265,6 +269,8 @@ class RequestQueue:
 
 
 def _too_many(pause: float) -> Busy:
-    return Busy(
-        "too many calls for what this exchange allows; nothing was sent", retry_after=1.0 if pause == inf else pause
-    )
+    if pause == inf:
+        return Busy(
+            "other calls to this exchange are under way or wait before this one; nothing was sent", retry_after=1.0
+        )
+    return Busy("too many calls for what this exchange allows; nothing was sent", retry_after=pause)

@@ -55,9 +55,9 @@ def create_services(settings: Settings, stop: Callable[[str], None]) -> tuple[Se
     Raises SetupError (in one line) or OSError when something cannot be used.
     """
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
-    store = Store(settings.database)
+    store = Store(settings.database, call_seconds=settings.call_seconds)
     try:
-        store.check_integrity()
+        store.check()
         store.prepare()
         store.open_history(settings.state_file, stop)
         return _create(settings, store)

@@ -28,7 +28,7 @@ class Life:
         self.file = folder / "xwrap.sqlite3"
         self.state = folder / "xwrap.state"
         self.store = Store(where or self.file)
-        self.store.check_integrity()
+        self.store.check()
         self.store.prepare()
         self.store.open_history(self.state, ignore)
 
@@ -216,7 +216,7 @@ def test_the_check_of_a_crashed_data_base_leaves_its_log_as_it_was(life, tmp_pat
     life.place("k1")
     folder = life.crash(tmp_path / "crashed")
     log = (folder / "xwrap.sqlite3-wal").read_bytes()
-    Store(folder / "xwrap.sqlite3").check_integrity()
+    Store(folder / "xwrap.sqlite3").check()
     assert (folder / "xwrap.sqlite3-wal").read_bytes() == log
 
 

@@ -201,7 +201,7 @@ def test_a_server_that_could_not_show_itself_tries_again(postgres):
     ours, theirs = Store(url), Store(url)
     ours.prepare()
     registration = add_registration(ours)
-    with theirs._database.advisory_lock(ours._database.server_id), pytest.raises(OperationalError):
+    with theirs._database.advisory_lock(ours._database.server_id, 2.0), pytest.raises(OperationalError):
         ours.heartbeat()
     ours.heartbeat()
     ours.orders.begin(registration, "k1", "f", ORDER)

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import logging
 import shutil
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 
 import pytest
 import requests
-from sqlalchemy import URL, make_url
+from sqlalchemy import URL, Integer, Text, column, literal, make_url, select, text
 
 from bitmm.xwrap.server.db.errors import StoreError
 from bitmm.xwrap.server.db.store import Store
-from tests.support.command import one_line, prepared, serve, url_of, xwrap
+from bitmm.xwrap.testing.exchanges.kraken import KrakenVenue
+from tests.support.command import ENVIRON, one_line, prepared, serve, url_of, xwrap
 from tests.support.databases import end_sessions, new_database, sql
+from tests.support.pooler import transaction_pooler
+from tests.support.threads import until
 
 CANARY = "canary-password"
 
@@ -125,3 +133,131 @@ def test_while_the_data_base_is_away_callers_hear_503_and_then_all_is_well(servi
         assert requests.get(f"{server.url}/exchanges/{id}/balance", auth=auth, timeout=30).status_code == 200
     assert "the data base cannot be used: " in caplog.text
     assert CANARY not in caplog.text + away.text
+
+
+def test_a_pooler_that_does_not_keep_sessions_apart_is_refused(postgres, tmp_path):
+    with transaction_pooler(new_database(postgres)) as url:
+        words = ("a connection pooler in front of the data base", "gives one session to several connections", "session")
+        one_line(xwrap("serve", "--port", 0, "--data", tmp_path, XWRAP_DATABASE_URL=url), *words)
+
+
+def test_no_statement_is_prepared_on_the_server(postgres):
+    store = Store(new_database(postgres))
+    store.prepare()
+    for _ in range(20):
+        store.accounts.find("ann")
+    count = text("SELECT count(*) FROM pg_prepared_statements").columns(column("count", Integer))
+    with store._database.reading() as runner:
+        assert runner.value(count) == 0
+    store.close()
+
+
+def is_dead(store, server_id):
+    with store._database.reading() as runner:
+        return runner.value(select(store._database.is_dead(literal(server_id)).label("dead")))
+
+
+def test_a_process_that_stands_still_loses_its_locks_and_goes_on_without_them(postgres):
+    """Here it is one that says nothing for a moment."""
+    where = new_database(postgres)
+    frozen, healthy = Store(where, call_seconds=-0.9), Store(where)
+    healthy.prepare()
+    with frozen.counters.lock("key", 2.0):
+        frozen.heartbeat()
+        with healthy.counters.lock("key", 10.0):
+            until(lambda: is_dead(healthy, frozen.server_id))
+    frozen.accounts.add("ann", "x")
+    assert not is_dead(healthy, frozen.server_id), "it says that it lives before it writes"
+    held = healthy.counters.lock("key", 2.0)
+    with held, pytest.raises(TimeoutError, match="another server process holds this"), frozen.counters.lock("key", 0.0):
+        pass
+    frozen.close()
+    healthy.close()
+
+
+def test_a_lock_that_is_free_again_has_no_time_limit(postgres):
+    store = Store(new_database(postgres), call_seconds=-0.9)
+    with store.counters.lock("key", 2.0):
+        pass
+    with closing(store._database.connect(store._database._locks)) as runner:
+        assert runner.value(setting("idle_session_timeout")) == "0"
+    store.close()
+
+
+def test_a_transaction_of_a_process_that_stands_still_ends_by_itself(postgres):
+    store = Store(new_database(postgres))
+    with store._database.reading() as runner:
+        assert runner.value(setting("idle_in_transaction_session_timeout")) == "10s"
+        assert runner.value(setting("lock_timeout")) == "0", "rows are waited for"
+    store.close()
+
+
+def setting(name):
+    return text(f"SELECT current_setting('{name}') AS value").columns(column("value", Text))
+
+
+#: One server on PostgreSQL, whose calls send nothing after three seconds.
+SERVE = """
+import os, sys, pathlib
+from bitmm.xwrap.server import runner
+from bitmm.xwrap.server.settings import Settings
+times = {"exchange_seconds": 2.0, "call_seconds": 3.0, "reconcile_seconds": 0.5, "reconcile_grace_seconds": 1.0}
+settings = Settings.read(os.environ, data=pathlib.Path(sys.argv[1]), port=0, **times)
+runner.run(settings, lambda line: print(line, flush=True))
+"""
+
+
+@contextmanager
+def served(folder, **environ):
+    process = subprocess.Popen(
+        [sys.executable, "-c", SERVE, str(folder)], stdout=subprocess.PIPE, text=True, env=ENVIRON | environ
+    )
+    try:
+        yield process, next(line for line in process.stdout if "serves at" in line).split()[-1]
+    finally:
+        process.send_signal(signal.SIGCONT)
+        process.kill()
+        process.communicate()
+
+
+def test_a_frozen_server_holds_no_key_for_longer_than_a_call_may_take(url, tmp_path):
+    password = xwrap("account", "add", "ann", "--generate", "--data", tmp_path, XWRAP_DATABASE_URL=url).stdout.strip()
+    auth, order = ("ann", password), {"currency": "EUR", "asset": "BTC", "amount": "0.01"}
+    with KrakenVenue() as venue:
+        environ = {
+            "XWRAP_DATABASE_URL": url,
+            "XWRAP_EXCHANGES": "kraken",
+            "XWRAP_EXCHANGE_URL_KRAKEN": venue.url,
+            "XWRAP_EXCHANGE_LIMIT_KRAKEN": "none",
+        }
+
+        def post(at, path, form, key=None):
+            headers = {"Idempotency-Key": key} if key else {}
+            return requests.post(f"{at}/exchanges/{path}", data=form, headers=headers, auth=auth, timeout=30)
+
+        with served(tmp_path, **environ) as (frozen, one), served(tmp_path, **environ) as (_healthy, two):
+            id = post(one, "", {"exchange": "kraken", "apikey": venue.key, "apisecret": venue.secret}).json()["id"]
+            limit = post(two, f"{id}/buy", order | {"price": "100"}).json()
+            asked = len(venue.requests)
+            venue.fault("slow", path="AddOrder", seconds=1.5)
+            with ThreadPoolExecutor(1) as pool:
+                waiting = pool.submit(post, one, f"{id}/buy", order, "k1")
+                until(lambda: any("AddOrder" in request.path for request in list(venue.requests)[asked:]))
+                frozen.send_signal(signal.SIGSTOP)
+                refused = post(two, f"{id}/buy", order, "k2")
+                assert (refused.status_code, refused.json()["detail"]) == (
+                    429,
+                    "another server process holds this exchange key; nothing was sent",
+                )
+                canceled = requests.delete(f"{two}/exchanges/{id}/orders/{limit['id']}", auth=auth, timeout=30)
+                assert canceled.json()["status"] == "canceled"
+                bought = post(two, f"{id}/buy", order, "k2")
+                assert bought.json()["status"] == "filled"
+                until(lambda: post(two, f"{id}/buy", order, "k1").status_code == 200)
+                frozen.send_signal(signal.SIGCONT)
+                waiting.result()
+            again = post(one, f"{id}/buy", order, "k1")
+            assert (again.status_code, again.json()["status"]) == (200, "filled")
+            assert post(one, f"{id}/buy", order, "k3").json()["status"] == "filled", "it goes on"
+        executed = [row["client_id"] for row in venue.ledger()]
+        assert len(executed) == len(set(executed)) == 4, "each key once"

@@ -288,8 +288,12 @@ class Database(ABC):
         From then on no intent is taken: it would be kept in a file that the next server does not open.
         """
 
-    def check_integrity(self) -> None:  # noqa: B027
-        """Raise StoreError when a file is damaged. Of a gigabyte it takes a second, and after a crash four."""
+    @abstractmethod
+    def check(self) -> None:
+        """Raise StoreError when a file is damaged, or a pooler in between does not keep sessions apart.
+
+        Of a file of a gigabyte it takes a second, and after a crash four.
+        """
 
     @abstractmethod
     def is_dead(self, server: ColumnElement[int | None]) -> ColumnElement[bool]:
@@ -300,10 +304,10 @@ class Database(ABC):
         """Within a write: until it ends, every other write waits here for the same rows."""
 
     @abstractmethod
-    def advisory_lock(self, lock_id: int) -> AbstractContextManager[None]:
+    def advisory_lock(self, lock_id: int, seconds: float) -> AbstractContextManager[None]:
         """Let one process at a time into the block, for each id of 64 bits, also during a request to an exchange.
 
-        Raises TimeoutError.
+        Raises TimeoutError, which says what was waited for, when that takes longer than so many seconds.
         """
 
     @abstractmethod

@@ -83,10 +83,13 @@ class CounterStore:
         values = {"queue": queue, "target": level, "refill": refill}
         self._database.write(lambda runner: runner.change(self._raise_to, values))
 
-    def lock(self, queue: str) -> AbstractContextManager[None]:
-        """Keep every other process out of this queue, also during a request to the exchange. Raises TimeoutError."""
+    def lock(self, queue: str, seconds: float) -> AbstractContextManager[None]:
+        """Keep every other process out of this queue, also during a request to the exchange.
+
+        Raises TimeoutError, which says what was waited for, when that takes longer than so many seconds.
+        """
         lock_id = int.from_bytes(hashlib.sha256(queue.encode()).digest()[:8], "big", signed=True)
-        return self._database.advisory_lock(lock_id)
+        return self._database.advisory_lock(lock_id, seconds)
 
     def _add(self, queue: str) -> None:
         """Add the row of a queue; another process may do so at the same time."""

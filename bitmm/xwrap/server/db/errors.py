@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from ..settings import SetupError
@@ -31,7 +31,7 @@ class ForeignFileError(StoreError):
 
 
 #: What a data base raises that cannot be used now.
-UNUSABLE = (OperationalError, InterfaceError, PoolTimeoutError, StoreError)
+UNUSABLE = (OperationalError, InterfaceError, InternalError, PoolTimeoutError, StoreError)
 
 
 def public_reason(error: Exception) -> str:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import secrets
+import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
+from functools import partial
 from typing import Any
 
 from sqlalchemy import (
@@ -39,13 +43,31 @@ _LOCK_SECONDS = 2
 #: Connections of one process to PostgreSQL, which allows 100 of all processes by default; and those that hold locks.
 _CONNECTIONS, _LOCKS = 16, 8
 _LOCK_ID = bindparam("lock_id", type_=BigInteger)
-_LOCK, _UNLOCK = select(func.pg_advisory_lock(_LOCK_ID)), select(func.pg_advisory_unlock(_LOCK_ID))
+#: PostgreSQL 14 ends a session that is silent for too long while it holds a lock: its process stands still.
+_WITH_TIMEOUT = (
+    "SELECT {}(:lock_id), CASE WHEN current_setting('server_version_num')::int >= 140000"
+    " THEN set_config('idle_session_timeout', :timeout, false) END"
+)
+_LOCK, _UNLOCK = (
+    text(_WITH_TIMEOUT.format(name)).columns(column("done"), column("timeout"))
+    for name in ("pg_advisory_lock", "pg_advisory_unlock")
+)
+_TRY_LOCK = select(func.pg_try_advisory_lock(_LOCK_ID))
+_SESSION_ID = select(func.pg_backend_pid())
 #: The `server_id` of every process that lives: each holds the advisory lock with this id (PostgreSQL documentation,
 #: "pg_locks").
 _LIVE_SERVERS = text(
     "SELECT (classid::bigint << 32) | objid::bigint AS server_id FROM pg_locks WHERE locktype = 'advisory'"
     " AND objsubid = 1 AND granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
 ).columns(column("server_id", BigInteger))
+#: What a process holds that stands still, or whose machine is gone, is free again after some seconds: the rows of its
+#: transaction, and on PostgreSQL 13 its locks (documentation, "Client Connection Defaults", "Connection Settings").
+_SESSION_SETTINGS = {
+    "idle_in_transaction_session_timeout": "10s",
+    "tcp_keepalives_idle": "5",
+    "tcp_keepalives_interval": "2",
+    "tcp_keepalives_count": "3",
+}
 #: Held by the one process that creates or migrates the tables.
 _SCHEMA_LOCK = 0x787772617031
 #: PostgreSQL documentation, appendix A "Error Codes": lock_not_available; data_corrupted and index_corrupted.
@@ -62,7 +84,7 @@ class PostgreSQL(Database):
     is_shared = True
     current_time = cast(extract("epoch", func.clock_timestamp()), Double)
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, call_seconds: float) -> None:
         try:
             parts = make_url(url)
         except ArgumentError:
@@ -73,36 +95,50 @@ class PostgreSQL(Database):
         self.name = f"{parts.database or ''} at {parts.host or parts.query.get('host') or 'the local PostgreSQL'}"
         try:
             self.engine = _create_engine(parts, _CONNECTIONS, 10)
-            self._locks = _create_engine(parts, _LOCKS + 1, _LOCK_SECONDS, options=f"-c lock_timeout={_LOCK_SECONDS}s")
+            self._locks = _create_engine(parts, _LOCKS + 1, _LOCK_SECONDS, lock_timeout=f"{_LOCK_SECONDS}s")
         except ModuleNotFoundError:
             raise StoreError("this needs psycopg; in a clone of bitmm: pip install '.[server,postgres]'") from None
         super().__init__()
+        #: A lock is held during a request to an exchange, and no call sends one after `call_seconds`. So a session that
+        #: is silent for longer belongs to a process that stands still, and that sends nothing when it goes on.
+        self._timeout_seconds = call_seconds + 1.0
         #: Holds the lock on `server_id`, which shows that this process lives and ends with it.
         self._presence: StatementRunner | None = None
+        #: When it was last used, which makes that of PostgreSQL's time-out begin anew.
+        self._heard = 0.0
+        self._presence_lock = threading.Lock()
 
     @contextmanager
     def _transaction(self) -> Iterator[StatementRunner]:
+        if self._presence is not None and time.monotonic() > self._heard + self._timeout_seconds:
+            # This process stood still. The others take it for dead, and would ask what became of a new order at once.
+            self.heartbeat()
         with self._checkout() as runner:
             with self._begin(runner):
                 yield runner
             self._after_commit(runner)
 
     def heartbeat(self) -> None:
-        if self._presence:
-            try:
-                self._presence.value(_LIVE_SERVERS)
-            except UNUSABLE:
-                self._presence.close()
-                self._presence = None
-            else:
-                return
+        with self._presence_lock:
+            if self._presence is not None:
+                try:
+                    self._presence.value(_LIVE_SERVERS)
+                except UNUSABLE:
+                    self._presence.close()
+                    self._presence = None
+            if self._presence is None:
+                self._presence = self._take_presence_lock()
+            self._heard = time.monotonic()
+
+    def _take_presence_lock(self) -> StatementRunner:
+        """Return the connection that shows to others that this process lives."""
         runner = self.connect(self._locks)
         try:
-            runner.value(_LOCK, {"lock_id": self.server_id})
+            self._lock(runner, self.server_id)
         except BaseException:
             runner.close()
             raise
-        self._presence = runner
+        return runner
 
     def is_dead(self, server: ColumnElement[int | None]) -> ColumnElement[bool]:
         return server.not_in(_LIVE_SERVERS)
@@ -111,22 +147,45 @@ class PostgreSQL(Database):
         runner.value(statement, values)
 
     @contextmanager
-    def advisory_lock(self, lock_id: int) -> Iterator[None]:
+    def advisory_lock(self, lock_id: int, seconds: float) -> Iterator[None]:
+        end = time.monotonic() + seconds
         try:
             runner = self.connect(self._locks)
         except PoolTimeoutError:
-            raise TimeoutError from None
+            raise TimeoutError("too many calls of this server wait for other servers") from None
         with closing(runner):
-            try:
-                runner.value(_LOCK, {"lock_id": lock_id})
-            except OperationalError as error:
-                if getattr(error.orig, "sqlstate", None) == _LOCK_NOT_AVAILABLE:
-                    raise TimeoutError from None
-                raise
+            while not self._try_lock(runner, lock_id):
+                if time.monotonic() >= end:
+                    raise TimeoutError("another server process holds this exchange key")
             try:
                 yield
             finally:
                 _unlock(runner, lock_id)
+
+    def _try_lock(self, runner: StatementRunner, lock_id: int) -> bool:
+        """Wait for a lock as long as `lock_timeout` allows, and return whether it was taken."""
+        try:
+            self._lock(runner, lock_id)
+        except OperationalError as error:
+            if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
+                raise
+            return False
+        return True
+
+    def _lock(self, runner: StatementRunner, lock_id: int) -> None:
+        runner.value(_LOCK, {"lock_id": lock_id, "timeout": f"{round(self._timeout_seconds * 1000)}ms"})
+
+    def check(self) -> None:
+        try:
+            with closing(self.connect(self._locks)) as one, closing(self.connect(self._locks)) as other:
+                is_shared = _is_one_session(one, other)
+        except (DatabaseError, PoolTimeoutError) as error:
+            raise StoreError(f"the data base {self.name} cannot be used: {driver_message(error)}") from None
+        if is_shared:
+            raise StoreError(
+                f"a connection pooler in front of the data base {self.name} gives one session to several connections; "
+                "set it to session mode (pool_mode = session), or connect without it"
+            )
 
     def _lock_schema(self, connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN")
@@ -148,10 +207,25 @@ class PostgreSQL(Database):
         return f"the data base {self.name} cannot be used: {driver_message(error)}"
 
 
-def _create_engine(url: URL, connections: int, wait: float, **options: str) -> Engine:
+def _is_one_session(one: StatementRunner, other: StatementRunner) -> bool:
+    """Return whether a pooler in transaction mode is in between.
+
+    It gives each transaction the session that is free: then the lock of one connection is also that of another, or a
+    connection changes its session. Several times, because it may have several sessions.
+    """
+    lock_id = secrets.randbits(62)
+    mine = one.value(_SESSION_ID)
+    one.value(_TRY_LOCK, {"lock_id": lock_id})
+    try:
+        return any(other.value(_TRY_LOCK, {"lock_id": lock_id}) or one.value(_SESSION_ID) != mine for _ in range(5))
+    finally:
+        _unlock(one, lock_id)
+
+
+def _create_engine(url: URL, connections: int, wait: float, **settings: str) -> Engine:
     """Return a pool whose connections are tested before they are used, and given up when PostgreSQL is silent for 10 s.
 
-    `wait`: seconds to wait for a free connection. `options`: more of psycopg's.
+    `wait`: seconds to wait for a free connection. `settings`: more of PostgreSQL's, for these sessions.
     """
     engine = create_engine(
         url,
@@ -160,19 +234,31 @@ def _create_engine(url: URL, connections: int, wait: float, **options: str) -> E
         pool_timeout=wait,
         pool_pre_ping=True,
         hide_parameters=True,
-        connect_args={"connect_timeout": 5, "tcp_user_timeout": 10_000, "application_name": "xwrap", **options},
+        connect_args={
+            "application_name": "xwrap",
+            "connect_timeout": 5,
+            "tcp_user_timeout": 10_000,
+            "keepalives_idle": 5,
+            "keepalives_interval": 2,
+            "keepalives_count": 3,
+            # A prepared statement belongs to a session; poolers give that to others.
+            "prepare_threshold": None,
+        },
     )
-    event.listen(engine, "connect", _configure_session)
+    event.listen(engine, "connect", partial(_configure_session, {**_SESSION_SETTINGS, **settings}))
     return engine
 
 
-def _configure_session(connection: Any, _record: object) -> None:
+def _configure_session(settings: Mapping[str, str], connection: Any, _record: object) -> None:
     connection.autocommit = True  # psycopg must not begin transactions by itself
+    # Not as an option of the connection: poolers refuse those, or leave them out.
+    calls = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in settings.items())
+    connection.execute(f"SELECT {calls}")
 
 
 def _unlock(runner: StatementRunner, lock_id: int) -> None:
     """Release a lock; where that fails, end the session, whose locks end with it."""
     try:
-        runner.value(_UNLOCK, {"lock_id": lock_id})
+        runner.value(_UNLOCK, {"lock_id": lock_id, "timeout": "0"})
     except DatabaseError:
         runner.invalidate()

@@ -200,7 +200,7 @@ class SQLite(Database):
     def lock_rows(self, runner: StatementRunner, statement: Select[Any], values: Mapping[str, Any]) -> None:
         """Do nothing: a write has the whole file locked."""
 
-    def advisory_lock(self, lock_id: int) -> AbstractContextManager[None]:
+    def advisory_lock(self, lock_id: int, seconds: float) -> AbstractContextManager[None]:
         return nullcontext()
 
     def _lock_schema(self, connection: Connection) -> None:
@@ -222,7 +222,7 @@ class SQLite(Database):
         self.path.touch(mode=0o600)
         super().prepare()
 
-    def check_integrity(self) -> None:
+    def check(self) -> None:
         try:
             damage = find_damage(self.path) if self.path.exists() else None
         except sqlite3.OperationalError as error:

@@ -35,18 +35,21 @@ _HEARTBEAT_SECONDS = 10.0
 _CHECK_VALUE, _ADD_CHECK_VALUE = select(t.vault_check.c.sealed), insert(t.vault_check)
 
 
-def open_database(where: Path | str) -> Database:
+def open_database(where: Path | str, call_seconds: float) -> Database:
     """Open the SQLite file at a path, or the PostgreSQL data base of a URL. Raises StoreError for any other URL."""
-    return SQLite(where) if isinstance(where, Path) else PostgreSQL(where)
+    return SQLite(where) if isinstance(where, Path) else PostgreSQL(where, call_seconds)
 
 
 class Store:
     """The data base of one server."""
 
-    def __init__(self, where: Path | str) -> None:
-        """Open a SQLite file by its path, or PostgreSQL by its URL. Raises StoreError for any other URL."""
+    def __init__(self, where: Path | str, *, call_seconds: float = 15.0) -> None:
+        """Open a SQLite file by its path, or PostgreSQL by its URL. Raises StoreError for any other URL.
+
+        `call_seconds`: after these a call sends nothing more to its exchange.
+        """
         self.where = where
-        self._database = open_database(where)
+        self._database = open_database(where, call_seconds)
         self._written = -inf
         self.accounts = AccountStore(self._database)
         self.registrations = RegistrationStore(self._database)
@@ -110,9 +113,12 @@ class Store:
         """
         return self._database.write(lambda _runner: work())
 
-    def check_integrity(self) -> None:
-        """Raise StoreError when the data base file is damaged. Of a gigabyte it takes a second, after a crash four."""
-        self._database.check_integrity()
+    def check(self) -> None:
+        """Raise StoreError when a file is damaged, or a pooler in front of PostgreSQL does not keep sessions apart.
+
+        Of a file of a gigabyte it takes a second, and after a crash four.
+        """
+        self._database.check()
 
     def has_tables(self) -> bool:
         """Return whether the tables were created, in this version or another one."""
