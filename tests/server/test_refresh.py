@@ -11,6 +11,7 @@ import requests
 from bitmm.xwrap import exchanges
 from bitmm.xwrap.exchanges.base import Exchange
 from bitmm.xwrap.exchanges.errors import Busy, NotListedYet, Refused, Unsupported
+from bitmm.xwrap.exchanges.http import unproved
 from bitmm.xwrap.exchanges.models import OrderState, Withdrawal
 from bitmm.xwrap.server.reconciliation import Reconciler
 from tests.support.stub import Stub
@@ -138,6 +139,18 @@ def test_a_cancel_that_comes_too_late_says_what_is_known(owners, monkeypatch):
     assert seer.call("DELETE", f"orders/{order['id']}").json()["code"] == "order_not_open"
     Shop.states["X1"] = OrderState("X1", "filled", filled=Decimal("0.1"))
     assert seer.call("DELETE", f"orders/{order['id']}").json()["status"] == "filled"
+
+
+def test_a_cancel_that_is_refused_as_a_second_delivery_would_be_is_answered_with_what_the_order_is(owners, monkeypatch):
+    monkeypatch.setattr(Shop, "refuses_cancel", unproved(Refused("invalid nonce", code="invalid_nonce")))
+    owner, _ = owners
+    order = owner.place("k1")
+    for state in (OrderState("X1", "open"), FAILURES[0]):
+        Shop.states["X1"] = state
+        answer = owner.call("DELETE", f"orders/{order['id']}").json()
+        assert (answer["code"], answer["may_have_executed"]) == ("outcome_unknown", True)
+    Shop.states["X1"] = OrderState("X1", "canceled", filled=Decimal(0))
+    assert owner.call("DELETE", f"orders/{order['id']}").json()["status"] == "canceled"
 
 
 def test_one_order_that_cannot_be_read_hides_no_other(owners):

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..exchanges.base import Exchange
 from ..exchanges.capabilities import supports
-from ..exchanges.errors import ExchangeError, Refused
+from ..exchanges.errors import ExchangeError, Refused, Unknown
 from ..exchanges.models import OrderState, Withdrawal
 from .db.journal import Journal
 from .order_views import order_columns, order_ref, withdrawal_columns
@@ -79,6 +79,11 @@ def cancel_order(journal: Journal, exchange: Exchange, row: Row) -> Row:
         if error.code != "order_not_open" or (state := _read_over(exchange, row, _OVER)) is None:
             raise
         return _write_over(journal, row, state)
+    except Unknown as error:
+        # It was refused as a second delivery of it would be. If the first one worked, the order is over.
+        if error.refusal is None or (state := _read_final(exchange, row)) is None:
+            raise
+        return _write_over(journal, row, state)
     if (state := _read_over(exchange, row, _CANCELED)) is None:
         return row | {"reason": "its exchange took the cancel; what became of it cannot be read now"}
     if state.status in {"unknown", "closed"}:
@@ -113,6 +118,12 @@ def _read_over(exchange: Exchange, row: Row, known: OrderState) -> OrderState | 
     except Exception:
         _log.exception("order %d at %s cannot be read after its cancel", row["id"], exchange.id)
     return None
+
+
+def _read_final(exchange: Exchange, row: Row) -> OrderState | None:
+    """Return the state of an order when it is over; None while it is open, or cannot be read now."""
+    state = read_orders(exchange, [row]).get(row["exchange_order_id"])
+    return None if state is None or state.status in {"open", "unknown"} else state
 
 
 def _write_over(journal: Journal, row: Row, state: OrderState) -> Row:
