@@ -126,6 +126,9 @@ class Exchange:
     form: ClassVar[tuple[Field, ...]] = ()
     #: Which orders `find` sees: "all" (open and closed), "open" ones only, or "none" (it cannot look up by our id).
     order_lookup: ClassVar[Literal["all", "open", "none"]] = "none"
+    #: `order` tells how an order ended. False: the exchange tells of open orders alone, and any other one is "closed",
+    #: with a `reason`, unless its fills say more.
+    reads_closed_orders: ClassVar[bool] = True
     #: For how many seconds after it was signed a request may still be taken, however late it arrives; 0 where that is
     #: less than a call may take, or where a later nonce of the key ends it.
     valid_seconds: ClassVar[float] = 0.0

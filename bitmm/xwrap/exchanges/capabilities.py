@@ -36,14 +36,18 @@ def lines(kinds: Sequence[type[Exchange]]) -> list[str]:
     rows.append(["", *(kind.name for kind in kinds)])
     rows.append(["", *(_LIFECYCLES[kind.lifecycle] for kind in kinds)])
     verbs = {kind.id: set(supports(kind)) for kind in kinds}
-    rows += [
-        [verb.replace("_", " "), *("yes" if verb in verbs[kind.id] else "-" for kind in kinds)] for verb in OPERATIONS
-    ]
+    rows += [[verb.replace("_", " "), *(_cell(verb, kind, verbs[kind.id]) for kind in kinds)] for verb in OPERATIONS]
     widths = [max(len(row[column]) for row in rows) for column in range(len(kinds) + 1)]
     rows.insert(1, ["-" * width for width in widths])
     return [
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
     ]
+
+
+def _cell(verb: str, kind: type[Exchange], supported: set[str]) -> str:
+    if verb == "order" and verb in supported and not kind.reads_closed_orders:
+        return "open ones"
+    return "yes" if verb in supported else "-"
 
 
 def supports(exchange: type[Exchange]) -> list[str]:

@@ -265,7 +265,9 @@ class ExchangeContract:
             listed = self._open_orders(exchange)
             check(state.exchange_order_id not in listed, f"the canceled order is among the open ones: {listed!r}")
         if _has(exchange, "order"):
-            self._check_resting(check_record(exchange.order(ref), OrderState), order, "canceled")
+            gone = check_record(exchange.order(replace(ref, is_over=True)), OrderState)
+            self._check_resting(gone, order, "canceled" if type(exchange).reads_closed_orders else "closed")
+            check(gone.reason or gone.status != "closed", "the order is closed, and no reason says what is not known")
         check_equal(f"what is held of {self.asset}", self._held(exchange), before)
         with expect_refusal("order_not_open"):
             exchange.cancel(ref)

@@ -74,6 +74,7 @@ def exchange_class(id: str) -> type[Exchange]:
         "description": f"{sample.name}, spot markets, through the library ccxt",
         "form": tuple(field for named, field in CREDENTIAL_FIELDS.items() if sample.requiredCredentials.get(named)),
         "order_lookup": "all" if "find" in supported else "none",
+        "reads_closed_orders": bool(has & {"fetchOrder", "fetchOrders", "fetchClosedOrders"}),
         "ordered": name in NONCE_COUNTERS,
         "per_address": RateLimit(_BURST, 1000 / sample.rateLimit),
         "kind": kind,

@@ -39,14 +39,9 @@ class TestType2Form(ExchangeContract):
     authentication, encoding = 2, "form"
 
     @pytest.fixture
-    def exchange(self, venue, hub, monkeypatch):
-        monkeypatch.setattr(orders, "LISTED_SECONDS", 0)
+    def exchange(self, venue, hub):
         venue.authentication, venue.encoding = self.authentication, self.encoding
         return hub()
-
-    def _check_resting(self, state, order, status):
-        # A hub tells of an order only whether it is open.
-        super()._check_resting(state, order, "closed" if status == "canceled" else status)
 
     def test_kinds_of_orders_that_are_not_taken_are_refused(self, exchange, ledger):
         """For a market order there is a way out, and the refusal names it."""

@@ -35,8 +35,7 @@ class TestVersion2(ExchangeContract):
     version = "2"
 
     @pytest.fixture
-    def exchange(self, mtgox, monkeypatch):
-        monkeypatch.setattr(orders, "LISTED_SECONDS", 0)
+    def exchange(self, mtgox):
         return mtgox(self.version)
 
     def _check_resting(self, state, order, status):
@@ -60,6 +59,11 @@ class TestVersion0(TestVersion2):
     """Version 0 tells nothing of an order that is no longer open, and has no history but a text."""
 
     version = "0"
+
+    @pytest.fixture
+    def exchange(self, mtgox, monkeypatch):
+        monkeypatch.setattr(orders, "LISTED_SECONDS", 0)
+        return mtgox(self.version)
 
     def _check_market_order(self, side, exchange, ledger):
         before = exchange.balance()

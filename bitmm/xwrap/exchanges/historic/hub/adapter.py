@@ -45,6 +45,7 @@ class Hub(Exchange):
     )
     requires_url: ClassVar[bool] = True
     order_lookup: ClassVar[Literal["all", "open", "none"]] = "none"
+    reads_closed_orders: ClassVar[bool] = False
     #: The protocol is silent; one call a second (choice), and a few at once because one verb may need several.
     per_address = RateLimit(5, 1)
 
