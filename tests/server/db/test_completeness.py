@@ -151,6 +151,16 @@ def test_the_loss_of_one_order_that_was_begun_anew_is_noticed(life, tmp_path):
     assert "row 1 of the orders" in gap_after(before).reason
 
 
+def test_a_crash_before_an_order_that_was_begun_anew_is_named_is_no_loss(life, tmp_path):
+    [row] = life.place("k1")
+    life.store.orders.finish(row, REJECTED)
+    named = life.crash(tmp_path / "named")
+    life.place("k1")
+    crashed = life.crash(tmp_path / "crashed")
+    shutil.copy(named / "xwrap.state", crashed)
+    assert gap_after(crashed) is None
+
+
 def test_the_loss_of_all_that_was_written_since_the_last_of_many_orders_is_noticed(life, tmp_path):
     life.place(*(f"k{number}" for number in range(100)))
     before = life.crash(tmp_path / "before")

@@ -70,13 +70,16 @@ class HistoryStore:
             return max((time for newest in _NEWEST if (time := runner.value(newest)) is not None), default=None)
 
     def missing(self, intents: Iterable[IntentRef]) -> list[IntentRef]:
-        """Return those of the intents, oldest first, that the journals do not have."""
+        """Return those of the intents, oldest first, that the journals do not have.
+
+        A row that was begun anew has a newer time than an intent whose server ended before it could name the new one.
+        """
         newest = {(intent.journal, intent.id): intent for intent in intents}
         with self._database.reading() as runner:
             return [
                 intent
                 for intent in newest.values()
-                if runner.value(_CREATED[intent.journal], {"id": intent.id}) != intent.created
+                if (runner.value(_CREATED[intent.journal], {"id": intent.id}) or "") < intent.created
             ]
 
     def gap(self) -> HistoryGap | None:
