@@ -522,6 +522,26 @@ def test_an_order_that_is_older_by_far_is_asked_about_alone(lister):
     assert statuses(lister) == ["rejected"] * 3
 
 
+@pytest.mark.parametrize(("days", "calls"), [(1, ["find", "find"]), (0, ["orders_since", "orders_since"])])
+def test_where_a_long_list_cannot_be_had_each_order_is_asked_about(lister, days, calls):
+    """As after a day without this server, in which another program traded with the key: it takes too many pages."""
+    lister.post(key="k1")
+    lister.post(key="k2")
+    if days:
+        lister.server.sql("UPDATE orders SET created = :then, updated = :then", then=now(days * 86400))
+    Listing.listed = Busy("too many calls", retry_after=1)
+    rounds(lister, 2)
+    assert set(Listing.calls) == ({"orders_since"} if days else {"confirm", "orders_since"})
+    Listing.calls.clear()
+    Listing.listed = {Stub.placed[0].client_id: FILLED} if days else Busy("too many calls", retry_after=1)
+    lister.clock.advance(3600)
+    rounds(lister, 1)
+    lister.clock.advance(3600)
+    rounds(lister, 1)
+    assert Listing.calls == calls
+    assert statuses(lister) == (["filled", "rejected"] if days else ["unknown"] * 2)
+
+
 def test_while_the_call_may_go_on_elsewhere_a_nonce_proves_nothing(lister, monkeypatch):
     """A server that lost its connection to the data base may live, and sign its request after our question."""
     monkeypatch.setattr(Store, "is_shared", True)

@@ -51,6 +51,8 @@ class QuestionTimes:
     by_nonce: bool
     #: The exchange has confirmed that no request of this row can be executed any more.
     is_confirmed: bool = False
+    #: It is asked about alone, because a list of all orders since then could not be had.
+    one_by_one: bool = False
     #: See `OrderRef.missed_since`.
     missed_since: datetime | None = None
 

@@ -137,9 +137,12 @@ class Reconciler:
         for id in dict.fromkeys(one.registration.id for one in due):
             of_key = [one for one in unknown if one.registration.id == id]
             first = max(_parse_time(one.row["created"]) for one in of_key) - _TOGETHER
-            together = [one for one in of_key if _parse_time(one.row["created"]) >= first]
-            older = [one for one in of_key if _parse_time(one.row["created"]) < first]
-            questions += [partial(self._reconcile_order, one) for one in older if one.times.is_due()]
+            together: list[_Unknown] = []
+            for one in of_key:
+                if _parse_time(one.row["created"]) >= first and not one.times.one_by_one:
+                    together.append(one)
+                elif one.times.is_due():
+                    questions.append(partial(self._reconcile_order, one))
             if any(one.times.is_due() for one in together):
                 # Those of them that are not due yet are answered, too, at no cost.
                 questions.append(partial(self._reconcile_orders, together))
@@ -179,7 +182,10 @@ class Reconciler:
                 self._reconcile_order(one)
         except Exception as error:
             _log_failure(f"{len(unknown)} orders of {registration.exchange}", error)
+            oldest = min(_parse_time(one.row["created"]) for one in unknown)
             for one in unknown:
+                # The list since then may be too long for the exchange's limit, or for the time of one call.
+                one.times.one_by_one = datetime.now(UTC) - oldest > _TOGETHER
                 one.times.try_again(one.row)
         else:
             for one in unknown:
