@@ -28,6 +28,7 @@ ErrorCode = Literal[
     "exchange_unavailable",
     "exchange_url_missing",
     "foreign_origin",
+    "history_missing",
     "inexact",
     "insecure_url",
     "insufficient_funds",
@@ -133,6 +134,11 @@ CODES: Mapping[str, Code] = {
         503, "The exchange cannot be reached, does not serve now, or its answer cannot be read; nothing was executed."
     ),
     "exchange_url_missing": Code(503, "The administrator has not said where this exchange is."),
+    "history_missing": Code(
+        503,
+        "Nothing was sent now: orders are missing in the server's journal, and the exchange could not say whether this"
+        " key was executed before.",
+    ),
     "overview_refused": Code(503, "The hub's overview document cannot be used, or asks for something unsafe."),
     "server_busy": Code(503, "The server has too many calls at once; this one sent nothing."),
     "outcome_unknown": Code(504, "The order or send may have been executed; ask again with its key."),

@@ -28,7 +28,9 @@ from .db.journal import Journal
 from .db.records import Registration, now
 from .db.store import Store
 from .lookups import find_executed
+from .missing_history import MissingHistory
 from .order_views import (
+    REPLAYED,
     StoredAnswer,
     check_key,
     check_repeat,
@@ -76,10 +78,13 @@ Row = dict[str, Any]
 class ExecutionService:
     """Executes what moves money, once."""
 
-    def __init__(self, store: Store, registry: ExchangeRegistry, client_ids: ClientIds) -> None:
+    def __init__(
+        self, store: Store, registry: ExchangeRegistry, client_ids: ClientIds, missing_history: MissingHistory
+    ) -> None:
         self._store = store
         self._registry = registry
         self._client_ids = client_ids
+        self._missing_history = missing_history
 
     def place(self, registration: Registration, order: NewOrder, key: str | None) -> StoredAnswer:
         """Place `order` (its client id is given here); return the order, or why it was refused."""
@@ -93,13 +98,18 @@ class ExecutionService:
         """Carry out a request, unless its key was used before: then return what became of that."""
         journal, names, values = self._intent(request)
         fingerprint = hashlib.sha256(_sorted_json(values).encode()).hexdigest()
-        if key is not None and (known := journal.by_key(registration.id, key)) and not known["released"]:
+        known = None if key is None else journal.by_key(registration.id, key)
+        if known is not None and not known["released"]:
             return self._repeat(registration, journal, known, names, fingerprint)
         _check_enabled(registration)
-        key = key or secrets.token_hex(16)
-        client_ids = self._client_ids.of(journal.name, registration.id, key)
         with self._registry.open(registration, Priority.ORDER) as exchange:
+            # A key that is made here cannot have been executed before.
+            found = None if key is None else self._missing_history.find(exchange, registration, request, key, known)
+            key = key or secrets.token_hex(16)
+            client_ids = self._client_ids.of(journal.name, registration.id, key)
             intent = journal.begin(registration.id, key, fingerprint, values, client_ids)
+            if intent.is_new and found is not None:
+                return replace(_finish(journal, names, intent.row, found, None), headers=REPLAYED)
             if intent.is_new and exchange.in_process:
                 # What it does and what is written about it are one transaction.
                 try:
@@ -223,7 +233,10 @@ class ExecutionService:
         return self._by_key(registration, self._store.withdrawals, key, WITHDRAWAL_FIELDS)
 
     def _by_key(self, registration: Registration, journal: Journal, key: str, names: tuple[str, ...]) -> StoredAnswer:
-        row = check_key(journal.by_key(registration.id, key))
+        known = journal.by_key(registration.id, key)
+        if known is None or known["released"]:
+            self._missing_history.check_key(registration, journal, key, known)
+        row = check_key(known)
         return key_answer(self._as_now(registration, journal, row), names)
 
     def _row(self, registration: Registration, id: int) -> Row:
@@ -242,7 +255,14 @@ def _execute(
 ) -> StoredAnswer:
     """Carry out an intent: call the exchange, and commit the outcome."""
     columns, refusal = _call(exchange, replace(request, client_id=intent["client_id"]), intent)
-    columns["updated"] = now()
+    return _finish(journal, names, intent, columns, refusal)
+
+
+def _finish(
+    journal: Journal, names: tuple[str, ...], intent: Row, columns: Row, refusal: Problem | None
+) -> StoredAnswer:
+    """Commit the outcome of an intent, and return the answer of it."""
+    columns = {**columns, "updated": now()}
     row = {**intent, **columns}
     answer = success_answer(row, names) if refusal is None else refusal_answer(row, refusal)
     try:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 from ..exchanges.base import Exchange
 from ..exchanges.errors import Unsupported
-from ..exchanges.models import OrderRef
+from ..exchanges.models import OrderRef, Withdrawal
+from ..money import EXACT, exact
 from .order_views import order_columns, order_ref, withdrawal_columns
 
-__all__ = ["find_executed", "find_order"]
+__all__ = ["find_executed", "find_order", "same_details"]
 
 Row = dict[str, Any]
 
@@ -36,3 +38,14 @@ def find_executed(exchange: Exchange, row: Row) -> Row | None:
     since = datetime.fromisoformat(row["created"])
     found = exchange.find_withdrawal(row["client_id"], since, datetime.now(UTC))
     return None if found is None else withdrawal_columns(found)
+
+
+def same_details(send: Withdrawal, row: Row) -> bool:
+    """Return whether a send may be that of the row. Some exchanges report what leaves, and some what arrives."""
+    amount = exact(row["amount"])
+    return (
+        (send.asset, send.address) == (row["asset"], row["address"])
+        and send.tag in (None, row["tag"])
+        and send.amount is not None
+        and amount in (send.amount, EXACT.add(send.amount, send.fee or Decimal(0)))
+    )

@@ -25,6 +25,7 @@ from ..money import exact, plain
 from .problems import Problem
 
 __all__ = [
+    "REPLAYED",
     "StoredAnswer",
     "check_key",
     "check_repeat",
@@ -47,6 +48,9 @@ __all__ = [
 ]
 
 Row = Mapping[str, Any]
+
+#: The header of an answer to a key that was used before.
+REPLAYED = {"Idempotent-Replayed": "true"}
 
 _to_json_text = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
@@ -175,7 +179,7 @@ def check_repeat(row: Row, fingerprint: str) -> None:
 def repeated_answer(row: Row, names: Iterable[str]) -> StoredAnswer:
     """Return the answer to a repeat under the same key: always the same bytes once the row is final."""
     answer = _kept_refusal(row) or success_answer(row, names)
-    return replace(answer, headers={"Idempotent-Replayed": "true"})
+    return replace(answer, headers=REPLAYED)
 
 
 def check_key(row: dict[str, Any] | None) -> dict[str, Any]:

@@ -15,18 +15,16 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from functools import partial
 from typing import Any
 
 from ..exchanges.base import Exchange
 from ..exchanges.errors import ExchangeError, NotListedYet, Refused, Unsupported
 from ..exchanges.models import Withdrawal
-from ..money import EXACT, exact
 from .db.journal import Journal
 from .db.records import Registration, now
 from .db.store import Store
-from .lookups import find_order
+from .lookups import find_order, same_details
 from .order_views import kept_refusal_columns, order_columns, order_ref, refusal_columns, withdrawal_columns
 from .problems import Problem, from_exchange
 from .question_times import QuestionTimes, TimesOfRows
@@ -254,7 +252,14 @@ class Reconciler:
         # The others are read last, so that each one that the exchange has listed is among them.
         others = self._store.withdrawals.similar(exchange.id, row, since - _LONGEST_ARRIVAL, until)
         known = {other["exchange_withdrawal_id"] for other in others}
-        alike = [send for send in sends if send.id not in known and _is_like(send, row, since, until)]
+        alike = [
+            send
+            for send in sends
+            if send.id not in known
+            and same_details(send, row)
+            and send.created is not None
+            and since <= send.created <= until
+        ]
         if len(alike) != 1 or any(_is_unidentified(other) for other in others):
             raise Unsupported(f"{exchange.name} cannot say whether this was sent")
         return alike[0]
@@ -293,19 +298,6 @@ def not_placed(row: Row) -> Row:
         return kept_refusal_columns(row)
     refusal = Refused("this was never executed; it may be tried again", code="not_placed", retryable=True)
     return refusal_columns(row, from_exchange(refusal))
-
-
-def _is_like(send: Withdrawal, row: Row, since: datetime, until: datetime) -> bool:
-    """Return whether a send may be that of the row. Some exchanges report what leaves, and some what arrives."""
-    amount = exact(row["amount"])
-    return (
-        (send.asset, send.address) == (row["asset"], row["address"])
-        and send.tag in (None, row["tag"])
-        and send.amount is not None
-        and amount in (send.amount, EXACT.add(send.amount, send.fee or Decimal(0)))
-        and send.created is not None
-        and since <= send.created <= until
-    )
 
 
 def _is_unidentified(row: Row) -> bool:

@@ -12,6 +12,7 @@ from .client_ids import ClientIds
 from .db.store import Store
 from .execution import ExecutionService
 from .follower import Follower
+from .missing_history import MissingHistory
 from .rate_limiter import RateLimiter
 from .rates import Rates
 from .reconciliation import Reconciler
@@ -72,12 +73,16 @@ def _create(settings: Settings, store: Store) -> tuple[Services, bool]:
     limiter = RateLimiter(store.counters, settings.queue_seconds)
     registry = ExchangeRegistry(settings, vault, limiter, {"paper": partial(Paper, config=paper)})
     threads = ThreadPools(settings)
+    client_ids = ClientIds(vault.client_id_secret)
+    missing_history = MissingHistory(
+        store, registry, client_ids, arrival_seconds=settings.call_seconds + settings.reconcile_grace_seconds
+    )
     services = Services(
         settings=settings,
         store=store,
         registry=registry,
         authenticator=Authenticator(store.accounts, settings.credential_cache_seconds),
-        execution=ExecutionService(store, registry, ClientIds(vault.client_id_secret)),
+        execution=ExecutionService(store, registry, client_ids, missing_history),
         reconciler=Reconciler(
             store,
             registry,

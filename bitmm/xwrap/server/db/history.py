@@ -34,10 +34,11 @@ _NEWEST = [select(table.c.updated).order_by(table.c.id.desc()).limit(1) for tabl
 
 
 class HistoryGap(NamedTuple):
-    """Orders and sends that were placed after `since` may be missing in the journals."""
+    """Orders and sends that were placed after `since` may be missing in the journals: it was `noticed` at this time."""
 
     since: datetime
     reason: str
+    noticed: datetime
 
 
 class HistoryStore:
@@ -93,10 +94,10 @@ class HistoryStore:
         """Write that what was committed after `since` may be missing, and return what may be missing in all."""
         while True:
             row = self.create()
-            gap = HistoryGap(since.astimezone(UTC) - _MARGIN, reason)
+            gap = HistoryGap(since.astimezone(UTC) - _MARGIN, reason, datetime.now(UTC))
             if (known := _gap(row)) is not None:
                 reasons = known.reason if reason in known.reason else f"{known.reason}; {reason}"
-                gap = HistoryGap(min(gap.since, known.since), reasons)
+                gap = HistoryGap(min(gap.since, known.since), reasons, gap.noticed)
             if self._write_gap(row, gap):
                 return gap
 
@@ -111,7 +112,7 @@ class HistoryStore:
         """Write what may be missing, and return True; False: another process wrote since the row was `seen`."""
         values = {"missing_since": None, "noticed": None, "reason": None, "seen": seen["noticed"]}
         if gap is not None:
-            values |= {"missing_since": time_text(gap.since), "noticed": now(), "reason": gap.reason}
+            values |= {"missing_since": time_text(gap.since), "noticed": time_text(gap.noticed), "reason": gap.reason}
         written = self._database.write(lambda runner: runner.change(_UPDATE_GAP, values)) == 1
         self._valid_until = 0.0
         return written
@@ -124,6 +125,7 @@ def _add(runner: StatementRunner) -> None:
 def _gap(row: dict[str, Any] | None) -> HistoryGap | None:
     if row is None or row["missing_since"] is None:
         return None
-    if datetime.fromisoformat(row["noticed"]) + _GAP_LASTS < datetime.now(UTC):
+    noticed = datetime.fromisoformat(row["noticed"])
+    if noticed + _GAP_LASTS < datetime.now(UTC):
         return None
-    return HistoryGap(datetime.fromisoformat(row["missing_since"]), row["reason"])
+    return HistoryGap(datetime.fromisoformat(row["missing_since"]), row["reason"], noticed)

@@ -1,0 +1,304 @@
+"""Keys whose order or send the journals may have lost (`Store.history_gap`): their exchanges are asked first.
+
+What the exchange has under one of the client ids of a key becomes the key's row, and where it cannot say, nothing is
+sent. A key that was begun after the loss was noticed needs no look. The paper exchange needs none: its books stand in
+the same data base, so what the journal lost did not happen there either.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from math import ceil
+from typing import Any, TypeVar
+
+from ..exchanges.base import Exchange
+from ..exchanges.errors import Busy, ExchangeError, NotListedYet, Unsupported
+from ..exchanges.models import NewOrder, NewWithdrawal, OrderRef, OrderState, Withdrawal
+from .client_ids import ClientIds
+from .db.history import HistoryGap
+from .db.journal import Journal
+from .db.records import Registration, time_text
+from .db.store import Store
+from .lookups import same_details
+from .order_views import key_reused, order_columns, withdrawal_columns, withdrawal_intent
+from .problems import Problem
+from .registry import ExchangeRegistry
+
+__all__ = ["MissingHistory"]
+
+_log = logging.getLogger(__name__)
+
+#: How far the clock of an exchange may be from ours when it reports the time of a send.
+_CLOCK_SKEW = timedelta(seconds=60)
+#: Seconds after which a caller may repeat a key whose order may not be listed yet.
+_LISTING_LAG = 5.0
+
+Row = dict[str, Any]
+_T = TypeVar("_T")
+
+
+@dataclass(slots=True)
+class _KeptOrders:
+    """What an exchange said about one registration, for as long as the gap is this one."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    gap: HistoryGap | None = None
+    #: Every request from before the loss has been executed, or never will be.
+    is_over: bool = False
+    #: All orders since the gap by client id, listed after that.
+    orders: dict[str | None, OrderState] | None = None
+
+
+class MissingHistory:
+    """Looks up what the journals may have lost.
+
+    `arrival_seconds`: within this time after a loss every call from before it has sent its request, and the request has
+    arrived; an exchange that takes older ones adds its `valid_seconds`.
+    """
+
+    def __init__(
+        self, store: Store, registry: ExchangeRegistry, client_ids: ClientIds, *, arrival_seconds: float
+    ) -> None:
+        self._store = store
+        self._registry = registry
+        self._client_ids = client_ids
+        self._arrival_seconds = arrival_seconds
+        self._kept: dict[int, _KeptOrders] = defaultdict(_KeptOrders)
+        #: (registration, key) -> since when an order is missed that may only not be listed yet.
+        self._missed: dict[tuple[int, str], datetime] = {}
+
+    def find(
+        self,
+        exchange: Exchange,
+        registration: Registration,
+        request: NewOrder | NewWithdrawal,
+        key: str,
+        row: Row | None,
+    ) -> Row | None:
+        """Return the columns of what was executed with a key before; None: certainly nothing.
+
+        `row`: what the journal has under the key. Raises Problem 503 `history_missing` where the exchange cannot say,
+        and 422 `key_reused` for what was made with other parameters.
+        """
+        gap = self._gap(row)
+        if gap is None or exchange.in_process:
+            return None
+        with _refusing(exchange):
+            if isinstance(request, NewOrder):
+                found = self._find_order(exchange, registration, request, key, gap)
+            else:
+                found = self._find_send(exchange, registration, request, key, gap)
+        if found is not None:
+            _log.warning("%s has what the journal lost of the key %s: %s", exchange.name, key, found["status"])
+        return found
+
+    def check_key(self, registration: Registration, journal: Journal, key: str, row: Row | None) -> None:
+        """Raise Problem 504 `outcome_unknown` when something may have been executed with a key that is asked about.
+
+        `row`: what the journal has under the key.
+        """
+        gap = self._gap(row)
+        if gap is None:
+            return
+        try:
+            with self._registry.open(registration) as exchange:
+                if exchange.in_process:
+                    return
+                if self._never_executed(exchange, registration, journal, key, gap):
+                    return
+        except (ExchangeError, Problem) as error:
+            _log.info("%s cannot say whether the key %s was executed: %s", registration.exchange, key, error)
+        raise Problem(
+            504,
+            "outcome_unknown",
+            "orders are missing in the server's journal, and this key may have been executed; make the same call with"
+            " the same key, which finds out and executes nothing twice",
+            may_have_executed=True,
+        )
+
+    def _never_executed(
+        self, exchange: Exchange, registration: Registration, journal: Journal, key: str, gap: HistoryGap
+    ) -> bool:
+        """Return whether the exchange has nothing under a key, and never will have. Raises Unsupported.
+
+        Without the order's market, an order can be found in a list only.
+        """
+        if journal is self._store.withdrawals:
+            until = self._arrival(exchange, gap)
+            found = self._newest_attempt(
+                journal.name, registration, key, lambda id: exchange.find_withdrawal(id, gap.since, until)
+            )
+            return found is None
+        is_over = self._is_over(exchange, registration, gap)
+        orders = self._orders(exchange, registration, gap)
+        return is_over and self._newest_attempt(journal.name, registration, key, orders.get) is None
+
+    def _gap(self, row: Row | None) -> HistoryGap | None:
+        """Return what may be missing under a key; None for a row that was begun after that was noticed."""
+        gap = self._store.history.gap()
+        is_later = gap is not None and row is not None and datetime.fromisoformat(row["created"]) > gap.noticed
+        return None if is_later else gap
+
+    def _arrival(self, exchange: Exchange, gap: HistoryGap) -> datetime:
+        """Return when every request from before the loss has arrived."""
+        return gap.noticed + timedelta(seconds=self._arrival_seconds + exchange.valid_seconds)
+
+    def _kept_orders(self, registration: Registration, gap: HistoryGap) -> _KeptOrders:
+        kept = self._kept[registration.id]
+        with kept.lock:
+            if kept.gap != gap:
+                kept.gap, kept.is_over, kept.orders = gap, False, None
+        return kept
+
+    def _is_over(self, exchange: Exchange, registration: Registration, gap: HistoryGap) -> bool:
+        """Return whether no request from before the loss can arrive any more: by the time, or by the exchange."""
+        kept = self._kept_orders(registration, gap)
+        with kept.lock:
+            if not kept.is_over:
+                has_arrived = datetime.now(UTC) >= self._arrival(exchange, gap)
+                kept.is_over = has_arrived or exchange.confirm_no_older_request_pending()
+            return kept.is_over
+
+    def _orders(self, exchange: Exchange, registration: Registration, gap: HistoryGap) -> dict[str | None, OrderState]:
+        """Return all orders since the gap by client id; they are listed once when no more can come. Raises Unsupported.
+
+        Of many callers at once one lists them, and the others wait for it.
+        """
+        kept = self._kept_orders(registration, gap)
+        with kept.lock:
+            if kept.orders is not None:
+                return kept.orders
+            is_over = kept.is_over
+            orders = {state.client_id: state for state in exchange.orders_since(gap.since)}
+            if is_over:
+                kept.orders = orders
+            return orders
+
+    def _find_order(
+        self, exchange: Exchange, registration: Registration, order: NewOrder, key: str, gap: HistoryGap
+    ) -> Row | None:
+        is_over = self._is_over(exchange, registration, gap)
+
+        def find(id: str) -> OrderState | None:
+            try:
+                return self._orders(exchange, registration, gap).get(id)
+            except Unsupported:
+                if exchange.order_lookup != "all":
+                    raise
+            # A market order is over as soon as it has arrived; a limit order may be over since a moment ago only.
+            missed = self._missed.get((registration.id, key))
+            if missed is None and order.price is None and is_over:
+                missed = self._arrival(exchange, gap)
+            ref = OrderRef(order.side, order.currency, order.asset, id, amount=order.amount, price=order.price)
+            return exchange.find(replace(ref, missed_since=missed))
+
+        try:
+            found = self._newest_attempt("orders", registration, key, find)
+        except NotListedYet:
+            if is_over:
+                self._missed.setdefault((registration.id, key), datetime.now(UTC))
+            raise
+        self._missed.pop((registration.id, key), None)
+        if found is None:
+            if not is_over:
+                raise self._too_early(exchange, gap)
+            return None
+        state, columns = found
+        if _is_other_order(state, order):
+            raise key_reused()
+        return columns | order_columns(state) | _created(state.created)
+
+    def _find_send(
+        self, exchange: Exchange, registration: Registration, send: NewWithdrawal, key: str, gap: HistoryGap
+    ) -> Row | None:
+        until = self._arrival(exchange, gap)
+
+        def find(id: str) -> Withdrawal | None:
+            return exchange.find_withdrawal(id, gap.since, until)
+
+        try:
+            found = self._newest_attempt("withdrawals", registration, key, find)
+        except Unsupported:
+            return self._match_send(exchange, send, gap)
+        if found is None:
+            return None
+        state, columns = found
+        if not same_details(state, withdrawal_intent(send)):
+            raise key_reused()
+        return columns | withdrawal_columns(state) | _created(state.created)
+
+    def _newest_attempt(
+        self, journal: str, registration: Registration, key: str, find: Callable[[str], _T | None]
+    ) -> tuple[_T, Row] | None:
+        """Return what `find` finds under the id of the latest attempt, and the columns of that attempt.
+
+        An earlier one was certainly not executed. Raises NotListedYet when it was raised, and nothing was found.
+        """
+        lag: NotListedYet | None = None
+        for attempt, id in reversed(list(enumerate(self._client_ids.of(journal, registration.id, key)))):
+            try:
+                if (found := find(id)) is not None:
+                    return found, {"attempt": attempt, "client_id": id}
+            except NotListedYet as error:
+                lag = error
+        if lag is not None:
+            raise lag
+        return None
+
+    def _match_send(self, exchange: Exchange, send: NewWithdrawal, gap: HistoryGap) -> Row | None:
+        """Return "unknown" when the exchange has a send like this one that is no row of the journal; None when none.
+
+        It has no id of ours, so only its owner can say whether it is this one.
+        """
+        intent = withdrawal_intent(send)
+        sends = exchange.withdrawals(send.asset)
+        since, until = gap.since - _CLOCK_SKEW, datetime.now(UTC)
+        rows = self._store.withdrawals.similar(exchange.id, {"id": 0, **intent}, since, until)
+        known = {row["exchange_withdrawal_id"] for row in rows}
+        for one in sends:
+            if one.id not in known and same_details(one, intent) and (one.created is None or one.created >= since):
+                return {"status": "unknown"}
+        if until < self._arrival(exchange, gap):
+            raise self._too_early(exchange, gap)
+        return None
+
+    def _too_early(self, exchange: Exchange, gap: HistoryGap) -> Busy:
+        """Return why it is not known yet whether something was executed."""
+        seconds = (self._arrival(exchange, gap) - datetime.now(UTC)).total_seconds()
+        return Busy("requests from before the loss may still arrive", retry_after=max(1.0, seconds))
+
+
+@contextmanager
+def _refusing(exchange: Exchange) -> Iterator[None]:
+    """Around a look-up: turn what the exchange raises into the Problem of a key that cannot be told."""
+    try:
+        yield
+    except ExchangeError as error:
+        pause = error.retry_after if isinstance(error, Busy) else _LISTING_LAG
+        raise Problem(
+            503,
+            "history_missing",
+            f"nothing was sent: orders are missing in the server's journal, and {exchange.name} could not say whether"
+            f" this key was executed before ({error.reason[:300]}); repeat the call with the same key, or let the"
+            " administrator look at the exchange, and then say: xwrap history accept",
+            retryable=True,
+            may_have_executed=True,
+            headers={"Retry-After": str(ceil(pause))},
+        ) from error
+
+
+def _is_other_order(state: OrderState, order: NewOrder) -> bool:
+    """Return whether the exchange's order differs in something that both say."""
+    names = ("side", "currency", "asset", "amount", "price")
+    pairs = ((getattr(state, name), getattr(order, name)) for name in names)
+    return any(theirs != ours for theirs, ours in pairs if theirs is not None and ours is not None)
+
+
+def _created(time: datetime | None) -> Row:
+    return {} if time is None else {"created": time_text(time)}
