@@ -10,7 +10,7 @@ import pytest
 
 from bitmm.xwrap.exchanges.base import Credentials, ExchangeContext
 from bitmm.xwrap.exchanges.ccxt import exchange_class, instance
-from bitmm.xwrap.exchanges.errors import Refused
+from bitmm.xwrap.exchanges.errors import Refused, Unknown
 from bitmm.xwrap.testing.exchanges import venue as core
 from bitmm.xwrap.testing.exchanges.backpack import BackpackVenue
 from bitmm.xwrap.testing.exchanges.venue import Reply, Venue
@@ -69,11 +69,11 @@ def test_an_exchange_that_says_our_secrets_back_is_not_quoted(kraken, transport,
     exchange = connected(kraken, transport)
     exchange.markets()
     kraken._routes.insert(0, ("POST", core._pattern("/0/private/{method}"), echo))
-    with pytest.raises(Refused, match="EGeneral:Strange") as caught:
+    with pytest.raises(Unknown, match="EGeneral:Strange") as caught:
         exchange.place(order(currency="EUR"))
-    words = str(caught.value)
-    assert caught.value.code == "exchange_refused"
-    assert len(words) < 500
+    words = f"{caught.value} {caught.value.refusal}"
+    assert caught.value.refusal.code == "exchange_refused"
+    assert len(str(caught.value)) < 500
     signature = kraken.requests[-1].headers["API-Sign"]
     for secret in (kraken.key, kraken.secret, signature):
         for piece in (secret, secret[:20], secret[-20:]):
