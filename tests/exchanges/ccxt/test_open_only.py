@@ -219,3 +219,19 @@ def test_an_order_that_is_delivered_twice_to_paymium_is_never_called_refused(pay
         exchange.place(order("sell", price="30", currency="EUR"))
     assert "nonce" in str(caught.value.refusal)
     assert len(paymium.ledger()) == 1
+
+
+@pytest.mark.parametrize("fills", ["listed", "late"])
+def test_an_order_that_is_over_is_not_called_filled_without_an_amount(backpack, transport, fills):
+    """ccxt's "closed" says that an order is over, and some answers say no more."""
+    exchange, asked = connected(backpack, transport), order("sell")
+    id = exchange.place(asked).exchange_order_id
+    exchange._instance.ccxt.fetch_order = lambda id, symbol: {"id": id, "symbol": symbol, "status": "closed"}
+    if fills == "late":
+        exchange._instance.ccxt.fetch_my_trades = lambda symbol: []
+    state = exchange.order(ref_of(asked, id))
+    if fills == "listed":
+        assert (state.status, state.filled, state.reason) == ("filled", D("0.1"), None)
+    else:
+        assert (state.status, state.filled) == ("closed", None)
+        assert state.reason == "its exchange does not tell how much of it was filled"

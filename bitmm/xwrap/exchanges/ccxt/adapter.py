@@ -339,13 +339,11 @@ class CcxtExchange(Exchange):
                 if row["id"] == ref.exchange_order_id:
                     return self._open_order(row, ref)
         state = closed_order(ref, self.name)
-        if ref.amount is not None and type(self).fills is not Exchange.fills:
-            filled = replace(state, status="filled", filled=ref.amount, reason=None)
-            with suppress(Refused):
-                rows = self._call("fetch_my_trades", symbol)
-                with parsing_errors(self.name):
-                    if (found := order_with_fills(filled, rows)) is not None:
-                        return found
+        with suppress(Refused):
+            rows = self._call("fetch_my_trades", symbol) if type(self).fills is not Exchange.fills else []
+            with parsing_errors(self.name):
+                if (found := order_with_fills(state, rows)) is not None:
+                    return found
         check_listed_by_now(ref, self.name)
         return state
 
@@ -358,7 +356,8 @@ class CcxtExchange(Exchange):
         """Return the order with what its fills add up to, when all of them can be read; `patient`: after some waiting,
         when the order itself reports no fee.
         """
-        if not state.filled or type(self).fills is Exchange.fills or state.asset is None or state.currency is None:
+        says_more = state.filled or (state.status == "closed" and self.reads_closed_orders)
+        if not says_more or type(self).fills is Exchange.fills or state.asset is None or state.currency is None:
             return state
         symbol = f"{state.asset}/{state.currency}"
 

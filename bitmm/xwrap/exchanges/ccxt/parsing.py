@@ -95,11 +95,14 @@ def order_from_row(row: Mapping[str, Any], ref: OrderRef | None = None, *, with_
     currency, asset = _pair_of_symbol(row.get("symbol"))
     limit = row.get("type") == "limit" or (ref is not None and ref.price is not None)
     filled, spent = optional_amount(row.get("filled")), optional_amount(row.get("cost"))
-    # A market buy for a cost has no amount, and some classes then report the cost as one.
-    amount = None if ref is not None and ref.amount is None else optional_amount(row.get("amount"))
+    amount = optional_amount(row.get("amount"))
+    if ref is not None and (amount is None or ref.amount is None):
+        # A market buy for a cost has no amount, and some classes then report the cost as one.
+        amount = ref.amount
+    status = _order_status(row.get("status"), amount, filled)
     state = OrderState(
         exchange_order_id=required_text(row["id"]),
-        status=_order_status(row.get("status"), amount, filled),
+        status=status,
         side=None if row.get("side") is None else _SIDES[row["side"]],
         currency=currency,
         asset=asset,
@@ -110,6 +113,7 @@ def order_from_row(row: Mapping[str, Any], ref: OrderRef | None = None, *, with_
         spent=spent,
         client_id=(row.get("clientOrderId") or None) if with_client_id else None,
         created=optional_time(row.get("timestamp")),
+        reason="its exchange does not tell how much of it was filled" if status == "closed" else None,
         **_fee_fields(row),
     )
     if ref is not None:
@@ -143,10 +147,12 @@ def _order_status(word: object, amount: Decimal | None, filled: Decimal | None) 
     """Return the status for ccxt's word. "closed" says only that an order is over; one taken without a word is open."""
     if word in (None, "open", "canceling"):
         return "open"
-    if word == "closed" and (amount is None or filled is None or filled >= amount):
-        return "filled"
     if word not in _OVER:
         return "unknown"
+    if word == "closed" and filled is None:
+        return "closed"
+    if word == "closed" and filled and (amount is None or filled >= amount):
+        return "filled"
     if filled:
         return "partly_filled"
     return "rejected" if word == "rejected" else "canceled"
@@ -155,8 +161,11 @@ def _order_status(word: object, amount: Decimal | None, filled: Decimal | None) 
 def order_with_fills(state: OrderState, rows: Iterable[Mapping[str, Any]]) -> OrderState | None:
     """Return the order with the cost and the fee that its fills add up to, None when some of them are not among `rows`.
 
+    One that is "closed" is "filled" when they add up to its amount.
     `rows`: trades of ccxt, of any orders. Coincheck's have a sign: what was given is below zero.
     """
+    if state.status == "closed":
+        state = replace(state, status="filled", filled=state.amount, reason=None)
     fills = [row for row in rows if row["order"] == state.exchange_order_id]
     if state.filled is None or total(parse_decimal(row["amount"]).copy_abs() for row in fills) != state.filled:
         return None
