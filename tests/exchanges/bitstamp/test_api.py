@@ -147,6 +147,8 @@ ANSWERS = [
     (403, '{"status":"error","reason":"Wrong API key format","code":"API0011"}', Refused, "exchange_key_refused"),
     (403, '{"status":"error","reason":"No permission found","code":"API0003"}', Refused, "permission_denied"),
     (200, '{"error":"No permission found"}', Refused, "permission_denied"),
+    (400, '{"status":"error","reason":"x","response_code":"400.002"}', Busy, "rate_limited"),
+    (400, '{"status":"error","reason":"x","response_code":"400.067"}', Busy, "rate_limited"),
     (400, '{"status":"error","reason":"x","response_code":"400.003"}', Refused, "exchange_unavailable"),
     (400, '{"status":"error","reason":"x","response_code":"400.009"}', Refused, "insufficient_funds"),
     (400, '{"status":"error","reason":"x","response_code":"400.020"}', Refused, "invalid_amount"),
@@ -174,9 +176,8 @@ NO_PROOF = [
     (403, '{"status":"error","reason":"Timestamp out of boundaries","code":"API0017"}', "invalid_nonce"),
     (403, '{"status":"error","reason":"Invalid timestamp","code":"API0018"}', "invalid_nonce"),
     (400, '{"status":"error","reason":"x","response_code":"400.019"}', "exchange_refused"),
-    (400, '{"status":"error","reason":"x","response_code":"400.002"}', "rate_limited"),
-    (400, '{"status":"error","reason":"x","response_code":"400.067"}', "rate_limited"),
     (429, "slow down", "rate_limited"),
+    (429, '{"error":"slow down"}', "rate_limited"),
 ]
 
 
@@ -188,7 +189,7 @@ def test_a_refusal_is_certain_and_has_our_code_whatever_the_call(path, status, b
         BitstampAPI(KEY, SECRET, transport=line).private(path)
     assert type(caught.value) is kind
     assert caught.value.code == code
-    assert caught.value.retryable is (code == "exchange_unavailable")
+    assert caught.value.retryable is (code in ("rate_limited", "exchange_unavailable"))
     assert line.sent == 1
 
 

@@ -53,10 +53,10 @@ _CODES = {
 _PAUSE = 10.0
 _BUSY = {"400.002", "400.067", "400.068"}
 #: Of a call that executes these answers prove nothing: an earlier delivery of the same request could have caused them.
-#: It used the nonce (API0004), it came while the timestamp was good (API0017, API0018), its order has the client id
-#: (400.019), or it was counted (`_BUSY`): whether the limits are looked at after the nonce is not documented. All
-#: others are proof: Bitstamp checks version, key, timestamp, nonce and signature before it reads the request
-#: ("Authentication"), and a nonce is remembered as long as a timestamp is good, so a second delivery comes no further.
+#: It used the nonce (API0004), it came while the timestamp was good (API0017, API0018), or its order has the client id
+#: (400.019). All others are proof: Bitstamp checks version, key, timestamp, nonce and signature before all that the
+#: "Response codes" are about ("Authentication error codes"), and a nonce is remembered as long as a timestamp is good,
+#: so a second delivery comes no further. A bare HTTP 429 is from the front, and proves nothing.
 _UNPROVED = {"API0004", "API0017", "API0018", "400.019"}
 #: Failures inside the exchange: it does not say whether the order exists.
 _UNSURE = {"500.001", "500.002", "500.003", "500.009", "500.013", "500.016", "500.017"}
@@ -247,7 +247,7 @@ def _error(reason: str, code: str, answer: Response, *, mutates: bool) -> Exchan
     low = reason.lower()
     if code in _BUSY or answer.status == 429:
         busy = Busy(reason, retry_after=retry_after(answer, seconds=_PAUSE))
-        return unproved(busy) if mutates else busy
+        return unproved(busy) if mutates and code not in _BUSY else busy
     if code in _UNSURE or low.startswith("order could not be placed"):
         return unknown_or_refused(reason, mutates=mutates)
     ours = _CODES.get(code) or next((ours for start, ours in _WORDS if start in low), None)
