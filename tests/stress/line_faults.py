@@ -7,8 +7,8 @@ What the client was told is compared with the exchange's own ledger, then the fa
 its key. It prints a table, and exits with 1 unless
   - nothing was executed twice (what the network delivers twice, and an exchange without nonces executes twice, is
     counted apart: then one request was sent, and no more),
-  - `may_have_executed` was right: never False of what was executed, and False where a refused connection or the
-    exchange's limit says that nothing was; and what was told as done, was done,
+  - `may_have_executed` was right: never False of what was executed, and False where a refused connection, or the limit
+    of an exchange that looks at the nonce first, says that nothing was; and what was told as done, was done,
   - every call ended within the client's deadline + 0.5 s,
   - after the repeats each order is executed once and known, wherever the exchange can look it up.
 """
@@ -41,9 +41,9 @@ from tests.stress.checker import (
 )
 from tests.stress.harness import EXCHANGE_CASES, Harness, open_harness
 
-#: Where the exchange's limit, or a refused connection, says that nothing was executed. A refused nonce says nothing of
-#: an earlier delivery of the same request.
-CERTAIN = {"refused", "rate_limit"}
+#: A refused connection says that nothing was executed, and the limit of an exchange that looks at the nonce before. A
+#: refused nonce, and any other limit, say nothing of an earlier delivery of the same request.
+CERTAIN = {"refused": set(EXCHANGE_CASES), "rate_limit": {"kraken", "bitstamp"}}
 #: Seconds of the faults that have a length; "refused" lasts until the call is over.
 LENGTHS = {"executed_but_timeout": 30.0, "refused": 30.0, "slow": 0.2, "drip": 1.0, "swapped": 30.0}
 
@@ -119,7 +119,7 @@ class CaseRunner:
 
 def _contradiction(case: Case, outcome: str) -> str | None:
     """Return what this fault alone says against the outcome that was reported, or None."""
-    if case.fault in CERTAIN and outcome != NOT_EXECUTED:
+    if case.exchange in CERTAIN.get(case.fault, ()) and outcome != NOT_EXECUTED:
         return f"certainly nothing was executed, and the client was told {outcome}"
     answered = case.verb != "send" or EXCHANGE_CASES[case.exchange].answers_sends
     if case.fault == "slow" and outcome != (EXECUTED if answered else UNKNOWN):
