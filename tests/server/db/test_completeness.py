@@ -161,6 +161,18 @@ def test_a_crash_before_an_order_that_was_begun_anew_is_named_is_no_loss(life, t
     assert gap_after(crashed) is None
 
 
+def test_an_order_whose_row_has_become_that_of_another_one_is_missing(life, tmp_path):
+    """Another server may have placed orders in a restored data base before this one starts."""
+    life.place("k1")
+    before = life.crash(tmp_path / "before")
+    life.place("k2")
+    other = Life(before)
+    other.place("another")
+    other.store.close()
+    shutil.copy(life.state, before)
+    assert "row 2 of the orders" in gap_after(before).reason
+
+
 def test_the_loss_of_all_that_was_written_since_the_last_of_many_orders_is_noticed(life, tmp_path):
     life.place(*(f"k{number}" for number in range(100)))
     before = life.crash(tmp_path / "before")

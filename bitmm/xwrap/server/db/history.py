@@ -29,7 +29,12 @@ _CACHE_SECONDS = 1.0
 
 _SELECT, _UPDATE = select(t.history), update(t.history)
 _UPDATE_GAP = _UPDATE.where(t.history.c.noticed.is_not_distinct_from(bindparam("seen")))
-_CREATED = {table.name: select(table.c.created).where(table.c.id == bindparam("id")) for table in t.JOURNALS}
+_INTENT = {
+    table.name: select(*(table.c[name] for name in ("id", "registration_id", "key", "created"))).where(
+        table.c.id == bindparam("id")
+    )
+    for table in t.JOURNALS
+}
 _NEWEST = [select(table.c.updated).order_by(table.c.id.desc()).limit(1) for table in t.JOURNALS]
 
 
@@ -77,11 +82,8 @@ class HistoryStore:
         """
         newest = {(intent.journal, intent.id): intent for intent in intents}
         with self._database.reading() as runner:
-            return [
-                intent
-                for intent in newest.values()
-                if (runner.value(_CREATED[intent.journal], {"id": intent.id}) or "") < intent.created
-            ]
+            rows = [runner.first(_INTENT[intent.journal], {"id": intent.id}) for intent in newest.values()]
+        return [intent for intent, row in zip(newest.values(), rows, strict=True) if not _has(row, intent)]
 
     def gap(self) -> HistoryGap | None:
         """Return what may be missing; None: the journals are complete, or it was accepted or is too long ago."""
@@ -116,6 +118,13 @@ class HistoryStore:
         written = self._database.write(lambda runner: runner.change(_UPDATE_GAP, values)) == 1
         self._valid_until = 0.0
         return written
+
+
+def _has(row: dict[str, Any] | None, intent: IntentRef) -> bool:
+    if row is None:
+        return False
+    found = IntentRef.of(intent.journal, row)
+    return found.digest == intent.digest and found.created >= intent.created
 
 
 def _add(runner: StatementRunner) -> None:

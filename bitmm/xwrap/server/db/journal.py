@@ -117,7 +117,7 @@ class Journal:
 
     def _add(self, runner: StatementRunner, row: Mapping[str, Any]) -> int:
         id = runner.insert(self._table, row)
-        runner.intents.append(IntentRef(self.name, id, row["created"]))
+        runner.intents.append(IntentRef.of(self.name, {**row, "id": id}))
         return id
 
     def _begin_again(self, runner: StatementRunner, new: Mapping[str, Any], client_ids: Sequence[str]) -> Intent:
@@ -130,7 +130,7 @@ class Journal:
             again["attempt"] = min(row["attempt"] + 1, len(client_ids) - 1)
             again["client_id"] = client_ids[again["attempt"]]
             if begun := runner.first(self._update_released, again):
-                runner.intents.append(IntentRef(self.name, row["id"], again["created"]))
+                runner.intents.append(IntentRef.of(self.name, begun))
                 return Intent(begun, is_new=True)
             [row] = runner.rows(self._select_by_key, values)
         return Intent(row, is_new=False)

@@ -8,14 +8,15 @@ finished.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import threading
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 __all__ = ["IntentRef", "State", "StateFile"]
 
@@ -26,11 +27,21 @@ _KEPT_INTENTS = 32
 
 
 class IntentRef(NamedTuple):
-    """One row of a journal, and the time at which it was begun; a row that is begun anew has another time."""
+    """One row of a journal, the time at which it was begun, and a short digest of its key.
+
+    A row that is begun anew has a later time. Another row that was given the same id has another key.
+    """
 
     journal: str
     id: int
     created: str
+    digest: str
+
+    @classmethod
+    def of(cls, journal: str, row: Mapping[str, Any]) -> IntentRef:
+        """Return the reference of a row of `journal`."""
+        key = f"{row['registration_id']}|{row['key']}"
+        return cls(journal, row["id"], row["created"], hashlib.sha256(key.encode()).hexdigest()[:12])
 
 
 @dataclass
@@ -65,7 +76,7 @@ class StateFile:
             return None
         try:
             document = json.loads(text)
-            intents = [IntentRef(str(journal), int(id), str(created)) for journal, id, created in document["intents"]]
+            intents = [IntentRef(str(name), int(id), *map(str, more)) for name, id, *more in document["intents"]]
             return State(str(document["installation"]), str(document["since"]), intents)
         except (ValueError, TypeError, KeyError):
             raise ValueError(f"{self.path} is damaged") from None
