@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import stat
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
 import requests
+from sqlalchemy.exc import OperationalError
 from typer.testing import CliRunner
 
 from bitmm.xwrap.cli import app
+from bitmm.xwrap.server.db.history import HistoryStore
 from bitmm.xwrap.server.db.store import Store
 from tests.support.command import one_line, serve, url_of
 from tests.support.databases import sql
@@ -141,6 +144,24 @@ def test_what_was_restored_by_other_means_is_said_by_the_administrator(tmp_path)
     assert "orders placed after 2026-11-27 09:59:00 UTC may be missing" in xwrap("history", "restored", *since).stdout
     one_line(xwrap("history", "restored", "--since", "yesterday", "--data", tmp_path), "--since takes a time")
     assert "may be missing" in xwrap("history", "restored", "--data", tmp_path).stdout
+
+
+def test_a_data_base_that_cannot_be_written_is_one_line_and_no_traceback(folder, monkeypatch):
+    data, _password = folder
+
+    def full(_self):
+        raise OperationalError("UPDATE", {}, sqlite3.OperationalError("database or disk is full"))
+
+    monkeypatch.setattr(HistoryStore, "accept", full)
+    one_line(xwrap("history", "accept", "--data", data), "the data base cannot be used: database or disk is full")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["backup"], ["restore"], ["history"], ["history", "show"], ["history", "accept"], ["history", "restored"]],
+)
+def test_help_shows_examples(command):
+    assert "Examples:\n    " in xwrap(*command, "--help").stdout
 
 
 @pytest.mark.parametrize(("command", "words"), [("backup", "pg_dump"), ("restore", "xwrap history restored")])

@@ -68,6 +68,12 @@ def one_line_errors() -> Iterator[None]:
         if error.filename is None:
             raise
         stop(f"{error.filename}: {error.strerror}; choose another folder with --data")
+    except Exception as error:
+        from ..server.db.errors import UNUSABLE, driver_message
+
+        if not isinstance(error, UNUSABLE):
+            raise
+        stop(f"the data base cannot be used: {driver_message(error)}")
 
 
 def stop(line: str) -> NoReturn:

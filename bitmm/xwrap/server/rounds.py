@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
+from .db.errors import UNUSABLE, driver_message
 from .threads import start_thread
 
 __all__ = ["Rounds"]
@@ -47,6 +48,8 @@ class Rounds:
         while not self.stopping.is_set():
             try:
                 work()
+            except UNUSABLE as error:
+                _log.error("a round of the %s failed: %s; the next one follows", self._name, driver_message(error))
             except Exception:
                 _log.exception("a round of the %s failed; the next one follows", self._name)
             self.stopping.wait(self._pause())
