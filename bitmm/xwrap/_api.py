@@ -14,7 +14,7 @@ from ._arguments import check_timeout, encode, idempotency_key
 from ._parsing import anything
 from ._responses import apply, read_document
 from .errors import APIError, OutcomeUnknown, RateLimited, Unavailable
-from .transport import Request, Transport, base_url
+from .transport import Request, Session, Transport, base_url
 
 __all__ = ["LOOKUP_SHARE", "ServerAPI"]
 
@@ -49,13 +49,20 @@ class _Submission(NamedTuple):
 class ServerAPI:
     """One server: where it is, how reads are repeated, and how orders are not.
 
-    A `parse` turns the document of an answer into what is returned; it raises ValueError when it is not that.
+    A `parse` turns the document of an answer into what is returned; it raises ValueError when it is not that. A copy,
+    also a pickled one, has connections of its own; a caller's session is copied with it.
     """
 
-    def __init__(self, baseurl: str | None, transport: Transport, *, insecure: bool) -> None:
-        self.url = base_url(baseurl or os.environ.get("XWRAP_URL") or "http://localhost:8000", insecure=insecure)
-        self._transport = transport
-        self._timeout = check_timeout(transport.timeout)
+    def __init__(self, baseurl: str | None, *, timeout: float, session: Session | None, insecure: bool) -> None:
+        url = base_url(baseurl or os.environ.get("XWRAP_URL") or "http://localhost:8000", insecure=insecure)
+        self.__setstate__((url, check_timeout(timeout), session))
+
+    def __getstate__(self) -> tuple[str, float, Session | None]:
+        return self.url, self._timeout, self._session
+
+    def __setstate__(self, state: tuple[str, float, Session | None]) -> None:
+        self.url, self._timeout, self._session = state
+        self._transport = Transport(timeout=self._timeout, session=self._session)
 
     def get(
         self,

@@ -15,8 +15,9 @@ NotFound (no such registration), RateLimited and Unavailable; what else it may r
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from decimal import Decimal
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from . import _arguments as arguments
 from . import _parsing as parsing
@@ -32,7 +33,7 @@ from .errors import (
     RateLimited,
     Unavailable,
 )
-from .transport import Session, Transport
+from .transport import Session
 from .types import (
     Amount,
     Balance,
@@ -91,18 +92,15 @@ class XWrap:
     `baseurl`: XWRAP_URL from the environment when not given, else http://localhost:8000; plain http to another machine
     is refused unless `insecure`. `timeout`: seconds for a whole call, repeats included. `session`: a requests.Session
     whose proxies, certificates and adapters are to be used. An XWrap and the Backends it hands out share their
-    connections; they may be used from many threads and after a fork.
+    connections; they may be used from many threads and after a fork. A copy, also a pickled one, makes its own.
     """
 
+    __copy__ = deepcopy
+
     def __init__(
-        self,
-        baseurl: str | None = None,
-        *,
-        timeout: float = 30,
-        session: Session | None = None,
-        insecure: bool = False,
+        self, baseurl: str | None = None, *, timeout: float = 30, session: Session | None = None, insecure: bool = False
     ) -> None:
-        self._api = ServerAPI(baseurl, Transport(timeout=timeout, session=session), insecure=insecure)
+        self._api = ServerAPI(baseurl, timeout=timeout, session=session, insecure=insecure)
 
     def __repr__(self) -> str:
         return f"XWrap({self._api.url!r})"
@@ -149,9 +147,10 @@ class Backend:
 
     `baseurl`: the address of the server as for an XWrap, or an XWrap, whose connections are then shared. `exchange`,
     `enabled`, `available`, `label` and `info` (the whole registration) are what the server answered; a Backend that was
-    made by hand knows its id only.
+    made by hand knows its id only. It can be pickled, for a process of one's own: the pickle holds the password.
     """
 
+    __copy__ = deepcopy
     exchange: str | None = None
     enabled: bool | None = None
     available: bool | None = None
@@ -175,15 +174,12 @@ class Backend:
         if isinstance(baseurl, XWrap):
             self._api = baseurl._api  # noqa: SLF001 - the two halves of one API
         else:
-            self._api = ServerAPI(baseurl, Transport(timeout=timeout, session=session), insecure=insecure)
+            self._api = ServerAPI(baseurl, timeout=timeout, session=session, insecure=insecure)
         self._auth = arguments.basic_auth(username, password)
         self._path = f"/exchanges/{self.id}"
 
     def __repr__(self) -> str:
         return f"<Backend {self.id} ({self.exchange or 'not asked'}) at {self._api.url}>"
-
-    def __getstate__(self) -> NoReturn:
-        raise TypeError("a Backend holds a password and cannot be pickled or copied; make a new one")
 
     def balance(self) -> dict[str, Decimal]:
         """Return what the account owns at the exchange, in units by currency or asset, open orders included."""

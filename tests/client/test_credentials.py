@@ -123,12 +123,6 @@ def test_no_repr_of_a_submission_shows_a_secret():
 
 
 @pytest.mark.parametrize("way", [pickle.dumps, copy.copy, copy.deepcopy])
-def test_a_backend_is_neither_pickled_nor_copied(way):
-    with pytest.raises(TypeError, match="holds a password"):
-        way(Backend(1, USER, PASSWORD))
-
-
-@pytest.mark.parametrize("way", [pickle.dumps, copy.copy, copy.deepcopy])
 def test_connections_are_neither_pickled_nor_copied(way):
     with pytest.raises(TypeError, match="connections"):
         way(Transport())
