@@ -12,8 +12,8 @@ from typing import Any, Literal, NamedTuple, TypeVar
 from . import __version__
 from ._arguments import check_timeout, encode, idempotency_key
 from ._parsing import anything
-from ._responses import apply, read_document
-from .errors import APIError, OutcomeUnknown, RateLimited, Unavailable
+from ._responses import apply, bad_answer, read_document
+from .errors import APIError, NotFound, OutcomeUnknown, RateLimited, Unavailable
 from .transport import Request, Session, Transport, base_url
 
 __all__ = ["LOOKUP_SHARE", "ServerAPI"]
@@ -30,13 +30,21 @@ _SENDS = 3
 LOOKUP_SHARE = 0.2
 #: Seconds between two look-ups of an order that is still running.
 _LOOKUP_PAUSE = 0.2
+_ANYTHING: Mapping[str, object] = {}
+#: What the record of an order or a send must have beside what was sent. None: what is not sent is not there.
+_EXPECTED: Mapping[str, Mapping[str, object]] = {
+    "buy": {"side": "buy", "price": None, "cost": None},
+    "sell": {"side": "sell", "price": None, "cost": None},
+    "send_to_address": {"tag": None},
+}
 
 
 class _Submission(NamedTuple):
-    """An order or a send: the request, the fields that its record must have, and the path to look that up at."""
+    """An order or a send: the request, its key, the fields that its record must have, and where that is looked up."""
 
     request: Request
-    sent: Mapping[str, str]
+    key: str
+    expected: Mapping[str, object]
     records: str
     auth: Mapping[str, str]
     deadline: float
@@ -49,8 +57,9 @@ class _Submission(NamedTuple):
 class ServerAPI:
     """One server: where it is, how reads are repeated, and how orders are not.
 
-    A `parse` turns the document of an answer into what is returned; it raises ValueError when it is not that. A copy,
-    also a pickled one, has connections of its own; a caller's session is copied with it.
+    A `parse` turns the document of an answer into what is returned; it raises ValueError when it is not that.
+    `expected` are fields that the document must have as they are there, where it has them. A copy, also a pickled one,
+    has connections of its own; a caller's session is copied with it.
     """
 
     def __init__(self, baseurl: str | None, *, timeout: float, session: Session | None, insecure: bool) -> None:
@@ -69,6 +78,8 @@ class ServerAPI:
         path: str,
         parse: Callable[[Any], _T],
         auth: Mapping[str, str] | None = None,
+        *,
+        expected: Mapping[str, object] = _ANYTHING,
         deadline: float | None = None,
     ) -> _T:
         """GET `path` and return what `parse` makes of the answer; try again when none came or the server is busy.
@@ -81,7 +92,7 @@ class ServerAPI:
         while True:
             try:
                 response = self._transport.send(request, timeout=deadline - monotonic())
-                return apply(parse, read_document(response), status=response.status)
+                return apply(parse, read_document(response), status=response.status, expected=expected)
             except OutcomeUnknown as error:
                 # A read executes nothing.
                 if error.code != "no_answer":
@@ -103,20 +114,45 @@ class ServerAPI:
         parse: Callable[[Any], _T],
         auth: Mapping[str, str],
         *,
-        mutates: bool = True,
+        expected: Mapping[str, object],
     ) -> _T:
-        """POST `form` to `path`, once, and return what `parse` makes of the answer.
-
-        `mutates`: it may execute something, so an answer that cannot be used is OutcomeUnknown.
-        """
+        """POST `form` to `path`, once, and return what `parse` makes of the answer."""
         request = Request("POST", self.url + path, {**_FORM_HEADERS, **auth}, encode(form).encode())
         response = self._transport.send(request)
-        return apply(parse, read_document(response, mutates=mutates), status=response.status, mutates=mutates)
+        document = read_document(response, mutates=True)
+        return apply(parse, document, status=response.status, mutates=True, expected=expected)
 
-    def delete(self, path: str, parse: Callable[[Any], _T], auth: Mapping[str, str]) -> _T:
+    def try_out(
+        self,
+        path: str,
+        operation: Literal["buy", "sell"],
+        form: Mapping[str, str],
+        parse: Callable[[Any], _T],
+        auth: Mapping[str, str],
+    ) -> _T:
+        """POST the `form` of an order that is to be checked only, once, and return what `parse` makes of the answer.
+
+        An answer that is none of a dry run is OutcomeUnknown: a server that does not know dry runs placed the order.
+        """
+        body = encode({**form, "dry_run": "true"}).encode()
+        response = self._transport.send(
+            Request("POST", f"{self.url}{path}/{operation}", {**_FORM_HEADERS, **auth}, body)
+        )
+        document, expected = read_document(response), {**_EXPECTED[operation], **form}
+        return apply(parse, document, status=response.status, mutates=True, expected=expected)
+
+    def delete(
+        self,
+        path: str,
+        parse: Callable[[Any], _T],
+        auth: Mapping[str, str],
+        *,
+        expected: Mapping[str, object] = _ANYTHING,
+    ) -> _T:
         """DELETE `path`, once, and return what `parse` makes of the answer."""
         response = self._transport.send(Request("DELETE", self.url + path, {**_HEADERS, **auth}))
-        return apply(parse, read_document(response, mutates=True), status=response.status, mutates=True)
+        document = read_document(response, mutates=True)
+        return apply(parse, document, status=response.status, mutates=True, expected=expected)
 
     def submit(
         self,
@@ -126,68 +162,96 @@ class ServerAPI:
         parse: Callable[[Any], _T],
         auth: Mapping[str, str],
         *,
-        records: Literal["orders", "withdrawals"],
         key: str | None,
     ) -> _T:
         """POST the `form` of an order or a send of the registration at `path`, and return what became of it.
 
         `key`: its idempotency key, a random one for None; an error of the sending, or after it, carries it. When the
-        answer is lost the key is looked up among the `records` of the registration.
+        answer is lost the key is looked up in the registration's list of orders or of withdrawals.
         """
         key = idempotency_key(key)
-        headers = {**_FORM_HEADERS, **auth, "Idempotency-Key": key}
-        submission = _Submission(
-            request=Request("POST", f"{self.url}{path}/{operation}", headers, encode(form).encode()),
-            sent={**form, "side": operation, "key": key},
-            records=f"{path}/{records}/",
-            auth=auth,
-            deadline=monotonic() + self._timeout,
-        )
+        record = "withdrawal" if operation == "send_to_address" else "order"
         try:
+            headers = {**_FORM_HEADERS, **auth, "Idempotency-Key": key}
+            submission = _Submission(
+                request=Request("POST", f"{self.url}{path}/{operation}", headers, encode(form).encode()),
+                key=key,
+                expected={**_EXPECTED[operation], **form, "key": key},
+                records=f"{path}/{record}s/",
+                auth=auth,
+                deadline=monotonic() + self._timeout,
+            )
             return self._submit(submission, parse)
         except APIError as error:
             error.key = key
             raise
 
     def _submit(self, submission: _Submission, parse: Callable[[Any], _T]) -> _T:
-        """Send, and when the answer is lost look the outcome up.
+        """Send, and when no answer names the key look the outcome up.
 
         Only after a server that knows keys said that it never saw this one is the same request sent again.
         """
         unknown: OutcomeUnknown | None = None
-        sends = 0
-        while True:
-            sends += 1
+        for _ in range(_SENDS):
             left = submission.deadline - monotonic() - LOOKUP_SHARE * self._timeout
+            document = None
             try:
                 response = self._transport.send(submission.request, timeout=left)
                 document = read_document(response, mutates=True)
-                return apply(parse, document, status=response.status, mutates=True, sent=submission.sent)
+                if _names_key(document):
+                    return _apply(parse, document, submission)
+                problem: APIError = bad_answer(ValueError("it does not name the key"), response.status, mutates=True)
             except OutcomeUnknown as error:
                 if error.code == "outcome_unknown":
                     raise
-                words = f"outcome unknown, ask for the key before trying again: {error.reason}"
-                unknown = OutcomeUnknown(words, status=error.status, code=error.code)
+                problem = error
             except (Unavailable, RateLimited) as error:
                 if unknown is None:
                     raise
                 # This time it was certainly not executed; the outcome of the time before stays unknown.
                 raise unknown from error
-            try:
-                document = self._look_up(submission)
-            except APIError as error:
-                if error.code != "no_such_key" or sends == _SENDS:
-                    raise unknown from error
-            else:
-                return apply(parse, document, mutates=True, sent=submission.sent)
+            words = f"outcome unknown, ask for the key before trying again: {problem.reason}"
+            unknown = OutcomeUnknown(words, status=problem.status, code=problem.code)
+            result = self._find_out(submission, parse, document, unknown)
+            if result is not None:
+                return result
+        raise unknown or AssertionError
 
-    def _look_up(self, submission: _Submission) -> Any:
+    def _find_out(
+        self, submission: _Submission, parse: Callable[[Any], _T], document: Any, unknown: OutcomeUnknown
+    ) -> _T | None:
+        """Return what the server knows of an order or a send, None when it knows keys and never saw this one.
+
+        `document`: the answer that does not name the key, if any. Raises `unknown` when the server cannot say.
+        """
+        try:
+            found = self._look_up(submission.records, submission.key, submission.auth, submission.deadline)
+        except APIError as error:
+            if error.code == "no_such_key":
+                return None
+            if document is not None and isinstance(error, NotFound) and error.code is None:
+                # A server of 2013 knows no keys, so its answers name none.
+                return _apply(parse, document, submission)
+            raise unknown from error
+        if not _names_key(found):
+            raise unknown
+        return _apply(parse, found, submission)
+
+    def _look_up(self, path: str, key: str, auth: Mapping[str, str], deadline: float) -> Any:
         """Return what the server knows of an order or a send; while it is still running, wait for its end."""
-        path = f"{submission.records}?{encode({'key': submission.sent['key']})}"
+        path = f"{path}?{encode({'key': key})}"
         while True:
             try:
-                return self.get(path, anything, submission.auth, submission.deadline)
+                return self.get(path, anything, auth, deadline=deadline)
             except APIError as error:
-                if error.code != "still_running" or monotonic() + _LOOKUP_PAUSE >= submission.deadline:
+                if error.code != "still_running" or monotonic() + _LOOKUP_PAUSE >= deadline:
                     raise
             time.sleep(_LOOKUP_PAUSE)
+
+
+def _names_key(document: Any) -> bool:
+    return isinstance(document, dict) and document.get("key") is not None
+
+
+def _apply(parse: Callable[[Any], _T], document: Any, submission: _Submission) -> _T:
+    return apply(parse, document, mutates=True, expected=submission.expected, executes=True)

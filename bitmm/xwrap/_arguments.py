@@ -13,6 +13,7 @@ from .money import plain
 from .types import Amount
 
 __all__ = [
+    "asked_for",
     "basic_auth",
     "check_id",
     "check_text",
@@ -47,7 +48,7 @@ def check_id(value: object) -> int:
         return value
     if isinstance(value, str) and value.isascii() and value.isdigit():
         return int(value)
-    raise InvalidRequest("the id of a registration must be a whole number", code="invalid_argument")
+    raise InvalidRequest("an id must be a whole number", code="invalid_argument")
 
 
 def check_timeout(seconds: object) -> float:
@@ -111,6 +112,11 @@ def page_query(limit: int, before: int | None) -> dict[str, str]:
     if before is not None:
         query["before"] = str(check_id(before))
     return query
+
+
+def asked_for(query: Mapping[str, str] | None) -> dict[str, str]:
+    """Return those fields of a query that a record of the answer has as they are here, where it has them."""
+    return {name: value for name, value in (query or {}).items() if name in ("currency", "asset")}
 
 
 def without_none(**fields: str | None) -> dict[str, str]:

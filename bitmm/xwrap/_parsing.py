@@ -5,8 +5,9 @@ It raises ValueError when the document is not one. Fields that are not known her
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast, get_args
 
 from .money import parse_decimal
 from .types import (
@@ -19,39 +20,73 @@ from .types import (
     Funds,
     Market,
     Order,
+    OrderStatus,
     Rate,
     Withdrawal,
+    WithdrawalStatus,
 )
 
 _R = TypeVar("_R")
 
 
+#: The fields whose text a server may spell in another case, as "btc" for BTC.
+_NAMES = ("currency", "asset", "exchange")
+
+
 class Record(Generic[_R]):
     """Parses one kind of record: an object that has the `required` fields, whose amounts become Decimal.
 
-    `amounts` are the fields that `kind` annotates with Decimal, in its order; each may be None.
+    `amounts` are the fields that `kind` annotates with Decimal, in its order; each may be None. `statuses`: a Literal
+    of those that a record may have; a record with another status is not understood, so it is none.
     """
 
-    def __init__(self, kind: type[_R], *required: str) -> None:
+    def __init__(self, kind: type[_R], *required: str, statuses: Any = None) -> None:
         fields = kind.__annotations__
         self.amounts = tuple(name for name, hint in fields.items() if hint in (Decimal, Decimal | None))
         self._required = required
+        self._statuses = get_args(statuses)
 
     def __call__(self, document: Any) -> _R:
         """Return the record in `document`."""
         record = dict(_object(document, *self._required))
+        if "id" in self._required:
+            _whole(record["id"])
+        if self._statuses and record.get("status") not in self._statuses:
+            raise ValueError("its status is none that is known here")
         for name in self.amounts:
             if record.get(name) is not None:
                 record[name] = parse_decimal(record[name])
         return cast("_R", record)
 
 
-order = Record(Order)
+order = Record(Order, "id", statuses=OrderStatus)
+_order_placed_elsewhere = Record(Order, "exchange_order_id", statuses=OrderStatus)
+_order_not_placed = Record(Order, "dry_run")
 fill = Record(Fill, "amount", "price")
 market = Record(Market, "currency", "asset")
-withdrawal = Record(Withdrawal, "asset", "amount")
+withdrawal = Record(Withdrawal, "id", "asset", "amount", statuses=WithdrawalStatus)
 deposit = Record(Deposit, "asset", "amount")
 _funds = Record(Funds, "total", "available", "held")
+
+
+def check_same(record: Mapping[str, Any], expected: Mapping[str, object]) -> None:
+    """Raise ValueError when a field of `record` is there and is not the expected one.
+
+    Such a record is the answer to another question. Amounts may come in other digits, and the names of currencies and
+    assets in another case; everything else is the same to the letter, as an address has to be.
+    """
+    for name, value in expected.items():
+        answered = record.get(name)
+        if name not in record or answered == value:
+            continue
+        same = False
+        if isinstance(value, str):
+            if name in order.amounts:
+                same = parse_decimal(answered) == Decimal(value)
+            elif name in _NAMES:
+                same = isinstance(answered, str) and answered.upper() == value.upper()
+        if not same:
+            raise ValueError(f"its {name!r} is not what was asked for")
 
 
 def anything(document: Any) -> Any:
@@ -60,18 +95,38 @@ def anything(document: Any) -> Any:
 
 
 def orders(document: Any) -> list[Order]:
-    return [order(row) for row in _list(document)]
+    return [_listed_order(row) for row in _list(document)]
+
+
+def _listed_order(row: Any) -> Order:
+    """Return an order of a list; one that was placed elsewhere has the exchange's id alone."""
+    if _object(row, "id")["id"] is not None:
+        return order(row)
+    _text(_object(row, "exchange_order_id")["exchange_order_id"], "id")
+    return _order_placed_elsewhere(row)
+
+
+def order_not_placed(document: Any) -> Order:
+    """Return the order of a dry run; a server that does not know dry runs places the order."""
+    if _object(document).get("dry_run") is not True:
+        raise ValueError("it does not say that it is one of a dry run")
+    return _order_not_placed(document)
 
 
 def canceled(document: Any) -> int:
     """Return how many orders were canceled."""
-    return _whole(_object(document, "canceled")["canceled"])
+    count = _whole(_object(document, "canceled")["canceled"])
+    if count < 0:
+        raise ValueError("a count is below zero")
+    return count
 
 
 def accepted(document: Any) -> bool:
-    """Return True for a send: its record, or `true` from a server of 2013."""
+    """Return True for a send that is done or on its way: its record, or `true` from a server of 2013."""
     if document is not True:
-        _object(document)
+        _text(_object(document, "address")["address"], "address")
+        if withdrawal(document)["status"] not in ("pending", "done"):
+            raise ValueError("it is not one of a send that was accepted")
     return True
 
 
@@ -103,6 +158,7 @@ def registration(document: Any) -> dict[str, Any]:
     """Return a registration with all its fields, as they came."""
     row = _object(document, "id", "exchange")
     _whole(row["id"])
+    _text(row["exchange"], "exchange")
     return row
 
 
@@ -132,11 +188,16 @@ def withdrawals(document: Any) -> list[Withdrawal]:
 
 
 def deposit_address(document: Any) -> DepositAddress:
-    return cast("DepositAddress", _object(document, "asset", "address", "tag", "network"))
+    row = _object(document, "asset", "address", "tag", "network")
+    address(row["address"])
+    if row["tag"] is not None:
+        _text(row["tag"], "tag")
+    return cast("DepositAddress", row)
 
 
 def address(document: Any) -> str:
-    if not isinstance(document, str) or not document:
+    """Return an address: text without white space, which words about an error have."""
+    if not isinstance(document, str) or not document.isprintable() or document.split() != [document]:
         raise ValueError("it is not an address")
     return document
 
@@ -157,7 +218,13 @@ def _object(document: Any, *fields: str) -> dict[str, Any]:
     return document
 
 
+def _text(value: object, name: str) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"an {name} is not text")
+    return value
+
+
 def _whole(value: object) -> int:
     if isinstance(value, int) and not isinstance(value, bool):
         return value
-    raise ValueError("an id is not a whole number")
+    raise ValueError("an id or a count is not a whole number")

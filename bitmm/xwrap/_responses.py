@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
@@ -20,7 +19,6 @@ from .errors import (
     RateLimited,
     Unavailable,
 )
-from .money import parse_decimal
 from .transport import Response
 
 __all__ = ["apply", "bad_answer", "error_from_response", "outcome_unknown", "read_document"]
@@ -43,6 +41,7 @@ _ERRORS: dict[int, type[APIError]] = {
     504: Unavailable,
 }
 _RETRYABLE = (429, 502, 503, 504)
+_ANYTHING: Mapping[str, object] = {}
 _REDIRECT = "the server sent the call elsewhere, and redirects are never followed"
 
 
@@ -72,42 +71,30 @@ def apply(
     *,
     status: int = 200,
     mutates: bool = False,
-    sent: Mapping[str, str] | None = None,
+    expected: Mapping[str, object] = _ANYTHING,
+    executes: bool = False,
 ) -> _T:
     """Return what `parse` makes of the `document` of a successful response with this `status`.
 
-    `sent`: the fields of the order or send whose record the document must be; the error that this record reports is
-    raised. Raises `bad_answer` for any other document.
+    `expected`: fields that the document, or each row of a list, must have as they are here where it has them.
+    `executes`: it is the record of an order or a send that was sent; the error that this record reports is raised.
+    Raises `bad_answer` for any other document.
     """
     try:
-        if sent is not None and isinstance(document, dict):
-            _check_same(document, sent)
+        for record in document if isinstance(document, list) else (document,):
+            if expected and isinstance(record, dict):
+                parsing.check_same(record, expected)
+        if executes and isinstance(document, dict):
             _check_executed(document)
         return parse(document)
     except ValueError as error:
         raise bad_answer(error, status, mutates=mutates) from error
 
 
-def _check_same(record: Mapping[str, Any], sent: Mapping[str, str]) -> None:
-    """Raise ValueError when `record` is not that of what was sent.
-
-    An answer on a shared connection may be the answer to something else. Amounts may come in other digits, and text in
-    other case, but for the key.
-    """
-    for name, value in sent.items():
-        answered = record.get(name)
-        if answered is None or answered == value:
-            continue
-        if name in parsing.order.amounts:
-            same = parse_decimal(answered) == Decimal(value)
-        else:
-            same = name != "key" and isinstance(answered, str) and answered.upper() == value.upper()
-        if not same:
-            raise ValueError(f"its {name!r} is not what was sent")
-
-
 def _check_executed(record: Mapping[str, Any]) -> None:
     """Raise the error that the record of an order or a send reports, if it was refused or its outcome is unknown."""
+    if type(record.get("id")) is not int:
+        return  # It is no record of anything, so it reports nothing; `parse` refuses it.
     status = record.get("status")
     if status == "unknown":
         raise outcome_unknown(record)

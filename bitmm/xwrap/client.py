@@ -132,13 +132,14 @@ class XWrap:
         Raises OutcomeUnknown when the answer was lost: look at `list_backends` before trying again.
         """
         form = arguments.registration_form(exchange, uname, key, secret)
-        row = self._api.post("/exchanges/", form, parsing.registration, arguments.basic_auth(username, password))
+        auth, expected = arguments.basic_auth(username, password), {"exchange": exchange}
+        row = self._api.post("/exchanges/", form, parsing.registration, auth, expected=expected)
         return _backend(row, username, password, self)
 
     def backend(self, id: int, username: str, password: str) -> Backend:
         """Return the registration with this id. Raises NotFound."""
-        path = f"/exchanges/{arguments.check_id(id)}"
-        row = self._api.get(path, parsing.registration, arguments.basic_auth(username, password))
+        id, auth = arguments.check_id(id), arguments.basic_auth(username, password)
+        row = self._api.get(f"/exchanges/{id}", parsing.registration, auth, expected={"id": id})
         return _backend(row, username, password, self)
 
 
@@ -245,21 +246,23 @@ class Backend:
 
     def order(self, id: int) -> Order:
         """Return the order with this id as it is now. Raises NotFound."""
-        return self._get(f"orders/{arguments.check_id(id)}", parsing.order)
+        id = arguments.check_id(id)
+        return self._api.get(f"{self._path}/orders/{id}", parsing.order, self._auth, expected={"id": id})
 
     def cancel(self, id: int) -> Order:
         """Cancel an order and return what it is then: canceled, or filled before that. Canceling twice is no error.
 
         Raises NotFound, and OutcomeUnknown when the answer was lost: ask for the order, or cancel it again.
         """
-        return self._delete(f"orders/{arguments.check_id(id)}", parsing.order)
+        id = arguments.check_id(id)
+        return self._api.delete(f"{self._path}/orders/{id}", parsing.order, self._auth, expected={"id": id})
 
     def cancel_all(self) -> int:
         """Cancel every open order of this exchange key, also those placed elsewhere; return how many there were.
 
         Raises OutcomeUnknown when the answer was lost: call it again.
         """
-        return self._delete("orders/", parsing.canceled)
+        return self._api.delete(f"{self._path}/orders/", parsing.canceled, self._auth)
 
     def fills(self, currency: str, asset: str) -> list[Fill]:
         """Return the latest executions of one pair, newest first."""
@@ -294,9 +297,7 @@ class Backend:
         and the errors as for `buy`.
         """
         form = arguments.withdrawal_form(asset, amount, address, tag=tag, network=network)
-        return self._api.submit(
-            self._path, "send_to_address", form, parsing.accepted, self._auth, records="withdrawals", key=key
-        )
+        return self._api.submit(self._path, "send_to_address", form, parsing.accepted, self._auth, key=key)
 
     def get_address(self, asset: str = "BTC") -> str:
         """Return an address at the exchange to send `asset` to; where a tag is needed see `deposit_address`."""
@@ -304,23 +305,16 @@ class Backend:
 
     def _get(self, path: str, parse: Callable[[Any], _T], query: Mapping[str, str] | None = None) -> _T:
         path = f"{self._path}/{path}?{arguments.encode(query)}" if query else f"{self._path}/{path}"
-        return self._api.get(path, parse, self._auth)
-
-    def _delete(self, path: str, parse: Callable[[Any], _T]) -> _T:
-        return self._api.delete(f"{self._path}/{path}", parse, self._auth)
+        return self._api.get(path, parse, self._auth, expected=arguments.asked_for(query))
 
     def _place(self, side: Side, form: dict[str, str], key: str | None, *, dry_run: bool) -> Order:
         if dry_run:
-            form = {**form, "dry_run": "true"}
-            return self._api.post(f"{self._path}/{side}", form, parsing.order, self._auth, mutates=False)
-        return self._api.submit(self._path, side, form, parsing.order, self._auth, records="orders", key=key)
+            return self._api.try_out(self._path, side, form, parsing.order_not_placed, self._auth)
+        return self._api.submit(self._path, side, form, parsing.order, self._auth, key=key)
 
 
 def _backend(info: dict[str, Any], username: str, password: str, xwrap: XWrap) -> Backend:
     backend = Backend(info["id"], username, password, xwrap)
     backend.info = info
-    backend.exchange = info["exchange"]
-    backend.enabled = info.get("enabled")
-    backend.available = info.get("available")
-    backend.label = info.get("label")
+    vars(backend).update({name: info.get(name) for name in ("exchange", "enabled", "available", "label")})
     return backend

@@ -1,5 +1,6 @@
 """The API of 2013: names, argument order, what goes on the wire, what comes back."""
 
+import json
 import subprocess
 import sys
 from decimal import Decimal
@@ -43,6 +44,11 @@ ORDER = {
     "created": "2026-11-20T10:00:00Z",
 }
 SIGNED = header_matcher({"Authorization": BASIC})
+
+
+def answer_with(record):
+    """A callback that answers with the record of an order or a send, and names the key that was sent."""
+    return lambda request: (200, {}, json.dumps({**record, "key": request.headers["Idempotency-Key"]}))
 
 
 def test_the_exchanges_are_listed_without_credentials(mock):
@@ -94,14 +100,16 @@ def test_a_backend_made_by_hand_knows_nothing_and_asks_nobody(mock):
 
 @pytest.mark.parametrize("side", ["buy", "sell"])
 def test_an_order_goes_out_in_plain_digits_and_comes_back_as_decimals(mock, backend, side):
-    mock.post(
+    mock.add_callback(
+        "POST",
         f"{BASE}/exchanges/7/{side}",
-        json={**ORDER, "side": side},
+        answer_with({**ORDER, "side": side}),
         match=[SIGNED, urlencoded_params_matcher({"currency": "USD", "asset": "BTC", "amount": "0.1"})],
     )
-    order = getattr(backend, side)("USD", "BTC", Decimal("1E-1"))
+    order = getattr(backend, side)("USD", "BTC", Decimal("1E-1"), key="k1")
     assert order == {
         **ORDER,
+        "key": "k1",
         "side": side,
         "amount": Decimal("0.10"),
         "filled": Decimal("0.1"),
@@ -114,8 +122,8 @@ def test_an_order_goes_out_in_plain_digits_and_comes_back_as_decimals(mock, back
 
 
 def test_every_order_has_a_key_of_its_own_or_the_callers(mock, backend):
-    mock.post(f"{BASE}/exchanges/7/buy", json=ORDER)
-    mock.post(f"{BASE}/exchanges/7/sell", json=ORDER | {"side": "sell"})
+    mock.add_callback("POST", f"{BASE}/exchanges/7/buy", answer_with(ORDER))
+    mock.add_callback("POST", f"{BASE}/exchanges/7/sell", answer_with(ORDER | {"side": "sell"}))
     for _ in range(2):
         backend.buy("USD", "BTC", "0.1")
     backend.sell("USD", "BTC", "0.1", key="my-key")
@@ -127,9 +135,10 @@ def test_every_order_has_a_key_of_its_own_or_the_callers(mock, backend):
 
 def test_a_send_is_true(mock, backend):
     form = {"asset": "BTC", "amount": "0.00000001", "address": "tb1q"}
-    mock.post(
+    mock.add_callback(
+        "POST",
         f"{BASE}/exchanges/7/send_to_address",
-        json={"id": 9, "asset": "BTC", "amount": "1E-8", "status": "pending"},
+        answer_with({"id": 9, "asset": "BTC", "amount": "1E-8", "address": "tb1q", "status": "pending"}),
         match=[SIGNED, urlencoded_params_matcher(form)],
     )
     assert backend.send_to_address("BTC", Decimal("0.00000001"), "tb1q") is True

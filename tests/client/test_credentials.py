@@ -118,7 +118,7 @@ def test_no_repr_shows_a_secret(server):
 
 def test_no_repr_of_a_submission_shows_a_secret():
     request = Request("POST", "https://xwrap.test/exchanges/1/buy", {"Authorization": BASIC}, b"amount=1")
-    submission = _Submission(request, {"address": KEY}, "/exchanges/1/orders/", {"Authorization": BASIC}, 0.0)
+    submission = _Submission(request, "k1", {"address": KEY}, "/exchanges/1/orders/", {"Authorization": BASIC}, 0.0)
     assert repr(submission) == "<Submission <Request POST https://xwrap.test/exchanges/1/buy>>"
 
 

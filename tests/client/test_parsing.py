@@ -64,12 +64,12 @@ def test_of_two_bad_amounts_the_error_is_always_the_first_ones(amounts):
     with pytest.raises(ValueError) as caught:
         parse_decimal(amounts[0])
     with pytest.raises(ValueError, match=f"^{caught.value}$"):
-        parsing.order(dict(zip(("amount", "fee"), amounts, strict=True)))
+        parsing.order({"id": 41, "status": "open", **dict(zip(("amount", "fee"), amounts, strict=True))})
 
 
 def test_a_record_keeps_what_is_not_known_here_and_leaves_the_document_alone():
-    document = {"amount": "0.10", "price": None, "status": "open", "news": "0.1"}
-    assert parsing.order(document) == {"amount": Decimal("0.10"), "price": None, "status": "open", "news": "0.1"}
+    document = {"id": 41, "amount": "0.10", "price": None, "status": "open", "news": "0.1"}
+    assert parsing.order(document) == {**document, "amount": Decimal("0.10")}
     assert document["amount"] == "0.10"
 
 

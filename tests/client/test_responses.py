@@ -38,11 +38,11 @@ def test_an_order_is_read_from_its_answer_in_at_most_four_of_our_functions():
             depth += {"call": 1, "return": -1}.get(event, 0)
             deepest = max(deepest, depth)
 
-    body = b'{"id": 41, "side": "BUY", "amount": "0.10", "average": 64251.1, "status": "filled"}'
+    body = b'{"id": 41, "side": "buy", "amount": "0.10", "average": 64251.1, "status": "filled"}'
     sys.setprofile(profile)
     try:
         document = read_document(Response(200, {}, body), mutates=True)
-        order = apply(parsing.order, document, mutates=True, sent={"side": "buy", "amount": "0.1"})
+        order = apply(parsing.order, document, mutates=True, expected={"side": "buy", "amount": "0.1"}, executes=True)
     finally:
         sys.setprofile(None)
     assert order["average"] == Decimal("64251.1")

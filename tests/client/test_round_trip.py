@@ -61,8 +61,9 @@ def answer_with_order(connection: Connection) -> None:
     if not re.fullmatch(r"\d+(\.\d+)?", amount):
         connection.answer(json.dumps({"detail": f"{amount} is not in plain digits"}), "422 Unprocessable", JSON)
         return
-    order = f'{{"id": 1, "amount": "{amount}", "filled": {amount}, "average": "{Decimal(amount):e}"}}'
-    connection.answer(order, "200 OK", JSON)
+    order = f'"amount": "{amount}", "filled": {amount}, "average": "{Decimal(amount):e}", "status": "filled"'
+    key = connection.request.headers["idempotency-key"]
+    connection.answer(f'{{"id": 1, "key": "{key}", {order}}}', "200 OK", JSON)
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,8 @@ def echo(connection: Connection) -> None:
     else:
         form = {name: values[0] for name, values in parse_qs(connection.request.body.decode()).items()}
         key = connection.request.headers["idempotency-key"]
-        connection.answer(f'{{"id": {number}, "amount": "{form["amount"]}", "key": "{key}"}}', "200 OK", JSON)
+        order = f'{{"id": {number}, "amount": "{form["amount"]}", "key": "{key}", "status": "open"}}'
+        connection.answer(order, "200 OK", JSON)
 
 
 def slowly(connection: Connection) -> None:

@@ -17,12 +17,12 @@ from bitmm.xwrap.errors import (
     RateLimited,
     Unavailable,
 )
-from tests.support.client_servers import in_turn, says
+from tests.support.client_servers import in_turn, says, says_with_key
 from tests.support.marked_secrets import KEY, PASSWORD, SECRET, USER
 from tests.support.raw_server import Connection, Server, answer_not_found, raw_server
 
 ORDER = {"id": 41, "amount": "0.1", "filled": "0.1", "status": "filled", "side": "buy"}
-WITHDRAWAL = {"id": 9, "asset": "BTC", "amount": "0.1", "status": "pending"}
+WITHDRAWAL = {"id": 9, "asset": "BTC", "amount": "0.1", "address": "tb1q", "status": "pending"}
 CALLS = {
     "buy": (lambda backend, **how: backend.buy("USD", "BTC", "0.1", **how), ORDER, "/exchanges/1/orders/?key="),
     "send": (
@@ -55,7 +55,7 @@ def keys(server: Server) -> list[str]:
 )
 def test_what_the_server_finds_under_the_key_is_the_result(call, fault):
     do, record, path = call
-    with raw_server(fault, key_lookup=says(record)) as server:
+    with raw_server(fault, key_lookup=says_with_key(record)) as server:
         result = do(Backend(1, USER, PASSWORD, server.url), key="mine")
         assert result is True or result["filled"] == Decimal("0.1")
         assert keys(server) == ["mine"]
@@ -64,7 +64,9 @@ def test_what_the_server_finds_under_the_key_is_the_result(call, fault):
 
 def test_a_server_that_never_saw_the_key_is_sent_the_same_request_again(call):
     do, record, _ = call
-    with raw_server(in_turn(Connection.hang_up, Connection.reset, says(record)), key_lookup=NEVER_SEEN) as server:
+    with raw_server(
+        in_turn(Connection.hang_up, Connection.reset, says_with_key(record)), key_lookup=NEVER_SEEN
+    ) as server:
         assert do(Backend(1, USER, PASSWORD, server.url))
         assert server.posts == 3
         assert len(set(keys(server))) == 1
@@ -82,7 +84,7 @@ def test_an_order_that_gets_lost_every_time_is_sent_three_times_at_most_and_stay
 
 def test_an_order_that_is_still_running_is_waited_for(call):
     do, record, _ = call
-    with raw_server(Connection.hang_up, key_lookup=in_turn(RUNNING, RUNNING, says(record))) as server:
+    with raw_server(Connection.hang_up, key_lookup=in_turn(RUNNING, RUNNING, says_with_key(record))) as server:
         assert do(Backend(1, USER, PASSWORD, server.url))
         assert server.posts == 1
         assert len(asked(server)) == 3
@@ -90,7 +92,7 @@ def test_an_order_that_is_still_running_is_waited_for(call):
 
 def test_a_repeat_of_the_caller_that_meets_the_first_one_running_waits_for_its_end(call):
     do, record, _ = call
-    with raw_server(RUNNING, key_lookup=says(record)) as server:
+    with raw_server(RUNNING, key_lookup=says_with_key(record)) as server:
         assert do(Backend(1, USER, PASSWORD, server.url), key="mine")
         assert server.posts == 1
 
@@ -116,13 +118,14 @@ def test_an_order_that_runs_for_ever_ends_in_time_and_is_unknown(call):
         says({"detail": "busy"}, "429 Slow down", "Retry-After: 60"),
         says([]),
         says([ORDER]),
+        says(ORDER),
         says(None),
         says({**ORDER, "key": "another"}),
         Connection.hang_up,
         Connection.reset,
         Connection.wait,
     ],
-    ids=range(13),
+    ids=range(14),
 )
 def test_any_other_answer_about_the_key_leaves_it_unknown_and_nothing_is_sent_again(call, record):
     do, _, _ = call
@@ -140,7 +143,7 @@ def test_any_other_answer_about_the_key_leaves_it_unknown_and_nothing_is_sent_ag
 def test_a_server_that_says_itself_that_nobody_knows_is_not_asked_again(call, http, status):
     do, record, _ = call
     answer = {**record, "status": status, "detail": "nobody knows yet"}
-    with raw_server(says(answer, http), key_lookup=says(record)) as server:
+    with raw_server(says_with_key(answer, http), key_lookup=says_with_key(record)) as server:
         with pytest.raises(OutcomeUnknown, match="nobody knows yet") as caught:
             do(Backend(1, USER, PASSWORD, server.url))
         assert caught.value.code == "outcome_unknown"
@@ -150,7 +153,7 @@ def test_a_server_that_says_itself_that_nobody_knows_is_not_asked_again(call, ht
 
 def test_a_record_that_is_unknown_itself_leaves_it_unknown(call):
     do, record, _ = call
-    with raw_server(Connection.hang_up, key_lookup=says({**record, "status": "unknown"})) as server:
+    with raw_server(Connection.hang_up, key_lookup=says_with_key({**record, "status": "unknown"})) as server:
         with pytest.raises(OutcomeUnknown) as caught:
             do(Backend(1, USER, PASSWORD, server.url))
         assert keys(server) == [caught.value.key]
@@ -160,7 +163,7 @@ def test_a_record_that_is_unknown_itself_leaves_it_unknown(call):
 def test_a_record_that_says_it_was_refused_is_a_refusal(call, status):
     do, record, _ = call
     found = {**record, "status": status, "detail": "Insufficient funds", "code": "insufficient_funds"}
-    with raw_server(Connection.hang_up, key_lookup=says(found)) as server:
+    with raw_server(Connection.hang_up, key_lookup=says_with_key(found)) as server:
         with pytest.raises(InsufficientFunds, match="Insufficient funds") as caught:
             do(Backend(1, USER, PASSWORD, server.url))
         assert caught.value.may_have_executed is False
@@ -194,7 +197,7 @@ def test_a_repeat_that_was_certainly_not_executed_says_nothing_of_the_first_one(
 )
 def test_a_refused_order_is_neither_asked_for_nor_sent_again(call, answer, kind):
     do, record, _ = call
-    with raw_server(answer, key_lookup=says(record)) as server:
+    with raw_server(answer, key_lookup=says_with_key(record)) as server:
         with pytest.raises(kind) as caught:
             do(Backend(1, USER, PASSWORD, server.url))
         assert keys(server) == [caught.value.key]
@@ -203,7 +206,7 @@ def test_a_refused_order_is_neither_asked_for_nor_sent_again(call, answer, kind)
 
 def test_the_share_for_asking_is_kept_when_the_server_is_silent(call):
     do, record, _ = call
-    with raw_server(Connection.wait, key_lookup=says(record)) as server:
+    with raw_server(Connection.wait, key_lookup=says_with_key(record)) as server:
         start = time.monotonic()
         assert do(Backend(1, USER, PASSWORD, server.url, timeout=2.5))
         assert time.monotonic() - start < 3

@@ -6,18 +6,21 @@ import json
 import socket
 import threading
 from contextlib import closing, suppress
+from urllib.parse import parse_qs, urlsplit
 
 from tests.support.raw_server import JSON, Connection, Script, Server
 
-ORDER = '{"id": 41, "amount": "0.1", "status": "filled"}'
+ORDER = {"id": 41, "amount": "0.1", "status": "filled"}
 
 
 def answer_well(connection: Connection) -> None:
     """The exchanges (none), a balance, or an order that is filled."""
     if connection.request.path == "/list_exchanges/":
         connection.answer("[]", "200 OK", JSON)
+    elif connection.request.method == "GET":
+        connection.answer('{"BTC": "1.5"}', "200 OK", JSON)
     else:
-        connection.answer('{"BTC": "1.5"}' if connection.request.method == "GET" else ORDER, "200 OK", JSON)
+        says_with_key(ORDER)(connection)
 
 
 class Tunnel(Server):
@@ -50,6 +53,18 @@ class Tunnel(Server):
 def says(document: object, status: str = "200 OK", *headers: str) -> Script:
     """Answers with a JSON document."""
     return lambda conn: conn.answer(json.dumps(document), status, JSON, *headers)
+
+
+def says_with_key(record: dict[str, object], status: str = "200 OK", *headers: str) -> Script:
+    """Answers with the record of an order or a send under the key that was sent, or asked for, as our server does."""
+
+    def script(connection: Connection) -> None:
+        request = connection.request
+        asked = parse_qs(urlsplit(request.path).query).get("key", [None])[0]
+        key = request.headers.get("idempotency-key", asked)
+        connection.answer(json.dumps({**record, "key": key}), status, JSON, *headers)
+
+    return script
 
 
 def in_turn(*scripts: Script) -> Script:
