@@ -10,7 +10,7 @@ from time import monotonic
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from . import __version__
-from ._arguments import check_timeout, encode, idempotency_key
+from ._arguments import check_key, check_timeout, encode, idempotency_key
 from ._parsing import anything
 from ._responses import apply, bad_answer, read_document
 from .errors import APIError, NotFound, OutcomeUnknown, RateLimited, Unavailable
@@ -154,6 +154,28 @@ class ServerAPI:
         document = read_document(response, mutates=True)
         return apply(parse, document, status=response.status, mutates=True, expected=expected)
 
+    def look_up(self, path: str, key: str, parse: Callable[[Any], _T], auth: Mapping[str, str]) -> _T:
+        """Return what became of an order or a send by its `key`, from the list of records at `path`.
+
+        While it is still running its end is waited for. Raises NotFound (`no_such_key`), and OutcomeUnknown when it
+        still runs at the end of the timeout. An error carries the key.
+        """
+        key = check_key(key)
+        try:
+            document = self._look_up(path, key, auth, monotonic() + self._timeout)
+            if not _names_key(document):
+                raise bad_answer(ValueError("it does not name the key"), 200, mutates=False)
+            return apply(parse, document, expected={"key": key})
+        except APIError as error:
+            failure = error
+            if error.code == "still_running":
+                failure = OutcomeUnknown(error.reason, status=error.status, code=error.code)
+            elif isinstance(error, NotFound) and error.code is None:
+                # A server of 2013. That it was never executed is not what this means.
+                failure = APIError("this server cannot be asked for a key", status=error.status, code="unsupported")
+            failure.key = key
+            raise failure from error.__cause__
+
     def submit(
         self,
         path: str,
@@ -166,8 +188,9 @@ class ServerAPI:
     ) -> _T:
         """POST the `form` of an order or a send of the registration at `path`, and return what became of it.
 
-        `key`: its idempotency key, a random one for None; an error of the sending, or after it, carries it. When the
-        answer is lost the key is looked up in the registration's list of orders or of withdrawals.
+        `key`: its idempotency key, a random one for None; an error of the sending, or after it, carries it, and so
+        does, in a note, whatever else ends the call. When the answer is lost the key is looked up in the registration's
+        list of orders or of withdrawals.
         """
         key = idempotency_key(key)
         record = "withdrawal" if operation == "send_to_address" else "order"
@@ -184,6 +207,10 @@ class ServerAPI:
             return self._submit(submission, parse)
         except APIError as error:
             error.key = key
+            raise
+        except BaseException as error:
+            # Ctrl-C, for one.
+            error.add_note(f"It may have been executed; backend.{record}(key={key!r}) says what became of it.")
             raise
 
     def _submit(self, submission: _Submission, parse: Callable[[Any], _T]) -> _T:

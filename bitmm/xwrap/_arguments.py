@@ -16,10 +16,12 @@ __all__ = [
     "asked_for",
     "basic_auth",
     "check_id",
+    "check_key",
     "check_text",
     "check_timeout",
     "encode",
     "idempotency_key",
+    "only_key",
     "order_form",
     "page_query",
     "registration_form",
@@ -60,10 +62,20 @@ def check_timeout(seconds: object) -> float:
 
 def idempotency_key(key: object) -> str:
     """Return the caller's `key`, or a random one for None."""
-    if key is None:
-        return os.urandom(16).hex()
+    return os.urandom(16).hex() if key is None else check_key(key)
+
+
+def check_key(key: object) -> str:
+    """Return `key`, which must be able to be an idempotency key."""
     if not isinstance(key, str) or not re.fullmatch(r"[!-~]([ -~]{0,253}[!-~])?", key):
         raise InvalidRequest("key must be 1 to 255 printable ASCII characters", code="invalid_key")
+    return key
+
+
+def only_key(key: str, id: object) -> str:
+    """Return the `key` that an order is asked for by; an `id` beside it might be another order's."""
+    if id is not None:
+        raise InvalidRequest("an order is asked for by its id or by its key, not by both", code="invalid_argument")
     return key
 
 

@@ -217,7 +217,7 @@ class Backend:
 
         Raises InsufficientFunds; InvalidRequest, also when the exchange or its rules for the pair refuse the order (the
         `code` says why); RateLimited and Unavailable, when nothing was executed; OutcomeUnknown when the order may have
-        been executed: call again with its `key` to find out.
+        been executed: `order(key=...)` finds out. Whatever else ends the call, as Ctrl-C, has the key in a note.
         """
         form = arguments.order_form(currency, asset, amount=amount, price=price, cost=cost)
         return self._place("buy", form, key, dry_run=dry_run)
@@ -244,8 +244,14 @@ class Backend:
         """
         return self._get("orders/", parsing.orders, {"status": status, **arguments.page_query(limit, before)})
 
-    def order(self, id: int) -> Order:
-        """Return the order with this id as it is now. Raises NotFound."""
+    def order(self, id: int | None = None, *, key: str | None = None) -> Order:
+        """Return the order with this id, or of this idempotency key, as it is now, also a refused one ("rejected").
+
+        Raises NotFound, whose code `no_such_key` means that nothing was executed with this key; OutcomeUnknown while
+        the call with this key still runs.
+        """
+        if key is not None:
+            return self._api.look_up(f"{self._path}/orders/", arguments.only_key(key, id), parsing.order, self._auth)
         id = arguments.check_id(id)
         return self._api.get(f"{self._path}/orders/{id}", parsing.order, self._auth, expected={"id": id})
 
@@ -275,6 +281,10 @@ class Backend:
     def withdrawals(self, *, limit: int = 50, before: int | None = None) -> list[Withdrawal]:
         """Return what was sent through this registration, newest first; `limit` and `before` as for `orders`."""
         return self._get("withdrawals/", parsing.withdrawals, arguments.page_query(limit, before))
+
+    def withdrawal(self, *, key: str) -> Withdrawal:
+        """Return the send of this idempotency key, also a refused one; raises as `order` does."""
+        return self._api.look_up(f"{self._path}/withdrawals/", key, parsing.withdrawal, self._auth)
 
     def deposit_address(self, asset: str = "BTC", network: str | None = None) -> DepositAddress:
         """Return an address at the exchange to send `asset` to; with a `tag`, both are needed or the money is lost."""

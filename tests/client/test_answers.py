@@ -242,6 +242,7 @@ FILL = {"id": "F1", "side": "buy", "currency": "USD", "asset": "BTC", "amount": 
 DEPOSIT = {"id": "D1", "asset": "BTC", "amount": "0.1", "address": ADDRESS}
 DEPOSIT_ADDRESS = {"asset": "BTC", "address": ADDRESS, "tag": None, "network": None}
 ELSEWHERE = {**ORDER, "id": None, "key": None}
+KEYED = {**ORDER, "key": "mine"}
 BAD = ["NaN", "Infinity", "-Infinity", "1e999", "", True, [], None]
 
 #: Every other call, a right answer, and wrong ones. The last two change something, so a wrong answer is OutcomeUnknown.
@@ -320,6 +321,15 @@ QUESTIONS = {
             *({**ORDER, "filled": bad} for bad in BAD[:-1]),
         ],
     ),
+    "order of a key": (
+        lambda _, backend: backend.order(key="mine"),
+        KEYED,
+        [
+            *({}, [], [KEYED], ORDER, {"detail": "frozen"}, {**KEYED, "key": "another"}, {**KEYED, "key": "MINE"}),
+            *({**KEYED, "id": id} for id in ("41", True, None)),
+            *({**KEYED, "status": status} for status in (None, "banana", "FILLED", [])),
+        ],
+    ),
     "withdrawals": (
         lambda _, backend: backend.withdrawals(),
         [SEND],
@@ -329,6 +339,14 @@ QUESTIONS = {
             SEND,
             [{**SEND, "id": None}],
             *([{**SEND, "status": status}] for status in (None, "banana", "filled")),
+        ],
+    ),
+    "withdrawal of a key": (
+        lambda _, backend: backend.withdrawal(key="mine"),
+        {**SEND, "key": "mine"},
+        [
+            *({}, [], SEND, [{**SEND, "key": "mine"}], {**SEND, "key": "another"}, {**SEND, "key": "mine", "id": "9"}),
+            *({**SEND, "key": "mine", "status": status} for status in (None, "banana", "filled")),
         ],
     ),
     "fills": (
@@ -417,4 +435,4 @@ def test_every_call_of_the_client_is_in_these_tables():
     calls = {
         name for kind in (XWrap, Backend) for name, call in vars(kind).items() if callable(call) and name[0] != "_"
     }
-    assert calls <= {name.partition(" ")[0] for name in QUESTIONS} | {"buy", "sell", "send_to_address"}
+    assert calls <= {name.partition(" ")[0] for name in QUESTIONS} | {"buy", "sell", "send_to_address", "withdrawal"}

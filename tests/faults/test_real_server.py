@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from bitmm.xwrap.client import Backend
+from bitmm.xwrap.client import Backend, InsufficientFunds, NotFound
 from tests.support.raw_server import JSON, Connection, Script, raw_server
 
 pytest.importorskip("bitmm.xwrap.server", reason="the server is not here")
@@ -60,3 +60,21 @@ def test_orders_and_sends_whose_answers_are_lost_are_executed_once_and_found(ser
         spent = sum(order["spent"] + order["fee"] for order in orders)
         assert after["USD"] == before["USD"] - spent + sold["spent"] - sold["fee"]
         assert after["BTC"] == before["BTC"] + Decimal("0.01") + Decimal("0.02") - Decimal("0.005") - Decimal("0.5")
+
+
+def test_the_server_says_what_became_of_a_key(server, auth):
+    backend = Backend(server.registration(auth), *auth, server.url)
+    for ask in (backend.order, backend.withdrawal):
+        with pytest.raises(NotFound) as caught:
+            ask(key="k1")
+        assert (caught.value.code, caught.value.key) == ("no_such_key", "k1")
+    order = backend.buy("USD", "BTC", "0.01", key="k1")
+    assert backend.order(key="k1") == backend.order(order["id"]) == order
+    assert backend.send_to_address("BTC", "0.5", backend.get_address(), key="k1")
+    assert backend.withdrawal(key="k1")["status"] == "done"
+    with pytest.raises(InsufficientFunds):
+        backend.buy("USD", "BTC", "1000000", key="k2")
+    refused = backend.order(key="k2")
+    assert (refused["status"], refused["error"]["code"]) == ("rejected", "insufficient_funds")
+    with pytest.raises(NotFound):
+        backend.withdrawal(key="k2")
