@@ -10,7 +10,7 @@ import requests
 
 from bitmm.xwrap import exchanges
 from bitmm.xwrap.exchanges.base import Exchange
-from bitmm.xwrap.exchanges.errors import Busy, NotListedYet, Refused, Unsupported
+from bitmm.xwrap.exchanges.errors import Busy, NotListedYet, Refused, Unknown, Unsupported
 from bitmm.xwrap.exchanges.http import unproved
 from bitmm.xwrap.exchanges.models import OrderState, Withdrawal
 from bitmm.xwrap.server.reconciliation import Reconciler
@@ -149,6 +149,18 @@ def test_a_cancel_that_is_refused_as_a_second_delivery_would_be_is_answered_with
         Shop.states["X1"] = state
         answer = owner.call("DELETE", f"orders/{order['id']}").json()
         assert (answer["code"], answer["may_have_executed"]) == ("outcome_unknown", True)
+    Shop.states["X1"] = OrderState("X1", "canceled", filled=Decimal(0))
+    assert owner.call("DELETE", f"orders/{order['id']}").json()["status"] == "canceled"
+
+
+def test_a_cancel_whose_answer_was_lost_is_what_the_exchange_shows(owners, monkeypatch):
+    owner, _ = owners
+    monkeypatch.setattr(Shop, "refuses_cancel", Unknown("no answer"))
+    order = owner.place("k1")
+    for state in (OrderState("X1", "open", filled=Decimal(0)), FAILURES[0]):
+        Shop.states["X1"] = state
+        answer = owner.call("DELETE", f"orders/{order['id']}")
+        assert (answer.status_code, answer.json()["code"]) == (504, "outcome_unknown")
     Shop.states["X1"] = OrderState("X1", "canceled", filled=Decimal(0))
     assert owner.call("DELETE", f"orders/{order['id']}").json()["status"] == "canceled"
 

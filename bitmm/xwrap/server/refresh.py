@@ -46,8 +46,11 @@ def refresh_order(journal: Journal, exchange: Exchange, row: Row) -> Row:
 
 
 def write_state(journal: Journal, row: Row, state: OrderState) -> Row:
-    """Return the row of an open order with what its exchange reports, after what is new was written."""
-    return _write(journal, row, order_columns(state))
+    """Return the row of an open order with what its exchange reports, after what is new was written.
+
+    That the order stands was known before: an exchange that cannot say more changes nothing.
+    """
+    return row if state.status == "unknown" else _write(journal, row, order_columns(state))
 
 
 def read_orders(exchange: Exchange, rows: Iterable[Row], *, are_over: bool = False) -> dict[str, OrderState]:
@@ -78,10 +81,12 @@ def cancel_order(journal: Journal, exchange: Exchange, row: Row) -> Row:
     except Refused as error:
         if error.code != "order_not_open" or (state := _read_over(exchange, row, _OVER)) is None:
             raise
+        if state.status == "unknown":
+            state = replace(_OVER, exchange_order_id=row["exchange_order_id"])
         return _write_over(journal, row, state)
-    except Unknown as error:
-        # It was refused as a second delivery of it would be. If the first one worked, the order is over.
-        if error.refusal is None or (state := _read_final(exchange, row)) is None:
+    except Unknown:
+        # The answer was lost, or was a refusal as a second delivery gets it. If the cancel worked, the order is over.
+        if (state := _read_final(exchange, row)) is None:
             raise
         return _write_over(journal, row, state)
     if (state := _read_over(exchange, row, _CANCELED)) is None:
