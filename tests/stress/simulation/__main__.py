@@ -23,46 +23,43 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[3]
 #: What a checker finds.
-PROBLEMS = ("doubled", "lie", "unknown", "journal", "mistake")
+PROBLEMS = ("doubled", "lie", "unknown", "frozen", "journal", "mistake")
 #: So many seeds are run once more.
 REPEATED = 5
 
 
-def run_worker(*options: str) -> Iterator[dict[str, Any]]:
+def run_worker(seeds: Sequence[int], *options: str) -> Iterator[dict[str, Any]]:
     """Give the results of a worker process, one for each seed."""
     command = [sys.executable, "-m", "tests.stress.simulation.worker", *options]
     environ = {**os.environ, "PYTHONHASHSEED": "0", "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environ) as process:
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes, text=True, cwd=ROOT, env=environ) as process:
+        process.stdin.write(json.dumps(list(seeds)))
+        process.stdin.close()
         for line in process.stdout:
             yield json.loads(line)
     if process.returncode:
         raise SystemExit(f"a worker ended with status {process.returncode}")
 
 
-def run(first: int, seeds: int, jobs: int, breakage: str | None = None) -> list[dict[str, Any]]:
-    """Return the results of seeds, by seed."""
-    broken = ["--break", breakage] if breakage else []
-
-    def share(job: int) -> list[dict[str, Any]]:
-        count = len(range(job, seeds, jobs))
-        return list(run_worker("--first", str(first + job), "--step", str(jobs), "--count", str(count), *broken))
-
+def run(seeds: Sequence[int], jobs: int = 1) -> list[dict[str, Any]]:
+    """Return the results of seeds, in this order; so many processes share them."""
     with ThreadPoolExecutor(jobs) as pool:
-        results = [result for share in pool.map(share, range(jobs)) for result in share]
-    return sorted(results, key=lambda result: int(result["seed"]))
+        shares = pool.map(lambda job: list(run_worker(seeds[job::jobs])), range(jobs))
+        results = {result["seed"]: result for share in shares for result in share}
+    return [results[seed] for seed in seeds]
 
 
-def find(breakage: str, first: int, seeds: int) -> dict[str, Any] | None:
+def find(breakage: str, seeds: Sequence[int]) -> dict[str, Any] | None:
     """Return the first result with a problem, of code that is broken on purpose; None: no seed finds it."""
-    options = ("--first", str(first), "--step", "1", "--count", str(seeds), "--break", breakage, "--stop")
-    *_, last = run_worker(*options)
+    *_, last = run_worker(seeds, "--break", breakage, "--stop")
     return last if last["problems"] else None
 
 
@@ -93,21 +90,22 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--break", dest="breakage", metavar="NAME", help="see breakages.py")
     options = parser.parse_args()
-    broken = ["--break", options.breakage] if options.breakage else []
+    seeds = range(options.first, options.first + options.seeds)
     began = time.monotonic()
     if options.seed is not None:
-        [result] = run_worker("--first", str(options.seed), "--step", "1", "--count", "1", "--trace", *broken)
+        broken = ["--break", options.breakage] if options.breakage else []
+        [result] = run_worker([options.seed], "--trace", *broken)
         print("\n".join(result["trace"]))
         print(report([result], time.monotonic() - began))
         return 1 if result["problems"] else 0
     if options.breakage:
-        result = find(options.breakage, options.first, options.seeds)
-        print(f"{options.breakage} is found by {result['seed'] if result else 'no seed'}")
+        result = find(options.breakage, seeds)
+        print(f"{options.breakage} is found by", f"seed {result['seed']}" if result else "no seed")
         print("\n".join(result["problems"] if result else []))
         return 1
-    results = run(options.first, options.seeds, options.jobs)
+    results = run(seeds, options.jobs)
     print(report(results, time.monotonic() - began))
-    again = run(options.first, min(REPEATED, options.seeds), 1)
+    again = run(seeds[:REPEATED])
     differing = [one["seed"] for one, other in zip(again, results, strict=False) if one["digest"] != other["digest"]]
     print(f"the first {len(again)} seeds run again: {f'other histories of {differing}' if differing else 'the same'}")
     return 1 if differing or any(result["problems"] for result in results) else 0

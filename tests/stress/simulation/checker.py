@@ -46,6 +46,8 @@ class Checker:
     calls: dict[Job, list[Call]] = field(default_factory=lambda: defaultdict(list))
     #: When each number was executed.
     executed: dict[int, list[float]] = field(default_factory=lambda: defaultdict(list))
+    #: An older copy took the place of the data base.
+    rows_may_be_lost: bool = False
     problems: list[str] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
 
@@ -73,14 +75,27 @@ class Checker:
                 "lie", f"{job.key}: executed at {now:.3f} after the last call was told it was not ({calls[-1].words})"
             )
 
-    def check_end(self, job: Job, known: str | None, *, can_look_up: bool) -> None:
-        """Check what the journal has of a job in the end: its status, None for no row."""
-        times = len(self.executed[job.number])
+    def check_followed(self, job: Job, row: Mapping[str, Any], order: Any) -> None:
+        """Check in the end that a market order which is over is not called open for ever."""
+        if job.price is None and row["status"] == "open" and order.status != "open":
+            self._add("frozen", f"{job.key}: open in the journal, {order.status} at the exchange")
+
+    def check_no_such_key(self, job: Job, asked: float) -> None:
+        """Check that nothing was executed with the key of a job before somebody asked, and was answered so."""
+        if any(time < asked for time in self.executed[job.number]):
+            self._add("lie", f"{job.key}: asked at {asked:.3f}, and told that nothing was executed with it")
+
+    def check_end(self, job: Job, row: Mapping[str, Any] | None, *, can_look_up: bool) -> None:
+        """Check what the journal has of a job in the end."""
+        times, known = len(self.executed[job.number]), row and row["status"]
         if known in {"unknown", "running"}:
             if can_look_up or known == "running":
                 self._add("unknown", f"{job.key}: {known} in the end, executed {times} times")
             else:
                 self.counts["cannot tell"] += 1
+        elif self.rows_may_be_lost and (row is None or row["released"]):
+            # It was begun, or begun anew, after the copy was made; that is found out when its key is used again.
+            self.counts["lost rows"] += bool(times)
         elif bool(times) != (known not in {None, "rejected"}):
             self._add("journal", f"{job.key}: the journal has {known}, and it was executed {times} times")
 

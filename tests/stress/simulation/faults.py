@@ -28,6 +28,7 @@ HOST_FAULTS = {
     "kill": "the server process is killed, and started again",
     "server_stands_still": "no task of the server runs for some seconds",
     "exchange_stands_still": "the exchange does nothing for some seconds, and then all that arrived meanwhile",
+    "older_copy": "the server is killed, and its data base replaced by a copy that was made some seconds before",
     "disk_full": "no commit succeeds for some seconds",
     "clock_jump": "the server's wall clock jumps, and is set right later",
 }
@@ -41,7 +42,8 @@ class HostFault:
     #: When it begins, and how long it lasts.
     at: float
     seconds: float
-    #: Of a clock: by how much it jumps, in seconds. Of a kill: after how many points of the server.
+    #: Of a clock: by how much it jumps, in seconds. Of a kill: after how many points of the server. Of an older copy:
+    #: after how many seconds it takes the data base's place.
     amount: float = 0.0
 
 
@@ -94,16 +96,22 @@ def draw_plan(seed: int) -> Plan:
     )
 
 
+#: How likely one more fault of a kind is.
+_LIKELY = {"kill": 0.5, "older_copy": 0.1}
+
+
 def _draw_host_faults(rng: Random, faults_end: float) -> list[HostFault]:
     faults = []
     for kind in HOST_FAULTS:
-        while rng.random() < (0.5 if kind == "kill" else 0.3):
+        while rng.random() < _LIKELY.get(kind, 0.3):
             at = rng.uniform(0.0, 0.9 * faults_end)
             if kind == "kill":
                 faults.append(HostFault(kind, at, rng.uniform(0.2, 8.0), rng.randint(1, 60)))
             elif kind == "clock_jump":
                 size = rng.choice((1.0, 30.0, 300.0)) * rng.uniform(-1.0, 1.0)
                 faults.append(HostFault(kind, at, rng.uniform(1.0, faults_end), size))
+            elif kind == "older_copy":
+                faults.append(HostFault(kind, at, rng.uniform(0.2, 8.0), rng.uniform(0.0, 0.5 * faults_end)))
             elif kind == "disk_full":
                 faults.append(HostFault(kind, at, rng.uniform(0.01, 5.0)))
             else:

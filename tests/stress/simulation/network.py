@@ -11,9 +11,6 @@ from urllib.parse import urlsplit
 from .scheduler import Host, Scheduler, Waiter
 
 BAD_GATEWAY = b"<html><body><h1>502 Bad Gateway</h1></body></html>\n"
-#: The longest that a late message takes, in seconds: less than what the server allows for (its grace is 20 s, from when
-#: it gave up waiting at the earliest).
-_LATEST = 18.0
 #: How long a message is held for another one to overtake it, in seconds.
 _LONGEST_HELD = 6.0
 
@@ -57,6 +54,8 @@ class Link:
     receiver: Receiver
     share: float
     kinds: tuple[str, ...]
+    #: The longest that a late message takes, in seconds.
+    latest: float
     #: Whether a request may be delivered twice: not where an exchange has no means to notice.
     may_repeat: Callable[[Any], bool] = lambda _request: True
     #: A proxy before the receiver sends again what got no answer, and passes on the answer that came then.
@@ -135,7 +134,7 @@ class Network:
         elif kind == "cut":
             deliver(lambda _answer: reply(RESET))
         elif kind == "late":
-            deliver(after=rng.uniform(0.5, _LATEST))
+            deliver(after=rng.uniform(0.5, link.latest))
         elif kind == "twice":
             answers = [lambda _answer: None, reply]
             if not link.has_proxy:

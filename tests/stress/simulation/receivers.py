@@ -46,12 +46,14 @@ class Server:
         settings: Any,
         log: Callable[[str], None],
         disk_is_full: Callable[[], bool],
+        on_answer: Callable[[Any, Answer, float], None],
     ) -> None:
+        """`on_answer` is called with a request, its answer, and when the request came."""
         self.name, self.host = "server", host
         self._scheduler = scheduler
         self._settings = settings
         self._log = log
-        self._disk_is_full = disk_is_full
+        self._disk_is_full, self._on_answer = disk_is_full, on_answer
         self._process: Process | None = None
         self._app: Any = None
         #: The callers that wait for an answer of this process.
@@ -60,6 +62,8 @@ class Server:
 
     def start(self, kill_at: int | None = None) -> None:
         """Start a process; it serves when its services have been created."""
+        if self._process is not None:
+            return
         self.starts += 1
         self._process = Process(f"server {self.starts}", self.host, kill_at=kill_at, on_kill=self.kill)
         self._scheduler.spawn(self._process, "main", self._serve)
@@ -86,6 +90,18 @@ class Server:
         self._app = parts.create_app(services)
         self._log(f"server {self.starts} serves")
 
+    def copy_database(self) -> dict[Path, bytes]:
+        """Return the content of the data base's files as they are now."""
+        database = self._settings.database
+        return {path: path.read_bytes() for path in _files(self._settings.data) if path.name in _names(database)}
+
+    def replace_database(self, copy: dict[Path, bytes]) -> None:
+        """Put an older copy in the data base's place, while no process lives."""
+        for path in self.copy_database():
+            path.unlink()
+        for path, content in copy.items():
+            path.write_bytes(content)
+
     def _must_stop(self, line: str) -> None:
         raise AssertionError(f"the server wants to stop: {line}")
 
@@ -105,11 +121,12 @@ class Server:
         if self._app is None:
             reply(REFUSED)
             return
-        app = self._app
+        app, came = self._app, self._scheduler.now
         self._callers[reply] = None
 
         def carry_out() -> None:
             answer = _call(app, request)
+            self._on_answer(request, answer, came)
             if self._callers.pop(reply, 0) is None:
                 reply(answer)
 
@@ -159,11 +176,19 @@ def _close_as_killed(process: Process, folder: Path) -> None:
 
     Closing the last connection would tidy up what a killed process leaves behind.
     """
-    files = {path: path.read_bytes() for path in folder.iterdir() if path.is_file() and not path.name.endswith("-shm")}
+    files = {path: path.read_bytes() for path in _files(folder) if not path.name.endswith("-shm")}
     for close in process.closers:
         close()
-    for path in folder.iterdir():
-        if path.is_file() and path not in files:
+    for path in _files(folder):
+        if path not in files:
             path.unlink()
     for path, content in files.items():
         path.write_bytes(content)
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.is_file()]
+
+
+def _names(database: Path) -> tuple[str, ...]:
+    return tuple(f"{database.name}{end}" for end in ("", "-wal", "-shm"))

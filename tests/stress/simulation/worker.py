@@ -1,4 +1,4 @@
-"""A process that runs seeds, one after the other: a JSON line for each on its standard output.
+"""A process that runs the seeds of its standard input, one after the other; its standard output has a line for each.
 
 It is started by `__main__`, with PYTHONHASHSEED=0: the order of a set of texts is a part of what a seed determines.
 """
@@ -18,9 +18,6 @@ from .world import run_seed
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--first", type=int, required=True)
-    parser.add_argument("--step", type=int, required=True)
-    parser.add_argument("--count", type=int, required=True)
     parser.add_argument("--break", dest="breakage", choices=BREAKAGES)
     parser.add_argument("--stop", action="store_true", help="stop after the first seed with a problem")
     parser.add_argument("--trace", action="store_true")
@@ -31,8 +28,7 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="xwrap-simulation-", dir=memory if memory.is_dir() else None))
     templates: dict[str, Path] = {}
     try:
-        for index in range(options.count):
-            seed = options.first + index * options.step
+        for seed in json.load(sys.stdin):
             result = run_seed(seed, templates, folder / "data", keep_trace=options.trace)
             print(json.dumps(vars(result)), flush=True)
             if options.stop and result.problems:
