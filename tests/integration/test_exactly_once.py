@@ -1,4 +1,4 @@
-"""The short forms of `python -m tests.stress.same_key`, `.line_faults` and `.fsync`."""
+"""The short forms of commands in tests/stress: the same key, faults of the line, the processes and the data base."""
 
 from __future__ import annotations
 
@@ -25,9 +25,13 @@ def test_whatever_breaks_on_the_line_the_client_is_told_the_truth():
         for verb, faults in sample.items()
         for fault in faults
     ]
+    # The versions of Mt.Gox's API differ in what they say, and not in what they check.
+    exchanges = [exchange for exchange in EXCHANGE_CASES if not exchange.startswith("mtgox-")]
+    cases += [line_faults.Case(exchange, verb, "delivered_twice") for exchange in exchanges for verb in ("buy", "send")]
+    cases += [line_faults.Case(exchange, "sell", "swapped") for exchange in exchanges]
     figures = line_faults.run(cases)
     assert figures.good, str(figures)
-    assert figures.cases == len(cases)
+    assert figures.cases == len(cases) + len(exchanges), "two orders are swapped"
 
 
 def test_an_intent_is_on_the_disk_before_the_exchange_hears_of_it():
@@ -56,3 +60,13 @@ def test_a_server_that_gets_no_more_threads_tells_the_truth():
         pytest.skip(reason)
     figures = process_faults.few_threads(limits, ["kraken", "backpack"])
     assert figures.good, str(figures)
+
+
+def test_an_order_whose_intent_or_outcome_the_disk_does_not_take_is_executed_once_at_most():
+    from tests.stress import database_faults
+
+    if reason := database_faults.reason_to_skip_disk():
+        pytest.skip(reason)
+    figures = database_faults.on_sqlite(["kraken"], up_to=3, names=["fsync"])
+    assert figures.good, str(figures)
+    assert figures.cases == 9

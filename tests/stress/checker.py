@@ -106,6 +106,18 @@ class Figures:
     def good(self) -> bool:
         return self.cases > 0 and not (self.doubled or self.wrong or self.late or self.frozen)
 
+    def add(self, other: Figures) -> None:
+        """Add what another run found at the same time."""
+        self.cases += other.cases
+        self.doubled += other.doubled
+        self.copies += other.copies
+        self.left_unknown += other.left_unknown
+        self.slowest, self.seconds = max(self.slowest, other.slowest), max(self.seconds, other.seconds)
+        for name in ("wrong", "late", "frozen", "notes"):
+            getattr(self, name).extend(getattr(other, name))
+        for key, outcomes in other.outcomes.items():
+            self.outcomes[key] += outcomes
+
     def __str__(self) -> str:
         exchanges = [*dict.fromkeys(exchange for exchange, _ in self.outcomes)]
         faults = [*dict.fromkeys(fault for _, fault in self.outcomes)]

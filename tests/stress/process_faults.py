@@ -166,7 +166,7 @@ def pause_of_two(
                 stopped.wait_until_stopped()
                 end = time.monotonic() + seconds
                 _trade_meanwhile(scenario, second, healthy)
-            scenario.first_reports([*first, *second])
+            scenario.first_reports(first)
             # The keys of the one that stands still, at the other one: neither lost nor executed again.
             scenario.repeat(first, healthy)
             time.sleep(max(0.0, end - time.monotonic()))
@@ -183,6 +183,7 @@ def _trade_meanwhile(scenario: Scenario, submissions: Sequence[Submission], heal
 
     def trade(submission: Submission) -> None:
         submission.submit(backends[submission.exchange])
+        scenario.checker.first_report(submission)
         while not _is_over(submission) and time.monotonic() < began + FROZEN_SECONDS:
             time.sleep(0.2)
             submission.ask(backends[submission.exchange])
