@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from bitmm.xwrap.server.db.errors import StoreError
+from bitmm.xwrap.server.db.sqlite_file import find_damage
 from bitmm.xwrap.server.db.store import Store
 from tests.support.databases import ORDER, add_registration, end_sessions, new_database, sql
 
@@ -159,6 +160,22 @@ def test_a_crash_before_an_order_that_was_begun_anew_is_named_is_no_loss(life, t
     crashed = life.crash(tmp_path / "crashed")
     shutil.copy(named / "xwrap.state", crashed)
     assert gap_after(crashed) is None
+
+
+def test_an_order_that_its_exchange_had_already_is_not_missing_though_its_time_is_the_exchanges(life, tmp_path):
+    [row] = life.place("k1")
+    life.store.orders.finish(row, {"status": "filled", "created": "2026-01-01T00:00:00.000000Z", "updated": "2026"})
+    assert find_damage(life.file, life.store._database.state_file.intents()) is None
+    assert gap_after(life.crash(tmp_path / "crashed")) is None
+
+
+def test_the_loss_of_an_order_that_was_begun_anew_is_noticed_in_a_copy_of_when_it_was_unknown(life, tmp_path):
+    [row] = life.place("k1")
+    before = life.crash(tmp_path / "before")
+    life.store.orders.finish(row, REJECTED)
+    life.place("k1")
+    shutil.copy(life.state, before)
+    assert "row 1 of the orders" in gap_after(before).reason
 
 
 def test_an_order_whose_row_has_become_that_of_another_one_is_missing(life, tmp_path):

@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from . import tables as t
 from .base import Database, StatementRunner
 from .records import now, time_text
-from .state_file import IntentRef
+from .state_file import INTENT_COLUMNS, IntentRef
 
 __all__ = ["HistoryGap", "HistoryStore"]
 
@@ -30,9 +30,7 @@ _CACHE_SECONDS = 1.0
 _SELECT, _UPDATE = select(t.history), update(t.history)
 _UPDATE_GAP = _UPDATE.where(t.history.c.noticed.is_not_distinct_from(bindparam("seen")))
 _INTENT = {
-    table.name: select(*(table.c[name] for name in ("id", "registration_id", "key", "created"))).where(
-        table.c.id == bindparam("id")
-    )
+    table.name: select(*(table.c[name] for name in INTENT_COLUMNS)).where(table.c.id == bindparam("id"))
     for table in t.JOURNALS
 }
 _NEWEST = [select(table.c.updated).order_by(table.c.id.desc()).limit(1) for table in t.JOURNALS]
@@ -83,7 +81,7 @@ class HistoryStore:
         newest = {(intent.journal, intent.id): intent for intent in intents}
         with self._database.reading() as runner:
             rows = [runner.first(_INTENT[intent.journal], {"id": intent.id}) for intent in newest.values()]
-        return [intent for intent, row in zip(newest.values(), rows, strict=True) if not _has(row, intent)]
+        return [intent for intent, row in zip(newest.values(), rows, strict=True) if not intent.is_kept_in(row)]
 
     def gap(self) -> HistoryGap | None:
         """Return what may be missing; None: the journals are complete, or it was accepted or is too long ago."""
@@ -118,13 +116,6 @@ class HistoryStore:
         written = self._database.write(lambda runner: runner.change(_UPDATE_GAP, values)) == 1
         self._valid_until = 0.0
         return written
-
-
-def _has(row: dict[str, Any] | None, intent: IntentRef) -> bool:
-    if row is None:
-        return False
-    found = IntentRef.of(intent.journal, row)
-    return found.digest == intent.digest and found.created >= intent.created
 
 
 def _add(runner: StatementRunner) -> None:

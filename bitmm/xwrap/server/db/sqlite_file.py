@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
-from .state_file import IntentRef
+from .state_file import INTENT_COLUMNS, IntentRef
 
 __all__ = ["WatchedFile", "find_damage"]
 
@@ -32,8 +32,9 @@ def find_damage(path: Path, intents: Iterable[IntentRef] = ()) -> str | None:
                 return str(said).replace("\n", " ")
             for intent in {(intent.journal, intent.id): intent for intent in intents}.values():
                 # The names of the two journals come from our own code.
-                question = f"SELECT 1 FROM {intent.journal} WHERE id = ? AND created = ?"  # noqa: S608
-                if connection.execute(question, (intent.id, intent.created)).fetchone() is None:
+                question = f"SELECT {', '.join(INTENT_COLUMNS)} FROM {intent.journal} WHERE id = ?"  # noqa: S608
+                row = connection.execute(question, (intent.id,)).fetchone()
+                if not intent.is_kept_in(row and dict(zip(INTENT_COLUMNS, row, strict=True))):
                     return f"row {intent.id} of the {intent.journal} is missing"
     except sqlite3.OperationalError:
         raise

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-__all__ = ["IntentRef", "State", "StateFile"]
+__all__ = ["INTENT_COLUMNS", "IntentRef", "State", "StateFile"]
 
 #: Each write replaces the whole file, which is so small that it is written as one block of a disk.
 _SIZE = 4096
@@ -40,8 +40,25 @@ class IntentRef(NamedTuple):
     @classmethod
     def of(cls, journal: str, row: Mapping[str, Any]) -> IntentRef:
         """Return the reference of a row of `journal`."""
-        key = f"{row['registration_id']}|{row['key']}"
-        return cls(journal, row["id"], row["created"], hashlib.sha256(key.encode()).hexdigest()[:12])
+        return cls(journal, row["id"], row["created"], _digest(row))
+
+    def is_kept_in(self, row: Mapping[str, Any] | None) -> bool:
+        """Return whether this row of the journal, with its INTENT_COLUMNS, is that of the intent, or of a later one.
+
+        Of an order that the exchange had already, `created` is the exchange's time.
+        """
+        if row is None or _digest(row) != self.digest:
+            return False
+        may_be_earlier = row["released"] or row["status"] in {"running", "unknown"}
+        return bool(row["created"] >= self.created or not may_be_earlier)
+
+
+#: What `IntentRef.is_kept_in` looks at.
+INTENT_COLUMNS = ("registration_id", "key", "created", "status", "released")
+
+
+def _digest(row: Mapping[str, Any]) -> str:
+    return hashlib.sha256(f"{row['registration_id']}|{row['key']}".encode()).hexdigest()[:12]
 
 
 @dataclass
