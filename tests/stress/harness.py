@@ -260,6 +260,10 @@ class ServerProcess:
         self.pid = 0
         return status
 
+    def wait_for_failure(self) -> str:
+        """Return the line with which this process says that it cannot go on; it ends then."""
+        return self._wait_for_output("failed")
+
     def stop(self, number: int) -> int:
         """Send the process a signal, if it has not ended by itself, and return its exit status."""
         with suppress(ProcessLookupError):
