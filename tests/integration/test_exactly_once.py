@@ -24,6 +24,8 @@ def test_whatever_breaks_on_the_line_the_client_is_told_the_truth():
         for exchange in EXCHANGE_CASES
         for verb, faults in sample.items()
         for fault in faults
+        # Its history is complete after 30 s, and before that nothing proves that the order is not there.
+        if (exchange, fault) != ("backpack", "nonce")
     ]
     # The versions of Mt.Gox's API differ in what they say, and not in what they check.
     exchanges = [exchange for exchange in EXCHANGE_CASES if not exchange.startswith("mtgox-")]
