@@ -137,10 +137,19 @@ def test_all_orders_since_a_time_come_open_or_over_from_all_pages(exchange, venu
     exchange.markets()
     calls(venue)
     states = {state.client_id: state for state in exchange.orders_since(since)}
-    assert calls(venue) == ["OpenOrders", "ClosedOrders", "ClosedOrders", "ClosedOrders"]
+    assert calls(venue) == ["OpenOrders", "Time", "ClosedOrders", "ClosedOrders", "ClosedOrders"]
     assert {states[ref.client_id].status for ref in canceled} == {"canceled"}
     assert {states[ref.client_id].status for ref in waiting} == {"open"}
     assert not {ref.client_id for ref in old} & set(states), "a minute before that time is enough for all clocks"
+
+
+def test_no_order_is_missed_when_our_clock_is_ahead_of_krakens(exchange, venue, placed, clock):
+    """Kraken takes orders from a clock that is wrong: its nonces only have to rise."""
+    since = datetime.fromtimestamp(clock.seconds, UTC)
+    clock.seconds -= 3600
+    [ref] = placed(1)
+    venue.cancel(venue.orders[ref.exchange_order_id])
+    assert [state.client_id for state in exchange.orders_since(since)] == [ref.client_id]
 
 
 def test_a_short_list_costs_one_page(exchange, venue, placed):
@@ -148,7 +157,7 @@ def test_a_short_list_costs_one_page(exchange, venue, placed):
     exchange.markets()
     calls(venue)
     assert len(exchange.orders_since(datetime.fromtimestamp(0, UTC))) == 2
-    assert calls(venue) == ["OpenOrders", "ClosedOrders"]
+    assert calls(venue) == ["OpenOrders", "Time", "ClosedOrders"]
 
 
 def test_an_order_that_is_over_between_the_questions_is_seen(exchange, venue, placed, clock):

@@ -27,7 +27,7 @@ from ..models import (
     Withdrawal,
 )
 from ..orders import accepted_order, cancel_errors, listed_order, poll_until_final
-from ..parsing import required_text
+from ..parsing import required_text, time_from_seconds
 from ..rules import check, find_market, no_such_asset
 from .api import URL, KrakenAPI
 from .funding import choose_address, choose_method
@@ -186,14 +186,16 @@ class Kraken(Exchange):
     def orders_since(self, since: datetime) -> list[OrderState]:
         """Ask for the open orders first: one that is over between the two questions is seen by the second.
 
-        ClosedOrders comes in pages; orders that are over meanwhile come first, so that a row is read twice and none is
-        missed. A row that cannot be understood has the status "unknown"; Refused when not even its client id can be
-        read, for it may be any order then.
+        Kraken compares with times of its own clock: where ours is ahead of it, `since` is too, and the list begins
+        earlier by as much. ClosedOrders comes in pages; orders that are over meanwhile come first, so that a row is
+        read twice and none is missed. A row that cannot be understood has the status "unknown"; Refused when not even
+        its client id can be read, for it may be any order then.
         """
         result = self.api.private("OpenOrders")
         states = self._parse_listed(result, "open", "open", identified=True)
         # "Get Closed Orders": `start` is exclusive, and `closetime` says which time of an order it is compared with.
-        asked = {"start": int((since - _CLOCK_SKEW).timestamp()), "closetime": "open"}
+        start = since - _CLOCK_SKEW - self._seconds_ahead()
+        asked = {"start": int(start.timestamp()), "closetime": "open"}
         offset = 0
         for _ in range(_MOST_PAGES):
             result = self.api.private("ClosedOrders", {**asked, "ofs": offset})
@@ -204,6 +206,12 @@ class Kraken(Exchange):
                 if not page or offset >= int(parse_decimal(result["count"])):
                     return list(states.values())
         raise Refused("Kraken's list of closed orders is too long to read", code="exchange_unavailable")
+
+    def _seconds_ahead(self) -> timedelta:
+        """Return by how much our clock is ahead of Kraken's; zero when it is behind."""
+        answer = self.api.public("Time")
+        with parsing_errors(self.name):
+            return max(datetime.now(UTC) - time_from_seconds(answer["unixtime"]), timedelta(0))
 
     def confirm_no_older_request_pending(self) -> bool:
         """Ask with a newer nonce: Kraken refuses all older ones then, unless the key has a nonce window."""
