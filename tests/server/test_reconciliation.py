@@ -522,6 +522,17 @@ def test_an_order_that_is_older_by_far_is_asked_about_alone(lister):
     assert statuses(lister) == ["rejected"] * 3
 
 
+def test_an_order_from_before_the_clock_was_set_back_is_asked_about_by_its_id(lister):
+    """A list since a time that has not come yet would not have it."""
+    lister.post()
+    then = (datetime.now(UTC) + timedelta(minutes=5)).isoformat()
+    lister.server.sql("UPDATE orders SET created = :then", then=then)
+    Listing.listed = {Stub.placed[0].client_id: FILLED}
+    rounds(lister, 2)
+    assert set(Listing.calls) <= {"confirm", "find"}
+    assert statuses(lister) == ["filled"]
+
+
 @pytest.mark.parametrize(("days", "calls"), [(1, ["find", "find"]), (0, ["orders_since", "orders_since"])])
 def test_where_a_long_list_cannot_be_had_each_order_is_asked_about(lister, days, calls):
     """As after a day without this server, in which another program traded with the key: it takes too many pages."""

@@ -137,7 +137,8 @@ class Reconciler:
             first = max(_parse_time(one.row["created"]) for one in of_key) - _TOGETHER
             together: list[_Unknown] = []
             for one in of_key:
-                if _parse_time(one.row["created"]) >= first and not one.times.one_by_one:
+                # Where the clock was set back since an order was created, no list since its time need have it.
+                if first <= _parse_time(one.row["created"]) <= datetime.now(UTC) and not one.times.one_by_one:
                     together.append(one)
                 elif one.times.is_due():
                     questions.append(partial(self._reconcile_order, one))
