@@ -175,7 +175,9 @@ def test_what_is_filled_of_an_open_order_is_told(mtgox, venue, version):
         Decimal("18.20000"),
     )
     exchange.cancel(ref_of(placed))
-    state = exchange.order(ref_of(placed))
+    with pytest.raises(NotListedYet):
+        exchange.order(replace(ref_of(placed), created=datetime.now(UTC)))
+    state = exchange.order(replace(ref_of(placed), created=datetime.now(UTC), is_over=True))
     assert (state.status, state.filled, state.fee, state.fee_currency) == (
         "partly_filled",
         Decimal("0.20000000"),

@@ -148,6 +148,9 @@ class MtGox(Exchange):
             return state
         with parsing_errors(self.name):
             state = with_trades(state, trades)
+        if state.status == "partly_filled":
+            # Its other trades may not be booked yet.
+            check_listed_by_now(ref, self.name)
         return state if state.status == "open" else self._with_fee(state, trades)
 
     def open_orders(self) -> list[OrderState]:
