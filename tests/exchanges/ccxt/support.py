@@ -108,7 +108,7 @@ class PaymiumVenue(Venue):
             ("GET", "/api/v1/user/orders"): self.signed(self.list_orders),
             ("POST", "/api/v1/user/orders"): self.signed(self.create_order),
             ("GET", "/api/v1/user/orders/{id}"): self.signed(self.get_order),
-            ("DELETE", "/api/v1/user/orders/{id}/cancel"): self.signed(self.cancel_order),
+            ("DELETE", "/api/v1/user/orders/{id}"): self.signed(self.cancel_order),
         }
 
     def signed(self, call):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bitmm.xwrap.exchanges.ccxt.session import MUTATES_BY_GET
+from bitmm.xwrap.exchanges.ccxt.session import MUTATES_BY_GET, SessionAdapter
 from bitmm.xwrap.exchanges.errors import ExchangeError, Refused, Unknown
 from bitmm.xwrap.testing.exchanges import venue as core
 from bitmm.xwrap.testing.exchanges.venue import Reply
@@ -248,6 +248,15 @@ def test_ccxt_sends_nothing_twice_by_itself(backpack, transport):
     with pytest.raises(Unknown):
         exchange.place(order())
     assert len([made for made in backpack.requests if made.path == "/api/v1/order"]) == 1
+
+
+@pytest.mark.parametrize(("id", "kind"), [("deribit", Unknown), ("backpack", Refused)])
+def test_a_lost_get_is_unknown_where_orders_are_placed_by_it(backpack, transport, id, kind):
+    line = SessionAdapter(id, id, backpack.url)
+    line.start_call(transport, mutates=True)
+    backpack.fault("reset_before")
+    with pytest.raises(kind):
+        line.request("GET", f"{backpack.url}/api/v1/buy")
 
 
 def test_the_exchanges_that_order_by_a_get_are_known():

@@ -158,9 +158,11 @@ def test_paymium_lists_all_pages_of_open_orders_and_no_deposits(paymium, transpo
 
 
 def test_an_order_that_paymium_does_not_know_is_not_found(paymium, transport):
-    with pytest.raises(Refused) as caught:
-        connected(paymium, transport).order(ref_of(order(currency="EUR"), "none"))
-    assert caught.value.code == "order_not_found"
+    exchange, ref = connected(paymium, transport), ref_of(order(currency="EUR"), "none")
+    for act, code in ((exchange.order, "order_not_found"), (exchange.cancel, "order_not_open")):
+        with pytest.raises(Refused) as caught:
+            act(ref)
+        assert caught.value.code == code
 
 
 @pytest.mark.parametrize(
