@@ -19,6 +19,7 @@ import uvicorn
 from .app import create_app
 from .services import Services, create_services
 from .settings import Settings, SetupError
+from .threads import start_thread
 
 __all__ = ["ServeError", "process_lock", "run", "run_in_background"]
 
@@ -91,7 +92,7 @@ def run_in_background(settings: Settings) -> Iterator[str]:
         server = _server(services, ready.set)
         stop.set_server(server)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="xwrap-server")
-        thread.start()
+        start_thread(thread)
         try:
             while not ready.wait(0.05):
                 if not thread.is_alive():
