@@ -172,7 +172,9 @@ class ServerAPI:
                 failure = OutcomeUnknown(error.reason, status=error.status, code=error.code)
             elif isinstance(error, NotFound) and error.code is None:
                 # A server of 2013. That it was never executed is not what this means.
-                failure = APIError("this server cannot be asked for a key", status=error.status, code="unsupported")
+                failure = APIError(
+                    "this server cannot be asked what became of a key", status=error.status, code="unsupported"
+                )
             failure.key = key
             raise failure from error.__cause__
 
@@ -219,7 +221,9 @@ class ServerAPI:
         Only after a server that knows keys said that it never saw this one is the same request sent again.
         """
         unknown: OutcomeUnknown | None = None
-        for _ in range(_SENDS):
+        sends = 0
+        while True:
+            sends += 1
             left = submission.deadline - monotonic() - LOOKUP_SHARE * self._timeout
             document = None
             try:
@@ -242,7 +246,8 @@ class ServerAPI:
             result = self._find_out(submission, parse, document, unknown)
             if result is not None:
                 return result
-        raise unknown or AssertionError
+            if sends == _SENDS:
+                raise unknown
 
     def _find_out(
         self, submission: _Submission, parse: Callable[[Any], _T], document: Any, unknown: OutcomeUnknown
