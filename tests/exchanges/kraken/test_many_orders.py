@@ -12,6 +12,7 @@ import pytest
 
 from bitmm.xwrap.exchanges.errors import Busy, Refused
 from bitmm.xwrap.exchanges.kraken import Kraken
+from bitmm.xwrap.exchanges.kraken.pages import read_pages
 from bitmm.xwrap.exchanges.models import NewOrder, OrderRef
 from bitmm.xwrap.testing.exchanges import kraken as local
 from bitmm.xwrap.testing.exchanges.kraken import KrakenVenue
@@ -183,7 +184,7 @@ def test_an_order_that_is_over_between_the_questions_is_seen(exchange, venue, pl
 
 
 def test_a_list_without_an_end_is_refused(exchange, venue, placed, monkeypatch):
-    monkeypatch.setattr("bitmm.xwrap.exchanges.kraken.adapter._MOST_PAGES", 3)
+    monkeypatch.setattr("bitmm.xwrap.exchanges.kraken.pages.MOST_PAGES", 3)
     placed(1)
     [txid] = venue.orders
     venue.private_ClosedOrders = lambda account, given: {
@@ -201,6 +202,72 @@ def test_a_rate_limit_while_reading_all_orders_is_busy_and_no_shorter_list(excha
     venue.counter_max, venue.counter_decay = 4, 0.0
     with pytest.raises(Busy):
         exchange.orders_since(datetime.now(UTC) - timedelta(days=1))
+
+
+def test_a_list_that_is_too_long_for_the_keys_counter_is_read_in_parts(exchange, venue, placed, clock):
+    """Each part begins where the last one ended, and sees what was placed or was over meanwhile."""
+    since = datetime.fromtimestamp(clock.seconds, UTC)
+    refs, waiting = placed(260), placed(2)
+    for ref in refs:
+        clock.seconds += 1
+        venue.cancel(venue.orders[ref.exchange_order_id])
+    exchange.markets()
+    calls(venue)
+    venue.counter_max, venue.counter_decay = 6, 1.0
+    with pytest.raises(Busy):
+        exchange.orders_since(since)
+    assert calls(venue) == ["OpenOrders", "Time", *["ClosedOrders"] * 3]
+    clock.seconds += 60
+    venue.cancel(venue.orders[waiting[0].exchange_order_id])
+    late = placed(1)
+    venue.cancel(venue.orders[late[0].exchange_order_id])
+    venue.counter_max = 15
+    states = {state.client_id: state.status for state in exchange.orders_since(since)}
+    assert calls(venue) == ["OpenOrders", "Time", *["ClosedOrders"] * 5], "the first page again, and the rest"
+    assert states == {
+        **dict.fromkeys([ref.client_id for ref in (*refs, waiting[0], *late)], "canceled"),
+        waiting[1].client_id: "open",
+    }
+    venue.counter_max = None
+    exchange.orders_since(since)
+    assert calls(venue) == ["OpenOrders", "Time", *["ClosedOrders"] * 6], "a list that was complete is not kept"
+
+
+def listing(rows, size=2):
+    """A function that returns pages of the rows as they are then."""
+    asked = []
+
+    def ask(offset):
+        asked.append(offset)
+        return {name: name for name in rows[offset : offset + size]}, len(rows)
+
+    return ask, asked
+
+
+@pytest.mark.parametrize("known", range(9))
+@pytest.mark.parametrize("added", range(9))
+def test_every_row_is_read_however_many_were_known_and_came_in_front_since(known, added):
+    old = [f"old {number}" for number in range(8)]
+    rows = dict.fromkeys(old[:known], "known")
+    ask, asked = listing([f"new {number}" for number in range(added)] + old)
+    read_pages(ask, rows)
+    assert set(rows) == {*old, *(f"new {number}" for number in range(added))}
+    assert len(asked) <= (added + 1) // 2 + 1 + (8 - known + 1) // 2 + 1
+
+
+@pytest.mark.parametrize("growth", range(1, 7))
+def test_no_row_is_missed_of_a_list_that_grows_at_its_front_while_it_is_read(growth):
+    rows, read = [f"old {number}" for number in range(9)], {}
+    ask, asked = listing(rows)
+
+    def growing(offset):
+        page = ask(offset)
+        if len(asked) < 5:
+            rows[:0] = [f"new {len(asked)}.{number}" for number in range(growth)]
+        return page
+
+    read_pages(growing, read)
+    assert {f"old {number}" for number in range(9)} <= set(read)
 
 
 def test_an_accepted_newer_nonce_ends_all_older_requests_unless_the_key_has_a_window(exchange, venue):

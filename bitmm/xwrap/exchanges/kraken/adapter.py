@@ -31,6 +31,7 @@ from ..parsing import required_text, time_from_seconds
 from ..rules import check, find_market, no_such_asset
 from .api import URL, KrakenAPI
 from .funding import choose_address, choose_method
+from .pages import read_pages
 from .parsing import (
     Pair,
     assets_from_rows,
@@ -51,8 +52,10 @@ from .parsing import (
 _CREDITS = "KFEE"
 #: A page of TradesHistory, and how many of them are read: each counts 2 of at least 15 on the key's counter.
 _PAGE, _PAGES = 50, 4
-#: The most orders in one QueryOrders, and the most pages of ClosedOrders that are read for one question.
-_QUERY, _MOST_PAGES = 50, 400
+#: The most orders in one QueryOrders.
+_QUERY = 50
+#: Seconds for which a part of a list of closed orders is kept; a full counter of a Starter key is empty in 45.
+_KEPT_SECONDS = 600.0
 #: The codes of refusals that depend on more than the request: on funds, limits, what is left of an order book.
 _REPEATABLE = {"insufficient_funds", "invalid_amount", "exchange_refused"}
 #: How far Kraken's clock may be from ours.
@@ -187,25 +190,32 @@ class Kraken(Exchange):
         """Ask for the open orders first: one that is over between the two questions is seen by the second.
 
         Kraken compares with times of its own clock: where ours is ahead of it, `since` is too, and the list begins
-        earlier by as much. ClosedOrders comes in pages; orders that are over meanwhile come first, so that a row is
-        read twice and none is missed. A row that cannot be understood has the status "unknown"; Refused when not even
-        its client id can be read, for it may be any order then.
+        earlier by as much. A row that cannot be understood has the status "unknown"; Refused when not even its client
+        id can be read, for it may be any order then. A long list may need more calls than the key has at once: what was
+        read before Busy stays read for a while.
         """
         result = self.api.private("OpenOrders")
-        states = self._parse_listed(result, "open", "open", identified=True)
-        # "Get Closed Orders": `start` is exclusive, and `closetime` says which time of an order it is compared with.
+        open_now = self._parse_listed(result, "open", "open", identified=True)
+        # "Get Closed Orders": `start` is exclusive. What was created since then was also closed since then.
         start = since - _CLOCK_SKEW - self._seconds_ahead()
-        asked = {"start": int(start.timestamp()), "closetime": "open"}
-        offset = 0
-        for _ in range(_MOST_PAGES):
+        asked = {"start": int(start.timestamp()), "closetime": "close"}
+
+        def read_page(offset: int) -> tuple[dict[str, OrderState], int]:
             result = self.api.private("ClosedOrders", {**asked, "ofs": offset})
             page = self._parse_listed(result, "closed", "unknown", identified=True)
-            states |= page
-            offset += len(page)
             with parsing_errors(self.name):
-                if not page or offset >= int(parse_decimal(result["count"])):
-                    return list(states.values())
-        raise Refused("Kraken's list of closed orders is too long to read", code="exchange_unavailable")
+                return page, int(parse_decimal(result["count"]))
+
+        name = f"closed orders of {self.api.key} since {since}"
+        kept = self.context.cache.get_or_fetch(name, dict[str, OrderState], seconds=_KEPT_SECONDS)
+        closed = dict(kept)
+        try:
+            read_pages(read_page, closed)
+        except Refused:
+            kept.update(closed)
+            raise
+        self.context.cache.invalidate(name)
+        return list((open_now | closed).values())
 
     def _seconds_ahead(self) -> timedelta:
         """Return by how much our clock is ahead of Kraken's; zero when it is behind."""
