@@ -182,6 +182,16 @@ def test_open_orders_tell_side_amount_and_price(hub):
     assert {(state.currency, state.asset, state.status) for state in told} == {("USD", "BTC", "open")}
 
 
+def test_an_open_order_that_cannot_be_understood_hides_no_other(venue, hub):
+    exchange = hub()
+    odd, placed = exchange.place(order()), exchange.place(order("sell", "1", "500"))
+    first, second = exchange.api.my_open_orders()
+    venue.my_open_orders = lambda account, given: [first | {"for_cur": "EUR"}, second]
+    unclear, clear = exchange.open_orders()
+    assert (unclear.exchange_order_id, unclear.status, unclear.amount) == (odd.exchange_order_id, "open", None)
+    assert exchange.order(ref_of(placed)) == replace(clear, client_id=placed.client_id)
+
+
 def test_what_is_left_tells_what_is_gone(venue, hub):
     exchange = hub()
     other = venue.add_account("other", "secret", {"BTC": D(5), "USD": D(5000)})

@@ -160,6 +160,19 @@ def test_open_orders_hold_funds(mtgox, version):
     assert exchange.balance()["BTC"] == 100
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_an_open_order_that_cannot_be_understood_hides_no_other(mtgox, venue, version):
+    exchange = mtgox(version)
+    odd, placed = (exchange.place(order("sell", "0.1", price)) for price in ("200", "300"))
+    honest = venue.listed
+    venue.listed = lambda account, view: [
+        row | ({"type": "?"} if row["oid"] == odd.exchange_order_id else {}) for row in honest(account, view)
+    ]
+    unclear, clear = exchange.open_orders()
+    assert (unclear.exchange_order_id, unclear.status, unclear.amount) == (odd.exchange_order_id, "open", None)
+    assert (clear.exchange_order_id, clear.price) == (placed.exchange_order_id, Decimal(300))
+
+
 @pytest.mark.parametrize("version", ["1", "2"])
 def test_what_is_filled_of_an_open_order_is_told(mtgox, venue, version):
     exchange = mtgox(version)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import ClassVar, Literal
 
 from ....money import parse_decimal, plain
@@ -12,7 +13,7 @@ from ...base import Exchange, ExchangeContext, Field, RateLimit
 from ...errors import Refused, Unsupported
 from ...http import parsing_errors, refused_key_is_proof
 from ...models import DepositAddress, Funds, NewOrder, NewWithdrawal, OrderRef, OrderState, Rate, Withdrawal
-from ...orders import accepted_order, cancel_each, cancel_errors, find_open_or_closed
+from ...orders import accepted_order, cancel_each, cancel_errors, find_open_or_closed, listed_order
 from ..common import order_id_of, parse_bitcoin_address, require_bitcoin, require_bitcoin_send
 from .api import HubAPI
 from .parsing import check_amount, give_and_get, order_from_row, parse_funds, parse_order_id
@@ -104,7 +105,7 @@ class Hub(Exchange):
     def open_orders(self) -> list[OrderState]:
         rows = self.api.my_open_orders()
         with parsing_errors(self.name):
-            return [order_from_row(row) for row in rows]
+            return [listed_order(_WHO, parse_order_id(row["oid"]), partial(order_from_row, row)) for row in rows]
 
     def cancel(self, ref: OrderRef) -> None:
         self._cancel(order_id_of(ref, parse_order_id, _WHO))

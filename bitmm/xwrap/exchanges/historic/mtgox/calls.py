@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from decimal import Decimal
+from functools import partial
 from typing import Any, ClassVar
 
 from ...errors import Refused
 from ...http import parsing_errors
 from ...models import NewOrder, NewWithdrawal, OrderRef, OrderState, Rate, Withdrawal
+from ...orders import listed_order
 from ..common import parse_bitcoin_address
 from .api import MtGoxAPI
 from .parsing import (
@@ -77,7 +79,9 @@ class Calls:
         """Return the open orders."""
         rows = self.api.private(self._path("orders"))
         with parsing_errors(self.api.name):
-            return [order_from_row(row) for row in rows]
+            return [
+                listed_order(self.api.name, parse_order_id(row["oid"]), partial(order_from_row, row)) for row in rows
+            ]
 
     def place(self, order: NewOrder, amount: Decimal) -> str:
         """Place `order`, of this `amount`; return its id. Raises Refused for what is no whole number of units."""

@@ -9,15 +9,17 @@ from __future__ import annotations
 import decimal
 from collections.abc import Mapping
 from decimal import Decimal
+from functools import partial
 from typing import Any, ClassVar
 
 from ....money import parse_decimal, plain
 from ...errors import Unsupported
 from ...http import parsing_errors
 from ...models import NewOrder, NewWithdrawal, OrderRef, OrderState, Rate, Withdrawal
+from ...orders import listed_order
 from ..common import parse_bitcoin_address
 from .api import MtGoxAPI
-from .parsing import order_from_row, rate_from_ticker, to_units, unit_of
+from .parsing import order_from_row, parse_order_id, rate_from_ticker, to_units, unit_of
 
 __all__ = ["CallsV0"]
 
@@ -125,7 +127,10 @@ def _nearest_unit(value: object, currency: str) -> Decimal:
 
 
 def _orders(document: Mapping[str, Any]) -> list[OrderState]:
-    return [order_from_row(_later_row(row)) for row in document["orders"]]
+    def parse(row: Mapping[str, Any]) -> OrderState:
+        return order_from_row(_later_row(row))
+
+    return [listed_order(MtGoxAPI.name, parse_order_id(row["oid"]), partial(parse, row)) for row in document["orders"]]
 
 
 def _later_row(row: Mapping[str, Any]) -> Mapping[str, Any]:
