@@ -237,3 +237,22 @@ def test_an_order_that_is_over_is_not_called_filled_without_an_amount(backpack, 
     else:
         assert (state.status, state.filled) == ("closed", None)
         assert state.reason == "its exchange does not tell how much of it was filled"
+
+
+def test_an_open_order_that_cannot_be_understood_hides_no_other(coincheck, transport):
+    exchange = connected(coincheck, transport)
+    odd, placed = (exchange.place(yen("sell", price)).exchange_order_id for price in ("7000000", "8000000"))
+    honest = coincheck.row
+    coincheck.row = lambda made: honest(made) | ({"pending_amount": "-1"} if made.id == odd else {})
+    unclear, clear = sorted(exchange.open_orders(), key=lambda state: int(state.exchange_order_id))
+    assert (unclear.exchange_order_id, unclear.status, unclear.price) == (odd, "open", None)
+    assert (clear.exchange_order_id, clear.price) == (placed, D(8000000))
+    assert exchange.cancel_all() == 2
+
+
+def test_an_order_that_was_taken_in_a_word_that_ccxt_does_not_know_is_open(paymium, transport):
+    exchange, asked = connected(paymium, transport), order("sell", currency="EUR")
+    honest = paymium.row
+    paymium.row = lambda made: honest(made) | {"state": "of a new kind"}
+    placed = exchange.place(asked)
+    assert (placed.status, placed.exchange_order_id) == ("open", paymium.ledger()[0]["order_id"])

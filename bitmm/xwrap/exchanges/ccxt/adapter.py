@@ -38,12 +38,13 @@ from .parsing import (
     choose_network,
     deposit_from_row,
     fill_from_row,
-    is_spot_symbol,
+    open_orders_from_rows,
     optional_time,
     order_from_remaining,
     order_from_row,
     order_with_fills,
     spot_markets,
+    symbol_of,
     withdrawal_from_row,
 )
 
@@ -135,6 +136,8 @@ class CcxtExchange(Exchange):
             placed = order_from_row(row, ref, with_client_id=self._stores_client_ids())
         if order.price is None and placed.status == "open" and type(self).order is not Exchange.order:
             placed = poll_until_final(placed, lambda: self._fetch_order(ref))
+        if placed.status == "unknown":
+            placed = replace(placed, status="open")  # it was taken, and ccxt does not know the exchange's word
         return self._with_fills(placed, patient=True)
 
     def order(self, ref: OrderRef) -> OrderState:
@@ -155,7 +158,7 @@ class CcxtExchange(Exchange):
     def open_orders(self) -> list[OrderState]:
         rows = self._call("fetch_open_orders")
         with parsing_errors(self.name):
-            return [self._open_order(row) for row in rows if is_spot_symbol(row["symbol"])]
+            return open_orders_from_rows(self.name, rows, self._open_order)
 
     def cancel(self, ref: OrderRef) -> None:
         if ref.exchange_order_id is None:
@@ -374,7 +377,7 @@ class CcxtExchange(Exchange):
     def _cancel_steps(self, states: Iterable[OrderState]) -> list[Callable[[], object]]:
         """Return the calls that cancel all these orders: one a market where there is such a call, else one an order."""
         if "cancelAllOrders" in self.has:
-            symbols = sorted({f"{state.asset}/{state.currency}" for state in states})
+            symbols = sorted({symbol for state in states if (symbol := symbol_of(state)) is not None})
             return [partial(self._call, "cancel_all_orders", symbol, mutates=True) for symbol in symbols]
         return [partial(self._cancel_if_open, state) for state in states]
 
@@ -385,13 +388,13 @@ class CcxtExchange(Exchange):
         except Refused:
             return False
 
-    def _cancel(self, id: str | None, symbol: str, side: Side | None) -> None:
+    def _cancel(self, id: str | None, symbol: str | None, side: Side | None) -> None:
         params = ({"side": side},) if self._instance.ccxt.id in _CANCELS_BY_SIDE else ()
         self._call("cancel_order", id, symbol, *params, mutates=True)
 
     def _cancel_if_open(self, state: OrderState) -> None:
         try:
-            self._cancel(state.exchange_order_id, f"{state.asset}/{state.currency}", state.side)
+            self._cancel(state.exchange_order_id, symbol_of(state), state.side)
         except Refused as refusal:
             if refusal.code != "order_not_found":
                 raise

@@ -5,14 +5,16 @@ What does not fit raises ValueError, TypeError or KeyError: see `http.parsing_er
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any, Literal
 
 from ...money import EXACT, mean, parse_decimal, total
 from ..models import Deposit, Fill, Market, NewWithdrawal, OrderRef, OrderState, Side, Status, Withdrawal
+from ..orders import listed_order
 from ..parsing import optional_amount, required_text, step_from_places, time_from_milliseconds
 from ..rules import network_required
 
@@ -22,11 +24,13 @@ __all__ = [
     "deposit_from_row",
     "fill_from_row",
     "is_spot_symbol",
+    "open_orders_from_rows",
     "optional_time",
     "order_from_remaining",
     "order_from_row",
     "order_with_fills",
     "spot_markets",
+    "symbol_of",
     "withdrawal_from_row",
 ]
 
@@ -127,12 +131,26 @@ def order_from_remaining(row: Mapping[str, Any], ref: OrderRef | None = None, *,
     What it was, and so what is filled, is known with `ref` alone.
     """
     left = optional_amount(row["remaining"])
-    state = order_from_row({**row, "amount": None, "filled": None, "cost": None}, ref, with_client_id=with_client_id)
+    known = {**row, "type": row.get("type") or "limit", "amount": None, "filled": None, "cost": None}
+    state = order_from_row(known, ref, with_client_id=with_client_id)
     if ref is None or ref.amount is None or left is None:
         return state
     if left > ref.amount:
         raise ValueError("more is left than was ordered")
     return replace(state, amount=ref.amount, filled=EXACT.subtract(ref.amount, left))
+
+
+def open_orders_from_rows(
+    name: str, rows: Iterable[Mapping[str, Any]], parse: Callable[[Mapping[str, Any]], OrderState]
+) -> list[OrderState]:
+    """Return the spot orders among `rows` of open orders. One that `parse` does not understand hides no other."""
+    spot = [row for row in rows if row.get("symbol") is None or is_spot_symbol(row["symbol"])]
+    return [listed_order(name, required_text(row["id"]), partial(parse, row)) for row in spot]
+
+
+def symbol_of(state: OrderState) -> str | None:
+    """Return the symbol of an order's market; None when the order does not say it."""
+    return None if state.asset is None or state.currency is None else f"{state.asset}/{state.currency}"
 
 
 def _check_same_order(state: OrderState, ref: OrderRef) -> None:
