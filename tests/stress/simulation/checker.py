@@ -80,6 +80,12 @@ class Checker:
         if job.price is None and row["status"] == "open" and order.status != "open":
             self._add("frozen", f"{job.key}: open in the journal, {order.status} at the exchange")
 
+    def check_found(self, job: Job, status: str, now: float) -> None:
+        """Check the status that a client was told when it asked for a key."""
+        times = len(self.executed[job.number])
+        if status not in {"unknown", "running"} and times != (status not in {"rejected", "failed"}):
+            self._add("lie", f"{job.key}: told at {now:.3f} that it is {status}; it was executed {times} times")
+
     def check_no_such_key(self, job: Job, asked: float) -> None:
         """Check that nothing was executed with the key of a job before somebody asked, and was answered so."""
         if any(time < asked for time in self.executed[job.number]):

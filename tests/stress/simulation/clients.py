@@ -17,6 +17,8 @@ USER, PASSWORD = "ann", "correct horse battery"
 REGISTRATIONS = (1, 2)
 #: Pauses before what is unknown is repeated, in seconds; and how many times longer they are after the faults.
 PAUSES, LATER = (0.1, 1.0, 5.0), 5.0
+#: How often a client asks what became of a key before it repeats the call.
+ASKS = 0.3
 #: A send that an exchange cannot look up is given up so many seconds after the faults.
 GIVE_UP_SENDS = 60.0
 #: An order that never becomes known is given up so many seconds after the faults.
@@ -47,6 +49,8 @@ class Client:
                 self._follow(job, answer)
             if (outcome == "+" and rng.random() < 0.7) or (outcome == "-" and rng.random() < 0.5):
                 return
+            if outcome == "?" and rng.random() < ASKS:
+                self._ask(job)
             pause = rng.choice(PAUSES) * rng.uniform(0.5, 1.5)
             world.scheduler.sleep(pause * (LATER if world.scheduler.now > end else 1.0))
 
@@ -68,6 +72,19 @@ class Client:
         if answer is not None and job.verb != "send":
             self._check(job, answer)
         return outcome, answer
+
+    def _ask(self, job: Job) -> None:
+        """Ask what became of a key, which executes nothing."""
+        world, backend = self._world, self._backends[job.registration]
+        try:
+            found = (backend.withdrawal if job.verb == "send" else backend.order)(key=job.key)
+        except parts.APIError as error:
+            world.log(f"{job.key} asked, told {error.status} {error.code}: {error}")
+            return
+        world.log(f"{job.key} asked, told {found['status']}")
+        world.checker.check_found(job, found["status"], world.scheduler.now)
+        if found.get("exchange_order_id") is not None:
+            self._check(job, found)
 
     def _submit(self, job: Job) -> Any:
         case, backend = self._world.case, self._backends[job.registration]
