@@ -116,7 +116,8 @@ def test_a_lost_order_is_answered_as_a_repeat(kraken):
     assert (first.status_code, first.content) == (200, second.content)
 
 
-def test_a_later_attempt_is_found_when_the_journal_went_back_to_the_refusal_of_the_first(kraken):
+@pytest.mark.parametrize("created", ["2026-01-01T00:00:00Z", "2126-01-01T00:00:00Z"], ids=["before", "set-back-clock"])
+def test_a_later_attempt_is_found_when_the_journal_went_back_to_the_refusal_of_the_first(kraken, created):
     kraken.venue.fault("nonce", path="AddOrder")
     with pytest.raises(InvalidRequest):
         kraken.buy("k1")
@@ -126,7 +127,8 @@ def test_a_later_attempt_is_found_when_the_journal_went_back_to_the_refusal_of_t
     assert attempt == 1
     kraken.server.sql(
         "UPDATE orders SET status = :status, released = :released, attempt = :attempt, client_id = :client_id,"
-        " answer = :answer, answer_status = 503, exchange_order_id = NULL, created = '2026-01-01T00:00:00Z'",
+        " answer = :answer, answer_status = 503, exchange_order_id = NULL, created = :created",
+        created=created,
         **dict(zip(("status", "released", "attempt", "client_id", "answer"), before, strict=True)),
     )
     kraken.lose("DELETE FROM withdrawals", noticed_ago=0.0)

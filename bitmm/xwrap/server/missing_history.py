@@ -142,7 +142,10 @@ class MissingHistory:
     def _gap(self, row: Row | None) -> HistoryGap | None:
         """Return what may be missing under a key; None for a row that was begun after that was noticed."""
         gap = self._store.history.gap()
-        is_later = gap is not None and row is not None and datetime.fromisoformat(row["created"]) > gap.noticed
+        if gap is None or row is None:
+            return gap
+        # A row whose time has not come yet is from before the clock was set back.
+        is_later = gap.noticed < datetime.fromisoformat(row["created"]) <= datetime.now(UTC)
         return None if is_later else gap
 
     def _arrival(self, exchange: Exchange, gap: HistoryGap) -> datetime:
