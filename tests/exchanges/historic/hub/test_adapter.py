@@ -15,7 +15,7 @@ from bitmm.xwrap.errors import InvalidRequest
 from bitmm.xwrap.exchanges import orders
 from bitmm.xwrap.exchanges.base import Credentials, ExchangeContext
 from bitmm.xwrap.exchanges.capabilities import supports
-from bitmm.xwrap.exchanges.errors import NotListedYet, Refused, Unknown
+from bitmm.xwrap.exchanges.errors import Busy, NotListedYet, Refused, Unknown
 from bitmm.xwrap.exchanges.historic.hub import Hub
 from bitmm.xwrap.exchanges.models import Funds, OrderRef, OrderState
 from bitmm.xwrap.testing.exchange_contract import ExchangeContract
@@ -214,6 +214,23 @@ def test_an_order_that_is_over_is_closed_and_the_words_say_what_is_not_known(ven
     assert (state.status, state.filled, state.amount) == ("closed", None, D("0.5"))
     assert state.reason == "no longer open at a hub, which does not tell whether it was filled or canceled"
     assert exchange.read_orders([ref_of(placed)]) == {placed.exchange_order_id: state}
+
+
+def test_many_orders_are_read_with_one_question(venue, hub):
+    exchange = hub()
+    resting = [exchange.place(order("sell", "1", price)) for price in ("500", "600", "700")]
+    bought = exchange.place(order("buy", "0.5", "372"))
+    refs = [ref_of(placed) for placed in (*resting, bought)]
+    alone = {ref.exchange_order_id: exchange.order(ref) for ref in refs}
+    venue.requests.clear()
+    young = replace(ref_of(exchange.place(order("buy", "0.5", "373"))), created=datetime.now(UTC))
+    assert exchange.read_orders([*refs, young, replace(young, exchange_order_id=None)]) == alone
+    assert [made.path for made in venue.requests] == ["/api/place-order", "/api/my-open-orders"]
+    venue.fault("html", path="my-open-orders")
+    assert exchange.read_orders(refs) == {}
+    venue.fault("rate_limit", path="my-open-orders")
+    with pytest.raises(Busy):
+        exchange.read_orders(refs)
 
 
 def test_an_order_that_was_placed_a_moment_ago_may_not_be_listed_yet(venue, hub):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -10,7 +12,7 @@ from typing import ClassVar, Literal
 
 from ....money import parse_decimal, plain
 from ...base import Exchange, ExchangeContext, Field, RateLimit
-from ...errors import Refused, Unsupported
+from ...errors import Busy, Refused, Unsupported
 from ...http import parsing_errors, refused_key_is_proof
 from ...models import DepositAddress, Funds, NewOrder, NewWithdrawal, OrderRef, OrderState, Rate, Withdrawal
 from ...orders import accepted_order, cancel_each, cancel_errors, find_open_or_closed, listed_order
@@ -98,9 +100,21 @@ class Hub(Exchange):
     def order(self, ref: OrderRef) -> OrderState:
         """Return an open order; "closed" when it is not open, because a hub does not say what became of it."""
         order_id_of(ref, parse_order_id, _WHO)
-        state = find_open_or_closed(self.open_orders(), ref, _WHO)
-        # The price that was asked for: the quotient of the hub's two amounts is rounded.
-        return replace(state, price=ref.price or state.price, client_id=ref.client_id)
+        return _order_among(self.open_orders(), ref)
+
+    def read_orders(self, refs: Sequence[OrderRef]) -> dict[str, OrderState]:
+        """Read all of them with one question: the list of the open ones."""
+        try:
+            orders = self.open_orders()
+        except Busy:
+            raise
+        except Refused:
+            return {}
+        states: dict[str, OrderState] = {}
+        for ref in refs:
+            with suppress(Refused):
+                states[order_id_of(ref, parse_order_id, _WHO)] = _order_among(orders, ref)
+        return states
 
     def open_orders(self) -> list[OrderState]:
         rows = self.api.my_open_orders()
@@ -143,6 +157,13 @@ class Hub(Exchange):
     def _cancel(self, order_id: str) -> None:
         with cancel_errors(), refused_key_is_proof(self.api.my_balance):
             self.api.cancel_order(order_id)
+
+
+def _order_among(orders: Iterable[OrderState], ref: OrderRef) -> OrderState:
+    """Return the order of `ref` as it is among the open ones."""
+    state = find_open_or_closed(orders, ref, _WHO)
+    # The price that was asked for: the quotient of the hub's two amounts is rounded.
+    return replace(state, price=ref.price or state.price, client_id=ref.client_id)
 
 
 def _create_api(context: ExchangeContext, url: str) -> HubAPI:
