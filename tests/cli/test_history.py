@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import stat
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
@@ -17,7 +18,7 @@ from bitmm.xwrap.cli import app
 from bitmm.xwrap.server.db.history import HistoryStore
 from bitmm.xwrap.server.db.store import Store
 from tests.support.command import one_line, serve, url_of
-from tests.support.databases import sql
+from tests.support.databases import ORDER, add_registration, sql
 
 
 def xwrap(*args):
@@ -144,6 +145,26 @@ def test_what_was_restored_by_other_means_is_said_by_the_administrator(tmp_path)
     assert "orders placed after 2026-11-27 09:59:00 UTC may be missing" in xwrap("history", "restored", *since).stdout
     one_line(xwrap("history", "restored", "--since", "yesterday", "--data", tmp_path), "--since takes a time")
     assert "may be missing" in xwrap("history", "restored", "--data", tmp_path).stdout
+
+
+def test_a_backup_of_a_data_base_that_lost_orders_says_so_when_it_is_restored(folder, tmp_path):
+    """No server started since the loss, so it was not noticed before."""
+    data, _password = folder
+    store = Store(data / "xwrap.sqlite3")
+    store.open_history(data / "xwrap.sqlite3.state", lambda _line: None)
+    registration = add_registration(store, "bot")
+    long_ago = "2026-01-01T00:00:00.000000Z"
+    sql(store.where, "UPDATE history SET heartbeat = :time", time=long_ago)
+    older = tmp_path / "older.sqlite3"
+    with closing(sqlite3.connect(store.where)) as source, closing(sqlite3.connect(older)) as target:
+        source.backup(target)
+    store.orders.begin(registration, "k1", "f", ORDER)
+    store.close()
+    shutil.copy(older, store.where)
+    file = tmp_path / "backup.sqlite3"
+    assert xwrap("backup", file, "--data", data).returncode == 0
+    assert xwrap("restore", file, "--data", data).returncode == 0
+    assert "after 2025-12-31 23:59:00 UTC may be missing" in xwrap("history", "show", "--data", data).stdout
 
 
 def test_a_data_base_that_cannot_be_written_is_one_line_and_no_traceback(folder, monkeypatch):

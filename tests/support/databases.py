@@ -133,8 +133,8 @@ def sql(where: Path | str, statement: str, **values: object) -> list[Any]:
 ORDER = {"side": "buy", "type": "market", "currency": "USD", "asset": "BTC", "amount": "1"}
 
 
-def add_registration(store: Any) -> int:
+def add_registration(store: Any, name: str = "ann") -> int:
     """Add an account with a registration of the paper exchange to a Store; the registration's id."""
-    account = store.accounts.add("ann", "x")
+    account = store.accounts.add(name, "x")
     values = {"account_id": account, "exchange": "paper", "username": "", "label": "", "apikey_hint": ""}
     return int(store.registrations.add(values, lambda _id: {"sealed_more": b""}).id)

@@ -28,8 +28,8 @@ def backup(
             stop(f"there is no data base in {settings.data}")
         from ..server.db.backup import back_up
 
-        with open_store(data):  # brings it to this version, and refuses a damaged one
-            back_up(settings.data / "xwrap.sqlite3", file)
+        with open_store(data) as store:
+            back_up(store, settings.state_file, file)
     typer.echo(f"{file} has the data base, without the master key {settings.master_key_file}")
 
 

@@ -261,3 +261,20 @@ def test_a_frozen_server_holds_no_key_for_longer_than_a_call_may_take(url, tmp_p
             assert post(one, f"{id}/buy", order, "k3").json()["status"] == "filled", "it goes on"
         executed = [row["client_id"] for row in venue.ledger()]
         assert len(executed) == len(set(executed)) == 4, "each key once"
+
+
+def test_a_data_base_that_takes_no_row_is_not_ready(serving, url, postgres, tmp_path):
+    name = make_url(url).database
+    with serving(data=tmp_path, database_url=url) as server:
+        assert requests.get(f"{server.url}/ready", timeout=30).status_code == 200
+        sql(postgres, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+        # New ones may come meanwhile, and go.
+        sql(postgres, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name", name=name)
+
+        def is_ready():
+            return requests.get(f"{server.url}/ready", timeout=30)
+
+        until(lambda: is_ready().status_code != 200)
+        answer = is_ready()
+        assert (answer.status_code, answer.json()["code"]) == (503, "database_unavailable")
+        assert answer.json()["detail"] == "the server cannot use its data base: it cannot be used now"

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-from .errors import StoreError
+from .completeness import open_state_file
+from .errors import StateFileInUseError, StoreError
 from .history import HistoryGap
 from .records import now
 from .sqlite_file import find_damage
@@ -27,13 +28,16 @@ class Restored(NamedTuple):
     replaced: Path | None
 
 
-def back_up(path: Path, target: Path) -> None:
-    """Write a copy of the data base at `path` as it is at one moment to the new file `target`, for its owner alone.
+def back_up(store: Store, state_file: Path, target: Path) -> None:
+    """Write a copy of a SQLite data base as it is at one moment to the new file `target`, for its owner alone.
 
     The copy has all that was committed before this was called, and its heartbeat says when that was. Raises StoreError.
     """
+    # What was lost since a server started last must not be taken for complete.
+    with suppress(StateFileInUseError):  # a server that runs has looked
+        open_state_file(store.history, state_file, shared=False).close()
     began = now()
-    _copy(path, target)
+    _copy(Path(store.where), target)
     with closing(sqlite3.connect(target)) as connection:
         connection.execute("UPDATE history SET heartbeat = max(heartbeat, ?)", (began,))
         connection.commit()
@@ -99,7 +103,7 @@ def _copy(source: Path, target: Path) -> None:
 
 def _set_aside(path: Path) -> Path | None:
     """Rename a data base, together with its log; return the new name, None when there is no such file."""
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
     replaced = path.with_name(f"{path.name}.replaced-{stamp}")
     found = path.exists()
     for old, new in zip(_files(path), _files(replaced), strict=True):

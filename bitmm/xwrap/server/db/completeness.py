@@ -8,7 +8,7 @@ from datetime import datetime
 from itertools import count
 from pathlib import Path
 
-from .errors import StoreError
+from .errors import StateFileInUseError, StoreError
 from .history import HistoryStore
 from .records import now
 from .state_file import IntentRef, State, StateFile
@@ -22,7 +22,7 @@ def open_state_file(history: HistoryStore, path: Path, *, shared: bool) -> State
     """Return the state file of this server process, after a gap that it shows was written into the data base.
 
     `shared`: several servers may share the data base and even the folder; then each has a file with a number of its
-    own, and those that no process has are looked at too. Raises StoreError when another process has the file.
+    own, and those that no process has are looked at too. Raises StateFileInUseError when another process has the file.
     """
     own: StateFile | None = None
     for number in count(1):
@@ -33,7 +33,7 @@ def open_state_file(history: HistoryStore, path: Path, *, shared: bool) -> State
             file = StateFile(name)
         except BlockingIOError:
             if not shared:
-                raise StoreError(f"another server process uses {name}; stop it") from None
+                raise StateFileInUseError(f"another server process uses {name}; stop it") from None
             continue
         except OSError as error:
             raise StoreError(f"{name} cannot be opened: {error.strerror}") from None

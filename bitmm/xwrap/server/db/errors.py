@@ -9,7 +9,15 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from ..settings import SetupError
 
-__all__ = ["UNUSABLE", "DamagedError", "ForeignFileError", "StoreError", "driver_message", "public_reason"]
+__all__ = [
+    "UNUSABLE",
+    "DamagedError",
+    "ForeignFileError",
+    "StateFileInUseError",
+    "StoreError",
+    "driver_message",
+    "public_reason",
+]
 
 
 class StoreError(SetupError):
@@ -32,6 +40,10 @@ class ForeignFileError(StoreError):
 
 #: What a data base raises that cannot be used now.
 UNUSABLE = (OperationalError, InterfaceError, InternalError, PoolTimeoutError, StoreError)
+
+
+class StateFileInUseError(StoreError):
+    """Another server process uses the state file."""
 
 
 def public_reason(error: Exception) -> str:

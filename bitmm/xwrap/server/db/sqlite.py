@@ -138,6 +138,7 @@ class SQLite(Database):
 
     def watch(self, report: Callable[[str], None]) -> None:
         with self._write_lock:
+            self._open_write_runner()  # SQLite removes the log when no connection is open
             self._watched, self._report = WatchedFile(self.path), report
 
     def _before_write(self) -> None:
