@@ -16,6 +16,8 @@ pytest.importorskip("starlette", reason="the server is not installed")
 
 from bitmm.xwrap.client import XWrap
 from bitmm.xwrap.errors import InvalidRequest, OutcomeUnknown
+from bitmm.xwrap.exchanges.errors import Busy, Refused
+from bitmm.xwrap.exchanges.kraken import Kraken
 from bitmm.xwrap.server.db import history
 from bitmm.xwrap.server.db.store import Store
 from bitmm.xwrap.server.reconciliation import Reconciler
@@ -243,3 +245,31 @@ def test_paper_loses_its_books_together_with_the_journal_and_needs_no_look(krake
     kraken.lose()
     assert paper.buy("USD", "BTC", "0.01", key="k1")["status"] == "filled"
     assert kraken.status_of("k2") == (404, "no_such_key")
+
+
+def test_where_the_list_is_too_long_the_ids_of_a_key_are_looked_up_one_by_one_over_several_calls(kraken, monkeypatch):
+    """A Starter key has points for four of the five ids; what was found out of them is kept for the next call."""
+    placed = kraken.buy("k1")
+    kraken.lose()
+    asked = []
+
+    def find(self, ref, find=Kraken.find):
+        asked.append(ref.client_id)
+        if len(asked) == 5:
+            raise Busy("too many calls", retry_after=1)
+        return find(self, ref)
+
+    def too_long(self, since):
+        raise Refused("the list is too long", code="exchange_unavailable")
+
+    monkeypatch.setattr(Kraken, "orders_since", too_long)
+    monkeypatch.setattr(Kraken, "find", find)
+    while len(asked) < 5:
+        with pytest.raises(OutcomeUnknown) as caught:
+            kraken.buy("k2")
+        assert caught.value.code == "history_missing"
+    kraken.buy("k2")
+    assert len(asked) == 6
+    assert len(set(asked)) == 5
+    assert kraken.buy("k1")["exchange_order_id"] == placed["exchange_order_id"]
+    assert len(orders(kraken.venue)) == 2

@@ -18,7 +18,7 @@ from math import ceil
 from typing import Any, TypeVar
 
 from ..exchanges.base import Exchange
-from ..exchanges.errors import Busy, ExchangeError, NotListedYet, Unsupported
+from ..exchanges.errors import Busy, ExchangeError, NotListedYet, Refused, Unsupported
 from ..exchanges.models import NewOrder, NewWithdrawal, OrderRef, OrderState, Withdrawal
 from .client_ids import ClientIds
 from .db.history import HistoryGap
@@ -36,6 +36,8 @@ _log = logging.getLogger(__name__)
 
 #: How far the clock of an exchange may be from ours when it reports the time of a send.
 _CLOCK_SKEW = timedelta(seconds=60)
+#: After so many lists that could not be had, each order is looked up.
+_MOST_FAILURES = 3
 #: Seconds after which a caller may repeat a key whose order may not be listed yet.
 _LISTING_LAG = 5.0
 
@@ -53,6 +55,36 @@ class _KeptOrders:
     is_over: bool = False
     #: All orders since the gap by client id, listed after that.
     orders: dict[str | None, OrderState] | None = None
+    #: How often the list could not be had in a row. One that is too long costs more calls than the key has.
+    failures: int = 0
+
+    def list_orders(self, exchange: Exchange, gap: HistoryGap) -> dict[str | None, OrderState]:
+        """Return all orders since the gap by client id. Raises Unsupported where each order must be looked up."""
+        if self.orders is not None:
+            return self.orders
+        if self.failures >= _MOST_FAILURES:
+            raise Unsupported(f"{exchange.name}'s list of orders is too long")
+        try:
+            orders = {state.client_id: state for state in exchange.orders_since(gap.since)}
+        except Refused:
+            self.failures += 1
+            raise
+        if self.is_over:
+            self.orders = orders
+        return orders
+
+
+@dataclass(slots=True)
+class _Search:
+    """What is known of a key whose order is looked up id by id, which may take more than one call.
+
+    All of it was found out when no more requests from before the loss could arrive.
+    """
+
+    #: The client ids that the exchange has not, and will not have.
+    absent: set[str] = field(default_factory=set)
+    #: When an order was first missed that may only not be listed yet.
+    missed_since: datetime | None = None
 
 
 class MissingHistory:
@@ -70,8 +102,7 @@ class MissingHistory:
         self._client_ids = client_ids
         self._arrival_seconds = arrival_seconds
         self._kept: dict[int, _KeptOrders] = defaultdict(_KeptOrders)
-        #: (registration, key) -> since when an order is missed that may only not be listed yet.
-        self._missed: dict[tuple[int, str], datetime] = {}
+        self._searches: dict[tuple[HistoryGap, int, str], _Search] = defaultdict(_Search)
 
     def find(
         self,
@@ -156,7 +187,7 @@ class MissingHistory:
         kept = self._kept[registration.id]
         with kept.lock:
             if kept.gap != gap:
-                kept.gap, kept.is_over, kept.orders = gap, False, None
+                kept.gap, kept.is_over, kept.orders, kept.failures = gap, False, None, 0
         return kept
 
     def _is_over(self, exchange: Exchange, registration: Registration, gap: HistoryGap) -> bool:
@@ -175,13 +206,7 @@ class MissingHistory:
         """
         kept = self._kept_orders(registration, gap)
         with kept.lock:
-            if kept.orders is not None:
-                return kept.orders
-            is_over = kept.is_over
-            orders = {state.client_id: state for state in exchange.orders_since(gap.since)}
-            if is_over:
-                kept.orders = orders
-            return orders
+            return kept.list_orders(exchange, gap)
 
     def _find_order(
         self, exchange: Exchange, registration: Registration, order: NewOrder, key: str, gap: HistoryGap
@@ -194,28 +219,36 @@ class MissingHistory:
             except Unsupported:
                 if exchange.order_lookup != "all":
                     raise
-            # A market order is over as soon as it has arrived; a limit order may be over since a moment ago only.
-            missed = self._missed.get((registration.id, key))
-            if missed is None and order.price is None and is_over:
-                missed = self._arrival(exchange, gap)
             ref = OrderRef(order.side, order.currency, order.asset, id, amount=order.amount, price=order.price)
-            return exchange.find(replace(ref, missed_since=missed))
-
-        try:
-            found = self._newest_attempt("orders", registration, key, find)
-        except NotListedYet:
-            if is_over:
-                self._missed.setdefault((registration.id, key), datetime.now(UTC))
-            raise
-        self._missed.pop((registration.id, key), None)
-        if found is None:
             if not is_over:
-                raise self._too_early(exchange, gap)
+                return exchange.find(ref)
+            return self._find_for_good(exchange, ref, self._searches[gap, registration.id, key], gap)
+
+        found = self._newest_attempt("orders", registration, key, find)
+        if found is None and not is_over:
+            raise self._too_early(exchange, gap)
+        self._searches.pop((gap, registration.id, key), None)
+        if found is None:
             return None
         state, columns = found
         if _is_other_order(state, order):
             raise key_reused()
         return columns | order_columns(state) | _created(state.created)
+
+    def _find_for_good(self, exchange: Exchange, ref: OrderRef, search: _Search, gap: HistoryGap) -> OrderState | None:
+        """Return the order of `ref`; None: it is not there, and will not be. Raises NotListedYet."""
+        if ref.client_id in search.absent:
+            return None
+        # A market order is over as soon as it has arrived; a limit order may be over since a moment ago only.
+        missed_since = search.missed_since or (self._arrival(exchange, gap) if ref.price is None else None)
+        try:
+            state = exchange.find(replace(ref, missed_since=missed_since))
+        except NotListedYet:
+            search.missed_since = search.missed_since or datetime.now(UTC)
+            raise
+        if state is None:
+            search.absent.add(ref.client_id)
+        return state
 
     def _find_send(
         self, exchange: Exchange, registration: Registration, send: NewWithdrawal, key: str, gap: HistoryGap
