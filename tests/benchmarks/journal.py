@@ -37,11 +37,6 @@ LIMIT = 1.2
 #: The registration that calls, how many orders it has at first, and how many of them are open.
 CALLER, OWN, OPEN = 1, 100, 10
 MOMENT = "2026-11-26T00:00:00.000000Z"
-ANSWER = (
-    '{"id":%d,"key":"%s","exchange_order_id":"%d","side":"buy","type":"market","currency":"USD","asset":"BTC",'
-    '"amount":"0.00000001","price":null,"cost":null,"status":"filled","filled":"0.00000001","average":"99000.01",'
-    '"spent":"0.01","fee":"0.01","fee_currency":"USD","created":"' + MOMENT + '","updated":"' + MOMENT + '"}'
-)
 #: From `type` to `fee_currency`, of an order that is filled and of one that waits for a price that never comes.
 FILLED = ("market", None, "filled", "0.00000001", "99000.01", "0.01", "0.01", "USD")
 WAITS = ("limit", "1.00", "open", "0", None, None, None, None)
@@ -70,11 +65,11 @@ def fill(path: Path, orders: int, accounts: int) -> int:
             connection.executemany("INSERT INTO paper_balances VALUES (?, ?, '1.00000000')", ((i, name) for i in ids))
         connection.executemany(
             "INSERT INTO orders (id, registration_id, key, fingerprint, client_id, side, currency, asset, amount,"
-            " exchange_order_id, created, updated, answer_status, answer, type, price, status, filled, average, spent,"
-            " fee, fee_currency) VALUES (?, ?, ?, ?, ?, 'buy', 'USD', 'BTC', '0.00000001', ?, ?, ?, 200, ?,"
+            " exchange_order_id, created, updated, type, price, status, filled, average, spent,"
+            " fee, fee_currency) VALUES (?, ?, ?, ?, ?, 'buy', 'USD', 'BTC', '0.00000001', ?, ?, ?,"
             " ?, ?, ?, ?, ?, ?, ?, ?)",
             (
-                (n, i, key, key * 2, uuid.uuid4().hex, str(n), MOMENT, MOMENT, ANSWER % (n, key, n), *rest)
+                (n, i, key, key * 2, uuid.uuid4().hex, str(n), MOMENT, MOMENT, *rest)
                 for n, i in enumerate(owners, 1)
                 for key, rest in [(keys.get(n) or uuid.uuid4().hex, WAITS if n in opened else FILLED)]
             ),
