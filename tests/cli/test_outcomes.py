@@ -9,6 +9,7 @@ import pytest
 
 from bitmm.xwrap.server.db.store import Store
 from tests.support.command import one_line, xwrap
+from tests.support.databases import sql
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def folder(tmp_path):
     registration = store.registrations.add(values, lambda _id: {"sealed_more": b""}).id
     intent = {"side": "buy", "type": "market", "currency": "USD", "asset": "BTC", "amount": "0.1"}
     store.orders.begin(registration, "my-key", "fingerprint", intent)
-    store.orders.change(1, {"status": "unknown"})
+    sql(store.where, "UPDATE orders SET status = 'unknown' WHERE id = 1")
     store.close()
     return tmp_path
 
@@ -47,7 +48,7 @@ def test_unknown_orders_are_listed_with_what_one_needs_to_look_for_them(folder):
 def test_an_unknown_order_is_listed_with_the_price_or_the_cost_that_it_has(folder, intent, told):
     store = Store(folder / "xwrap.sqlite3")
     store.orders.begin(1, "k2", "fingerprint", {"side": "buy", "currency": "USD", "asset": "BTC", **intent})
-    store.orders.change(2, {"status": "unknown"})
+    sql(store.where, "UPDATE orders SET status = 'unknown' WHERE id = 2")
     store.close()
     assert told in xwrap("orders", "unknown", "--data", folder).stdout
 
@@ -78,7 +79,7 @@ def lost_send(folder):
     store = Store(folder / "xwrap.sqlite3")
     intent = {"asset": "BTC", "amount": "0.1", "address": "1KxSo9bGBfPVFEtWNLpnUK1bfLNNT4q31L"}
     store.withdrawals.begin(1, "my-send", "fingerprint", intent)
-    store.withdrawals.change(1, {"status": "unknown"})
+    sql(store.where, "UPDATE withdrawals SET status = 'unknown' WHERE id = 1")
     store.close()
     return folder
 
@@ -100,7 +101,7 @@ def test_unknown_sends_are_listed_with_what_one_needs_to_look_for_them(lost_send
 def test_an_unknown_send_is_listed_with_its_tag_and_network(lost_send, more, told):
     store = Store(lost_send / "xwrap.sqlite3")
     store.withdrawals.begin(1, "k2", "fingerprint", {"asset": "XRP", "amount": "5", "address": "rAddress", **more})
-    store.withdrawals.change(2, {"status": "unknown"})
+    sql(store.where, "UPDATE withdrawals SET status = 'unknown' WHERE id = 2")
     store.close()
     assert told in xwrap("sends", "unknown", "--data", lost_send).stdout
 

@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from bitmm.xwrap.server.db.records import now
 from bitmm.xwrap.server.db.store import Store
 from bitmm.xwrap.server.reconciliation import not_placed
-from tests.support.databases import ORDER, add_registration, end_sessions, new_database
+from tests.support.databases import ORDER, add_registration, end_sessions, new_database, sql
 from tests.support.threads import in_threads
 
 LONG_AGO = "2020"
@@ -130,7 +130,7 @@ def test_an_outcome_that_is_committed_late_is_not_taken_for_that_of_a_later_call
     first = store.orders.begin(registration, "k1", "f", ORDER).row
     with broken(store, monkeypatch, committed=False), pytest.raises(OperationalError):
         store.orders.finish(first, {"status": "filled"})
-    store.orders.change(first["id"], {"status": "rejected", "released": True})
+    sql(store.where, "UPDATE orders SET status = 'rejected', released = true")
     assert store.orders.begin(registration, "k1", "f", ORDER).is_new
     store.orders.commit_unwritten()
     assert store.orders.by_key(registration, "k1")["status"] == "running"
@@ -224,7 +224,7 @@ def test_an_outcome_that_comes_after_the_order_was_given_up_blocks_its_key_again
 def test_an_outcome_that_comes_after_the_order_ran_anew_is_not_taken_for_that_ones(store):
     registration = add_registration(store)
     first = store.orders.begin(registration, "k1", "f", ORDER).row
-    store.orders.change(first["id"], {"status": "rejected", "released": True})
+    sql(store.where, "UPDATE orders SET status = 'rejected', released = true")
     second = store.orders.begin(registration, "k1", "f", ORDER)
     assert second.is_new
     assert store.orders.finish(first, {"status": "filled"}) is False
@@ -235,6 +235,17 @@ def test_an_outcome_that_comes_after_the_order_ran_anew_is_not_taken_for_that_on
 def test_what_was_found_out_meanwhile_is_not_made_unknown_again(store):
     registration = add_registration(store)
     row = store.orders.begin(registration, "k1", "f", ORDER).row
-    store.orders.change(row["id"], {"status": "filled"})
+    sql(store.where, "UPDATE orders SET status = 'filled'")
     assert store.orders.finish(row, {"status": "unknown"}) is True
     assert store.orders.by_key(registration, "k1")["status"] == "filled"
+
+
+def test_an_order_that_became_final_meanwhile_is_not_made_open_again(store):
+    """Two readers ask the exchange; the one that was answered first writes last."""
+    registration = add_registration(store)
+    row = store.orders.begin(registration, "k1", "f", ORDER).row
+    assert store.orders.finish(row, {"status": "open", "filled": "0"})
+    seen = store.orders.by_key(registration, "k1")
+    final = store.orders.refresh(seen, {"status": "filled", "filled": "1"})
+    late = store.orders.refresh(seen, {"status": "open", "filled": "0.5"})
+    assert late == final == store.orders.by_key(registration, "k1")

@@ -167,11 +167,6 @@ class Journal:
                 self._unwritten.appendleft(unwritten)
                 raise
 
-    def change(self, id: int, columns: Mapping[str, Any]) -> None:
-        """Commit what is new of a row."""
-        values = {"row": id, **columns}
-        self._database.write(lambda runner: runner.change(self._update, values))
-
     def refresh(self, row: Mapping[str, Any], columns: Mapping[str, Any]) -> dict[str, Any]:
         """Commit what the exchange reports of a row that is open or pending; return the row as it is then.
 
