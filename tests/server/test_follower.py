@@ -145,6 +145,14 @@ def test_an_order_that_cannot_be_read_stays_as_it_is(bench, states):
     assert bench.statuses() == ["open"]
 
 
+def test_an_order_that_another_server_placed_is_left_to_that_one_for_some_seconds(bench, monkeypatch):
+    monkeypatch.setattr(type(bench.follower._journal._database), "is_shared", True)
+    bench.post("k1")
+    bench.follower._journal._own.clear()
+    assert bench.pass_time(16) == []
+    assert bench.pass_time(17)
+
+
 def test_at_most_fifty_orders_are_read_at_once_and_each_has_its_turn(bench):
     for number in range(1, 61):
         bench.post(f"k{number}")

@@ -534,6 +534,18 @@ def test_an_order_from_before_the_clock_was_set_back_is_asked_about_by_its_id(li
     assert statuses(lister) == ["filled"]
 
 
+def test_a_row_that_another_server_left_unknown_is_left_to_that_one_for_some_seconds(lister, monkeypatch):
+    """All servers on a data base would ask otherwise, and each question is counted."""
+    monkeypatch.setattr(type(lister.reconciler._store._database), "is_shared", True)
+    lister.post()
+    lister.reconciler._store.orders._own.clear()
+    rounds(lister, 4)
+    assert Listing.calls == []
+    rounds(lister, 10)
+    assert Listing.calls == ["confirm", "orders_since"]
+    assert statuses(lister) == ["rejected"]
+
+
 @pytest.mark.parametrize(("days", "calls"), [(1, ["find", "find"]), (0, ["orders_since", "orders_since"])])
 def test_where_a_long_list_cannot_be_had_each_order_is_asked_about(lister, days, calls):
     """As after a day without this server, in which another program traded with the key: it takes too many pages."""

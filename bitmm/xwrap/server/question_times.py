@@ -3,7 +3,8 @@
 Every question costs calls that the exchange counts. So one is asked early, which finds what is there. The next comes
 when the answer can prove something: where nonces must rise that is soon, once the exchange has accepted a newer one;
 elsewhere when a request that is still on its way must have arrived, with a few questions on the way there. What the
-exchange could not say then is asked less and less often.
+exchange could not say then is asked less and less often. Where several servers share a data base, the one that left a
+row unknown asks first, and the others only if it did not.
 
 The data base has wall-clock times. They become times of this process's monotonic clock when a row is first seen here,
 within the bounds of what can be true: a clock that is set ahead afterwards shortens no grace, and one that was set back
@@ -12,6 +13,7 @@ makes none endless.
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,10 +21,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ..exchanges.base import Exchange
+from .db.journal import Journal
 from .db.store import Store
 
 __all__ = ["QuestionTimes", "TimesOfRows"]
 
+#: Seconds by which the server that left a row unknown is ahead of the others on its data base, between these two.
+_HEAD_START = 5.0, 10.0
 #: Seconds that an exchange may take to list what has arrived.
 _LISTING_SECONDS = 1.0
 #: The next question about a row waits for this part of the time for which it has been unknown, an hour at most. What an
@@ -105,14 +110,13 @@ class TimesOfRows:
         #: By journal and exchange, and by the row's id and time of creation: one that was begun anew is another one.
         self._times: dict[tuple[str, str], dict[tuple[int, str], QuestionTimes]] = {}
 
-    def of(self, place: tuple[str, str], rows: Sequence[Row], kind: type[Exchange]) -> list[QuestionTimes]:
-        """Return the times of `rows`, which are all that are unknown at this `place` (journal and exchange)."""
-        # A send is not proved to be missing by a nonce.
-        by_nonce = kind.ordered and place[0] == self._store.orders.name
+    def of(self, journal: Journal, exchange: str, rows: Sequence[Row], kind: type[Exchange]) -> list[QuestionTimes]:
+        """Return the times of `rows`, which are all of a journal that are unknown at an exchange, of this `kind`."""
+        place = journal.name, exchange
         known, times = self._times.get(place, {}), {}
         for row in rows:
             attempt = row["id"], row["created"]
-            times[attempt] = known.get(attempt) or self._first_seen(row, kind, by_nonce=by_nonce)
+            times[attempt] = known.get(attempt) or self._first_seen(journal, row, kind)
         self._times[place] = times
         return list(times.values())
 
@@ -132,7 +136,9 @@ class TimesOfRows:
         may_go_on = row["server"] is not None and (self._store.is_shared or row["server"] == self._store.server_id)
         return last if may_go_on else min(last, _parse_time(row["updated"]))
 
-    def _first_seen(self, row: Row, kind: type[Exchange], *, by_nonce: bool) -> QuestionTimes:
+    def _first_seen(self, journal: Journal, row: Row, kind: type[Exchange]) -> QuestionTimes:
+        # A send is not proved to be missing by a nonce.
+        by_nonce = kind.ordered and journal is self._store.orders
         now, way, call_seconds = time.monotonic(), self._longest_way(kind), self._call_seconds
         left = (self._latest_signing(row) - datetime.now(UTC)).total_seconds()
         if row["server"] == self._store.server_id:
@@ -141,10 +147,16 @@ class TimesOfRows:
         signed_by = now + min(max(left, 0.0), call_seconds)
         arrived_by = now + min(max(left + way, 0.0), call_seconds + way)
         listing = min(_LISTING_SECONDS, way) if by_nonce else 0.0
+        proof_at = min(signed_by + listing, arrived_by) if by_nonce else arrived_by
+        ask_at = min(now + listing, arrived_by)
+        if not journal.is_own(row):
+            behind = random.uniform(*_HEAD_START)  # noqa: S311 - no secret
+            proof_at += behind
+            ask_at = min(proof_at, now + 2 * behind)
         return QuestionTimes(
-            ask_at=min(now + listing, arrived_by),
+            ask_at=ask_at,
             arrived_by=arrived_by,
-            proof_at=min(signed_by + listing, arrived_by) if by_nonce else arrived_by,
+            proof_at=proof_at,
             retry=self._retry,
             seen_at=now,
             by_nonce=by_nonce,

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import pytest
 from sqlalchemy.exc import IntegrityError, OperationalError
 
+from bitmm.xwrap.server.db import journal
 from bitmm.xwrap.server.db.records import now
 from bitmm.xwrap.server.db.store import Store
 from bitmm.xwrap.server.reconciliation import not_placed
@@ -73,6 +74,29 @@ def test_a_call_has_a_server_until_it_is_over(store, status):
     abandoned = store.orders.begin(registration, "k2", "f", ORDER).row
     store.orders.mark_abandoned(now())
     assert store.orders.get(registration, abandoned["id"])["server"] == store.server_id, "its call may go on"
+
+
+def test_the_process_that_left_a_row_unknown_or_open_is_the_one_to_ask_first(store, where, monkeypatch):
+    registration = add_registration(store)
+    other = Store(where)
+    monkeypatch.setattr(type(store._database), "is_shared", True)
+    rows = {key: store.orders.begin(registration, key, "f", ORDER).row for key in ("open", "unknown", "filled", "lost")}
+    for status in ("open", "unknown", "filled"):
+        store.orders.finish(rows[status], {"status": status})
+    assert [store.orders.is_own(row) for row in rows.values()] == [True, True, False, False]
+    assert other.orders.mark_abandoned(now()) == 1
+    assert [other.orders.is_own(row) for row in rows.values()] == [False, False, False, True]
+    other.close()
+
+
+def test_no_more_than_the_last_rows_that_a_process_left_open_are_kept(store, monkeypatch):
+    monkeypatch.setattr(type(store._database), "is_shared", True)
+    monkeypatch.setattr(journal, "_MOST_OWN", 2)
+    registration = add_registration(store)
+    rows = [store.orders.begin(registration, key, "f", ORDER).row for key in ("k1", "k2", "k3")]
+    for row in rows:
+        store.orders.finish(row, {"status": "open"})
+    assert [store.orders.is_own(row) for row in rows] == [False, True, True]
 
 
 @contextmanager

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
@@ -23,6 +24,8 @@ __all__ = ["Journal", "OrderJournal", "WithdrawalJournal"]
 
 _ADD_AUDIT = insert(t.audit)
 _ABOVE_EVERY_ID = 2**63 - 1
+#: More rows than a process may leave unknown or open in the seconds until it asks about them.
+_MOST_OWN = 10_000
 #: What a row has of an answer, unless it is rejected or may turn out to be.
 _NO_ANSWER: Mapping[str, Any] = {"answer_status": None, "answer": None}
 
@@ -73,8 +76,14 @@ class Journal:
         self._update_unknown = self._update.where(c.status == "unknown", c.updated == bindparam("seen"))
         is_abandoned = or_(database.is_dead(c.server), c.updated < bindparam("until"))
         self._mark_abandoned = (
-            update(table).where(c.status == "running", t.RUNNING_OR_UNKNOWN, is_abandoned).values(status="unknown")
+            update(table)
+            .where(c.status == "running", t.RUNNING_OR_UNKNOWN, is_abandoned)
+            .values(status="unknown")
+            .returning(c.id, c.created)
         )
+        #: The last rows that this process left unknown or open.
+        self._own: OrderedDict[tuple[int, str], None] = OrderedDict()
+        self._own_lock = threading.Lock()
 
     def begin(
         self,
@@ -142,6 +151,8 @@ class Journal:
         it later.
         """
         statement = self._update_running if columns["status"] == "unknown" else self._update_begun
+        if columns["status"] in {"unknown", "open"}:
+            self._add_own([row])
         # The row may have been given up, and its key released, before the exchange answered after all.
         values = {"row": row["id"], "begun": row["created"], "released": False, "server": None, **_NO_ANSWER, **columns}
         try:
@@ -154,6 +165,7 @@ class Journal:
 
     def give_up(self, row: Mapping[str, Any]) -> None:
         """Let `commit_unwritten` make the outcome of a row unknown, whose call is over."""
+        self._add_own([row])
         outcome = {"status": "unknown", "server": None, "updated": now()}
         self._unwritten.append((self._update_running, {"row": row["id"], "begun": row["created"], **outcome}))
 
@@ -231,7 +243,23 @@ class Journal:
     def mark_abandoned(self, until: str) -> int:
         """Make unknown what runs since before `until`, or on a server that is dead; return how many rows."""
         values = {"until": until, "updated": now()}
-        return self._database.write(lambda runner: runner.change(self._mark_abandoned, values))
+        marked = self._database.write(lambda runner: runner.rows(self._mark_abandoned, values))
+        self._add_own(marked)
+        return len(marked)
+
+    def is_own(self, row: Mapping[str, Any]) -> bool:
+        """Return whether it is for this process to ask first what becomes of a row: it left the row unknown or open.
+
+        Where several processes share a data base, all of them would ask otherwise, and each question is counted.
+        """
+        with self._own_lock:
+            return not self._database.is_shared or (row["id"], row["created"]) in self._own
+
+    def _add_own(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        with self._own_lock:
+            self._own.update(dict.fromkeys((row["id"], row["created"]) for row in rows))
+            while len(self._own) > _MOST_OWN:
+                self._own.popitem(last=False)
 
 
 def _change(unwritten: _Unwritten, runner: StatementRunner) -> int:
