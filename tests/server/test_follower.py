@@ -170,10 +170,10 @@ def test_order_execution_is_not_among_the_followers_tools():
 
 
 def test_thirty_market_buys_in_a_row_all_answer_filled_soon_afterwards(serving):
-    """At the default limits of Kraken, with time passing ten times faster: the counter is full after some of them."""
+    """At the default limits of Kraken, with time passing three times faster: the counter is full after some of them."""
     with KrakenVenue() as venue:
-        venue.counter_max, venue.counter_decay, venue.closing_reads = 15, 3.3, 1
-        settings = {"exchange_limits": {"kraken": RateLimit(14, 3.3)}, "queue_seconds": 0.2, "reconcile_seconds": 0.3}
+        venue.counter_max, venue.counter_decay, venue.closing_reads = 15, 1.0, 1
+        settings = {"exchange_limits": {"kraken": RateLimit(14, 1.0)}, "queue_seconds": 0.2, "reconcile_seconds": 0.3}
         with serving(exchanges=("kraken",), exchange_urls={"kraken": venue.url}, **settings) as server:
             auth = server.account()
             id = server.registration(auth, "kraken", apikey=venue.key, apisecret=venue.secret)
