@@ -124,7 +124,7 @@ class XWrap:
         """Return the registrations of an account at one exchange (its id) or at all, disabled ones only on demand."""
         path = "/exchanges/?" + arguments.encode(arguments.registrations_query(exchange, active_only=active_only))
         rows = self._api.get(path, parsing.registrations, arguments.basic_auth(username, password))
-        return [_backend(row, username, password, self) for row in rows]
+        return [_backend(row, username, password, self) for row in rows if exchange in (None, row["exchange"])]
 
     def create_backend(self, username: str, password: str, exchange: str, uname: str, key: str, secret: str) -> Backend:
         """Register the exchange keys `key` and `secret`, and `uname`, the user name at exchanges that want one.

@@ -63,7 +63,7 @@ def test_the_exchanges_are_listed_without_credentials(mock):
     [
         ((), {"active_only": "true"}),
         (("kraken",), {"exchange": "kraken", "active_only": "true"}),
-        (("paper", False), {"exchange": "paper", "active_only": "false"}),
+        (("kraken", False), {"exchange": "kraken", "active_only": "false"}),
     ],
 )
 def test_backends_are_listed_by_exchange_and_activity(mock, arguments, query):
@@ -73,6 +73,13 @@ def test_backends_are_listed_by_exchange_and_activity(mock, arguments, query):
     assert (backend.id, backend.username, backend.password) == (7, USER, PASSWORD)
     assert (backend.exchange, backend.enabled, backend.available, backend.label) == ("kraken", True, False, "main")
     assert backend.info == REGISTRATION
+
+
+def test_the_registrations_of_another_exchange_are_left_out_where_the_server_lists_all(mock):
+    rows = [REGISTRATION, {**REGISTRATION, "id": 8, "exchange": "paper"}]
+    mock.get(f"{BASE}/exchanges/", json=rows)
+    assert [backend.id for backend in XWrap().list_backends(USER, PASSWORD, "paper")] == [8]
+    assert [backend.id for backend in XWrap().list_backends(USER, PASSWORD)] == [7, 8]
 
 
 def test_a_backend_is_created_from_exchange_keys(mock):
