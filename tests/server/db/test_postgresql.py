@@ -13,6 +13,7 @@ from contextlib import closing, contextmanager
 import pytest
 import requests
 from sqlalchemy import URL, Integer, Text, column, literal, make_url, select, text
+from sqlalchemy.exc import OperationalError
 
 from bitmm.xwrap.server.db.errors import StoreError
 from bitmm.xwrap.server.db.store import Store
@@ -64,6 +65,15 @@ def test_a_connection_that_broke_meanwhile_is_replaced_before_it_is_used(postgre
     end_sessions(postgres, store.where)
     assert store.accounts.add("ann", "x") == 1
     store.close()
+
+
+def test_a_connection_that_breaks_in_the_middle_of_a_write_is_a_data_base_that_cannot_be_used(postgres):
+    """The journal relies on it: what it could not write it writes later."""
+    with closing(Store(new_database(postgres))) as store:
+        with pytest.raises(OperationalError), store._database.writing() as runner:
+            runner.command("SELECT pg_terminate_backend(pg_backend_pid())")
+        with store._database.writing() as runner:
+            assert runner.value(setting("lock_timeout")) == "0"
 
 
 def test_the_url_of_a_file_is_not_mistaken_for_postgresql(tmp_path):

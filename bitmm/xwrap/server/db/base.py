@@ -151,7 +151,10 @@ class StatementRunner:
 
     def _failed(self, text: str, error: Any) -> Exception:
         """Return the exception for the driver's. A broken connection does not go back into the pool."""
-        if self._database.engine.dialect.is_disconnect(error, self._connection, self._cursor):
+        # SQLAlchemy cannot ask a connection that was given up: its ROLLBACK has failed, too.
+        if self._connection.is_valid and self._database.engine.dialect.is_disconnect(
+            error, self._connection, self._cursor
+        ):
             self.invalidate()
         return self._database.translated(error, text)
 
