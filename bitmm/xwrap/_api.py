@@ -158,7 +158,7 @@ class ServerAPI:
         """Return what became of an order or a send by its `key`, from the list of records at `path`.
 
         While it is still running its end is waited for. Raises NotFound (`no_such_key`), and OutcomeUnknown when it
-        still runs at the end of the timeout. An error carries the key.
+        still runs at the end of the timeout, or when the server cannot say. An error carries the key.
         """
         key = check_key(key)
         try:
@@ -168,7 +168,7 @@ class ServerAPI:
             return apply(parse, document, expected={"key": key})
         except APIError as error:
             failure = error
-            if error.code == "still_running":
+            if error.code in {"still_running", "outcome_unknown"}:
                 failure = OutcomeUnknown(error.reason, status=error.status, code=error.code)
             elif isinstance(error, NotFound) and error.code is None:
                 # A server of 2013. That it was never executed is not what this means.

@@ -248,7 +248,7 @@ class Backend:
         """Return the order with this id, or of this idempotency key, as it is now, also a refused one ("rejected").
 
         Raises NotFound, whose code `no_such_key` means that nothing was executed with this key; OutcomeUnknown while
-        the call with this key still runs.
+        the call with this key still runs, and where the server cannot say.
         """
         if key is not None:
             return self._api.look_up(f"{self._path}/orders/", arguments.only_key(key, id), parsing.order, self._auth)

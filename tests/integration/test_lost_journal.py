@@ -158,6 +158,8 @@ def test_a_question_for_a_lost_key_says_never_executed_only_when_the_exchange_do
     assert kraken.status_of("k2") == (504, "outcome_unknown")
     assert kraken.status_of("k2") == (404, "no_such_key")
     assert kraken.status_of("k1") == (504, "outcome_unknown")
+    with pytest.raises(OutcomeUnknown, match="same call"):
+        kraken.backend.order(key="k1")
     assert kraken.status_of("k1", "withdrawals") == (504, "outcome_unknown"), "it has no ids of ours"
 
 
