@@ -50,9 +50,18 @@ def run_worker(seeds: Sequence[int], *options: str) -> Iterator[dict[str, Any]]:
 
 
 def run(seeds: Sequence[int], jobs: int = 1) -> list[dict[str, Any]]:
-    """Return the results of seeds, in this order; so many processes share them."""
+    """Return the results of seeds, in this order; so many processes share them. Problems are printed at once."""
+
+    def share(job: int) -> list[dict[str, Any]]:
+        results = []
+        for result in run_worker(seeds[job::jobs]):
+            results.append(result)
+            for problem in result["problems"]:
+                print(f"seed {result['seed']}: {problem}", flush=True)
+        return results
+
     with ThreadPoolExecutor(jobs) as pool:
-        shares = pool.map(lambda job: list(run_worker(seeds[job::jobs])), range(jobs))
+        shares = pool.map(share, range(jobs))
         results = {result["seed"]: result for share in shares for result in share}
     return [results[seed] for seed in seeds]
 
@@ -69,12 +78,10 @@ def report(results: list[dict[str, Any]], seconds: float) -> str:
     for result in results:
         counts.update(result["counts"])
         faults.update(result["faults"])
-    lines = [f"seed {result['seed']}: {problem}" for result in results for problem in result["problems"]]
     by_kind = ", ".join(f"{kind} {faults[kind]}" for kind in sorted(faults))
     found = ", ".join(f"{kind} {counts[kind]}" for kind in PROBLEMS)
     return "\n".join(
         [
-            *lines,
             f"{len(results)} seeds in {seconds:.0f} s: {counts['orders']} orders, {counts['sends']} of them sends",
             f"faults: {by_kind}",
             f"found: {found}; unknown where the exchange cannot tell {counts['cannot tell']}",
@@ -95,7 +102,7 @@ def main() -> int:
     if options.seed is not None:
         broken = ["--break", options.breakage] if options.breakage else []
         [result] = run_worker([options.seed], "--trace", *broken)
-        print("\n".join(result["trace"]))
+        print("\n".join([*result["trace"], *result["problems"]]))
         print(report([result], time.monotonic() - began))
         return 1 if result["problems"] else 0
     if options.breakage:

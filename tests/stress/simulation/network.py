@@ -77,6 +77,8 @@ class Network:
         self._count = count
         self._links: dict[str, Link] = {}
         self.faults_end = 0.0
+        #: How many requests have not arrived yet.
+        self.under_way = 0
 
     def connect(self, hostname: str, link: Link) -> None:
         self._links[hostname] = link
@@ -106,7 +108,10 @@ class Network:
         bad_gateway = Answer(502, {"Content-Type": "text/html"}, BAD_GATEWAY)
 
         def deliver(answered: Reply = reply, after: float = 0.0) -> None:
+            self.under_way += 1
+
             def arrive() -> None:
+                self.under_way -= 1
                 self._log(f"{link.receiver.name} receives {request.method} {urlsplit(request.url).path}")
                 # A message that goes wrong is in the hands of a proxy, which answers when it cannot connect.
                 link.receiver.receive(

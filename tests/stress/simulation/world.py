@@ -276,12 +276,13 @@ class World:
             host.stopped_until = max(host.stopped_until, now + fault.seconds)
 
     def _wait_for_end(self) -> None:
-        """Wait until the faults are over and nothing is unknown any more."""
+        """Wait until the faults are over, every request has arrived, and nothing is unknown any more."""
         self.scheduler.sleep(self.plan.faults_end)
         while self.scheduler.now < self.plan.faults_end + LONGEST_END:
             if (
                 self.clients_done == self.plan.clients
                 and self.server.services is not None
+                and not self.network.under_way
                 and not self._open_questions()
             ):
                 break
