@@ -25,6 +25,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Container, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -53,6 +54,8 @@ DISK_FAULTS = {
     "writes from": (WRITE, errno.ENOSPC, ALL_THAT_FOLLOW),
     "torn write": (TORN_WRITE, errno.EIO, 1),
 }
+#: Alembic, which makes the tables, works in one thread at a time.
+OPENING = threading.Lock()
 SOURCE = Path(__file__).with_name("disk_faults.c")
 
 
@@ -117,14 +120,15 @@ def on_sqlite(
     """
 
     def run(exchange: str) -> Figures:
-        with tempfile.TemporaryDirectory(prefix="xwrap-disk-") as folder:
-            disk = Disk(Path(folder))
-            with open_harness(exchange, prefix=disk.prefix, **SETTINGS) as harness:
-                faults = [disk.fault(name) for name in DISK_FAULTS if name in names]
-                figures = _run(harness, [exchange], faults, up_to)
-                assert isinstance(harness.database, Path)
-                with closing(sqlite3.connect(harness.database)) as connection:
-                    report = connection.execute("PRAGMA integrity_check").fetchall()
+        with ExitStack() as stack:
+            disk = Disk(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="xwrap-disk-"))))
+            with OPENING:
+                harness = stack.enter_context(open_harness(exchange, prefix=disk.prefix, **SETTINGS))
+            faults = [disk.fault(name) for name in DISK_FAULTS if name in names]
+            figures = _run(harness, [exchange], faults, up_to)
+            assert isinstance(harness.database, Path)
+            with closing(sqlite3.connect(harness.database)) as connection:
+                report = connection.execute("PRAGMA integrity_check").fetchall()
         figures.wrong += [f"the data base is damaged: {report}"] * (report != [("ok",)])
         return figures
 
@@ -147,7 +151,8 @@ def on_postgres(url: str, exchanges: Iterable[str] = EXCHANGE_CASES, up_to: int 
             database = new_database(url)
             stack.callback(drop_database, url, database)
             proxy = stack.enter_context(postgres_proxy(database))
-            harness = stack.enter_context(open_harness(exchange, database=proxy.url, **SETTINGS))
+            with OPENING:
+                harness = stack.enter_context(open_harness(exchange, database=proxy.url, **SETTINGS))
             faults = [
                 Fault("cut before", lambda n: proxy.cut(n, "before"), proxy.heal),
                 Fault("cut after", lambda n: proxy.cut(n, "after"), proxy.heal),
