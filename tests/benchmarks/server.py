@@ -84,10 +84,10 @@ def process(*args, checkout=None):
         child.communicate(timeout=15)
 
 
-def add_account(folder):
-    """The account that calls, in the data of this folder."""
+def add_account(folder, checkout=None):
+    """The account that calls, in the data of this folder, whose tables are those of the checkout."""
     add = [sys.executable, "-m", "bitmm.xwrap", "account", "add", "ann", "--password-stdin", "--data", folder]
-    subprocess.run(add, input=PASSWORD, text=True, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(add, input=PASSWORD, text=True, check=True, stdout=subprocess.DEVNULL, cwd=checkout)
 
 
 def request(method, path, form="", *, auth=True):
@@ -163,7 +163,7 @@ OTHER = " (other)"
 def our_targets(checkout, ending):
     """The calls of a server of ours with fresh data, by name."""
     with tempfile.TemporaryDirectory() as folder:
-        add_account(folder)
+        add_account(folder, checkout)
         with process(*SERVE, folder, checkout=checkout) as (server, pid):
             asyncio.run(load(server, request("POST", "/exchanges/", "exchange=paper"), 60, 1, most=1))
             calls = {
