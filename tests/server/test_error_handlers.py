@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
@@ -12,6 +11,7 @@ from sqlalchemy.exc import OperationalError
 from bitmm.xwrap import exchanges
 from bitmm.xwrap.server.metrics import Metrics
 from bitmm.xwrap.server.middleware import OriginCheckMiddleware, TrailingSlashMiddleware
+from bitmm.xwrap.server.threads import Workers
 from bitmm.xwrap.server.views import health
 from tests.support.stub import Stub
 
@@ -62,19 +62,16 @@ def test_an_order_or_a_send_that_ends_in_an_error_of_the_server_may_have_been_ex
     serving, monkeypatch, call, form
 ):
     """As when a thread cannot be started: its work was queued before, and another thread carries it out."""
-    submit = ThreadPoolExecutor.submit
+    submit = Workers.submit
 
     def submit_and_fail(self, function, /, *args):
-        future = submit(self, function, *args)
-        if self._thread_name_prefix == "xwrap-call":
-            future.result()
-            raise RuntimeError("can't start new thread")
-        return future
+        submit(self, function, *args).result()
+        raise RuntimeError("can't start new thread")
 
     with serving() as server:
         auth = server.account()
         id = server.registration(auth)
-        monkeypatch.setattr(ThreadPoolExecutor, "submit", submit_and_fail)
+        monkeypatch.setattr(Workers, "submit", submit_and_fail)
         answer = requests.post(f"{server.url}/exchanges/{id}/{call}", data=form, auth=auth, timeout=30)
         monkeypatch.undo()
         held = requests.get(f"{server.url}/exchanges/{id}/balance", auth=auth, timeout=30).json()

@@ -21,7 +21,7 @@ from bitmm.xwrap.exchanges.models import OrderState
 from bitmm.xwrap.server.reconciliation import LEASE, Reconciler
 from bitmm.xwrap.server.runner import run_in_background
 from bitmm.xwrap.server.settings import Settings, SetupError
-from bitmm.xwrap.server.threads import ThreadPools, start_thread
+from bitmm.xwrap.server.threads import ThreadPools, Workers, start_thread
 from tests.support.stub import Stub
 
 
@@ -53,6 +53,61 @@ def test_all_threads_are_there_before_the_first_call(tmp_path):
         assert len(set(threading.enumerate()) - before) == 10
     finally:
         pools.close()
+
+
+def test_calls_one_after_the_other_run_in_one_thread():
+    """Its connection to the data base is warm."""
+    workers = Workers(5)
+    try:
+        assert len({workers.submit(threading.get_ident).result(10) for _ in range(20)}) == 1
+    finally:
+        workers.shutdown()
+
+
+def test_work_that_finds_no_thread_free_is_done_by_the_next_one_that_is():
+    workers = Workers(2)
+    gate = threading.Event()
+    try:
+        stuck = [workers.submit(gate.wait) for _ in range(2)]
+        waiting = [workers.submit(lambda number=number: number) for number in range(5)]
+        waiting[3].cancel()
+        assert not any(future.done() for future in (*stuck, *waiting[:3]))
+        gate.set()
+        assert [waiting[number].result(10) for number in (0, 1, 2, 4)] == [0, 1, 2, 4]
+    finally:
+        gate.set()
+        workers.shutdown()
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), SystemExit(1), KeyboardInterrupt()])
+def test_what_work_raises_is_its_callers_and_the_thread_goes_on(error):
+    def fail():
+        raise error
+
+    workers = Workers(1)
+    try:
+        with pytest.raises(type(error)):
+            workers.submit(fail).result(10)
+        assert workers.submit(int, "7", base=8).result(10) == 7
+    finally:
+        workers.shutdown()
+
+
+def test_threads_that_are_shut_down_end_and_take_no_more_work():
+    before = set(threading.enumerate())
+    workers = Workers(3)
+    gate = threading.Event()
+    running = [workers.submit(gate.wait) for _ in range(3)]
+    waiting = workers.submit(gate.wait)
+    workers.shutdown()
+    assert waiting.cancelled()
+    with pytest.raises(RuntimeError, match="has stopped"):
+        workers.submit(int)
+    gate.set()
+    assert all(future.result(10) for future in running)
+    for thread in set(threading.enumerate()) - before:
+        thread.join(10)
+    assert set(threading.enumerate()) <= before
 
 
 @pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), MemoryError()])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 
@@ -57,22 +58,23 @@ def create_services(settings: Settings, stop: Callable[[str], None]) -> tuple[Se
     """
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     store = Store(settings.database, call_seconds=settings.call_seconds)
-    try:
+    with ExitStack() as on_failure:
+        on_failure.callback(store.close)
         store.check()
         store.prepare()
         store.open_history(settings.state_file, stop)
-        return _create(settings, store)
-    except BaseException:
-        store.close()
-        raise
+        threads = ThreadPools(settings)
+        on_failure.callback(threads.close)
+        created = _create(settings, store, threads)
+        on_failure.pop_all()
+        return created
 
 
-def _create(settings: Settings, store: Store) -> tuple[Services, bool]:
+def _create(settings: Settings, store: Store, threads: ThreadPools) -> tuple[Services, bool]:
     vault, key_made = _open_vault(settings, store)
     paper = PaperConfig(_load_prices(settings), settings.paper_funds, store.paper_ledger)
     limiter = RateLimiter(store.counters, settings.queue_seconds)
     registry = ExchangeRegistry(settings, vault, limiter, {"paper": partial(Paper, config=paper)})
-    threads = ThreadPools(settings)
     client_ids = ClientIds(vault.client_id_secret)
     missing_history = MissingHistory(
         store, registry, client_ids, arrival_seconds=settings.call_seconds + settings.reconcile_grace_seconds
