@@ -16,7 +16,7 @@ USER, PASSWORD = "ann", "correct horse battery"
 #: The registrations that they use; both have the same exchange key.
 REGISTRATIONS = (1, 2)
 #: Pauses before what is unknown is repeated, in seconds; and how many times longer they are after the faults.
-PAUSES, LATER = (0.1, 1.0, 5.0), 5.0
+PAUSES, LATER = (0.1, 1.0, 5.0), 2.0
 #: How often a client asks what became of a key before it repeats the call.
 ASKS = 0.3
 #: A send that an exchange cannot look up is given up so many seconds after the faults.
