@@ -27,7 +27,7 @@ from .scheduler import Host, Process, Scheduler
 LONGEST_END = 900.0
 #: The longest that a late request takes to the exchange, in seconds: what the server allows for (20 s, or the time for
 #: which the exchange accepts a request).
-LATEST = {"kraken": 18.0, "bitstamp": 250.0, "backpack": 18.0}
+LATEST = {"kraken": 18.0, "bitstamp": 200.0, "backpack": 18.0}
 #: More of an asset than the account has.
 TOO_MUCH = 500
 #: After a kill at one of the first points the next process is killed at its same point, too.
