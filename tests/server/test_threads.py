@@ -93,6 +93,19 @@ def test_what_work_raises_is_its_callers_and_the_thread_goes_on(error):
         workers.shutdown()
 
 
+def test_free_threads_have_ended_when_they_are_shut_down():
+    """What is left of a server that has stopped are the calls that hang."""
+    before = set(threading.enumerate())
+    gate = threading.Event()
+    workers = Workers(20)
+    workers.submit(gate.wait)
+    assert workers.submit(int).result(10) == 0
+    workers.shutdown()
+    assert len(set(threading.enumerate()) - before) == 1
+    gate.set()
+    workers.shutdown()
+
+
 def test_threads_that_are_shut_down_end_and_take_no_more_work():
     before = set(threading.enumerate())
     workers = Workers(3)

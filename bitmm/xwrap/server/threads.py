@@ -83,10 +83,13 @@ class Workers(Executor):
         #: Work that found no thread free.
         self._waiting: deque[_Work] = deque()
         self._is_closed = False
-        self._inboxes = tuple(self._free)
+        self._threads = {
+            inbox: threading.Thread(target=self._run, args=(inbox,), name=f"xwrap-call_{number}")
+            for number, inbox in enumerate(self._free)
+        }
         try:
-            for number, inbox in enumerate(self._inboxes):
-                start_thread(threading.Thread(target=self._run, args=(inbox,), name=f"xwrap-call_{number}"))
+            for thread in self._threads.values():
+                start_thread(thread)
         except BaseException:
             self.shutdown()
             raise
@@ -105,15 +108,18 @@ class Workers(Executor):
         return future
 
     def shutdown(self, wait: bool = False, *, cancel_futures: bool = True) -> None:
-        """Start no further work. Each thread ends when it has done what it does now; none is waited for."""
+        """Start no further work. The free threads end now; the others end with what they do, and are not waited for."""
         with self._lock:
             self._is_closed = True
-            waiting = [*self._waiting]
-            self._waiting.clear()
+            waiting, self._waiting = self._waiting, deque()
+            free, self._free = self._free, []
         for work in waiting:
             work.future.cancel()
-        for inbox in self._inboxes:
+        for inbox in self._threads:
             inbox.put(None)
+        for inbox in free:
+            if self._threads[inbox].ident is not None:  # else it was never started
+                self._threads[inbox].join()
 
     def _run(self, inbox: _Inbox) -> None:
         while (work := inbox.get()) is not None:
