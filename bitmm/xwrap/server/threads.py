@@ -102,7 +102,8 @@ class Workers(Executor):
             if self._is_closed:
                 raise RuntimeError("the server has stopped")
             if self._free:
-                self._free.pop().put(work)
+                self._free[-1].put(work)
+                self._free.pop()  # afterwards: without memory `put` fails, and the thread stays free
             else:
                 self._waiting.append(work)
         return future
