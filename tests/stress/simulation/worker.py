@@ -29,7 +29,11 @@ def main() -> None:
     templates: dict[str, Path] = {}
     try:
         for seed in json.load(sys.stdin):
-            result = run_seed(seed, templates, folder / "data", keep_trace=options.trace)
+            try:
+                result = run_seed(seed, templates, folder / "data", keep_trace=options.trace)
+            except BaseException as error:
+                error.add_note(f"in seed {seed}")
+                raise
             print(json.dumps(vars(result)), flush=True)
             if options.stop and result.problems:
                 break
