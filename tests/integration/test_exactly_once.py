@@ -60,7 +60,7 @@ def test_a_server_that_gets_no_more_threads_tells_the_truth():
     limits = [Limit(since="start", kind="threads", more=2), Limit(since="serves", kind="threads", more=0)]
     if reason := process_faults.reason_to_skip_threads():
         pytest.skip(reason)
-    figures = process_faults.few_threads(limits, ["kraken", "backpack"])
+    figures = process_faults.few_threads(limits, ["kraken"])
     assert figures.good, str(figures)
 
 
