@@ -72,6 +72,35 @@ def test_writes_that_wait_together_are_kept_each_for_itself(sqlite):
     assert len(results) == 7
 
 
+@pytest.mark.parametrize("look", ["_before_write", "_after_commit"])
+def test_no_write_is_lost_silently_when_the_file_cannot_be_looked_at_once(sqlite, monkeypatch, look):
+    """Each of those that wait together is committed, or its caller gets the error."""
+    database, failed = sqlite._database, []
+    original, errors = getattr(database, look), iter([PermissionError("no look")])
+
+    def fail_once(*arguments):
+        for error in errors:
+            raise error
+        return original(*arguments)
+
+    def add(number):
+        try:
+            sqlite.accounts.add(f"bot-{number}", "x")
+        except PermissionError:
+            failed.append(f"bot-{number}")
+
+    monkeypatch.setattr(database, look, fail_once)
+    threads = [threading.Thread(target=add, args=(number,)) for number in range(4)]
+    with database._write_lock:
+        for thread in threads:
+            thread.start()
+        until(lambda: len(database._pending) == 4)
+    for thread in threads:
+        thread.join()
+    added = {row["name"] for row in sqlite.accounts.all()}
+    assert added | set(failed) == {f"bot-{number}" for number in range(4)}
+
+
 def test_a_write_that_is_interrupted_ends_its_own_thread_alone(sqlite):
     """Of writes that wait together; what is no Exception is raised where it belongs, and nowhere else."""
     database, raised = sqlite._database, {}

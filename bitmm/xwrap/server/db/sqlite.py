@@ -106,11 +106,11 @@ class SQLite(Database):
     def _commit_pending(self) -> None:
         """Commit all writes that wait in one transaction; when one of them fails, each in a transaction of its own."""
         writes = [self._pending.popleft() for _ in range(len(self._pending))]
-        self._before_write()
         batches = deque([writes])
         while batches:
             batch = batches.popleft()
             try:
+                self._before_write()
                 with self._begin(self._open_write_runner(), "BEGIN IMMEDIATE") as runner:
                     for write in batch:
                         write.result = write.work(runner)
@@ -122,7 +122,7 @@ class SQLite(Database):
             else:
                 try:
                     self._after_commit(runner)
-                except StoreError as error:
+                except Exception as error:
                     for write in batch:
                         write.error = error
         for write in writes:
