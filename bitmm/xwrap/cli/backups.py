@@ -21,7 +21,10 @@ def backup(
     file: Annotated[Path, typer.Argument(help="The new file; there must be none of this name.")],
     data: Data = None,
 ) -> None:
-    """Copy the data base to FILE, also while the server runs. The master key is not in it; keep a copy elsewhere."""
+    """Copy the data base to FILE.
+
+    Also while the server runs. The master key is not in it; keep a copy of that in another place.
+    """
     with one_line_errors():
         settings = _sqlite_settings(data, "pg_dump --format=custom --file FILE")
         if not settings.data.joinpath("xwrap.sqlite3").exists():
@@ -37,7 +40,10 @@ def restore(
     file: Annotated[Path, typer.Argument(help="A file that `xwrap backup` made.")],
     data: Data = None,
 ) -> None:
-    """Put a backup in the place of the data base, which is kept beside it. Stop the server before."""
+    """Put a backup in the place of the data base.
+
+    Stop the server before. The data base that was there is kept beside it.
+    """
     with one_line_errors():
         settings = _sqlite_settings(data, "pg_restore, and before a server starts: xwrap history restored")
         from ..server.db.backup import restore as restore_file

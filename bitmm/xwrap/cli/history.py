@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 __all__ = ["history", "missing"]
 
 history = group(
-    "Whether orders may be missing in the journal, after a backup was restored or a part of the data base was lost.",
+    "Whether orders may be missing in the journal.\n\n"
+    "They may be after a backup was restored, or a part of the data base was lost.",
     "xwrap history show",
     "xwrap history accept",
 )
@@ -31,7 +32,10 @@ def history_show(data: Data = None) -> None:
 
 @history.command("accept", epilog=examples("xwrap history accept"))
 def history_accept(data: Data = None) -> None:
-    """Take the journal for complete: keys that it does not know are no longer looked up at their exchanges."""
+    """Take the journal for complete.
+
+    Keys that it does not know are no longer looked up at their exchanges.
+    """
     with one_line_errors(), open_store(data) as store:
         gap = store.history.accept()
     typer.echo("the journal is complete" if gap is None else f"accepted: {missing(gap)}")
@@ -48,7 +52,10 @@ def history_restored(
     ] = None,
     data: Data = None,
 ) -> None:
-    """Say that the data base was restored by other means than `xwrap restore`: before the first server starts."""
+    """Say that the data base is an older copy.
+
+    Say so after it was restored by other means than `xwrap restore`, before the first server starts.
+    """
     with one_line_errors(), open_store(data) as store:
         time = _time(since or store.history.create()["heartbeat"])
         gap = store.history.report_gap(time, "the data base was restored from a backup")
