@@ -8,13 +8,12 @@ from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import quote
 
 from .completeness import open_state_file
 from .errors import StateFileInUseError, StoreError
 from .history import HistoryGap
 from .records import now
-from .sqlite_file import find_damage
+from .sqlite_file import connect_read_only, find_damage, wal_of
 from .state_file import State, StateFile
 from .store import Store
 
@@ -51,7 +50,7 @@ def restore(path: Path, state_file: Path, source: Path) -> Restored:
     Raises StoreError.
     """
     try:
-        damage = find_damage(source) if source.exists() else "there is no such file"
+        damage = find_damage(source) if source.is_file() else "there is no such file"
     except sqlite3.OperationalError as error:
         damage = str(error)
     if damage:
@@ -89,7 +88,7 @@ def _copy(source: Path, target: Path) -> None:
     except OSError as error:
         raise StoreError(f"{target} cannot be written: {error.strerror}") from None
     try:
-        with closing(sqlite3.connect(f"file:{quote(str(source))}?mode=ro", uri=True)) as connection:
+        with closing(connect_read_only(source)) as connection:
             connection.execute("VACUUM INTO ?", (str(target),))
         if damage := find_damage(target):
             raise StoreError(f"{target} is damaged: {damage}")
@@ -113,7 +112,7 @@ def _set_aside(path: Path) -> Path | None:
 
 
 def _files(path: Path) -> list[Path]:
-    return [path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")]
+    return [path, wal_of(path), path.with_name(f"{path.name}-shm")]
 
 
 def _sync(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterable
 from contextlib import closing
@@ -10,12 +11,17 @@ from urllib.parse import quote
 
 from .state_file import INTENT_COLUMNS, IntentRef
 
-__all__ = ["WatchedFile", "find_damage"]
+__all__ = ["WatchedFile", "connect_read_only", "find_damage", "wal_of"]
 
 
 def wal_of(path: Path) -> Path:
     """Return the write-ahead log of a data base file."""
     return path.with_name(f"{path.name}-wal")
+
+
+def connect_read_only(path: Path) -> sqlite3.Connection:
+    """Open a data base file without changing it. Raises sqlite3.OperationalError."""
+    return sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=10)
 
 
 def find_damage(path: Path, intents: Iterable[IntentRef] = ()) -> str | None:
@@ -24,9 +30,10 @@ def find_damage(path: Path, intents: Iterable[IntentRef] = ()) -> str | None:
     Raises sqlite3.OperationalError when it cannot be read now.
     """
     # A log that was left behind may belong to another file; then single pages fit, and the indexes do not.
-    check = "integrity_check" if _size(wal_of(path)) else "quick_check"
+    log = _stat(wal_of(path))
+    check = "integrity_check" if log is not None and log.st_size else "quick_check"
     try:
-        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=10)) as connection:
+        with closing(connect_read_only(path)) as connection:
             [said] = connection.execute(f"PRAGMA {check}(1)").fetchone()
             if said != "ok":
                 return str(said).replace("\n", " ")
@@ -41,13 +48,6 @@ def find_damage(path: Path, intents: Iterable[IntentRef] = ()) -> str | None:
     except sqlite3.DatabaseError as error:
         return str(error)
     return None
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0
 
 
 class WatchedFile:
@@ -84,16 +84,17 @@ class WatchedFile:
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return None
-    return found.st_dev, found.st_ino
+    found = _stat(path)
+    return None if found is None else (found.st_dev, found.st_ino)
 
 
 def _content(path: Path) -> tuple[int, int] | None:
+    found = _stat(path)
+    return None if found is None else (found.st_mtime_ns, found.st_size)
+
+
+def _stat(path: Path) -> os.stat_result | None:
     try:
-        found = path.stat()
+        return path.stat()
     except FileNotFoundError:
         return None
-    return found.st_mtime_ns, found.st_size
