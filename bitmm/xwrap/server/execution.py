@@ -47,7 +47,7 @@ from .order_views import (
     withdrawal_columns,
     withdrawal_intent,
 )
-from .problems import Problem, from_exchange
+from .problems import Problem, from_exchange, log_failure
 from .rate_limiter import Priority
 from .refresh import (
     IN_FLIGHT,
@@ -140,10 +140,8 @@ class ExecutionService:
                 if journal is self._store.orders:
                     return refresh_order(journal, exchange, row)
                 return refresh_withdrawals(journal, exchange, [row], row["asset"])[0]
-        except (ExchangeError, Problem) as error:
-            _log.info("%s %d is answered as it was: %s", journal.name, row["id"], error)
-        except Exception:
-            _log.exception("%s %d is answered as it was", journal.name, row["id"])
+        except Exception as error:
+            log_failure(_log, error, f"{journal.name} {row['id']} is answered as it was")
         return row
 
     def _intent(self, request: NewOrder | NewWithdrawal) -> tuple[Journal, tuple[str, ...], Row]:

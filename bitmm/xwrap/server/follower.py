@@ -17,12 +17,12 @@ from math import inf
 from typing import Any
 
 from ..exchanges.capabilities import supports
-from ..exchanges.errors import Busy, ExchangeError
+from ..exchanges.errors import Busy
 from .db.journal import Journal
 from .db.records import Registration
 from .db.store import Store
 from .order_views import order_ref
-from .problems import Problem
+from .problems import log_failure
 from .refresh import write_state
 from .registry import ExchangeRegistry
 from .rounds import Rounds
@@ -114,11 +114,8 @@ class Follower:
             # Nothing was asked, so they are no nearer to a long pause.
             pace.wait(busy.retry_after)
             return
-        except (ExchangeError, Problem) as error:
-            _log.info("%d open market orders of %s cannot be read: %s", len(rows), registration.exchange, error)
-            states = {}
-        except Exception:
-            _log.exception("%d open market orders of %s cannot be read", len(rows), registration.exchange)
+        except Exception as error:
+            log_failure(_log, error, f"{len(rows)} open market orders of {registration.exchange} cannot be read")
             states = {}
         progress = False
         for row in rows:

@@ -6,6 +6,7 @@ a person; `code` takes the place of `type`.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from math import ceil
 from typing import Any
@@ -15,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from ..codes import CODES
 from ..exchanges.errors import Busy, ExchangeError, Unknown
 
-__all__ = ["Problem", "from_exchange", "problem_response", "too_busy"]
+__all__ = ["Problem", "from_exchange", "log_failure", "problem_response", "too_busy"]
 
 
 class Problem(Exception):
@@ -71,6 +72,14 @@ def _status(code: str) -> int:
 def too_busy(code: str, detail: str) -> Problem:
     """Return the problem of a call that was given up before anything was sent; it may be repeated in a second."""
     return Problem(503, code, detail, retryable=True, headers={"Retry-After": "1"})
+
+
+def log_failure(log: logging.Logger, error: Exception, message: str) -> None:
+    """Log that an exchange could not be asked: in one line, or with the traceback where nobody foresaw the error."""
+    if isinstance(error, ExchangeError | Problem):
+        log.info("%s: %s", message, error)
+    else:
+        log.error("%s", message, exc_info=error)
 
 
 def problem_response(problem: Problem) -> Response:

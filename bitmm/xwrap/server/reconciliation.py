@@ -19,14 +19,14 @@ from functools import partial
 from typing import Any
 
 from ..exchanges.base import Exchange
-from ..exchanges.errors import ExchangeError, NotListedYet, Refused, Unsupported
+from ..exchanges.errors import NotListedYet, Refused, Unsupported
 from ..exchanges.models import Withdrawal
 from .db.journal import Journal
 from .db.records import Registration, now
 from .db.store import Store
 from .lookups import find_order, same_details
 from .order_views import kept_refusal_columns, order_columns, order_ref, refusal_columns, withdrawal_columns
-from .problems import Problem, from_exchange
+from .problems import from_exchange, log_failure
 from .question_times import QuestionTimes, TimesOfRows
 from .rate_limiter import Priority
 from .registry import ExchangeRegistry
@@ -180,7 +180,7 @@ class Reconciler:
             for one in unknown:
                 self._reconcile_order(one)
         except Exception as error:
-            _log_failure(f"{len(unknown)} orders of {registration.exchange}", error)
+            log_failure(_log, error, f"what became of {len(unknown)} orders of {registration.exchange} cannot be asked")
             oldest = min(_parse_time(one.row["created"]) for one in unknown)
             for one in unknown:
                 # The list since then may be too long for the exchange's limit, or for the time of one call.
@@ -203,8 +203,12 @@ class Reconciler:
                 columns = find(exchange, one)
         except NotListedYet:
             one.times.was_missed(one.row, proved=one.times.is_proof(asked))
+        except Unsupported:
+            # That it has no such question is no news.
+            one.times.try_again(one.row)
         except Exception as error:
-            _log_failure(f"{journal.name} {one.row['id']} of {one.registration.exchange}", error)
+            place = f"{journal.name} {one.row['id']} of {one.registration.exchange}"
+            log_failure(_log, error, f"what became of {place} cannot be asked")
             one.times.try_again(one.row)
         else:
             self._conclude(journal, one, asked, columns)
@@ -278,16 +282,6 @@ def _confirm(exchange: Exchange, unknown: Sequence[_Unknown]) -> bool:
     for times in open_ones:
         times.confirm(is_confirmed=is_confirmed)
     return True
-
-
-def _log_failure(what: str, error: Exception) -> None:
-    """Log why an exchange could not be asked; where it has no such question, that is no news."""
-    if isinstance(error, Unsupported):
-        return
-    if isinstance(error, ExchangeError | Problem):
-        _log.info("%s: %s", what, error)
-    else:
-        _log.error("%s: the question failed", what, exc_info=error)
 
 
 def not_placed(row: Row) -> Row:

@@ -17,6 +17,7 @@ from ..exchanges.errors import ExchangeError, Refused, Unknown
 from ..exchanges.models import OrderState, Withdrawal
 from .db.journal import Journal
 from .order_views import order_columns, order_ref, withdrawal_columns
+from .problems import log_failure
 
 __all__ = [
     "IN_FLIGHT",
@@ -63,10 +64,8 @@ def read_orders(exchange: Exchange, rows: Iterable[Row], *, are_over: bool = Fal
         return {}
     try:
         return exchange.read_orders(refs)
-    except ExchangeError as error:
-        _log.info("%d open orders of %s cannot be read now: %s", len(refs), exchange.id, error)
-    except Exception:
-        _log.exception("%d open orders of %s cannot be read: its adapter failed", len(refs), exchange.id)
+    except Exception as error:
+        log_failure(_log, error, f"{len(refs)} open orders of {exchange.id} cannot be read now")
     return {}
 
 
@@ -116,12 +115,10 @@ def _read_over(exchange: Exchange, row: Row, known: OrderState) -> OrderState | 
     """Return the state of an order that is over: `known` where its exchange does not show it, None if not now."""
     try:
         return exchange.order(replace(order_ref(row), is_over=True))
-    except ExchangeError as error:
-        if error.code in {"unsupported", "order_not_found"}:
+    except Exception as error:
+        if isinstance(error, ExchangeError) and error.code in {"unsupported", "order_not_found"}:
             return replace(known, exchange_order_id=row["exchange_order_id"])
-        _log.info("order %d at %s cannot be read after its cancel: %s", row["id"], exchange.id, error)
-    except Exception:
-        _log.exception("order %d at %s cannot be read after its cancel", row["id"], exchange.id)
+        log_failure(_log, error, f"order {row['id']} at {exchange.id} cannot be read after its cancel")
     return None
 
 
