@@ -198,6 +198,22 @@ def test_the_loss_of_all_that_was_written_since_the_last_of_many_orders_is_notic
     assert "row 101 of the orders" in gap_after(before).reason
 
 
+def test_the_same_older_copy_is_noticed_a_second_time(life, tmp_path):
+    """What the first start noticed stood in the data base that the copy replaced once more."""
+    life.place("k1")
+    backup = life.crash(tmp_path / "backup") / "xwrap.sqlite3"
+    Life(backup.parent).store.close()  # brings the log into the file
+    life.place("k2")
+    folder = life.crash(tmp_path / "after")
+    older_copy(folder, backup)
+    first = Life(folder)
+    first.store.heartbeat()
+    gap = first.store.history.gap()
+    first.store.close()
+    older_copy(folder, backup)
+    assert gap_after(folder).since <= gap.since
+
+
 def test_an_older_copy_under_the_log_of_a_newer_one_is_refused_as_damaged(life, tmp_path):
     """SQLite would take pages of both for one data base."""
     life.place("k1")

@@ -63,11 +63,15 @@ def _check(history: HistoryStore, file: StateFile, *, shared: bool) -> None:
         _report(history, min(row["heartbeat"], state.since), "the data base is that of another installation")
     elif missing := history.missing(state.intents):
         _report_missing(history, row["heartbeat"], missing)
+    elif state.gap is not None and row["noticed"] is None and row["heartbeat"] < state.gap[1]:
+        _report(history, state.gap[0], "the data base is a copy from before orders were noticed to be missing")
     row = history.create()
     if row["installation"] != state.installation:
         state = State(row["installation"], now())
     gone = set(history.missing(state.intents))
-    file.write(State(state.installation, state.since, [intent for intent in state.intents if intent not in gone]))
+    intents = [intent for intent in state.intents if intent not in gone]
+    gap = None if row["noticed"] is None else (row["missing_since"], row["noticed"])
+    file.write(State(state.installation, state.since, intents, gap))
 
 
 def check_running(history: HistoryStore, file: StateFile) -> None:

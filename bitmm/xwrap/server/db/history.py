@@ -112,7 +112,10 @@ class HistoryStore:
         """Write what may be missing, and return True; False: another process wrote since the row was `seen`."""
         values = {"missing_since": None, "noticed": None, "reason": None, "seen": seen["noticed"]}
         if gap is not None:
-            values |= {"missing_since": time_text(gap.since), "noticed": time_text(gap.noticed), "reason": gap.reason}
+            noticed = time_text(gap.noticed)
+            values |= {"missing_since": time_text(gap.since), "noticed": noticed, "reason": gap.reason}
+            # What is as new as this was not lost once more, also when the gap has been accepted.
+            values["heartbeat"] = noticed
         written = self._database.write(lambda runner: runner.change(_UPDATE_GAP, values)) == 1
         self._valid_until = 0.0
         return written

@@ -68,6 +68,8 @@ class State:
     installation: str
     since: str
     intents: Sequence[IntentRef] = field(default_factory=tuple)
+    #: Since when orders may be missing, and when that was noticed, if it was: a copy from before then does not say so.
+    gap: tuple[str, str] | None = None
 
 
 class StateFile:
@@ -94,8 +96,10 @@ class StateFile:
         try:
             document = json.loads(text)
             intents = [IntentRef(str(name), int(id), *map(str, more)) for name, id, *more in document["intents"]]
-            return State(str(document["installation"]), str(document["since"]), intents)
-        except (ValueError, TypeError, KeyError):
+            gap = document.get("gap")
+            noticed = None if gap is None else (str(gap[0]), str(gap[1]))
+            return State(str(document["installation"]), str(document["since"]), intents, noticed)
+        except (ValueError, TypeError, LookupError, AttributeError):
             raise ValueError(f"{self.path} is damaged") from None
 
     def write(self, state: State) -> None:
@@ -131,7 +135,12 @@ class StateFile:
         if self._descriptor is None or self._state is None:
             raise OSError(f"{self.path} is closed")
         state = self._state
-        document = {"installation": state.installation, "since": state.since, "intents": list(self._intents)}
+        document = {
+            "installation": state.installation,
+            "since": state.since,
+            "intents": list(self._intents),
+            "gap": state.gap,
+        }
         os.pwrite(self._descriptor, json.dumps(document).encode().ljust(_SIZE - 1) + b"\n", 0)
         os.fdatasync(self._descriptor)
 
