@@ -50,7 +50,7 @@ def test_what_the_api_shows_of_a_journal_is_what_its_document_promises(schema, f
 
 
 def test_an_up_to_date_data_base_is_opened_without_alembic(store, monkeypatch):
-    monkeypatch.setattr("bitmm.xwrap.server.db.base.Database._migrate", None)
+    monkeypatch.setattr("bitmm.xwrap.server.db.schema._migrate", None)
     store.prepare()
 
 

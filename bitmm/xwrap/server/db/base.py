@@ -16,16 +16,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from functools import cache
-from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
-from sqlalchemy import Boolean, ColumnElement, Connection, Engine, Insert, Select, Table, insert, inspect
+from sqlalchemy import Boolean, ColumnElement, Connection, Engine, Insert, Select, Table, insert
 from sqlalchemy.exc import DatabaseError, DBAPIError
 from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.selectable import SelectBase
 
-from . import tables as t
+from . import schema
 from .errors import DamagedError, StoreError
 from .state_file import IntentRef, StateFile
 
@@ -120,9 +119,8 @@ class StatementRunner:
             yield
             self.command(commit)
         except BaseException:
-            with suppress(
-                DBAPIError, StoreError
-            ):  # SQLite may have rolled back by itself, and a connection may be gone
+            # SQLite may have rolled back by itself, and a connection may be gone.
+            with suppress(DBAPIError, StoreError):
                 for command in rollback:
                     self.command(command)
             raise
@@ -330,44 +328,18 @@ class Database(ABC):
 
     def has_tables(self) -> bool:
         """Return whether the tables were created, in this version or another one."""
-        with self.engine.connect() as connection:
-            return _revision(connection) is not None
+        return schema.has_tables(self.engine)
 
     def prepare(self) -> None:
         """Create the tables, or migrate them to this version. Raises StoreError for a newer or damaged data base."""
         try:
-            with self.engine.connect() as connection:
-                if _revision(connection) != t.REVISION:
-                    self._lock_schema(connection)
-                    self._migrate(connection)
-                    connection.commit()
+            schema.create_or_migrate(self.engine, self.name, self._lock_schema)
         except DatabaseError as error:
             raise StoreError(self.describe_error(error)) from None
 
     @abstractmethod
     def _lock_schema(self, connection: Connection) -> None:
         """Begin a transaction; until it ends no other process creates or migrates the tables."""
-
-    def _migrate(self, connection: Connection) -> None:
-        # Imported only when there is something to do: it takes 60 ms.
-        from alembic import command
-        from alembic.config import Config
-        from alembic.script import ScriptDirectory
-
-        config = Config()
-        config.set_main_option("script_location", str(Path(__file__).parents[1] / "migrations").replace("%", "%%"))
-        known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-        revision = _revision(connection)
-        if revision is not None and revision not in known:
-            raise StoreError(f"the data base {self.name} was made by a newer version of bitmm; update bitmm")
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
-
-
-def _revision(connection: Connection) -> str | None:
-    if not inspect(connection).has_table("alembic_version"):
-        return None
-    return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
 
 
 def _compile(statement: Statement, names: list[str], engine: Engine) -> _CompiledStatement:
