@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from decimal import Decimal
 from functools import partial
 from typing import Any, ClassVar, Literal
 
-from ...money import exact, parse_decimal, plain
+from ...money import parse_decimal, plain
 from ..base import Credentials, Exchange, ExchangeContext
 from ..errors import Busy, Refused, Unknown
 from ..http import parsing_errors, refused_key_is_proof
@@ -47,6 +46,7 @@ from .parsing import (
     symbol_of,
     withdrawal_from_row,
 )
+from .precision import check_order_digits, withdrawal_amount
 
 __all__ = ["CcxtExchange"]
 
@@ -113,7 +113,9 @@ class CcxtExchange(Exchange):
 
     def place(self, order: NewOrder) -> OrderState:
         symbol = self._symbol(order.currency, order.asset)
-        self._check_rounding(order, symbol)
+        markets = self._markets()
+        check(order, markets.spot[order.currency, order.asset])
+        check_order_digits(self.name, order, symbol, markets.ccxt.markets[symbol]["precision"], self._rounded)
         params = {"clientOrderId": order.client_id} if self._stores_client_ids() else {}
         if order.cost is not None:
             call: tuple[Any, ...] = ("create_market_buy_order_with_cost", symbol, plain(order.cost), params)
@@ -221,7 +223,7 @@ class CcxtExchange(Exchange):
         row = self._call(
             "withdraw",
             code=withdrawal.asset,
-            amount=self._withdrawal_amount(withdrawal),
+            amount=withdrawal_amount(self.name, withdrawal, self._markets().ccxt.currencies, self._rounded),
             address=withdrawal.address,
             params=params,
             mutates=True,
@@ -277,31 +279,6 @@ class CcxtExchange(Exchange):
         """Return what ccxt would make of a number before it sends it; no request is sent for this."""
         text: str = self._instance.call(self.context, self._markets(), f"{field}_to_precision", *arguments)
         return text
-
-    def _check_rounding(self, order: NewOrder, symbol: str) -> None:
-        """Raise Refused for an order that breaks the market's rules, or whose numbers ccxt would change."""
-        markets = self._markets()
-        check(order, markets.spot[order.currency, order.asset])
-        precision = markets.ccxt.markets[symbol]["precision"]
-        for field, value in (("amount", order.amount), ("price", order.price), ("cost", order.cost)):
-            step = precision.get(field) or (precision.get("price") if field == "cost" else None)
-            if value is not None and step is not None:
-                self._check_unchanged(field, value, self._rounded(field, symbol, plain(value)))
-
-    def _check_unchanged(self, field: str, value: Decimal, rounded: str) -> None:
-        if exact(rounded) != value:
-            raise Refused(
-                f"{self.name} would make {rounded} of the {field} {plain(value)}",
-                code=f"{field}_step",
-                details={"field": field, "value": plain(value), "rule": f"{field}_step", "nearest": rounded},
-            )
-
-    def _withdrawal_amount(self, withdrawal: NewWithdrawal) -> str:
-        """Return the amount in plain digits. Raises Refused when ccxt would change it."""
-        amount = plain(withdrawal.amount)
-        if (self._markets().ccxt.currencies.get(withdrawal.asset) or {}).get("precision") is not None:
-            self._check_unchanged("amount", withdrawal.amount, self._rounded("currency", withdrawal.asset, amount))
-        return amount
 
     def _choose_network(self, asset: str, network: str | None, use: Literal["deposit", "withdraw"]) -> str | None:
         """Return ccxt's name of the network; None where it lists none.

@@ -1,0 +1,46 @@
+"""The numbers of an order or a withdrawal before ccxt gets them: it would round them to the exchange's steps, unasked.
+
+What it would change is refused, so what is sent is what the caller gave.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import Any
+
+from ...money import exact, plain
+from ..errors import Refused
+from ..models import NewOrder, NewWithdrawal
+
+__all__ = ["check_order_digits", "withdrawal_amount"]
+
+#: Returns what ccxt would send for a number: by the kind of its steps, the market or currency, and the number.
+_Round = Callable[[str, str, str], str]
+
+
+def check_order_digits(name: str, order: NewOrder, symbol: str, precision: Mapping[str, Any], rounded: _Round) -> None:
+    """Raise Refused for an order whose numbers ccxt would change. `precision`: ccxt's, of the market `symbol`."""
+    for field, value in (("amount", order.amount), ("price", order.price), ("cost", order.cost)):
+        step = precision.get(field) or (precision.get("price") if field == "cost" else None)
+        if value is not None and step is not None:
+            _check_unchanged(name, field, value, rounded(field, symbol, plain(value)))
+
+
+def withdrawal_amount(
+    name: str, withdrawal: NewWithdrawal, currencies: Mapping[str, Mapping[str, Any] | None], rounded: _Round
+) -> str:
+    """Return the amount in plain digits. Raises Refused when ccxt, whose `currencies` these are, would change it."""
+    amount = plain(withdrawal.amount)
+    if (currencies.get(withdrawal.asset) or {}).get("precision") is not None:
+        _check_unchanged(name, "amount", withdrawal.amount, rounded("currency", withdrawal.asset, amount))
+    return amount
+
+
+def _check_unchanged(name: str, field: str, value: Decimal, rounded: str) -> None:
+    if exact(rounded) != value:
+        raise Refused(
+            f"{name} would make {rounded} of the {field} {plain(value)}",
+            code=f"{field}_step",
+            details={"field": field, "value": plain(value), "rule": f"{field}_step", "nearest": rounded},
+        )
