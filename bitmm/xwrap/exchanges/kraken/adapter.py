@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from ...money import parse_decimal
 from ..base import Exchange, ExchangeContext, Field, RateLimit
-from ..errors import Busy, Refused
+from ..errors import Refused
 from ..http import parsing_errors, unproved
 from ..models import (
     Deposit,
@@ -30,6 +30,7 @@ from ..orders import accepted_order, cancel_errors, listed_order, poll_until_fin
 from ..parsing import required_text, time_from_seconds
 from ..rules import check, find_market, no_such_asset
 from .api import URL, KrakenAPI
+from .batches import read_in_batches
 from .funding import choose_address, choose_method
 from .pages import read_pages
 from .parsing import (
@@ -151,26 +152,16 @@ class Kraken(Exchange):
     def read_orders(self, refs: Sequence[OrderRef]) -> dict[str, OrderState]:
         """Read up to 50 orders with one QueryOrders. An id that Kraken does not know refuses all of its question."""
         wanted = {ref.exchange_order_id: ref for ref in refs if ref.exchange_order_id is not None}
-        ids, states = list(wanted), dict[str, OrderState]()
-        questions = [ids[start : start + _QUERY] for start in range(0, len(ids), _QUERY)]
-        while questions:
-            asked = questions.pop(0)
-            try:
-                rows = self.api.private("QueryOrders", {"txid": ",".join(asked)})
-            except Busy:
-                if not states:
-                    raise
-                break
-            except Refused as error:
-                if error.code != "order_not_found":
-                    break
-                half = len(asked) // 2
-                questions[:0] = [asked[:half], asked[half:]] if half else []
-                continue
-            for txid in asked:
+
+        def ask(ids: Sequence[str]) -> dict[str, OrderState]:
+            rows = self.api.private("QueryOrders", {"txid": ",".join(ids)})
+            states: dict[str, OrderState] = {}
+            for txid in ids:
                 with suppress(Refused):
                     states[txid] = self._parse_order(rows, wanted[txid])
-        return states
+            return states
+
+        return read_in_batches(ask, list(wanted), _QUERY)
 
     def find(self, ref: OrderRef) -> OrderState | None:
         """Look among the open orders first: one that is filled between the two questions is seen by the second."""
