@@ -21,7 +21,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 #: What a part of the package may import of the package, besides itself. A part is a module, or a folder with all that
 #: is in it; for a module the longest name counts. What is not named here may not be imported and may not exist.
-BASE = "__init__ codes errors money transport _http"
+BASE = "__init__ codes errors money transport _http _failures _deadline"
 CLIENT_PARTS = "types _arguments _parsing _responses _api"
 MAY_IMPORT = {
     "__init__": "",
@@ -30,6 +30,8 @@ MAY_IMPORT = {
     "money": "errors",
     "transport": BASE,
     "_http": BASE,
+    "_failures": "_deadline",
+    "_deadline": "",
     "types": "codes errors money",
     "_arguments": f"{BASE} types",
     "_parsing": f"{BASE} types",
@@ -50,8 +52,8 @@ MAY_IMPORT = {
 
 #: Third-party libraries that have one place, and that place.
 ONE_PLACE = {
-    "requests": "transport _http exchanges/ccxt",
-    "urllib3": "transport _http exchanges/ccxt",
+    "requests": "transport _http _failures exchanges/ccxt",
+    "urllib3": "transport _http _failures exchanges/ccxt",
     "sqlalchemy": "server/db server/migrations",
     "alembic": "server/db server/migrations",
     "psycopg": "server/db server/migrations",

@@ -11,20 +11,20 @@ import http.client
 import io
 import os
 import socket
-import ssl
 import struct
-import sys
 import threading
 from _thread import start_new_thread
 from collections.abc import Iterator
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import DecodeError, HTTPError, InvalidHeader, NewConnectionError
+from urllib3.exceptions import NewConnectionError
+
+from ._deadline import call_state, seconds_left
+from ._failures import ProtocolError, describe_error
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -34,13 +34,8 @@ __all__ = [
     "Adapter",
     "Headers",
     "LightResponse",
-    "ProtocolError",
-    "begin_call",
-    "certainly_unsent",
-    "describe_error",
     "origin_of",
     "read_body",
-    "seconds_left",
 ]
 
 #: Bytes of an answer's body, decompressed.
@@ -48,41 +43,6 @@ MAX_ANSWER = 16 * 1024 * 1024
 #: Bytes on the wire of one answer: its body, its header lines, interim answers, chunk sizes.
 _MAX_WIRE = MAX_ANSWER + 1024 * 1024
 _PIECE = 16 * 1024
-
-
-class CallState(threading.local):
-    """The state of the call that this thread makes.
-
-    A thread-local, since urllib3 hands nothing of ours through to a connection, nor back from it: a call does not learn
-    which connection of the pool it got, nor a connection for which call it sends.
-    """
-
-    deadline = float("inf")
-    #: False: the request's first byte has not left. None: no connection of ours was asked.
-    sent: bool | None = None
-    #: The exception that the program was handling when it called; it says nothing about this call.
-    outer: BaseException | None = None
-
-
-call_state = CallState()
-
-
-def begin_call(deadline: float) -> None:
-    """Begin a call of this thread that must be over at `deadline`, of time.monotonic()."""
-    call_state.deadline = deadline
-    call_state.sent = None
-    call_state.outer = sys.exception()
-
-
-def seconds_left(deadline: float | None = None) -> float:
-    """Return the seconds until the deadline of this thread's call. Raises TimeoutError when none are left.
-
-    Never zero, which would mean to a socket: do not block.
-    """
-    left = (call_state.deadline if deadline is None else deadline) - monotonic()
-    if left <= 0:
-        raise TimeoutError
-    return left
 
 
 class DeadlineReader(io.RawIOBase):
@@ -306,14 +266,6 @@ class LightResponse:
         return self.raw.stream(size, decode_content=True)
 
 
-class ProtocolError(Exception):
-    """The other side sent something that is not accepted as an answer: `code` is that of the error to raise."""
-
-    def __init__(self, reason: str, code: str) -> None:
-        super().__init__(reason)
-        self.code = code
-
-
 def read_body(response: requests.Response | LightResponse) -> bytes:
     """Return the body, decompressed. Raises ProtocolError when it is too big."""
     body = bytearray()
@@ -328,58 +280,6 @@ def read_body(response: requests.Response | LightResponse) -> bytes:
             raise ProtocolError("more than 16 MiB", "answer_too_big")
         seconds_left()
     return bytes(body)
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield the error and its causes, as far as they belong to this call."""
-    while error is not None and error is not call_state.outer:
-        yield error
-        error = error.__cause__ or error.__context__
-
-
-def certainly_unsent(error: BaseException) -> bool:
-    """Return whether no byte of the request left. Where no connection of ours was used, only what is certain counts."""
-    if call_state.sent is not None:
-        return not call_state.sent
-    if isinstance(error, MemoryError):
-        return False  # It says nothing about how far another's adapter came.
-    if not isinstance(error, requests.RequestException):
-        return True
-    certain = (NewConnectionError, ConnectionRefusedError, socket.gaierror)
-    return isinstance(error, (ValueError, requests.ConnectTimeout)) or any(
-        isinstance(e, certain) for e in _chain(error)
-    )
-
-
-_REASONS: tuple[tuple[type[BaseException], str], ...] = (
-    (TimeoutError, "the time was up"),
-    (requests.Timeout, "the time was up"),
-    (MemoryError, "there is no memory left"),
-    (ssl.SSLCertVerificationError, "its certificate is not accepted ({0.verify_message})"),
-    (ssl.SSLError, "TLS failed"),
-    (socket.gaierror, "its name is not known"),
-    (ConnectionRefusedError, "connection refused"),
-    (ConnectionError, "the connection was closed"),
-    (http.client.IncompleteRead, "the answer broke off"),
-    (http.client.BadStatusLine, "the answer is not HTTP"),
-    (http.client.UnknownProtocol, "the answer is not HTTP"),
-    (http.client.HTTPException, "{0}"),
-    (DecodeError, "the compression of the answer is damaged"),
-    (requests.exceptions.ContentDecodingError, "the compression of the answer is damaged"),
-    (InvalidHeader, "the answer has two lengths"),
-)
-
-
-def describe_error(error: BaseException) -> str:
-    """Return the cause in our words; the libraries' own texts hold URLs and what the other side sent."""
-    for kind, reason in _REASONS:
-        for cause in _chain(error):
-            if isinstance(cause, kind):
-                return reason.format(cause)
-    for cause in _chain(error):
-        if isinstance(cause, OSError) and cause.strerror:
-            return cause.strerror
-    return "the answer is not HTTP" if any(isinstance(cause, HTTPError) for cause in _chain(error)) else "it failed"
 
 
 def origin_of(url: str) -> str:

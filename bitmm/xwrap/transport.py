@@ -23,19 +23,9 @@ from requests.utils import select_proxy
 from urllib3.exceptions import HTTPError
 
 from . import money
-from ._http import (
-    MAX_ANSWER,
-    Adapter,
-    Headers,
-    LightResponse,
-    ProtocolError,
-    begin_call,
-    certainly_unsent,
-    describe_error,
-    origin_of,
-    read_body,
-    seconds_left,
-)
+from ._deadline import begin_call, seconds_left
+from ._failures import ProtocolError, certainly_unsent, describe_error
+from ._http import MAX_ANSWER, Adapter, Headers, LightResponse, origin_of, read_body
 from .errors import InvalidRequest, OutcomeUnknown, Unavailable
 
 __all__ = ["MAX_ANSWER", "Request", "Response", "Session", "Transport", "base_url", "is_loopback"]
