@@ -153,7 +153,7 @@ class Kraken(Exchange):
         """Read up to 50 orders with one QueryOrders. An id that Kraken does not know refuses all of its question."""
         wanted = {ref.exchange_order_id: ref for ref in refs if ref.exchange_order_id is not None}
 
-        def ask(ids: Sequence[str]) -> dict[str, OrderState]:
+        def read(ids: Sequence[str]) -> dict[str, OrderState]:
             rows = self.api.private("QueryOrders", {"txid": ",".join(ids)})
             states: dict[str, OrderState] = {}
             for txid in ids:
@@ -161,7 +161,7 @@ class Kraken(Exchange):
                     states[txid] = self._parse_order(rows, wanted[txid])
             return states
 
-        return read_in_batches(ask, list(wanted), _QUERY)
+        return read_in_batches(read, list(wanted), _QUERY)
 
     def find(self, ref: OrderRef) -> OrderState | None:
         """Look among the open orders first: one that is filled between the two questions is seen by the second."""

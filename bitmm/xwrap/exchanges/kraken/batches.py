@@ -12,10 +12,10 @@ __all__ = ["read_in_batches"]
 _T = TypeVar("_T")
 
 
-def read_in_batches(ask: Callable[[Sequence[str]], Mapping[str, _T]], ids: Sequence[str], most: int) -> dict[str, _T]:
-    """Return what `ask` returns for all `ids`, asked for at most so many at once; what cannot be read is missing.
+def read_in_batches(read: Callable[[Sequence[str]], Mapping[str, _T]], ids: Sequence[str], most: int) -> dict[str, _T]:
+    """Return what `read` returns for all `ids`, asked for at most so many at once; what cannot be read is missing.
 
-    `ask` raises Refused `order_not_found` for a question with an unknown id, which is then asked in two halves; any
+    `read` raises Refused `order_not_found` for a question with an unknown id, which is then asked in two halves; any
     other Refused ends the reading. Raises Busy when nothing was read for a rate limit.
     """
     found: dict[str, _T] = {}
@@ -23,7 +23,7 @@ def read_in_batches(ask: Callable[[Sequence[str]], Mapping[str, _T]], ids: Seque
     while questions:
         asked = questions.pop(0)
         try:
-            found |= ask(asked)
+            found |= read(asked)
         except Busy:
             if not found:
                 raise
