@@ -1,8 +1,8 @@
-"""Whether an exchange has the order or the send of a row, by our own client id."""
+"""Whether an exchange has the order or the send of a row: by our own client id, or by its details."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -12,7 +12,10 @@ from ..exchanges.models import OrderRef, Withdrawal
 from ..money import EXACT, exact
 from .order_views import order_columns, order_ref, withdrawal_columns
 
-__all__ = ["find_executed", "find_order", "same_details"]
+__all__ = ["CLOCK_SKEW", "find_executed", "find_order", "same_details"]
+
+#: How far the clock of an exchange may be from ours when it reports the time of an order or a send.
+CLOCK_SKEW = timedelta(seconds=60)
 
 Row = dict[str, Any]
 

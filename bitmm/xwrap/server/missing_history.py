@@ -25,7 +25,7 @@ from .db.history import HistoryGap
 from .db.journal import Journal
 from .db.records import Registration, time_text
 from .db.store import Store
-from .lookups import same_details
+from .lookups import CLOCK_SKEW, same_details
 from .order_views import key_reused, order_columns, withdrawal_columns, withdrawal_intent
 from .problems import Problem
 from .registry import ExchangeRegistry
@@ -34,8 +34,6 @@ __all__ = ["MissingHistory"]
 
 _log = logging.getLogger(__name__)
 
-#: How far the clock of an exchange may be from ours when it reports the time of a send.
-_CLOCK_SKEW = timedelta(seconds=60)
 #: After so many lists that could not be had, each order is looked up.
 _MOST_FAILURES = 3
 #: Seconds after which a caller may repeat a key whose order may not be listed yet.
@@ -161,11 +159,7 @@ class MissingHistory:
         Without the order's market, an order can be found in a list only.
         """
         if journal is self._store.withdrawals:
-            until = self._arrival(exchange, gap)
-            found = self._newest_attempt(
-                journal.name, registration, key, lambda id: exchange.find_withdrawal(id, gap.since, until)
-            )
-            return found is None
+            return self._newest_send(exchange, registration, key, gap) is None
         is_over = self._is_over(exchange, registration, gap)
         orders = self._orders(exchange, registration, gap)
         return is_over and self._newest_attempt(journal.name, registration, key, orders.get) is None
@@ -253,13 +247,8 @@ class MissingHistory:
     def _find_send(
         self, exchange: Exchange, registration: Registration, send: NewWithdrawal, key: str, gap: HistoryGap
     ) -> Row | None:
-        until = self._arrival(exchange, gap)
-
-        def find(id: str) -> Withdrawal | None:
-            return exchange.find_withdrawal(id, gap.since, until)
-
         try:
-            found = self._newest_attempt("withdrawals", registration, key, find)
+            found = self._newest_send(exchange, registration, key, gap)
         except Unsupported:
             return self._match_send(exchange, send, gap)
         if found is None:
@@ -268,6 +257,15 @@ class MissingHistory:
         if not same_details(state, withdrawal_intent(send)):
             raise key_reused()
         return columns | withdrawal_columns(state) | _created(state.created)
+
+    def _newest_send(
+        self, exchange: Exchange, registration: Registration, key: str, gap: HistoryGap
+    ) -> tuple[Withdrawal, Row] | None:
+        """Return the send that the exchange has under a key, as `_newest_attempt` does. Raises Unsupported."""
+        until = self._arrival(exchange, gap)
+        return self._newest_attempt(
+            "withdrawals", registration, key, lambda id: exchange.find_withdrawal(id, gap.since, until)
+        )
 
     def _newest_attempt(
         self, journal: str, registration: Registration, key: str, find: Callable[[str], _T | None]
@@ -294,7 +292,7 @@ class MissingHistory:
         """
         intent = withdrawal_intent(send)
         sends = exchange.withdrawals(send.asset)
-        since, until = gap.since - _CLOCK_SKEW, datetime.now(UTC)
+        since, until = gap.since - CLOCK_SKEW, datetime.now(UTC)
         rows = self._store.withdrawals.similar(exchange.id, {"id": 0, **intent}, since, until)
         known = {row["exchange_withdrawal_id"] for row in rows}
         for one in sends:

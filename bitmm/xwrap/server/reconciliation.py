@@ -24,7 +24,7 @@ from ..exchanges.models import Withdrawal
 from .db.journal import Journal
 from .db.records import Registration, now
 from .db.store import Store
-from .lookups import find_order, same_details
+from .lookups import CLOCK_SKEW, find_order, same_details
 from .order_views import kept_refusal_columns, order_columns, order_ref, refusal_columns, withdrawal_columns
 from .problems import from_exchange, log_failure
 from .question_times import QuestionTimes, TimesOfRows
@@ -39,8 +39,6 @@ _log = logging.getLogger(__name__)
 #: Seconds after which a call that is still "running" is abandoned, although its server may seem to live: longer than
 #: any call to an exchange may take.
 LEASE = 40.0
-#: How far the clock of an exchange may be from ours when it reports the time of an order or a send.
-_CLOCK_SKEW = timedelta(seconds=60)
 #: Longer than it may take from the creation of a send until it arrives at its exchange.
 _LONGEST_ARRIVAL = timedelta(seconds=120)
 #: Orders that were created within this time are asked about together. A list since an older order may be so long that
@@ -174,7 +172,7 @@ class Reconciler:
                 if not unknown:
                     return
                 asked = time.monotonic()
-                since = min(_parse_time(one.row["created"]) for one in unknown) - _CLOCK_SKEW
+                since = min(_parse_time(one.row["created"]) for one in unknown) - CLOCK_SKEW
                 states = {state.client_id: state for state in exchange.orders_since(since)}
         except Unsupported:
             for one in unknown:
@@ -252,7 +250,7 @@ class Reconciler:
         Raises Unsupported when there are several, or none: it may only not be listed yet.
         """
         created, updated = _parse_time(row["created"]), _parse_time(row["updated"])
-        since, until = created - _CLOCK_SKEW, min(updated, created + _LONGEST_ARRIVAL) + _CLOCK_SKEW
+        since, until = created - CLOCK_SKEW, min(updated, created + _LONGEST_ARRIVAL) + CLOCK_SKEW
         sends = exchange.withdrawals(row["asset"])
         # The others are read last, so that each one that the exchange has listed is among them.
         others = self._store.withdrawals.similar(exchange.id, row, since - _LONGEST_ARRIVAL, until)
