@@ -269,7 +269,7 @@ def _finish(
         _log.exception("the outcome of %s could not be committed", row["key"])
         raise _not_committed() from error
     if not committed:
-        _log.critical("%s ended (%s) after it was given up and executed again", row["key"], columns["status"])
+        _log.critical("%s ended (%s) after it was given up and became another", row["key"], columns["status"])
         raise _not_committed()
     return answer
 

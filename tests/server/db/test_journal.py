@@ -256,6 +256,26 @@ def test_an_outcome_that_comes_after_the_order_ran_anew_is_not_taken_for_that_on
     assert store.orders.finish(second.row, {"status": "filled"}) is True
 
 
+def test_a_refusal_that_comes_late_releases_no_key_whose_order_was_found_to_be_executed(store):
+    """A second delivery was refused, and its server stood still before it said so: others asked meanwhile."""
+    registration = add_registration(store)
+    row = store.orders.begin(registration, "k1", "f", ORDER).row
+    assert store.orders.mark_abandoned(now()) == 1
+    [(_, seen)] = store.orders.unknown()
+    assert store.orders.reconcile(seen, {"status": "filled"})
+    assert store.orders.finish(row, {"status": "rejected", "released": True}) is False
+    again = store.orders.begin(registration, "k1", "f", ORDER)
+    assert (again.is_new, again.row["status"]) == (False, "filled")
+
+
+def test_an_order_that_is_begun_anew_has_no_reason_of_its_refusal(store):
+    registration = add_registration(store)
+    row = store.orders.begin(registration, "k1", "f", ORDER).row
+    assert store.orders.finish(row, {"status": "rejected", "released": True, "reason": "invalid nonce"})
+    again = store.orders.begin(registration, "k1", "f", ORDER)
+    assert (again.is_new, again.row["reason"]) == (True, None)
+
+
 def test_what_was_found_out_meanwhile_is_not_made_unknown_again(store):
     registration = add_registration(store)
     row = store.orders.begin(registration, "k1", "f", ORDER).row

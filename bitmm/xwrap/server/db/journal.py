@@ -62,6 +62,8 @@ class Journal:
         #: A row that was begun anew meanwhile has another time of creation.
         self._update_begun = self._update.where(c.created == bindparam("begun"))
         self._update_running = self._update_begun.where(c.status == "running")
+        #: The same for what was refused, which is no news of a row that was found to be executed meanwhile.
+        self._update_not_executed = self._update_begun.where(or_(t.RUNNING_OR_UNKNOWN, c.status == "rejected"))
         #: The same for what could not be written before, which is no news of a row that became known meanwhile.
         self._update_unfinished = self._update_begun.where(t.RUNNING_OR_UNKNOWN)
         self._update_not_begun = update(table).where(
@@ -136,6 +138,7 @@ class Journal:
             # It was certainly not executed before, so its exchange is to be asked about from now on only.
             again = {"row": row["id"], "status": "running", "released": False, **_NO_ANSWER}
             again |= {name: new[name] for name in ("server", "created", "updated")}
+            again |= {"reason": None} if "reason" in row else {}
             again["attempt"] = min(row["attempt"] + 1, len(client_ids) - 1)
             again["client_id"] = client_ids[again["attempt"]]
             if begun := runner.first(self._update_released, again):
@@ -145,12 +148,16 @@ class Journal:
         return Intent(row, is_new=False)
 
     def finish(self, row: Mapping[str, Any], columns: Mapping[str, Any]) -> bool:
-        """Commit the outcome of a row; False: the row was taken for abandoned, and has been begun anew meanwhile.
+        """Commit the outcome of a row; False: the row was taken for abandoned meanwhile, and has been begun anew, or
+        it is refused here and was found to be executed.
 
         An outcome that is known is never made unknown again. When it cannot be committed now, `commit_unwritten` does
         it later.
         """
-        statement = self._update_running if columns["status"] == "unknown" else self._update_begun
+        if columns["status"] == "unknown":
+            statement = self._update_running
+        else:
+            statement = self._update_not_executed if columns["status"] == "rejected" else self._update_begun
         if columns["status"] in {"unknown", "open"}:
             self._add_own([row])
         # The row may have been given up, and its key released, before the exchange answered after all.
