@@ -11,6 +11,7 @@ import requests
 from bitmm.xwrap import exchanges
 from bitmm.xwrap.exchanges.errors import Busy, NotListedYet, Refused, Unknown, Unsupported
 from bitmm.xwrap.exchanges.models import OrderState, Withdrawal
+from bitmm.xwrap.server import lookups
 from bitmm.xwrap.server.db.journal import Journal
 from bitmm.xwrap.server.db.store import Store
 from bitmm.xwrap.server.reconciliation import Reconciler, not_placed
@@ -212,6 +213,21 @@ def test_what_was_delivered_before_it_was_refused_is_what_the_exchange_has(
     first = bench.post(call, form, "k1")
     assert (first.status_code, first.json()["status"]) == (200, found.status)
     assert bench.post(call, form, "k1").json() == first.json()
+    assert len(Stub.placed) == 1
+
+
+@pytest.mark.parametrize(
+    ("call", "form", "attribute", "found"), [("buy", ORDER, "found", FILLED), ("send_to_address", SEND, "sent", SENT)]
+)
+def test_what_is_listed_a_moment_after_it_was_refused_is_not_called_refused(
+    bench, monkeypatch, call, form, attribute, found
+):
+    """The exchange took the first delivery, and shows it only when it was executed."""
+    answer_with(NONCE)
+    monkeypatch.setattr(Stub, attribute, None)
+    monkeypatch.setattr(lookups.time, "sleep", lambda _seconds: setattr(Stub, attribute, found))
+    first = bench.post(call, form, "k1")
+    assert (first.status_code, first.json()["status"]) == (200, found.status)
     assert len(Stub.placed) == 1
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -12,10 +13,12 @@ from ..exchanges.models import OrderRef, Withdrawal
 from ..money import EXACT, exact
 from .order_views import order_columns, order_ref, withdrawal_columns
 
-__all__ = ["CLOCK_SKEW", "find_executed", "find_order", "same_details"]
+__all__ = ["CLOCK_SKEW", "LISTING_SECONDS", "find_executed", "find_order", "same_details"]
 
 #: How far the clock of an exchange may be from ours when it reports the time of an order or a send.
 CLOCK_SKEW = timedelta(seconds=60)
+#: Seconds that an exchange may take to list what has arrived.
+LISTING_SECONDS = 1.0
 
 Row = dict[str, Any]
 
@@ -34,8 +37,17 @@ def find_order(exchange: Exchange, ref: OrderRef) -> Row | None:
 def find_executed(exchange: Exchange, row: Row) -> Row | None:
     """Return what the exchange reports of the order or send of a row that was submitted just now; None: it has none.
 
-    Raises as `find_order`.
+    It has none when it does not list it a second later either. No exchange documents how long that may take; what takes
+    longer is called refused although it stands (see the README of the exchanges). Raises as `find_order`.
     """
+    found = _find(exchange, row)
+    if found is None:
+        time.sleep(LISTING_SECONDS)
+        found = _find(exchange, row)
+    return found
+
+
+def _find(exchange: Exchange, row: Row) -> Row | None:
     if "side" in row:
         return find_order(exchange, order_ref(row))
     since = datetime.fromisoformat(row["created"])

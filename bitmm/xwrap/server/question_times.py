@@ -23,13 +23,12 @@ from typing import Any
 from ..exchanges.base import Exchange
 from .db.journal import Journal
 from .db.store import Store
+from .lookups import LISTING_SECONDS
 
 __all__ = ["QuestionTimes", "TimesOfRows"]
 
 #: Seconds by which the server that left a row unknown is ahead of the others on its data base, between these two.
 _HEAD_START = 5.0, 10.0
-#: Seconds that an exchange may take to list what has arrived.
-_LISTING_SECONDS = 1.0
 #: The next question about a row waits for this part of the time for which it has been unknown, an hour at most. What an
 #: exchange could not say for days it will hardly say now.
 _BACK_OFF = 1 / 20
@@ -146,7 +145,7 @@ class TimesOfRows:
             left = call_seconds
         signed_by = now + min(max(left, 0.0), call_seconds)
         arrived_by = now + min(max(left + way, 0.0), call_seconds + way)
-        listing = min(_LISTING_SECONDS, way) if by_nonce else 0.0
+        listing = min(LISTING_SECONDS, way) if by_nonce else 0.0
         proof_at = min(signed_by + listing, arrived_by) if by_nonce else arrived_by
         ask_at = min(now + listing, arrived_by)
         if not journal.is_own(row):
