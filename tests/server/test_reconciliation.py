@@ -452,7 +452,7 @@ def test_one_question_answers_all_unknown_orders_of_a_key_after_a_newer_nonce_wa
         lister.post(key=f"k{number}")
     Listing.listed = {order.client_id: FILLED for order in Stub.placed[:10]}
     rounds(lister)
-    assert Listing.calls == [], "what arrived may take a moment until it is listed"
+    assert Listing.calls == ["confirm"], "what arrived may take a moment until it is listed"
     rounds(lister)
     assert Listing.calls == ["confirm", "orders_since"]
     assert statuses(lister) == ["filled"] * 10 + ["rejected"] * 10
@@ -461,6 +461,34 @@ def test_one_question_answers_all_unknown_orders_of_a_key_after_a_newer_nonce_wa
     rounds(lister, 5)
     assert Listing.calls == ["confirm", "orders_since"]
     assert len(Stub.placed) == 20, "nothing was sent"
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_what_arrived_just_before_a_newer_nonce_was_accepted_has_a_second_to_be_listed(lister, monkeypatch, alone):
+    lister.post()
+    confirmed = []
+
+    def confirm(self):
+        confirmed.append(lister.clock.seconds)
+        return True
+
+    def orders_since(self, since):
+        if alone:
+            raise Unsupported("not all orders")
+        state = self.find(None)
+        return [] if state is None else [replace(state, client_id=Stub.placed[0].client_id)]
+
+    def find(self, ref):
+        return FILLED if lister.clock.seconds >= confirmed[0] + 0.9 else None
+
+    for call in (confirm, orders_since, find):
+        name = "confirm_no_older_request_pending" if call is confirm else call.__name__
+        monkeypatch.setattr(Listing, name, call)
+    for _ in range(10):
+        lister.reconciler.reconcile("stub")
+        lister.clock.advance(0.3)
+    assert statuses(lister) == ["filled"]
+    assert len(confirmed) == 1
 
 
 def test_where_an_accepted_nonce_proves_nothing_an_absent_order_is_unknown_until_the_grace_is_over(lister):
@@ -583,7 +611,7 @@ def test_while_the_call_may_go_on_elsewhere_a_nonce_proves_nothing(lister, monke
     assert Listing.calls == ["orders_since"]
     assert statuses(lister) == ["filled", "unknown"]
     lister.clock.advance(15)
-    rounds(lister)
+    rounds(lister, 2)
     assert Listing.calls == ["orders_since", "confirm", "orders_since"]
     assert statuses(lister) == ["filled", "rejected"]
 

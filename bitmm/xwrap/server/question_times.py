@@ -1,10 +1,10 @@
 """When an exchange is asked about what is unknown, and from when on "there is no such order" is a proof.
 
 Every question costs calls that the exchange counts. So one is asked early, which finds what is there. The next comes
-when the answer can prove something: where nonces must rise that is soon, once the exchange has accepted a newer one;
-elsewhere when a request that is still on its way must have arrived, with a few questions on the way there. What the
-exchange could not say then is asked less and less often. Where several servers share a data base, the one that left a
-row unknown asks first, and the others only if it did not.
+when the answer can prove something: where nonces must rise that is soon, a second after the exchange accepted a newer
+one, because what arrived just before may not be listed at once; elsewhere when a request that is still on its way must
+have arrived, with a few questions on the way there. What the exchange could not say then is asked less and less often.
+Where several servers share a data base, the one that left a row unknown asks first, and the others only if it did not.
 
 The data base has wall-clock times. They become times of this process's monotonic clock when a row is first seen here,
 within the bounds of what can be true: a clock that is set ahead afterwards shortens no grace, and one that was set back
@@ -18,6 +18,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from math import inf
 from typing import Any
 
 from ..exchanges.base import Exchange
@@ -46,15 +47,16 @@ class QuestionTimes:
     ask_at: float
     #: Its request has arrived by then, if it was sent at all.
     arrived_by: float
-    #: From then on its absence can be proved: at `arrived_by`, or earlier if the exchange confirms it.
-    proof_at: float
+    #: From then on its absence can be proved: at `arrived_by`, or earlier if the exchange confirms that no request can
+    #: arrive any more.
+    confirm_at: float
     #: The seconds between two questions of which the first one failed, at least.
     retry: float
     seen_at: float
     #: An accepted nonce proves that no older request can arrive.
     by_nonce: bool
-    #: The exchange has confirmed that no request of this row can be executed any more.
-    is_confirmed: bool = False
+    #: What arrived before the exchange confirmed that its request cannot arrive any more is listed from then on.
+    listed_by: float = inf
     #: It is asked about alone, because a list of all orders since then could not be had.
     one_by_one: bool = False
     #: See `OrderRef.missed_since`.
@@ -65,18 +67,20 @@ class QuestionTimes:
         return time.monotonic() >= self.ask_at
 
     def needs_confirmation(self, asked: float) -> bool:
-        """Return whether a question that is asked now proves something only if the exchange confirms it before."""
-        return not self.is_confirmed and self.proof_at <= asked < self.arrived_by
+        """Return whether a question proves something only if the exchange confirms before that no request arrives."""
+        return self.listed_by == inf and self.confirm_at <= asked < self.arrived_by
 
     def confirm(self, *, is_confirmed: bool) -> None:
-        """Keep what the exchange said: no request of the row can be executed any more, or that is not known."""
-        self.is_confirmed = is_confirmed
-        if not is_confirmed:
-            self.proof_at = self.arrived_by
+        """Keep what the exchange said: no request of the row can arrive any more, or that is not known."""
+        if is_confirmed:
+            self.listed_by = time.monotonic() + LISTING_SECONDS
+            self.ask_at = min(self.listed_by, self.arrived_by)
+        else:
+            self.confirm_at = self.arrived_by
 
     def is_proof(self, asked: float) -> bool:
         """Return whether the row was certainly not executed when the exchange, `asked` then, had no such thing."""
-        return self.is_confirmed or asked >= self.arrived_by
+        return asked >= min(self.listed_by, self.arrived_by)
 
     def was_missed(self, row: Row, *, proved: bool) -> None:
         """The exchange had no such thing: the next question comes when it can prove something."""
@@ -84,10 +88,10 @@ class QuestionTimes:
         if proved:
             self.try_again(row)
         elif self.by_nonce:
-            self.ask_at = self.proof_at
+            self.ask_at = min(self.listed_by, self.arrived_by) if self.listed_by < inf else self.confirm_at
         else:
             # After 1, 3, 9, 27 s and so on: an order may arrive late, and nothing is lost by finding it before the end.
-            self.ask_at = min(self.proof_at, now + max(self.retry, 2 * (now - self.seen_at)))
+            self.ask_at = min(self.confirm_at, now + max(self.retry, 2 * (now - self.seen_at)))
 
     def try_again(self, row: Row) -> None:
         """The exchange did not answer, or could not say: the next question comes after a while."""
@@ -145,17 +149,16 @@ class TimesOfRows:
             left = call_seconds
         signed_by = now + min(max(left, 0.0), call_seconds)
         arrived_by = now + min(max(left + way, 0.0), call_seconds + way)
-        listing = min(LISTING_SECONDS, way) if by_nonce else 0.0
-        proof_at = min(signed_by + listing, arrived_by) if by_nonce else arrived_by
-        ask_at = min(now + listing, arrived_by)
+        confirm_at = signed_by if by_nonce else arrived_by
+        ask_at = min(confirm_at, now + LISTING_SECONDS) if by_nonce else now
         if not journal.is_own(row):
             behind = random.uniform(*_HEAD_START)  # noqa: S311 - no secret
-            proof_at += behind
-            ask_at = min(proof_at, now + 2 * behind)
+            confirm_at += behind
+            ask_at = min(confirm_at, now + 2 * behind)
         return QuestionTimes(
             ask_at=ask_at,
             arrived_by=arrived_by,
-            proof_at=proof_at,
+            confirm_at=confirm_at,
             retry=self._retry,
             seen_at=now,
             by_nonce=by_nonce,

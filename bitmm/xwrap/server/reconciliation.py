@@ -166,10 +166,6 @@ class Reconciler:
         try:
             with self._registry.open(registration, Priority.RECONCILE) as exchange:
                 if _confirm(exchange, unknown):
-                    # That took its time, and another server may have asked meanwhile.
-                    still = {row["id"] for _, row in journal.unknown(registration.exchange)}
-                    unknown = [one for one in unknown if one.row["id"] in still]
-                if not unknown:
                     return
                 asked = time.monotonic()
                 since = min(_parse_time(one.row["created"]) for one in unknown) - CLOCK_SKEW
@@ -196,7 +192,8 @@ class Reconciler:
         """Ask about one row."""
         try:
             with self._registry.open(one.registration, Priority.RECONCILE) as exchange:
-                _confirm(exchange, [one])
+                if _confirm(exchange, [one]):
+                    return
                 asked = time.monotonic()
                 columns = find(exchange, one)
         except NotListedYet:
@@ -269,8 +266,9 @@ class Reconciler:
 
 
 def _confirm(exchange: Exchange, unknown: Sequence[_Unknown]) -> bool:
-    """Find out whether requests of these rows may still be executed, where that can be known before they must have
-    arrived; return whether the exchange was called.
+    """Find out whether requests of these rows may still arrive, where that can be known before they must have.
+
+    Return whether the exchange was called: then the question comes in a later round.
     """
     asked = time.monotonic()
     open_ones = [one.times for one in unknown if one.times.needs_confirmation(asked)]
