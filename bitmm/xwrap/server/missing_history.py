@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ from .db.history import HistoryGap
 from .db.journal import Journal
 from .db.records import Registration, time_text
 from .db.store import Store
-from .lookups import CLOCK_SKEW, same_details
+from .lookups import CLOCK_SKEW, LISTING_SECONDS, same_details
 from .order_views import key_reused, order_columns, withdrawal_columns, withdrawal_intent
 from .problems import Problem
 from .registry import ExchangeRegistry
@@ -191,6 +192,9 @@ class MissingHistory:
             if not kept.is_over:
                 has_arrived = datetime.now(UTC) >= self._arrival(exchange, gap)
                 kept.is_over = has_arrived or exchange.confirm_no_older_request_pending()
+                if kept.is_over and not has_arrived:
+                    # What arrived just before may not be listed at once.
+                    time.sleep(LISTING_SECONDS)
             return kept.is_over
 
     def _orders(self, exchange: Exchange, registration: Registration, gap: HistoryGap) -> dict[str | None, OrderState]:
