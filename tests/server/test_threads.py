@@ -23,6 +23,7 @@ from bitmm.xwrap.server.runner import run_in_background
 from bitmm.xwrap.server.settings import Settings, SetupError
 from bitmm.xwrap.server.threads import ThreadPools, Workers, start_thread
 from tests.support.stub import Stub
+from tests.support.threads import until
 
 
 @pytest.fixture
@@ -98,8 +99,9 @@ def test_free_threads_have_ended_when_they_are_shut_down():
     before = set(threading.enumerate())
     gate = threading.Event()
     workers = Workers(20)
-    workers.submit(gate.wait)
+    stuck = workers.submit(gate.wait)
     assert workers.submit(int).result(10) == 0
+    until(stuck.running)
     workers.shutdown()
     assert len(set(threading.enumerate()) - before) == 1
     gate.set()
@@ -111,6 +113,7 @@ def test_threads_that_are_shut_down_end_and_take_no_more_work():
     workers = Workers(3)
     gate = threading.Event()
     running = [workers.submit(gate.wait) for _ in range(3)]
+    until(lambda: all(future.running() for future in running))
     waiting = workers.submit(gate.wait)
     workers.shutdown()
     assert waiting.cancelled()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from asyncio import get_running_loop
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from queue import SimpleQueue
@@ -72,23 +71,23 @@ class Workers(Executor):
 
     ThreadPoolExecutor starts a thread when work comes, and puts the work into its queue first: when the start fails,
     `submit` raises, and another thread carries the work out all the same. An order would be called a failure and
-    executed. Work goes to the thread that became free last: its connection to the data base is warm, where a queue for
-    all wakes each of the threads in turn (half as many calls a second, measured 2026-11-27).
+    executed. Here a thread sleeps until work comes and no other is idle; then it is woken, as it would be started
+    there. So few threads do what few can do, with warm connections to the data base: when all wait at the queue, it
+    wakes each in turn (half as many calls a second, measured 2026-11-27).
     """
 
     def __init__(self, size: int) -> None:
         self._lock = threading.Lock()
-        #: Where the free threads wait for work, the last one that became free at the end.
-        self._free: list[_Inbox] = [SimpleQueue() for _ in range(size)]
-        #: Work that found no thread free.
-        self._waiting: deque[_Work] = deque()
+        self._queue: SimpleQueue[_Work | None] = SimpleQueue()
+        #: The threads that wait at the queue, less the work in it.
+        self._idle = 0
+        self._asleep = size
+        self._alarm = threading.Semaphore(0)
+        self._busy: set[threading.Thread] = set()
         self._is_closed = False
-        self._threads = {
-            inbox: threading.Thread(target=self._run, args=(inbox,), name=f"xwrap-call_{number}")
-            for number, inbox in enumerate(self._free)
-        }
+        self._threads = [threading.Thread(target=self._run, name=f"xwrap-call_{number}") for number in range(size)]
         try:
-            for thread in self._threads.values():
+            for thread in self._threads:
                 start_thread(thread)
         except BaseException:
             self.shutdown()
@@ -97,42 +96,54 @@ class Workers(Executor):
     def submit(self, function: Callable[..., T], /, *args: Any, **options: Any) -> Future[T]:
         """Run `function` in a free thread, or in the next one that becomes free."""
         future: Future[T] = Future()
-        work = _Work(future, function, args, options)
         with self._lock:
             if self._is_closed:
                 raise RuntimeError("the server has stopped")
-            if self._free:
-                self._free[-1].put(work)
-                self._free.pop()  # afterwards: without memory `put` fails, and the thread stays free
-            else:
-                self._waiting.append(work)
+            if self._idle <= 0 and self._asleep:
+                self._alarm.release()
+                self._asleep -= 1
+                self._idle += 1
+            # Last: without memory it fails, and then nothing is carried out.
+            self._queue.put(_Work(future, function, args, options))
+            self._idle -= 1
         return future
 
     def shutdown(self, wait: bool = False, *, cancel_futures: bool = True) -> None:
         """Start no further work. The free threads end now; the others end with what they do, and are not waited for."""
         with self._lock:
             self._is_closed = True
-            waiting, self._waiting = self._waiting, deque()
-            free, self._free = self._free, []
-        for work in waiting:
-            work.future.cancel()
-        for inbox in self._threads:
-            inbox.put(None)
-        for inbox in free:
-            if self._threads[inbox].ident is not None:  # else it was never started
-                self._threads[inbox].join()
+            while not self._queue.empty():
+                if (work := self._queue.get()) is not None:
+                    work.future.cancel()
+            for _ in self._threads:
+                self._queue.put(None)
+            self._alarm.release(len(self._threads))
+        for thread in self._threads:
+            if thread.ident is not None:  # else it was never started
+                thread.join(None if thread not in self._busy else 0)
 
-    def _run(self, inbox: _Inbox) -> None:
-        while (work := inbox.get()) is not None:
+    def _run(self) -> None:
+        this = threading.current_thread()
+        self._alarm.acquire()
+        while (work := self._next_work(this)) is not None:
             result, error = work.run()
-            # Before the caller hears of it: its next call finds this thread free.
+            # Before the caller hears of it: its next call finds this thread idle.
             with self._lock:
-                if self._waiting:
-                    inbox.put(self._waiting.popleft())
-                else:
-                    self._free.append(inbox)
+                self._busy.discard(this)
+                self._idle += 1
             work.finish(result, error)
             del work, result, error
+
+    def _next_work(self, thread: threading.Thread) -> _Work | None:
+        """Return the next work, which makes the thread busy; None: there is none any more."""
+        work = self._queue.get()
+        with self._lock:
+            if work is None or self._is_closed:
+                if work is not None:
+                    work.future.cancel()
+                return None
+            self._busy.add(thread)
+            return work
 
 
 class _Work(NamedTuple):
@@ -160,9 +171,6 @@ class _Work(NamedTuple):
             self.future.set_result(result)
         else:
             self.future.set_exception(error)
-
-
-_Inbox = SimpleQueue[_Work | None]
 
 
 def start_thread(thread: threading.Thread) -> None:
