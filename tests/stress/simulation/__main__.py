@@ -25,6 +25,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ ROOT = Path(__file__).parents[3]
 PROBLEMS = ("doubled", "lie", "unknown", "frozen", "journal", "mistake")
 #: So many seeds are run once more.
 REPEATED = 5
+#: So many seeds are run by one process: the threads of killed servers stay in it.
+SEEDS_OF_A_WORKER = 250
 
 
 def run_worker(seeds: Sequence[int], *options: str) -> Iterator[dict[str, Any]]:
@@ -50,18 +53,20 @@ def run_worker(seeds: Sequence[int], *options: str) -> Iterator[dict[str, Any]]:
 
 
 def run(seeds: Sequence[int], jobs: int = 1) -> list[dict[str, Any]]:
-    """Return the results of seeds, in this order; so many processes share them. Problems are printed at once."""
+    """Return the results of seeds, in this order, run by so many processes at a time. Problems are printed at once."""
 
-    def share(job: int) -> list[dict[str, Any]]:
+    size = min(SEEDS_OF_A_WORKER, ceil(len(seeds) / jobs))
+
+    def share(begin: int) -> list[dict[str, Any]]:
         results = []
-        for result in run_worker(seeds[job::jobs]):
+        for result in run_worker(seeds[begin : begin + size]):
             results.append(result)
             for problem in result["problems"]:
                 print(f"seed {result['seed']}: {problem}", flush=True)
         return results
 
     with ThreadPoolExecutor(jobs) as pool:
-        shares = pool.map(share, range(jobs))
+        shares = pool.map(share, range(0, len(seeds), size))
         results = {result["seed"]: result for share in shares for result in share}
     return [results[seed] for seed in seeds]
 
