@@ -181,12 +181,20 @@ def test_a_row_that_is_given_up_becomes_unknown(store):
     assert (after["status"], after["server"]) == ("unknown", None)
 
 
-def test_a_call_is_finished_although_every_connection_of_its_server_broke_meanwhile(postgres):
-    """Another server has made it unknown by then; its outcome is known as soon as the call ends."""
+@pytest.fixture
+def two_servers(postgres):
+    """Two servers on one data base, its URL, and a registration there."""
     url = new_database(postgres)
     ours, theirs = Store(url), Store(url)
     ours.prepare()
-    registration = add_registration(ours)
+    yield ours, theirs, url, add_registration(ours)
+    for store in (ours, theirs):
+        store.close()
+
+
+def test_a_call_is_finished_although_every_connection_of_its_server_broke_meanwhile(postgres, two_servers):
+    """Another server has made it unknown by then; its outcome is known as soon as the call ends."""
+    ours, theirs, url, registration = two_servers
     for store in (ours, theirs):
         store.heartbeat()
     row = theirs.orders.begin(registration, "k1", "f", ORDER).row
@@ -197,15 +205,10 @@ def test_a_call_is_finished_although_every_connection_of_its_server_broke_meanwh
     assert seen["server"] == theirs.server_id, "it may still be at it"
     assert theirs.orders.finish(row, {"status": "filled"})
     assert ours.orders.by_key(registration, "k1")["status"] == "filled"
-    for store in (ours, theirs):
-        store.close()
 
 
-def test_what_a_server_that_lives_is_doing_is_left_to_it(postgres):
-    url = new_database(postgres)
-    ours, theirs = Store(url), Store(url)
-    ours.prepare()
-    registration = add_registration(ours)
+def test_what_a_server_that_lives_is_doing_is_left_to_it(postgres, two_servers):
+    ours, theirs, url, registration = two_servers
     for store in (ours, theirs):
         store.heartbeat()
         store.heartbeat()
@@ -216,22 +219,16 @@ def test_what_a_server_that_lives_is_doing_is_left_to_it(postgres):
     assert ours.orders.mark_abandoned(LONG_AGO) == 0, "it has shown itself again"
     theirs.close()
     assert ours.orders.mark_abandoned(LONG_AGO) == 1
-    ours.close()
 
 
-def test_a_server_that_could_not_show_itself_tries_again(postgres):
+def test_a_server_that_could_not_show_itself_tries_again(two_servers):
     """Its number is still locked by a session of its own that the data base has not missed yet."""
-    url = new_database(postgres)
-    ours, theirs = Store(url), Store(url)
-    ours.prepare()
-    registration = add_registration(ours)
+    ours, theirs, _url, registration = two_servers
     with theirs._database.advisory_lock(ours._database.server_id, 2.0), pytest.raises(OperationalError):
         ours.heartbeat()
     ours.heartbeat()
     ours.orders.begin(registration, "k1", "f", ORDER)
     assert theirs.orders.mark_abandoned(LONG_AGO) == 0
-    for store in (ours, theirs):
-        store.close()
 
 
 def test_an_outcome_that_comes_after_the_order_was_given_up_blocks_its_key_again(store):

@@ -46,9 +46,25 @@ def test_a_write_waits_for_another_program_that_holds_the_data_base(sqlite):
         release.join()
 
 
+def write_at_once(sqlite, write, count):
+    """Call `write` with each number below `count` in a thread; all but the first wait together, and then go on."""
+    database = sqlite._database
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(count)]
+    with closing(sqlite3.connect(sqlite.where, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        threads[0].start()
+        until(lambda: database._write_lock.locked() and not database._pending)
+        for thread in threads[1:]:
+            thread.start()
+        until(lambda: len(database._pending) == count - 1)
+        other.execute("COMMIT")
+    for thread in threads:
+        thread.join()
+
+
 def test_writes_that_wait_together_are_kept_each_for_itself(sqlite):
     """They are committed together, and one that fails takes none of the others with it."""
-    database, results = sqlite._database, {}
+    results = {}
 
     def add(number):
         try:
@@ -56,17 +72,7 @@ def test_writes_that_wait_together_are_kept_each_for_itself(sqlite):
         except ValueError as error:
             results[number] = str(error)
 
-    threads = [threading.Thread(target=add, args=(number,)) for number in range(8)]
-    with closing(sqlite3.connect(sqlite.where, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        threads[0].start()
-        until(lambda: database._write_lock.locked() and not database._pending)
-        for thread in threads[1:]:
-            thread.start()
-        until(lambda: len(database._pending) == 7)
-        other.execute("COMMIT")
-    for thread in threads:
-        thread.join()
+    write_at_once(sqlite, add, 8)
     assert results.pop(1) == "there is an account 'ann' already"
     assert sorted(results.values()) == [row["id"] for row in sqlite.accounts.all()]
     assert len(results) == 7
@@ -116,17 +122,7 @@ def test_a_write_that_is_interrupted_ends_its_own_thread_alone(sqlite):
         except BaseException as error:
             raised[number] = type(error)
 
-    threads = [threading.Thread(target=add, args=(number,)) for number in range(4)]
-    with closing(sqlite3.connect(sqlite.where, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        threads[0].start()
-        until(lambda: database._write_lock.locked() and not database._pending)
-        for thread in threads[1:]:
-            thread.start()
-        until(lambda: len(database._pending) == 3)
-        other.execute("COMMIT")
-    for thread in threads:
-        thread.join()
+    write_at_once(sqlite, add, 4)
     assert raised == {1: KeyboardInterrupt}
     assert sorted(row["name"] for row in sqlite.accounts.all()) == ["bot-0", "bot-2", "bot-3"]
 
