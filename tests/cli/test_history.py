@@ -18,7 +18,7 @@ from bitmm.xwrap.cli import app
 from bitmm.xwrap.server.db.history import HistoryStore
 from bitmm.xwrap.server.db.store import Store
 from tests.support.command import one_line, serve, url_of
-from tests.support.databases import ORDER, add_registration, sql
+from tests.support.databases import CLIENT_IDS, ORDER, add_registration, sql
 
 
 def xwrap(*args):
@@ -158,7 +158,7 @@ def test_a_backup_of_a_data_base_that_lost_orders_says_so_when_it_is_restored(fo
     older = tmp_path / "older.sqlite3"
     with closing(sqlite3.connect(store.where)) as source, closing(sqlite3.connect(older)) as target:
         source.backup(target)
-    store.orders.begin(registration, "k1", "f", ORDER)
+    store.orders.begin(registration, "k1", "f", ORDER, CLIENT_IDS)
     store.close()
     shutil.copy(older, store.where)
     file = tmp_path / "backup.sqlite3"

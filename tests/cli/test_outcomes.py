@@ -9,7 +9,7 @@ import pytest
 
 from bitmm.xwrap.server.db.store import Store
 from tests.support.command import one_line, xwrap
-from tests.support.databases import sql
+from tests.support.databases import CLIENT_IDS, sql
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def folder(tmp_path):
     values = {"account_id": 1, "exchange": "mtgox", "username": "", "label": "", "apikey_hint": ""}
     registration = store.registrations.add(values, lambda _id: {"sealed_more": b""}).id
     intent = {"side": "buy", "type": "market", "currency": "USD", "asset": "BTC", "amount": "0.1"}
-    store.orders.begin(registration, "my-key", "fingerprint", intent)
+    store.orders.begin(registration, "my-key", "fingerprint", intent, CLIENT_IDS)
     sql(store.where, "UPDATE orders SET status = 'unknown' WHERE id = 1")
     store.close()
     return tmp_path
@@ -47,7 +47,7 @@ def test_unknown_orders_are_listed_with_what_one_needs_to_look_for_them(folder):
 )
 def test_an_unknown_order_is_listed_with_the_price_or_the_cost_that_it_has(folder, intent, told):
     store = Store(folder / "xwrap.sqlite3")
-    store.orders.begin(1, "k2", "fingerprint", {"side": "buy", "currency": "USD", "asset": "BTC", **intent})
+    store.orders.begin(1, "k2", "fingerprint", {"side": "buy", "currency": "USD", "asset": "BTC", **intent}, CLIENT_IDS)
     sql(store.where, "UPDATE orders SET status = 'unknown' WHERE id = 2")
     store.close()
     assert told in xwrap("orders", "unknown", "--data", folder).stdout
@@ -78,7 +78,7 @@ def lost_send(folder):
     """The same data with one send, number 1, whose outcome nobody knows."""
     store = Store(folder / "xwrap.sqlite3")
     intent = {"asset": "BTC", "amount": "0.1", "address": "1KxSo9bGBfPVFEtWNLpnUK1bfLNNT4q31L"}
-    store.withdrawals.begin(1, "my-send", "fingerprint", intent)
+    store.withdrawals.begin(1, "my-send", "fingerprint", intent, CLIENT_IDS)
     sql(store.where, "UPDATE withdrawals SET status = 'unknown' WHERE id = 1")
     store.close()
     return folder
@@ -100,7 +100,9 @@ def test_unknown_sends_are_listed_with_what_one_needs_to_look_for_them(lost_send
 )
 def test_an_unknown_send_is_listed_with_its_tag_and_network(lost_send, more, told):
     store = Store(lost_send / "xwrap.sqlite3")
-    store.withdrawals.begin(1, "k2", "fingerprint", {"asset": "XRP", "amount": "5", "address": "rAddress", **more})
+    store.withdrawals.begin(
+        1, "k2", "fingerprint", {"asset": "XRP", "amount": "5", "address": "rAddress", **more}, CLIENT_IDS
+    )
     sql(store.where, "UPDATE withdrawals SET status = 'unknown' WHERE id = 2")
     store.close()
     assert told in xwrap("sends", "unknown", "--data", lost_send).stdout

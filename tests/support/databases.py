@@ -131,6 +131,8 @@ def sql(where: Path | str, statement: str, **values: object) -> list[Any]:
 
 #: What a journal keeps of an order before its exchange hears of it.
 ORDER = {"side": "buy", "type": "market", "currency": "USD", "asset": "BTC", "amount": "1"}
+#: The client ids that a key may have, one for each attempt.
+CLIENT_IDS = [f"{attempt:032x}" for attempt in range(1, 6)]
 
 
 def add_registration(store: Any, name: str = "ann") -> int:

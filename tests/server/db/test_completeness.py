@@ -10,7 +10,7 @@ import pytest
 from bitmm.xwrap.server.db.errors import StoreError
 from bitmm.xwrap.server.db.sqlite_file import find_damage
 from bitmm.xwrap.server.db.store import Store
-from tests.support.databases import ORDER, add_registration, end_sessions, new_database, sql
+from tests.support.databases import CLIENT_IDS, ORDER, add_registration, end_sessions, new_database, sql
 
 REJECTED = {"status": "rejected", "released": True, "updated": "2026"}
 #: A page of the log with its head (SQLite documentation, "The Write-Ahead Log").
@@ -35,7 +35,7 @@ class Life:
 
     def place(self, *keys):
         registration = 1 if self.store.accounts.all() else add_registration(self.store)
-        return [self.store.orders.begin(registration, key, "f", ORDER).row for key in keys]
+        return [self.store.orders.begin(registration, key, "f", ORDER, CLIENT_IDS).row for key in keys]
 
     def crash(self, folder):
         """What a server that is killed now leaves behind, in another folder."""
@@ -245,7 +245,7 @@ def test_a_data_base_of_before_the_state_file_begins_a_history_without_a_gap(tmp
     store = Store(tmp_path / "xwrap.sqlite3")
     store.prepare()
     registration = add_registration(store)
-    store.orders.begin(registration, "k1", "f", ORDER)
+    store.orders.begin(registration, "k1", "f", ORDER, CLIENT_IDS)
     store.close()
     assert gap_after(tmp_path) is None
 

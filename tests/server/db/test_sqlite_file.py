@@ -10,7 +10,7 @@ import pytest
 
 from bitmm.xwrap.server.db.errors import StoreError
 from bitmm.xwrap.server.db.store import Store
-from tests.support.databases import ORDER, add_registration
+from tests.support.databases import CLIENT_IDS, ORDER, add_registration
 
 
 class Served:
@@ -28,7 +28,7 @@ class Served:
 
     def place(self, *keys):
         for key in keys:
-            self.store.orders.begin(self.registration, key, "f", ORDER)
+            self.store.orders.begin(self.registration, key, "f", ORDER, CLIENT_IDS)
 
     def backup(self):
         with closing(sqlite3.connect(self.file)) as source, closing(sqlite3.connect(self.copy)) as target:

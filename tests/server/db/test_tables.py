@@ -22,7 +22,7 @@ from bitmm.xwrap.server.db import tables
 from bitmm.xwrap.server.db.base import StatementRunner
 from bitmm.xwrap.server.db.errors import StoreError
 from bitmm.xwrap.server.db.store import Store
-from tests.support.databases import ORDER, add_registration, sql
+from tests.support.databases import CLIENT_IDS, ORDER, add_registration, sql
 from tests.support.threads import in_threads
 
 LONG_AGO = "2020"
@@ -135,7 +135,7 @@ def test_a_data_base_of_an_older_version_is_moved_on_with_all_that_it_holds(wher
         assert compare_metadata(MigrationContext.configure(connection), tables.metadata) == []
     assert store.accounts.find("ann", 1).registration.enabled is True
     assert store.orders.mark_abandoned(LONG_AGO) == 1
-    assert store.orders.begin(1, "k", "f", ORDER).row["id"] == 5
+    assert store.orders.begin(1, "k", "f", ORDER, CLIENT_IDS).row["id"] == 5
     store.close()
 
 
@@ -160,7 +160,7 @@ def test_the_move_of_a_data_base_that_fails_half_way_leaves_all_as_it_was(tmp_pa
 def test_a_journal_does_not_vanish_with_its_registration_or_account(store, journal, gone):
     registration = add_registration(store)
     intent = ORDER if journal == "orders" else {"asset": "BTC", "amount": "1", "address": "tb1qx"}
-    row = getattr(store, journal).begin(registration, "k1", "f", intent).row
+    row = getattr(store, journal).begin(registration, "k1", "f", intent, CLIENT_IDS).row
     remove = f"DELETE FROM {gone}"
     with pytest.raises(IntegrityError):
         store._database.write(lambda runner: runner.command(remove))

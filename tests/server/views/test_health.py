@@ -10,7 +10,7 @@ import requests
 
 from bitmm.xwrap.server.db.errors import DamagedError
 from bitmm.xwrap.server.db.store import Store
-from tests.support.databases import add_registration
+from tests.support.databases import CLIENT_IDS, add_registration
 from tests.support.threads import until
 
 
@@ -125,7 +125,11 @@ def test_a_damaged_page_is_a_damaged_data_base(running):
     registration = add_registration(store)
     for number in range(200):
         store.orders.begin(
-            registration, f"k{number}", "f", {"side": "buy", "type": "market", "currency": "USD", "asset": "BTC"}
+            registration,
+            f"k{number}",
+            "f",
+            {"side": "buy", "type": "market", "currency": "USD", "asset": "BTC"},
+            CLIENT_IDS,
         )
     database = store._database
     with sqlite3.connect(server.database) as other:

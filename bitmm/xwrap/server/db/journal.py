@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import uuid
 from collections import OrderedDict, deque
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -93,15 +92,14 @@ class Journal:
         key: str,
         fingerprint: str,
         values: Mapping[str, str | None],
-        client_ids: Sequence[str] = (),
+        client_ids: Sequence[str],
     ) -> Intent:
         """Commit a new row and return it, or return the row that has its key already.
 
         A released row with the same parameters is begun anew, with the next of the `client_ids`, whose last one serves
-        for good; where none are given, with a random one. Of many calls with one key at the same time, one gets the row
-        as new.
+        for good. Of many calls with one key at the same time, one gets the row as new.
         """
-        time, client_ids = now(), client_ids or [uuid.uuid4().hex]
+        time = now()
         row = {
             "registration_id": registration,
             "key": key,
