@@ -17,6 +17,9 @@ from typing import NamedTuple
 
 #: Where the virtual clock starts: 2026-11-27 00:00 UTC, in seconds since 1970; and its monotonic clock, in seconds.
 WALL_START, MONOTONIC_START = 1795737600.0, 100_000.0
+#: The shortest wait, in seconds. A shorter one may leave the clock where it is, and a task that waits so for what needs
+#: time would wait for ever: a rate limit that is over in 1e-15 s (seed 5366).
+_TICK = 1e-6
 #: The longest that a task waits after it was woken, in seconds: who of several goes first differs from seed to seed.
 _WAKE_JITTER = 0.0001
 #: A task that is ended at the end of a seed, and still goes on after so many exceptions, is a mistake.
@@ -146,7 +149,8 @@ class Scheduler:
         self.point()
         task.wait_number += 1
         if seconds is not None:
-            self._push(self.now + max(0.0, seconds), task.process.host, Waiter(task, task.wait_number))
+            end = self.now + (max(seconds, _TICK) if seconds > 0 else 0.0)
+            self._push(end, task.process.host, Waiter(task, task.wait_number))
         assert task.worker is not None
         self._hand_over(task.worker)
         if self._closing:
