@@ -1,0 +1,63 @@
+"""One unified call of ccxt under our throttle, and the markets that every call needs."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from ..base import Credentials, Exchange, ExchangeContext
+from ..errors import Refused
+from ..http import refused_key_is_proof
+from ..rules import find_market
+from .instance import Instance, Markets, instance_for
+from .parsing import spot_markets
+
+__all__ = ["CcxtCalls"]
+
+#: Calls without a key.
+_UNSIGNED = {"fetch_ticker", "fetch_order_book"}
+
+
+class CcxtCalls(Exchange):
+    """An exchange with a class of ccxt, without its verbs."""
+
+    #: Our subclass of ccxt's class.
+    kind: ClassVar[Any]
+    #: The unified calls that ccxt has for it, in ccxt's names.
+    has: ClassVar[frozenset[str]]
+
+    def __init__(self, context: ExchangeContext) -> None:
+        """Raises Refused when a credential that the exchange needs is missing."""
+        super().__init__(context)
+        keys = context.credentials
+        given = {"apikey": keys.apikey, "apisecret": keys.apisecret, **keys.more}
+        missing = [field.name for field in self.form if not given.get(field.name)]
+        if keys != Credentials() and missing:
+            raise Refused(f"{self.name} needs {', '.join(missing)}", code="exchange_key_refused")
+        self._instance = instance_for(self.kind, self.id, self.name, context)
+
+    def _call(self, method: str, *arguments: Any, **named: Any) -> Any:
+        """Return the answer to a unified call. All its requests are under one throttle: its nonces are made in it."""
+        markets = self._markets()
+        with refused_key_is_proof(self.funds), self.context.throttle(method, signed=method not in _UNSIGNED):
+            return self._instance.call(self.context, markets, method, *arguments, **named)
+
+    def _stores_client_ids(self) -> bool:
+        return type(self).order_lookup != "none"
+
+    def _markets(self) -> Markets:
+        def load() -> Any:
+            instance = Instance(self.kind, self.name, self.context.url, Credentials())
+            with self.context.throttle("load_markets", signed=False):
+                instance.call(ExchangeContext(self.context.transport), None, "load_markets")
+            return instance.ccxt
+
+        return self._cached("markets", load, lambda ccxt: Markets(ccxt, spot_markets(ccxt)))
+
+    def _symbol(self, currency: str, asset: str) -> str:
+        find_market(self.name, currency, asset, self._markets().spot)
+        return f"{asset}/{currency}"
+
+    def _rounded(self, field: str, *arguments: str) -> str:
+        """Return what ccxt would make of a number before it sends it; no request is sent for this."""
+        text: str = self._instance.call(self.context, self._markets(), f"{field}_to_precision", *arguments)
+        return text

@@ -1,0 +1,166 @@
+"""Reading, finding and canceling orders by ccxt's unified calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from ..base import Exchange
+from ..errors import Busy, Refused, Unknown
+from ..http import parsing_errors
+from ..models import OrderRef, OrderState, Side
+from ..orders import cancel_errors, check_listed_by_now, closed_order, poll_fills
+from .calls import CcxtCalls
+from .parsing import open_orders_from_rows, order_from_remaining, order_from_row, order_with_fills, symbol_of
+
+__all__ = ["CcxtOrders"]
+
+#: Exchanges whose class of ccxt wants the side of an order to cancel it.
+_CANCELS_BY_SIDE = {"bithumb", "coinspot", "indodax"}
+#: Exchanges that list of an open order what is left of it, which ccxt takes for its amount.
+_LISTS_WHAT_IS_LEFT = {"coincheck"}
+
+
+class CcxtOrders(CcxtCalls):
+    """The verbs about orders that were placed."""
+
+    def order(self, ref: OrderRef) -> OrderState:
+        return self._with_fills(self._fetch_order(ref), patient=False)
+
+    def find(self, ref: OrderRef) -> OrderState | None:
+        """Look among the open orders first: one that is filled between the two questions is seen by the second."""
+        params = {"clientOrderId": ref.client_id}
+        for method in ("fetch_open_orders", "fetch_closed_orders"):
+            rows = self._call(method, params=params)
+            with parsing_errors(self.name):
+                if any(row["clientOrderId"] != ref.client_id for row in rows):
+                    raise ValueError("orders with other ids than the one asked for")
+                if rows:
+                    return order_from_row(rows[0], ref, with_client_id=True)
+        return None
+
+    def open_orders(self) -> list[OrderState]:
+        rows = self._call("fetch_open_orders")
+        with parsing_errors(self.name):
+            return open_orders_from_rows(self.name, rows, self._open_order)
+
+    def cancel(self, ref: OrderRef) -> None:
+        if ref.exchange_order_id is None:
+            found = self.find(ref)
+            if found is None:
+                raise Refused(f"{self.name} knows no such order", code="order_not_open")
+            ref = replace(ref, exchange_order_id=found.exchange_order_id)
+        symbol = self._symbol(ref.currency, ref.asset)
+        with cancel_errors():
+            try:
+                self._cancel(ref.exchange_order_id, symbol, ref.side)
+            except (Refused, Unknown) as error:
+                # Few exchanges say in words that ccxt knows that an order is over.
+                refusal = error if isinstance(error, Refused) else error.refusal
+                if refusal is None or isinstance(refusal, Busy) or not self._is_over(ref):
+                    raise
+                raise Refused(refusal.reason, code="order_not_open") from None
+
+    def cancel_all(self) -> int:
+        """Cancel all orders; return how many are open before and not after, because ccxt's answers differ."""
+        before = {state.exchange_order_id: state for state in self.open_orders()}
+        began = False
+        try:
+            for cancel in self._cancel_steps(before.values()):
+                cancel()
+                began = True
+            left = {state.exchange_order_id for state in self.open_orders()} if before else set()
+        except (Refused, Unknown) as error:
+            if not began:
+                raise
+            raise Unknown(f"some orders were canceled, then: {error}") from None
+        return len(before.keys() - left)
+
+    def _fetch_order(self, ref: OrderRef) -> OrderState:
+        """Return the order with the id of `ref`: by itself, or where there is no such call, from the open ones and the
+        history. Raises Refused `order_not_found`.
+        """
+        id, symbol = ref.exchange_order_id, self._symbol(ref.currency, ref.asset)
+        history = next((call for call in ("fetchOrders", "fetchClosedOrders") if call in self.has), None)
+        if "fetchOrder" in self.has:
+            rows = [self._call("fetch_order", id, symbol)]
+        elif history is None:
+            return self._fetch_open_order(ref, symbol)
+        else:
+            calls = ("fetch_open_orders", "fetch_orders" if history == "fetchOrders" else "fetch_closed_orders")
+            rows = [row for call in calls for row in self._call(call, symbol)]
+        with parsing_errors(self.name):
+            for row in rows:
+                if row["id"] == id:
+                    return order_from_row(row, ref, with_client_id=self._stores_client_ids())
+        raise Refused(f"{self.name} knows no order {id}", code="order_not_found")
+
+    def _fetch_open_order(self, ref: OrderRef, symbol: str) -> OrderState:
+        """Return an order of an exchange that lists open ones alone: "filled" when its fills add up to its amount, else
+        "closed", when it is not among them. Raises NotListedYet a moment after it was placed.
+        """
+        rows = self._call("fetch_open_orders", symbol)
+        with parsing_errors(self.name):
+            for row in rows:
+                if row["id"] == ref.exchange_order_id:
+                    return self._open_order(row, ref)
+        state = closed_order(ref, self.name)
+        with suppress(Refused):
+            rows = self._call("fetch_my_trades", symbol) if type(self).fills is not Exchange.fills else []
+            with parsing_errors(self.name):
+                if (found := order_with_fills(state, rows)) is not None:
+                    return found
+        check_listed_by_now(ref, self.name)
+        return state
+
+    def _open_order(self, row: Mapping[str, Any], ref: OrderRef | None = None) -> OrderState:
+        """Return a row of the open orders; `ref`: what is known of it."""
+        parse = order_from_remaining if self._instance.ccxt.id in _LISTS_WHAT_IS_LEFT else order_from_row
+        return parse(row, ref, with_client_id=self._stores_client_ids())
+
+    def _with_fills(self, state: OrderState, *, patient: bool) -> OrderState:
+        """Return the order with what its fills add up to, when all of them can be read; `patient`: after some waiting,
+        when the order itself reports no fee.
+        """
+        says_more = state.filled or (state.status == "closed" and self.reads_closed_orders)
+        if not says_more or type(self).fills is Exchange.fills or state.asset is None or state.currency is None:
+            return state
+        symbol = f"{state.asset}/{state.currency}"
+
+        def read() -> OrderState | None:
+            try:
+                rows = self._call("fetch_my_trades", symbol)
+                with parsing_errors(self.name):
+                    return order_with_fills(state, rows)
+            except Refused:
+                return state
+
+        return poll_fills(read, patient=patient and state.fee is None) or state
+
+    def _cancel_steps(self, states: Iterable[OrderState]) -> list[Callable[[], object]]:
+        """Return the calls that cancel all these orders: one a market where there is such a call, else one an order."""
+        if "cancelAllOrders" in self.has:
+            symbols = sorted({symbol for state in states if (symbol := symbol_of(state)) is not None})
+            return [partial(self._call, "cancel_all_orders", symbol, mutates=True) for symbol in symbols]
+        return [partial(self._cancel_if_open, state) for state in states]
+
+    def _is_over(self, ref: OrderRef) -> bool:
+        """Return whether the exchange says that an order is over."""
+        try:
+            return self.order(ref).status not in {"open", "unknown"}
+        except Refused:
+            return False
+
+    def _cancel(self, id: str | None, symbol: str | None, side: Side | None) -> None:
+        params = ({"side": side},) if self._instance.ccxt.id in _CANCELS_BY_SIDE else ()
+        self._call("cancel_order", id, symbol, *params, mutates=True)
+
+    def _cancel_if_open(self, state: OrderState) -> None:
+        try:
+            self._cancel(state.exchange_order_id, symbol_of(state), state.side)
+        except Refused as refusal:
+            if refusal.code != "order_not_found":
+                raise
