@@ -21,7 +21,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 #: What a part of the package may import of the package, besides itself. A part is a module, or a folder with all that
 #: is in it; for a module the longest name counts. What is not named here may not be imported and may not exist.
-BASE = "__init__ codes errors money transport _http _failures _deadline"
+BASE = "__init__ codes errors money transport _http _failures _deadline _retry_after _addresses"
 CLIENT_PARTS = "types _arguments _parsing _responses _api"
 MAY_IMPORT = {
     "__init__": "",
@@ -32,6 +32,8 @@ MAY_IMPORT = {
     "_http": BASE,
     "_failures": "_deadline",
     "_deadline": "",
+    "_retry_after": "",
+    "_addresses": "",
     "types": "codes errors money",
     "_arguments": f"{BASE} types",
     "_parsing": f"{BASE} types",

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
 from . import _parsing as parsing
+from ._retry_after import retry_after_seconds
 from .errors import (
     APIError,
     AuthenticationError,
@@ -126,7 +125,7 @@ def error_from_response(
         code=code if isinstance(code, str) else None,
         retryable=retryable is True and kind is not OutcomeUnknown,
         may_have_executed=kind is OutcomeUnknown,
-        retry_after=_seconds(retry_after),
+        retry_after=retry_after_seconds(retry_after),
     )
 
 
@@ -145,15 +144,3 @@ def bad_answer(problem: ValueError, status: int, *, mutates: bool) -> APIError:
 def _detail(document: Any) -> str | None:
     detail = document.get("detail") if isinstance(document, dict) else None
     return detail[:1000] if isinstance(detail, str) else None
-
-
-def _seconds(retry_after: str | None) -> float | None:
-    """Return the seconds that a Retry-After header (RFC 9110, 10.2.3) asks to wait; it holds seconds or a date."""
-    if retry_after is None:
-        return None
-    if retry_after.isdecimal():
-        return float(retry_after[:9])
-    try:
-        return max(0.0, (parsedate_to_datetime(retry_after) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):
-        return None

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from .._retry_after import retry_after_seconds
 from ..errors import APIError, OutcomeUnknown
 from .errors import Busy, ExchangeError, Refused, Unknown
 
@@ -118,5 +119,5 @@ def unreadable_answer(name: str, answer: Response, *, mutates: bool, pause: floa
 
 def retry_after(answer: Response, *, seconds: float) -> float:
     """Return the seconds that an answer's Retry-After asks to wait, at most 600; `seconds` when it asks for none."""
-    given = answer.headers.get("Retry-After", "")
-    return min(float(given), 600.0) if given.isascii() and given.isdigit() else seconds
+    asked = retry_after_seconds(answer.headers.get("Retry-After"))
+    return seconds if asked is None else min(asked, 600.0)
