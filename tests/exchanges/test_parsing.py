@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import decimal
+import logging
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -10,6 +11,7 @@ import pytest
 
 from bitmm.xwrap.exchanges.parsing import (
     optional_amount,
+    readable_rows,
     required_text,
     step_from_places,
     time_from_microseconds,
@@ -64,3 +66,28 @@ def test_a_step_is_given_by_the_number_of_decimal_places():
     assert [str(step_from_places(places)) for places in (0, 2, 8)] == ["1", "0.01", "1E-8"]
     with pytest.raises(UNREADABLE):
         step_from_places("2")
+
+
+def test_one_odd_row_hides_no_other_and_is_named_in_the_log_without_what_is_in_it(caplog):
+    rows = [{"amount": "1"}, {"amount": "much", "secret": "Ssh"}, {"other": 2}, {"amount": "3"}, None]
+    with caplog.at_level(logging.WARNING):
+        assert readable_rows("Kraken", rows, lambda row: optional_amount(row["amount"])) == [Decimal(1), Decimal(3)]
+    assert [record.getMessage() for record in caplog.records] == [
+        "Kraken: a row is left out: ValueError: not a decimal number",
+        "Kraken: a row is left out: KeyError: 'amount'",
+        "Kraken: a row is left out: TypeError: 'NoneType' object is not subscriptable",
+    ]
+
+
+def test_no_rows_are_no_rows_but_rows_of_which_none_can_be_read_are_another_answer():
+    assert readable_rows("Kraken", [], required_text) == []
+    with pytest.raises(ValueError, match="no row can be understood: not a text"):
+        readable_rows("Kraken", [7, None], required_text)
+
+
+def test_what_is_no_fault_of_a_row_is_not_hidden():
+    def read(row):
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        readable_rows("Kraken", [1], read)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import TypeVar
 
 from ..money import EXACT, parse_decimal, parse_unsigned
+from .http import PARSING_ERRORS
 
 __all__ = [
     "optional_amount",
+    "readable_rows",
     "required_text",
     "step_from_places",
     "time_from_microseconds",
@@ -17,7 +22,30 @@ __all__ = [
     "time_from_utc_text",
 ]
 
+_log = logging.getLogger(__name__)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_R = TypeVar("_R")
+_T = TypeVar("_T")
+
+
+def readable_rows(name: str, rows: Iterable[_R], read: Callable[[_R], _T]) -> list[_T]:
+    """Return what `read` makes of each row of a list that the exchange called `name` answered.
+
+    One odd row hides no other: a row that `read` cannot understand is left out, and logged without what is in it.
+    Raises ValueError when there are rows and none can be understood. For lists that are shown only: where a row that is
+    missing would prove something, as in a look-up, read the one row that is meant.
+    """
+    readable = []
+    failure: Exception | None = None
+    for row in rows:
+        try:
+            readable.append(read(row))
+        except PARSING_ERRORS as error:
+            failure = error
+            _log.warning("%s: a row is left out: %s: %s", name, type(error).__name__, str(error)[:100])
+    if failure is not None and not readable:
+        raise ValueError(f"no row can be understood: {failure}") from failure
+    return readable
 
 
 def required_text(value: object) -> str:
