@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from urllib.parse import urlencode
 
 from .errors import InvalidRequest
-from .money import plain
+from .money import above_zero
 from .types import Amount
 
 __all__ = [
@@ -105,7 +105,7 @@ def registration_form(exchange: str, uname: str, key: str, secret: str) -> dict[
 
 def order_form(currency: str, asset: str, **amounts: Amount | None) -> dict[str, str]:
     """Return the form of an order: `amount` or `cost`, one of them, and `price` where given, in plain digits."""
-    given = {name: plain(amount, name) for name, amount in amounts.items() if amount is not None}
+    given = {name: above_zero(amount, name) for name, amount in amounts.items() if amount is not None}
     if ("amount" in given) == ("cost" in given):
         raise InvalidRequest("an order has an amount or a cost, one of them", code="invalid_amount")
     return {"currency": currency, "asset": asset, **given}
@@ -115,7 +115,12 @@ def withdrawal_form(
     asset: str, amount: Amount, address: str, *, tag: str | None, network: str | None
 ) -> dict[str, str]:
     """Return the form of a send, its amount in plain digits."""
-    return {"asset": asset, "amount": plain(amount), "address": address, **without_none(tag=tag, network=network)}
+    return {
+        "asset": asset,
+        "amount": above_zero(amount, "amount"),
+        "address": address,
+        **without_none(tag=tag, network=network),
+    }
 
 
 def page_query(limit: int, before: int | None) -> dict[str, str]:

@@ -11,11 +11,25 @@ import json
 import re
 from collections.abc import Iterable
 from decimal import Decimal
+from math import isfinite
 from typing import Any
 
 from .errors import InvalidRequest
 
-__all__ = ["EXACT", "ROUNDED", "decode", "exact", "mean", "parse_decimal", "parse_unsigned", "plain", "total"]
+__all__ = [
+    "EXACT",
+    "ROUNDED",
+    "above_zero",
+    "advice",
+    "decode",
+    "exact",
+    "mean",
+    "not_above_zero",
+    "parse_decimal",
+    "parse_unsigned",
+    "plain",
+    "total",
+]
 
 #: Amounts have at most this many digits, and exponents of this size at most; a longer number only costs time.
 MAX_DIGITS = 100
@@ -32,6 +46,14 @@ EXACT = decimal.Context(
 
 #: For the one step where a rounding is asked for by name: quantize(step, rounding, ROUNDED).
 ROUNDED = decimal.Context(prec=1000, traps=[decimal.InvalidOperation, decimal.DivisionByZero, decimal.Overflow])
+
+_TOO_LONG = f"has more than {MAX_DIGITS} digits"
+#: How much of a caller's text an error shows.
+_SHOWN = 40
+
+#: With marks between thousands, as "1,234,567.50"; and what makes such a number of "1.234.567,50".
+_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?", re.ASCII)
+_SWAPPED = str.maketrans(",.", ".,")
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,4})?", re.ASCII)
 
@@ -69,6 +91,8 @@ def plain(amount: Decimal | int | str, name: str = "amount") -> str:
     `name` is what the error calls it. Raises InvalidRequest for a float (its digits were lost before it came here),
     for NaN, infinity, text that is not a number, and numbers of more than 100 digits.
     """
+    if isinstance(amount, float) and not isfinite(amount):
+        raise InvalidRequest(f"{name} is the float {amount}; write digits, like '0.1'", code="invalid_amount")
     if isinstance(amount, float):
         raise InvalidRequest(
             f"{name} is the float {amount!r}, and a float is rarely the number one wrote; "
@@ -76,7 +100,10 @@ def plain(amount: Decimal | int | str, name: str = "amount") -> str:
             code="invalid_amount",
         )
     if isinstance(amount, bool) or not isinstance(amount, (Decimal, int, str)):
-        raise InvalidRequest(f"{name} must be a Decimal, an int or decimal text", code="invalid_amount")
+        given = repr(amount) if amount is None or isinstance(amount, bool) else f"a {type(amount).__name__}"
+        raise InvalidRequest(
+            f"{name} is {given}; pass a Decimal, an int or decimal text, like '0.1'", code="invalid_amount"
+        )
     if isinstance(amount, Decimal) and amount.is_finite():
         text = str(amount)
         # A decimal context may ask for a small "e".
@@ -84,9 +111,50 @@ def plain(amount: Decimal | int | str, name: str = "amount") -> str:
             return text
     try:
         number = _bounded(amount) if isinstance(amount, int) else exact(str(amount))
-    except ValueError as error:
-        raise InvalidRequest(f"{name} is {error}", code="invalid_amount") from None
+    except ValueError:
+        given = _TOO_LONG if isinstance(amount, int) else advice(str(amount))
+        raise InvalidRequest(f"{name} {given}", code="invalid_amount") from None
     return format(number, "f")
+
+
+def above_zero(amount: Decimal | int | str, name: str) -> str:
+    """Return `amount` in plain digits, as `plain` does. Raises InvalidRequest for zero and less, too."""
+    text = plain(amount, name)
+    if (number := exact(text)) <= 0:
+        raise InvalidRequest(f"{name} {not_above_zero(number)}", code="invalid_amount")
+    return text
+
+
+def not_above_zero(number: Decimal) -> str:
+    """Return what is wrong with an amount that is zero or less; it goes on after the amount's name."""
+    shown = format(number, "f")[:_SHOWN]
+    if number < 0:
+        return f"is {shown}; it must be above zero: whether you buy, sell or send is said by the call"
+    return f"is {shown}; it must be above zero"
+
+
+def advice(text: str) -> str:
+    """Return what is wrong with `text`, which `exact` does not read, and what to write instead.
+
+    It goes on after the name of the amount: 'is "0,1"; decimals have a point: write "0.1"'.
+    """
+    if not text:
+        return "is empty; write digits, like 0.1"
+    if len(text) > 2 * MAX_DIGITS or _NUMBER.fullmatch(text):
+        return _TOO_LONG
+    shown = f'"{text[:_SHOWN]}"' if text.isprintable() else ascii(text[:_SHOWN])
+    marks = text.strip().replace("_", "")
+    if re.fullmatch(r"[+-]?[1-9]\d{0,2},\d{3}", marks, re.ASCII):
+        return f'is {shown}; write "{marks.replace(",", "")}", or "{marks.replace(",", ".")}" if the comma is a point'
+    if _THOUSANDS.fullmatch(marks):
+        wanted = marks.replace(",", "")
+    elif _THOUSANDS.fullmatch(marks.translate(_SWAPPED)):
+        wanted = marks.replace(".", "").replace(",", ".")
+    else:
+        wanted = marks.replace(",", ".")
+    if _NUMBER.fullmatch(wanted) and len(wanted) <= _SHOWN:
+        return f'is {shown}; an amount has digits and at most one point: write "{wanted}"'
+    return f"is {shown}, which is no number in the digits 0 to 9; write it like 0.1"
 
 
 def parse_unsigned(value: object) -> Decimal:

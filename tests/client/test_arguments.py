@@ -92,12 +92,21 @@ def test_a_timeout_that_is_none_is_refused(timeout):
 
 
 @pytest.mark.parametrize(
-    "amount", [0.1, float("nan"), "NaN", "Infinity", "1,5", "", "1_0", "٣", "1" * 101, True, None, b"1"]
+    "amount", [0.1, float("nan"), "NaN", "Infinity", "1,5", "", "1_0", "٣", "1" * 101, True, None, b"1", 0, "-1"]
 )
 def test_an_amount_that_is_no_exact_number_is_refused_before_anything_is_sent(mock, backend, amount):
     with pytest.raises(InvalidRequest) as caught:
         backend.buy("USD", "BTC", amount)
     assert caught.value.may_have_executed is False
+    assert len(mock.calls) == 0
+
+
+@pytest.mark.parametrize("name", ["amount", "price", "cost"])
+def test_an_amount_below_zero_is_refused_by_its_name_before_anything_is_sent(mock, backend, name):
+    with pytest.raises(InvalidRequest, match=name + " is -1"):
+        backend.buy("USD", "BTC", **{"amount": None, name: -1} if name != "price" else {"amount": 1, "price": -1})
+    with pytest.raises(InvalidRequest, match="amount is -1"):
+        backend.send_to_address("BTC", -1, "tb1q")
     assert len(mock.calls) == 0
 
 

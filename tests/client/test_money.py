@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from bitmm.xwrap.errors import InvalidRequest
-from bitmm.xwrap.money import decode, exact, parse_decimal, plain
+from bitmm.xwrap.money import above_zero, decode, exact, parse_decimal, plain
 
 ALL_TRAPS = list(decimal.Context().traps)
 
@@ -79,6 +79,38 @@ def test_what_is_no_exact_number_is_refused(amount):
 def test_the_name_of_the_amount_is_in_the_refusal():
     with pytest.raises(InvalidRequest, match=r"^price is the float 0\.1.*pass Decimal\('0\.1'\) or '0\.1'"):
         plain(0.1, "price")
+
+
+@pytest.mark.parametrize(
+    ("amount", "words"),
+    [
+        ("", "is empty; write digits, like 0.1"),
+        ("0,1", 'is "0,1"; an amount has digits and at most one point: write "0.1"'),
+        (" 1 ", 'is " 1 "; an amount has digits and at most one point: write "1"'),
+        ("1\n", "is '1\\n'; an amount has digits and at most one point: write \"1\""),
+        ("1_000", 'is "1_000"; an amount has digits and at most one point: write "1000"'),
+        ("1,000", 'is "1,000"; write "1000", or "1.000" if the comma is a point'),
+        ("1,234.50", 'is "1,234.50"; an amount has digits and at most one point: write "1234.50"'),
+        ("1.234,50", 'is "1.234,50"; an amount has digits and at most one point: write "1234.50"'),
+        ("1,2,3", 'is "1,2,3", which is no number in the digits 0 to 9; write it like 0.1'),
+        ("five", 'is "five", which is no number in the digits 0 to 9; write it like 0.1'),
+        (Decimal("NaN"), 'is "NaN", which is no number in the digits 0 to 9; write it like 0.1'),
+        (float("nan"), "is the float nan; write digits, like '0.1'"),
+        (True, "is True; pass a Decimal, an int or decimal text, like '0.1'"),
+        (None, "is None; pass a Decimal, an int or decimal text, like '0.1'"),
+        ([1], "is a list; pass a Decimal, an int or decimal text, like '0.1'"),
+        (Decimal(-1), "is -1; it must be above zero: whether you buy, sell or send is said by the call"),
+        ("-0", "is -0; it must be above zero"),
+        (0, "is 0; it must be above zero"),
+        ("1" * 101, "has more than 100 digits"),
+        (10**100, "has more than 100 digits"),
+    ],
+    ids=str,
+)
+def test_a_refused_amount_says_what_was_given_and_what_to_write_instead(amount, words):
+    with pytest.raises(InvalidRequest) as caught:
+        above_zero(amount, "cost")
+    assert (str(caught.value), caught.value.code) == (f"cost {words}", "invalid_amount")
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,40 @@ def test_a_bad_field_is_422_and_named_and_changes_nothing(server, owner, side, b
     assert balance(server, owner) == before
 
 
+@pytest.mark.parametrize(
+    ("amount", "words"),
+    [
+        ("", "'amount' is empty"),
+        ("0,1", '\'amount\' is "0,1"; an amount has digits and at most one point: write "0.1"'),
+        (" 1 ", '\'amount\' is " 1 "; an amount has digits and at most one point: write "1"'),
+        ("1_000", '\'amount\' is "1_000"; an amount has digits and at most one point: write "1000"'),
+        ("NaN", "'amount' is \"NaN\", which is no number in the digits 0 to 9; write it like 0.1"),
+        ("-1", "'amount' is -1; it must be above zero: whether you buy, sell or send is said by the call"),
+        ("0.00", "'amount' is 0.00; it must be above zero"),
+        (".5", '\'amount\' is ".5"; write "0.5"'),
+        ("+1", '\'amount\' is "+1"; write "1"'),
+        ("1e5", '\'amount\' is "1e5"; write "100000"'),
+        ("1E+50", "'amount' has more than 40 digits"),
+    ],
+)
+@pytest.mark.parametrize("path", ["buy", "sell", "send_to_address"])
+def test_a_refused_amount_says_what_was_given_and_what_to_write_instead(server, owner, path, amount, words):
+    form = {"asset": "BTC", "address": "tb1qx"} if path == "send_to_address" else GOOD
+    answer = post(server, owner, form | {"amount": amount}, path).json()
+    assert answer["detail"] == words
+
+
+def test_amounts_are_read_as_decimal_writes_them(server, owner):
+    """The client of 2013 sends `str(Decimal(amount))`."""
+    form = {"currency": "USD", "asset": "BTC", "amount": "1E-8", "price": "1E+3"}
+    order = post(server, owner, form).json()
+    assert (order["amount"], order["price"], order["status"]) == ("0.00000001", "1000", "open")
+    assert post(server, owner, {"currency": "USD", "asset": "BTC", "cost": "1E+1"}).json()["status"] == "filled"
+    address = requests.get(f"{server.url}/exchanges/{owner[1]}/get_address", auth=owner[0], timeout=30).json()
+    sent = post(server, owner, {"asset": "BTC", "amount": "1E-7", "address": address}, "send_to_address").json()
+    assert (sent["amount"], sent["status"]) == ("0.0000001", "done")
+
+
 def test_an_unknown_market_names_what_is_traded(server, owner):
     assert "BTC for USD" in post(server, owner, GOOD | {"asset": "ETH"}).json()["detail"]
 

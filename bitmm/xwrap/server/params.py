@@ -8,14 +8,16 @@ from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 
-from ..money import exact
+from ..money import advice, exact, not_above_zero
 from .problems import Problem
 
 __all__ = ["Params", "read_params"]
 
 MAX_BODY = 64 * 1024
 _MAX_PARAMS = 50
-_AMOUNT = re.compile(r"\d{1,40}(\.\d{1,40})?", re.ASCII)
+#: Plain digits, or what `str(Decimal)` makes of some amounts: 1E-8, 1E+2.
+_AMOUNT = re.compile(r"\d{1,40}(\.\d{1,40})?(E[+-]?\d{1,2})?", re.ASCII)
+#: The most characters of an amount in plain digits.
 _MAX_AMOUNT = 40
 _NAME = re.compile(r"[A-Za-z0-9.:_-]{1,40}", re.ASCII)
 _NO, _YES = ("false", "0"), ("true", "1")
@@ -66,14 +68,20 @@ class Params:
         return value
 
     def pop_amount(self, name: str = "amount") -> Decimal:
-        """Return an amount: plain digits with at most one point, more than zero."""
+        """Return an amount: plain digits with at most one point, or as `str(Decimal)` writes it; more than zero."""
         value = self.pop_text(name, limit=1000)
-        if not _AMOUNT.fullmatch(value) or len(value) > _MAX_AMOUNT:
-            raise _bad(name, f"must be plain digits like 0.1, {_MAX_AMOUNT} at most", code="invalid_amount")
-        amount = exact(value)
+        try:
+            amount = exact(value)
+        except ValueError:
+            raise _bad(name, advice(value), code="invalid_amount") from None
+        digits = format(amount, "f")
+        if len(digits) > _MAX_AMOUNT:
+            raise _bad(name, f"has more than {_MAX_AMOUNT} digits", code="invalid_amount")
         if amount <= 0:
-            raise _bad(name, "must be more than zero", code="invalid_amount")
-        return amount
+            raise _bad(name, not_above_zero(amount), code="invalid_amount")
+        if not _AMOUNT.fullmatch(value):
+            raise _bad(name, f'is "{value[:_MAX_AMOUNT]}"; write "{digits.lstrip("+")}"', code="invalid_amount")
+        return exact(digits)
 
     def pop_bool(self, name: str, *, default: bool) -> bool:
         """Return a flag, sent as true, false, 1 or 0."""
