@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-__all__ = ["BECH32_ALPHABET", "bech32_polymod", "expand_prefix", "is_bech32", "same_address"]
+__all__ = ["BECH32_ALPHABET", "bech32_polymod", "expand_prefix", "is_bech32", "is_caseless", "same_address"]
 
 BECH32_ALPHABET = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 #: What the checksum leaves: 1 in Bech32 (BIP 173), the other one in Bech32m (BIP 350).
@@ -22,11 +22,12 @@ def same_address(one: object, other: object) -> bool:
     """
     if not isinstance(one, str) or not isinstance(other, str):
         return False
-    if one == other:
-        return True
-    if one.lower() != other.lower():
-        return False
-    return _HEXADECIMAL.fullmatch(one) is not None or (is_bech32(one) and is_bech32(other))
+    return one == other or (one.lower() == other.lower() and is_caseless(one) and is_caseless(other))
+
+
+def is_caseless(address: str) -> bool:
+    """Return whether the address is in a format in which the case of a letter means nothing: see `same_address`."""
+    return _HEXADECIMAL.fullmatch(address) is not None or is_bech32(address)
 
 
 def is_bech32(text: str) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Generic, TypeVar, cast, get_args
 
+from ._addresses import same_address
 from .money import parse_decimal
 from .types import (
     Balance,
@@ -72,8 +73,8 @@ _funds = Record(Funds, "total", "available", "held")
 def check_same(record: Mapping[str, Any], expected: Mapping[str, object]) -> None:
     """Raise ValueError when a field of `record` is there and is not the expected one.
 
-    Such a record is the answer to another question. Amounts may come in other digits, and the names of currencies and
-    assets in another case; everything else is the same to the letter, as an address has to be.
+    Such a record is the answer to another question. Amounts may come in other digits, names of currencies and assets in
+    another case, an address in another spelling of the same one; all else is the same to the letter.
     """
     for name, value in expected.items():
         answered = record.get(name)
@@ -85,6 +86,8 @@ def check_same(record: Mapping[str, Any], expected: Mapping[str, object]) -> Non
                 same = parse_decimal(answered) == Decimal(value)
             elif name in _NAMES:
                 same = isinstance(answered, str) and answered.upper() == value.upper()
+            elif name == "address":
+                same = same_address(answered, value)
         if not same:
             raise ValueError(f"its {name!r} is not what was asked for")
 

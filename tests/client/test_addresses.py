@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bitmm.xwrap._addresses import is_bech32, same_address
+from bitmm.xwrap._parsing import check_same
 
 #: The examples of EIP-55, BIP 173, BIP 350 and of Base58 in the Bitcoin wiki.
 ETHEREUM = "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed"
@@ -59,3 +60,10 @@ def test_the_valid_examples_of_the_standards_are_bech32(text):
 @pytest.mark.parametrize("text", ["", "1", "1qzzfhee", "A1G7SGD8", "a12UEL5L", "pzry9x0s0muk", "x1b4n0q5v", "é12uel5l"])
 def test_the_invalid_examples_of_the_standards_are_not(text):
     assert not is_bech32(text)
+
+
+def test_a_record_may_spell_the_address_of_a_send_in_another_case():
+    check_same({"address": ETHEREUM.lower()}, {"address": ETHEREUM})
+    for other in (BASE58.lower(), None, 7):
+        with pytest.raises(ValueError, match="'address' is not what was asked for"):
+            check_same({"address": other}, {"address": BASE58})

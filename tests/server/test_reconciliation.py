@@ -299,6 +299,22 @@ def test_a_send_that_is_known_to_be_another_one_is_not_taken_for_it(bench, monke
     assert bench.post("send_to_address", SEND, key="k2").json()["status"] == "done"
 
 
+@pytest.mark.parametrize(
+    "reported", ["0xab5801a7d398351b8be11c439e05c5b3259aec9b", "0xAB5801A7D398351B8BE11C439E05C5B3259AEC9B"]
+)
+def test_a_send_is_recognised_by_its_address_in_another_spelling(bench, monkeypatch, reported):
+    """Exchanges report an Ethereum address with its checksum in the case, or in lower case."""
+    given = {**SEND, "address": "0xAb5801a7D398351b8bE11C439e05C5B3259aeC9B"}
+    sent = replace(SENT, address=reported, created=datetime.now(UTC))
+    assert bench.post("send_to_address", given, key="k1").json()["status"] == "unknown"
+    bench.reconcile([sent])
+    assert bench.post("send_to_address", given, key="k1").json()["status"] == "done"
+    # The next one, to the same wallet in other letters, is not taken for the first.
+    assert bench.post("send_to_address", {**given, "address": reported}, key="k2").json()["status"] == "unknown"
+    bench.reconcile([sent])
+    assert bench.post("send_to_address", {**given, "address": reported}, key="k2").json()["status"] == "unknown"
+
+
 def test_of_two_sends_that_are_alike_none_is_guessed(bench):
     for key in ("k1", "k2"):
         bench.post("send_to_address", SEND, key=key)

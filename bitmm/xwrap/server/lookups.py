@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from .._addresses import same_address
 from ..exchanges.base import Exchange
 from ..exchanges.errors import Unsupported
 from ..exchanges.models import OrderRef, Withdrawal
@@ -59,7 +60,8 @@ def same_details(send: Withdrawal, row: Row) -> bool:
     """Return whether a send may be that of the row. Some exchanges report what leaves, and some what arrives."""
     amount = exact(row["amount"])
     return (
-        (send.asset, send.address) == (row["asset"], row["address"])
+        send.asset == row["asset"]
+        and same_address(send.address, row["address"])
         and send.tag in (None, row["tag"])
         and send.amount is not None
         and amount in (send.amount, EXACT.add(send.amount, send.fee or Decimal(0)))

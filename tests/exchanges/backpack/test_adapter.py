@@ -401,6 +401,13 @@ def test_the_answer_to_a_withdrawal_that_tells_another_one_is_unknown(venue, exc
     assert len(venue.ledger()) == 1
 
 
+def test_the_answer_to_a_withdrawal_may_spell_the_address_in_another_case(venue, exchange):
+    address = "0xAb5801a7D398351b8bE11C439e05C5B3259aeC9B"
+    change_answers(venue, "POST", "/wapi/v1/capital/withdrawals", lambda row: {**row, "toAddress": address.lower()})
+    made = exchange.withdraw(NewWithdrawal("BTC", Decimal("0.1"), address, uuid.uuid4().hex))
+    assert made.address == address.lower()
+
+
 def test_a_cancellation_that_tells_another_order_is_unknown(venue, exchange):
     order = new("sell", amount=Decimal("0.1"), price=Decimal(35000))
     placed = exchange.place(order)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -340,6 +341,13 @@ def test_the_answer_to_a_withdrawal_that_tells_another_one_is_unknown(backpack, 
     with pytest.raises(Unknown):
         connected(backpack, transport).withdraw(send())
     assert len(backpack.ledger()) == 1
+
+
+def test_the_answer_to_a_withdrawal_may_spell_the_address_in_another_case(backpack, transport):
+    address = "0xAb5801a7D398351b8bE11C439e05C5B3259aeC9B"
+    change_answers(backpack, "POST", "/wapi/v1/capital/withdrawals", lambda row: {**row, "toAddress": address.lower()})
+    made = connected(backpack, transport).withdraw(replace(send(), address=address))
+    assert (made.status, made.address) == ("pending", address)
 
 
 @pytest.mark.parametrize("lie", [[], None, "text", 7, {"BTC": {"available": "-1", "locked": "0"}}], ids=str)

@@ -454,6 +454,14 @@ def test_a_send_names_the_address_and_its_key_and_keeps_the_tag(exchange, venue,
     assert [row["order_id"] for row in ledger()] == [made.id]
 
 
+def test_a_send_goes_out_in_the_spelling_of_the_address_book(exchange, venue, ledger):
+    checksummed = "0xAb5801a7D398351b8bE11C439e05C5B3259aeC9B"
+    venue.withdraw_addresses.append(venue.withdraw_addresses[0] | {"address": checksummed, "key": "eth"})
+    exchange.withdraw(send(address=checksummed.lower()))
+    assert [venue.requests[-1].form[name] for name in ("key", "address")] == ["eth", checksummed]
+    assert len(ledger()) == 1
+
+
 def test_an_address_on_two_networks_needs_the_network(exchange, venue, ledger):
     venue.withdraw_addresses.append(venue.withdraw_addresses[0] | {"method": "Bitcoin Lightning", "key": "ln"})
     refused("network_required", exchange.withdraw, send())

@@ -190,6 +190,10 @@ NEVER = datetime(2020, 1, 1, tzinfo=UTC)
             lambda store: store.withdrawals.similar("kraken", SEND, NEVER, NEVER),
             "ix_withdrawals_address (address=?)",
         ),
+        (
+            lambda store: store.withdrawals.similar("kraken", {**SEND, "address": "0xAb"}, NEVER, NEVER),
+            "ix_withdrawals_registration_id_id (registration_id=?)",
+        ),
         (lambda store: store.orders.count_unknown(), "ix_orders_unsettled (status=?)"),
         (lambda store: store.paper_ledger(1).open_orders(), "ix_paper_orders_open (registration_id=?)"),
     ],

@@ -10,6 +10,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Any, ClassVar, Literal
 
+from ..._addresses import same_address
 from ...money import parse_decimal
 from ..base import Exchange, ExchangeContext, Field, RateLimit
 from ..errors import NotListedYet, Refused, Unknown
@@ -203,7 +204,8 @@ class Backpack(Exchange):
             raise
         with parsing_errors(self.name, mutates=True):
             made = withdrawal_from_row(row)
-            if (made.asset, made.amount, made.address) != (withdrawal.asset, withdrawal.amount, withdrawal.address):
+            same = (made.asset, made.amount) == (withdrawal.asset, withdrawal.amount)
+            if not (same and same_address(made.address, withdrawal.address)):
                 raise ValueError("another withdrawal")
             return made
 

@@ -12,6 +12,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Any, Literal
 
+from ..._addresses import same_address
 from ...money import EXACT, mean, parse_decimal, total
 from ..models import Deposit, Fill, Market, NewWithdrawal, OrderRef, OrderState, Side, Status, Withdrawal
 from ..orders import listed_order
@@ -260,7 +261,7 @@ def check_same_withdrawal(made: Withdrawal, asked: NewWithdrawal) -> None:
     net = EXACT.subtract(asked.amount, made.fee or Decimal(0))
     if (
         made.asset != asked.asset
-        or made.address not in (None, asked.address)
+        or not (made.address is None or same_address(made.address, asked.address))
         or made.amount not in (None, asked.amount, net)
     ):
         raise ValueError("another withdrawal")

@@ -271,7 +271,8 @@ class Kraken(Exchange):
         rows = self.api.private("WithdrawAddresses", {"asset": key})
         with parsing_errors(self.name):
             row = choose_address(withdrawal, rows)
-        form = {"asset": key, "key": row["key"], "address": withdrawal.address, "amount": withdrawal.amount}
+        # In the spelling of the book, which Kraken compares it with.
+        form = {"asset": key, "key": row["key"], "address": row["address"], "amount": withdrawal.amount}
         result = self._execute("Withdraw", form)
         with parsing_errors(self.name, mutates=True):
             return Withdrawal(

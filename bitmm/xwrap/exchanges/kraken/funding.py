@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ..._addresses import same_address
 from ..errors import Refused
 from ..models import NewWithdrawal
 from ..rules import network_required
@@ -27,7 +28,7 @@ def choose_method(asset: str, methods: list[str], network: str | None) -> str:
 
 def choose_address(withdrawal: NewWithdrawal, rows: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:
     """Return the one of the rows of the address book that is exactly where `withdrawal` is to go. Raises Refused."""
-    known = [row for row in rows if row["address"] == withdrawal.address]
+    known = [row for row in rows if same_address(row["address"], withdrawal.address)]
     fitting = [
         row
         for row in known

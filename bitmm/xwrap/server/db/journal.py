@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Select, Table, Update, bindparam, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
+from ..._addresses import is_caseless
 from . import tables as t
 from .base import Database, StatementRunner
 from .errors import UNUSABLE
@@ -298,17 +299,14 @@ class OrderJournal(Journal):
 
 
 _SENDS = t.withdrawals.c
-_SIMILAR_SENDS = (
-    select(t.withdrawals)
-    .join(t.registrations)
-    .where(
-        t.registrations.c.exchange == bindparam("exchange"),
-        _SENDS.asset == bindparam("asset"),
-        _SENDS.address == bindparam("address"),
-        _SENDS.id != bindparam("id"),
-        _SENDS.created.between(bindparam("since"), bindparam("until")),
-    )
+_OTHER_SENDS = select(t.withdrawals).where(
+    _SENDS.registration_id.in_(select(t.registrations.c.id).where(t.registrations.c.exchange == bindparam("exchange"))),
+    _SENDS.asset == bindparam("asset"),
+    _SENDS.id != bindparam("id"),
+    _SENDS.created.between(bindparam("since"), bindparam("until")),
 )
+_SIMILAR_SENDS = _OTHER_SENDS.where(_SENDS.address == bindparam("address"))
+_SIMILAR_SENDS_IN_ANY_CASE = _OTHER_SENDS.where(func.lower(_SENDS.address) == bindparam("address"))
 
 
 class WithdrawalJournal(Journal):
@@ -323,6 +321,9 @@ class WithdrawalJournal(Journal):
         They may be of any registration: two registrations may have the same key.
         """
         values = {name: row[name] for name in ("id", "asset", "address")}
+        statement = _SIMILAR_SENDS
+        if is_caseless(row["address"]):
+            statement, values["address"] = _SIMILAR_SENDS_IN_ANY_CASE, row["address"].lower()
         values |= {"exchange": exchange, "since": time_text(since), "until": time_text(until)}
         with self._database.reading() as runner:
-            return runner.rows(_SIMILAR_SENDS, values)
+            return runner.rows(statement, values)
