@@ -9,11 +9,17 @@ from decimal import Decimal
 
 import pytest
 
+from bitmm.xwrap.exchanges.models import Funds
 from bitmm.xwrap.exchanges.parsing import (
+    address_and_tag,
+    consistent_funds,
+    list_or_nothing,
     optional_amount,
+    optional_time,
     readable_rows,
     required_text,
     step_from_places,
+    time_from_field,
     time_from_microseconds,
     time_from_milliseconds,
     time_from_seconds,
@@ -33,6 +39,15 @@ UNREADABLE = (ValueError, TypeError, ArithmeticError)
         (time_from_microseconds, 1688158093114500),
         (time_from_utc_text, "2023-06-30 20:48:13.114500"),
         (time_from_utc_text, "2023-06-30T20:48:13.1145"),
+        (time_from_utc_text, "2023-06-30T20:48:13.1145Z"),
+        (time_from_utc_text, "2023-06-30T22:48:13.1145+02:00"),
+        (time_from_field, "2023-06-30 20:48:13.114500"),
+        (time_from_field, "2023-06-30T20:48:13.114500Z"),
+        (time_from_field, Decimal("1688158093.1145")),
+        (time_from_field, "1688158093.1145"),
+        (time_from_field, "1688158093114.5"),
+        (time_from_field, 1688158093114500),
+        (optional_time, "1688158093114500"),
     ],
 )
 def test_a_time_is_read_to_the_microsecond_whatever_the_decimal_context_is(parse, value):
@@ -45,6 +60,63 @@ def test_a_time_is_read_to_the_microsecond_whatever_the_decimal_context_is(parse
 def test_a_time_that_is_none_is_refused(parse, value):
     with pytest.raises(UNREADABLE):
         parse(value)
+
+
+def test_a_small_or_an_endless_number_is_no_time():
+    assert optional_time(None) is None
+    for value in (7, "99999999", -1688158093, 10**17, "", "soon", True, []):
+        with pytest.raises(UNREADABLE):
+            time_from_field(value)
+
+
+def test_a_list_of_nothing_may_be_null_or_an_empty_object():
+    assert [list_or_nothing(answer) for answer in (None, {}, [], [7])] == [[], [], [], [7]]
+    for answer in ("", 0, False, {"a": 1}, "rows"):
+        with pytest.raises(TypeError):
+            list_or_nothing(answer)
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("rN7n3?dt=123", ("rN7n3", "123")),
+        ("rN7n3?dt=0", ("rN7n3", "0")),
+        ("rN7n3?dt=", ("rN7n3", None)),
+        ("GA5?memoId=a b", ("GA5", "a b")),
+        ("GA5?memo=7", ("GA5", "7")),
+        ("bitcoincash:qq07?other=7", ("bitcoincash:qq07?other=7", None)),
+        ("1Example", ("1Example", None)),
+        ("", (None, None)),
+        (None, (None, None)),
+    ],
+)
+def test_a_tag_behind_an_address_is_not_a_part_of_it(text, parts):
+    assert address_and_tag(text) == parts
+
+
+@pytest.mark.parametrize(
+    ("told", "meant"),
+    [
+        (("1", "0.7", "0.3"), ("1", "0.7", "0.3")),
+        (("1", "-0.2", "1.2"), ("1", "0", "1.2")),
+        (("-0.1", "-0.1", "0"), ("-0.1", "0", "0")),
+        (("1", "2", "0"), ("1", "1", "0")),
+        (("1", "1", "-0.5"), ("1", "1", "0")),
+        ((None, "0.7", "0.3"), ("1.0", "0.7", "0.3")),
+        (("1", None, "0.3"), ("1", "0.7", "0.3")),
+        (("1", "0.7", None), ("1", "0.7", "0.3")),
+        (("1", None, None), ("1", None, None)),
+        ((None, "0.7", None), (None, "0.7", None)),
+    ],
+)
+def test_funds_that_contradict_themselves_are_never_available_below_zero(told, meant):
+    told, meant = ([None if text is None else Decimal(text) for text in texts] for texts in (told, meant))
+    assert consistent_funds(*told) == Funds(*meant)
+
+
+def test_funds_of_which_nothing_is_told_are_none():
+    with pytest.raises(ValueError, match="no amount"):
+        consistent_funds(None, None, Decimal(1))
 
 
 @pytest.mark.parametrize("value", [None, "", 7, ["a"], b"a"])

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ..money import EXACT, parse_decimal, parse_unsigned
 from .http import PARSING_ERRORS
+from .models import Funds
 
 __all__ = [
+    "address_and_tag",
+    "consistent_funds",
+    "list_or_nothing",
     "optional_amount",
+    "optional_time",
     "readable_rows",
     "required_text",
     "step_from_places",
+    "time_from_field",
     "time_from_microseconds",
     "time_from_milliseconds",
     "time_from_seconds",
@@ -24,6 +31,15 @@ __all__ = [
 
 _log = logging.getLogger(__name__)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+#: An address and the tag that some exchanges append to it: "rN7...?dt=123" (XRP), "GA5...?memoId=123" (Stellar).
+_TAGGED = re.compile(
+    r"(?P<address>[^?]+)\?(?:dt|destination_?tag|memo(?:_?id)?|tag|transfer_?id)=(?P<tag>[^&]*)",
+    re.ASCII | re.IGNORECASE,
+)
+#: The numbers below which a time counts seconds, milliseconds or microseconds since 1970. What counts less than about
+#: three years is no time of an exchange.
+_FIRST_SECOND = Decimal(10**8)
+_UNITS = ((Decimal(10**11), 1_000_000), (Decimal(10**14), 1000), (Decimal(10**17), 1))
 _R = TypeVar("_R")
 _T = TypeVar("_T")
 
@@ -46,6 +62,46 @@ def readable_rows(name: str, rows: Iterable[_R], read: Callable[[_R], _T]) -> li
     if failure is not None and not readable:
         raise ValueError(f"no row can be understood: {failure}") from failure
     return readable
+
+
+def list_or_nothing(answer: Any) -> list[Any]:
+    """Return the rows of a list that is shown; null and {} are answers of exchanges that have nothing to list.
+
+    Not for look-ups, where a row that is missing proves something. Raises TypeError for anything else.
+    """
+    if answer is None or answer == {}:
+        return []
+    if not isinstance(answer, list):
+        raise TypeError("no list")
+    return answer
+
+
+def consistent_funds(total: Decimal | None, available: Decimal | None, held: Decimal | None) -> Funds:
+    """Return what is owned, what of it is available and what is held; None where none is told and none follows.
+
+    What is owned may be below zero (a fee, a loan). Available is never below zero and never more than what is owned,
+    and no less than nothing is held, whatever the exchange tells. Raises ValueError when nothing is told.
+    """
+    if total is None and available is None:
+        raise ValueError("no amount")
+    if total is None and available is not None and held is not None:
+        total = EXACT.add(available, held)
+    elif available is None and total is not None and held is not None:
+        available = EXACT.subtract(total, held)
+    elif held is None and total is not None and available is not None:
+        held = EXACT.subtract(total, available)
+    if available is not None:
+        most = available if total is None else min(available, total)
+        available = max(most, Decimal(0))
+    return Funds(total, available, None if held is None else max(held, Decimal(0)))
+
+
+def address_and_tag(text: str | None) -> tuple[str | None, str | None]:
+    """Return the address and the tag that an exchange wrote behind it; None for what is not there."""
+    if not text:
+        return None, None
+    tagged = _TAGGED.fullmatch(text)
+    return (tagged["address"], tagged["tag"] or None) if tagged else (text, None)
 
 
 def required_text(value: object) -> str:
@@ -81,8 +137,29 @@ def time_from_microseconds(value: object) -> datetime:
 
 
 def time_from_utc_text(text: str) -> datetime:
-    """Return the time of an ISO 8601 text that is in UTC without saying so."""
-    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+    """Return the time of an ISO 8601 text, which is in UTC where it names no other zone."""
+    time = datetime.fromisoformat(text)
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+
+
+def time_from_field(value: object) -> datetime:
+    """Return the time of a field that is an ISO 8601 text, or counts seconds, milli- or microseconds since 1970.
+
+    For exchanges that use several of them. The size of a number tells its unit.
+    """
+    if isinstance(value, str) and not value.replace(".", "", 1).isdecimal():
+        return time_from_utc_text(value)
+    number = parse_decimal(value)
+    if number >= _FIRST_SECOND:
+        for end, microseconds in _UNITS:
+            if number < end:
+                return _after_1970(number, microseconds=microseconds)
+    raise ValueError("not a time")
+
+
+def optional_time(value: object) -> datetime | None:
+    """Return the time of a field as `time_from_field` does; None where none is given."""
+    return None if value is None else time_from_field(value)
 
 
 def _after_1970(value: object, *, microseconds: int) -> datetime:
