@@ -55,8 +55,12 @@ class Rate(TypedDict):
 
 
 class ExchangeRate(Rate):
-    """The rate at one exchange. `exchange`: its id. `time`: when it was asked; a server of 2013 sends none."""
+    """The rate at one exchange. `exchange`: its id. `id`: the row's, which is the exchange's again.
 
+    `time`: when it was asked; a server of 2013 sends none.
+    """
+
+    id: NotRequired[str]
     exchange: str
     time: NotRequired[str]
 

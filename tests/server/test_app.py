@@ -38,6 +38,7 @@ def is_exchange_list(body: Any, _id: int) -> None:
 def is_rate_list(body: Any, _id: int) -> None:
     row = next(row for row in body if row["exchange"] == "paper")
     is_rate(row, _id)
+    assert row["id"] == "paper"
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", row["time"])
 
 

@@ -36,7 +36,10 @@ class Rates:
         self._known: dict[tuple[str, str, str], tuple[float, asyncio.Future[Rate]]] = {}
 
     async def all(self, currency: str, asset: str) -> list[dict[str, Any]]:
-        """Return one row for each exchange that answered in time. Raises Problem when every one refused the pair."""
+        """Return one row for each exchange that answered in time. Raises Problem when every one refused the pair.
+
+        The client of 2013 needs the `id` of each row; an exchange has one row, so it is the exchange's.
+        """
         answers = {id: self._one(id, currency, asset) for id in self._registry.ids()}
         if late := [answer for answer in answers.values() if not answer.done()]:
             await asyncio.wait(late, timeout=self._seconds)
@@ -46,7 +49,7 @@ class Rates:
                 continue
             error = answer.exception()
             if error is None:
-                rows.append({"exchange": id, **rate_to_json(answer.result())})
+                rows.append({"id": id, "exchange": id, **rate_to_json(answer.result())})
             elif isinstance(error, Refused) and error.code == "unknown_market":
                 refusals.append(error)
             elif not isinstance(error, (ExchangeError, Problem)):
