@@ -31,8 +31,8 @@ class Accounts:
         raise AssertionError("no hash here needs to be made again")
 
 
-def basic(name, password):
-    return "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()
+def basic(name, password, encoding="utf-8"):
+    return "Basic " + base64.b64encode(f"{name}:{password}".encode(encoding)).decode()
 
 
 @pytest.fixture
@@ -146,3 +146,12 @@ def test_names_and_passwords_are_utf8_over_real_http(server, name, password):
     assert requests.get(f"{server.url}/balance", headers=header, timeout=30).status_code == 200
     header = {"Authorization": basic(name, password + "x")}
     assert requests.get(f"{server.url}/balance", headers=header, timeout=30).status_code == 401
+
+
+def test_a_name_and_a_password_in_latin_1_are_read_as_well(server):
+    """`auth=(user, password)` of requests writes texts in Latin-1, as the client of 2013 did."""
+    server.account("jürgen", "paßwörter")
+    for password, status in (("paßwörter", 200), ("paßwörterx", 401)):
+        answer = requests.get(f"{server.url}/balance", auth=("jürgen", password), timeout=30)
+        assert answer.request.headers["Authorization"] == basic("jürgen", password, "latin-1")
+        assert answer.status_code == status

@@ -51,7 +51,7 @@ class Authenticator:
         self._hashing = threading.Semaphore(os.cpu_count() or 1)
 
     def authenticate(self, header: str | None, address: str, registration_id: int = 0) -> Account:
-        """Return the account that `header` (HTTP Basic, UTF-8) proves, with its registration of that id.
+        """Return the account that `header` (HTTP Basic, UTF-8 or Latin-1) proves, with its registration of that id.
 
         Raises Problem 401, or 429 after too many wrong passwords from the same address.
         """
@@ -120,12 +120,21 @@ def _parse_basic(header: str | None) -> tuple[str, str]:
         raise _unauthorized("this call needs your user name and password (HTTP Basic)")
     scheme, _, encoded = header.partition(" ")
     try:
-        name, colon, password = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
+        credentials = base64.b64decode(encoded.strip(), validate=True)
     except (binascii.Error, ValueError):
-        name, colon, password = "", "", ""
+        credentials = b""
+    name, colon, password = _decode_credentials(credentials).partition(":")
     if scheme.lower() != "basic" or not colon:
         raise _unauthorized("the Authorization header is not HTTP Basic with a UTF-8 user name and password")
     return name, password
+
+
+def _decode_credentials(credentials: bytes) -> str:
+    """Return the text: of UTF-8, and what is no UTF-8 of Latin-1, in which requests and the client of 2013 write it."""
+    try:
+        return credentials.decode()
+    except UnicodeDecodeError:
+        return credentials.decode("latin-1")
 
 
 def _verify(password_hash: str, password: str) -> bool:
