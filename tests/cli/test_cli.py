@@ -114,7 +114,7 @@ def test_a_second_server_on_the_same_folder_is_one_line(tmp_path):
 @pytest.mark.parametrize(
     ("environ", "words"),
     [
-        ({"XWRAP_PAPER_FUNDS": "USD"}, ["XWRAP_PAPER_FUNDS", "USD=50000"]),
+        ({"XWRAP_PAPER_FUNDS": "USD"}, ["XWRAP_PAPER_FUNDS", "USD=200000"]),
         ({"XWRAP_PAPER_FUNDS": "USD=-1"}, ["XWRAP_PAPER_FUNDS"]),
         ({"XWRAP_PAPER_FUNDS": "=5"}, ["XWRAP_PAPER_FUNDS"]),
         ({"XWRAP_LOG_LEVEL": "loud"}, ["XWRAP_LOG_LEVEL", "loud", "WARNING"]),

@@ -49,11 +49,11 @@ def is_rate(body: Any, _id: int) -> None:
 
 
 def is_all_balances(body: Any, id: int) -> None:
-    assert body == [{"id": id, "exchange": "paper", "balance": {"USD": "50000", "BTC": "1"}}]
+    assert body == [{"id": id, "exchange": "paper", "balance": {"USD": "200000", "BTC": "1"}}]
 
 
 def is_balance(body: Any, _id: int) -> None:
-    assert body == {"USD": "50000", "BTC": "1"}
+    assert body == {"USD": "200000", "BTC": "1"}
 
 
 def is_order(side: str) -> Any:

@@ -401,7 +401,7 @@ def test_a_failing_registration_says_why_in_the_list_of_balances_and_hides_no_ot
     stub, paper = requests.get(f"{bench.server.url}/balance", auth=bench.auth, timeout=30).json()
     assert stub["balance"] == {}
     assert stub["error"] == "the exchange is on holiday"
-    assert paper["balance"] == {"USD": "50000", "BTC": "1"}
+    assert paper["balance"] == {"USD": "200000", "BTC": "1"}
 
 
 def test_an_address_that_needs_a_tag_is_not_told_without_it(bench):

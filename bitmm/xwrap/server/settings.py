@@ -58,7 +58,7 @@ class Settings:
     #: What counts in place of the published limit: of calls by key, or where there is no such limit by address.
     exchange_limits: Mapping[str, RateLimit | None] = field(default_factory=dict)
     paper_prices: Path | None = None
-    paper_funds: Mapping[str, Decimal] = field(default_factory=lambda: {"USD": Decimal(50000), "BTC": Decimal(1)})
+    paper_funds: Mapping[str, Decimal] = field(default_factory=lambda: {"USD": Decimal(200_000), "BTC": Decimal(1)})
     exchange_seconds: float = 7.0
     call_seconds: float = 15.0
     stop_seconds: float = 9.0
@@ -178,5 +178,5 @@ def _funds(text: str) -> dict[str, Decimal]:
         except ValueError:
             name = ""
         if not name.strip() or funds[name.strip()] < 0:
-            raise SettingsError(f'XWRAP_PAPER_FUNDS has "{item}"; write it like USD=50000,BTC=1')
+            raise SettingsError(f'XWRAP_PAPER_FUNDS has "{item}"; write it like USD=200000,BTC=1')
     return funds

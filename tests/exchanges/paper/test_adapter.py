@@ -22,7 +22,7 @@ from tests.support.databases import sql
 
 #: 2025-01-07 00:01 UTC, the minute of the first packed price.
 FIRST = datetime(2025, 1, 7, 0, 1, tzinfo=UTC).timestamp()
-OPENING = {"USD": Decimal(50000), "BTC": Decimal(1)}
+OPENING = {"USD": Decimal(200_000), "BTC": Decimal(1)}
 
 
 @pytest.fixture
@@ -95,20 +95,20 @@ def test_a_buy_takes_from_the_currency_and_adds_to_the_asset(paper):
     assert state.spent == Decimal("10224.85")  # 10224.845, rounded against the user
     assert state.fee == Decimal("26.59")  # 0.26 % of 10224.845 = 26.584597
     assert (state.status, state.filled, state.fee_currency) == ("filled", Decimal("0.1"), "USD")
-    assert paper.balance() == {"USD": Decimal(50000) - state.spent - state.fee, "BTC": Decimal("1.1")}
+    assert paper.balance() == {"USD": Decimal(200_000) - state.spent - state.fee, "BTC": Decimal("1.1")}
 
 
 def test_a_sell_takes_from_the_asset_and_adds_to_the_currency(paper):
     state = paper.place(order("sell", "0.1"))
     assert state.spent == Decimal("10220.75")  # 10220.755, rounded against the user
     assert state.fee == Decimal("26.58")  # 26.573963
-    assert paper.balance() == {"USD": Decimal(50000) + state.spent - state.fee, "BTC": Decimal("0.9")}
+    assert paper.balance() == {"USD": Decimal(200_000) + state.spent - state.fee, "BTC": Decimal("0.9")}
 
 
 @pytest.mark.parametrize(
     "bad",
     [
-        order("buy", "1"),
+        order("buy", "2"),
         order("sell", "1.00000001"),
         order("buy", "0.000000001"),
         NewOrder("buy", "EUR", "BTC", "c1", amount=Decimal(1)),

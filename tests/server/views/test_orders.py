@@ -41,11 +41,11 @@ def test_a_limit_order_rests_holds_its_money_and_can_be_canceled(owner):
     placed = owner.limit("20000.00")
     assert (placed["status"], placed["type"], placed["price"], placed["filled"]) == ("open", "limit", "20000.00", "0")
     held = owner.call("GET", "funds").json()["USD"]
-    assert held == {"total": "50000", "available": "47994.80", "held": "2005.20"}
+    assert held == {"total": "200000", "available": "197994.80", "held": "2005.20"}
     assert [row["id"] for row in owner.call("GET", "orders/", status="open").json()] == [placed["id"]]
     canceled = owner.call("DELETE", f"orders/{placed['id']}").json()
     assert (canceled["status"], canceled["filled"]) == ("canceled", "0")
-    assert owner.call("GET", "funds").json()["USD"]["available"] == "50000"
+    assert owner.call("GET", "funds").json()["USD"]["available"] == "200000"
     assert owner.call("GET", "orders/", status="open").json() == []
 
 
@@ -108,7 +108,7 @@ def test_a_dry_run_checks_everything_and_sends_nothing(owner):
         assert owner.call("POST", "buy", **(form | broken)).json()["code"] == code
     assert owner.call("POST", "sell", **(form | {"amount": "1.5"})).json()["code"] == "insufficient_funds"
     assert owner.call("GET", "orders/").json() == []
-    assert owner.call("GET", "balance").json() == {"USD": "50000", "BTC": "1"}
+    assert owner.call("GET", "balance").json() == {"USD": "200000", "BTC": "1"}
 
 
 def test_orders_are_listed_newest_first_and_page_by_page(owner):
@@ -194,9 +194,9 @@ def test_a_waiting_order_is_filled_when_a_later_minute_reaches_its_price(serving
             "95.00",
             "0.25",
         )
-        assert owner.call("GET", "balance").json() == {"USD": "49904.75", "BTC": "2"}
+        assert owner.call("GET", "balance").json() == {"USD": "199904.75", "BTC": "2"}
         entries = server.sql("SELECT amount FROM paper_entries WHERE currency = 'USD'")
-        assert sum(Decimal(amount) for (amount,) in entries) == Decimal("49904.75")
+        assert sum(Decimal(amount) for (amount,) in entries) == Decimal("199904.75")
 
 
 class Forgetful(Stub):
