@@ -77,9 +77,13 @@ def test_what_is_not_there_is_not_found(backend):
 
 
 def test_sends_deposits_and_addresses(backend):
-    assert backend.send_to_address("BTC", "0.25", "tb1qsomebody") is True
+    assert backend.send_to_address("BTC", "0.25", "tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx") is True
     (sent,) = backend.withdrawals()
-    assert (sent["amount"], sent["address"], sent["status"]) == (Decimal("0.25"), "tb1qsomebody", "done")
+    assert (sent["amount"], sent["address"], sent["status"]) == (
+        Decimal("0.25"),
+        "tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx",
+        "done",
+    )
     address = backend.deposit_address()
     assert address == {"asset": "BTC", "address": backend.get_address(), "tag": None, "network": None}
     with pytest.raises(APIError) as caught:
@@ -89,7 +93,7 @@ def test_sends_deposits_and_addresses(backend):
 
 def test_a_tag_is_never_dropped(backend):
     with pytest.raises(APIError, match="no tags"):
-        backend.send_to_address("BTC", "0.25", "tb1qsomebody", tag="7")
+        backend.send_to_address("BTC", "0.25", "tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx", tag="7")
     assert backend.balance()["BTC"] == 1
 
 

@@ -75,7 +75,11 @@ def is_order(side: str) -> Any:
 
 def is_withdrawal(body: Any, _id: int) -> None:
     assert body["status"] == "done"
-    assert (body["asset"], body["amount"], body["address"]) == ("BTC", "0.5", "tb1qsomewhere")
+    assert (body["asset"], body["amount"], body["address"]) == (
+        "BTC",
+        "0.5",
+        "tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx",
+    )
 
 
 def is_address(body: Any, _id: int) -> None:
@@ -84,7 +88,7 @@ def is_address(body: Any, _id: int) -> None:
 
 NEW = {"exchange": "paper", "username": "", "apikey": "abc", "apisecret": "def", "account": "1"}
 ORDER = {"currency": "USD", "asset": "BTC", "amount": "0.00000001"}
-SEND = {"asset": "BTC", "amount": "0.5", "address": "tb1qsomewhere"}
+SEND = {"asset": "BTC", "amount": "0.5", "address": "tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx"}
 ROWS = [
     ("GET", "/list_exchanges/", False, None, 200, is_exchange_list),
     ("GET", "/exchange_rates/?from=USD&to=BTC", False, None, 200, is_rate_list),

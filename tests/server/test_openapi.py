@@ -89,7 +89,12 @@ CALLS = [
     ("get", "/exchanges/{id}/orders?key=never", None, 404),
     ("delete", "/exchanges/{id}/orders", None, 200),
     ("get", "/exchanges/{id}/fills?currency=USD&asset=BTC", None, 200),
-    ("post", "/exchanges/{id}/send_to_address", {"asset": "BTC", "amount": "0.01", "address": "tb1qx"}, 200),
+    (
+        "post",
+        "/exchanges/{id}/send_to_address",
+        {"asset": "BTC", "amount": "0.01", "address": "tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx"},
+        200,
+    ),
     ("get", "/exchanges/{id}/withdrawals", None, 200),
     ("get", "/exchanges/{id}/deposits", None, 422),
     ("get", "/exchanges/{id}/get_address", None, 200),

@@ -201,7 +201,12 @@ def test_insufficient_funds_are_refused_with_their_code_and_nothing_changes(serv
 
 def test_sending_more_than_there_is_changes_nothing(server, owner):
     before = balance(server, owner)
-    answer = post(server, owner, {"asset": "BTC", "amount": "1000", "address": "tb1qx"}, "send_to_address")
+    answer = post(
+        server,
+        owner,
+        {"asset": "BTC", "amount": "1000", "address": "tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx"},
+        "send_to_address",
+    )
     assert answer.json()["code"] == "insufficient_funds"
     assert balance(server, owner) == before
 

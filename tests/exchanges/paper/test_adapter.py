@@ -22,6 +22,8 @@ from tests.support.databases import sql
 
 #: 2025-01-07 00:01 UTC, the minute of the first packed price.
 FIRST = datetime(2025, 1, 7, 0, 1, tzinfo=UTC).timestamp()
+#: An address of the test network (BIP 173, "Test vectors").
+ADDRESS = "tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx"
 OPENING = {"USD": Decimal(200_000), "BTC": Decimal(1)}
 
 
@@ -199,19 +201,21 @@ def test_one_client_id_is_executed_once(paper):
 
 
 def test_a_send_takes_the_asset_off_and_is_recorded(store, paper):
-    sent = paper.withdraw(NewWithdrawal("BTC", Decimal("0.25"), "tb1qsomebody", "c1"))
+    sent = paper.withdraw(NewWithdrawal("BTC", Decimal("0.25"), ADDRESS, "c1"))
     assert (sent.status, sent.amount) == ("done", Decimal("0.25"))
     assert paper.balance()["BTC"] == Decimal("0.75")
-    assert sql(store.where, "SELECT asset, amount, address FROM paper_sends") == [("BTC", "0.25", "tb1qsomebody")]
+    assert sql(store.where, "SELECT asset, amount, address FROM paper_sends") == [("BTC", "0.25", ADDRESS)]
 
 
 @pytest.mark.parametrize(
     ("withdrawal", "code"),
     [
-        (NewWithdrawal("BTC", Decimal("1.00000001"), "a", "c1"), "insufficient_funds"),
-        (NewWithdrawal("ETH", Decimal(1), "a", "c1"), "unknown_asset"),
-        (NewWithdrawal("BTC", Decimal("0.000000001"), "a", "c1"), "amount_step"),
-        (NewWithdrawal("BTC", Decimal(1), "a", "c1", tag="7"), "unsupported"),
+        (NewWithdrawal("BTC", Decimal("1.00000001"), ADDRESS, "c1"), "insufficient_funds"),
+        (NewWithdrawal("ETH", Decimal(1), ADDRESS, "c1"), "unknown_asset"),
+        (NewWithdrawal("USD", Decimal(1), ADDRESS, "c1"), "unknown_asset"),
+        (NewWithdrawal("BTC", Decimal(1), "tb1qsomebody", "c1"), "invalid_address"),
+        (NewWithdrawal("BTC", Decimal("0.000000001"), ADDRESS, "c1"), "amount_step"),
+        (NewWithdrawal("BTC", Decimal(1), ADDRESS, "c1", tag="7"), "unsupported"),
     ],
 )
 def test_a_refused_send_changes_nothing(store, paper, withdrawal, code):
@@ -276,7 +280,7 @@ class TestTheContract(ExchangeContract):
     """The paper exchange is an exchange like any other."""
 
     currency, asset, amount = "USD", "BTC", Decimal("0.01")
-    send_to = "tb1qsomebody"
+    send_to = ADDRESS
 
     @pytest.fixture
     def exchange(self, paper):

@@ -161,7 +161,9 @@ def test_a_deposit_address_is_a_record(owner):
 
 
 def test_sends_are_listed(owner):
-    sent = owner.call("POST", "send_to_address", asset="BTC", amount="0.1", address="tb1qx").json()
+    sent = owner.call(
+        "POST", "send_to_address", asset="BTC", amount="0.1", address="tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx"
+    ).json()
     assert owner.call("GET", "withdrawals").json() == [sent]
 
 

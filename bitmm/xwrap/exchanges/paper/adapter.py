@@ -26,6 +26,7 @@ from ..models import (
     Withdrawal,
 )
 from ..rules import check, not_enough
+from .addresses import is_bitcoin_address
 from .bech32 import testnet_address
 from .ledger import LedgerTransaction, PaperConfig
 from .matching import ASSET, CURRENCY, MARKET, Execution, Quote, amount_to_trade, execute, quote_around
@@ -142,6 +143,13 @@ class Paper(Exchange):
     def withdraw(self, withdrawal: NewWithdrawal) -> Withdrawal:
         if withdrawal.tag or withdrawal.network:
             raise Refused("the paper exchange knows no tags and no networks", code="unsupported")
+        _check_has_addresses(withdrawal.asset)
+        if not is_bitcoin_address(withdrawal.address):
+            raise Refused(
+                f"'{withdrawal.address}' is no bitcoin address: its characters, its length or its checksum are wrong",
+                code="invalid_address",
+                details={"field": "address"},
+            )
         check(NewOrder("sell", CURRENCY, withdrawal.asset, withdrawal.client_id, amount=withdrawal.amount), MARKET)
         row: dict[str, Any] = {
             "client_id": withdrawal.client_id,
@@ -150,13 +158,6 @@ class Paper(Exchange):
             "address": withdrawal.address,
         }
         with self._transaction() as transaction:
-            if withdrawal.asset not in transaction.balances:
-                known = ", ".join(sorted(transaction.balances))
-                raise Refused(
-                    f"there is no '{withdrawal.asset}' here; this book has {known}",
-                    code="unknown_asset",
-                    details={"field": "asset"},
-                )
             _check_available(transaction, withdrawal.asset, withdrawal.amount)
             row["id"] = transaction.add_send(row)
             transaction.post_entry("send", f"send {row['id']}", withdrawal.asset, withdrawal.amount.copy_negate())
@@ -170,10 +171,9 @@ class Paper(Exchange):
         return [_withdrawal_from_row(row) for row in self._ledger.sends(_LATEST) if asset in (None, row["asset"])]
 
     def deposit_address(self, asset: str, network: str | None = None) -> DepositAddress:
-        if asset != ASSET or network:
-            raise Refused(
-                f"the paper exchange has addresses for {ASSET} only", code="unknown_asset", details={"field": "asset"}
-            )
+        _check_has_addresses(asset)
+        if network:
+            raise Refused("the paper exchange knows no networks", code="unsupported", details={"field": "network"})
         program = hashlib.sha256(f"paper registration {self.context.registration}".encode()).digest()[:20]
         return DepositAddress(asset, testnet_address(program))
 
@@ -230,6 +230,15 @@ def _check_pair(currency: str, asset: str) -> None:
             f"the paper exchange trades {ASSET} for {CURRENCY}, not '{asset}' for '{currency}'",
             code="unknown_market",
             details={"field": field},
+        )
+
+
+def _check_has_addresses(asset: str) -> None:
+    if asset != ASSET:
+        raise Refused(
+            f"the paper exchange has addresses for {ASSET} only, not for '{asset}'",
+            code="unknown_asset",
+            details={"field": "asset"},
         )
 
 
