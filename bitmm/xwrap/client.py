@@ -14,14 +14,14 @@ NotFound (no such registration), RateLimited and Unavailable; what else it may r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from copy import deepcopy
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import Any
 
 from . import _arguments as arguments
 from . import _parsing as parsing
 from ._api import ServerAPI
+from ._registration import RegistrationCalls
 from .errors import (
     APIError,
     AuthenticationError,
@@ -83,8 +83,6 @@ __all__ = [
     "XWrap",
 ]
 
-_T = TypeVar("_T")
-
 
 class XWrap:
     """A server that speaks to exchanges for its accounts.
@@ -143,7 +141,7 @@ class XWrap:
         return _backend(row, username, password, self)
 
 
-class Backend:
+class Backend(RegistrationCalls):
     """One exchange registration of one account.
 
     `baseurl`: the address of the server as for an XWrap, or an XWrap, whose connections are then shared. `exchange`,
@@ -168,16 +166,11 @@ class Backend:
         session: Session | None = None,
         insecure: bool = False,
     ) -> None:
-        self.id = arguments.check_id(id)
-        self.username = username
-        self.password = password
-        self.info: dict[str, Any] = {}
         if isinstance(baseurl, XWrap):
-            self._api = baseurl._api  # noqa: SLF001 - the two halves of one API
+            api = baseurl._api  # noqa: SLF001 - the two halves of one API
         else:
-            self._api = ServerAPI(baseurl, timeout=timeout, session=session, insecure=insecure)
-        self._auth = arguments.basic_auth(username, password)
-        self._path = f"/exchanges/{self.id}"
+            api = ServerAPI(baseurl, timeout=timeout, session=session, insecure=insecure)
+        super().__init__(id, username, password, api)
 
     def __repr__(self) -> str:
         return f"<Backend {self.id} ({self.exchange or 'not asked'}) at {self._api.url}>"
@@ -312,15 +305,6 @@ class Backend:
     def get_address(self, asset: str = "BTC") -> str:
         """Return an address at the exchange to send `asset` to; where a tag is needed see `deposit_address`."""
         return self._get("get_address", parsing.address, {"asset": asset})
-
-    def _get(self, path: str, parse: Callable[[Any], _T], query: Mapping[str, str] | None = None) -> _T:
-        path = f"{self._path}/{path}?{arguments.encode(query)}" if query else f"{self._path}/{path}"
-        return self._api.get(path, parse, self._auth, expected=arguments.asked_for(query))
-
-    def _place(self, side: Side, form: dict[str, str], key: str | None, *, dry_run: bool) -> Order:
-        if dry_run:
-            return self._api.try_out(self._path, side, form, parsing.order_not_placed, self._auth)
-        return self._api.submit(self._path, side, form, parsing.order, self._auth, key=key)
 
 
 def _backend(info: dict[str, Any], username: str, password: str, xwrap: XWrap) -> Backend:
