@@ -92,15 +92,23 @@ def registrations_query(exchange: str | None, *, active_only: bool) -> dict[str,
     return {**without_none(exchange=exchange), "active_only": "true" if active_only else "false"}
 
 
-def registration_form(exchange: str, uname: str, key: str, secret: str) -> dict[str, str]:
-    """Return the form of a new registration, under the names of the wire."""
+def registration_form(
+    exchange: str, uname: str, key: str, secret: str, label: str, fields: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the form of a new registration, under the names of the wire; `fields` are what an exchange wants more."""
+    for name in fields.keys() & {"account", "apikey", "apisecret"}:
+        raise InvalidRequest(f"'{name}' is no field beyond key and secret", code="invalid_argument")
     # Checked here, so that an error calls them as the caller does.
-    return {
+    form = {
         "exchange": check_text(exchange, "exchange"),
         "username": check_text(uname, "uname"),
         "apikey": check_text(key, "key"),
         "apisecret": check_text(secret, "secret"),
+        "label": check_text(label, "label"),
+        **{name: check_text(value, name) for name, value in fields.items()},
     }
+    # Not sent when empty: a server of 2013 knows no labels.
+    return form if label else {name: value for name, value in form.items() if name != "label"}
 
 
 def order_form(currency: str, asset: str, **amounts: Amount | None) -> dict[str, str]:

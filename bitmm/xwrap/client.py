@@ -124,12 +124,25 @@ class XWrap:
         rows = self._api.get(path, parsing.registrations, arguments.basic_auth(username, password))
         return [_backend(row, username, password, self) for row in rows if exchange in (None, row["exchange"])]
 
-    def create_backend(self, username: str, password: str, exchange: str, uname: str, key: str, secret: str) -> Backend:
+    def create_backend(
+        self,
+        username: str,
+        password: str,
+        exchange: str,
+        uname: str,
+        key: str,
+        secret: str,
+        *,
+        label: str = "",
+        **fields: str,
+    ) -> Backend:
         """Register the exchange keys `key` and `secret`, and `uname`, the user name at exchanges that want one.
 
-        Raises OutcomeUnknown when the answer was lost: look at `list_backends` before trying again.
+        `label`: a name of your own for it. `fields`: what else the exchange wants, as `passphrase="..."`; the `form` of
+        its row in `list_exchanges` names them. Raises InvalidRequest, with the form, when one is missing or unknown,
+        and OutcomeUnknown when the answer was lost: look at `list_backends` before trying again.
         """
-        form = arguments.registration_form(exchange, uname, key, secret)
+        form = arguments.registration_form(exchange, uname, key, secret, label, fields)
         auth, expected = arguments.basic_auth(username, password), {"exchange": exchange}
         row = self._api.post("/exchanges/", form, parsing.registration, auth, expected=expected)
         return _backend(row, username, password, self)

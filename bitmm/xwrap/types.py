@@ -17,6 +17,7 @@ __all__ = [
     "Exchange",
     "ExchangeRate",
     "Fill",
+    "FormField",
     "Funds",
     "Market",
     "Order",
@@ -39,12 +40,27 @@ OrderStatus = Literal["open", "filled", "partly_filled", "canceled", "closed", "
 WithdrawalStatus = Literal["pending", "done", "failed", "rejected", "unknown"]
 
 
+class FormField(TypedDict):
+    """One thing that a registration at an exchange wants; `help` says what it is.
+
+    `name`: what `create_backend` takes it as; `username`, `apikey` and `apisecret` are its `uname`, `key` and `secret`.
+    """
+
+    name: str
+    help: str
+    required: bool
+    secret: bool
+
+
 class Exchange(TypedDict):
-    """An exchange that the server offers: `id` is what `create_backend` takes, the rest is for people."""
+    """An exchange that the server offers: `id` is what `create_backend` takes, `form` what it wants there, the rest is
+    for people. A server of 2013 sends no form.
+    """
 
     id: str
     name: str
     description: str
+    form: NotRequired[list[FormField]]
 
 
 class Rate(TypedDict):

@@ -44,12 +44,16 @@ _LISTING_SECONDS = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One thing that a registration at this exchange needs, besides the exchange's name."""
+    """One thing that a registration at this exchange needs, besides the exchange's name.
+
+    It is sent to the server, and kept, under its `name`; `also` are other names under which it is taken.
+    """
 
     name: str
     help: str
     required: bool = True
     secret: bool = False
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

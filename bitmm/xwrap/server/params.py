@@ -94,6 +94,10 @@ class Params:
         """Return those of `names` that are there, each of at most 8,192 characters."""
         return {name: self.pop_text(name, limit=8192) for name in sorted(names & self._remaining.keys())}
 
+    def remaining(self) -> list[str]:
+        """Return the names of the parameters that were not popped."""
+        return list(self._remaining)
+
     def finish(self) -> None:
         """Raise Problem 422 when a parameter was not popped: this call does not know it."""
         for name in self._remaining:

@@ -107,6 +107,10 @@ class ExchangeRegistry:
             "status": kind.lifecycle,
             "available": self.available(id),
             "can": supports(kind),
+            "form": [
+                {"name": field.name, "help": field.help, "required": field.required, "secret": field.secret}
+                for field in kind.form
+            ],
         }
 
     @contextmanager
@@ -128,7 +132,7 @@ class ExchangeRegistry:
         kind = self.kind(id)
         entry = self._entries[id]
         credentials = credentials or Credentials()
-        slot = RequestSlot(self._limiter, entry.limits, credentials.apikey, priority)
+        slot = RequestSlot(self._limiter, entry.limits, _identity(kind, credentials), priority)
         context = ExchangeContext(
             transport=entry.transport.until(time.monotonic() + min(seconds, self._settings.call_seconds)),
             credentials=credentials,
@@ -173,3 +177,16 @@ class ExchangeRegistry:
         return {
             f"sealed_{name}": self._vault.seal(account_id, registration_id, name, text) for name, text in texts.items()
         }
+
+
+def _identity(kind: type[Exchange], credentials: Credentials) -> str:
+    """Return what an exchange knows its user by: the API key; where there is none, a user's or a wallet's name, or a
+    wallet's private key alone.
+
+    It is digested into a name in the data base: a password, which could be guessed from that, is no part of it.
+    """
+    if credentials.apikey:
+        return credentials.apikey
+    texts = {"username": credentials.username, **credentials.more}
+    names = [texts[field.name] for field in kind.form if not field.secret and texts.get(field.name)]
+    return "\0".join(names) or credentials.more.get("privateKey", "")

@@ -9,6 +9,7 @@ import pytest
 from bitmm.xwrap.exchanges.base import Credentials, ExchangeContext, RateLimit
 from bitmm.xwrap.exchanges.capabilities import OPERATIONS, supports
 from bitmm.xwrap.exchanges.ccxt import exchange_class
+from bitmm.xwrap.exchanges.ccxt.form import given_to, missing_credentials
 from bitmm.xwrap.exchanges.errors import Refused
 from bitmm.xwrap.testing.exchange_contract import ExchangeContract
 from tests.exchanges.ccxt.support import WALLET, connected
@@ -74,16 +75,70 @@ def test_an_unknown_id_is_a_key_error(id):
         exchange_class(id)
 
 
-def test_a_form_asks_for_what_the_exchange_needs_and_marks_the_secrets():
-    form = {field.name: field.secret for field in exchange_class("ccxt:kucoin").form}
-    assert form == {"apikey": False, "apisecret": True, "password": True}
-    form = {field.name: field.secret for field in exchange_class("ccxt:hyperliquid").form}
-    assert form == {"privateKey": True, "walletAddress": False}
+FORMS = {
+    "kucoin": {"apikey": False, "apisecret": True, "passphrase": True},
+    "coinmate": {"apikey": False, "apisecret": True, "uid": False},
+    "hyperliquid": {"privateKey": True, "walletAddress": False},
+    "ndax": {"apikey": False, "apisecret": True, "passphrase": True, "uid": False, "login": False, "twofa": True},
+    "bitvavo": {"apikey": False, "apisecret": True, "operatorId": False},
+    "cex": {"apikey": False, "apisecret": True, "accountId": False},
+}
+
+
+@pytest.mark.parametrize("id", FORMS)
+def test_a_form_asks_for_what_the_exchange_needs_and_marks_the_secrets(id):
+    assert {field.name: field.secret for field in exchange_class(f"ccxt:{id}").form} == FORMS[id]
+
+
+def test_every_credential_that_a_class_of_ccxt_needs_is_a_field_of_its_form():
+    """And no field is called as an argument of `create_backend` is."""
+    taken = {"username", "password", "exchange", "uname", "key", "secret", "label", "account"}
+    asking_for_more = 0
+    for id in library.exchanges:
+        needs = {name for name, needed in getattr(library, id)().requiredCredentials.items() if needed}
+        form = exchange_class(f"ccxt:{id}").form
+        keys = Credentials("", "a key", "a secret", {field.name: f"the {field.name}" for field in form})
+        given, _ = given_to(id, keys)
+        assert given.keys() >= needs, id
+        assert not missing_credentials(form, id, keys)
+        assert not taken & {field.name for field in form}
+        asking_for_more += not needs <= {"apiKey", "secret"}
+    assert asking_for_more >= 28
+
+
+@pytest.mark.parametrize("name", ["passphrase", "password"])
+def test_ccxt_gets_a_passphrase_under_either_name(transport, name):
+    exchange = exchange_class("ccxt:kucoin")(
+        ExchangeContext(transport, Credentials("", "key", "secret", {name: "open sesame"}), 1)
+    )
+    assert exchange._instance.ccxt.password == "open sesame"
+    assert "open sesame" in exchange._instance._secrets
+
+
+@pytest.mark.parametrize(("id", "name"), [("bitvavo", "operatorId"), ("cex", "accountId")])
+def test_an_option_without_which_ccxt_places_no_order_is_a_field(transport, id, name):
+    def ask(more):
+        context = ExchangeContext(transport, Credentials("", "key", "secret", more), 1)
+        ccxt = exchange_class(f"ccxt:{id}")(context)._instance.ccxt
+        sent = []
+        ccxt.load_markets = lambda: None
+        names = {"id": "BTC-EUR", "base": "BTC", "quote": "EUR", "baseId": "BTC", "quoteId": "EUR"}
+        ccxt.market = lambda symbol: {"symbol": symbol, "spot": True, **names}
+        ccxt.amount_to_precision = ccxt.price_to_precision = lambda symbol, number: number
+        ccxt.fetch2 = lambda path, api, method, params, *rest: sent.append(params) or {}
+        try:
+            ccxt.create_order("BTC/EUR", "limit", "buy", "1", "2")
+        except library.ArgumentsRequired as error:
+            return str(error)
+        return sent[0]
+
+    assert str(ask({name: "77"})[name]) == "77"
+    assert name in ask({}), "a registration of before cannot order, and ccxt says why"
 
 
 def test_a_missing_credential_is_refused_at_once(transport):
     keys = Credentials(apikey="key", apisecret="secret")
-    with pytest.raises(Refused, match="needs password") as caught:
+    with pytest.raises(Refused, match="needs passphrase") as caught:
         exchange_class("ccxt:kucoin")(ExchangeContext(transport, keys, 1))
     assert caught.value.code == "exchange_key_refused"
 

@@ -8,6 +8,7 @@ from ..base import Credentials, Exchange, ExchangeContext
 from ..errors import Refused
 from ..http import refused_key_is_proof
 from ..rules import find_market
+from .form import missing_credentials
 from .instance import Instance, Markets, instance_for
 from .parsing import spot_markets
 
@@ -29,8 +30,7 @@ class CcxtCalls(Exchange):
         """Raises Refused when a credential that the exchange needs is missing."""
         super().__init__(context)
         keys = context.credentials
-        given = {"apikey": keys.apikey, "apisecret": keys.apisecret, **keys.more}
-        missing = [field.name for field in self.form if not given.get(field.name)]
+        missing = missing_credentials(self.form, self.kind.__name__, keys)
         if keys != Credentials() and missing:
             raise Refused(f"{self.name} needs {', '.join(missing)}", code="exchange_key_refused")
         self._instance = instance_for(self.kind, self.id, self.name, context)

@@ -12,7 +12,8 @@ from ..errors import Refused
 from .adapter import CcxtExchange
 from .additions import ADDITIONS
 from .exactness import EXACT_OVERRIDES, check_exactness
-from .instance import AMOUNT_IS_COUNTED, CREDENTIAL_FIELDS, NONCE_COUNTERS, SILENT_LOGGER
+from .form import form_of
+from .instance import AMOUNT_IS_COUNTED, NONCE_COUNTERS, SILENT_LOGGER
 from .session import SessionAdapter
 
 __all__ = ["exchange_class"]
@@ -72,7 +73,7 @@ def exchange_class(id: str) -> type[Exchange]:
         "id": id,
         "name": f"{sample.name} (ccxt)",
         "description": f"{sample.name}, spot markets, through the library ccxt",
-        "form": tuple(field for named, field in CREDENTIAL_FIELDS.items() if sample.requiredCredentials.get(named)),
+        "form": form_of(name, sample.requiredCredentials),
         "order_lookup": "all" if "find" in supported else "none",
         "reads_closed_orders": bool(has & {"fetchOrder", "fetchOrders", "fetchClosedOrders"}),
         "ordered": name in NONCE_COUNTERS,

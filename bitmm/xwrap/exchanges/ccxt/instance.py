@@ -15,15 +15,15 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from ..api import NonceCounter
-from ..base import Credentials, ExchangeContext, Field
+from ..base import Credentials, ExchangeContext
 from ..errors import ExchangeError
 from ..models import Market
 from .failures import code_of, exchange_error
+from .form import given_to
 from .session import SessionAdapter
 
 __all__ = [
     "AMOUNT_IS_COUNTED",
-    "CREDENTIAL_FIELDS",
     "NONCE_COUNTERS",
     "SILENT_LOGGER",
     "Instance",
@@ -33,20 +33,6 @@ __all__ = [
 
 #: Exchanges whose nonce is a counter that must rise; the others' is their clock, in units of their own.
 NONCE_COUNTERS = {"kraken", "paymium"}
-
-#: The credentials that ccxt knows; nothing else that a user gives reaches its constructor.
-CREDENTIAL_FIELDS = {
-    "apiKey": Field("apikey", "the API key"),
-    "secret": Field("apisecret", "the secret of the API key", secret=True),
-    "password": Field("password", "the passphrase that was chosen for the API key", secret=True),
-    "uid": Field("uid", "the user's id at the exchange"),
-    "accountId": Field("accountId", "the account's id at the exchange"),
-    "login": Field("login", "the login name"),
-    "twofa": Field("twofa", "the seed of the one-time passwords", secret=True),
-    "privateKey": Field("privateKey", "the wallet's private key", secret=True),
-    "walletAddress": Field("walletAddress", "the wallet's address"),
-    "token": Field("token", "the access token", secret=True),
-}
 
 #: ccxt's option: whether a market buy's amount counts the asset (and a price is wanted, to calculate the cost), or is
 #: the cost itself.
@@ -80,8 +66,7 @@ class Instance:
         self._lock = threading.Lock()
         self._markets: Markets | None = None
         self._nonce: Callable[[], int] = _microseconds
-        keys = {"apiKey": credentials.apikey, "secret": credentials.apisecret, **credentials.more}
-        given = {named: keys[named] for named in CREDENTIAL_FIELDS if keys.get(named)}
+        given, given_options = given_to(kind.__name__, credentials)
         self._secrets = [value for named, value in given.items() if len(value) > 3]
         base = None if url is None else url.rstrip("/")
         self._session = SessionAdapter(kind.__name__, name, base)
@@ -94,7 +79,7 @@ class Instance:
                 "enableRateLimit": False,
                 # Some classes warn, by raising, that asking for the open orders of all markets costs more. Nothing is
                 # sent twice: that is ccxt's default, and said here because an order depends on it.
-                "options": {"warnOnFetchOpenOrdersWithoutSymbol": False, "maxRetriesOnFailure": 0},
+                "options": {"warnOnFetchOpenOrdersWithoutSymbol": False, "maxRetriesOnFailure": 0, **given_options},
             }
         )
         for options in (self.ccxt.options, self.ccxt.options.get("createOrder")):

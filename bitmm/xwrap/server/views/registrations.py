@@ -47,7 +47,6 @@ def create(context: RequestContext) -> dict[str, Any]:
     params.pop_text("account", default="")
     label = params.pop_text("label", limit=100, default="")
     credentials = _credentials(kind, params)
-    params.finish()
     permissions = _permissions(registry, id, credentials)
     values = {
         "account_id": context.account.id,
@@ -64,19 +63,33 @@ def create(context: RequestContext) -> dict[str, Any]:
 
 
 def _credentials(kind: type[Exchange], params: Params) -> Credentials:
-    form = {field.name: field for field in kind.form}
-    given = {name: params.pop_text(name, limit=8192, default="") for name in _STANDARD}
-    given |= params.pop_optional(set(form) - set(_STANDARD))
-    for name, field in form.items():
-        if field.required and not given.get(name):
-            raise Problem(422, "invalid_request", f"{kind.name} needs '{name}': {field.help}", field=name)
-    kept = {name: value for name, value in given.items() if name in form}
+    """Return what the exchange's form asks for, and leave nothing. Raises Problem for what is missing or not asked for.
+
+    The fields of 2013 may always be there; one that the exchange has no use for is not kept.
+    """
+    standard = {name: params.pop_text(name, limit=8192, default="") for name in _STANDARD}
+    given: dict[str, str] = {}
+    for field in kind.form:
+        texts = params.pop_optional({field.name, *field.also})
+        given[field.name] = standard.get(field.name) or next((text for text in texts.values() if text), "")
+        if field.required and not given[field.name]:
+            problem = f"{kind.name} needs '{field.name}': {field.help}; its form is {_form_in_words(kind)}"
+            raise Problem(422, "invalid_request", problem, field=field.name)
+    unknown = params.remaining()
+    if unknown:
+        problem = f"{kind.name} has no field '{unknown[0][:40]}'; its form is {_form_in_words(kind)}"
+        raise Problem(422, "invalid_request", problem, field=unknown[0][:40])
     return Credentials(
-        username=given["username"][:255],
-        apikey=kept.pop("apikey", ""),
-        apisecret=kept.pop("apisecret", ""),
-        more={name: value for name, value in kept.items() if name != "username"},
+        username=standard["username"][:255],
+        apikey=given.pop("apikey", ""),
+        apisecret=given.pop("apisecret", ""),
+        more={name: value for name, value in given.items() if value and name != "username"},
     )
+
+
+def _form_in_words(kind: type[Exchange]) -> str:
+    names = [field.name if field.required else f"{field.name} (if you like)" for field in kind.form]
+    return ", ".join(names) or "empty"
 
 
 def _permissions(registry: ExchangeRegistry, id: str, credentials: Credentials) -> list[str] | None:
