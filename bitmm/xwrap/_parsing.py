@@ -5,6 +5,7 @@ It raises ValueError when the document is not one. Fields that are not known her
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Generic, TypeVar, cast, get_args
@@ -31,7 +32,7 @@ _R = TypeVar("_R")
 
 
 #: The fields whose text a server may spell in another case, as "btc" for BTC.
-_NAMES = ("currency", "asset", "exchange")
+_NAMES = ("currency", "asset")
 
 
 class Record(Generic[_R]):
@@ -88,8 +89,24 @@ def check_same(record: Mapping[str, Any], expected: Mapping[str, object]) -> Non
                 same = isinstance(answered, str) and answered.upper() == value.upper()
             elif name == "address":
                 same = same_address(answered, value)
+            elif name == "exchange":
+                same = isinstance(answered, str) and is_same_exchange(answered, value)
         if not same:
             raise ValueError(f"its {name!r} is not what was asked for")
+
+
+def is_same_exchange(id: str, name: str) -> bool:
+    """Return whether the exchange `id` may be called `name`: in any case, with or without marks as in "Mt.Gox"."""
+    return _letters(id) == _letters(name)
+
+
+def wanted(rows: list[dict[str, Any]], exchange: str | None, active_only: bool) -> list[dict[str, Any]]:
+    """Return the registrations at this exchange (None: at any), and if only active ones are wanted those not disabled.
+
+    A server that does not know these parameters answers all registrations.
+    """
+    here = [row for row in rows if exchange is None or is_same_exchange(row["exchange"], exchange)]
+    return [row for row in here if not (active_only and row.get("enabled") is False)]
 
 
 def anything(document: Any) -> Any:
@@ -225,6 +242,10 @@ def _text(value: object, name: str) -> str:
     if not isinstance(value, str) or not value:
         raise ValueError(f"an {name} is not text")
     return value
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[\W_]", "", name).casefold()
 
 
 def _whole(value: object) -> int:

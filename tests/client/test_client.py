@@ -10,7 +10,7 @@ import pytest
 from responses.matchers import header_matcher, query_param_matcher, urlencoded_params_matcher
 
 from bitmm.xwrap import client, errors, types
-from bitmm.xwrap.client import Backend, XWrap
+from bitmm.xwrap.client import Backend, OutcomeUnknown, XWrap
 from tests.support.marked_secrets import BASIC, KEY, PASSWORD, SECRET, USER
 
 ROOT = Path(__file__).parents[2]
@@ -78,8 +78,23 @@ def test_backends_are_listed_by_exchange_and_activity(mock, arguments, query):
 def test_the_registrations_of_another_exchange_are_left_out_where_the_server_lists_all(mock):
     rows = [REGISTRATION, {**REGISTRATION, "id": 8, "exchange": "paper"}]
     mock.get(f"{BASE}/exchanges/", json=rows)
-    assert [backend.id for backend in XWrap().list_backends(USER, PASSWORD, "paper")] == [8]
+    for name in ("paper", "Paper", " PAPER"):
+        assert [backend.id for backend in XWrap().list_backends(USER, PASSWORD, name)] == [8]
     assert [backend.id for backend in XWrap().list_backends(USER, PASSWORD)] == [7, 8]
+
+
+def test_disabled_registrations_are_left_out_where_the_server_lists_all(mock):
+    rows = [{**REGISTRATION, "enabled": False}, {**REGISTRATION, "id": 8}, {"id": 9, "exchange": "kraken"}]
+    mock.get(f"{BASE}/exchanges/", json=rows)
+    assert [backend.id for backend in XWrap().list_backends(USER, PASSWORD)] == [8, 9]
+    assert [backend.id for backend in XWrap().list_backends(USER, PASSWORD, "kraken", False)] == [7, 8, 9]
+
+
+def test_an_exchange_may_be_called_by_its_name_instead_of_its_id(mock):
+    mock.post(f"{BASE}/exchanges/", status=201, json={**REGISTRATION, "exchange": "mtgox"})
+    assert XWrap().create_backend(USER, PASSWORD, "Mt.Gox", "", KEY, SECRET).exchange == "mtgox"
+    with pytest.raises(OutcomeUnknown, match="'exchange' is not what was asked for"):
+        XWrap().create_backend(USER, PASSWORD, "Kraken", "", KEY, SECRET)
 
 
 def test_a_backend_is_created_from_exchange_keys(mock):

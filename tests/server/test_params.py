@@ -228,8 +228,65 @@ def test_a_disabled_filter_needs_true_or_false(server, owner):
     assert answer.json()["field"] == "active_only"
 
 
-@pytest.mark.parametrize(("id", "year"), [("btce", "2017"), ("btc-e", "2017"), ("wex", "2018"), ("vircurex", "2014")])
-def test_a_dead_exchange_is_refused_by_name(server, owner, id, year):
-    answer = requests.post(f"{server.url}/exchanges/", data={"exchange": id}, auth=owner[0], timeout=30)
+@pytest.mark.parametrize(
+    ("name", "year"),
+    [
+        ("btce", "2017"),
+        ("BTC-e", "2017"),
+        ("btc_E", "2017"),
+        ("WEX", "2018"),
+        ("Vircurex", "2014"),
+        ("vircurex ", "2014"),
+    ],
+)
+def test_a_dead_exchange_is_refused_by_name(server, owner, name, year):
+    answer = requests.post(f"{server.url}/exchanges/", data={"exchange": name}, auth=owner[0], timeout=30)
     assert (answer.status_code, answer.json()["code"]) == (422, "exchange_dead")
     assert year in answer.json()["detail"]
+    answer = requests.get(f"{server.url}/exchanges/", params={"exchange": name}, auth=owner[0], timeout=30)
+    assert (answer.status_code, answer.json()["code"]) == (422, "exchange_dead")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("Kraken", "does not offer 'kraken'; its administrator can, by the setting XWRAP_EXCHANGES=paper,kraken;"),
+        ("Mt.Gox", "XWRAP_EXCHANGES=paper,mtgox and where it is, XWRAP_EXCHANGE_URL_MTGOX;"),
+        ("hub", "XWRAP_EXCHANGES=paper,hub and where it is, XWRAP_EXCHANGE_URL_HUB;"),
+        ("paymium", "XWRAP_EXCHANGES=paper,ccxt:paymium (with pip install 'bitmm[ccxt]');"),
+        ("ccxt:Paymium", "XWRAP_EXCHANGES=paper,ccxt:paymium (with pip install 'bitmm[ccxt]');"),
+        ("Bitcoin Central", "paymium is what this exchange is called today, and this server does not offer 'ccxt:pay"),
+        ("papper", "no exchange 'papper' here; did you mean 'paper'?"),
+        ("kracken", "did you mean 'kraken'"),
+        ("nowhere at all", "no exchange 'nowhere at all' here;"),
+        ("x\n" * 50, "no exchange 'of this name' here;"),
+    ],
+)
+def test_an_exchange_that_is_not_offered_is_refused_with_the_way_to_it(server, owner, name, words):
+    answer = requests.post(f"{server.url}/exchanges/", data={"exchange": name}, auth=owner[0], timeout=30).json()
+    assert (answer["code"], answer["field"]) == ("unknown_exchange", "exchange")
+    assert words in answer["detail"]
+    assert answer["detail"].endswith("; offered are paper")
+
+
+def test_an_exchange_that_ccxt_knows_is_offered_under_its_whole_id():
+    pytest.importorskip("ccxt")
+    from bitmm.xwrap.server.exchange_names import find_exchange
+    from bitmm.xwrap.server.problems import Problem
+
+    assert find_exchange("CCXT:Gate", ["paper", "ccxt:gate"]) == "ccxt:gate"
+    with pytest.raises(Problem, match="it is offered here as 'ccxt:gate'; offered are paper, ccxt:gate"):
+        find_exchange("Gate", ["paper", "ccxt:gate"])
+    with pytest.raises(Problem, match="does not offer 'ccxt:binance'; its administrator can"):
+        find_exchange("Binance", ["paper"])
+    with pytest.raises(Problem, match="did you mean 'ccxt:bitvavo' or"):
+        find_exchange("bitvaso", ["paper"])
+
+
+@pytest.mark.parametrize("name", ["paper", "Paper", "PAPER", " paper "])
+def test_an_exchange_is_registered_and_listed_by_its_name_in_any_case(server, owner, name):
+    auth = server.account()
+    answer = requests.post(f"{server.url}/exchanges/", data={"exchange": name}, auth=auth, timeout=30)
+    assert (answer.status_code, answer.json()["exchange"]) == (201, "paper")
+    listed = requests.get(f"{server.url}/exchanges/", params={"exchange": name}, auth=auth, timeout=30).json()
+    assert [row["id"] for row in listed] == [answer.json()["id"]]

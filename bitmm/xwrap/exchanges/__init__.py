@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
+from pkgutil import iter_modules
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,10 +20,9 @@ EXCHANGES = {
     "hub": "bitmm.xwrap.exchanges.historic.hub:Hub",
 }
 
-#: Exchanges that are asked for and are closed for good: id -> what became of it.
+#: Exchanges that are asked for and are closed for good: the letters of its name -> what became of it.
 DEAD = {
     "btce": "BTC-e was seized in July 2017 and is dead",
-    "btc-e": "BTC-e was seized in July 2017 and is dead",
     "wex": "WEX, the former BTC-e, collapsed in 2018 and is dead",
     "vircurex": "Vircurex froze its balances in March 2014 and is dead",
 }
@@ -39,3 +40,13 @@ def load(id: str) -> type[Exchange]:
     module, _, name = EXCHANGES[id].partition(":")
     exchange: type[Exchange] = getattr(import_module(module), name)
     return exchange
+
+
+def ccxt_ids() -> list[str]:
+    """Return the ids, as "ccxt:kraken", for which the installed ccxt has a class; none without ccxt.
+
+    ccxt is not imported for that, which takes a third of a second: it has one module for each exchange.
+    """
+    library = find_spec("ccxt")
+    folders = None if library is None else library.submodule_search_locations
+    return [f"ccxt:{module.name}" for module in iter_modules(folders or []) if not module.ispkg]

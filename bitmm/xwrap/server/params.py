@@ -61,7 +61,7 @@ class Params:
         return int(value)
 
     def pop_name(self, name: str, *, default: str | None = None) -> str:
-        """Return the id of an exchange, a currency or an asset."""
+        """Return the name of a currency or an asset, as the caller wrote it."""
         value = self.pop_text(name, default=default)
         if not _NAME.fullmatch(value):
             raise _bad(name, "is not the name of anything here")

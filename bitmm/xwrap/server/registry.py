@@ -10,14 +10,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import inf
 
-from ..exchanges import DEAD, load
+from ..exchanges import load
 from ..exchanges.base import Credentials, Exchange, ExchangeContext
 from ..exchanges.cache import TTLCache
 from ..exchanges.capabilities import supports
 from ..exchanges.errors import ExchangeError
 from ..transport import Transport
 from .db.records import Registration
-from .problems import Problem, too_busy
+from .exchange_names import find_exchange, no_such_exchange
+from .problems import too_busy
 from .rate_limiter import ExchangeLimits, Priority, RateLimiter, RequestSlot
 from .settings import Settings, SettingsError
 from .vault import Vault
@@ -85,14 +86,15 @@ class ExchangeRegistry:
         """Return the ids of the offered exchanges."""
         return list(self._entries)
 
+    def find(self, name: str) -> str:
+        """Return the id of the offered exchange that a caller calls `name`. Raises Problem 422, as `kind` does."""
+        return find_exchange(name, self._entries)
+
     def kind(self, id: str) -> type[Exchange]:
         """Return the class of an exchange. Raises Problem 422 naming what is offered, or why it never will be."""
-        if id in self._entries:
-            return self._entries[id].kind
-        if id in DEAD:
-            raise Problem(422, "exchange_dead", f"{DEAD[id]}; it cannot be offered", field="exchange")
-        offered = ", ".join(self._entries)
-        raise Problem(422, "unknown_exchange", f"no exchange '{id}' here; offered are {offered}", field="exchange")
+        if id not in self._entries:
+            raise no_such_exchange(id, self._entries)
+        return self._entries[id].kind
 
     def available(self, id: str) -> bool:
         """Return whether this exchange can be asked: it is offered, and its URL is known."""

@@ -18,13 +18,12 @@ _STANDARD = ("username", "apikey", "apisecret")
 
 def index(context: RequestContext) -> list[dict[str, Any]]:
     """GET /exchanges/"""
-    exchange = context.params.pop_text("exchange", default="")
+    name = context.params.pop_text("exchange", default="")
     active_only = context.params.pop_bool("active_only", default=False)
     context.params.finish()
-    if exchange:
-        context.services.registry.kind(exchange)
+    exchange = context.services.registry.find(name) if name else None
     rows = context.services.store.registrations.of_account(
-        context.account.id, exchange=exchange or None, active_only=active_only
+        context.account.id, exchange=exchange, active_only=active_only
     )
     return [_registration_to_json(row, context.services.registry) for row in rows]
 
@@ -42,7 +41,7 @@ def create(context: RequestContext) -> dict[str, Any]:
     for is not kept.
     """
     registry, params = context.services.registry, context.params
-    id = params.pop_name("exchange")
+    id = registry.find(params.pop_text("exchange"))
     kind = registry.kind(id)
     params.pop_text("account", default="")
     label = params.pop_text("label", limit=100, default="")
