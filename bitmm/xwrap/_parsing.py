@@ -156,12 +156,12 @@ def exchanges(document: Any) -> list[Exchange]:
 
 def rate(document: Any) -> Rate:
     row = _object(document, "buy", "sell")
-    return {"buy": parse_decimal(row["buy"]), "sell": parse_decimal(row["sell"])}
+    return cast("Rate", {**row, "buy": parse_decimal(row["buy"]), "sell": parse_decimal(row["sell"])})
 
 
 def exchange_rates(document: Any) -> list[ExchangeRate]:
     rows = [_object(row, "exchange", "buy", "sell") for row in _list(document)]
-    return cast("list[ExchangeRate]", [{**row, **rate(row)} for row in rows])
+    return cast("list[ExchangeRate]", [rate(row) for row in rows])
 
 
 def amounts(document: Any) -> dict[str, Decimal]:

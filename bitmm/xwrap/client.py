@@ -42,12 +42,14 @@ from .types import (
     Exchange,
     ExchangeRate,
     Fill,
+    FormField,
     Funds,
     Market,
     Order,
     OrderStatus,
     OrderType,
     Rate,
+    Refusal,
     Side,
     Withdrawal,
     WithdrawalStatus,
@@ -64,6 +66,7 @@ __all__ = [
     "Exchange",
     "ExchangeRate",
     "Fill",
+    "FormField",
     "Funds",
     "InsufficientFunds",
     "InvalidRequest",
@@ -76,6 +79,7 @@ __all__ = [
     "PermissionDenied",
     "Rate",
     "RateLimited",
+    "Refusal",
     "Side",
     "Unavailable",
     "Withdrawal",
@@ -322,6 +326,5 @@ class Backend(RegistrationCalls):
 
 def _backend(info: dict[str, Any], username: str, password: str, xwrap: XWrap) -> Backend:
     backend = Backend(info["id"], username, password, xwrap)
-    backend.info = info
-    vars(backend).update({name: info.get(name) for name in ("exchange", "enabled", "available", "label")})
+    vars(backend).update({name: info.get(name) for name in ("exchange", "enabled", "available", "label")}, info=info)
     return backend

@@ -24,6 +24,7 @@ __all__ = [
     "OrderStatus",
     "OrderType",
     "Rate",
+    "Refusal",
     "Side",
     "Withdrawal",
     "WithdrawalStatus",
@@ -53,32 +54,38 @@ class FormField(TypedDict):
 
 
 class Exchange(TypedDict):
-    """An exchange that the server offers: `id` is what `create_backend` takes, `form` what it wants there, the rest is
-    for people. A server of 2013 sends no form.
+    """An exchange that the server offers: `id` is what `create_backend` takes, and `form` what it wants there.
+
+    `status`: whether it trades, is history, or has no real money. `available`: whether it can be asked now; one without
+    an address of its own cannot, before the administrator names it. `can`: the operations that it supports. A server of
+    2013 sends an id, a name and a description.
     """
 
     id: str
     name: str
     description: str
+    status: NotRequired[Literal["open", "closed", "paper"]]
+    available: NotRequired[bool]
+    can: NotRequired[list[str]]
     form: NotRequired[list[FormField]]
 
 
 class Rate(TypedDict):
-    """What one unit of the asset costs you (`buy`) and brings you (`sell`) now, in units of the currency."""
-
-    buy: Decimal
-    sell: Decimal
-
-
-class ExchangeRate(Rate):
-    """The rate at one exchange. `exchange`: its id. `id`: the row's, which is the exchange's again.
+    """What one unit of the asset costs you (`buy`) and brings you (`sell`) now, in units of the currency.
 
     `time`: when it was asked; a server of 2013 sends none.
     """
 
+    buy: Decimal
+    sell: Decimal
+    time: NotRequired[str]
+
+
+class ExchangeRate(Rate):
+    """The rate at one exchange. `exchange`: its id. `id`: the row's, which is the exchange's again."""
+
     id: NotRequired[str]
     exchange: str
-    time: NotRequired[str]
 
 
 class _Balance(TypedDict):
@@ -97,14 +104,37 @@ class Balance(_Balance, total=False):
     error: str
 
 
+class Refusal(TypedDict, total=False):
+    """Why an order or a send was refused: what was answered to it, as the fields of an `APIError`.
+
+    `detail`: the words. `field`, `value`: what was wrong, if it was one field. `rule`, `limit`, `nearest`: the market's
+    rule that it broke, and the nearest value that is allowed, in plain digits.
+    """
+
+    detail: str
+    code: str
+    retryable: bool
+    may_have_executed: bool
+    key: str
+    field: str
+    value: str
+    rule: str
+    limit: str
+    nearest: str
+
+
 class Order(TypedDict, total=False):
     """An order as the server knows it.
 
-    `id`: the server's own, None for an order that was placed elsewhere and for a dry run. `key`: its idempotency key.
+    `id`: the server's own. `key`: its idempotency key. In an order that was placed elsewhere only `exchange_order_id`
+    is certain; all else, `id` and `key` first, may be None. So may all that is not known before it is placed in the
+    answer to a dry run, which alone has `dry_run`.
+
     `amount` and `filled`: units of the asset. `price`: the limit, None for a market order. `cost`: units of the
     currency to spend, where that was asked for. `average`: the mean price of what was filled. `spent`: units of the
     currency paid (got, for a sell), without the fee. `fee`: units of `fee_currency`. `reason`: why it was rejected, or
-    what is known of one that is closed. `created`, `updated`: times.
+    what is known of one that is closed. `created`, `updated`: times. `error`: only where a refused one is asked for by
+    its key.
     """
 
     id: int
@@ -126,6 +156,8 @@ class Order(TypedDict, total=False):
     reason: str | None
     created: str
     updated: str
+    dry_run: Literal[True]
+    error: Refusal
 
 
 class Funds(TypedDict):
@@ -173,7 +205,7 @@ class Withdrawal(TypedDict, total=False):
     """A send as the server knows it.
 
     `id`: the server's own. `key`: its idempotency key. `amount` and `fee`: units of the asset. `txid`: the transaction
-    in the asset's network. `created`: a time.
+    in the asset's network. `created`: a time. `error`: only where a refused one is asked for by its key.
     """
 
     id: int
@@ -187,6 +219,7 @@ class Withdrawal(TypedDict, total=False):
     txid: str | None
     status: WithdrawalStatus
     created: str
+    error: Refusal
 
 
 class DepositAddress(TypedDict):
@@ -198,11 +231,15 @@ class DepositAddress(TypedDict):
     network: str | None
 
 
-class Deposit(DepositAddress, total=False):
-    """Something that came in. `id`: the exchange's. `amount`: units of the asset."""
+class Deposit(TypedDict, total=False):
+    """Something that came in. `id`: the exchange's. `amount`: units of the asset. `txid`: as in a withdrawal."""
 
     id: str
+    asset: str
     amount: Decimal
     status: Literal["pending", "done", "failed"]
+    address: str | None
+    tag: str | None
+    network: str | None
     txid: str | None
     time: str | None
