@@ -40,7 +40,7 @@ def account_add(
         stop("choose one of --password-stdin and --generate")
     if not name or ":" in name or not name.isprintable():
         stop("a user name is printable text without a colon")
-    with one_line_errors(), open_store(data) as store:
+    with one_line_errors(), open_store(data, create=True) as store:
         if store.accounts.find(name):
             stop(f"there is an account '{name}' already")
         password = secrets.token_urlsafe(24) if generate else _ask_password(from_stdin=password_stdin)

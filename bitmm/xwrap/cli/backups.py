@@ -27,8 +27,6 @@ def backup(
     """
     with one_line_errors():
         settings = _sqlite_settings(data, "pg_dump --format=custom --file FILE")
-        if not settings.data.joinpath("xwrap.sqlite3").exists():
-            stop(f"there is no data base in {settings.data}")
         from ..server.db.backup import back_up
 
         with open_store(data) as store:

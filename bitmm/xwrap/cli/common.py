@@ -35,16 +35,28 @@ def group(help: str, *lines: str) -> typer.Typer:
 
 
 @contextmanager
-def open_store(data: Path | None) -> Iterator[Store]:
-    """Open the data base of a folder, after it was made or brought to this version."""
+def open_store(data: Path | None, *, create: bool = False) -> Iterator[Store]:
+    """Open the data base of a folder, brought to this version; with `create` it is made when there is none.
+
+    Without, the command ends in one line, and nothing is made: neither the folder nor a file.
+    """
     from ..server.db.store import Store
     from ..server.settings import Settings
 
     settings = Settings.read(os.environ, data=data)
-    settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    where = "the PostgreSQL of XWRAP_DATABASE_URL" if settings.database_url else str(settings.data)
+    missing = f"there is no data base in {where}; make one with: xwrap account add NAME"
+    if not settings.database_url:
+        missing += ", or choose another folder with --data"
+    if create:
+        settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    elif isinstance(settings.database, Path) and not settings.database.exists():
+        stop(missing)
     store = Store(settings.database, call_seconds=settings.call_seconds)
     try:
         store.check()
+        if not create and not store.has_tables():
+            stop(missing)
         store.prepare()
         yield store
     finally:
