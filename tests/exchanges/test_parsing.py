@@ -82,6 +82,7 @@ def test_a_list_of_nothing_may_be_null_or_an_empty_object():
         ("rN7n3?dt=123", ("rN7n3", "123")),
         ("rN7n3?dt=0", ("rN7n3", "0")),
         ("rN7n3?dt=", ("rN7n3", None)),
+        ("?dt=7", (None, "7")),
         ("GA5?memoId=a b", ("GA5", "a b")),
         ("GA5?memo=7", ("GA5", "7")),
         ("bitcoincash:qq07?other=7", ("bitcoincash:qq07?other=7", None)),

@@ -33,7 +33,7 @@ _log = logging.getLogger(__name__)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: An address and the tag that some exchanges append to it: "rN7...?dt=123" (XRP), "GA5...?memoId=123" (Stellar).
 _TAGGED = re.compile(
-    r"(?P<address>[^?]+)\?(?:dt|destination_?tag|memo(?:_?id)?|tag|transfer_?id)=(?P<tag>[^&]*)",
+    r"(?P<address>[^?]*)\?(?:dt|destination_?tag|memo(?:_?id)?|tag|transfer_?id)=(?P<tag>[^&]*)",
     re.ASCII | re.IGNORECASE,
 )
 #: The numbers below which a time counts seconds, milliseconds or microseconds since 1970. What counts less than about
@@ -101,7 +101,7 @@ def address_and_tag(text: str | None) -> tuple[str | None, str | None]:
     if not text:
         return None, None
     tagged = _TAGGED.fullmatch(text)
-    return (tagged["address"], tagged["tag"] or None) if tagged else (text, None)
+    return (tagged["address"] or None, tagged["tag"] or None) if tagged else (text, None)
 
 
 def required_text(value: object) -> str:

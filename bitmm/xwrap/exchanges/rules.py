@@ -11,7 +11,15 @@ from ..money import EXACT, plain
 from .errors import Refused
 from .models import Market, NewOrder
 
-__all__ = ["check", "find_market", "network_required", "no_such_asset", "no_such_market", "not_enough"]
+__all__ = [
+    "check",
+    "find_market",
+    "market_closed",
+    "network_required",
+    "no_such_asset",
+    "no_such_market",
+    "not_enough",
+]
 
 _M = TypeVar("_M")
 
@@ -32,6 +40,12 @@ def no_such_market(name: str, currency: str, asset: str, offered: Iterable[tuple
     currencies = sorted(money for money, thing in offered if thing == asset)
     instead = f"{asset} is traded there in {', '.join(currencies)}" if currencies else f"{asset} is not traded there"
     return Refused(f"{name} has no market {asset}/{currency}; {instead}", code="unknown_market")
+
+
+def market_closed(name: str, currency: str, asset: str) -> Refused:
+    """Return the refusal of an order in a market that the exchange called `name` lists, and that takes none now."""
+    words = f"{name} takes no new orders for {asset}/{currency} now; try again later"
+    return Refused(words, code="exchange_unavailable", retryable=True)
 
 
 def no_such_asset(name: str, asset: str) -> Refused:
