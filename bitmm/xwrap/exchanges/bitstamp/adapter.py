@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import ClassVar, Literal
@@ -25,15 +25,17 @@ from ..models import (
     Withdrawal,
 )
 from ..orders import cancel_errors, check_same_order, listed_order, poll_until_final
-from ..parsing import required_text, time_from_seconds
-from ..rules import check, find_market, no_such_asset
+from ..parsing import address_and_tag, list_or_nothing, optional_time, readable_rows, required_text
+from ..rules import check, find_market, market_closed, network_required, no_such_asset
 from .api import URL, BitstampAPI
 from .parsing import (
+    Currency,
+    client_order_id,
+    currencies_from_rows,
     currency_code,
-    currency_types_from_rows,
     deposit_from_row,
     fill_from_row,
-    funds_from_row,
+    funds_from_rows,
     market_symbol,
     markets_from_rows,
     money_deposits_from_row,
@@ -85,18 +87,18 @@ class Bitstamp(Exchange):
             buy, sell = parse_decimal(ticker["ask"]), parse_decimal(ticker["bid"])
             if not 0 < sell <= buy:
                 raise Refused(f"{self.name} has no buyer or no seller now", code="exchange_unavailable", retryable=True)
-            return Rate(buy=buy, sell=sell, time=time_from_seconds(ticker["timestamp"]))
+            return Rate(buy=buy, sell=sell, time=optional_time(ticker.get("timestamp")) or datetime.now(UTC))
 
     def markets(self) -> list[Market]:
-        return list(self._markets().values())
+        return [market for market in self._markets().values() if market is not None]
 
     def funds(self) -> dict[str, Funds]:
         rows = self.api.private("account_balances")
         with parsing_errors(self.name):
-            return {row["currency"].upper(): funds_from_row(row) for row in rows}
+            return funds_from_rows(self.name, list_or_nothing(rows))
 
     def place(self, order: NewOrder) -> OrderState:
-        check(order, find_market(self.name, order.currency, order.asset, self._markets()))
+        check(order, self._open_market(order.currency, order.asset))
         path, form = new_order_call(order)
         row = self.api.private(path, form)
         with parsing_errors(self.name, mutates=True):
@@ -120,7 +122,15 @@ class Bitstamp(Exchange):
     def open_orders(self) -> list[OrderState]:
         rows = self.api.private("open_orders")
         with parsing_errors(self.name):
-            return [listed_order(self.name, order_id(row["id"]), partial(open_order_from_row, row)) for row in rows]
+            return [
+                listed_order(
+                    self.name,
+                    order_id(row["id"]),
+                    partial(open_order_from_row, row),
+                    client_id=partial(client_order_id, row),
+                )
+                for row in list_or_nothing(rows)
+            ]
 
     def cancel(self, ref: OrderRef) -> None:
         id = ref.exchange_order_id
@@ -140,26 +150,36 @@ class Bitstamp(Exchange):
     def fills(self, currency: str, asset: str) -> list[Fill]:
         rows = self.api.private(f"user_transactions/{market_symbol(currency, asset)}", {"limit": 1000, "sort": "desc"})
         with parsing_errors(self.name):
-            return [fill_from_row(row, currency, asset) for row in rows if str(row["type"]) == "2"]
+            trades = readable_rows(
+                self.name, list_or_nothing(rows), partial(fill_from_row, currency=currency, asset=asset)
+            )
+            return [trade for trade in trades if trade is not None]
 
     def deposit_address(self, asset: str, network: str | None = None) -> DepositAddress:
-        self._asset_type(asset)
+        network = self._deposit_network(asset, network)
         row = self.api.private(f"{currency_code(asset)}_address", {"network": network})
         with parsing_errors(self.name):
+            if isinstance(row, str):
+                # So it was in API v1, and for some assets long after.
+                row = {"address": row}
+            address, written_tag = address_and_tag(required_text(row["address"]))
             names = [_TAGS.get(asset, "memo_id"), "memo_id", "destination_tag", "transfer_id"]
-            tag = next((str(row[name]) for name in names if row.get(name) not in (None, "")), None)
-            return DepositAddress(asset=asset, address=required_text(row["address"]), tag=tag, network=network)
+            tag = next((str(row[name]) for name in names if row.get(name) not in (None, "")), written_tag)
+            if written_tag not in (None, tag):
+                raise ValueError("two tags")
+            return DepositAddress(asset=asset, address=required_text(address), tag=tag, network=network)
 
     def withdraw(self, withdrawal: NewWithdrawal) -> Withdrawal:
         asset, tag = withdrawal.asset, withdrawal.tag
-        if self._asset_type(asset) == "fiat":
+        if self._currency(asset).kind == "fiat":
             raise Unsupported(f"{self.name} sends {asset} to bank accounts only")
         if tag is not None and asset not in _TAGS:
             raise Refused(f"{self.name} takes no tag for {asset}", code="invalid_request")
+        network = self._withdrawal_network(asset, withdrawal.network)
         form = {
             "amount": plain(withdrawal.amount),
             "address": withdrawal.address,
-            "network": withdrawal.network,
+            "network": network,
             **({_TAGS[asset]: tag} if tag is not None else {}),
         }
         row = self.api.private(f"{currency_code(asset)}_withdrawal", form)
@@ -171,55 +191,90 @@ class Bitstamp(Exchange):
                 status="pending",
                 address=withdrawal.address,
                 tag=tag,
-                network=withdrawal.network,
+                network=network,
             )
 
     def deposits(self, asset: str | None = None) -> list[Deposit]:
         """Return what came in. Crypto deposits have a list of their own; money stands among the user's transactions."""
-        kind = None if asset is None else self._asset_type(asset)
+        kind = None if asset is None else self._currency(asset).kind
         found: list[Deposit] = []
         if kind != "fiat":
-            rows = self.api.private("crypto-transactions", {"limit": 1000})
+            answer = self.api.private("crypto-transactions", {"limit": 1000})
             with parsing_errors(self.name):
-                found += [deposit_from_row(row) for row in rows["deposits"]]
+                rows = list_or_nothing(answer and answer.get("deposits"))
+                found += readable_rows(self.name, rows, deposit_from_row)
         if kind != "crypto":
-            money = [name for name, kind in self._currencies().items() if kind == "fiat"]
-            rows = self.api.private("user_transactions", {"limit": 1000, "sort": "desc"})
+            money = [name for name, currency in self._currencies().items() if currency.kind == "fiat"]
+            answer = self.api.private("user_transactions", {"limit": 1000, "sort": "desc"})
             with parsing_errors(self.name):
-                found += [
-                    deposit
-                    for row in rows
-                    if str(row["type"]) == "0"
-                    for deposit in money_deposits_from_row(row, money)
-                ]
+                rows = list_or_nothing(answer)
+                for deposits in readable_rows(self.name, rows, partial(money_deposits_from_row, money=money)):
+                    found += deposits
         found.sort(key=lambda deposit: deposit.time or datetime.min.replace(tzinfo=UTC), reverse=True)
         return [deposit for deposit in found if asset in (None, deposit.asset)]
 
     def withdrawals(self, asset: str | None = None) -> list[Withdrawal]:
         rows = self.api.private("withdrawal-requests", {"timedelta": _TIME_BACK})
         with parsing_errors(self.name):
-            found = [withdrawal_from_row(row) for row in rows]
+            found = readable_rows(self.name, list_or_nothing(rows), withdrawal_from_row)
         return [withdrawal for withdrawal in found if asset in (None, withdrawal.asset)]
 
-    def _markets(self) -> Mapping[tuple[str, str], Market]:
-        """Return the spot markets that are open by (currency, asset)."""
-        return self._cached("markets", partial(self.api.public, "markets"), markets_from_rows)
+    def _markets(self) -> Mapping[tuple[str, str], Market | None]:
+        """Return the spot markets by (currency, asset); None for one that is not open now."""
+        return self._cached("markets", partial(self.api.public, "markets"), partial(markets_from_rows, self.name))
 
-    def _currencies(self) -> Mapping[str, str]:
-        """Return the type, "fiat" or "crypto", of each currency and asset."""
-        return self._cached("currencies", partial(self.api.public, "currencies"), currency_types_from_rows)
+    def _open_market(self, currency: str, asset: str) -> Market:
+        market = find_market(self.name, currency, asset, self._markets())
+        if market is None:
+            self.context.cache.invalidate("markets")
+            raise market_closed(self.name, currency, asset)
+        return market
 
-    def _asset_type(self, asset: str) -> str:
-        """Return its type. Raises Refused for what is not listed: its name would become part of a path."""
+    def _currencies(self) -> Mapping[str, Currency]:
+        return self._cached(
+            "currencies", partial(self.api.public, "currencies"), partial(currencies_from_rows, self.name)
+        )
+
+    def _currency(self, asset: str) -> Currency:
+        """Return what is listed of it. Raises Refused for what is not listed: its name would become part of a path."""
         try:
             return self._currencies()[asset]
         except KeyError:
             raise no_such_asset(self.name, asset) from None
 
+    def _deposit_network(self, asset: str, network: str | None) -> str | None:
+        """Return the network of a deposit: `network`, or the only one that takes them now; None where none is listed.
+
+        Bitstamp hands out addresses of networks that take no deposits now; they are refused here.
+        """
+        networks = self._currency(asset).deposit
+        if networks is None:
+            return network
+        open_ones = [name for name, is_open in networks.items() if is_open]
+        if not open_ones or not networks.get(network or open_ones[0], True):
+            where = f" by {network}" if network and open_ones else ""
+            words = f"{self.name} takes no deposits of {asset}{where} now"
+            self.context.cache.invalidate("currencies")
+            raise Refused(words, code="exchange_unavailable", retryable=True)
+        return network or _only(open_ones, asset)
+
+    def _withdrawal_network(self, asset: str, network: str | None) -> str | None:
+        """Return the network of a withdrawal: `network`, or the only one that takes them now; None where none does."""
+        networks = self._currency(asset).withdrawal or {}
+        open_ones = [name for name, is_open in networks.items() if is_open]
+        return network or (_only(open_ones, asset) if open_ones else None)
+
     def _read_order(self, ref: OrderRef, form: Mapping[str, str | None]) -> OrderState:
         """Return the state of the order that `form` names; it must be the one of `ref`."""
         row = self.api.private("order_status", form)
         with parsing_errors(self.name):
-            state = order_from_row(row)
+            state = order_from_row(row, ref)
             check_same_order(state, ref)
             return state
+
+
+def _only(networks: Sequence[str], asset: str) -> str:
+    """Return the only one of `networks`. Raises Refused `network_required` when there are several."""
+    if len(networks) > 1:
+        raise network_required(asset, networks)
+    return networks[0]

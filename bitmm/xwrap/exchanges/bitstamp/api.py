@@ -60,8 +60,24 @@ _BUSY = {"400.002", "400.067", "400.068"}
 _UNPROVED = {"API0004", "API0017", "API0018", "400.019"}
 #: Failures inside the exchange: it does not say whether the order exists.
 _UNSURE = {"500.001", "500.002", "500.003", "500.009", "500.013", "500.016", "500.017"}
-#: The same by the exchange's words, for the answers without a code. What is not listed stays exchange_refused.
+#: The same by the exchange's words, for the answers without a code (those of older calls). What is not listed stays
+#: exchange_refused.
 _WORDS = (
+    ("rate limit exceeded", "rate_limited"),
+    ("too many requests", "rate_limited"),
+    ("invalid nonce", "invalid_nonce"),
+    ("timestamp out of bound", "invalid_nonce"),
+    ("timestamp is out of bound", "invalid_nonce"),
+    ("invalid timestamp", "invalid_nonce"),
+    ("invalid signature", "exchange_key_refused"),
+    ("authentication failed", "exchange_key_refused"),
+    ("api key not found", "exchange_key_refused"),
+    ("wrong api key format", "exchange_key_refused"),
+    ("missing key, signature and nonce", "exchange_key_refused"),
+    ("ip address not allowed", "permission_denied"),
+    ("account is frozen", "permission_denied"),
+    ("fatca information", "permission_denied"),
+    ("trading is currently unavailable for your account", "permission_denied"),
     ("check your account balance for details", "insufficient_funds"),
     ("minimum order size", "invalid_amount"),
     ("ensure that there are no more than", "invalid_amount"),
@@ -198,8 +214,11 @@ def _document(answer: Response, *, mutates: bool) -> Any:
         raise _unreadable(answer, mutates=mutates) from None
     reason = _error_words(document)
     if reason is not None:
-        raise _error(reason, str(document.get("code", document.get("response_code", ""))), answer, mutates=mutates)
+        code = str(document.get("code") or document.get("response_code") or "")
+        raise _error(reason, code, answer, mutates=mutates)
     if answer.status != 200:
+        if isinstance(document, (str, list)) and _meaning(words := _joined(document)):
+            raise _error(words, "", answer, mutates=mutates)
         raise _unreadable(answer, mutates=mutates)
     return document
 
@@ -221,12 +240,16 @@ def _error_words(document: object) -> str | None:
     """
     if not isinstance(document, dict):
         return None
-    if document.get("status") == "error" or "error" in document or {"code", "message"} <= document.keys():
+    if document.get("status") == "error" or document.get("error") or {"code", "message"} <= document.keys():
         for name in ("reason", "error", "message", "response_explanation"):
             if document.get(name):
-                return " ".join(_sentences(document[name]))[:300]
+                return _joined(document[name])
         return "Bitstamp gave no reason"
     return None
+
+
+def _joined(reason: object) -> str:
+    return " ".join(_sentences(reason))[:300]
 
 
 def _sentences(reason: object) -> Iterable[str]:
@@ -243,18 +266,22 @@ def _sentences(reason: object) -> Iterable[str]:
         yield str(reason)
 
 
+def _meaning(reason: str) -> str | None:
+    """Return our code for the words of an answer that has no code."""
+    return next((ours for words, ours in _WORDS if words in reason.lower()), None)
+
+
 def _error(reason: str, code: str, answer: Response, *, mutates: bool) -> ExchangeError:
-    low = reason.lower()
-    if code in _BUSY or answer.status == 429:
+    ours = _CODES.get(code) or _meaning(reason)
+    if code in _BUSY or answer.status == 429 or (not code and ours == "rate_limited"):
         busy = Busy(reason, retry_after=retry_after(answer, seconds=_PAUSE))
-        return unproved(busy) if mutates and code not in _BUSY else busy
-    if code in _UNSURE or low.startswith("order could not be placed"):
+        return unproved(busy) if mutates and answer.status == 429 and code not in _BUSY else busy
+    if code in _UNSURE or reason.lower().startswith("order could not be placed"):
         return unknown_or_refused(reason, mutates=mutates)
-    ours = _CODES.get(code) or next((ours for start, ours in _WORDS if start in low), None)
     if ours is None and answer.status >= 500:
         return unknown_or_refused(reason, mutates=mutates)
     refusal = Refused(reason, code=ours or "exchange_refused", retryable=ours in _RETRYABLE)
-    return unproved(refusal) if mutates and code in _UNPROVED else refusal
+    return unproved(refusal) if mutates and (code in _UNPROVED or ours == "invalid_nonce") else refusal
 
 
 def _unreadable(answer: Response, *, mutates: bool) -> ExchangeError:

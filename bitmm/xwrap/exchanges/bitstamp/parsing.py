@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -15,13 +16,23 @@ from ..models import (
     Funds,
     Market,
     NewOrder,
+    OrderRef,
     OrderState,
     Side,
     Status,
     Withdrawal,
 )
 from ..orders import accepted_order
-from ..parsing import required_text, step_from_places, time_from_seconds, time_from_utc_text
+from ..parsing import (
+    address_and_tag,
+    consistent_funds,
+    optional_amount,
+    optional_time,
+    readable_rows,
+    required_text,
+    step_from_places,
+    time_from_field,
+)
 from .api import Value
 
 _SIDES: dict[str, Side] = {"0": "buy", "1": "sell"}
@@ -38,8 +49,13 @@ _DEPOSITED: dict[str, Literal["pending", "done", "failed"]] = {
     "REVERTED": "failed",
     "REJECTED": "failed",
 }
-#: Rows of before 2019 name no currency, only the type of the withdrawal.
+#: Rows of before 2019 name no currency, only the type of the withdrawal. Others were seen, as 6 and 7, that are not
+#: documented.
 _WITHDRAWAL_TYPES = {"0": "EUR", "1": "BTC", "14": "XRP", "15": "LTC", "16": "ETH"}
+
+
+#: What stands for no amount of a currency; the word was seen by Bitstamp.Net.
+_NOTHING = (None, "", "None")
 
 
 def currency_code(name: str) -> str:
@@ -65,70 +81,125 @@ def new_order_call(order: NewOrder) -> tuple[str, dict[str, Value]]:
     return f"{order.side}/market/{symbol}", form
 
 
-def markets_from_rows(rows: list[Mapping[str, Any]]) -> dict[tuple[str, str], Market]:
-    """Return the spot markets that are open by (currency, asset), from the answer to markets."""
-    spot = [_market_from_row(row) for row in rows if row["market_type"] == "SPOT" and row["trading"] == "Enabled"]
-    return {(market.currency, market.asset): market for market in spot}
+def markets_from_rows(name: str, rows: list[Mapping[str, Any]]) -> dict[tuple[str, str], Market | None]:
+    """Return the spot markets by (currency, asset), from the answer to markets; None for one that is not open now."""
+    return dict(named for named in readable_rows(name, rows, _named_market_from_row) if named is not None)
 
 
-def currency_types_from_rows(rows: list[Mapping[str, Any]]) -> dict[str, str]:
-    """Return the type, "fiat" or "crypto", of each currency and asset, from the answer to currencies."""
-    return {row["currency"].upper(): required_text(row["type"]) for row in rows}
-
-
-def _market_from_row(row: Mapping[str, Any]) -> Market:
-    least = parse_decimal(row["minimum_order_amount"]) if row.get("minimum_order_amount") else None
-    return Market(
-        currency=required_text(row["counter_currency"]),
-        asset=required_text(row["base_currency"]),
-        price_step=parse_decimal(row["tick_size"])
-        if row.get("tick_size")
-        else step_from_places(row["counter_decimals"]),
-        amount_step=step_from_places(row["base_decimals"]),
-        amount_min=least,
-        cost_min=parse_decimal(row["minimum_order_value"]),
+def _named_market_from_row(row: Mapping[str, Any]) -> tuple[tuple[str, str], Market | None] | None:
+    """Return a market with its pair; None for one that is no spot market."""
+    if row.get("market_type") not in (None, "SPOT"):
+        return None
+    currency, asset = required_text(row["counter_currency"]).upper(), required_text(row["base_currency"]).upper()
+    if row.get("trading") not in (None, "Enabled"):
+        return (currency, asset), None
+    price_step = optional_amount(row.get("tick_size") or None)
+    market = Market(
+        currency=currency,
+        asset=asset,
+        price_step=step_from_places(int(str(row["counter_decimals"]))) if price_step is None else price_step,
+        amount_step=step_from_places(int(str(row["base_decimals"]))),
+        amount_min=optional_amount(row.get("minimum_order_amount") or None),
+        cost_min=optional_amount(row.get("minimum_order_value") or None),
     )
+    return (currency, asset), market
 
 
-def funds_from_row(row: Mapping[str, Any]) -> Funds:
-    """Return a row of account_balances."""
-    return Funds(parse_unsigned(row["total"]), parse_unsigned(row["available"]), parse_unsigned(row["reserved"]))
+@dataclass(frozen=True, slots=True)
+class Currency:
+    """A currency or an asset: "fiat" or "crypto", and for its networks whether they take deposits and withdrawals now.
+
+    None: no networks are listed.
+    """
+
+    kind: str
+    deposit: Mapping[str, bool] | None
+    withdrawal: Mapping[str, bool] | None
+
+
+def currencies_from_rows(name: str, rows: list[Mapping[str, Any]]) -> dict[str, Currency]:
+    """Return each currency and asset by its name, from the answer to currencies."""
+    return dict(readable_rows(name, rows, _named_currency_from_row))
+
+
+def _named_currency_from_row(row: Mapping[str, Any]) -> tuple[str, Currency]:
+    currency = Currency(
+        kind=required_text(row["type"]),
+        deposit=_networks_that_take(row, "deposit"),
+        withdrawal=_networks_that_take(row, "withdrawal"),
+    )
+    return required_text(row["currency"]).upper(), currency
+
+
+def _networks_that_take(row: Mapping[str, Any], direction: str) -> dict[str, bool] | None:
+    if row.get(direction) == "Disabled":
+        return {}
+    networks = row.get("networks")
+    return {required_text(one["network"]): one.get(direction) != "Disabled" for one in networks} if networks else None
+
+
+def funds_from_rows(name: str, rows: list[Mapping[str, Any]]) -> dict[str, Funds]:
+    """Return the funds by currency or asset, from the answer to account_balances."""
+    return dict(readable_rows(name, rows, _named_funds_from_row))
+
+
+def _named_funds_from_row(row: Mapping[str, Any]) -> tuple[str, Funds]:
+    amounts = [
+        None if row.get(name) is None else parse_decimal(row[name]) for name in ("total", "available", "reserved")
+    ]
+    return required_text(row["currency"]).upper(), consistent_funds(*amounts)
 
 
 def placed_from_row(row: Mapping[str, Any], order: NewOrder) -> OrderState:
     """Return the answer to a new order; `price` and `amount` of a market order are not those of its fills."""
-    if _SIDES[str(row["type"])] != order.side or row.get("client_order_id", order.client_id) != order.client_id:
+    side = _SIDES[str(row["type"])] if row.get("type") is not None else order.side
+    if side != order.side or (client_order_id(row) or order.client_id) != order.client_id:
         raise ValueError("another order than the one asked for")
-    return accepted_order(order, order_id(row["id"]), time_from_utc_text(row["datetime"]))
+    return accepted_order(order, order_id(row["id"]), optional_time(row.get("datetime")))
 
 
-def order_from_row(row: Mapping[str, Any]) -> OrderState:
-    """Return an answer of order_status; filled, average, spent and fee come from the order's transactions."""
-    asset, currency = _asset_and_currency(row["market"])
-    fills = [
-        (
-            parse_unsigned(fill[asset.lower()]),
-            parse_unsigned(fill[currency.lower()]),
-            parse_unsigned(fill["price"]),
-            parse_decimal(fill["fee"]),
-        )
-        for fill in row["transactions"]
-    ]
-    filled = total(amount for amount, _, _, _ in fills)
+def order_from_row(row: Mapping[str, Any], ref: OrderRef) -> OrderState:
+    """Return an answer of order_status about `ref`; filled, average, spent and fee come from the order's transactions.
+
+    Answers of 2021 and before have neither market nor type, and no time (knowm/XChange#4125): they are those of `ref`.
+    Raises ValueError when nothing in the answer says that it is about the order of `ref`.
+    """
+    market, client_id = _market_name(row), client_order_id(row)
+    if market is None and client_id is None and ref.exchange_order_id is None:
+        raise ValueError("no word of the order that was asked for")
+    asset, currency = (ref.asset, ref.currency) if market is None else _asset_and_currency(market)
+    fills = [_transaction_amounts(fill, currency, asset) for fill in row["transactions"]]
+    filled, spent = total(amount for amount, _, _, _ in fills), total(cost for _, cost, _, _ in fills)
+    fees = [fee for _, _, _, fee in fills if fee is not None]
+    remaining = optional_amount(row.get("amount_remaining"))
     return OrderState(
         exchange_order_id=order_id(row["id"]),
         status=_order_status(row["status"], filled),
-        side=_SIDES[str(row["type"])],
+        side=_SIDES[str(row["type"])] if row.get("type") is not None else ref.side,
         currency=currency,
         asset=asset,
-        amount=EXACT.add(filled, parse_unsigned(row["amount_remaining"])),
+        amount=ref.amount if remaining is None else EXACT.add(filled, remaining),
         filled=filled,
         average=mean(total(EXACT.multiply(amount, price) for amount, _, price, _ in fills), filled),
-        spent=total(cost for _, cost, _, _ in fills),
-        fee=total(fee for _, _, _, fee in fills),
-        fee_currency=currency,
-        client_id=row.get("client_order_id") or None,
-        created=time_from_utc_text(row["datetime"]),
+        spent=spent,
+        fee=total(fees) if len(fees) == len(fills) else None,
+        fee_currency=currency if len(fees) == len(fills) else None,
+        client_id=client_id,
+        created=optional_time(row.get("datetime")),
+        reason="it expired" if row["status"] == "Expired" else None,
+    )
+
+
+def _transaction_amounts(
+    fill: Mapping[str, Any], currency: str, asset: str
+) -> tuple[Decimal, Decimal, Decimal, Decimal | None]:
+    """Return amount, cost, price and fee of one of an order's transactions; fees are paid in the currency."""
+    fee = fill.get("fee")
+    return (
+        parse_unsigned(fill[asset.lower()]),
+        parse_unsigned(fill[currency.lower()]),
+        parse_unsigned(fill["price"]),
+        None if fee is None else parse_decimal(fee),
     )
 
 
@@ -143,9 +214,11 @@ def _order_status(word: str, filled: Decimal) -> Status:
 
 
 def open_order_from_row(row: Mapping[str, Any]) -> OrderState:
-    """Return a row of open_orders; its `amount` is what remains."""
-    asset, currency = _asset_and_currency(row["market"])
-    amount = parse_unsigned(row["amount_at_create"])
+    """Return a row of open_orders; its `amount` is what remains. What it does not tell is None."""
+    market = _market_name(row)
+    asset, currency = (None, None) if market is None else _asset_and_currency(market)
+    amount, remaining = optional_amount(row.get("amount_at_create")), optional_amount(row.get("amount"))
+    filled = None if amount is None or remaining is None else parse_unsigned(EXACT.subtract(amount, remaining))
     return OrderState(
         exchange_order_id=order_id(row["id"]),
         status="open",
@@ -153,74 +226,90 @@ def open_order_from_row(row: Mapping[str, Any]) -> OrderState:
         currency=currency,
         asset=asset,
         amount=amount,
-        price=parse_unsigned(row["price"]),
-        filled=parse_unsigned(EXACT.subtract(amount, parse_unsigned(row["amount"]))),
-        client_id=row.get("client_order_id") or None,
-        created=time_from_utc_text(row["datetime"]),
+        price=optional_amount(row.get("price")),
+        filled=filled,
+        client_id=client_order_id(row),
+        created=optional_time(row.get("datetime")),
     )
 
 
-def fill_from_row(row: Mapping[str, Any], currency: str, asset: str) -> Fill:
-    """Return a trade among the user's transactions; only the currency has its sign in old and new rows alike."""
-    spent = parse_decimal(row[currency.lower()])
+def fill_from_row(row: Mapping[str, Any], currency: str, asset: str) -> Fill | None:
+    """Return a trade among the user's transactions, None for a row that is no trade.
+
+    Only the currency has its sign in old and new rows alike; what costs less than a cent has none.
+    """
+    if str(row["type"]) != "2":
+        return None
+    spent, amount = parse_decimal(row[currency.lower()]), parse_decimal(row[asset.lower()])
+    price, fee = row.get(f"{asset}_{currency}".lower()), row.get("fee")
+    if price is None and (price := mean(spent.copy_abs(), amount.copy_abs())) is None:
+        raise ValueError("a trade of nothing")
     return Fill(
-        id=str(row["id"]),
+        id=str(int(str(row["id"]))),
         exchange_order_id=str(row["order_id"]) if row.get("order_id") else None,
-        side="buy" if spent < 0 else "sell",
+        side="buy" if spent < 0 or (not spent and amount > 0) else "sell",
         currency=currency,
         asset=asset,
-        amount=parse_decimal(row[asset.lower()]).copy_abs(),
-        price=parse_decimal(row[f"{asset}_{currency}".lower()]).copy_abs(),
-        fee=parse_decimal(row["fee"]),
-        fee_currency=currency,
-        time=time_from_utc_text(row["datetime"]),
+        amount=amount.copy_abs(),
+        price=parse_decimal(price).copy_abs(),
+        fee=None if fee is None else parse_decimal(fee),
+        fee_currency=None if fee is None else currency,
+        time=time_from_field(row["datetime"]),
     )
 
 
 def deposit_from_row(row: Mapping[str, Any]) -> Deposit:
     """Return a row of the deposits among crypto-transactions."""
-    address, tag = _address_and_tag(row.get("destinationAddress"))
+    address, tag = address_and_tag(row.get("destinationAddress"))
     return Deposit(
-        id=str(row["id"]),
+        id=str(int(str(row["id"]))),
         asset=required_text(row["currency"]).upper(),
         amount=parse_unsigned(row["amount"]),
-        status=_DEPOSITED.get(row["status"], "pending"),
+        status=_DEPOSITED.get(str(row.get("status")), "pending"),
         address=address,
         tag=tag,
         network=row.get("network"),
         txid=row.get("txid"),
-        time=time_from_seconds(row["datetime"]),
+        time=optional_time(row.get("datetime")),
     )
 
 
-def money_deposits_from_row(row: Mapping[str, Any], money: Iterable[str]) -> Iterable[Deposit]:
-    """Yield the deposits, of the currencies `money`, in a row of the user's transactions."""
-    for asset in money:
-        amount = parse_decimal(row.get(asset.lower(), 0))
-        if amount > 0:
-            yield Deposit(str(row["id"]), asset, amount, "done", time=time_from_utc_text(row["datetime"]))
+def money_deposits_from_row(row: Mapping[str, Any], money: Iterable[str]) -> list[Deposit]:
+    """Return the deposits, of the currencies `money`, in a row of the user's transactions."""
+    if str(row["type"]) != "0":
+        return []
+    amounts = {asset: parse_decimal(row[asset.lower()]) for asset in money if row.get(asset.lower()) not in _NOTHING}
+    return [
+        Deposit(str(int(str(row["id"]))), asset, amount, "done", time=optional_time(row.get("datetime")))
+        for asset, amount in amounts.items()
+        if amount > 0
+    ]
 
 
 def withdrawal_from_row(row: Mapping[str, Any]) -> Withdrawal:
-    """Return a row of withdrawal-requests."""
-    address, tag = _address_and_tag(row.get("address"))
+    """Return a row of withdrawal-requests. Raises KeyError when neither its currency nor its type names the asset."""
+    address, tag = address_and_tag(row.get("address"))
     return Withdrawal(
-        id=str(row["id"]),
+        id=str(int(str(row["id"]))),
         asset=required_text(row.get("currency") or _WITHDRAWAL_TYPES[str(row["type"])]).upper(),
-        amount=parse_unsigned(row["amount"]),
-        status=_WITHDRAWN.get(str(row["status"]), "unknown"),
+        amount=optional_amount(row.get("amount")),
+        status=_WITHDRAWN.get(str(row.get("status")), "unknown"),
         address=address,
         tag=tag,
         network=row.get("network"),
         txid=row.get("transaction_id") or None,
-        created=time_from_utc_text(row["datetime"]),
+        created=optional_time(row.get("datetime")),
     )
 
 
-def _address_and_tag(text: str | None) -> tuple[str | None, str | None]:
-    """Return address and tag: a destination tag is appended to an XRP address as `?dt=`."""
-    address, _, tag = (text or "").partition("?dt=")
-    return address or None, tag or None
+def _market_name(row: Mapping[str, Any]) -> str | None:
+    """Return the display name of an order's market; `currency_pair` is what the field was called before."""
+    return row.get("market") or row.get("currency_pair") or None
+
+
+def client_order_id(row: Mapping[str, Any]) -> str | None:
+    """Return our id of an order, which is an empty text where it was given none."""
+    return row.get("client_order_id") or None
 
 
 def _asset_and_currency(market: str) -> tuple[str, str]:

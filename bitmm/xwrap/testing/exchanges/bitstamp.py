@@ -3,13 +3,15 @@
 Protocol: the documentation's OpenAPI text up to 2026-02-16. Headers are checked in the order missing, version, key,
 timestamp, nonce, signature. Switches for tests: `cache_seconds` (open orders are shown that old), `slow_cancels` (an
 order is "Cancel pending" until it is looked at), `placing_times_out` (how many orders are executed and answered with
-500.016), `unsigned` and `forged` (how many answers come without a signature, or with a wrong one), `allowed_addresses`.
+500.016), `unsigned` and `forged` (how many answers come without a signature, or with a wrong one), `allowed_addresses`,
+`answers_of_2021` (an order's state without market, side and time, and errors in words alone, as they came until then).
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+import json
 import re
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -85,6 +87,7 @@ class BitstampVenue(Venue):
         self.unsigned = 0
         self.forged = 0
         self.allowed_addresses: set[str] | None = None
+        self.answers_of_2021 = False
         #: Key of an account -> market -> when its open orders were listed, and the rows.
         self._cached_rows: dict[str, dict[str | None, tuple[float, list[Any]]]] = {}
         super().__init__(**options)
@@ -144,16 +147,23 @@ class BitstampVenue(Venue):
         try:
             return super().handle(request)
         except RequestRefused as refused:
-            return refused.reply
+            return self.dated(refused.reply)
+
+    def dated(self, reply: Reply) -> Reply:
+        """An error as it is answered now, or in words alone."""
+        document = json.loads(reply.body) if reply.headers["Content-Type"] == "application/json" else None
+        if not self.answers_of_2021 or not isinstance(document, dict):
+            return reply
+        return Reply.json({"error": document.get("reason") or document.get("error")}, reply.status)
 
     def not_found(self, request: Request) -> Reply:
         return Reply.text("<html><body><h1>Page not found</h1></body></html>", 404, "text/html; charset=utf-8")
 
     def fault_reply(self, kind: str, request: Request) -> Reply:
         if kind == "rate_limit":
-            return refusal("Request rate limit exceeded.", "400.002")
+            return self.dated(refusal("Request rate limit exceeded.", "400.002"))
         if kind == "nonce":
-            return denied("Invalid nonce", "API0004")
+            return self.dated(denied("Invalid nonce", "API0004"))
         return Reply.json({"error": "Bitstamp.net is under scheduled maintenance. We'll be back soon."}, 503)
 
     def private(self, right: str, handler: Callable[..., Any]) -> Callable[..., Reply]:
@@ -495,6 +505,9 @@ class BitstampVenue(Venue):
             answer["client_order_id"] = order.client_id
         if form.get("omit_transactions") != "True":
             answer["transactions"] = [self.transaction(fill) for fill in order.fills]
+        if self.answers_of_2021:
+            shown = {name: answer[name] for name in ("status", "id", "amount_remaining", "transactions")}
+            return {**shown, "client_order_id": order.client_id or ""}
         return answer
 
     def transaction(self, fill: Fill) -> Any:
