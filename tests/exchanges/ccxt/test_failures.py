@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from bitmm.xwrap.exchanges.ccxt.session import MUTATES_BY_GET, SessionAdapter
+from bitmm.xwrap.exchanges.ccxt.session import SessionAdapter
 from bitmm.xwrap.exchanges.errors import ExchangeError, Refused, Unknown
 from bitmm.xwrap.testing.exchanges import venue as core
 from bitmm.xwrap.testing.exchanges.venue import Reply
@@ -258,14 +256,6 @@ def test_a_lost_get_is_unknown_where_orders_are_placed_by_it(backpack, transport
     backpack.fault("reset_before")
     with pytest.raises(kind):
         line.request("GET", f"{backpack.url}/api/v1/buy")
-
-
-def test_the_exchanges_that_order_by_a_get_are_known():
-    """What a class of ccxt sends by GET, outside its reads, when it places, cancels or sends."""
-    acting = re.compile(r"self\.\w*Get(?:Buy|Sell|Cancel\w*|Withdraw|Broadcast\w+)\(")
-    sources = {path.stem: path.read_text() for path in Path(library.__file__).parent.glob("*.py")}
-    # Upbit's privateGetWithdraw reads a withdrawal.
-    assert {id for id, source in sources.items() if acting.search(source)} - {"upbit"} == MUTATES_BY_GET
 
 
 @pytest.mark.parametrize("fault", sorted(set(FAULTS) - HANGING))

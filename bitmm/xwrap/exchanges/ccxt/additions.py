@@ -100,5 +100,48 @@ def _paymium_order(ccxt: Any, row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+class _GateioAccount:
+    """Whether a Gate account is a unified one. ccxt 4.5.90 takes a lost answer for a "no", and then keeps to it: orders
+    would be placed, and looked for, in another account.
+    """
+
+    def load_unified_status(self, params: Mapping[str, Any] | None = None) -> bool:
+        """Return whether it is, asked once."""
+        ccxt: Any = self
+        if ccxt.options.get("unifiedAccount") is None:
+            row = _answer_unless_refused(ccxt.privateAccountGetDetail, params or {})
+            ccxt.options["unifiedAccount"] = ccxt.safe_integer(ccxt.safe_dict(row, "key", {}), "mode") == 2
+        return bool(ccxt.options["unifiedAccount"])
+
+
+class _BitgetAccount:
+    """Whether a Bitget account is a unified one: as at Gate. One that is not may not call what tells the settings."""
+
+    def handle_uta_and_params(self, params: Any, method: str | None, default: bool = False) -> list[Any]:
+        """Return whether it is, asked once, and the parameters without it."""
+        ccxt: Any = self
+        unified, others = ccxt.handle_option_and_params(params, method, "uta")
+        if unified is None and ccxt.check_required_credentials(False):
+            unified = _answer_unless_refused(ccxt.privateUtaGetV3AccountSettings) is not None
+            ccxt.options["uta"] = unified
+        return [default if unified is None else unified, others]
+
+
+def _answer_unless_refused(call: Any, *arguments: Any) -> Any:
+    """Return the answer to a raw call, None when the exchange refuses it for good. Raises what may pass, as a lost
+    answer, a rate limit and an answer that cannot be read.
+    """
+    try:
+        return call(*arguments)
+    except importlib.import_module("ccxt").OperationFailed:
+        raise
+    except importlib.import_module("ccxt").BaseError:
+        return None
+
+
 #: ccxt's name of a class -> what comes before it.
-ADDITIONS: dict[str, tuple[type[Any], ...]] = {"paymium": (_PaymiumCalls,)}
+ADDITIONS: dict[str, tuple[type[Any], ...]] = {
+    "bitget": (_BitgetAccount,),
+    "gate": (_GateioAccount,),
+    "paymium": (_PaymiumCalls,),
+}
