@@ -33,8 +33,7 @@ ASKED_BEFORE = {
     *("privateGetV1UsersHmacLogin", "privateGetGetWithdrawTemplate", "privateGetGetWithdrawTemplateTypes"),
 }
 #: Other requests before an act, outside of reads, at classes without spot markets: a login, a fee that is tried out.
-POSTED_BEFORE = {"publicPostAuth", "privatePostAuth", "nodeRestPostCosmosTxV1beta1Simulate", "publicPostInfo"}
-UNASKED = {"privatePostAccountBuilderCodesApprove"}
+POSTED_BEFORE = {"publicPostAuth", "privatePostAuth", "nodeRestPostCosmosTxV1beta1Simulate"}
 _RAW = re.compile(r"[a-z0-9]\w*(Get|Post|Put|Patch|Delete)[A-Z]")
 
 
@@ -93,8 +92,23 @@ def test_every_other_request_outside_of_reads_is_one_that_acts(sent):
         if not re.search("Get[A-Z]", name)
         and not any(method.startswith(("create_", "cancel_", "withdraw", "close_")) for method in methods)
     }
-    assert others.keys() <= POSTED_BEFORE | UNASKED, others
+    assert others.keys() <= POSTED_BEFORE, others
     assert sum(len(names) for names in sent.values()) > 500
+
+
+def test_a_wallet_signs_nothing_that_was_not_asked_for(sent):
+    """Some classes have it approve a fee for ccxt, and name ccxt as who referred the user, before the first order."""
+    unasked = re.compile("set_ref|approve_builder|handle_builder")
+    assert "self.handle_builder_fee_approval" in source(library.hyperliquid, "initialize_client")
+    for id in ("aster", "grvt", "hyperliquid", "pacifica"):
+        kind = exchange_class(f"ccxt:{id}").kind
+        assert not [name for methods in sent[id].values() for name in methods if unasked.search(name)]
+        assert kind.initialize_client(None) is True
+    exchange = listed(exchange_class("ccxt:hyperliquid"), "http://127.0.0.1:1")(Line({}), Credentials(more=WALLET))
+    assert exchange._instance.ccxt.options["builderFee"] is False
+
+
+WALLET = {"privateKey": "0x" + "1" * 64, "walletAddress": "0x" + "2" * 40}
 
 
 class Line:

@@ -1,4 +1,5 @@
-"""Calls of an exchange's documented API that ccxt has only in its raw form, or not right, in the unified form of ccxt.
+"""Calls of an exchange's documented API that ccxt has only in its raw form, or not right, in the unified form of ccxt;
+and calls that it makes unasked, left out.
 
 A class here stands before ccxt's own among the bases of our subclass; `added` names the unified calls that ccxt lacks.
 """
@@ -100,6 +101,16 @@ def _paymium_order(ccxt: Any, row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+class _NothingUnasked:
+    """Before the first order some classes let the wallet sign that it pays ccxt a fee for each order ("builder fee"),
+    and that ccxt referred it. Without that an order carries no such fee. Seen in ccxt 4.5.90, November 2026.
+    """
+
+    def initialize_client(self, *_: Any) -> bool:
+        """Approve nothing."""
+        return True
+
+
 class _GateioAccount:
     """Whether a Gate account is a unified one. ccxt 4.5.90 takes a lost answer for a "no", and then keeps to it: orders
     would be placed, and looked for, in another account.
@@ -144,4 +155,5 @@ ADDITIONS: dict[str, tuple[type[Any], ...]] = {
     "bitget": (_BitgetAccount,),
     "gate": (_GateioAccount,),
     "paymium": (_PaymiumCalls,),
+    **dict.fromkeys(("aster", "grvt", "hyperliquid", "pacifica"), (_NothingUnasked,)),
 }

@@ -78,8 +78,14 @@ class Instance:
                 # It would sleep while it holds the lock, and counts by object; our throttle counts (`per_address`).
                 "enableRateLimit": False,
                 # Some classes warn, by raising, that asking for the open orders of all markets costs more. Nothing is
-                # sent twice: that is ccxt's default, and said here because an order depends on it.
-                "options": {"warnOnFetchOpenOrdersWithoutSymbol": False, "maxRetriesOnFailure": 0, **given_options},
+                # sent twice: that is ccxt's default, and said here because an order depends on it. An order pays ccxt
+                # no fee (`additions`).
+                "options": {
+                    "warnOnFetchOpenOrdersWithoutSymbol": False,
+                    "maxRetriesOnFailure": 0,
+                    "builderFee": False,
+                    **given_options,
+                },
             }
         )
         for options in (self.ccxt.options, self.ccxt.options.get("createOrder")):
