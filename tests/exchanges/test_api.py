@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 
 import pytest
@@ -117,8 +118,10 @@ def test_nonces_are_at_least_the_microseconds_since_1970():
 @pytest.mark.parametrize("secret", ["not base64!", "abc", "AAAA!AAAA", "é"])
 def test_a_secret_that_is_not_base64_is_refused_and_not_shown(secret):
     with pytest.raises(Refused) as caught:
-        decode_secret(secret, "it does not decode")
-    assert (str(caught.value), caught.value.code) == ("it does not decode", "exchange_key_refused")
+        decode_secret(secret, "the API secret of Mt.Gox")
+    assert (caught.value.code, caught.value.details) == ("invalid_request", {"field": "apisecret"})
+    assert re.match(r"the API secret of Mt.Gox \(apisecret\) is not base64 text; copy it again", str(caught.value))
+    assert secret not in str(caught.value)
     assert decode_secret("AAE=", "") == b"\x00\x01"
 
 

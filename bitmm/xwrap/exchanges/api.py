@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from ..transport import Transport
 from .base import Throttle, no_throttle
-from .errors import Refused
+from .errors import malformed_key
 from .http import send
 
 if TYPE_CHECKING:
@@ -115,9 +115,10 @@ class NonceCounter:
             return self._last
 
 
-def decode_secret(secret: str, refusal: str) -> bytes:
-    """Return the bytes of a secret in base64. Raises Refused with the words `refusal`, which do not hold it."""
+def decode_secret(secret: str, name: str) -> bytes:
+    """Return the bytes of a secret in base64. Raises Refused `invalid_request` in words that call it `name`."""
     try:
         return base64.b64decode(secret, validate=True)
     except (binascii.Error, ValueError):
-        raise Refused(refusal, code="exchange_key_refused") from None
+        reason = f"{name} (apisecret) is not base64 text; copy it again, whole and without anything around it"
+        raise malformed_key(reason, "apisecret") from None

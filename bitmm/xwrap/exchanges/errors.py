@@ -15,10 +15,11 @@ the client catch the same APIError. What was refused for want of funds says so b
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 from ..errors import APIError, OutcomeUnknown, RateLimited
 
-__all__ = ["Busy", "ExchangeError", "NotListedYet", "Refused", "Unknown", "Unsupported"]
+__all__ = ["Busy", "ExchangeError", "NotListedYet", "Refused", "Unknown", "Unsupported", "malformed_key"]
 
 
 class ExchangeError(APIError):
@@ -47,6 +48,14 @@ class Refused(ExchangeError):
     ) -> None:
         super().__init__(reason, code=code, retryable=retryable)
         self.details = dict(details or {})
+
+
+def malformed_key(reason: str, field: Literal["apikey", "apisecret"]) -> Refused:
+    """Return the refusal of a key that cannot be one, or that is missing: nothing was sent, the exchange saw nothing.
+
+    `field`: the form's field that is wrong, which `reason` names.
+    """
+    return Refused(reason, code="invalid_request", details={"field": field})
 
 
 class Unsupported(Refused):

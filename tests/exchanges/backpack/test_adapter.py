@@ -605,7 +605,7 @@ def test_a_secret_that_does_not_decode_or_belong_to_the_key_is_refused_at_once(v
     for secret in ("not base64", STRANGER[1]):
         with pytest.raises(Refused) as caught:
             Backpack(ExchangeContext(transport, Credentials(apikey=venue.key, apisecret=secret), 1, venue.url))
-        assert caught.value.code == "exchange_key_refused"
+        assert caught.value.code == "invalid_request"
     assert not venue.requests
 
 

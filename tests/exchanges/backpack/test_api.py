@@ -255,7 +255,7 @@ def test_a_secret_of_64_bytes_is_taken_when_its_tail_is_the_public_key():
 def test_keys_that_do_not_decode_or_belong_together_are_refused_at_once_and_not_repeated(key, secret):
     with pytest.raises(Refused) as caught:
         BackpackAPI(key, secret, transport=Line())
-    assert caught.value.code == "exchange_key_refused"
+    assert caught.value.code == "invalid_request"
     assert not secret or secret not in str(caught.value)
 
 
@@ -265,7 +265,7 @@ def test_without_keys_public_calls_work_and_private_ones_are_refused_unsent():
     assert public.markets() == []
     with pytest.raises(Refused) as caught:
         public.balances()
-    assert caught.value.code == "exchange_key_refused"
+    assert caught.value.code == "invalid_request"
     assert len(line.requests) == 1
     assert repr(api()) == "BackpackAPI('https://api.backpack.exchange')"
 

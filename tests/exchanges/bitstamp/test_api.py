@@ -121,7 +121,7 @@ def test_amounts_are_sent_in_plain_digits_and_floats_are_refused():
 def test_a_private_call_without_usable_keys_is_refused_before_anything_is_sent(key, secret):
     with pytest.raises(Refused) as caught:
         api(key=key, secret=secret).signed("account_balances")
-    assert caught.value.code == "exchange_key_refused"
+    assert caught.value.code == "invalid_request"
 
 
 def test_neither_key_nor_secret_is_in_a_repr():

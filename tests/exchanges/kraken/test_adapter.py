@@ -519,7 +519,7 @@ def test_wrong_keys_are_refused(venue, transport):
 
 def test_a_secret_that_does_not_decode_is_refused_at_once(transport):
     keys = Credentials(apikey="key", apisecret="not base64")
-    refused("exchange_key_refused", Kraken, ExchangeContext(transport, keys))
+    refused("invalid_request", Kraken, ExchangeContext(transport, keys))
 
 
 UNKNOWN, UNAVAILABLE, BUSY = "outcome_unknown", "exchange_unavailable", "rate_limited"

@@ -147,14 +147,14 @@ def test_nonces_rise_strictly_over_threads():
 def test_a_secret_that_does_not_decode_is_refused_and_not_shown(secret):
     with pytest.raises(Refused) as caught:
         KrakenAPI("key", secret)
-    assert caught.value.code == "exchange_key_refused"
+    assert caught.value.code == "invalid_request"
     assert secret not in str(caught.value)
 
 
 def test_a_private_call_without_a_key_is_refused():
     with pytest.raises(Refused, match="needs an API key") as caught:
         KrakenAPI().private("Balance")
-    assert caught.value.code == "exchange_key_refused"
+    assert caught.value.code == "invalid_request"
 
 
 def test_nothing_secret_is_in_what_is_printed():

@@ -15,7 +15,7 @@ from ...money import plain
 from ...transport import Request, Transport
 from ..api import ExchangeAPI
 from ..base import Throttle, no_throttle
-from ..errors import Busy, ExchangeError, Refused
+from ..errors import Busy, ExchangeError, Refused, malformed_key
 from ..http import JSON, retry_after, unknown_or_refused, unproved, unreadable_answer
 from .parsing import time_from_field
 from .signing import Value, json_body, optional_text, parameter_texts, signing_key, signing_text
@@ -130,7 +130,9 @@ class BackpackAPI(ExchangeAPI):
         of a batch, then timestamp and window.
         """
         if self._signing_key is None:
-            raise Refused("Backpack needs an API key and its secret", code="exchange_key_refused")
+            raise malformed_key(
+                "a private call to Backpack needs an API key (apikey) and its secret (apisecret)", "apikey"
+            )
         batch = [params or {}] if isinstance(params, Mapping) or params is None else params
         timestamp = int(self._clock() * 1000)
         items = [signing_text(instruction, item) for item in batch]

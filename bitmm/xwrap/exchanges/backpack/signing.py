@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from ...money import plain
 from ..api import decode_secret
-from ..errors import Refused
+from ..errors import malformed_key
 
 __all__ = ["Value", "json_body", "optional_text", "parameter_texts", "signing_key", "signing_text"]
 
@@ -20,14 +20,20 @@ Value = Decimal | str | int | bool | None
 
 
 def signing_key(key: str, secret: str) -> Ed25519PrivateKey:
-    """Return the signing key. Raises Refused, without the secret in its words, for none or for another key's."""
-    raw = decode_secret(secret, "the API secret is not base64")
+    """Return the signing key. Raises Refused `invalid_request`, without the secret in its words, for a wrong one."""
+    raw = decode_secret(secret, "the API secret of Backpack")
     if len(raw) not in (32, 64):
-        raise Refused("the API secret is not an ed25519 key of 32 or 64 bytes", code="exchange_key_refused")
+        raise malformed_key(
+            f"the API secret (apisecret) has {len(raw)} bytes; one of Backpack is an ed25519 key of 32 or 64 bytes",
+            "apisecret",
+        )
     private = Ed25519PrivateKey.from_private_bytes(raw[:32])
     public = private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
     if raw[32:] not in (b"", public) or base64.b64encode(public).decode() != key:
-        raise Refused("the API key and the API secret do not belong together", code="exchange_key_refused")
+        raise malformed_key(
+            "the API key (apikey) and the API secret (apisecret) do not belong together; copy both of one key",
+            "apikey",
+        )
     return private
 
 

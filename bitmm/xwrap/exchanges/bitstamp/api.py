@@ -16,7 +16,7 @@ from ...money import plain
 from ...transport import Request, Transport
 from ..api import ExchangeAPI
 from ..base import Throttle, no_throttle
-from ..errors import Busy, ExchangeError, Refused
+from ..errors import Busy, ExchangeError, Refused, malformed_key
 from ..http import FORM, retry_after, unknown_or_refused, unproved, unreadable_answer
 
 if TYPE_CHECKING:
@@ -170,7 +170,10 @@ class BitstampAPI(ExchangeAPI):
         timestamp, "v2" and body; the content type is there, and sent, only with a body.
         """
         if not (self.key.isascii() and self.key.isprintable() and self.key and self._secret):
-            raise Refused("Bitstamp needs an API key and its secret", code="exchange_key_refused")
+            raise malformed_key(
+                "a private call to Bitstamp needs an API key (apikey) in ASCII and its secret (apisecret)",
+                "apikey" if self._secret else "apisecret",
+            )
         url = self._url(path, query)
         parts = urlsplit(url)
         body = _encoded(form)

@@ -32,7 +32,8 @@ class CcxtCalls(Exchange):
         keys = context.credentials
         missing = missing_credentials(self.form, self.kind.__name__, keys)
         if keys != Credentials() and missing:
-            raise Refused(f"{self.name} needs {', '.join(missing)}", code="exchange_key_refused")
+            names = ", ".join(map(repr, missing))
+            raise Refused(f"{self.name} needs {names}", code="invalid_request", details={"field": missing[0]})
         self._instance = instance_for(self.kind, self.id, self.name, context)
 
     def _call(self, method: str, *arguments: Any, **named: Any) -> Any:

@@ -18,7 +18,7 @@ from ...money import plain
 from ...transport import Request, Transport
 from ..api import ExchangeAPI, NonceCounter, decode_secret
 from ..base import Throttle, no_throttle
-from ..errors import Busy, ExchangeError, Refused
+from ..errors import Busy, ExchangeError, Refused, malformed_key
 from ..http import FORM, JSON, unknown_or_refused, unproved, unreadable_answer
 
 if TYPE_CHECKING:
@@ -164,7 +164,10 @@ class KrakenAPI(ExchangeAPI):
         nonce and body. Raises Refused without a key and a secret.
         """
         if not (self.key and self._secret):
-            raise Refused("Kraken needs an API key and its private key", code="exchange_key_refused")
+            raise malformed_key(
+                "a private call to Kraken needs an API key (apikey) and its private key (apisecret)",
+                "apisecret" if self.key else "apikey",
+            )
         count = str(self._nonce() if nonce is None else nonce)
         fields: dict[str, Any] = {"nonce": count, **_fields(data)}
         if any(isinstance(value, (list, dict)) for value in fields.values()):
@@ -194,8 +197,10 @@ class KrakenAPI(ExchangeAPI):
 
     def _set_key(self, key: str, secret: str) -> None:
         if not (key.isascii() and key.isprintable()):
-            raise Refused("this is not an API key of Kraken", code="exchange_key_refused")
-        self._secret = decode_secret(secret, "a private key of Kraken is base64 text, and this one does not decode")
+            raise malformed_key(
+                "the API key (apikey) holds letters that no API key of Kraken has; copy it again, whole", "apikey"
+            )
+        self._secret = decode_secret(secret, "the private key of Kraken")
         self.key = key
 
 

@@ -99,7 +99,7 @@ def test_a_setting_that_is_none_is_refused(hub, more):
 def test_a_key_that_is_not_base64_is_refused(hub):
     with pytest.raises(Refused) as caught:
         hub(apisecret="?", more={"key_encoding": "base64"})
-    assert caught.value.code == "exchange_key_refused"
+    assert caught.value.code == "invalid_request"
 
 
 def test_type_2_and_utf_8_are_the_defaults(venue, transport):
@@ -118,7 +118,7 @@ def test_a_hub_cannot_make_a_key_a_password(venue, hub, registered, wanted):
     venue.authentication = wanted
     with pytest.raises(Refused) as caught:
         hub(more={"authentication": registered}).funds()
-    assert caught.value.code == "exchange_key_refused"
+    assert caught.value.code == "invalid_request"
     assert [made.path for made in venue.requests] == ["/api/overview.js"]
 
 

@@ -136,7 +136,7 @@ def test_secrets_are_in_no_repr_and_no_error():
     assert "hush" not in shown
     with pytest.raises(Refused) as caught:
         HubAPI("https://hub.example", token="t", key="hush!", key_encoding="base64")
-    assert caught.value.code == "exchange_key_refused"
+    assert caught.value.code == "invalid_request"
     assert "hush" not in str(caught.value)
 
 

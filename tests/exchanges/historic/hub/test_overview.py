@@ -78,7 +78,7 @@ def test_a_key_is_never_sent_as_a_password(venue, hub_api):
     venue.authentication = 1
     with pytest.raises(Refused) as caught:
         hub_api(token="t", key="the key", password="").my_balance()
-    assert caught.value.code == "exchange_key_refused"
+    assert caught.value.code == "invalid_request"
     assert [made.path for made in venue.requests] == ["/api/overview.js"]
 
 

@@ -124,7 +124,7 @@ def test_a_version_that_never_was_is_refused(mtgox):
 def test_a_secret_that_is_not_base64_is_refused(mtgox):
     with pytest.raises(Refused) as caught:
         mtgox(apisecret="?")
-    assert caught.value.code == "exchange_key_refused"
+    assert caught.value.code == "invalid_request"
 
 
 @pytest.mark.parametrize("version", VERSIONS)

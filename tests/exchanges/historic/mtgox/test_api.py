@@ -98,7 +98,7 @@ def test_the_secret_is_in_no_repr_and_no_error():
     assert "AAEC" not in repr(api) + repr(api.signed("money/info"))
     with pytest.raises(Refused) as caught:
         MtGoxAPI("https://mtgox.example", KEY, "no base64!")
-    assert caught.value.code == "exchange_key_refused"
+    assert caught.value.code == "invalid_request"
     assert "no base64!" not in str(caught.value)
 
 
@@ -106,7 +106,7 @@ def test_the_secret_is_in_no_repr_and_no_error():
 def test_a_key_that_is_no_header_is_refused_before_anything_is_sent(key):
     with pytest.raises(Refused) as caught:
         MtGoxAPI("https://mtgox.example", key, SECRET).signed("money/info")
-    assert caught.value.code == "exchange_key_refused"
+    assert caught.value.code == "invalid_request"
 
 
 def test_nonces_rise_while_the_clock_stands_still(monkeypatch):

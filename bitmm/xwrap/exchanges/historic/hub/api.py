@@ -16,7 +16,7 @@ from ....transport import Request, Transport
 from ...api import ExchangeAPI, decode_secret
 from ...base import Throttle, no_throttle
 from ...cache import TTLCache
-from ...errors import Busy, Refused, Unsupported
+from ...errors import Busy, Refused, Unsupported, malformed_key
 from ...http import JSON, parsing_errors, retry_after, unknown_or_refused, unproved
 from .overview import Overview, check_url, function_url, parse_overview
 
@@ -124,7 +124,7 @@ class HubAPI(ExchangeAPI):
         self.account = account
         self.token = token
         self._password = password
-        self._secret = decode_secret(key, "the key is not base64") if key_encoding == "base64" else key.encode()
+        self._secret = decode_secret(key, "the key of the authkey") if key_encoding == "base64" else key.encode()
         self._hosts = hosts
         self._clock = clock
         self._random = random
@@ -236,12 +236,16 @@ class HubAPI(ExchangeAPI):
         if overview.req_method == "GET":
             raise Refused("this hub wants passwords in URLs", code="overview_refused")
         if not (self.account and self._password):
-            raise Refused("this hub needs an account and its password", code="exchange_key_refused")
+            raise malformed_key(
+                "this hub needs the name of an account (username) and its password (apisecret)", "apisecret"
+            )
         return {"name": self.account, "pass": self._password}
 
     def _signature(self, message: bytes) -> dict[str, str]:
         if not (self._secret and self.token and self.token.isascii() and self.token.isprintable()):
-            raise Refused("this hub needs the token and the key of an authkey", code="exchange_key_refused")
+            raise malformed_key(
+                "this hub needs the token (apikey), in ASCII, and the key (apisecret) of an authkey", "apikey"
+            )
         digest = hmac.new(self._secret, message, hashlib.sha256).digest()
         return {"X-Signature": base64.b64encode(digest).decode(), "X-Authkey-Token": self.token}
 

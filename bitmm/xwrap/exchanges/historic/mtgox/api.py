@@ -14,7 +14,7 @@ from ....transport import Request, Transport
 from ...api import ExchangeAPI, NonceCounter, decode_secret
 from ...base import Throttle, no_throttle
 from ...cache import TTLCache
-from ...errors import Busy, ExchangeError, Refused
+from ...errors import Busy, ExchangeError, Refused, malformed_key
 from ...http import FORM, parsing_errors, retry_after, unknown_or_refused, unproved, unreadable_answer
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class MtGoxAPI(ExchangeAPI):
     ) -> None:
         super().__init__(key, url=url, session=session, transport=transport, throttle=throttle)
         self.version = version
-        self._secret = decode_secret(secret, "the API secret is not base64")
+        self._secret = decode_secret(secret, "the API secret of Mt.Gox")
         self._nonce_field = "tonce" if tonce else "nonce"
         self._next_nonce = nonce or NonceCounter()
         self._cache = cache or TTLCache()
@@ -123,7 +123,10 @@ class MtGoxAPI(ExchangeAPI):
         here it is last, as in the wiki's example, and in version 2 first. Raises Refused without a key and a secret.
         """
         if not (self.key.isascii() and self.key.isprintable() and self.key and self._secret):
-            raise Refused("Mt.Gox needs an API key and its secret", code="exchange_key_refused")
+            raise malformed_key(
+                "a private call to Mt.Gox needs an API key (apikey) in ASCII and its secret (apisecret)",
+                "apikey" if self._secret else "apisecret",
+            )
         nonce_field = {self._nonce_field: str(self._next_nonce() if nonce is None else nonce)}
         if self.version == 2:
             body = urlencode({**nonce_field, **(form or {})}).encode()
