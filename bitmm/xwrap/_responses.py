@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from . import _parsing as parsing
 from ._retry_after import retry_after_seconds
+from .codes import CODES
 from .errors import (
     APIError,
     AuthenticationError,
@@ -98,7 +99,15 @@ def _check_executed(record: Mapping[str, Any]) -> None:
     if status == "unknown":
         raise outcome_unknown(record)
     if status in ("rejected", "failed"):
-        raise error_from_response(422, record.get("error") or {"detail": "the exchange refused it", **record})
+        error = record.get("error") or {"detail": "the exchange refused it", **record}
+        raise error_from_response(_usual_status(error), error)
+
+
+def _usual_status(error: Any) -> int:
+    """Return the HTTP status that the error in a record has when it is an answer itself; 422 for an unknown code."""
+    code = error.get("code") if isinstance(error, dict) else None
+    known = CODES.get(code) if isinstance(code, str) else None
+    return (known and known.status) or 422
 
 
 def error_from_response(

@@ -81,6 +81,7 @@ class Code(NamedTuple):
 
 CODES: Mapping[str, Code] = {
     "not_authenticated": Code(401, "There are no credentials, or wrong ones."),
+    "exchange_key_refused": Code(403, "The exchange does not accept the exchange key, or its secret."),
     "foreign_origin": Code(403, "The call comes from a web page of another site."),
     "permission_denied": Code(403, "The exchange key may not do this."),
     "registration_disabled": Code(403, "The registration is switched off; nothing was sent."),
@@ -106,7 +107,6 @@ CODES: Mapping[str, Code] = {
     "invalid_amount": Code(
         422, "An amount is no exact number in plain digits, not above zero, too small or too large."
     ),
-    "invalid_nonce": Code(422, "The exchange refused the number of the request; the same call may work now."),
     "invalid_price": Code(422, "The exchange does not take this price."),
     "invalid_request": Code(
         422,
@@ -126,7 +126,6 @@ CODES: Mapping[str, Code] = {
     "rate_limited": Code(429, "The exchange's limit for its callers is reached; `Retry-After` says when to come back."),
     "too_many_tries": Code(429, "Too many wrong passwords; `Retry-After` says when to come back."),
     "server_error": Code(500, "Something failed that the server did not foresee."),
-    "exchange_key_refused": Code(502, "The exchange refused the exchange key, or the key is malformed."),
     "database_damaged": Code(503, "The server's data base is damaged; its administrator must restore a backup."),
     "database_unavailable": Code(503, "The server's data base cannot be used now."),
     "exchange_busy": Code(503, "Too many calls wait for this exchange; nothing was sent."),
@@ -138,6 +137,10 @@ CODES: Mapping[str, Code] = {
         503,
         "Nothing was sent now: orders are missing in the server's journal, and the exchange could not say whether this"
         " key was executed before.",
+    ),
+    "invalid_nonce": Code(
+        503,
+        "The exchange refused the number or the time of the request; nothing was executed, the same call may work now.",
     ),
     "overview_refused": Code(503, "The hub's overview document cannot be used, or asks for something unsafe."),
     "server_busy": Code(503, "The server has too many calls at once; this one sent nothing."),
