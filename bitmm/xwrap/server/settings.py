@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +22,20 @@ from ..transport import base_url
 __all__ = ["Settings", "SettingsError", "SetupError"]
 
 T = TypeVar("T")
+
+_SETTINGS = (
+    *("XWRAP_DATA_DIR", "XWRAP_MASTER_KEY_FILE", "XWRAP_DATABASE_URL", "XWRAP_HOSTS", "XWRAP_EXCHANGES"),
+    *("XWRAP_LOG_LEVEL", "XWRAP_PAPER_PRICES", "XWRAP_PAPER_FUNDS"),
+)
+#: Settings of one exchange: its id follows.
+_URL_PREFIX, _LIMIT_PREFIX = "XWRAP_EXCHANGE_URL_", "XWRAP_EXCHANGE_LIMIT_"
+#: What others read: the client, and bitmm's own tests.
+_OF_THE_CLIENT = ("XWRAP_URL", "XWRAP_INSECURE")
+_OF_TESTS = ("XWRAP_TEST_DATABASE_URL", "XWRAP_ROUND_TRIPS", "XWRAP_DISK_FAULTS")
+#: What is said on the command line, not in the environment.
+_OPTIONS = {"XWRAP_HOST": "--host", "XWRAP_PORT": "--port", "XWRAP_PLAIN_HTTP": "--plain-http"}
+#: Kubernetes describes a service called "xwrap" to every container beside it by such variables.
+_OF_KUBERNETES = re.compile(r"XWRAP_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_\w+)", re.ASCII)
 
 
 class SetupError(Exception):
@@ -88,6 +103,7 @@ class Settings:
     @classmethod
     def read(cls, environ: Mapping[str, str], *, data: Path | None = None, **given: Any) -> Settings:
         """Return the settings of `environ`; what is `given` (from the command line) wins. Raises SettingsError."""
+        _check_names(environ)
         folder = data or _path(environ, "XWRAP_DATA_DIR") or user_data_path("xwrap")
         values: dict[str, Any] = {
             "data": folder,
@@ -105,13 +121,41 @@ class Settings:
             values["paper_funds"] = _funds(funds)
         values.update(given)
         settings = cls(**values)
-        urls = _by_exchange(environ, "XWRAP_EXCHANGE_URL_", settings.exchanges, base_url)
-        limits = _by_exchange(environ, "XWRAP_EXCHANGE_LIMIT_", settings.exchanges, _limit)
+        urls = _by_exchange(environ, _URL_PREFIX, settings.exchanges, base_url)
+        limits = _by_exchange(environ, _LIMIT_PREFIX, settings.exchanges, _limit)
         return replace(
             settings,
             exchange_urls={**urls, **settings.exchange_urls},
             exchange_limits={**limits, **settings.exchange_limits},
         )
+
+
+def _check_names(environ: Mapping[str, str]) -> None:
+    """Raise SettingsError for a variable that looks like a setting and is none: it would be without effect."""
+    for name, text in environ.items():
+        if not name.upper().startswith("XWRAP_") or not text:
+            continue
+        if name in {*_SETTINGS, *_OF_THE_CLIENT, *_OF_TESTS}:
+            continue
+        if name.startswith((_URL_PREFIX, _LIMIT_PREFIX)) or _OF_KUBERNETES.fullmatch(name):
+            continue
+        if name == "XWRAP_PORT" and text.startswith("tcp://"):  # Kubernetes, too
+            continue
+        if option := _OPTIONS.get(name.upper()):
+            raise SettingsError(f"{name} is no setting; it is an option of the command: xwrap serve {option}")
+        near = _nearest_name(name)
+        advice = f"did you mean {near}?" if near else f"the settings are {', '.join(_SETTINGS)}"
+        raise SettingsError(f"{name} is no setting; {advice}")
+
+
+def _nearest_name(name: str) -> str | None:
+    """Return the setting, or else the client's variable, whose name is nearest; None when none is near."""
+    of_exchanges = (f"{prefix}{id.upper()}" for prefix in (_URL_PREFIX, _LIMIT_PREFIX) for id in EXCHANGES)
+    for known in ((*_SETTINGS, *of_exchanges), _OF_THE_CLIENT):
+        rests = [each.removeprefix("XWRAP_") for each in known]
+        if near := get_close_matches(name.upper().removeprefix("XWRAP_"), rests, 1):
+            return f"XWRAP_{near[0]}"
+    return None
 
 
 def _log_level(text: str) -> str:

@@ -1,0 +1,80 @@
+"""The settings, from the environment."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("starlette", reason="the server is not installed")
+
+from bitmm.xwrap.server.settings import Settings, SettingsError
+
+ROOT = Path(__file__).parents[2]
+
+
+def refusal(**environ):
+    with pytest.raises(SettingsError) as caught:
+        Settings.read(environ)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("XWRAP_DATADIR", "XWRAP_DATA_DIR"),
+        ("XWRAP_DATA", "XWRAP_DATA_DIR"),
+        ("XWRAP_DB_URL", "XWRAP_DATABASE_URL"),
+        ("XWRAP_DATABASE_URI", "XWRAP_DATABASE_URL"),
+        ("XWRAP_MASTER_KEY", "XWRAP_MASTER_KEY_FILE"),
+        ("XWRAP_LOGLEVEL", "XWRAP_LOG_LEVEL"),
+        ("XWRAP_EXCHANGE", "XWRAP_EXCHANGES"),
+        ("XWRAP_EXCHANGES_URL_KRAKEN", "XWRAP_EXCHANGE_URL_KRAKEN"),
+        ("XWRAP_LIMIT_KRAKEN", "XWRAP_EXCHANGE_LIMIT_KRAKEN"),
+        ("XWRAP_PAPER_FUND", "XWRAP_PAPER_FUNDS"),
+        ("XWRAP_ULR", "XWRAP_URL"),
+        ("xwrap_hosts", "XWRAP_HOSTS"),
+    ],
+)
+def test_a_misspelt_name_is_refused_with_the_nearest_one(name, meant):
+    assert refusal(**{name: "x"}) == f"{name} is no setting; did you mean {meant}?"
+
+
+def test_a_name_that_is_near_to_none_is_refused_with_all_of_them():
+    words = refusal(XWRAP_COLOUR="red")
+    assert "XWRAP_COLOUR is no setting; the settings are XWRAP_DATA_DIR, " in words
+    assert words.endswith("XWRAP_PAPER_FUNDS")
+
+
+@pytest.mark.parametrize(
+    ("name", "option"), [("XWRAP_HOST", "--host"), ("XWRAP_PORT", "--port"), ("XWRAP_PLAIN_HTTP", "--plain-http")]
+)
+def test_an_option_of_the_command_is_no_setting(name, option):
+    assert refusal(**{name: "1"}) == f"{name} is no setting; it is an option of the command: xwrap serve {option}"
+
+
+def test_every_name_that_the_code_and_the_documents_have_is_known():
+    files = [*ROOT.rglob("bitmm/**/*.py"), *ROOT.rglob("bitmm/**/*.md"), *ROOT.glob("*.md"), *ROOT.glob("tests/*.md")]
+    files += [ROOT / ".github" / "CONTRIBUTING.md", *ROOT.glob("tests/stress/*")]
+    texts = [file.read_text("utf-8") for file in files if file.is_file()]
+    names = {name for text in texts for name in re.findall(r"\bXWRAP(?:_[A-Z]+)+\b", text)}
+    # What the words of the refusals need, and not more.
+    names -= {"XWRAP_HOST", "XWRAP_PORT", "XWRAP_PLAIN_HTTP"}
+    assert len(names) > 10
+    good = {"XWRAP_LOG_LEVEL": "INFO", "XWRAP_EXCHANGES": "paper,kraken,hub,mtgox", "XWRAP_PAPER_FUNDS": "USD=1"}
+    for name in names:
+        value = good.get(name, "none" if "_LIMIT_" in name else "https://exchange.example")
+        Settings.read({"XWRAP_EXCHANGES": good["XWRAP_EXCHANGES"], name: value})
+
+
+def test_other_variables_are_nobodys_business_here():
+    of_kubernetes = {
+        "XWRAP_SERVICE_HOST": "10.0.0.1",
+        "XWRAP_SERVICE_PORT": "8000",
+        "XWRAP_SERVICE_PORT_HTTP": "8000",
+        "XWRAP_PORT": "tcp://10.0.0.1:8000",
+        "XWRAP_PORT_8000_TCP": "tcp://10.0.0.1:8000",
+        "XWRAP_PORT_8000_TCP_ADDR": "10.0.0.1",
+    }
+    assert Settings.read({**of_kubernetes, "PATH": "/bin", "MY_XWRAP_HOST": "x", "XWRAP_FOO": ""}) == Settings.read({})
