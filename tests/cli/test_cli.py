@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import socket
 import sqlite3
@@ -39,6 +40,15 @@ def test_a_signal_stops_the_server_cleanly(tmp_path, number):
     assert process.returncode == 0
     assert "XWrap has stopped" in output
     assert errors == ""
+
+
+@pytest.mark.parametrize(("level", "logs"), [("info", True), ("INFO", True), ("WARNING", False), ("ERROR", False)])
+def test_the_log_goes_to_standard_error_from_the_level_on_that_is_set(tmp_path, level, logs):
+    with serve("--port", 0, "--data", tmp_path, XWRAP_LOG_LEVEL=level) as (process, _lines):
+        process.terminate()
+        _output, errors = process.communicate(timeout=10)
+    assert bool(re.search(r"^\d{4}-\d\d-\d\d \S+ INFO uvicorn\.error: Started server process", errors)) is logs
+    assert logs or not errors
 
 
 def test_a_password_comes_from_standard_input_and_shows_nowhere(tmp_path):
@@ -117,7 +127,9 @@ def test_a_second_server_on_the_same_folder_is_one_line(tmp_path):
         ({"XWRAP_PAPER_FUNDS": "USD"}, ["XWRAP_PAPER_FUNDS", "USD=200000"]),
         ({"XWRAP_PAPER_FUNDS": "USD=-1"}, ["XWRAP_PAPER_FUNDS"]),
         ({"XWRAP_PAPER_FUNDS": "=5"}, ["XWRAP_PAPER_FUNDS"]),
-        ({"XWRAP_LOG_LEVEL": "loud"}, ["XWRAP_LOG_LEVEL", "loud", "WARNING"]),
+        ({"XWRAP_LOG_LEVEL": "loud"}, ["XWRAP_LOG_LEVEL", "loud", "DEBUG, INFO, WARNING, ERROR"]),
+        ({"XWRAP_LOG_LEVEL": "NOTSET"}, ["XWRAP_LOG_LEVEL", "NOTSET"]),
+        ({"XWRAP_LOGLEVEL": "INFO"}, ["XWRAP_LOGLEVEL", "did you mean XWRAP_LOG_LEVEL?"]),
         ({"XWRAP_PAPER_PRICES": "/nonexistent.csv"}, ["XWRAP_PAPER_PRICES", "nonexistent"]),
         ({"XWRAP_EXCHANGES": "paper,nowhere"}, ["XWRAP_EXCHANGES", "nowhere"]),
         ({"XWRAP_EXCHANGES": "paper,ccxt:nowhere"}, ["XWRAP_EXCHANGES", "ccxt:nowhere"]),

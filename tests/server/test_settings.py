@@ -78,3 +78,14 @@ def test_other_variables_are_nobodys_business_here():
         "XWRAP_PORT_8000_TCP_ADDR": "10.0.0.1",
     }
     assert Settings.read({**of_kubernetes, "PATH": "/bin", "MY_XWRAP_HOST": "x", "XWRAP_FOO": ""}) == Settings.read({})
+
+
+@pytest.mark.parametrize("text", ["DEBUG", "debug", "Info", "WARNING", "error"])
+def test_a_log_level_is_taken_in_any_case(text):
+    assert Settings.read({"XWRAP_LOG_LEVEL": text}).log_level == text.upper()
+
+
+@pytest.mark.parametrize("text", ["NOTSET", "WARN", "10", "loud"])
+def test_another_log_level_is_refused_with_those_that_there_are(text):
+    words = refusal(XWRAP_LOG_LEVEL=text)
+    assert words == f'XWRAP_LOG_LEVEL has "{text}"; write one of DEBUG, INFO, WARNING, ERROR'

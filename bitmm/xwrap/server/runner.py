@@ -65,6 +65,7 @@ def run(settings: Settings, report: Callable[[str], None]) -> None:
 
     Raises SetupError or OSError when the server cannot start, and SetupError when it must not go on.
     """
+    _log_to_stderr(settings.log_level)
     stop = _Stop()
     with _open_services(settings, report, stop) as (services, listener):
         url = _url(listener)
@@ -82,6 +83,13 @@ def run(settings: Settings, report: Callable[[str], None]) -> None:
         # What still waits for an exchange is in the journal; the next start asks what became of it.
         sys.stdout.flush()
         os._exit(0)
+
+
+def _log_to_stderr(level: str) -> None:
+    """Write what the server and its web server log from `level` on to standard error; of other libraries warnings."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for name in ("bitmm", "uvicorn"):
+        logging.getLogger(name).setLevel(level)
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -22,6 +21,8 @@ from ..transport import base_url
 __all__ = ["Settings", "SettingsError", "SetupError"]
 
 T = TypeVar("T")
+
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 _SETTINGS = (
     *("XWRAP_DATA_DIR", "XWRAP_MASTER_KEY_FILE", "XWRAP_DATABASE_URL", "XWRAP_HOSTS", "XWRAP_EXCHANGES"),
@@ -87,7 +88,7 @@ class Settings:
     database_threads: int = 16
     queue_seconds: float = 2.0
     credential_cache_seconds: float = 300.0
-    #: Of uvicorn's own log.
+    #: From which level on the server and its web server log; one of `LOG_LEVELS`.
     log_level: str = "WARNING"
 
     @property
@@ -159,9 +160,9 @@ def _nearest_name(name: str) -> str | None:
 
 
 def _log_level(text: str) -> str:
-    if text not in logging.getLevelNamesMapping():
-        raise SettingsError(f'XWRAP_LOG_LEVEL has "{text}"; write DEBUG, INFO, WARNING or ERROR')
-    return text
+    if text.upper() not in LOG_LEVELS:
+        raise SettingsError(f'XWRAP_LOG_LEVEL has "{text}"; write one of {", ".join(LOG_LEVELS)}')
+    return text.upper()
 
 
 def _path(environ: Mapping[str, str], name: str) -> Path | None:
