@@ -20,7 +20,7 @@ from tests.support.stub import Stub
 FILLED = OrderState("X1", "filled", filled=Decimal("0.1"), average=Decimal(10), spent=Decimal(1), fee=Decimal("0.01"))
 ORDER = {"currency": "USD", "asset": "BTC", "amount": "0.1"}
 BUSY = Busy("slow down", retry_after=7)
-SEND = {"asset": "BTC", "amount": "0.1", "address": "tb1qx"}
+SEND = {"asset": "BTC", "amount": "0.1", "address": "tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx"}
 
 
 class Bench:
@@ -199,7 +199,7 @@ def test_an_unknown_outcome_is_202_and_blocks_its_key_and_is_not_sent_again(benc
 
 NONCE = Unknown("invalid nonce", refusal=Refused("invalid nonce", code="invalid_nonce", retryable=True))
 POOR = Unknown("no funds", refusal=Refused("not enough", code="insufficient_funds"))
-SENT = Withdrawal("W1", "BTC", Decimal("0.1"), "pending", address="tb1qx")
+SENT = Withdrawal("W1", "BTC", Decimal("0.1"), "pending", address=SEND["address"])
 
 
 @pytest.mark.parametrize("refused", [NONCE, POOR])
