@@ -16,7 +16,7 @@ from bitmm.xwrap.exchanges.base import Credentials, ExchangeContext
 from bitmm.xwrap.exchanges.cache import TTLCache
 from bitmm.xwrap.exchanges.errors import Busy, ExchangeError, Refused, Unknown
 from bitmm.xwrap.exchanges.kraken import Kraken
-from bitmm.xwrap.exchanges.kraken.parsing import assets_from_rows, pairs_from_rows
+from bitmm.xwrap.exchanges.kraken.names import assets_from_rows, pairs_from_rows
 from bitmm.xwrap.exchanges.models import NewOrder, NewWithdrawal, OrderRef
 from bitmm.xwrap.exchanges.orders import poll
 from bitmm.xwrap.testing.exchange_contract import ExchangeContract

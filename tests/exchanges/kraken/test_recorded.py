@@ -18,7 +18,8 @@ from bitmm.xwrap import money
 from bitmm.xwrap.exchanges.base import Credentials, ExchangeContext
 from bitmm.xwrap.exchanges.errors import Refused
 from bitmm.xwrap.exchanges.kraken import Kraken, KrakenAPI
-from bitmm.xwrap.exchanges.kraken.parsing import order_from_row, pairs_from_rows
+from bitmm.xwrap.exchanges.kraken.names import pairs_from_rows
+from bitmm.xwrap.exchanges.kraken.parsing import order_from_row
 from bitmm.xwrap.exchanges.models import (
     Deposit,
     DepositAddress,

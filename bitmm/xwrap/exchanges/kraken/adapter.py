@@ -32,11 +32,9 @@ from ..rules import check, find_market, no_such_asset
 from .api import URL, KrakenAPI
 from .batches import read_in_batches
 from .funding import choose_address, choose_method
+from .names import Pair, assets_from_rows, balance_name, pairs_from_rows
 from .pages import read_pages
 from .parsing import (
-    Pair,
-    assets_from_rows,
-    balance_name,
     client_id_from_row,
     deposit_from_row,
     fill_from_row,
@@ -44,7 +42,6 @@ from .parsing import (
     has_no_nonce_window,
     only_entry,
     order_from_row,
-    pairs_from_rows,
     tag_from_row,
     withdrawal_from_row,
 )

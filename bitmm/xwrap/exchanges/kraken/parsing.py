@@ -1,26 +1,16 @@
-"""Kraken's rows and names, and what they are in ours."""
+"""Kraken's rows of orders, executions, balances and transfers, and what they are in ours."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from ...money import EXACT, mean, parse_decimal, parse_unsigned
-from ..models import Deposit, Fill, Funds, Market, OrderRef, OrderState, Side, Status, Withdrawal
+from ..models import Deposit, Fill, Funds, OrderRef, OrderState, Side, Status, Withdrawal
 from ..orders import check_same_order
-from ..parsing import required_text, step_from_places, time_from_seconds
+from ..parsing import required_text, time_from_seconds
+from .names import Pair, balance_name
 
-#: Kraken's altnames that differ from the common names, or clash with another asset's (as ccxt 4.5 maps them).
-_COMMON = {
-    "XBT": "BTC",
-    "XDG": "DOGE",
-    "LUNA": "LUNC",
-    "LUNA2": "LUNA",
-    "UST": "USTC",
-    "REPV2": "REP",
-    "REP": "REPV1",
-}
 _ORDER_STATUS: dict[str, Status] = {"pending": "open", "open": "open", "closed": "filled"}
 _OVER = {"canceled", "expired"}
 _SIDES: dict[str, Side] = {"buy": "buy", "sell": "sell"}
@@ -31,65 +21,10 @@ _TRANSFER_STATUS: dict[str, Literal["pending", "done", "failed"]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """A pair by its key ("XXBTZEUR"), its altname ("XBTEUR") and its market, which may take no orders any more."""
-
-    key: str
-    altname: str
-    market: Market
-    takes_orders: bool = True
-
-
-def _common_name(altname: str) -> str:
-    return _COMMON.get(altname, altname)
-
-
-def assets_from_rows(rows: Mapping[str, Any]) -> dict[str, str]:
-    """Return the common name ("BTC") of each asset by its key ("XXBT"), from the answer to Assets."""
-    return {key: _common_name(row["altname"]) for key, row in rows.items()}
-
-
-def pairs_from_rows(rows: Mapping[str, Any]) -> dict[tuple[str, str], Pair]:
-    """Return the pairs by (currency, asset), from the answer to AssetPairs.
-
-    The `wsname` has both altnames, "XBT/EUR"; a pair without one is no open market.
-    """
-    pairs: dict[tuple[str, str], Pair] = {}
-    for key, row in rows.items():
-        if "wsname" not in row:
-            continue
-        asset, currency = (_common_name(altname) for altname in row["wsname"].split("/"))
-        pair = Pair(
-            key=key,
-            altname=row["altname"],
-            market=Market(
-                currency=currency,
-                asset=asset,
-                price_step=parse_decimal(row["tick_size"])
-                if "tick_size" in row
-                else step_from_places(row["pair_decimals"]),
-                amount_step=step_from_places(row["lot_decimals"]),
-                amount_min=parse_decimal(row["ordermin"]) if "ordermin" in row else None,
-                cost_min=parse_decimal(row["costmin"]) if "costmin" in row else None,
-            ),
-            takes_orders=row.get("status") != "cancel_only",
-        )
-        if pair.takes_orders or (currency, asset) not in pairs:
-            pairs[currency, asset] = pair
-    return pairs
-
-
 def only_entry(rows: Any) -> Any:
     """Return the single entry of a list or dict: Kraken answers by another name than it was asked for."""
     [row] = rows.values() if isinstance(rows, dict) else rows
     return row
-
-
-def balance_name(key: str, assets: Mapping[str, str]) -> str:
-    """Return the name of a balance line: "XXBT" is BTC, "XBT.F" is BTC.F; what Assets does not list keeps its name."""
-    base, dot, suffix = key.partition(".")
-    return assets.get(base, _common_name(base)) + dot + suffix
 
 
 def funds_from_row(row: Mapping[str, Any]) -> Funds:
