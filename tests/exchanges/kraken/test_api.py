@@ -250,7 +250,6 @@ CODES = {
     "EAPI:Invalid key": "exchange_key_refused",
     "EAPI:Invalid signature": "exchange_key_refused",
     "EAuth:Failed": "exchange_key_refused",
-    "EGeneral:Temporary lockout": "exchange_key_refused",
     "EGeneral:Permission denied": "permission_denied",
     "EAccount:Invalid permissions": "permission_denied",
     "EAuth:Account temporary disabled": "permission_denied",
@@ -295,6 +294,8 @@ NO_PROOF = {
     "EOrder:Duplicate order": "exchange_refused",
     "EGeneral:Too many requests": "rate_limited",
     "EAuth:Rate limit exceeded": "rate_limited",
+    "EAuth:Too many requests": "rate_limited",
+    "EGeneral:Temporary lockout": "rate_limited",
     "EService: Throttled: 1": "rate_limited",
     "EService: Throttled: 99999999999": "rate_limited",
     "EService: Throttled: " + "9" * 5000: "rate_limited",
@@ -337,7 +338,7 @@ def test_what_an_earlier_delivery_could_have_caused_is_unknown_with_the_refusal_
     refusal = failing(error(words), "OpenOrders")
     assert (type(refusal), str(refusal)) == (type(unknown.refusal), str(unknown.refusal)), "a read executes nothing"
     if isinstance(refusal, Busy):
-        assert 1 <= refusal.retry_after <= 600
+        assert 1 <= refusal.retry_after <= 900
 
 
 @pytest.mark.parametrize("words", OPEN)
@@ -367,7 +368,6 @@ def test_a_refusal_beside_a_failure_inside_kraken_decides_nothing():
         Reply.text('{"error": [], "error": [], "result": {}}', 200),
         Reply.json({"result": {"count": 1}}),
         Reply.json({"error": "nothing", "result": {}}),
-        error(),
         error("WGeneral:Only a warning"),
         error(status=502, result={"txid": ["OAAAAA-BBBBB-CCCCCC"]}),
         error(status=520),
@@ -379,6 +379,49 @@ def test_an_answer_that_is_none_leaves_an_order_unknown_but_not_a_read(reply):
     refusal = failing(reply, "OpenOrders")
     assert type(refusal) is Refused
     assert refusal.code == "exchange_unavailable"
+
+
+def test_a_read_without_a_result_has_nothing_to_tell_and_an_order_without_one_is_unknown():
+    """As of the funds of an account that never had any (rotki/rotki, issue 946)."""
+    with Saying(error()) as venue, KrakenAPI("key", SECRET, url=venue.url) as api:
+        assert api.private("Balance") is None
+        assert api.query_private("Balance") == {"error": []}
+        for method in ("AddOrder", "CancelAll", "Withdraw"):
+            with pytest.raises(Unknown):
+                api.private(method)
+
+
+def test_a_lockout_is_waited_for_and_the_key_is_not_called_refused():
+    refusal = failing(error("EGeneral:Temporary lockout"), "BalanceEx")
+    assert (type(refusal), refusal.code, refusal.retryable, refusal.retry_after) == (Busy, "rate_limited", True, 900)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        *("Earn/Strategies", "Earn/Allocations", "Earn/AllocateStatus", "Earn/DeallocateStatus"),
+        *("ExportStatus", "RetrieveExport", "Level3", "ListWalletAccounts"),
+    ],
+)
+def test_a_read_that_fails_is_never_unknown(method):
+    assert type(failing(error("EService:Unavailable"), method)) is Refused
+    assert type(failing(Reply.text("<html>", 502, "text/html"), method)) is Refused
+
+
+@pytest.mark.parametrize("method", ["Earn/Allocate", "Earn/Deallocate", "AddExport", "RemoveExport"])
+def test_what_starts_something_is_unknown_when_its_answer_is_lost(method):
+    assert type(failing(error("EService:Unavailable"), method)) is Unknown
+
+
+def test_an_export_is_retrieved_as_the_bytes_of_a_zip_file():
+    archive = b"PK\x03\x04\x14\x00\xff\xfe\x00 trades.csv"
+    reply = Reply(200, archive, {"Content-Type": "application/octet-stream"})
+    with Saying(reply) as venue, KrakenAPI("key", SECRET, url=venue.url) as api:
+        assert api.private("RetrieveExport", {"id": "TCJA"}) == archive
+        with pytest.raises(Refused, match="cannot be read"):
+            api.private("ExportStatus")
+    assert str(failing(error("EExport:Not ready"), "RetrieveExport")) == "EExport:Not ready"
+    assert type(failing(Reply.text("<html>", 200, "text/html"), "RetrieveExport")) is Refused
 
 
 def test_a_limit_of_the_front_is_busy_for_as_long_as_it_says():

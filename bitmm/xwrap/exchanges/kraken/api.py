@@ -36,7 +36,9 @@ _READS = {
     *("OpenOrders", "ClosedOrders", "QueryOrders", "OrderAmends", "TradesHistory", "QueryTrades", "OpenPositions"),
     *("DepositMethods", "DepositAddresses", "DepositStatus"),
     *("WithdrawMethods", "WithdrawAddresses", "WithdrawInfo", "WithdrawStatus"),
-    *("GetApiKeyInfo", "GetWebSocketsToken"),
+    *("Earn/Strategies", "Earn/Allocations", "Earn/AllocateStatus", "Earn/DeallocateStatus"),
+    *("ExportStatus", "RetrieveExport"),
+    *("GetApiKeyInfo", "GetWebSocketsToken", "Level3", "ListWalletAccounts"),
 }
 #: Where any error means that nothing was done ("Error messages"). Of the other kinds only what is in `_CODES` does:
 #: `EService`, `EDatabase` and an internal error leave it open whether an order stands.
@@ -45,18 +47,23 @@ _BUSY = (
     "EAPI:Rate limit exceeded",
     "EGeneral:Too many requests",
     "EAuth:Rate limit exceeded",
+    "EAuth:Too many requests",
     "EOrder:Rate limit exceeded",
     "EOrder:Domain rate limit exceeded",
 )
 _THROTTLED = "EService: Throttled:"
+#: After many failed calls, and for as long as more of them come; it ends after about 15 minutes without one (kraken-cli
+#: of Kraken, issue 34). The key is good.
+_LOCKED_OUT, _LOCKOUT = "EGeneral:Temporary lockout", 900.0
 #: Of a call that executes these answers prove nothing: an earlier delivery of the same request could have caused them.
-#: It used the nonce; it was counted by what limits an address or concurrent calls, before Kraken looks at the nonce; or
-#: an order with this client id is open. All others are proof: Kraken checks the key, the signature and the nonce in
-#: that order and everything else after them, and a request that was executed has used up its nonce ("Spot REST
-#: Authentication"). They are none for a key with a nonce window, which may take the same nonce again (see the adapter).
+#: It used the nonce; it was counted by what limits an address, concurrent calls or failed ones, before Kraken looks at
+#: the nonce; or an order with this client id is open. All others are proof: Kraken checks the key, the signature and
+#: the nonce in that order and everything else after them, and a request that was executed has used up its nonce ("Spot
+#: REST Authentication"). They are none for a key with a nonce window, which may take the same nonce again (see the
+#: adapter).
 _UNPROVED = re.compile(
-    r"EAPI:Invalid nonce|EGeneral:Too many requests|EAuth:Rate limit exceeded|EService: Throttled:"
-    r"|EOrder:Duplicate|EGeneral:Invalid arguments:cl_ord_id"
+    r"EAPI:Invalid nonce|EGeneral:Too many requests|EGeneral:Temporary lockout|EAuth:Rate limit exceeded"
+    r"|EAuth:Too many requests|EService: Throttled:|EOrder:Duplicate|EGeneral:Invalid arguments:cl_ord_id"
 )
 #: Seconds to wait when Kraken does not say how long, and at most.
 _PAUSE, _LONG = 5.0, 600.0
@@ -70,7 +77,6 @@ _CODES = {
     "EAuth:Account": "permission_denied",
     "EAccount:Invalid permissions": "permission_denied",
     "ETrade:User Locked": "permission_denied",
-    "EGeneral:Temporary lockout": "exchange_key_refused",
     "EGeneral:Permission denied": "permission_denied",
     "EGeneral:Invalid arguments:volume": "invalid_amount",
     "EGeneral:Invalid arguments:price": "invalid_price",
@@ -102,8 +108,9 @@ class KrakenAPI(ExchangeAPI):
             ask = api.public("Ticker", {"pair": "XBTEUR"})["XXBTZEUR"]["a"][0]
             orders = api.private("OpenOrders")["open"]
 
-    A call returns the `result` of the answer, its numbers exact; warnings beside it are in `response`. Raises what an
-    adapter raises: Refused, Busy, and Unknown when a call that moves something may have been executed; and
+    A call returns the `result` of the answer, its numbers exact; warnings beside it are in `response`. It is None where
+    Kraken leaves it out of the answer to a read: there is nothing to tell, as of the funds of a new account. Raises
+    what an adapter raises: Refused, Busy, and Unknown when a call that moves something may have been executed; and
     InvalidRequest for a float. Nothing is repeated. A key with a nonce window may execute one request twice, and no
     refusal is a proof then: leave it at 0.
 
@@ -139,8 +146,11 @@ class KrakenAPI(ExchangeAPI):
         return self._public(method, data, _result)
 
     def private(self, method: str, data: Mapping[str, object] | None = None) -> Any:
-        """Return the result of a private call. Values that are None are left out; a list or dict makes it JSON."""
-        return self._private(method, data, _result)
+        """Return the result of a private call; that of RetrieveExport is a ZIP file, as bytes.
+
+        Values that are None are left out; a list or dict makes it JSON.
+        """
+        return self._private(method, data, _file if method == "RetrieveExport" else _result)
 
     def query_public(self, method: str, data: Mapping[str, object] | None = None) -> dict[str, Any]:
         """Return the whole document of a public call, `{"error": [...], "result": ...}`, as krakenex does.
@@ -214,7 +224,16 @@ def _result(answer: Response, *, mutates: bool) -> Any:
             raise _failure(failures, mutates=mutates)
         if answer.status == 200 and "result" in document:
             return document["result"]
+        if answer.status == 200 and not mutates and document == {"error": []}:
+            return None
     raise unreadable_answer("Kraken", answer, mutates=mutates, pause=_PAUSE)
+
+
+def _file(answer: Response, *, mutates: bool) -> Any:
+    """Return the ZIP file in an answer, which is no document then ("Retrieve Data Export"). Raises as `_result`."""
+    if answer.status == 200 and answer.body.startswith(b"PK"):
+        return answer.body
+    return _result(answer, mutates=mutates)
 
 
 def _whole_document(answer: Response, *, mutates: bool) -> dict[str, Any]:
@@ -261,13 +280,15 @@ def _failure(failures: list[str], *, mutates: bool) -> ExchangeError:
 
 def _refusal(failures: list[str]) -> Refused | None:
     """Return the refusal that the errors of an answer are; None when they tell no outcome."""
-    if not all(text.startswith((*_DECIDED, *_CODES, *_BUSY, _THROTTLED)) for text in failures):
+    if not all(text.startswith((*_DECIDED, *_CODES, *_BUSY, _LOCKED_OUT, _THROTTLED)) for text in failures):
         return None
     for text in failures:
         if text.startswith(_THROTTLED):
             until = text.removeprefix(_THROTTLED).strip()
             seconds = float(until) - time.time() if until.isascii() and until.isdigit() else 0.0
             return Busy(_reason(failures), retry_after=max(1.0, min(seconds, _LONG)))
+        if text.startswith(_LOCKED_OUT):
+            return Busy(_reason(failures), retry_after=_LOCKOUT)
         if text.startswith(_BUSY):
             # The counter falls by 0.33 to 1 a second ("Spot REST Rate Limits"); calls while it is full make it longer.
             return Busy(_reason(failures), retry_after=_PAUSE)
