@@ -341,7 +341,6 @@ def test_orders_that_do_not_carry_our_id_are_not_taken_for_ours(exchange, venue)
 @pytest.mark.parametrize(
     "row",
     [
-        {"balance": "-1", "hold_trade": "0"},
         {"balance": "1", "hold_trade": "-1"},
         {"balance": "NaN"},
         {"balance": True},
@@ -363,7 +362,7 @@ def test_a_bid_above_the_ask_is_not_believed(exchange, venue):
 def test_a_pairs_names_are_those_of_its_assets():
     names = assets_from_rows(ASSETS)
     pairs = {(names[row["quote"]], names[row["base"]]): key for key, row in PAIRS.items()}
-    assert {name: pair.key for name, pair in pairs_from_rows(PAIRS).items()} == pairs
+    assert {name: pair.key for name, pair in pairs_from_rows(PAIRS).listed().items()} == pairs
     assert pairs == {("BTC", "ETH"): "XETHXXBT", ("USD", "BTC"): "XXBTZUSD", ("EUR", "BTC"): "XXBTZEUR"}
 
 
@@ -379,7 +378,7 @@ def test_the_programs_decimal_context_changes_nothing(exchange, venue):
     assert (got.refusal.code, got.refusal.details["nearest"]) == ("amount_step", "12345.12345679")
 
 
-def test_lines_with_a_suffix_stay_apart_and_credit_counts_as_available(exchange, venue):
+def test_lines_with_a_suffix_stay_apart_but_rewards_and_credit_count_as_available(exchange, venue):
     rows = {
         "XXBT": {"balance": "1.5", "hold_trade": "0.5"},
         "XBT.F": {"balance": "2.0", "hold_trade": "0.0"},
@@ -392,8 +391,7 @@ def test_lines_with_a_suffix_stay_apart_and_credit_counts_as_available(exchange,
     lying(venue, "BalanceEx", lambda _: rows)
     funds = {name: (line.total, line.available, line.held) for name, line in exchange.funds().items()}
     assert funds == {
-        "BTC": (Decimal("1.5"), Decimal("1.0"), Decimal("0.5")),
-        "BTC.F": (Decimal(2), Decimal(2), Decimal(0)),
+        "BTC": (Decimal("3.5"), Decimal("3.0"), Decimal("0.5")),
         "EUR": (Decimal(10), Decimal(12), Decimal(1)),
         "EUR.HOLD": (Decimal(3), Decimal(3), Decimal(0)),
         "ETH2.S": (Decimal(4), Decimal(4), Decimal(0)),
@@ -610,6 +608,10 @@ def test_the_rest_counter_makes_busy(venue, exchange):
         exchange.permissions()
 
 
+#: What is shown only: where Kraken leaves the result out, there is nothing.
+LISTS = {"funds", "open_orders", "deposits", "withdrawals", "fills"}
+
+
 def test_an_answer_of_a_foreign_shape_is_never_a_crash(venue, exchange):
     """Every read verb, against answers that are JSON but not Kraken's."""
     exchange.markets(), exchange.funds()
@@ -632,6 +634,9 @@ def test_an_answer_of_a_foreign_shape_is_never_a_crash(venue, exchange):
     for shape in shapes:
         venue.handle = lambda request, shape=shape: Reply.json(shape)
         for verb, arguments in reads.items():
+            if shape == {"error": [], "result": None} and verb in LISTS:
+                assert not getattr(exchange, verb)(*arguments), verb
+                continue
             with pytest.raises(Refused) as caught:
                 pytest.fail(f"{verb} made {getattr(exchange, verb)(*arguments)} of {shape}")
-            assert caught.value.code in ("exchange_unavailable", "network_required"), (verb, shape)
+            assert caught.value.code in ("exchange_unavailable", "unknown_asset"), (verb, shape)

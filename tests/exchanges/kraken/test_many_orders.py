@@ -333,7 +333,7 @@ def odd(venue, refs, **changes):
     venue._view = view
 
 
-@pytest.mark.parametrize("changes", [{"status": "frozen"}, {"descr": None}, {"vol_exec": "-1"}, {"oflags": None}])
+@pytest.mark.parametrize("changes", [{"status": "frozen"}, {"descr": None}, {"vol_exec": "-1"}, {"oflags": 7}])
 def test_one_odd_row_hides_no_other_and_does_not_vanish(exchange, venue, placed, changes):
     refs = placed(3)
     odd(venue, refs, **changes)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, ClassVar
+from math import inf
+from typing import Any, ClassVar, TypeVar
 
 from ...money import parse_decimal
 from ..base import Exchange, ExchangeContext, Field, RateLimit
@@ -27,27 +28,30 @@ from ..models import (
     Withdrawal,
 )
 from ..orders import accepted_order, cancel_errors, listed_order, poll_until_final
-from ..parsing import required_text, time_from_seconds
-from ..rules import check, find_market, no_such_asset
+from ..parsing import list_or_nothing, readable_rows, required_text, time_from_seconds
+from ..rules import check, find_market, no_such_asset, no_such_market
 from .api import URL, KrakenAPI
 from .batches import read_in_batches
-from .funding import choose_address, choose_method
-from .names import Pair, assets_from_rows, balance_name, pairs_from_rows
+from .funding import choose_address, choose_method, usable_addresses
+from .names import Pair, Pairs, assets_from_rows, former_names, pairs_from_rows
 from .pages import read_pages
 from .parsing import (
     client_id_from_row,
+    count_of,
     deposit_from_row,
     fill_from_row,
-    funds_from_row,
+    funds_from_rows,
     has_no_nonce_window,
     only_entry,
     order_from_row,
-    tag_from_row,
+    shown_rows,
     withdrawal_from_row,
 )
 
-#: Fee credits; no money.
-_CREDITS = "KFEE"
+_T = TypeVar("_T")
+
+#: What has no time comes last in a list that is newest first.
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 #: A page of TradesHistory, and how many of them are read: each counts 2 of at least 15 on the key's counter.
 _PAGE, _PAGES = 50, 4
 #: The most orders in one QueryOrders.
@@ -100,7 +104,7 @@ class Kraken(Exchange):
         )
 
     def rate(self, currency: str, asset: str) -> Rate:
-        pair = self._find_open_pair(currency, asset)
+        pair = find_market(self.name, currency, asset, self._pairs().listed())
         rows = self.api.public("Ticker", {"pair": pair.key})
         with parsing_errors(self.name):
             row = only_entry(rows)
@@ -110,14 +114,13 @@ class Kraken(Exchange):
         return Rate(buy, sell, datetime.now(UTC))
 
     def markets(self) -> list[Market]:
-        return [pair.market for pair in self._open_pairs().values()]
+        return [pair.market for pair in self._pairs().open_ones().values()]
 
     def funds(self) -> dict[str, Funds]:
-        """Lines with a suffix are their own: `.S` staked, `.F` rewards, `.M` opt-in, `.HOLD` held money, and so on."""
         assets = self._assets()
         rows = self.api.private("BalanceEx")
         with parsing_errors(self.name):
-            return {balance_name(key, assets): funds_from_row(row) for key, row in rows.items() if key != _CREDITS}
+            return funds_from_rows({} if rows is None else rows, assets)
 
     def place(self, order: NewOrder) -> OrderState:
         pair = self._find_open_pair(order.currency, order.asset)
@@ -188,11 +191,11 @@ class Kraken(Exchange):
         start = since - _CLOCK_SKEW - self._seconds_ahead()
         asked = {"start": int(start.timestamp()), "closetime": "close"}
 
-        def read_page(offset: int) -> tuple[dict[str, OrderState], int]:
+        def read_page(offset: int) -> tuple[dict[str, OrderState], int | None]:
             result = self.api.private("ClosedOrders", {**asked, "ofs": offset})
             page = self._parse_listed(result, "closed", "unknown", identified=True)
             with parsing_errors(self.name):
-                return page, int(parse_decimal(result["count"]))
+                return page, count_of(result)
 
         name = f"closed orders of {self.api.key} since {since}"
         kept = self.context.cache.get_or_fetch(name, dict[str, OrderState], seconds=_KEPT_SECONDS)
@@ -218,14 +221,18 @@ class Kraken(Exchange):
             return has_no_nonce_window(info)
 
     def open_orders(self) -> list[OrderState]:
-        return list(self._parse_listed(self.api.private("OpenOrders"), "open", "open").values())
+        result = self.api.private("OpenOrders")
+        with parsing_errors(self.name):
+            rows = shown_rows(result, "open")
+        return list(self._parse_listed({"open": rows}, "open", "open").values())
 
     def cancel(self, ref: OrderRef) -> None:
         by = {"cl_ord_id": ref.client_id} if ref.exchange_order_id is None else {"txid": ref.exchange_order_id}
         with cancel_errors():
             result = self.api.private("CancelOrder", by)
         with parsing_errors(self.name, mutates=True):
-            if int(parse_decimal(result["count"])) == 0:
+            # "Cancel Order": pending, it is being canceled, and may not be counted yet.
+            if int(parse_decimal(result["count"])) == 0 and result.get("pending") is not True:
                 raise Refused("Kraken canceled nothing", code="order_not_open")
 
     def cancel_all(self) -> int:
@@ -234,18 +241,32 @@ class Kraken(Exchange):
             return int(parse_decimal(result["count"]))
 
     def fills(self, currency: str, asset: str) -> list[Fill]:
-        """Return those among the latest trades of all pairs, by TradesHistory: 50 a page, and a few pages are read."""
-        pair = self._find_pair(currency, asset)
+        """Return those among the latest trades of all pairs, by TradesHistory: 50 a page, and a few pages are read.
+
+        Those of a market that Kraken does not list any more are recognised by what it calls its assets.
+        """
+        pairs, offered = self._pairs(), self._pairs().listed()
+        is_listed = (currency, asset) in offered
+        names = set() if is_listed else former_names(currency, asset, self._assets())
+
+        def read(entry: tuple[str, Any]) -> tuple[str, Fill | None]:
+            name, row = entry
+            pair = pairs.of_name(required_text(row["pair"]))
+            traded = None if pair is None else (pair.market.currency, pair.market.asset)
+            is_meant = traded == (currency, asset) or (pair is None and row["pair"] in names)
+            return name, fill_from_row(name, row, currency, asset) if is_meant else None
+
         fills: dict[str, Fill] = {}
         for page in range(_PAGES):
             result = self.api.private("TradesHistory", {"ofs": page * _PAGE})
             with parsing_errors(self.name):
-                rows = result["trades"]
-                mine = {name: row for name, row in rows.items() if row["pair"] in (pair.key, pair.altname)}
-                fills |= {name: fill_from_row(name, row, pair) for name, row in mine.items()}
-                over = len(rows) < _PAGE or (page + 1) * _PAGE >= int(parse_decimal(result["count"]))
+                rows = shown_rows(result, "trades")
+                fills |= {name: fill for name, fill in readable_rows(self.name, rows.items(), read) if fill is not None}
+                over = len(rows) < _PAGE or (page + 1) * _PAGE >= (count_of(result) or inf)
             if over or len(fills) >= _PAGE:
                 break
+        if not fills and not is_listed:
+            raise no_such_market(self.name, currency, asset, offered)
         return sorted(fills.values(), key=lambda fill: fill.time, reverse=True)
 
     def deposit_address(self, asset: str, network: str | None = None) -> DepositAddress:
@@ -253,21 +274,23 @@ class Kraken(Exchange):
         key = self._asset_key(asset)
         rows = self.api.private("DepositMethods", {"asset": key})
         with parsing_errors(self.name):
-            method = choose_method(asset, [str(row["method"]) for row in rows], network)
-        asked = {"asset": key, "method": method}
+            method = choose_method(asset, list_or_nothing(rows), network)
         # An address comes again until a new one is asked for; the very first time there may be none.
-        rows = self.api.private("DepositAddresses", asked)
-        rows = rows or self.api.private("DepositAddresses", asked | {"new": True})
-        with parsing_errors(self.name):
-            row = rows[0]
-            return DepositAddress(asset, required_text(row["address"]), tag_from_row(row), method)
+        for new in (None, True):
+            rows = self.api.private("DepositAddresses", {"asset": key, "method": method, "new": new})
+            with parsing_errors(self.name):
+                if addresses := usable_addresses(list_or_nothing(rows), asset, method):
+                    return addresses[0]
+        raise Refused(
+            f"Kraken gave no address for {asset} that can be used", code="exchange_unavailable", retryable=True
+        )
 
     def withdraw(self, withdrawal: NewWithdrawal) -> Withdrawal:
         """Send to an address of Kraken's own address book, by its name there: the book is read first."""
         key = self._asset_key(withdrawal.asset)
         rows = self.api.private("WithdrawAddresses", {"asset": key})
         with parsing_errors(self.name):
-            row = choose_address(withdrawal, rows)
+            row = choose_address(withdrawal, list_or_nothing(rows))
         # In the spelling of the book, which Kraken compares it with.
         form = {"asset": key, "key": row["key"], "address": row["address"], "amount": withdrawal.amount}
         result = self._execute("Withdraw", form)
@@ -283,14 +306,12 @@ class Kraken(Exchange):
             )
 
     def deposits(self, asset: str | None = None) -> list[Deposit]:
-        rows, assets = self._transfer_rows("DepositStatus", asset)
-        with parsing_errors(self.name):
-            return [deposit_from_row(row, assets) for row in rows]
+        deposits = self._transfers("DepositStatus", asset, deposit_from_row)
+        return sorted(deposits, key=lambda deposit: deposit.time or _LONG_AGO, reverse=True)
 
     def withdrawals(self, asset: str | None = None) -> list[Withdrawal]:
-        rows, assets = self._transfer_rows("WithdrawStatus", asset)
-        with parsing_errors(self.name):
-            return [withdrawal_from_row(row, assets) for row in rows]
+        withdrawals = self._transfers("WithdrawStatus", asset, withdrawal_from_row)
+        return sorted(withdrawals, key=lambda withdrawal: withdrawal.created or _LONG_AGO, reverse=True)
 
     def permissions(self) -> frozenset[str]:
         """Return what GetApiKeyInfo says, which needs no right itself."""
@@ -323,22 +344,13 @@ class Kraken(Exchange):
             return False
 
     def _assets(self) -> Mapping[str, str]:
-        """Return the common name ("BTC") of each asset by its key ("XXBT")."""
         return self._cached("Assets", partial(self.api.public, "Assets"), assets_from_rows)
 
-    def _pairs(self) -> Mapping[tuple[str, str], Pair]:
-        """Return the pairs by (currency, asset)."""
+    def _pairs(self) -> Pairs:
         return self._cached("AssetPairs", partial(self.api.public, "AssetPairs"), pairs_from_rows)
 
-    def _open_pairs(self) -> Mapping[tuple[str, str], Pair]:
-        """Return the pairs that take orders by (currency, asset)."""
-        return {names: pair for names, pair in self._pairs().items() if pair.takes_orders}
-
-    def _find_pair(self, currency: str, asset: str) -> Pair:
-        return find_market(self.name, currency, asset, self._pairs())
-
     def _find_open_pair(self, currency: str, asset: str) -> Pair:
-        return find_market(self.name, currency, asset, self._open_pairs())
+        return find_market(self.name, currency, asset, self._pairs().open_ones())
 
     def _parse_order(self, rows: Any, ref: OrderRef) -> OrderState:
         """Return the order of `ref` in the answer to QueryOrders. Raises Refused when it is not there."""
@@ -377,9 +389,11 @@ class Kraken(Exchange):
                 return key
         raise no_such_asset(self.name, name)
 
-    def _transfer_rows(self, method: str, asset: str | None) -> tuple[list[Any], Mapping[str, str]]:
-        """Return the rows of deposits or withdrawals, newest first, and the names of all assets."""
+    def _transfers(
+        self, method: str, asset: str | None, read: Callable[[Mapping[str, Any], Mapping[str, str]], _T]
+    ) -> list[_T]:
+        """Return the deposits or withdrawals that `read` makes of their rows and of the names of all assets."""
         assets = self._assets()
         rows = self.api.private(method, {"asset": None if asset is None else self._asset_key(asset)})
         with parsing_errors(self.name):
-            return sorted(rows, key=lambda row: parse_decimal(row["time"]), reverse=True), assets
+            return readable_rows(self.name, list_or_nothing(rows), lambda row: read(row, assets))

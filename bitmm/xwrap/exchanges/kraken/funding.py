@@ -1,13 +1,17 @@
-"""Which of Kraken's deposit methods, and which row of its address book, is meant."""
+"""Which of Kraken's deposit methods and addresses, and which row of its address book, is meant."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
 from ..._addresses import same_address
 from ..errors import Refused
-from ..models import NewWithdrawal
+from ..http import PARSING_ERRORS
+from ..models import DepositAddress, NewWithdrawal
+from ..parsing import readable_rows, required_text, time_from_seconds
 from ..rules import network_required
 from .parsing import tag_from_row
 
@@ -15,8 +19,13 @@ from .parsing import tag_from_row
 _USUAL_METHOD = {"BTC": "Bitcoin"}
 
 
-def choose_method(asset: str, methods: list[str], network: str | None) -> str:
-    """Return the deposit method called `network`; without one, the usual one or the only one."""
+def choose_method(asset: str, rows: Iterable[Mapping[str, Any]], network: str | None) -> str:
+    """Return the deposit method of the answer to DepositMethods called `network`; without one, the usual or the only
+    one. Raises Refused.
+    """
+    methods = readable_rows("Kraken", rows, lambda row: required_text(row["method"]))
+    if not methods:
+        raise Refused(f"Kraken takes no deposits of {asset} now", code="unknown_asset")
     wanted = network or _USUAL_METHOD.get(asset)
     for method in methods:
         if wanted is not None and method.casefold() == wanted.casefold():
@@ -26,23 +35,37 @@ def choose_method(asset: str, methods: list[str], network: str | None) -> str:
     raise network_required(asset, methods)
 
 
+def usable_addresses(rows: Iterable[Mapping[str, Any]], asset: str, method: str) -> list[DepositAddress]:
+    """Return those of the answer to DepositAddresses that have not expired."""
+    now = datetime.now(UTC)
+
+    def read(row: Mapping[str, Any]) -> tuple[DepositAddress, bool]:
+        # 0, as text or as a number: it does not expire.
+        expires = time_from_seconds(row.get("expiretm") or 0)
+        is_usable = expires.timestamp() == 0 or expires > now
+        return DepositAddress(asset, required_text(row["address"]), tag_from_row(row), method), is_usable
+
+    return [address for address, is_usable in readable_rows("Kraken", rows, read) if is_usable]
+
+
 def choose_address(withdrawal: NewWithdrawal, rows: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """Return the one of the rows of the address book that is exactly where `withdrawal` is to go. Raises Refused."""
-    known = [row for row in rows if same_address(row["address"], withdrawal.address)]
-    fitting = [
-        row
-        for row in known
-        if row["verified"] is True
-        and tag_from_row(row) == withdrawal.tag
-        and (withdrawal.network or row["method"]).casefold() == row["method"].casefold()
-    ]
+    """Return the row of the address book that is exactly where `withdrawal` is to go. Raises Refused."""
+    known = False
+    fitting: dict[str, Mapping[str, Any]] = {}
+    for row in rows:
+        # A row that cannot be read is no row to send by.
+        with suppress(*PARSING_ERRORS):
+            if same_address(row["address"], withdrawal.address):
+                known, method = True, required_text(row["method"])
+                is_network = (withdrawal.network or method).casefold() == method.casefold()
+                if row["verified"] is True and tag_from_row(row) == withdrawal.tag and is_network:
+                    fitting.setdefault(method, row)
     if not fitting:
         there = "with this tag and network, and confirmed, " if known else ""
         raise Refused(
             f"the address is not {there}in Kraken's address book; register it at Kraken first, then send again",
             code="address_not_registered",
         )
-    networks = sorted({row["method"] for row in fitting})
-    if len(networks) > 1:
-        raise network_required(withdrawal.asset, networks)
-    return fitting[0]
+    if len(fitting) > 1:
+        raise network_required(withdrawal.asset, sorted(fitting))
+    return next(iter(fitting.values()))

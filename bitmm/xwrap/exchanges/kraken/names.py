@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from ...money import parse_decimal
+from ..http import PARSING_ERRORS
 from ..models import Market
-from ..parsing import step_from_places
+from ..parsing import optional_amount, readable_rows, required_text, step_from_places
+
+__all__ = ["Pair", "Pairs", "assets_from_rows", "balance_name", "former_names", "pairs_from_rows"]
 
 #: Kraken's altnames that differ from the common names, or clash with another asset's (as ccxt 4.5 maps them).
 _COMMON = {
@@ -20,6 +25,9 @@ _COMMON = {
     "REPV2": "REP",
     "REP": "REPV1",
 }
+#: The statuses of a pair that takes no new orders ("Get Tradable Asset Pairs", and the instrument channel of
+#: "Spot Websocket v2"). What the others forbid depends on the order, and Kraken says so.
+_CLOSED = {"cancel_only", "delisted", "maintenance", "work_in_progress"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,48 +38,110 @@ class Pair:
     altname: str
     market: Market
     takes_orders: bool = True
+    #: Kraken's own market; others of the same assets are those of partners, for accounts of some countries.
+    is_international: bool = True
+
+
+class Pairs:
+    """Every pair that Kraken lists: by each of its names, and by (currency, asset)."""
+
+    def __init__(self, pairs: Iterable[Pair]) -> None:
+        self._by_name: dict[str, Pair] = {}
+        self._by_market: dict[tuple[str, str], list[Pair]] = {}
+        for pair in pairs:
+            self._by_name.setdefault(pair.altname, pair)
+            self._by_market.setdefault((pair.market.currency, pair.market.asset), []).append(pair)
+        # A key is one pair's alone.
+        self._by_name |= {pair.key: pair for same in self._by_market.values() for pair in same}
+        for same in self._by_market.values():
+            same.sort(key=lambda pair: (pair.is_international, pair.takes_orders), reverse=True)
+
+    def of_name(self, name: object) -> Pair | None:
+        """Return the pair with this key or altname, whether or not it takes orders; None when Kraken lists none."""
+        return self._by_name.get(name) if isinstance(name, str) else None
+
+    def listed(self) -> dict[tuple[str, str], Pair]:
+        """Return one pair for each (currency, asset): Kraken's own before a partner's, one that takes orders first."""
+        return {names: same[0] for names, same in self._by_market.items()}
+
+    def open_ones(self) -> dict[tuple[str, str], Pair]:
+        """Return those of `listed` that take orders."""
+        return {names: pair for names, pair in self.listed().items() if pair.takes_orders}
+
+
+def assets_from_rows(rows: Mapping[str, Any]) -> dict[str, str]:
+    """Return the common name ("BTC") of each asset by its key ("XXBT"), from the answer to Assets."""
+    return dict(
+        readable_rows(
+            "Kraken", rows.items(), lambda entry: (entry[0], _common_name(required_text(entry[1]["altname"])))
+        )
+    )
+
+
+def balance_name(key: str, assets: Mapping[str, str]) -> str:
+    """Return the name of a balance line: "XXBT" is BTC, "XBT.S" is BTC.S; what Assets does not list keeps its name."""
+    base, dot, suffix = key.partition(".")
+    return assets.get(base, _common_name(base)) + dot + suffix
+
+
+def former_names(currency: str, asset: str, assets: Mapping[str, str]) -> set[str]:
+    """Return the keys and altnames that Kraken may have given to a pair that it does not list any more."""
+
+    def names_of(common: str) -> set[str]:
+        altnames = {altname for altname, name in _COMMON.items() if name == common}
+        return {key for key, name in assets.items() if name == common} | (altnames or {common})
+
+    return {base + quote for base in names_of(asset) for quote in names_of(currency)}
+
+
+def pairs_from_rows(rows: Mapping[str, Any]) -> Pairs:
+    """Return the pairs of the answer to AssetPairs; an odd row is left out."""
+    named: dict[str, str] = {}
+    for row in rows.values():
+        with suppress(*PARSING_ERRORS):
+            named |= dict(zip((row["base"], row["quote"]), _names_in_wsname(row), strict=True))
+    return Pairs(readable_rows("Kraken", rows.items(), lambda entry: _pair_from_row(*entry, named)))
+
+
+def _pair_from_row(key: str, row: Mapping[str, Any], named: Mapping[str, str]) -> Pair:
+    """Return a pair: its orders can be read as soon as its names can be; it takes none when its rules cannot be.
+
+    `named`: the common names of assets by their keys, as far as other rows say them.
+    """
+    altname = required_text(row["altname"])
+    is_named = "wsname" in row
+    try:
+        asset, currency = _names_in_wsname(row)
+    except PARSING_ERRORS:
+        is_named = False
+        asset, currency = (
+            named.get(name, _common_name(name)) for name in (required_text(row["base"]), required_text(row["quote"]))
+        )
+    market = Market(currency, asset)
+    takes_orders = False
+    with suppress(*PARSING_ERRORS):
+        market = Market(
+            currency=currency,
+            asset=asset,
+            price_step=optional_amount(row.get("tick_size")) or _optional_step(row.get("pair_decimals")),
+            amount_step=_optional_step(row.get("lot_decimals")),
+            amount_min=optional_amount(row.get("ordermin")),
+            cost_min=optional_amount(row.get("costmin")),
+        )
+        # Without a `wsname` it is no open market: the dark pools had none.
+        takes_orders = is_named and row.get("status") not in _CLOSED
+    return Pair(key, altname, market, takes_orders, row.get("execution_venue") in (None, "international"))
+
+
+def _names_in_wsname(row: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the common names of asset and currency: the `wsname` has both altnames, "XBT/EUR"."""
+    asset, currency = (_common_name(required_text(altname)) for altname in row["wsname"].split("/"))
+    return asset, currency
 
 
 def _common_name(altname: str) -> str:
     return _COMMON.get(altname, altname)
 
 
-def assets_from_rows(rows: Mapping[str, Any]) -> dict[str, str]:
-    """Return the common name ("BTC") of each asset by its key ("XXBT"), from the answer to Assets."""
-    return {key: _common_name(row["altname"]) for key, row in rows.items()}
-
-
-def pairs_from_rows(rows: Mapping[str, Any]) -> dict[tuple[str, str], Pair]:
-    """Return the pairs by (currency, asset), from the answer to AssetPairs.
-
-    The `wsname` has both altnames, "XBT/EUR"; a pair without one is no open market.
-    """
-    pairs: dict[tuple[str, str], Pair] = {}
-    for key, row in rows.items():
-        if "wsname" not in row:
-            continue
-        asset, currency = (_common_name(altname) for altname in row["wsname"].split("/"))
-        pair = Pair(
-            key=key,
-            altname=row["altname"],
-            market=Market(
-                currency=currency,
-                asset=asset,
-                price_step=parse_decimal(row["tick_size"])
-                if "tick_size" in row
-                else step_from_places(row["pair_decimals"]),
-                amount_step=step_from_places(row["lot_decimals"]),
-                amount_min=parse_decimal(row["ordermin"]) if "ordermin" in row else None,
-                cost_min=parse_decimal(row["costmin"]) if "costmin" in row else None,
-            ),
-            takes_orders=row.get("status") != "cancel_only",
-        )
-        if pair.takes_orders or (currency, asset) not in pairs:
-            pairs[currency, asset] = pair
-    return pairs
-
-
-def balance_name(key: str, assets: Mapping[str, str]) -> str:
-    """Return the name of a balance line: "XXBT" is BTC, "XBT.F" is BTC.F; what Assets does not list keeps its name."""
-    base, dot, suffix = key.partition(".")
-    return assets.get(base, _common_name(base)) + dot + suffix
+def _optional_step(places: object) -> Decimal | None:
+    return None if places is None else step_from_places(int(parse_decimal(places)))

@@ -2,23 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal
+import re
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Literal, TypeVar
 
-from ...money import EXACT, mean, parse_decimal, parse_unsigned
+from ...money import EXACT, mean, parse_decimal, parse_unsigned, total
+from ..http import PARSING_ERRORS
 from ..models import Deposit, Fill, Funds, OrderRef, OrderState, Side, Status, Withdrawal
 from ..orders import check_same_order
-from ..parsing import required_text, time_from_seconds
-from .names import Pair, balance_name
+from ..parsing import optional_amount, readable_rows, required_text, time_from_seconds
+from .names import Pairs, balance_name
 
+_T = TypeVar("_T")
+
+#: Fee credits; no money.
+_CREDITS = "KFEE"
 _ORDER_STATUS: dict[str, Status] = {"pending": "open", "open": "open", "closed": "filled"}
 _OVER = {"canceled", "expired"}
 _SIDES: dict[str, Side] = {"buy": "buy", "sell": "sell"}
+#: Where an order's description has its limit price; the other types have none, or one that follows the market.
+_LIMIT_PRICE = {
+    "limit": "price",
+    "iceberg": "price",
+    "stop-loss-limit": "price2",
+    "take-profit-limit": "price2",
+}
+#: "Add Order", price2: a distance from another price ("+5", "-1.0000%", "#10"), and no price.
+_DISTANCE = re.compile(r"[-+#].*|.*%", re.ASCII)
 _TRANSFER_STATUS: dict[str, Literal["pending", "done", "failed"]] = {
     **dict.fromkeys(("Initial", "Pending", "Settled"), "pending"),
     "Success": "done",
     "Failure": "failed",
 }
+#: The values of `status-prop` of what is over whatever its `status` says: it was canceled, or Kraken sends it back.
+_TURNED_BACK = {"canceled", "return"}
 
 
 def only_entry(rows: Any) -> Any:
@@ -27,11 +47,46 @@ def only_entry(rows: Any) -> Any:
     return row
 
 
-def funds_from_row(row: Mapping[str, Any]) -> Funds:
-    """Return a row of BalanceEx. By "Get Extended Balance", available = balance + credit - credit_used - hold_trade."""
-    total, held = parse_unsigned(row["balance"]), parse_unsigned(row.get("hold_trade", 0))
-    credit = EXACT.subtract(parse_unsigned(row.get("credit", 0)), parse_unsigned(row.get("credit_used", 0)))
-    return Funds(total=total, available=EXACT.subtract(EXACT.add(total, credit), held), held=held)
+def shown_rows(result: Any, key: str) -> Any:
+    """Return the rows under `key` in the result of a list that is shown only: an empty one may be left out."""
+    if result in (None, [], {}) or (key not in result and count_of(result) == 0):
+        return {}
+    return {} if result[key] in (None, []) else result[key]
+
+
+def count_of(result: Mapping[str, Any]) -> int | None:
+    """Return how many rows the whole list has; None when it does not say ("Get Closed Orders", without_count)."""
+    count = result.get("count")
+    return None if count is None else int(parse_decimal(count))
+
+
+def funds_from_rows(rows: Mapping[str, Any], assets: Mapping[str, str]) -> dict[str, Funds]:
+    """Return the lines of BalanceEx by their common names. An odd row makes its own line unknown, and no other.
+
+    A line `.F` (Kraken Rewards) is a part of its asset's: an order of the asset spends it too, and holds are booked on
+    the plain line alone. Lines with another suffix are their own: `.S` staked, `.M` opt-in, `.HOLD` held money.
+    """
+    names = {key: balance_name(key.removesuffix(".F"), assets) for key in rows if key != _CREDITS}
+    read = dict(readable_rows("Kraken", names, lambda key: (key, _balance_from_row(rows[key]))))
+    funds = {}
+    for name in dict.fromkeys(names.values()):
+        lines = [read.get(key) for key, other in names.items() if other == name]
+        if None not in lines:
+            owned, credit, held = (total(amounts) for amounts in zip(*filter(None, lines), strict=True))
+            # By "Get Extended Balance". More may be held than there is: an order that Kraken may cancel later.
+            available = max(EXACT.subtract(EXACT.add(owned, credit), held), Decimal(0))
+            funds[name] = Funds(owned, available, held)
+        else:
+            funds[name] = Funds(None, None, None)
+    return funds
+
+
+def _balance_from_row(row: Mapping[str, Any]) -> tuple[Decimal, Decimal, Decimal]:
+    """Return what is owned, which may be below zero, the credit that is left, and what is held, of a row."""
+    credit, used, held = (
+        optional_amount(row.get(name)) or Decimal(0) for name in ("credit", "credit_used", "hold_trade")
+    )
+    return parse_decimal(row["balance"]), EXACT.subtract(credit, used), held
 
 
 def has_no_nonce_window(info: Mapping[str, Any]) -> bool:
@@ -39,23 +94,22 @@ def has_no_nonce_window(info: Mapping[str, Any]) -> bool:
     return parse_decimal(info["nonce_window"]) == 0
 
 
-def order_from_row(
-    txid: str, row: Mapping[str, Any], pairs: Mapping[tuple[str, str], Pair], ref: OrderRef | None = None
-) -> OrderState:
+def order_from_row(txid: str, row: Mapping[str, Any], pairs: Pairs, ref: OrderRef | None = None) -> OrderState:
     """Return the order of an object of QueryOrders, OpenOrders or ClosedOrders; `descr.pair` is the altname.
 
     The market of a pair that Kraken does not list any more is that of `ref`. Raises ValueError when it is not the order
     of `ref`.
     """
-    description, flags = row["descr"], row["oflags"].split(",")
-    market = next((pair.market for pair in pairs.values() if description["pair"] in (pair.altname, pair.key)), None)
-    names = market or ref
+    description, flags = row["descr"], (row.get("oflags") or "").split(",")
+    pair = pairs.of_name(description["pair"])
+    names = ref if pair is None else pair.market
     currency, asset = (None, None) if names is None else (names.currency, names.asset)
-    filled, spent = parse_unsigned(row["vol_exec"]), parse_unsigned(row["cost"])
+    by_cost = "viqc" in flags
+    filled, spent = _executed_by_cost(row) if by_cost else _executed(row)
     if (status := _ORDER_STATUS.get(row["status"])) is None:
         if row["status"] not in _OVER:
             raise ValueError(f"status {row['status']!r}")
-        status = "partly_filled" if filled else "canceled"
+        status = "partly_filled" if optional_amount(row.get("vol_exec")) else "canceled"
     state = OrderState(
         exchange_order_id=txid,
         status=status,
@@ -63,28 +117,56 @@ def order_from_row(
         currency=currency,
         asset=asset,
         # With `viqc` the volume counts the currency.
-        amount=None if "viqc" in flags else parse_unsigned(row["vol"]),
-        price=parse_unsigned(description["price"]) if description["ordertype"] in ("limit", "iceberg") else None,
+        amount=None if by_cost else optional_amount(row.get("vol")),
+        price=_limit_price(description),
         filled=filled,
-        average=mean(spent, filled),
+        average=optional_amount(row.get("price")) or None if filled is None or spent is None else mean(spent, filled),
         spent=spent,
-        fee=parse_unsigned(row["fee"]),
-        fee_currency=_fee_currency(flags, currency, asset),
+        fee=optional_amount(row.get("fee")),
+        # "Get Orders Info": whatever `oflags` prefers.
+        fee_currency=currency,
         client_id=client_id_from_row(row),
-        created=time_from_seconds(row["opentm"]),
+        created=_optional_time(row.get("opentm")),
+        reason=None if status == "open" else _reason(row),
     )
     if ref is not None:
         check_same_order(state, ref)
     return state
 
 
-def _fee_currency(flags: list[str], currency: str | None, asset: str | None) -> str | None:
-    """Return what the fee counts: "fciq" asks for it in the currency, "fcib" in the asset."""
-    if "fciq" in flags:
-        return currency
-    if "fcib" in flags:
-        return asset
-    return None
+def _executed(row: Mapping[str, Any]) -> tuple[Decimal | None, Decimal | None]:
+    """Return how much of the asset was filled, and for how much of the currency."""
+    return optional_amount(row.get("vol_exec")), optional_amount(row.get("cost"))
+
+
+def _executed_by_cost(row: Mapping[str, Any]) -> tuple[Decimal | None, Decimal | None]:
+    """Return the same of an order with `viqc`: its `vol_exec` counts the currency; then the amount is not told.
+
+    Kraken's documents and clients do not agree whether it does, so it is compared with the cost: in the currency it is
+    the cost but for roundings, in the asset it is as much at the mean price.
+    """
+    executed, spent = _executed(row)
+    price = optional_amount(row.get("price"))
+    if not executed or spent is None:
+        return executed, spent
+    if not price:
+        return None, spent
+    off_as_currency = abs(EXACT.subtract(executed, spent))
+    off_as_asset = abs(EXACT.subtract(EXACT.multiply(executed, price), spent))
+    return executed if off_as_asset <= off_as_currency else None, spent
+
+
+def _limit_price(description: Mapping[str, Any]) -> Decimal | None:
+    """Return the limit of an order that has one, also of one that waits for its trigger."""
+    price = description.get(_LIMIT_PRICE.get(description.get("ordertype", ""), ""))
+    if isinstance(price, str) and _DISTANCE.fullmatch(price):
+        return None
+    return optional_amount(price) or None
+
+
+def _reason(row: Mapping[str, Any]) -> str | None:
+    """Return Kraken's words for why an order is over ("User requested"), if it has any."""
+    return _optional_text(row.get("reason")) or ("expired" if row["status"] == "expired" else None)
 
 
 def client_id_from_row(row: Mapping[str, Any]) -> str | None:
@@ -98,25 +180,25 @@ def client_id_from_row(row: Mapping[str, Any]) -> str | None:
     return cl_ord_id.replace("-", "").lower() if len(cl_ord_id) == 36 else cl_ord_id
 
 
-def fill_from_row(id: str, row: Mapping[str, Any], pair: Pair) -> Fill:
-    """Return the fill of an object of TradesHistory."""
+def fill_from_row(id: str, row: Mapping[str, Any], currency: str, asset: str) -> Fill:
+    """Return the fill of an object of TradesHistory. Its fee counts the currency ("Get Trades History")."""
     return Fill(
         id=id,
-        exchange_order_id=row["ordertxid"],
+        exchange_order_id=_optional_text(row.get("ordertxid")),
         side=_SIDES[row["type"]],
-        currency=pair.market.currency,
-        asset=pair.market.asset,
+        currency=currency,
+        asset=asset,
         amount=parse_unsigned(row["vol"]),
         price=parse_unsigned(row["price"]),
-        fee=parse_unsigned(row["fee"]),
-        fee_currency=pair.market.currency,
+        fee=optional_amount(row.get("fee")),
+        fee_currency=currency,
         time=time_from_seconds(row["time"]),
     )
 
 
 def tag_from_row(row: Mapping[str, Any]) -> str | None:
-    """Return the tag of an address: seen as `tag` (XRP) and as `memo` (EOS and its like)."""
-    return row.get("tag") or row.get("memo")
+    """Return the tag of an address: seen as `tag` (XRP) and as `memo` (EOS and its like), as text and as a number."""
+    return _optional_text(row.get("tag")) or _optional_text(row.get("memo"))
 
 
 def deposit_from_row(row: Mapping[str, Any], assets: Mapping[str, str]) -> Deposit:
@@ -125,25 +207,43 @@ def deposit_from_row(row: Mapping[str, Any], assets: Mapping[str, str]) -> Depos
         id=required_text(row["refid"]),
         asset=balance_name(row["asset"], assets),
         amount=parse_unsigned(row["amount"]),
-        # "return": Kraken sends it back.
-        status="failed" if row.get("status-prop") == "return" else _TRANSFER_STATUS.get(row["status"], "pending"),
-        address=row.get("info"),
-        network=row.get("method"),
-        txid=row.get("txid"),
-        time=time_from_seconds(row["time"]),
+        status="failed" if row.get("status-prop") in _TURNED_BACK else _TRANSFER_STATUS.get(row["status"], "pending"),
+        address=_optional_text(row.get("info")),
+        network=_optional_text(row.get("method")),
+        txid=_optional_text(row.get("txid")),
+        time=_optional_time(row.get("time")),
     )
 
 
 def withdrawal_from_row(row: Mapping[str, Any], assets: Mapping[str, str]) -> Withdrawal:
-    """Return a row of WithdrawStatus."""
+    """Return a row of WithdrawStatus; of an odd one what is known, since it may be a send of ours."""
+    is_over = row.get("status-prop") in _TURNED_BACK
     return Withdrawal(
         id=required_text(row["refid"]),
         asset=balance_name(row["asset"], assets),
-        amount=parse_unsigned(row["amount"]),
-        status=_TRANSFER_STATUS.get(row["status"], "unknown"),
-        address=row.get("info"),
-        network=row.get("method"),
-        fee=parse_unsigned(row["fee"]) if "fee" in row else None,
-        txid=row.get("txid"),
-        created=time_from_seconds(row["time"]),
+        amount=_known(optional_amount, row.get("amount")),
+        status="failed" if is_over else _TRANSFER_STATUS.get(row.get("status", ""), "unknown"),
+        address=_optional_text(row.get("info")),
+        network=_optional_text(row.get("method")),
+        fee=_known(optional_amount, row.get("fee")),
+        txid=_optional_text(row.get("txid")),
+        created=_known(_optional_time, row.get("time")),
     )
+
+
+def _optional_text(value: object) -> str | None:
+    """Return a text, or a whole number as one; None for what is neither, and for a blank text."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return value if isinstance(value, str) and value.strip() else None
+
+
+def _optional_time(seconds: object) -> datetime | None:
+    return None if seconds is None else time_from_seconds(seconds)
+
+
+def _known(read: Callable[[object], _T | None], value: object) -> _T | None:
+    """Return what `read` makes of a value; None when it cannot be understood."""
+    with suppress(*PARSING_ERRORS):
+        return read(value)
+    return None
