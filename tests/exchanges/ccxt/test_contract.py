@@ -9,6 +9,7 @@ import pytest
 from bitmm.xwrap.exchanges.base import Credentials, ExchangeContext, RateLimit
 from bitmm.xwrap.exchanges.capabilities import OPERATIONS, supports
 from bitmm.xwrap.exchanges.ccxt import exchange_class
+from bitmm.xwrap.exchanges.ccxt.client_ids import CLIENT_IDS
 from bitmm.xwrap.exchanges.ccxt.form import given_to, missing_credentials
 from bitmm.xwrap.exchanges.errors import Refused
 from bitmm.xwrap.testing.exchange_contract import ExchangeContract
@@ -55,7 +56,7 @@ def test_every_exchange_that_ccxt_knows_makes_a_class_with_honest_verbs():
         assert ("cancel" in verbs) == bool(has["cancelOrder"])
         assert ("deposit_address" in verbs) == bool(has["fetchDepositAddress"])
         assert ("withdraw" in verbs) == (bool(has["withdraw"]) and id != "kraken")
-        assert ("find" in verbs) == (kind.order_lookup != "none") == (id == "kraken")
+        assert ("find" in verbs) == (kind.order_lookup == "all") == (id in CLIENT_IDS)
         assert "permissions" not in verbs
         assert kind.per_address == RateLimit(5, 1000 / getattr(library, id)().rateLimit)
     assert made["kraken"] is exchange_class("ccxt:kraken")

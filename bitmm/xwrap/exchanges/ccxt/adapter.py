@@ -27,6 +27,7 @@ from ..models import (
 from ..orders import poll_until_final
 from ..parsing import optional_amount, required_text
 from ..rules import check, no_such_asset
+from .order_lookup import field_of
 from .orders import CcxtOrders
 from .parsing import (
     check_same_withdrawal,
@@ -86,7 +87,9 @@ class CcxtExchange(CcxtOrders):
         markets = self._markets()
         check(order, markets.spot[order.currency, order.asset])
         check_order_digits(self.name, order, symbol, markets.ccxt.markets[symbol]["precision"], self._rounded)
-        params = {"clientOrderId": order.client_id} if self._stores_client_ids() else {}
+        rule = self.client_ids
+        sent_id = None if rule is None else rule.form(order.client_id)
+        params = {} if rule is None else {rule.parameter: sent_id}
         if order.cost is not None:
             call: tuple[Any, ...] = ("create_market_buy_order_with_cost", symbol, plain(order.cost), params)
             needed = "createMarketBuyOrderWithCost"
@@ -102,8 +105,11 @@ class CcxtExchange(CcxtOrders):
             amount=order.amount,
             price=order.price,
         )
-        row = self._call(*call, mutates=True)
+        # An order that left without the id would be looked up in vain, and then be placed again.
+        row = self._call(*call, mutates=True, must_contain=None if sent_id is None else str(sent_id))
         with parsing_errors(self.name, mutates=True):
+            if rule is not None and field_of(row, rule.field) not in (None, str(sent_id)):
+                raise ValueError("another order than the one placed")
             ref = replace(ref, exchange_order_id=required_text(row["id"]))
             placed = order_from_row(row, ref, with_client_id=self._stores_client_ids())
         if order.price is None and placed.status == "open" and type(self).order is not Exchange.order:

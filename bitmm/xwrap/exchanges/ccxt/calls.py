@@ -8,6 +8,7 @@ from ..base import Credentials, Exchange, ExchangeContext
 from ..errors import Refused
 from ..http import refused_key_is_proof
 from ..rules import find_market
+from .client_ids import ClientIdRule
 from .form import missing_credentials
 from .instance import Instance, Markets, instance_for
 from .parsing import spot_markets
@@ -25,6 +26,8 @@ class CcxtCalls(Exchange):
     kind: ClassVar[Any]
     #: The unified calls that ccxt has for it, in ccxt's names.
     has: ClassVar[frozenset[str]]
+    #: How it takes our client id and finds an order by it; None: it cannot be asked.
+    client_ids: ClassVar[ClientIdRule | None] = None
 
     def __init__(self, context: ExchangeContext) -> None:
         """Raises Refused when a credential that the exchange needs is missing."""
@@ -43,7 +46,7 @@ class CcxtCalls(Exchange):
             return self._instance.call(self.context, markets, method, *arguments, **named)
 
     def _stores_client_ids(self) -> bool:
-        return type(self).order_lookup != "none"
+        return self.client_ids is not None
 
     def _markets(self) -> Markets:
         def load() -> Any:

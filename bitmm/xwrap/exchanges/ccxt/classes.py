@@ -11,15 +11,15 @@ from ..capabilities import OPERATIONS
 from ..errors import Refused
 from .adapter import CcxtExchange
 from .additions import ADDITIONS
+from .client_ids import CLIENT_IDS
 from .exactness import EXACT_OVERRIDES, check_exactness
 from .form import form_of
 from .instance import AMOUNT_IS_COUNTED, NONCE_COUNTERS, SILENT_LOGGER
+from .order_lookup import LookupCalls
 from .session import SessionAdapter
 
 __all__ = ["exchange_class"]
 
-#: Exchanges where ccxt sends our id with an order, and finds open and closed orders by it.
-_FINDS_BY_CLIENT_ID = {"kraken"}
 #: Verbs that ccxt's unified call does not really have. Kraken sends to names of its address book only; CoinSpot tells
 #: no id of an order, so that it could neither be read nor canceled.
 _MISSING = {"coinspot": {"place"}, "kraken": {"withdraw"}}
@@ -32,7 +32,6 @@ _NEEDED_CALLS: dict[str, tuple[set[str], ...]] = {
     "place": ({"createOrder"},),
     # Where there are open orders alone, an order that is none of them is told as closed.
     "order": ({"fetchOrder"}, {"fetchOpenOrders"}),
-    "find": ({"fetchOpenOrders", "fetchClosedOrders"},),
     "open_orders": ({"fetchOpenOrders"},),
     "cancel": ({"cancelOrder"},),
     "cancel_all": ({"fetchOpenOrders", "cancelAllOrders"}, {"fetchOpenOrders", "cancelOrder"}),
@@ -61,7 +60,7 @@ def exchange_class(id: str) -> type[Exchange]:
     library = _import_ccxt()
     if name not in library.exchanges:
         raise KeyError(id)
-    kind: Any = type(name, (*ADDITIONS.get(name, ()), getattr(library, name)), dict(EXACT_OVERRIDES))
+    kind: Any = type(name, (*ADDITIONS.get(name, ()), LookupCalls, getattr(library, name)), dict(EXACT_OVERRIDES))
     sample = kind({"session": SessionAdapter(name, name, None), "logger": SILENT_LOGGER})
     check_exactness(library, sample)
     has = {call for call, implemented in sample.has.items() if implemented}
@@ -69,12 +68,15 @@ def exchange_class(id: str) -> type[Exchange]:
     if not _has_real_cost_call(library, sample):
         has -= {"createMarketBuyOrderWithCost"}
     supported = _supported(name, has)
+    client_ids = CLIENT_IDS.get(name)
     facts = {
         "id": id,
         "name": f"{sample.name} (ccxt)",
         "description": f"{sample.name}, spot markets, through the library ccxt",
         "form": form_of(name, sample.requiredCredentials),
-        "order_lookup": "all" if "find" in supported else "none",
+        "client_ids": client_ids,
+        "order_lookup": "none" if client_ids is None else "all",
+        "valid_seconds": 0.0 if client_ids is None else client_ids.valid_seconds,
         "reads_closed_orders": bool(has & {"fetchOrder", "fetchOrders", "fetchClosedOrders"}),
         "ordered": name in NONCE_COUNTERS,
         "per_address": RateLimit(_BURST, 1000 / sample.rateLimit),
@@ -90,7 +92,7 @@ def _supported(name: str, has: set[str]) -> set[str]:
     """Return the operations of the exchange called `name` for which ccxt has the calls."""
     supported = {verb for verb, needs in _NEEDED_CALLS.items() if any(need <= has for need in needs)}
     supported -= _MISSING.get(name, set())
-    return supported if name in _FINDS_BY_CLIENT_ID else supported - {"find"}
+    return supported | {"find"} if name in CLIENT_IDS else supported
 
 
 def _has_real_cost_call(library: Any, sample: Any) -> bool:

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
 from ..base import Exchange
-from ..errors import Busy, Refused, Unknown
+from ..errors import Busy, NotListedYet, Refused, Unknown, Unsupported
 from ..http import parsing_errors
 from ..models import OrderRef, OrderState, Side
 from ..orders import cancel_errors, check_listed_by_now, closed_order, poll_fills
 from .calls import CcxtCalls
+from .client_ids import ClientIdRule
+from .order_lookup import Lookup, Question, field_of
 from .parsing import open_orders_from_rows, order_from_remaining, order_from_row, order_with_fills, symbol_of
 
 __all__ = ["CcxtOrders"]
@@ -22,6 +25,8 @@ __all__ = ["CcxtOrders"]
 _CANCELS_BY_SIDE = {"bithumb", "coinspot", "indodax"}
 #: Exchanges that list of an open order what is left of it, which ccxt takes for its amount.
 _LISTS_WHAT_IS_LEFT = {"coincheck"}
+#: How far an exchange's clock may be behind ours when it says when an order was made.
+_CLOCK_SKEW = timedelta(minutes=1)
 
 
 class CcxtOrders(CcxtCalls):
@@ -31,16 +36,48 @@ class CcxtOrders(CcxtCalls):
         return self._with_fills(self._fetch_order(ref), patient=False)
 
     def find(self, ref: OrderRef) -> OrderState | None:
-        """Look among the open orders first: one that is filled between the two questions is seen by the second."""
-        params = {"clientOrderId": ref.client_id}
-        for method in ("fetch_open_orders", "fetch_closed_orders"):
-            rows = self._call(method, params=params)
-            with parsing_errors(self.name):
-                if any(row["clientOrderId"] != ref.client_id for row in rows):
-                    raise ValueError("orders with other ids than the one asked for")
-                if rows:
-                    return order_from_row(rows[0], ref, with_client_id=True)
+        """Ask what `client_ids` names. A question that fails hides no order that another one shows, and proves nothing.
+
+        Raises Unsupported for an order that is not there and so old that the exchange may have forgotten it.
+        """
+        rule = self.client_ids
+        if rule is None:
+            raise self._lacks("find")
+        lookup = Lookup(rule.form(ref.client_id), self._symbol(ref.currency, ref.asset), _milliseconds(ref.created))
+        unanswered: Refused | None = None
+        for question in rule.questions:
+            try:
+                if (state := self._find_by(question, lookup, ref, rule)) is not None:
+                    return state
+            except Busy:
+                raise
+            except Refused as refusal:
+                unanswered = unanswered or refusal
+        if unanswered is not None:
+            raise unanswered
+        self._check_that_absence_is_proof(ref, rule)
         return None
+
+    def _find_by(self, question: Question, lookup: Lookup, ref: OrderRef, rule: ClientIdRule) -> OrderState | None:
+        """Return the order as one question shows it. An order with another id is not believed."""
+        rows = self._call("look_up", question, lookup)
+        with parsing_errors(self.name):
+            if any(field_of(row, rule.field) != str(lookup.id) for row in rows):
+                raise ValueError("another order than the one asked for")
+            if not rows:
+                return None
+            # A market buy may have been sent as a cost, so that its amount is another one there.
+            known = replace(ref, amount=None) if ref.price is None and ref.side == "buy" else ref
+            state = order_from_row(rows[0], known, with_client_id=True)
+            return replace(state, client_id=ref.client_id, amount=ref.amount if state.amount is None else state.amount)
+
+    def _check_that_absence_is_proof(self, ref: OrderRef, rule: ClientIdRule) -> None:
+        """Raise Unsupported, or NotListedYet, when an order that is not found may be there all the same."""
+        now = datetime.now(UTC)
+        if rule.listed is not None and (ref.created is None or now - ref.created > rule.listed):
+            raise Unsupported(f"{self.name} may have forgotten an order of that time")
+        if rule.lag and (ref.missed_since is None or now - ref.missed_since < rule.lag):
+            raise NotListedYet(f"{self.name} does not list this order now, and its lists lag behind; ask again")
 
     def open_orders(self) -> list[OrderState]:
         rows = self._call("fetch_open_orders")
@@ -164,3 +201,8 @@ class CcxtOrders(CcxtCalls):
         except Refused as refusal:
             if refusal.code != "order_not_found":
                 raise
+
+
+def _milliseconds(created: datetime | None) -> int | None:
+    """Return the time from which on an order that was `created` then is listed, in milliseconds since 1970."""
+    return None if created is None else int((created - _CLOCK_SKEW).timestamp() * 1000)

@@ -18,6 +18,7 @@ from ..models import Deposit, Fill, Market, NewWithdrawal, OrderRef, OrderState,
 from ..orders import listed_order
 from ..parsing import optional_amount, required_text, step_from_places, time_from_milliseconds
 from ..rules import network_required
+from .client_ids import our_id
 
 __all__ = [
     "check_same_withdrawal",
@@ -116,7 +117,7 @@ def order_from_row(row: Mapping[str, Any], ref: OrderRef | None = None, *, with_
         filled=filled,
         average=mean(spent, filled) if spent and filled else None,
         spent=spent,
-        client_id=(row.get("clientOrderId") or None) if with_client_id else None,
+        client_id=our_id(row.get("clientOrderId")) if with_client_id else None,
         created=optional_time(row.get("timestamp")),
         reason="its exchange does not tell how much of it was filled" if status == "closed" else None,
         **_fee_fields(row),

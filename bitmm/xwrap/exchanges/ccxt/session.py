@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import logging
 import sys
+from contextlib import suppress
 from typing import Any
 from urllib.parse import unquote_plus
 
@@ -45,6 +47,15 @@ def _is_part_of_a_read() -> bool:
             return True
         frame = frame.f_back  # type: ignore[assignment]  # None at the end
     return False
+
+
+def _readable(header: tuple[str, str]) -> str:
+    """Return the text of a header. Gemini's request is one: "X-GEMINI-PAYLOAD", in base64."""
+    name, value = header
+    if name.lower().endswith("-payload"):
+        with suppress(ValueError):
+            return base64.b64decode(value).decode(errors="replace")
+    return str(value)
 
 
 def _sent_before(words: str) -> Unknown:
@@ -103,12 +114,12 @@ class SessionAdapter:
         content = {name: given.get(name) for name in ("data", "headers", "files")}
         made = requests.Request(method, url, **content).prepare()
         body = made.body.encode() if isinstance(made.body, str) else made.body
-        sent = " ".join([str(made.url), *map(str, made.headers.values()), (body or b"").decode(errors="replace")])
+        sent = " ".join([str(made.url), *map(_readable, made.headers.items()), (body or b"").decode(errors="replace")])
         if self._base is not None and not f"{made.url}/".startswith(f"{self._base}/"):
             raise self._stopped("ccxt knows an address that is not the administrator's")
         mutates = self._mutates and (method != "GET" or self.id in MUTATES_BY_GET) and not _is_part_of_a_read()
         if self._must_contain and mutates and self._must_contain not in unquote_plus(sent):
-            raise self._stopped("ccxt would send it without the tag")
+            raise self._stopped("ccxt would send it without the tag or the client id")
         if self._transport is None:
             raise self._stopped("no request belongs here")
         executed_before = self.may_have_executed
