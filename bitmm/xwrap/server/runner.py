@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import signal
@@ -17,6 +16,7 @@ from typing import IO
 import uvicorn
 
 from .app import create_app
+from .db.files import lock_file
 from .services import Services, create_services
 from .settings import Settings, SetupError
 from .threads import start_thread
@@ -149,7 +149,9 @@ def _bind(settings: Settings) -> Iterator[socket.socket]:
         )
     listener = socket.socket(socket.AF_INET6 if address.version == 6 else socket.AF_INET)
     try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # On Windows SO_REUSEADDR would let two servers listen on one port.
+        option = getattr(socket, "SO_EXCLUSIVEADDRUSE", socket.SO_REUSEADDR)
+        listener.setsockopt(socket.SOL_SOCKET, option, 1)
         try:
             listener.bind((str(address), settings.port))
         except OSError as error:
@@ -171,7 +173,7 @@ def process_lock(settings: Settings) -> Iterator[IO[str]]:
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     with (settings.data / "lock").open("w") as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | (0 if settings.database_url else fcntl.LOCK_NB))
+            lock_file(lock.fileno(), wait=settings.database_url is not None)
         except OSError:
             raise ServeError(f"another XWrap serves from {settings.data}; stop it, or choose another --data") from None
         yield lock

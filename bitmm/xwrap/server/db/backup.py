@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from .completeness import open_state_file
 from .errors import StateFileInUseError, StoreError
+from .files import sync_file
 from .history import HistoryGap
 from .records import now
 from .sqlite_file import connect_read_only, find_damage, wal_of
@@ -40,7 +41,7 @@ def back_up(store: Store, state_file: Path, target: Path) -> None:
     with closing(sqlite3.connect(target)) as connection:
         connection.execute("UPDATE history SET heartbeat = max(heartbeat, ?)", (began,))
         connection.commit()
-    _sync(target)
+    sync_file(target)
 
 
 def restore(path: Path, state_file: Path, source: Path) -> Restored:
@@ -73,7 +74,7 @@ def restore(path: Path, state_file: Path, source: Path) -> Restored:
     store.close()
     replaced = _set_aside(path)
     prepared.rename(path)
-    _sync(path)
+    sync_file(path)
     with closing(StateFile(state_file)) as file:
         file.write(State(row["installation"], now()))
     return Restored(gap, replaced)
@@ -113,13 +114,3 @@ def _set_aside(path: Path) -> Path | None:
 
 def _files(path: Path) -> list[Path]:
     return [path, wal_of(path), path.with_name(f"{path.name}-shm")]
-
-
-def _sync(path: Path) -> None:
-    """Bring a file, and its name, to the disk."""
-    for each in (path, path.parent):
-        descriptor = os.open(each, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -7,7 +7,6 @@ finished.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -17,6 +16,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from .files import lock_file, open_private, sync_folder, write_whole
 
 __all__ = ["INTENT_COLUMNS", "IntentRef", "State", "StateFile"]
 
@@ -81,10 +82,10 @@ class StateFile:
         self._lock = threading.Lock()
         self._state: State | None = None
         self._intents: deque[IntentRef] = deque(maxlen=_KEPT_INTENTS)
-        self._descriptor: int | None = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._descriptor: int | None = open_private(path)
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            lock_file(self._descriptor)
+        except OSError:
             os.close(self._descriptor)
             raise
 
@@ -107,11 +108,7 @@ class StateFile:
         with self._lock:
             self._state, self._intents = state, deque(state.intents, _KEPT_INTENTS)
             self._write()
-            folder = os.open(self.path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            sync_folder(self.path.parent)
 
     def add(self, intents: Iterable[IntentRef]) -> None:
         """Add intents that were committed; they are on the disk when this returns. Raises OSError."""
@@ -141,8 +138,7 @@ class StateFile:
             "intents": list(self._intents),
             "gap": state.gap,
         }
-        os.pwrite(self._descriptor, json.dumps(document).encode().ljust(_SIZE - 1) + b"\n", 0)
-        os.fdatasync(self._descriptor)
+        write_whole(self._descriptor, json.dumps(document).encode().ljust(_SIZE - 1) + b"\n")
 
     def close(self) -> None:
         """Close the file; nothing can be added any more."""
