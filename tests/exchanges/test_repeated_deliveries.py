@@ -65,7 +65,7 @@ CASES = {
     ),
     "backpack": Case(
         *(Backpack, BackpackVenue, "USDC", "POST /api/v1/order", "DELETE /api/v1/order", "POST /wapi"),
-        *("insufficient_funds", "invalid_request"),
+        *("insufficient_funds", "invalid_nonce"),
     ),
 }
 

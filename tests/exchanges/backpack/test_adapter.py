@@ -15,7 +15,7 @@ from bitmm.xwrap.exchanges.backpack import Backpack, BackpackAPI
 from bitmm.xwrap.exchanges.base import Credentials, ExchangeContext
 from bitmm.xwrap.exchanges.cache import TTLCache
 from bitmm.xwrap.exchanges.errors import ExchangeError, NotListedYet, Refused, Unknown
-from bitmm.xwrap.exchanges.models import NewOrder, NewWithdrawal, OrderRef
+from bitmm.xwrap.exchanges.models import Funds, NewOrder, NewWithdrawal, OrderRef
 from bitmm.xwrap.money import total
 from bitmm.xwrap.testing.exchange_contract import ExchangeContract
 from bitmm.xwrap.testing.exchanges import venue as core
@@ -367,7 +367,6 @@ LIES = [
     {"symbol": "BTC_USDC_PERP"},
     {"side": "Bid"},
     {"executedQuantity": "x"},
-    {"executedQuantity": None},
     {"executedQuantity": "-1"},
     {"createdAt": "yesterday"},
     {"status": []},
@@ -428,10 +427,44 @@ def test_what_is_staked_is_owned_and_not_available(venue, exchange):
     assert (sol.total, sol.available, sol.held) == (Decimal("102.5"), Decimal(100), Decimal("2.5"))
 
 
-def test_negative_balances_are_not_believed(venue, exchange):
-    change_answers(venue, "GET", "/api/v1/capital", lambda rows: {**rows, "BTC": {**rows["BTC"], "locked": "-1"}})
-    with pytest.raises(Refused):
-        exchange.funds()
+def test_nothing_is_available_or_held_below_zero(venue, exchange):
+    odd = {"available": "-1", "locked": "-0.5", "staked": "0"}
+    change_answers(venue, "GET", "/api/v1/capital", lambda rows: {**rows, "BTC": odd})
+    assert exchange.funds()["BTC"] == Funds(Decimal("-1.5"), Decimal(0), Decimal(0))
+
+
+def test_what_is_lent_is_owned_and_not_available(venue, exchange):
+    venue.lent = {"BTC": Decimal("2.5"), "PYTH": Decimal(7)}
+    funds = exchange.funds()
+    assert funds["BTC"] == Funds(Decimal("102.5"), Decimal(100), Decimal("2.5"))
+    assert funds["PYTH"] == Funds(Decimal(7), Decimal(0), Decimal(7))
+    assert exchange.balance()["PYTH"] == 7
+
+
+def test_an_order_that_expires_at_once_has_its_reason(venue, exchange):
+    venue.history_lag = 0.3
+    state = exchange.place(new("sell", amount=Decimal(9)))
+    assert (state.status, state.filled, state.reason) == ("partly_filled", Decimal(8), "InsufficientLiquidity")
+    venue.history_lag = 3600
+    assert exchange.place(new("sell", amount=Decimal(9))).reason is None
+
+
+def test_an_order_that_was_canceled_untouched_is_told_without_what_is_optional(venue, exchange):
+    venue.leaves_out = True
+    order = new("sell", amount=Decimal("0.1"), price=Decimal(35000))
+    ref = ref_of(order, exchange.place(order).exchange_order_id)
+    exchange.cancel(ref)
+    assert (exchange.order(ref).status, exchange.order(ref).filled) == ("canceled", None)
+    assert exchange.find(ref_of(order)).status == "canceled"
+
+
+def test_a_body_that_cannot_be_parsed_is_refused(venue, exchange):
+    venue.unparsed = 1
+    with pytest.raises(Refused, match="Expected input type") as caught:
+        exchange.place(new(amount=Decimal("0.1")))
+    assert (caught.value.code, caught.value.retryable) == ("invalid_request", False)
+    assert exchange.place(new(amount=Decimal("0.1"))).status == "filled"
+    assert len(venue.ledger()) == 1
 
 
 #: fault -> what it is to an order or a send, our code, and how many were executed

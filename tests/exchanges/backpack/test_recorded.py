@@ -50,7 +50,8 @@ class Recording:
     def __init__(self, **answers: object) -> None:
         eth = market("ETH")
         eth["filters"] = {**eth["filters"], "quantity": {"minQuantity": "0.001", "stepSize": "0.001"}}
-        self.answers = {"markets": [eth], "assets": METHODS["fetchCurrencies"][0], **answers}
+        nothing_lent = {"capital/collateral": {"collateral": []}}
+        self.answers = {"markets": [eth], "assets": METHODS["fetchCurrencies"][0], **nothing_lent, **answers}
 
     def send(self, request):
         path = request.url.partition("api/v1/")[2].partition("?")[0]
@@ -270,7 +271,8 @@ def balance():
 
 def order_book():
     rate = backpack(depth=COMMENTS["fetchOrderBook"]).rate("USDC", "ETH")
-    assert rate == Rate(Decimal("118318.3"), Decimal("12.9"), millis(1753102447307))
+    time = datetime(2025, 7, 21, 12, 54, 7, 307501, tzinfo=UTC)
+    assert rate == Rate(Decimal("118318.3"), Decimal("12.9"), time)
 
 
 def markets():

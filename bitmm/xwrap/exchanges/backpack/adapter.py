@@ -14,7 +14,7 @@ from ..._addresses import same_address
 from ...money import parse_decimal
 from ..base import Exchange, ExchangeContext, Field, RateLimit
 from ..errors import NotListedYet, Refused, Unknown
-from ..http import parsing_errors
+from ..http import PARSING_ERRORS, parsing_errors
 from ..models import (
     Deposit,
     DepositAddress,
@@ -30,8 +30,8 @@ from ..models import (
     Withdrawal,
 )
 from ..orders import cancel_errors, listed_order, poll_fills, poll_until_final
-from ..parsing import required_text
-from ..rules import check, find_market, network_required, no_such_asset
+from ..parsing import address_and_tag, list_or_nothing, optional_time, readable_rows, required_text, time_from_field
+from ..rules import check, find_market, market_closed, network_required, no_such_asset
 from .api import URL, BackpackAPI
 from .parsing import (
     MAX_SKEW,
@@ -39,13 +39,14 @@ from .parsing import (
     deposit_from_row,
     fee_from_rows,
     fill_from_row,
-    funds_from_row,
+    funds_from_answers,
     is_same_order,
+    is_same_withdrawal,
     list_of_rows,
     market_symbol,
     markets_from_rows,
+    open_chain_from_row,
     order_from_row,
-    time_from_field,
     tokens_from_rows,
     withdrawal_from_row,
 )
@@ -85,23 +86,30 @@ class Backpack(Exchange):
     def rate(self, currency: str, asset: str) -> Rate:
         book = self.api.depth(market_symbol(currency, asset), limit=5)
         with parsing_errors(self.name):
-            asks = [parse_decimal(price) for price, _ in book["asks"]]
-            bids = [parse_decimal(price) for price, _ in book["bids"]]
+            asks = [parse_decimal(level[0]) for level in book["asks"] or ()]
+            bids = [parse_decimal(level[0]) for level in book["bids"] or ()]
             # Both sides ascend in the documentation's examples; nothing promises it, so position says nothing.
             if not asks or not bids or not 0 < max(bids) <= min(asks):
                 raise Refused(f"{self.name} has no buyer or no seller now", code="exchange_unavailable", retryable=True)
-            return Rate(buy=min(asks), sell=max(bids), time=time_from_field(book["timestamp"] // 1000))
+            time = optional_time(book.get("timestamp")) or datetime.now(UTC)
+            return Rate(buy=min(asks), sell=max(bids), time=time)
 
     def markets(self) -> list[Market]:
-        return list(self._markets().values())
+        return [market for market in self._markets().values() if market is not None]
 
     def funds(self) -> dict[str, Funds]:
-        rows = self.api.balances()
+        """Return the funds, with what is lent; where Backpack tells nothing of loans there are none."""
+        balances, account = self.api.balances(), None
+        try:
+            account = self.api.collateral()
+        except Refused as error:
+            if error.retryable:
+                raise
         with parsing_errors(self.name):
-            return {name: funds_from_row(row) for name, row in rows.items()}
+            return funds_from_answers(self.name, balances, account)
 
     def place(self, order: NewOrder) -> OrderState:
-        check(order, find_market(self.name, order.currency, order.asset, self._markets()))
+        check(order, self._open_market(order.currency, order.asset))
         row = self.api.execute_order(
             market_symbol(order.currency, order.asset),
             _SIDE_WORDS[order.side],
@@ -120,7 +128,7 @@ class Backpack(Exchange):
             ref = replace(ref, exchange_order_id=placed.exchange_order_id)
             placed = poll_until_final(placed, lambda: self._read_order(ref))
         try:
-            return self._with_fee(placed, patient=True)
+            return self._with_reason(self._with_fee(placed, patient=True))
         except Refused:
             # The order stands; only its fee cannot be read.
             return placed
@@ -149,7 +157,10 @@ class Backpack(Exchange):
     def open_orders(self) -> list[OrderState]:
         rows = self.api.open_orders(market_type="SPOT")
         with parsing_errors(self.name):
-            return [listed_order(self.name, required_text(row["id"]), partial(order_from_row, row)) for row in rows]
+            return [
+                listed_order(self.name, required_text(row["id"]), partial(order_from_row, row))
+                for row in list_or_nothing(rows)
+            ]
 
     def cancel(self, ref: OrderRef) -> None:
         symbol, order_id = market_symbol(ref.currency, ref.asset), ref.exchange_order_id
@@ -157,7 +168,7 @@ class Backpack(Exchange):
         with cancel_errors():
             row = self.api.cancel_order(symbol, order_id=order_id, client_id=client)
         with parsing_errors(self.name, mutates=True):
-            if row is not None and order_id and row["id"] != order_id:
+            if row is not None and order_id and str(row["id"]) != order_id:
                 raise ValueError("another order than the one asked for")
 
     def cancel_all(self) -> int:
@@ -165,7 +176,7 @@ class Backpack(Exchange):
         count = 0
         waiting = self.api.open_orders(market_type="SPOT")
         with parsing_errors(self.name):
-            symbols = [row["symbol"] for row in waiting]
+            symbols = [row["symbol"] for row in list_of_rows(waiting)]
         for symbol in sorted(set(symbols)):
             try:
                 rows = self.api.cancel_open_orders(symbol)
@@ -180,13 +191,14 @@ class Backpack(Exchange):
     def fills(self, currency: str, asset: str) -> list[Fill]:
         rows = self.api.fill_history(market_symbol(currency, asset), limit=_PAGE)
         with parsing_errors(self.name):
-            return [fill_from_row(row) for row in rows]
+            return readable_rows(self.name, list_or_nothing(rows), fill_from_row)
 
     def deposit_address(self, asset: str, network: str | None = None) -> DepositAddress:
         chain = self._chain(asset, network, "depositEnabled")
         row = self.api.deposit_address(chain)
         with parsing_errors(self.name):
-            return DepositAddress(asset=asset, address=required_text(row["address"]), network=chain)
+            address, tag = address_and_tag(required_text(row["address"]))
+            return DepositAddress(asset=asset, address=required_text(address), tag=tag, network=chain)
 
     def withdraw(self, withdrawal: NewWithdrawal) -> Withdrawal:
         """Send only to addresses of the account's address book with 2FA switched off: a server has no token to type."""
@@ -205,16 +217,17 @@ class Backpack(Exchange):
         with parsing_errors(self.name, mutates=True):
             made = withdrawal_from_row(row)
             same = (made.asset, made.amount) == (withdrawal.asset, withdrawal.amount)
-            if not (same and same_address(made.address, withdrawal.address)):
+            if not (same and same_address(row["toAddress"], withdrawal.address)):
                 raise ValueError("another withdrawal")
-            return made
+            # It was taken, whatever the word for how far it is.
+            return replace(made, status="pending") if made.status == "unknown" else made
 
     def find_withdrawal(self, client_id: str, since: datetime, until: datetime) -> Withdrawal | None:
         """Look by its id and in the whole history since then: a send that is found to be missing may be sent again."""
         with parsing_errors(self.name):
             named = list_of_rows(self.api.withdrawals(client_id=client_id))
             for row in itertools.chain(named, self._history_since(since, self.api.withdrawals)):
-                if row.get("clientId") == client_id:
+                if is_same_withdrawal(row, client_id, since, until):
                     return withdrawal_from_row(row)
         if datetime.now(UTC) < until + _LAG:
             raise self._lags()
@@ -223,27 +236,41 @@ class Backpack(Exchange):
     def deposits(self, asset: str | None = None) -> list[Deposit]:
         rows = self.api.deposits(limit=_PAGE)
         with parsing_errors(self.name):
-            return [deposit_from_row(row) for row in rows if asset in (None, row["symbol"])]
+            found = readable_rows(self.name, list_or_nothing(rows), deposit_from_row)
+        return [deposit for deposit in found if asset in (None, deposit.asset)]
 
     def withdrawals(self, asset: str | None = None) -> list[Withdrawal]:
         rows = self.api.withdrawals(limit=_PAGE)
         with parsing_errors(self.name):
-            return [withdrawal_from_row(row) for row in rows if asset in (None, row["symbol"])]
+            found = readable_rows(self.name, list_or_nothing(rows), withdrawal_from_row)
+        return [withdrawal for withdrawal in found if asset in (None, withdrawal.asset)]
 
-    def _markets(self) -> Mapping[tuple[str, str], Market]:
-        """Return the spot markets that take orders by (currency, asset)."""
-        return self._cached("markets", self.api.markets, markets_from_rows)
+    def _markets(self) -> Mapping[tuple[str, str], Market | None]:
+        """Return the spot markets by (currency, asset); None for one that takes no orders now."""
+        return self._cached("markets", self.api.markets, partial(markets_from_rows, self.name))
+
+    def _open_market(self, currency: str, asset: str) -> Market:
+        market = find_market(self.name, currency, asset, self._markets())
+        if market is None:
+            self.context.cache.invalidate("markets")
+            raise market_closed(self.name, currency, asset)
+        return market
 
     def _chain(self, asset: str, network: str | None, switch: str) -> str:
         """Return the blockchain called `network`; without one, the only one that the asset has."""
-        assets = self._cached("assets", self.api.assets, tokens_from_rows)
+        assets = self._cached("assets", self.api.assets, partial(tokens_from_rows, self.name))
         if asset not in assets:
             raise no_such_asset(self.name, asset)
         with parsing_errors(self.name):
-            chains: list[str] = [required_text(token["blockchain"]) for token in assets[asset] if token[switch]]
-        fitting = [chain for chain in chains if network is None or chain.casefold() == network.casefold()]
+            is_open = dict(readable_rows(self.name, assets[asset], partial(open_chain_from_row, switch=switch)))
+        named = [chain for chain in is_open if network is None or chain.casefold() == network.casefold()]
+        fitting = [chain for chain in named if is_open[chain]]
+        if named and not fitting:
+            self.context.cache.invalidate("assets")
+            what = f"{'deposits' if switch == 'depositEnabled' else 'withdrawals'} of {asset} by {', '.join(named)}"
+            raise Refused(f"{self.name} takes no {what} now", code="exchange_unavailable", retryable=True)
         if len(fitting) != 1:
-            raise network_required(asset, chains)
+            raise network_required(asset, [chain for chain in is_open if is_open[chain]])
         return fitting[0]
 
     def _read_order(self, ref: OrderRef) -> OrderState:
@@ -256,7 +283,7 @@ class Backpack(Exchange):
                 raise
             rows = self.api.order_history(symbol, order_id=order_id, limit=1)
         with parsing_errors(self.name):
-            if rows:
+            if list_of_rows(rows):
                 return order_from_row(rows[0], ref)
         # The exchange gave its id, so it was there then; a market order was over at once.
         self._refuse_too_early(ref.created if ref.price is None else ref.missed_since)
@@ -288,16 +315,43 @@ class Backpack(Exchange):
     def _with_fee(self, state: OrderState, *, patient: bool = False) -> OrderState:
         """Return the order with its fee, which only its fills tell; without it while some of them are missing.
 
-        `patient`: wait for them, for a second or two.
+        `patient`: wait for them, for a second or two. Fills that cannot be understood, or are not shown, do not hide
+        the order: its fee is unknown then.
         """
         if not state.filled or state.asset is None or state.currency is None:
             return state
         symbol = market_symbol(state.currency, state.asset)
 
         def read_fee() -> tuple[Decimal | None, str | None] | None:
-            rows = self.api.fill_history(symbol, order_id=state.exchange_order_id, limit=_PAGE)
-            with parsing_errors(self.name):
+            try:
+                rows = self.api.fill_history(symbol, order_id=state.exchange_order_id, limit=_PAGE)
                 return fee_from_rows(rows, state)
+            except PARSING_ERRORS:
+                return None, None
+            except Refused as error:
+                if error.retryable:
+                    raise
+                return None, None
 
         fee, fee_currency = poll_fills(read_fee, patient=patient) or (None, None)
         return replace(state, fee=fee, fee_currency=fee_currency)
+
+    def _with_reason(self, state: OrderState) -> OrderState:
+        """Return an order that was over at once with the reason, if it was not filled, which only the history tells.
+
+        Waits for a second or two until it is listed there.
+        """
+        if state.status not in {"canceled", "partly_filled"} or state.asset is None or state.currency is None:
+            return state
+        symbol = market_symbol(state.currency, state.asset)
+
+        def read_listed() -> OrderState | None:
+            rows = self.api.order_history(symbol, order_id=state.exchange_order_id, limit=1)
+            with parsing_errors(self.name):
+                return next((order_from_row(row) for row in rows if row["id"] == state.exchange_order_id), None)
+
+        try:
+            listed = poll_fills(read_listed, patient=True)
+        except Refused:
+            return state
+        return state if listed is None else replace(state, reason=listed.reason)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -17,7 +18,7 @@ from ..api import ExchangeAPI
 from ..base import Throttle, no_throttle
 from ..errors import Busy, ExchangeError, Refused, malformed_key
 from ..http import JSON, retry_after, unknown_or_refused, unproved, unreadable_answer
-from .parsing import time_from_field
+from ..parsing import time_from_field
 from .signing import Value, json_body, optional_text, parameter_texts, signing_key, signing_text
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ _CODES = {
     **dict.fromkeys(("INSUFFICIENT_FUNDS", "INSUFFICIENT_MARGIN"), "insufficient_funds"),
     **dict.fromkeys(("INVALID_MARKET", "INVALID_SYMBOL"), "unknown_market"),
     **dict.fromkeys(("INVALID_CLIENT_REQUEST", "INVALID_RANGE", "INVALID_SOURCE"), "invalid_request"),
-    **dict.fromkeys(("MAINTENANCE", "TRADING_PAUSED", "INSUFFICIENT_SUPPLY"), "exchange_unavailable"),
+    **dict.fromkeys(("MAINTENANCE", "TRADING_PAUSED", "INSUFFICIENT_SUPPLY", "TOO_EARLY"), "exchange_unavailable"),
     "INVALID_ASSET": "unknown_asset",
     "INVALID_PRICE": "invalid_price",
     "INVALID_QUANTITY": "invalid_amount",
@@ -55,8 +56,16 @@ _PROOF = {
 _UNSURE = {"SERVER_ERROR", "TIMEOUT"}
 #: Seconds to wait after a rate limit; neither the limit nor a header for it is documented.
 _PAUSE = 1.0
-#: Bodies that the exchange could not parse are answered in plain text; certainly nothing was executed.
-_UNPARSED = ("bad request parse", "failed to parse")
+_RETRYABLE = {"exchange_unavailable", "invalid_nonce"}
+#: What INVALID_CLIENT_REQUEST says of a request whose time is outside its window ("Request has expired"). It may be
+#: sent again with a new time; that an earlier delivery was executed is not excluded, since it came earlier.
+_EXPIRED = re.compile(r"expired|timestamp", re.IGNORECASE)
+#: A request that the exchange could not parse is answered in plain text, in many wordings: those of poem-openapi, in
+#: which it is written, and of serde_json. That is proof: the same bytes are parsed alike each time, so no earlier
+#: delivery was an order either. HTML is of something on the way, and no proof.
+_UNPARSED = re.compile(
+    r"\bpars(e|ing)\b|deserializ|expected (input type|value)|missing field|invalid type|unknown variant", re.IGNORECASE
+)
 
 
 class BackpackAPI(ExchangeAPI):
@@ -184,8 +193,12 @@ class BackpackAPI(ExchangeAPI):
         return self.private("GET", "api/v1/account", "accountQuery")
 
     def balances(self) -> Any:
-        """Return `{asset: {"available", "locked", "staked"}}`; what is lent is not among them."""
+        """Return `{asset: {"available", "locked", "staked"}}`; what is lent is not among them: see `collateral`."""
         return self.private("GET", "api/v1/capital", "balanceQuery")
+
+    def collateral(self) -> Any:
+        """Return the margin account: its `collateral` is a row for each asset, with the `lendQuantity` that is lent."""
+        return self.private("GET", "api/v1/capital/collateral", "collateralQuery")
 
     def deposits(
         self,
@@ -347,7 +360,7 @@ def _document(answer: Response, *, mutates: bool) -> Any:
     try:
         document = answer.json()
     except ValueError:
-        raise _unreadable(answer, mutates=mutates) from None
+        raise _refusal_in_plain_text(answer, mutates=mutates) or _unreadable(answer, mutates=mutates) from None
     if answer.status == 200:
         return document
     if not isinstance(document, dict) or not isinstance(document.get("code"), str):
@@ -360,14 +373,27 @@ def _error(code: str, reason: str, answer: Response, *, mutates: bool) -> Exchan
         busy = Busy(reason, retry_after=retry_after(answer, seconds=_PAUSE))
         return unproved(busy) if mutates else busy
     ours = _CODES.get(code)
+    if code == "INVALID_CLIENT_REQUEST" and _EXPIRED.search(reason):
+        ours = "invalid_nonce"
     if code in _UNSURE or (answer.status >= 500 and ours is None):
         return unknown_or_refused(reason, mutates=mutates)
-    refusal = Refused(reason, code=ours or "exchange_refused", retryable=ours == "exchange_unavailable")
+    refusal = Refused(reason, code=ours or "exchange_refused", retryable=ours in _RETRYABLE)
     return unproved(refusal) if mutates and code not in _PROOF else refusal
 
 
-def _unreadable(answer: Response, *, mutates: bool) -> ExchangeError:
-    text = answer.text[:300]
-    if answer.status == 400 and text.lower().startswith(_UNPARSED):
+def _refusal_in_plain_text(answer: Response, *, mutates: bool) -> Refused | None:
+    """Return the refusal that an answer in plain text is; None for one that does not say what became of the request."""
+    text = answer.text.strip()[:300]
+    if not text or text.startswith("<"):
+        return None
+    if answer.status == 400 and _UNPARSED.search(text):
         return Refused(text, code="unknown_market" if "market symbol" in text.lower() else "invalid_request")
+    if answer.status == 401:
+        return Refused(text, code="exchange_key_refused")
+    if answer.status == 404 and not mutates:
+        return Refused(f"Backpack has no such page: {text}", code="exchange_refused")
+    return None
+
+
+def _unreadable(answer: Response, *, mutates: bool) -> ExchangeError:
     return unreadable_answer("Backpack", answer, mutates=mutates, pause=_PAUSE)

@@ -20,7 +20,16 @@ from ..models import (
     Withdrawal,
 )
 from ..orders import check_same_order
-from ..parsing import optional_amount, required_text, time_from_milliseconds, time_from_utc_text
+from ..parsing import (
+    address_and_tag,
+    consistent_funds,
+    list_or_nothing,
+    optional_amount,
+    optional_time,
+    readable_rows,
+    required_text,
+    time_from_field,
+)
 
 _SIDES: dict[str, Side] = {"Bid": "buy", "Ask": "sell"}
 _OPEN = {"New", "PartiallyFilled", "TriggerPending", "Triggered"}
@@ -32,6 +41,7 @@ _DEPOSITED: dict[str, Literal["pending", "done", "failed"]] = {
 _WITHDRAWN: dict[str, Literal["pending", "done"]] = {
     "confirmed": "done",
     **dict.fromkeys(("pending", "ownershipVerificationRequired"), "pending"),
+    **dict.fromkeys(("recipientInformationRequired", "recipientInformationProvided"), "pending"),
 }
 #: Markets in these states take no new orders.
 _SHUT = {"Closed", "CancelOnly"}
@@ -50,136 +60,191 @@ def client_number(client_id: str) -> int:
 
 
 def is_same_order(row: Mapping[str, Any], ref: OrderRef, client: int) -> bool:
-    """Return whether an order with our client number is really the one that is looked for."""
-    return (
-        str(row["clientId"]) == str(client)
-        and _SIDES[row["side"]] == ref.side
-        and (ref.amount is None or parse_decimal(row["quantity"]) == ref.amount)
+    """Return whether an order with our client number is really the one that is looked for.
+
+    Raises ValueError for one that does not say whether it has our client number, and is like ours in all else: it may
+    be ours. (null says that it has none.)
+    """
+    if "clientId" in row and str(row["clientId"]) != str(client):
+        return False
+    quantity = optional_amount(row.get("quantity"))
+    is_alike = (
+        _SIDES[row["side"]] == ref.side
+        and (ref.amount is None or quantity is None or quantity == ref.amount)
         and (ref.created is None or abs(time_from_field(row["createdAt"]) - ref.created) < MAX_SKEW)
     )
+    if is_alike and "clientId" not in row:
+        raise ValueError("an order that does not tell its client id")
+    return is_alike
 
 
-def markets_from_rows(rows: list[Mapping[str, Any]]) -> dict[tuple[str, str], Market]:
-    """Return the spot markets that take orders by (currency, asset), from the answer to markets."""
-    spot = [row for row in rows if row["marketType"] == "SPOT" and row["orderBookState"] not in _SHUT]
-    return {(market.currency, market.asset): market for market in map(_market_from_row, spot)}
+def is_same_withdrawal(row: Mapping[str, Any], client_id: str, since: datetime, until: datetime) -> bool:
+    """Return whether this withdrawal carries our id. Raises ValueError when it does not say, and it may be ours."""
+    if "clientId" in row:
+        return bool(row["clientId"] == client_id)
+    if since - MAX_SKEW <= time_from_field(row["createdAt"]) <= until + MAX_SKEW:
+        raise ValueError("a withdrawal that does not tell its client id")
+    return False
 
 
-def tokens_from_rows(rows: list[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
-    """Return the tokens of each asset, one a blockchain, from the answer to assets."""
-    return {row["symbol"]: row["tokens"] for row in rows}
+def markets_from_rows(name: str, rows: list[Mapping[str, Any]]) -> dict[tuple[str, str], Market | None]:
+    """Return the spot markets by (currency, asset), from the answer to markets; None for one that takes no orders."""
+    return dict(named for named in readable_rows(name, rows, _named_market_from_row) if named is not None)
 
 
-def _market_from_row(row: Mapping[str, Any]) -> Market:
+def _named_market_from_row(row: Mapping[str, Any]) -> tuple[tuple[str, str], Market | None] | None:
+    """Return a market with its pair; None for one that is no spot market."""
+    if row["marketType"] != "SPOT":
+        return None
+    currency, asset = required_text(row["quoteSymbol"]), required_text(row["baseSymbol"])
+    if row.get("orderBookState") in _SHUT:
+        return (currency, asset), None
     price, quantity = row["filters"]["price"], row["filters"]["quantity"]
-    return Market(
-        currency=required_text(row["quoteSymbol"]),
-        asset=required_text(row["baseSymbol"]),
-        price_step=parse_decimal(price["tickSize"]),
-        amount_step=parse_decimal(quantity["stepSize"]),
-        amount_min=parse_decimal(quantity["minQuantity"]),
+    market = Market(
+        currency=currency,
+        asset=asset,
+        price_step=optional_amount(price.get("tickSize")),
+        amount_step=optional_amount(quantity.get("stepSize")),
+        amount_min=optional_amount(quantity.get("minQuantity")),
     )
+    return (currency, asset), market
 
 
-def funds_from_row(row: Mapping[str, Any]) -> Funds:
-    """Return a balance; what is staked is owned, and not available."""
-    available = parse_unsigned(row["available"])
-    held = total((parse_unsigned(row["locked"]), parse_unsigned(row["staked"])))
-    return Funds(total=total((available, held)), available=available, held=held)
+def tokens_from_rows(name: str, rows: list[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    """Return the tokens of each asset, one a blockchain, from the answer to assets."""
+    return dict(readable_rows(name, rows, lambda row: (required_text(row["symbol"]), row.get("tokens") or [])))
+
+
+def open_chain_from_row(row: Mapping[str, Any], switch: str) -> tuple[str, bool]:
+    """Return the blockchain of a token, and whether its `switch` ("depositEnabled", "withdrawEnabled") is not off."""
+    return required_text(row["blockchain"]), row.get(switch) is not False
+
+
+def funds_from_answers(name: str, balances: Any, account: Any) -> dict[str, Funds]:
+    """Return the funds by asset, from the balances and the margin account: what is lent is in the latter alone.
+
+    What is staked or lent (an account may do so by itself, "autoLend") is owned, and not available.
+    """
+    lent = dict(readable_rows(name, list_or_nothing(account and account.get("collateral")), _named_lent_from_row))
+    rows = {asset: {} for asset, amount in lent.items() if amount} | (balances or {})
+    return dict(readable_rows(name, rows.items(), lambda row: (row[0], _funds_from_row(row[1], lent.get(row[0])))))
+
+
+def _named_lent_from_row(row: Mapping[str, Any]) -> tuple[str, Decimal]:
+    return required_text(row["symbol"]), max(parse_decimal(row.get("lendQuantity") or 0), Decimal(0))
+
+
+def _funds_from_row(row: Mapping[str, Any], lent: Decimal | None) -> Funds:
+    if lent is None and all(row.get(name) is None for name in ("available", "locked", "staked")):
+        raise ValueError("no amount")
+    available, locked, staked = (parse_decimal(row.get(name) or 0) for name in ("available", "locked", "staked"))
+    held = total((locked, staked, lent or Decimal(0)))
+    return consistent_funds(total((available, held)), available, held)
 
 
 def order_from_row(row: Mapping[str, Any], ref: OrderRef | None = None) -> OrderState:
-    """Return an order, live or of the history. Raises ValueError when it is not the one of `ref`."""
+    """Return an order, live or of the history, where much is optional (schema "Order"): what is not there is None.
+
+    Raises ValueError when it is not the one of `ref`.
+    """
     asset, currency = _asset_and_currency(row["symbol"])
-    filled, spent = parse_unsigned(row["executedQuantity"]), parse_unsigned(row["executedQuoteQuantity"])
+    filled, spent = optional_amount(row.get("executedQuantity")), optional_amount(row.get("executedQuoteQuantity"))
+    amount = optional_amount(row.get("quantity"))
+    if filled is None and row["status"] == "Filled":
+        filled = amount
     state = OrderState(
         exchange_order_id=required_text(row["id"]),
-        status=_order_status(row["status"], filled),
+        status=_order_status(row["status"], filled, spent),
         side=_SIDES[row["side"]],
         currency=currency,
         asset=asset,
-        amount=optional_amount(row.get("quantity")),
+        amount=amount,
         price=optional_amount(row.get("price")),
         filled=filled,
-        average=mean(spent, filled),
+        average=None if filled is None or spent is None else mean(spent, filled),
         spent=spent,
         client_id=ref.client_id if ref else None,
-        created=time_from_field(row["createdAt"]),
+        created=optional_time(row.get("createdAt")),
+        reason=row.get("expiryReason"),
     )
     if ref is not None:
         check_same_order(state, ref)
     return state
 
 
-def _order_status(word: str, filled: Decimal) -> Status:
+def _order_status(word: str, filled: Decimal | None, spent: Decimal | None) -> Status:
     if word in _OPEN:
         return "open"
     if word == "Filled":
         return "filled"
     if word in _OVER:
-        return "partly_filled" if filled else "canceled"
+        return "partly_filled" if filled or spent else "canceled"
     return "rejected" if word == "TriggerFailed" else "unknown"
 
 
 def fee_from_rows(rows: list[Mapping[str, Any]], state: OrderState) -> tuple[Decimal | None, str | None] | None:
     """Return the fee of an order and what it counts, from its fills; None as long as some of them are missing.
 
-    Neither is known (None, None) when the fills have fees in several currencies.
+    Neither is known (None, None) when the fills have fees in several currencies, or one does not tell its fee.
     """
     fills = [row for row in rows if row["orderId"] == state.exchange_order_id]
     if total(parse_unsigned(row["quantity"]) for row in fills) != state.filled:
         return None
-    names = {row["feeSymbol"] for row in fills}
-    if len(names) != 1:
+    names, fees = {row.get("feeSymbol") for row in fills}, [row.get("fee") for row in fills]
+    if len(names) != 1 or None in names or None in fees:
         return None, None
-    return total(parse_decimal(row["fee"]) for row in fills), names.pop()
+    return total(map(parse_decimal, fees)), names.pop()
 
 
 def fill_from_row(row: Mapping[str, Any]) -> Fill:
-    """Return a row of the fill history."""
+    """Return a row of the fill history. One without a number (`tradeId` is optional) is named by its order and time."""
     asset, currency = row["symbol"].split("_")
+    number, order, fee = row.get("tradeId"), row.get("orderId"), row.get("fee")
     return Fill(
-        id=_number_as_text(row["tradeId"]),
-        exchange_order_id=row["orderId"],
+        id=f"{order}-{row['timestamp']}" if number is None else _number_as_text(number),
+        exchange_order_id=None if order is None else str(order),
         side=_SIDES[row["side"]],
         currency=currency,
         asset=asset,
         amount=parse_unsigned(row["quantity"]),
         price=parse_unsigned(row["price"]),
-        fee=parse_decimal(row["fee"]),
-        fee_currency=row["feeSymbol"],
+        fee=None if fee is None else parse_decimal(fee),
+        fee_currency=None if fee is None else row.get("feeSymbol"),
         time=time_from_field(row["timestamp"]),
     )
 
 
 def deposit_from_row(row: Mapping[str, Any]) -> Deposit:
     """Return a row of the deposits."""
+    address, tag = address_and_tag(row.get("toAddress"))
     return Deposit(
         id=_number_as_text(row["id"]),
         asset=required_text(row["symbol"]),
         amount=parse_unsigned(row["quantity"]),
-        status=_DEPOSITED.get(row["status"], "pending"),
-        address=row.get("toAddress"),
-        tag=row.get("platformMemo"),
+        status=_DEPOSITED.get(str(row.get("status")), "pending"),
+        address=address,
+        tag=row.get("platformMemo") or tag,
         network=row.get("source"),
         txid=row.get("transactionHash"),
-        time=time_from_field(row["createdAt"]),
+        time=optional_time(row.get("createdAt")),
     )
 
 
 def withdrawal_from_row(row: Mapping[str, Any]) -> Withdrawal:
     """Return a row of the withdrawals."""
+    address, tag = address_and_tag(row.get("toAddress"))
     return Withdrawal(
         id=_number_as_text(row["id"]),
         asset=required_text(row["symbol"]),
-        amount=parse_unsigned(row["quantity"]),
-        status=_WITHDRAWN.get(row["status"], "unknown"),
-        address=row.get("toAddress"),
+        amount=optional_amount(row.get("quantity")),
+        status=_WITHDRAWN.get(str(row.get("status")), "unknown"),
+        address=address,
+        tag=tag,
         network=row.get("blockchain"),
         fee=optional_amount(row.get("fee")),
         txid=row.get("transactionHash"),
         client_id=row.get("clientId"),
-        created=time_from_field(row["createdAt"]),
+        created=optional_time(row.get("createdAt")),
     )
 
 
@@ -199,10 +264,3 @@ def list_of_rows(answer: Any) -> list[Any]:
 def _number_as_text(value: object) -> str:
     """Return the number of a trade or a transfer, as text."""
     return str(int(str(value)))
-
-
-def time_from_field(value: object) -> datetime:
-    """Return the time of a field: in milliseconds since 1970, or a text in UTC without saying so."""
-    if isinstance(value, str) and not value.isdigit():
-        return time_from_utc_text(value)
-    return time_from_milliseconds(value)

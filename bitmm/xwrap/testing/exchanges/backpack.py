@@ -2,7 +2,9 @@
 
 Protocol: the OpenAPI 1.0 text of docs.backpack.exchange (August 2026). Switches for tests: `history_lag` (seconds until
 an order that is over, and its fills, are in the history), `accepts_cancels` (cancellations answer 202 without a body),
-`two_factor` (the token that a withdrawal needs).
+`two_factor` (the token that a withdrawal needs), `lent` (what of each asset is lent, beside the balances),
+`leaves_out` (what is optional and unknown is left out of rows, and is not null), `unparsed` (how many orders cannot be
+parsed), `waiting_status` (of a withdrawal that is not sent yet).
 """
 
 from __future__ import annotations
@@ -89,6 +91,10 @@ class BackpackVenue(Venue):
         self.history_lag = 0.0
         self.accepts_cancels = False
         self.two_factor: str | None = None
+        self.lent: dict[str, Decimal] = {}
+        self.leaves_out = False
+        self.unparsed = 0
+        self.waiting_status = "pending"
         super().__init__(**options)
 
     def default_pairs(self) -> list[Pair]:
@@ -120,6 +126,7 @@ class BackpackVenue(Venue):
         private = {
             ("GET", "/api/v1/account"): ("accountQuery", "read", self.account_facts),
             ("GET", "/api/v1/capital"): ("balanceQuery", "read", self.balances),
+            ("GET", "/api/v1/capital/collateral"): ("collateralQuery", "read", self.collateral),
             ("POST", "/api/v1/order"): ("orderExecute", "trade", self.execute),
             ("GET", "/api/v1/order"): ("orderQuery", "read", self.open_order),
             ("DELETE", "/api/v1/order"): ("orderCancel", "trade", self.cancel_order),
@@ -341,6 +348,19 @@ class BackpackVenue(Venue):
         }
         return {**rows, "POINTS": {"available": "2", "locked": "0", "staked": "0"}}
 
+    def collateral(self, account: Account, parameters: dict[str, Any]) -> Any:
+        rows = [
+            {
+                "symbol": name,
+                "availableQuantity": f"{self.available(account, name):f}",
+                "lendQuantity": f"{self.lent.get(name, Decimal(0)):f}",
+                "openOrderQuantity": f"{self.held(account, name):f}",
+                "totalQuantity": f"{balance + self.lent.get(name, Decimal(0)):f}",
+            }
+            for name, balance in {**dict.fromkeys(self.lent, Decimal(0)), **account.balances}.items()
+        ]
+        return {"collateral": rows, "netEquity": "0", "marginFraction": None}
+
     def parse_decimal(self, parameters: dict[str, Any], name: str) -> Decimal | None:
         value = parameters.get(name)
         if value is None:
@@ -373,6 +393,11 @@ class BackpackVenue(Venue):
 
     def execute(self, account: Account, parameters: dict[str, Any]) -> Any:
         known = self.pair_of(parameters.get("symbol"), payload="OrderExecutePayload")
+        if self.unparsed:
+            self.unparsed -= 1
+            raise UnreadableRequest(
+                'parse request payload error: Expected input type "OrderExecutePayload", found something else'
+            )
         side = self.choice(parameters, "side", "Bid", "Ask")
         kind = self.choice(parameters, "orderType", "Limit", "Market")
         force = self.choice(parameters, "timeInForce", "GTC", "IOC", "FOK") or "GTC"
@@ -506,17 +531,25 @@ class BackpackVenue(Venue):
         wanted = self.pair_of(parameters["symbol"]) if "symbol" in parameters else None
         shown = self.clock() - self.history_lag
         rows = [
-            {
-                **self.row(order),
-                "createdAt": naive(order.time),
-                "expiryReason": "InsufficientLiquidity" if order.details["expired"] else None,
-            }
+            self.history_row(order)
             for order in self.orders_of(account)
             if wanted in (None, order.pair)
             and parameters.get("orderId") in (None, order.id)
             and (order.closed is None or order.closed <= shown)
         ]
         return self.page(rows, parameters)
+
+    def history_row(self, order: Order) -> dict[str, Any]:
+        """A row in which more is optional than in that of a live order."""
+        row = {
+            **self.row(order),
+            "createdAt": naive(order.time),
+            "expiryReason": "InsufficientLiquidity" if order.details["expired"] else None,
+        }
+        if not self.leaves_out:
+            return row
+        untouched = ("executedQuantity", "executedQuoteQuantity", "quoteQuantity") if not order.fills else ()
+        return {name: value for name, value in row.items() if value is not None and name not in untouched}
 
     def fill_history(self, account: Account, parameters: dict[str, Any]) -> Reply:
         wanted = self.pair_of(parameters["symbol"]) if "symbol" in parameters else None
@@ -617,7 +650,7 @@ class BackpackVenue(Venue):
             "identifier": None,
             "isInternal": False,
             "quantity": f"{made.amount:f}",
-            "status": "confirmed" if made.status == "done" else "pending",
+            "status": "confirmed" if made.status == "done" else self.waiting_status,
             "subaccountId": None,
             "symbol": made.asset,
             "toAddress": made.address,
