@@ -340,7 +340,7 @@ def test_the_answer_to_a_withdrawal_may_spell_the_address_in_another_case(backpa
     assert (made.status, made.address) == ("pending", address)
 
 
-@pytest.mark.parametrize("lie", [[], None, "text", 7, {"BTC": {"available": "-1", "locked": "0"}}], ids=str)
+@pytest.mark.parametrize("lie", [[], None, "text", 7, {"BTC": {"available": "x", "locked": "0"}}], ids=str)
 def test_balances_that_are_none_are_refused(backpack, transport, lie):
     exchange = connected(backpack, transport)
     change_answers(backpack, "GET", "/api/v1/capital", lambda rows: lie)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Literal
 
 from ...money import parse_decimal, plain
@@ -25,8 +26,8 @@ from ..models import (
     Withdrawal,
 )
 from ..orders import poll_until_final
-from ..parsing import optional_amount, required_text
-from ..rules import check, no_such_asset
+from ..parsing import readable_rows, required_text
+from ..rules import check, market_closed, no_such_asset
 from .order_lookup import field_of
 from .orders import CcxtOrders
 from .parsing import (
@@ -34,6 +35,7 @@ from .parsing import (
     choose_network,
     deposit_from_row,
     fill_from_row,
+    funds_from_rows,
     optional_time,
     order_from_row,
     withdrawal_from_row,
@@ -68,23 +70,19 @@ class CcxtExchange(CcxtOrders):
             return rate
 
     def markets(self) -> list[Market]:
-        return list(self._markets().spot.values())
+        listed = self._markets()
+        return [market for pair, market in listed.spot.items() if pair not in listed.closed]
 
     def funds(self) -> dict[str, Funds]:
         rows = self._call("fetch_balance")
         with parsing_errors(self.name):
-            return {
-                name: Funds(
-                    total=optional_amount(rows["total"][name]),
-                    available=optional_amount(rows["free"].get(name)),
-                    held=optional_amount(rows["used"].get(name)),
-                )
-                for name in rows["total"]
-            }
+            return dict(readable_rows(self.name, rows["total"], partial(funds_from_rows, rows)))
 
     def place(self, order: NewOrder) -> OrderState:
         symbol = self._symbol(order.currency, order.asset)
         markets = self._markets()
+        if (order.currency, order.asset) in markets.closed:
+            raise market_closed(self.name, order.currency, order.asset)
         check(order, markets.spot[order.currency, order.asset])
         check_order_digits(self.name, order, symbol, markets.ccxt.markets[symbol]["precision"], self._rounded)
         rule = self.client_ids
@@ -122,7 +120,8 @@ class CcxtExchange(CcxtOrders):
         symbol = self._symbol(currency, asset)
         rows = self._call("fetch_my_trades", symbol)
         with parsing_errors(self.name):
-            fills = [fill_from_row(row, symbol) for row in rows if row["symbol"] == symbol]
+            mine = [row for row in rows if row.get("symbol") == symbol]
+            fills = readable_rows(self.name, mine, lambda row: fill_from_row(row, symbol))
         return sorted(fills, key=lambda fill: fill.time, reverse=True)
 
     def deposit_address(self, asset: str, network: str | None = None) -> DepositAddress:
@@ -168,13 +167,15 @@ class CcxtExchange(CcxtOrders):
     def deposits(self, asset: str | None = None) -> list[Deposit]:
         rows = self._call("fetch_deposits", asset)
         with parsing_errors(self.name):
-            deposits = [deposit_from_row(row) for row in rows if asset in (None, row["currency"])]
+            mine = [row for row in rows if asset in (None, row.get("currency"))]
+            deposits = readable_rows(self.name, mine, deposit_from_row)
         return sorted(deposits, key=lambda deposit: deposit.time or _LONG_AGO, reverse=True)
 
     def withdrawals(self, asset: str | None = None) -> list[Withdrawal]:
         rows = self._call("fetch_withdrawals", asset)
         with parsing_errors(self.name):
-            withdrawals = [withdrawal_from_row(row) for row in rows if asset in (None, row["currency"])]
+            mine = [row for row in rows if asset in (None, row.get("currency"))]
+            withdrawals = readable_rows(self.name, mine, withdrawal_from_row)
         return sorted(withdrawals, key=lambda withdrawal: withdrawal.created or _LONG_AGO, reverse=True)
 
     def _choose_network(self, asset: str, network: str | None, use: Literal["deposit", "withdraw"]) -> str | None:

@@ -11,7 +11,7 @@ from ..rules import find_market
 from .client_ids import ClientIdRule
 from .form import missing_credentials
 from .instance import Instance, Markets, instance_for
-from .parsing import spot_markets
+from .parsing import closed_pairs, spot_markets
 
 __all__ = ["CcxtCalls"]
 
@@ -55,11 +55,18 @@ class CcxtCalls(Exchange):
                 instance.call(ExchangeContext(self.context.transport), None, "load_markets")
             return instance.ccxt
 
-        return self._cached("markets", load, lambda ccxt: Markets(ccxt, spot_markets(ccxt)))
+        return self._cached("markets", load, lambda ccxt: Markets(ccxt, spot_markets(ccxt), closed_pairs(ccxt)))
 
     def _symbol(self, currency: str, asset: str) -> str:
         find_market(self.name, currency, asset, self._markets().spot)
         return f"{asset}/{currency}"
+
+    def _symbol_if_listed(self, currency: str, asset: str) -> str | None:
+        """Return the symbol of a market; None for one that the exchange no longer lists, whose orders are still there.
+
+        Many calls of ccxt need no symbol; the others refuse the call before anything is sent.
+        """
+        return f"{asset}/{currency}" if (currency, asset) in self._markets().spot else None
 
     def _rounded(self, field: str, *arguments: str) -> str:
         """Return what ccxt would make of a number before it sends it; no request is sent for this."""

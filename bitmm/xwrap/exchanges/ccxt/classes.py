@@ -16,6 +16,7 @@ from .exactness import EXACT_OVERRIDES, check_exactness
 from .form import form_of
 from .instance import AMOUNT_IS_COUNTED, NONCE_COUNTERS, SILENT_LOGGER
 from .order_lookup import LookupCalls
+from .rows import ReadableRows
 from .session import SessionAdapter
 
 __all__ = ["exchange_class"]
@@ -60,7 +61,8 @@ def exchange_class(id: str) -> type[Exchange]:
     library = _import_ccxt()
     if name not in library.exchanges:
         raise KeyError(id)
-    kind: Any = type(name, (*ADDITIONS.get(name, ()), LookupCalls, getattr(library, name)), dict(EXACT_OVERRIDES))
+    bases = (*ADDITIONS.get(name, ()), LookupCalls, ReadableRows, getattr(library, name))
+    kind: Any = type(name, bases, dict(EXACT_OVERRIDES))
     sample = kind({"session": SessionAdapter(name, name, None), "logger": SILENT_LOGGER})
     check_exactness(library, sample)
     has = {call for call, implemented in sample.has.items() if implemented}

@@ -51,12 +51,13 @@ _TOKEN = re.compile(r"[\w+/.~-]{12,}=*")
 
 
 class Markets(NamedTuple):
-    """The markets of an exchange at one address: a ccxt object without keys that has loaded them, and the spot ones by
-    (currency, asset).
+    """The markets of an exchange at one address: a ccxt object without keys that has loaded them, the spot ones by
+    (currency, asset), and which of these take no new orders.
     """
 
     ccxt: Any
     spot: Mapping[tuple[str, str], Market]
+    closed: frozenset[tuple[str, str]] = frozenset()
 
 
 class Instance:

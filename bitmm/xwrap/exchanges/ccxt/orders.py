@@ -90,7 +90,7 @@ class CcxtOrders(CcxtCalls):
             if found is None:
                 raise Refused(f"{self.name} knows no such order", code="order_not_open")
             ref = replace(ref, exchange_order_id=found.exchange_order_id)
-        symbol = self._symbol(ref.currency, ref.asset)
+        symbol = self._symbol_if_listed(ref.currency, ref.asset)
         with cancel_errors():
             try:
                 self._cancel(ref.exchange_order_id, symbol, ref.side)
@@ -120,7 +120,7 @@ class CcxtOrders(CcxtCalls):
         """Return the order with the id of `ref`: by itself, or where there is no such call, from the open ones and the
         history. Raises Refused `order_not_found`.
         """
-        id, symbol = ref.exchange_order_id, self._symbol(ref.currency, ref.asset)
+        id, symbol = ref.exchange_order_id, self._symbol_if_listed(ref.currency, ref.asset)
         history = next((call for call in ("fetchOrders", "fetchClosedOrders") if call in self.has), None)
         if "fetchOrder" in self.has:
             rows = [self._call("fetch_order", id, symbol)]
@@ -135,7 +135,7 @@ class CcxtOrders(CcxtCalls):
                     return order_from_row(row, ref, with_client_id=self._stores_client_ids())
         raise Refused(f"{self.name} knows no order {id}", code="order_not_found")
 
-    def _fetch_open_order(self, ref: OrderRef, symbol: str) -> OrderState:
+    def _fetch_open_order(self, ref: OrderRef, symbol: str | None) -> OrderState:
         """Return an order of an exchange that lists open ones alone: "filled" when its fills add up to its amount, else
         "closed", when it is not among them. Raises NotListedYet a moment after it was placed.
         """

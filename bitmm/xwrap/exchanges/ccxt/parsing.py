@@ -14,17 +14,27 @@ from typing import Any, Literal
 
 from ..._addresses import same_address
 from ...money import EXACT, mean, parse_decimal, total
-from ..models import Deposit, Fill, Market, NewWithdrawal, OrderRef, OrderState, Side, Status, Withdrawal
+from ..models import Deposit, Fill, Funds, Market, NewWithdrawal, OrderRef, OrderState, Side, Status, Withdrawal
 from ..orders import listed_order
-from ..parsing import optional_amount, required_text, step_from_places, time_from_milliseconds
+from ..parsing import (
+    consistent_funds,
+    optional_amount,
+    readable_rows,
+    required_text,
+    step_from_places,
+    time_from_milliseconds,
+)
 from ..rules import network_required
 from .client_ids import our_id
+from .rows import is_odd
 
 __all__ = [
     "check_same_withdrawal",
     "choose_network",
+    "closed_pairs",
     "deposit_from_row",
     "fill_from_row",
+    "funds_from_rows",
     "is_spot_symbol",
     "open_orders_from_rows",
     "optional_time",
@@ -50,19 +60,30 @@ _DECIMALS, _STEPS = 2, 4
 
 
 def spot_markets(ccxt: Any) -> dict[tuple[str, str], Market]:
-    """Return the spot markets that take orders, by (currency, asset), of a ccxt object that has loaded its markets."""
-    markets = {}
-    for symbol, row in ccxt.markets.items():
-        if row["spot"] and row["active"] is not False and symbol == f"{row['base']}/{row['quote']}":
-            markets[row["quote"], row["base"]] = Market(
-                currency=row["quote"],
-                asset=row["base"],
-                price_step=_step(row["precision"].get("price"), ccxt.precisionMode),
-                amount_step=_step(row["precision"].get("amount"), ccxt.precisionMode),
-                amount_min=optional_amount(row["limits"]["amount"].get("min")),
-                cost_min=optional_amount(row["limits"]["cost"].get("min")),
-            )
-    return markets
+    """Return the spot markets, by (currency, asset), of a ccxt object that has loaded its markets."""
+
+    def market_from_row(row: Mapping[str, Any]) -> Market:
+        return Market(
+            currency=row["quote"],
+            asset=row["base"],
+            price_step=_step(row["precision"].get("price"), ccxt.precisionMode),
+            amount_step=_step(row["precision"].get("amount"), ccxt.precisionMode),
+            amount_min=optional_amount(row["limits"]["amount"].get("min")),
+            cost_min=optional_amount(row["limits"]["cost"].get("min")),
+        )
+
+    markets = readable_rows(f"{ccxt.name} (ccxt)", _spot_rows(ccxt), market_from_row)
+    return {(market.currency, market.asset): market for market in markets}
+
+
+def closed_pairs(ccxt: Any) -> frozenset[tuple[str, str]]:
+    """Return those spot markets, as (currency, asset), that take no new orders. Orders of before are still there."""
+    return frozenset((row["quote"], row["base"]) for row in _spot_rows(ccxt) if row.get("active") is False)
+
+
+def _spot_rows(ccxt: Any) -> list[Mapping[str, Any]]:
+    rows = ccxt.markets.values()
+    return [row for row in rows if row.get("spot") and row.get("symbol") == f"{row.get('base')}/{row.get('quote')}"]
 
 
 def _step(precision: object, mode: int) -> Decimal | None:
@@ -72,6 +93,17 @@ def _step(precision: object, mode: int) -> Decimal | None:
     if mode == _DECIMALS:
         return step_from_places(int(value))
     return value or None
+
+
+def funds_from_rows(rows: Mapping[str, Mapping[str, Any]], name: str) -> tuple[str, Funds]:
+    """Return the name of a currency or an asset, and what ccxt's balance says that is owned of it.
+
+    ccxt adds up and subtracts what an exchange does not tell; what is available may be below zero then.
+    """
+    total, free, used = (
+        None if (value := rows[part].get(name)) is None else parse_decimal(value) for part in ("total", "free", "used")
+    )
+    return name, consistent_funds(total, free, used)
 
 
 def optional_time(milliseconds: object) -> datetime | None:
@@ -86,7 +118,7 @@ def is_spot_symbol(symbol: object) -> bool:
 
 def _pair_of_symbol(symbol: object) -> tuple[str | None, str | None]:
     """Return currency and asset of a spot symbol; None twice for any other, which we have no names for."""
-    if not isinstance(symbol, str) or not is_spot_symbol(symbol):
+    if not isinstance(symbol, str) or not is_spot_symbol(symbol) or "/" not in symbol:
         return None, None
     asset, _, currency = symbol.partition("/")
     return currency or None, asset or None
@@ -98,6 +130,8 @@ def order_from_row(row: Mapping[str, Any], ref: OrderRef | None = None, *, with_
     `with_client_id`: the exchange stores the ids that we give. Where an exchange reports no cost, `spent` is ccxt's
     product of amount and mean price.
     """
+    if is_odd(row):
+        raise ValueError("its row was not understood")
     currency, asset = _pair_of_symbol(row.get("symbol"))
     limit = row.get("type") == "limit" or (ref is not None and ref.price is not None)
     filled, spent = optional_amount(row.get("filled")), optional_amount(row.get("cost"))

@@ -1,0 +1,93 @@
+"""One odd row hides no other in a list that ccxt reads: it reads all rows of an answer in one go, or none."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from ..http import PARSING_ERRORS
+from ..parsing import readable_rows, required_text
+
+__all__ = ["ReadableRows", "is_odd"]
+
+#: What the exchanges call the id of an order in their own rows.
+_ID_NAMES = ("id", "orderId", "order_id", "orderID", "ordId", "uuid", "oid", "orderNumber", "order_no", "orderNo")
+#: The mark of an order that was not understood, in ccxt's unified form of it.
+_ODD = "odd"
+
+
+def is_odd(row: Mapping[str, Any]) -> bool:
+    """Return whether only the id of this unified order is known, because its row was not understood."""
+    return bool(row.get(_ODD))
+
+
+class ReadableRows:
+    """Before a class of ccxt among the bases of ours: how it reads lists of fills, transfers and orders.
+
+    A fill or a transfer that it cannot read is left out. An order is left out nowhere, since a look-up would take it
+    for one that is not there: its id alone is told. Raises ValueError when that cannot be read either.
+    """
+
+    def parse_trades(self, trades: Any, market: Any = None, *rest: Any, **named: Any) -> Any:
+        """Return the fills that can be read. ccxt sorts them by time and id, and cannot where one has none."""
+
+        def read(row: Any) -> None:
+            fill = self._ccxt.parse_trade(row, market)
+            if None in (fill["timestamp"], fill["id"]):
+                raise ValueError("a fill without time or id")
+
+        readable = self._readable(trades, read)
+        return super().parse_trades(readable, market, *rest, **named)  # type: ignore[misc]  # ccxt's class comes after
+
+    def parse_transactions(self, transactions: Any, currency: Any = None, *rest: Any, **named: Any) -> Any:
+        """Return the transfers that can be read."""
+        readable = self._readable(transactions, lambda row: self._ccxt.parse_transaction(row, currency))
+        return super().parse_transactions(readable, currency, *rest, **named)  # type: ignore[misc]  # as above
+
+    def parse_orders(self, orders: Any, market: Any = None, *rest: Any, **named: Any) -> Any:
+        """Return all orders; of one that cannot be read the id, and that it is odd."""
+        if isinstance(orders, dict):
+            orders = [
+                {"id": id, **row} if isinstance(row, dict) else {"id": id, _ODD: row} for id, row in orders.items()
+            ]
+        readable, odd = [], []
+        for row in orders or []:
+            try:
+                if _ODD in row:
+                    raise ValueError("not a row")
+                _read(partial(self._ccxt.parse_order, market=market), row)
+                readable.append(row)
+            except PARSING_ERRORS:
+                odd.append({"id": _id_of_order(row), "symbol": None, _ODD: True})
+        parsed = super().parse_orders(readable, market, *rest, **named)  # type: ignore[misc]  # as above
+        return [*parsed, *odd]
+
+    @property
+    def _ccxt(self) -> Any:
+        return self
+
+    def _readable(self, rows: Any, read: Callable[[Any], Any]) -> list[Any]:
+        """Return those of the exchange's rows that `read` understands. Raises ValueError when it understands none."""
+
+        def row_if_read(row: Any) -> Any:
+            _read(read, row)
+            return row
+
+        return readable_rows(f"{self._ccxt.name} (ccxt)", self._ccxt.to_array(rows), row_if_read)
+
+
+def _read(read: Callable[[Any], Any], row: Any) -> None:
+    """Raise one of PARSING_ERRORS when `read` does not understand the row: ccxt has errors of its own for that."""
+    try:
+        read(row)
+    except importlib.import_module("ccxt").BaseError as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from error
+
+
+def _id_of_order(row: Any) -> str:
+    if not isinstance(row, dict):
+        raise ValueError("an order that is no row")  # noqa: TRY004 - one error for a bad row
+    id = next((row[name] for name in _ID_NAMES if row.get(name) not in (None, "")), None)
+    return required_text(str(id) if isinstance(id, int) else id)
