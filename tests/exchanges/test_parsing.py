@@ -9,11 +9,12 @@ from decimal import Decimal
 
 import pytest
 
-from bitmm.xwrap.exchanges.models import Funds
+from bitmm.xwrap.exchanges.models import Funds, Withdrawal
 from bitmm.xwrap.exchanges.parsing import (
     address_and_tag,
     consistent_funds,
     list_or_nothing,
+    listed_withdrawals,
     optional_amount,
     optional_time,
     readable_rows,
@@ -156,6 +157,23 @@ def test_no_rows_are_no_rows_but_rows_of_which_none_can_be_read_are_another_answ
     assert readable_rows("Kraken", [], required_text) == []
     with pytest.raises(ValueError, match="no row can be understood: not a text"):
         readable_rows("Kraken", [7, None], required_text)
+
+
+def test_a_send_that_cannot_be_understood_is_listed_without_an_id():
+    """That a send is missing in a list proves that it was not sent."""
+
+    def read(row):
+        return Withdrawal(required_text(row), "BTC", None, "done")
+
+    assert listed_withdrawals("Kraken", ["W1", None], read, None) == [
+        Withdrawal("W1", "BTC", None, "done"),
+        Withdrawal("", "", None, "unknown"),
+    ]
+    assert listed_withdrawals("Kraken", ["W1", 7], read, "ETH")[1] == Withdrawal("", "ETH", None, "unknown")
+    assert listed_withdrawals("Kraken", [], read, None) == []
+    for answer in ([7, None], None, {}, "W1"):
+        with pytest.raises((ValueError, TypeError)):
+            listed_withdrawals("Kraken", answer, read, None)
 
 
 def test_what_is_no_fault_of_a_row_is_not_hidden():

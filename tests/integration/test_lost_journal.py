@@ -15,7 +15,7 @@ import requests
 pytest.importorskip("starlette", reason="the server is not installed")
 
 from bitmm.xwrap.client import XWrap
-from bitmm.xwrap.errors import InvalidRequest, OutcomeUnknown
+from bitmm.xwrap.errors import OutcomeUnknown, Unavailable
 from bitmm.xwrap.exchanges.errors import Busy, Refused
 from bitmm.xwrap.exchanges.kraken import Kraken
 from bitmm.xwrap.server.db import history
@@ -121,7 +121,7 @@ def test_a_lost_order_is_answered_as_a_repeat(kraken):
 @pytest.mark.parametrize("created", ["2026-01-01T00:00:00Z", "2126-01-01T00:00:00Z"], ids=["before", "set-back-clock"])
 def test_a_later_attempt_is_found_when_the_journal_went_back_to_the_refusal_of_the_first(kraken, created):
     kraken.venue.fault("nonce", path="AddOrder")
-    with pytest.raises(InvalidRequest):
+    with pytest.raises(Unavailable):
         kraken.buy("k1")
     [before] = kraken.server.sql("SELECT status, released, attempt, client_id, answer FROM orders")
     order = kraken.buy("k1")
@@ -144,7 +144,7 @@ def test_a_lost_key_with_other_parameters_is_refused_and_spoils_nothing(kraken):
     order = kraken.buy("k1")
     kraken.lose()
     for other in ({"amount": "0.02"}, {"price": "20000"}):
-        with pytest.raises(InvalidRequest) as caught:
+        with pytest.raises(Unavailable) as caught:
             kraken.buy("k1", **other) if "amount" in other else kraken.backend.sell("EUR", "BTC", "0.01", key="k1")
         assert caught.value.code == "key_reused"
     assert kraken.buy("k1")["exchange_order_id"] == order["exchange_order_id"]
@@ -192,6 +192,23 @@ def test_a_lost_send_that_carries_no_id_of_ours_is_left_to_its_owner(kraken):
         ("k1", "unknown"),
         ("k2", "pending"),
     ]
+
+
+@pytest.mark.parametrize("odd", [{"amount": None}, {"info": None}, {"refid": None}, {"asset": 7}])
+def test_a_send_is_not_repeated_when_one_of_which_too_little_is_told_may_be_it(kraken, odd):
+    kraken.send("k1")
+    kraken.send("k2", "0.02")
+    kraken.lose()
+    honest = kraken.venue.private_WithdrawStatus
+
+    def answer(account, given):
+        rows = honest(account, given)
+        return [*rows[:-1], rows[-1] | odd]
+
+    kraken.venue.private_WithdrawStatus = answer
+    with pytest.raises(OutcomeUnknown):
+        kraken.send("k1")
+    assert len(sends(kraken.venue)) == 2
 
 
 def test_a_send_is_not_repeated_while_a_lost_one_may_still_arrive(kraken):

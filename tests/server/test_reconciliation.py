@@ -275,6 +275,12 @@ def test_where_no_round_comes_to_its_end_nothing_is_left_out(bench, monkeypatch)
         ([replace(SENT, amount=Decimal("0.2"))], "unknown"),
         ([replace(SENT, created=LONG_AGO)], "unknown"),
         ([replace(SENT, address="tb1qy")], "unknown"),
+        # Of another one too little is known: it may be this one.
+        ([SENT, replace(SENT, id="W2", amount=None)], "unknown"),
+        ([SENT, replace(SENT, id="W2", address=None)], "unknown"),
+        ([SENT, Withdrawal("", "BTC", None, "unknown")], "unknown"),
+        ([SENT, Withdrawal("", "", None, "unknown", created=LONG_AGO)], "done"),
+        ([replace(SENT, amount=None)], "unknown"),
         ([], "unknown"),
     ],
 )

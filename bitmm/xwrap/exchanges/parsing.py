@@ -11,12 +11,13 @@ from typing import Any, TypeVar
 
 from ..money import EXACT, parse_decimal, parse_unsigned
 from .http import PARSING_ERRORS
-from .models import Funds
+from .models import Funds, Withdrawal
 
 __all__ = [
     "address_and_tag",
     "consistent_funds",
     "list_or_nothing",
+    "listed_withdrawals",
     "optional_amount",
     "optional_time",
     "readable_rows",
@@ -62,6 +63,32 @@ def readable_rows(name: str, rows: Iterable[_R], read: Callable[[_R], _T]) -> li
     if failure is not None and not readable:
         raise ValueError(f"no row can be understood: {failure}") from failure
     return readable
+
+
+def listed_withdrawals(
+    name: str, rows: list[_R], read: Callable[[_R], Withdrawal], asset: str | None
+) -> list[Withdrawal]:
+    """Return the sends that `read` makes of the rows that the exchange called `name` lists, asked for `asset` or all.
+
+    A row that cannot be understood hides no other, and it does not vanish, since it may be a send of ours, and a send
+    that is not listed may be sent again: nothing is told of it but that it is there, as a send without an id. Raises
+    ValueError when there are rows and none can be understood, and TypeError for what is no list.
+    """
+    if not isinstance(rows, list):
+        raise TypeError("no list")
+    odd = Withdrawal("", asset or "", None, "unknown")
+
+    def read_or_odd(row: _R) -> Withdrawal:
+        try:
+            return read(row)
+        except PARSING_ERRORS as error:
+            _log.warning("%s: a send cannot be understood: %s: %s", name, type(error).__name__, str(error)[:100])
+            return odd
+
+    withdrawals = [read_or_odd(row) for row in rows]
+    if withdrawals and all(withdrawal is odd for withdrawal in withdrawals):
+        raise ValueError("no row can be understood")
+    return withdrawals
 
 
 def list_or_nothing(answer: Any) -> list[Any]:

@@ -14,7 +14,7 @@ from ..exchanges.models import OrderRef, Withdrawal
 from ..money import EXACT, exact
 from .order_views import order_columns, order_ref, withdrawal_columns
 
-__all__ = ["CLOCK_SKEW", "LISTING_SECONDS", "find_executed", "find_order", "same_details"]
+__all__ = ["CLOCK_SKEW", "LISTING_SECONDS", "find_executed", "find_order", "may_be", "same_details"]
 
 #: How far the clock of an exchange may be from ours when it reports the time of an order or a send.
 CLOCK_SKEW = timedelta(seconds=60)
@@ -56,13 +56,18 @@ def _find(exchange: Exchange, row: Row) -> Row | None:
     return None if found is None else withdrawal_columns(found)
 
 
-def same_details(send: Withdrawal, row: Row) -> bool:
-    """Return whether a send may be that of the row. Some exchanges report what leaves, and some what arrives."""
+def may_be(send: Withdrawal, row: Row) -> bool:
+    """Return whether a send may be that of the row: a detail that its exchange does not tell may be any."""
     amount = exact(row["amount"])
     return (
-        send.asset == row["asset"]
-        and same_address(send.address, row["address"])
+        send.asset in ("", row["asset"])
+        and (send.address is None or same_address(send.address, row["address"]))
         and send.tag in (None, row["tag"])
-        and send.amount is not None
-        and amount in (send.amount, EXACT.add(send.amount, send.fee or Decimal(0)))
+        # Some exchanges report what leaves, and some what arrives.
+        and (send.amount is None or amount in (send.amount, EXACT.add(send.amount, send.fee or Decimal(0))))
     )
+
+
+def same_details(send: Withdrawal, row: Row) -> bool:
+    """Return whether a send has the asset, the amount, the address and the tag of the row."""
+    return may_be(send, row) and "" not in (send.id, send.asset) and None not in (send.amount, send.address)

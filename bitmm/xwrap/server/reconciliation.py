@@ -24,7 +24,7 @@ from ..exchanges.models import Withdrawal
 from .db.journal import Journal
 from .db.records import Registration, now
 from .db.store import Store
-from .lookups import CLOCK_SKEW, find_order, same_details
+from .lookups import CLOCK_SKEW, find_order, may_be, same_details
 from .order_views import kept_refusal_columns, order_columns, order_ref, refusal_columns, withdrawal_columns
 from .problems import from_exchange, log_failure
 from .question_times import QuestionTimes, TimesOfRows
@@ -255,13 +255,12 @@ class Reconciler:
         alike = [
             send
             for send in sends
-            if send.id not in known
-            and same_details(send, row)
-            and send.created is not None
-            and since <= send.created <= until
+            if send.id not in known and may_be(send, row) and (send.created is None or since <= send.created <= until)
         ]
         if len(alike) != 1 or any(_is_unidentified(other) for other in others):
             raise Unsupported(f"{exchange.name} cannot say whether this was sent")
+        if not same_details(alike[0], row) or alike[0].created is None:
+            raise Unsupported(f"{exchange.name} tells too little of a send to say whether it is this one")
         return alike[0]
 
 

@@ -609,7 +609,7 @@ def test_the_rest_counter_makes_busy(venue, exchange):
 
 
 #: What is shown only: where Kraken leaves the result out, there is nothing.
-LISTS = {"funds", "open_orders", "deposits", "withdrawals", "fills"}
+LISTS = {"funds", "open_orders", "deposits", "fills"}
 
 
 def test_an_answer_of_a_foreign_shape_is_never_a_crash(venue, exchange):

@@ -25,7 +25,7 @@ from ..models import (
     Withdrawal,
 )
 from ..orders import cancel_errors, check_same_order, listed_order, poll_until_final
-from ..parsing import address_and_tag, list_or_nothing, optional_time, readable_rows, required_text
+from ..parsing import address_and_tag, list_or_nothing, listed_withdrawals, optional_time, readable_rows, required_text
 from ..rules import check, find_market, market_closed, network_required, no_such_asset
 from .api import URL, BitstampAPI
 from .parsing import (
@@ -216,7 +216,7 @@ class Bitstamp(Exchange):
     def withdrawals(self, asset: str | None = None) -> list[Withdrawal]:
         rows = self.api.private("withdrawal-requests", {"timedelta": _TIME_BACK})
         with parsing_errors(self.name):
-            found = readable_rows(self.name, list_or_nothing(rows), withdrawal_from_row)
+            found = listed_withdrawals(self.name, list_or_nothing(rows), withdrawal_from_row, asset)
         return [withdrawal for withdrawal in found if asset in (None, withdrawal.asset)]
 
     def _markets(self) -> Mapping[tuple[str, str], Market | None]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from math import inf
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 from ...money import parse_decimal
 from ..base import Exchange, ExchangeContext, Field, RateLimit
@@ -28,7 +28,7 @@ from ..models import (
     Withdrawal,
 )
 from ..orders import accepted_order, cancel_errors, listed_order, poll_until_final
-from ..parsing import list_or_nothing, readable_rows, required_text, time_from_seconds
+from ..parsing import list_or_nothing, listed_withdrawals, readable_rows, required_text, time_from_seconds
 from ..rules import check, find_market, no_such_asset, no_such_market
 from .api import URL, KrakenAPI
 from .batches import read_in_batches
@@ -47,8 +47,6 @@ from .parsing import (
     shown_rows,
     withdrawal_from_row,
 )
-
-_T = TypeVar("_T")
 
 #: What has no time comes last in a list that is newest first.
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
@@ -306,11 +304,16 @@ class Kraken(Exchange):
             )
 
     def deposits(self, asset: str | None = None) -> list[Deposit]:
-        deposits = self._transfers("DepositStatus", asset, deposit_from_row)
+        rows, assets = self._transfers("DepositStatus", asset)
+        with parsing_errors(self.name):
+            deposits = readable_rows(self.name, list_or_nothing(rows), partial(deposit_from_row, assets=assets))
         return sorted(deposits, key=lambda deposit: deposit.time or _LONG_AGO, reverse=True)
 
     def withdrawals(self, asset: str | None = None) -> list[Withdrawal]:
-        withdrawals = self._transfers("WithdrawStatus", asset, withdrawal_from_row)
+        rows, assets = self._transfers("WithdrawStatus", asset)
+        with parsing_errors(self.name):
+            read = partial(withdrawal_from_row, assets=assets)
+            withdrawals = listed_withdrawals(self.name, rows, read, asset)
         return sorted(withdrawals, key=lambda withdrawal: withdrawal.created or _LONG_AGO, reverse=True)
 
     def permissions(self) -> frozenset[str]:
@@ -389,11 +392,7 @@ class Kraken(Exchange):
                 return key
         raise no_such_asset(self.name, name)
 
-    def _transfers(
-        self, method: str, asset: str | None, read: Callable[[Mapping[str, Any], Mapping[str, str]], _T]
-    ) -> list[_T]:
-        """Return the deposits or withdrawals that `read` makes of their rows and of the names of all assets."""
+    def _transfers(self, method: str, asset: str | None) -> tuple[Any, Mapping[str, str]]:
+        """Return the rows of deposits or withdrawals, and the names of all assets."""
         assets = self._assets()
-        rows = self.api.private(method, {"asset": None if asset is None else self._asset_key(asset)})
-        with parsing_errors(self.name):
-            return readable_rows(self.name, list_or_nothing(rows), lambda row: read(row, assets))
+        return self.api.private(method, {"asset": None if asset is None else self._asset_key(asset)}), assets
