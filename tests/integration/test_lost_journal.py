@@ -15,7 +15,7 @@ import requests
 pytest.importorskip("starlette", reason="the server is not installed")
 
 from bitmm.xwrap.client import XWrap
-from bitmm.xwrap.errors import OutcomeUnknown, Unavailable
+from bitmm.xwrap.errors import InvalidRequest, OutcomeUnknown, Unavailable
 from bitmm.xwrap.exchanges.errors import Busy, Refused
 from bitmm.xwrap.exchanges.kraken import Kraken
 from bitmm.xwrap.server.db import history
@@ -144,7 +144,7 @@ def test_a_lost_key_with_other_parameters_is_refused_and_spoils_nothing(kraken):
     order = kraken.buy("k1")
     kraken.lose()
     for other in ({"amount": "0.02"}, {"price": "20000"}):
-        with pytest.raises(Unavailable) as caught:
+        with pytest.raises(InvalidRequest) as caught:
             kraken.buy("k1", **other) if "amount" in other else kraken.backend.sell("EUR", "BTC", "0.01", key="k1")
         assert caught.value.code == "key_reused"
     assert kraken.buy("k1")["exchange_order_id"] == order["exchange_order_id"]
