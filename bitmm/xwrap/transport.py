@@ -132,7 +132,8 @@ class Transport:
         except (OSError, ValueError, HTTPError, HTTPException, MemoryError) as error:
             reason = describe_error(error)
             if certainly_unsent(error):
-                raise Unavailable(f"no connection to {_host(origin)}: {reason}", retryable=True) from error
+                words = f"no connection to {_host(origin)}: {reason}"
+                raise Unavailable(words, code="no_answer", retryable=True) from error
             raise OutcomeUnknown(f"no complete answer from {_host(origin)}: {reason}", code="no_answer") from error
         return Response(response.status_code, response.headers, body)
 
