@@ -19,14 +19,14 @@ from functools import partial
 from typing import Any
 
 from ..exchanges.base import Exchange
-from ..exchanges.errors import NotListedYet, Refused, Unsupported
+from ..exchanges.errors import NotListedYet, Unsupported
 from ..exchanges.models import Withdrawal
 from .db.journal import Journal
 from .db.records import Registration, now
 from .db.store import Store
 from .lookups import CLOCK_SKEW, find_order, may_be, same_details
-from .order_views import kept_refusal_columns, order_columns, order_ref, refusal_columns, withdrawal_columns
-from .problems import from_exchange, log_failure
+from .order_views import kept_refusal_columns, order_columns, order_ref, withdrawal_columns
+from .problems import log_failure
 from .question_times import QuestionTimes, TimesOfRows
 from .rate_limiter import Priority
 from .registry import ExchangeRegistry
@@ -286,8 +286,8 @@ def not_placed(row: Row) -> Row:
     """
     if row["answer"] is not None:
         return kept_refusal_columns(row)
-    refusal = Refused("this was never executed; it may be tried again", code="not_placed", retryable=True)
-    return refusal_columns(row, from_exchange(refusal))
+    reason = {"reason": "this was never executed; it may be tried again"} if "reason" in row else {}
+    return {"status": "rejected", "released": True, **reason}
 
 
 def _is_unidentified(row: Row) -> bool:
