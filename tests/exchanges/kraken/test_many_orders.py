@@ -14,7 +14,6 @@ from bitmm.xwrap.exchanges.errors import Busy, Refused
 from bitmm.xwrap.exchanges.kraken import Kraken
 from bitmm.xwrap.exchanges.kraken.pages import read_pages
 from bitmm.xwrap.exchanges.models import NewOrder, OrderRef
-from bitmm.xwrap.testing.exchanges import kraken as local
 from bitmm.xwrap.testing.exchanges.kraken import KrakenVenue
 from tests.support.exchanges import connect
 
@@ -63,10 +62,6 @@ def calls(venue):
     made = [request.path.rpartition("/")[2] for request in venue.requests]
     venue.requests.clear()
     return made
-
-
-def close_market(monkeypatch):
-    monkeypatch.setitem(local.PAIRS, "XXBTZEUR", local.PAIRS["XXBTZEUR"] | {"status": "cancel_only"})
 
 
 def before(method, venue, act):
@@ -293,13 +288,10 @@ def test_a_request_that_comes_after_a_newer_one_is_not_executed(venue, transport
     assert not venue.ledger()
 
 
-@pytest.mark.parametrize("gone", ["cancel_only", "not listed"])
-def test_orders_of_a_market_that_closed_can_be_read_found_and_canceled(exchange, venue, placed, monkeypatch, gone):
+@pytest.mark.parametrize("status", ["cancel_only", "delisted"])
+def test_orders_of_a_market_that_closed_can_be_read_found_and_canceled(exchange, venue, placed, status):
     one, two = placed(2)
-    if gone == "cancel_only":
-        close_market(monkeypatch)
-    else:
-        venue.public_AssetPairs = lambda given: {"XXBTZUSD": local.PAIRS["XXBTZUSD"]}
+    venue.pair_status["XXBTZEUR"] = status
     assert ("EUR", "BTC") not in [(market.currency, market.asset) for market in exchange.markets()]
     assert exchange.order(one).status == "open"
     exchange.cancel(one)
@@ -309,11 +301,11 @@ def test_orders_of_a_market_that_closed_can_be_read_found_and_canceled(exchange,
     assert set(exchange.read_orders([one, two])) == {one.exchange_order_id, two.exchange_order_id}
     [listed] = exchange.open_orders()
     assert listed.exchange_order_id == two.exchange_order_id
-    assert (listed.currency, listed.asset) == (("EUR", "BTC") if gone == "cancel_only" else (None, None))
+    assert (listed.currency, listed.asset) == (("EUR", "BTC") if status == "cancel_only" else (None, None))
 
 
-def test_a_market_that_takes_no_orders_is_not_traded_and_its_fills_can_be_read(exchange, venue, monkeypatch):
-    close_market(monkeypatch)
+def test_a_market_that_takes_no_orders_is_not_traded_and_its_fills_can_be_read(exchange, venue):
+    venue.pair_status["XXBTZEUR"] = "cancel_only"
     order = NewOrder("buy", "EUR", "BTC", uuid.uuid4().hex, amount=Decimal("0.1"))
     with pytest.raises(Refused) as caught:
         exchange.place(order)

@@ -87,6 +87,7 @@ REFUSALS = {
     "order_not_open": "EOrder:Unknown order",
 }
 STATUS_WORDS = {"cancel_only": "EService:Market in cancel_only mode", "maintenance": "EService:Unavailable"}
+LOCKED_OUT = "EGeneral:Temporary lockout"
 NUMBER = re.compile(r"\d+(\.\d+)?", re.ASCII)
 CL_ORD_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{32}|[ -~]{1,18}", re.ASCII | re.IGNORECASE)
 TXID = re.compile(r"O[A-Z0-9]{5}-[A-Z0-9]{5}-[A-Z0-9]{6}", re.ASCII)
@@ -100,6 +101,9 @@ class KrakenError(Exception):
 class KrakenVenue(Venue):
     """`closing_reads`: how often QueryOrders still calls a market order open. `counter_max`: the REST counter's limit
     (None: it is off; Starter 15, Intermediate and Pro 20), `counter_decay` what it loses in a second.
+
+    `pair_status`: the status of a pair by its key, where it is not online ("cancel_only"); "delisted" takes it off the
+    list. `locked_until`: private calls are locked out until then, and each one makes it 15 minutes more.
     """
 
     name = "kraken"
@@ -116,6 +120,8 @@ class KrakenVenue(Venue):
         self.counter_decay = 0.33
         self.nonce_window = 0
         self.status = "online"
+        self.pair_status: dict[str, str] = {}
+        self.locked_until = 0.0
         self._random = random.Random()  # ids only
         self._counters: dict[str, tuple[float, float]] = {}
         self._cancel_after: dict[str, float] = {}
@@ -186,6 +192,9 @@ class KrakenVenue(Venue):
 
     def private(self, request: Request, method: str) -> Reply:
         given = _parameters(request)
+        if self.clock() < self.locked_until:
+            self.locked_until = self.clock() + 900
+            raise KrakenError(LOCKED_OUT)
         account = self.accounts.get(request.headers.get("API-Key", ""))
         if account is None:
             raise KrakenError("EAPI:Invalid key")
@@ -233,11 +242,16 @@ class KrakenVenue(Venue):
         raise KrakenError("EQuery:Unknown asset")
 
     def _pair(self, name: object) -> str:
-        """The key of the pair that is named by key or altname."""
-        for key, record in PAIRS.items():
+        """The key of the listed pair that is named by key or altname."""
+        for key, record in self._listed().items():
             if name in (key, record["altname"]):
                 return key
         raise KrakenError("EQuery:Unknown asset pair")
+
+    def _listed(self) -> dict[str, dict[str, Any]]:
+        """The pairs that AssetPairs lists, with their status."""
+        rows = {key: record | {"status": self.pair_status.get(key, "online")} for key, record in PAIRS.items()}
+        return {key: record for key, record in rows.items() if record["status"] != "delisted"}
 
     def public_Time(self, given: Mapping[str, str]) -> Any:
         now = int(self.clock())
@@ -252,11 +266,12 @@ class KrakenVenue(Venue):
 
     def public_AssetPairs(self, given: Mapping[str, str]) -> Any:
         asked = [self._pair(name) for name in _names(given.get("pair"))]
-        return {key: PAIRS[key] for key in asked or PAIRS}
+        listed = self._listed()
+        return {key: listed[key] for key in asked or listed}
 
     def public_Ticker(self, given: Mapping[str, str]) -> Any:
         asked = [self._pair(name) for name in _names(given.get("pair"))]
-        return {key: self._ticker(key) for key in asked or PAIRS}
+        return {key: self._ticker(key) for key in asked or self._listed()}
 
     def _ticker(self, key: str) -> dict[str, Any]:
         """Best prices of the book; volumes and the day's figures as they were recorded."""
@@ -335,8 +350,9 @@ class KrakenVenue(Venue):
         client_id, userref = self._references(account, given)
         verb = f"{side} {places(volume, 8)} {record['altname']} @ "
         description = verb + ("market" if price is None else f"limit {places(price, record['pair_decimals'])}")
-        if self.status in STATUS_WORDS:
-            raise KrakenError(STATUS_WORDS[self.status])
+        for status in (self.status, self.pair_status.get(key)):
+            if status in STATUS_WORDS:
+                raise KrakenError(STATUS_WORDS[status])
         if _true(given.get("validate")):
             return {"descr": {"order": description}}
         order = self.place(
