@@ -7,7 +7,7 @@ failures.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -133,6 +133,8 @@ class Exchange:
     #: `order` tells how an order ended. False: the exchange tells of open orders alone, and any other one is "closed",
     #: with a `reason`, unless its fills say more.
     reads_closed_orders: ClassVar[bool] = True
+    #: It lists the open orders of one market at a time: `open_orders_in` asks for those of the markets it is given.
+    lists_one_market: ClassVar[bool] = False
     #: For how many seconds after it was signed a request may still be taken, however late it arrives; 0 where that is
     #: less than a call may take, or where a later nonce of the key ends it.
     valid_seconds: ClassVar[float] = 0.0
@@ -227,6 +229,10 @@ class Exchange:
     def open_orders(self) -> list[OrderState]:
         """Return all open orders of this key, ours or not."""
         raise self._lacks("open_orders")
+
+    def open_orders_in(self, pairs: Iterable[tuple[str, str]]) -> list[OrderState]:
+        """Return `open_orders`; where the exchange `lists_one_market` only, those of `pairs` (currency, asset)."""
+        return self.open_orders()
 
     def cancel(self, ref: OrderRef) -> None:
         """Ask the exchange to cancel an order, which may be filled before. Raises Refused `order_not_open` when it is

@@ -12,6 +12,7 @@ import hashlib
 import json
 import logging
 import secrets
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
@@ -172,7 +173,8 @@ class ExecutionService:
         if which != "open":
             return [row_to_json(row, ORDER_FIELDS) for row in rows]
         with self._registry.open(registration) as exchange:
-            listed = {state.exchange_order_id: state for state in _open_orders(exchange)}
+            pairs = sorted({(row["currency"], row["asset"]) for row in rows})
+            listed = {state.exchange_order_id: state for state in _open_orders(exchange, pairs)}
             states = listed | read_orders(exchange, [row for row in rows if row["exchange_order_id"] not in listed])
             mine = [self._with_state(row, states.pop(row["exchange_order_id"], None)) for row in rows]
         known = [row_to_json(row, ORDER_FIELDS) for row in mine if row["status"] == "open"]
@@ -347,8 +349,9 @@ def _check_funds(exchange: Exchange, order: NewOrder) -> None:
         raise not_enough(name, needed=needed, available=available)
 
 
-def _open_orders(exchange: Exchange) -> list[OrderState]:
+def _open_orders(exchange: Exchange, pairs: Iterable[tuple[str, str]]) -> list[OrderState]:
+    """Return all open orders; where the exchange lists one market at a time, those in the markets `pairs`."""
     try:
-        return exchange.open_orders()
+        return exchange.open_orders_in(pairs)
     except Unsupported:
         return []

@@ -192,12 +192,15 @@ class CoincheckVenue(Venue):
 
     name = "coincheck"
     default_key, default_secret = "coincheck-key-0123456789", "coincheck-secret-0123456789"
+    #: The order book that it shows; what is bought costs 6000100, however much it is.
+    asks = (["6000100", "0.05"], ["6000300", "0.07"])
 
     def default_pairs(self):
         return [pair("BTC", "JPY", "6000100", "6000000", price_places=0, cost_places=0)]
 
     def routes(self):
         return {
+            ("GET", "/api/order_books"): lambda request: {"asks": self.asks, "bids": [["6000000", "1"]]},
             ("POST", "/api/exchange/orders"): self.create_order,
             ("GET", "/api/exchange/orders/opens"): self.list_orders,
             ("GET", "/api/exchange/orders/transactions_pagination"): self.list_fills,
@@ -212,7 +215,8 @@ class CoincheckVenue(Venue):
         given = request.json() if request.body[:1] == b"{" else dict(parse_qsl(request.body.decode()))
         side = given["order_type"].removeprefix("market_")
         price = Decimal(given["rate"]) if "rate" in given else None
-        made = self.place(self.account, "BTC/JPY", side, amount=Decimal(given["amount"]), price=price)
+        field, wanted = ("market_buy_amount", "cost") if given["order_type"] == "market_buy" else ("amount", "amount")
+        made = self.place(self.account, "BTC/JPY", side, **{wanted: Decimal(given[field])}, price=price)
         return {"success": True, "id": int(made.id), "order_type": given["order_type"], "pair": "btc_jpy"}
 
     def list_orders(self, request):

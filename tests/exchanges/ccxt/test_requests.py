@@ -22,6 +22,8 @@ from tests.exchanges.ccxt.support import listed, order
 
 library = pytest.importorskip("ccxt", reason="ccxt is not installed")
 
+#: The exchanges that have spot markets in ccxt.
+SPOT = [id for id in library.exchanges if getattr(library, id)().has["spot"]]
 #: The unified calls that the bridge makes to place, cancel or send.
 ACTS = ("create_order", "create_market_buy_order_with_cost", "cancel_order", "cancel_all_orders", "withdraw")
 READS = ("fetch_", "load_")
@@ -32,8 +34,8 @@ ASKED_BEFORE = {
     *("publicGetMarketExchangeInfo", "gatewayPublicGetQuery", "v1PrivateGetWithdrawNonce"),
     *("privateGetV1UsersHmacLogin", "privateGetGetWithdrawTemplate", "privateGetGetWithdrawTemplateTypes"),
 }
-#: Other requests before an act, outside of reads, at classes without spot markets: a login, a fee that is tried out.
-POSTED_BEFORE = {"publicPostAuth", "privatePostAuth", "nodeRestPostCosmosTxV1beta1Simulate"}
+#: Other requests before an act, outside of reads: a login.
+POSTED_BEFORE = {"publicPostAuth"}
 _RAW = re.compile(r"[a-z0-9]\w*(Get|Post|Put|Patch|Delete)[A-Z]")
 
 
@@ -74,7 +76,7 @@ def requests_of(kind):
 
 @pytest.fixture(scope="module")
 def sent():
-    return {id: requests_of(exchange_class(f"ccxt:{id}").kind) for id in library.exchanges}
+    return {id: requests_of(exchange_class(f"ccxt:{id}").kind) for id in SPOT}
 
 
 def test_the_exchanges_that_act_by_a_get_are_known(sent):
@@ -100,7 +102,7 @@ def test_a_wallet_signs_nothing_that_was_not_asked_for(sent):
     """Some classes have it approve a fee for ccxt, and name ccxt as who referred the user, before the first order."""
     unasked = re.compile("set_ref|approve_builder|handle_builder")
     assert "self.handle_builder_fee_approval" in source(library.hyperliquid, "initialize_client")
-    for id in ("aster", "grvt", "hyperliquid", "pacifica"):
+    for id in ("aster", "hyperliquid", "pacifica"):
         kind = exchange_class(f"ccxt:{id}").kind
         assert not [name for methods in sent[id].values() for name in methods if unasked.search(name)]
         assert kind.initialize_client(None) is True

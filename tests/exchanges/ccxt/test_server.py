@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from decimal import Decimal
 
 import pytest
 import requests
@@ -86,3 +87,16 @@ def test_a_cancel_is_reported_where_only_open_orders_are_told(owner, coincheck, 
     assert closed["reason"].startswith("no longer open at Coincheck")
     sold = call("POST", "sell", **yen, price="6000000")
     assert call("GET", f"orders/{sold['id']}")["filled"] == "0.1"
+
+
+def test_where_one_market_is_listed_at_a_time_those_of_our_own_open_orders_are(owner, coincheck, monkeypatch):
+    monkeypatch.setattr(exchange_class("ccxt:coincheck"), "lists_one_market", True)
+    call, yen = owner(coincheck), LIMIT | {"currency": "JPY"}
+    other = coincheck.place(coincheck.account, "BTC/JPY", "sell", amount=Decimal("0.2"), price=Decimal(8000000))
+    assert call("GET", "orders?status=open") == []
+    placed = call("POST", "sell", **yen, price="7000000")
+    listed = call("GET", "orders?status=open")
+    assert {(row["id"], row["exchange_order_id"]) for row in listed} == {
+        (placed["id"], placed["exchange_order_id"]),
+        (None, other.id),
+    }

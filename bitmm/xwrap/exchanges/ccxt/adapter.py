@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from functools import partial
 from typing import Any, Literal
 
-from ...money import parse_decimal, plain
+from ...money import EXACT, parse_decimal, plain
 from ..base import Exchange
-from ..errors import Refused
+from ..errors import Refused, Unsupported
 from ..http import parsing_errors
 from ..models import (
     Deposit,
@@ -40,6 +43,7 @@ from .parsing import (
     order_from_row,
     withdrawal_from_row,
 )
+from .placing import cost_field, cost_of, placing_call
 from .precision import check_order_digits, withdrawal_amount
 
 __all__ = ["CcxtExchange"]
@@ -55,7 +59,9 @@ class CcxtExchange(CcxtOrders):
 
     def rate(self, currency: str, asset: str) -> Rate:
         symbol = self._symbol(currency, asset)
-        row = self._call("fetch_ticker", symbol) if "fetchTicker" in self.has else {}
+        row: Mapping[str, Any] = {}
+        with suppress(Unsupported):  # of some classes it reads the tickers of futures alone
+            row = self._call("fetch_ticker", symbol) if "fetchTicker" in self.has else {}
         with parsing_errors(self.name):
             buy, sell = row.get("ask"), row.get("bid")
         if (buy is None or sell is None) and "fetchOrderBook" in self.has:
@@ -79,42 +85,75 @@ class CcxtExchange(CcxtOrders):
             return dict(readable_rows(self.name, rows["total"], partial(funds_from_rows, rows)))
 
     def place(self, order: NewOrder) -> OrderState:
+        """Place an order. Where a market buy takes a cost only, an amount is sent as what it costs in the book now.
+
+        What is bought for that may differ from the amount; the order's `reason` says so.
+        """
         symbol = self._symbol(order.currency, order.asset)
         markets = self._markets()
         if (order.currency, order.asset) in markets.closed:
             raise market_closed(self.name, order.currency, order.asset)
-        check(order, markets.spot[order.currency, order.asset])
-        check_order_digits(self.name, order, symbol, markets.ccxt.markets[symbol]["precision"], self._rounded)
+        market, precision = markets.spot[order.currency, order.asset], markets.ccxt.markets[symbol]["precision"]
+        check(order, market)
+        sent = order
+        if self._is_sent_by_cost(order):
+            sent = replace(order, amount=None, cost=self._cost_in_book(order, symbol, precision))
+            check(sent, market)
+        check_order_digits(self.name, sent, symbol, precision, self._rounded)
         rule = self.client_ids
         sent_id = None if rule is None else rule.form(order.client_id)
         params = {} if rule is None else {rule.parameter: sent_id}
-        if order.cost is not None:
-            call: tuple[Any, ...] = ("create_market_buy_order_with_cost", symbol, plain(order.cost), params)
-            needed = "createMarketBuyOrderWithCost"
-        else:
-            kind, price = ("market", None) if order.price is None else ("limit", plain(order.price))
-            call = ("create_order", symbol, kind, order.side, plain(order.amount or 0), price, params)
-            needed = "createMarketOrder" if price is None else "createLimitOrder"
-        if needed not in self.has:
-            raise Refused(f"{self.name} takes no such order", code="unsupported")
+        call = placing_call(self._instance.ccxt.id, symbol, sent, params)
+        if call.needed not in self.has:
+            raise Refused(f"{self.name} takes no {call.words}", code="unsupported")
         ref = OrderRef(
-            *(order.side, order.currency, order.asset, order.client_id),
+            *(sent.side, sent.currency, sent.asset, sent.client_id),
             created=datetime.now(UTC),
-            amount=order.amount,
-            price=order.price,
+            amount=sent.amount,
+            price=sent.price,
         )
         # An order that left without the id would be looked up in vain, and then be placed again.
-        row = self._call(*call, mutates=True, must_contain=None if sent_id is None else str(sent_id))
+        row = self._call(
+            call.method, *call.arguments, mutates=True, must_contain=None if sent_id is None else str(sent_id)
+        )
         with parsing_errors(self.name, mutates=True):
             if rule is not None and field_of(row, rule.field) not in (None, str(sent_id)):
                 raise ValueError("another order than the one placed")
             ref = replace(ref, exchange_order_id=required_text(row["id"]))
             placed = order_from_row(row, ref, with_client_id=self._stores_client_ids())
-        if order.price is None and placed.status == "open" and type(self).order is not Exchange.order:
+        # Where open orders are all that is listed, an order is known to be filled by its amount alone.
+        knows_the_end = self.reads_closed_orders or sent.amount is not None
+        if knows_the_end and order.price is None and placed.status == "open" and type(self).order is not Exchange.order:
             placed = poll_until_final(placed, lambda: self._fetch_order(ref))
         if placed.status == "unknown":
             placed = replace(placed, status="open")  # it was taken, and ccxt does not know the exchange's word
-        return self._with_fills(placed, patient=True)
+        placed = self._with_fills(placed, patient=True)
+        if sent is not order:
+            words = (
+                f"sent as a market buy for {plain(sent.cost or 0)} {order.currency}: {self.name} takes no amount for"
+                f" one, and {plain(order.amount or 0)} {order.asset} cost that in its order book"
+            )
+            placed = replace(placed, reason=words if placed.reason is None else f"{words}; {placed.reason}")
+        return placed
+
+    def _cost_in_book(self, order: NewOrder, symbol: str, precision: Mapping[str, Any]) -> Decimal:
+        """Return what a market buy of an amount costs now, rounded down to the step of costs there.
+
+        Raises Refused when the order book cannot be read, or lists less than the amount.
+        """
+        if "fetchOrderBook" not in self.has:
+            raise Refused(
+                f"{self.name} takes a cost for a market buy, and ccxt reads no order book there to calculate it from;"
+                " say the cost, or a price",
+                code="unsupported",
+            )
+        row = self._call("fetch_order_book", symbol)
+        with parsing_errors(self.name):
+            cost = cost_of(self.name, order.amount or Decimal(0), row["asks"], unit=order.asset).normalize(EXACT)
+        field = cost_field(self._instance.ccxt.id)
+        if precision.get(field) is None and (field == "amount" or precision.get("price") is None):
+            return cost
+        return parse_decimal(self._rounded(field, symbol, plain(cost)))
 
     def fills(self, currency: str, asset: str) -> list[Fill]:
         symbol = self._symbol(currency, asset)

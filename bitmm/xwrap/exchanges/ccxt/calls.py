@@ -17,6 +17,8 @@ __all__ = ["CcxtCalls"]
 
 #: Calls without a key.
 _UNSIGNED = {"fetch_ticker", "fetch_order_book"}
+#: Exchanges that list their markets, and tell their prices, for a key only.
+_MARKETS_BEHIND_A_KEY = {"alpaca"}
 
 
 class CcxtCalls(Exchange):
@@ -50,9 +52,14 @@ class CcxtCalls(Exchange):
 
     def _markets(self) -> Markets:
         def load() -> Any:
-            instance = Instance(self.kind, self.name, self.context.url, Credentials())
-            with self.context.throttle("load_markets", signed=False):
-                instance.call(ExchangeContext(self.context.transport), None, "load_markets")
+            keyed = self.kind.__name__ in _MARKETS_BEHIND_A_KEY
+            keys = self.context.credentials if keyed else Credentials()
+            if keyed and keys == Credentials():
+                raise Refused(f"{self.name} lists its markets for a key only", code="exchange_key_refused")
+            instance = Instance(self.kind, self.name, self.context.url, keys)
+            context = self.context if keyed else ExchangeContext(self.context.transport)
+            with self.context.throttle("load_markets", signed=keyed):
+                instance.call(context, None, "load_markets")
             return instance.ccxt
 
         return self._cached("markets", load, lambda ccxt: Markets(ccxt, spot_markets(ccxt), closed_pairs(ccxt)))

@@ -16,6 +16,7 @@ from .exactness import EXACT_OVERRIDES, check_exactness
 from .form import form_of
 from .instance import AMOUNT_IS_COUNTED, NONCE_COUNTERS, SILENT_LOGGER
 from .order_lookup import LookupCalls
+from .orders import HISTORIES
 from .rows import ReadableRows
 from .session import SessionAdapter
 
@@ -24,6 +25,14 @@ __all__ = ["exchange_class"]
 #: Verbs that ccxt's unified call does not really have. Kraken sends to names of its address book only; CoinSpot tells
 #: no id of an order, so that it could neither be read nor canceled.
 _MISSING = {"coinspot": {"place"}, "kraken": {"withdraw"}}
+
+#: Calls that a class has although ccxt says that it has not.
+_HAS_ALSO = {"cryptomus": {"createMarketOrder"}, "woo": {"createMarketOrder"}}
+#: Classes that list the open orders of one market only.
+_LISTS_ONE_MARKET = {
+    *("bigone", "bit2c", "bitbank", "bitbns", "bitflyer", "bittrade", "coinone", "deepcoin", "lbank", "lighter"),
+    *("mercado", "p2b", "phemex", "tokocrypto"),
+}
 
 #: A verb -> the unified calls that it needs, in ccxt's names; one set must be there.
 _NEEDED_CALLS: dict[str, tuple[set[str], ...]] = {
@@ -52,8 +61,8 @@ _BURST = 5
 def exchange_class(id: str) -> type[Exchange]:
     """Return the class of the exchange `id`, as "ccxt:kraken", with the verbs that ccxt has for it.
 
-    Raises KeyError for an id that ccxt does not know, and Refused: `unsupported` when ccxt is not installed, `inexact`
-    when this class of ccxt loses digits.
+    Raises KeyError for an id that ccxt does not know, and Refused: `unsupported` when ccxt is not installed or has no
+    spot markets there, `inexact` when this class of ccxt loses digits.
     """
     prefix, _, name = id.partition(":")
     if prefix != "ccxt":
@@ -64,9 +73,14 @@ def exchange_class(id: str) -> type[Exchange]:
     bases = (*ADDITIONS.get(name, ()), LookupCalls, ReadableRows, getattr(library, name))
     kind: Any = type(name, bases, dict(EXACT_OVERRIDES))
     sample = kind({"session": SessionAdapter(name, name, None), "logger": SILENT_LOGGER})
+    if not sample.has.get("spot"):
+        words = f"{sample.name} has no spot markets in ccxt, and nothing else is traded here"
+        raise Refused(words, code="unsupported")
     check_exactness(library, sample)
     has = {call for call, implemented in sample.has.items() if implemented}
-    has |= getattr(kind, "added", frozenset())
+    if kind.fetch_order is library.Exchange.fetch_order:
+        has -= {"fetchOrder"}
+    has |= getattr(kind, "added", frozenset()) | _HAS_ALSO.get(name, set())
     if not _has_real_cost_call(library, sample):
         has -= {"createMarketBuyOrderWithCost"}
     supported = _supported(name, has)
@@ -79,7 +93,8 @@ def exchange_class(id: str) -> type[Exchange]:
         "client_ids": client_ids,
         "order_lookup": "none" if client_ids is None else "all",
         "valid_seconds": 0.0 if client_ids is None else client_ids.valid_seconds,
-        "reads_closed_orders": bool(has & {"fetchOrder", "fetchOrders", "fetchClosedOrders"}),
+        "reads_closed_orders": bool(has & {"fetchOrder", *HISTORIES}),
+        "lists_one_market": name in _LISTS_ONE_MARKET,
         "ordered": name in NONCE_COUNTERS,
         "per_address": RateLimit(_BURST, 1000 / sample.rateLimit),
         "kind": kind,
@@ -94,6 +109,8 @@ def _supported(name: str, has: set[str]) -> set[str]:
     """Return the operations of the exchange called `name` for which ccxt has the calls."""
     supported = {verb for verb, needs in _NEEDED_CALLS.items() if any(need <= has for need in needs)}
     supported -= _MISSING.get(name, set())
+    if name in _LISTS_ONE_MARKET:
+        supported -= {"cancel_all"}
     return supported | {"find"} if name in CLIENT_IDS else supported
 
 

@@ -9,20 +9,30 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
+from ...money import plain
 from ..base import Exchange
 from ..errors import Busy, NotListedYet, Refused, Unknown, Unsupported
 from ..http import parsing_errors
-from ..models import OrderRef, OrderState, Side
+from ..models import NewOrder, OrderRef, OrderState
 from ..orders import cancel_errors, check_listed_by_now, closed_order, poll_fills
 from .calls import CcxtCalls
 from .client_ids import ClientIdRule
 from .order_lookup import Lookup, Question, field_of
 from .parsing import open_orders_from_rows, order_from_remaining, order_from_row, order_with_fills, symbol_of
+from .placing import BUYS_BY_COST
 
-__all__ = ["CcxtOrders"]
+__all__ = ["HISTORIES", "CcxtOrders"]
 
 #: Exchanges whose class of ccxt wants the side of an order to cancel it.
 _CANCELS_BY_SIDE = {"bithumb", "coinspot", "indodax"}
+#: Exchanges whose class of ccxt wants price, amount and side of an order to cancel it.
+_CANCELS_BY_DETAILS = {"coinone"}
+#: ccxt's calls that list the orders that are over, the fullest first.
+HISTORIES = {
+    "fetchOrders": "fetch_orders",
+    "fetchCanceledAndClosedOrders": "fetch_canceled_and_closed_orders",
+    "fetchClosedOrders": "fetch_closed_orders",
+}
 #: Exchanges that list of an open order what is left of it, which ccxt takes for its amount.
 _LISTS_WHAT_IS_LEFT = {"coincheck"}
 #: How far an exchange's clock may be behind ours when it says when an order was made.
@@ -33,7 +43,7 @@ class CcxtOrders(CcxtCalls):
     """The verbs about orders that were placed."""
 
     def order(self, ref: OrderRef) -> OrderState:
-        return self._with_fills(self._fetch_order(ref), patient=False)
+        return self._with_fills(self._fetch_order(self._as_sent(ref)), patient=False)
 
     def find(self, ref: OrderRef) -> OrderState | None:
         """Ask what `client_ids` names. A question that fails hides no order that another one shows, and proves nothing.
@@ -80,9 +90,28 @@ class CcxtOrders(CcxtCalls):
             raise NotListedYet(f"{self.name} does not list this order now, and its lists lag behind; ask again")
 
     def open_orders(self) -> list[OrderState]:
-        rows = self._call("fetch_open_orders")
+        if self.lists_one_market:
+            raise Unsupported(f"{self.name} lists the open orders of one market only; nothing was sent")
+        return self._list_open_orders()
+
+    def open_orders_in(self, pairs: Iterable[tuple[str, str]]) -> list[OrderState]:
+        if not self.lists_one_market:
+            return self.open_orders()
+        return [state for pair in pairs for state in self._list_open_orders(self._symbol(*pair))]
+
+    def _list_open_orders(self, *symbol: str) -> list[OrderState]:
+        rows = self._call("fetch_open_orders", *symbol)
         with parsing_errors(self.name):
             return open_orders_from_rows(self.name, rows, self._open_order)
+
+    def _as_sent(self, ref: OrderRef) -> OrderRef:
+        """Return what the exchange may know of an order: no amount where a market buy is sent as its cost."""
+        return replace(ref, amount=None) if self._is_sent_by_cost(ref) else ref
+
+    def _is_sent_by_cost(self, order: NewOrder | OrderRef) -> bool:
+        """Return whether an order has an amount that its exchange does not take."""
+        by_amount = order.side == "buy" and order.price is None and order.amount is not None
+        return by_amount and self._instance.ccxt.id in BUYS_BY_COST
 
     def cancel(self, ref: OrderRef) -> None:
         if ref.exchange_order_id is None:
@@ -93,7 +122,7 @@ class CcxtOrders(CcxtCalls):
         symbol = self._symbol_if_listed(ref.currency, ref.asset)
         with cancel_errors():
             try:
-                self._cancel(ref.exchange_order_id, symbol, ref.side)
+                self._cancel(ref, symbol)
             except (Refused, Unknown) as error:
                 # Few exchanges say in words that ccxt knows that an order is over.
                 refusal = error if isinstance(error, Refused) else error.refusal
@@ -121,14 +150,13 @@ class CcxtOrders(CcxtCalls):
         history. Raises Refused `order_not_found`.
         """
         id, symbol = ref.exchange_order_id, self._symbol_if_listed(ref.currency, ref.asset)
-        history = next((call for call in ("fetchOrders", "fetchClosedOrders") if call in self.has), None)
+        history = next((method for call, method in HISTORIES.items() if call in self.has), None)
         if "fetchOrder" in self.has:
             rows = [self._call("fetch_order", id, symbol)]
         elif history is None:
             return self._fetch_open_order(ref, symbol)
         else:
-            calls = ("fetch_open_orders", "fetch_orders" if history == "fetchOrders" else "fetch_closed_orders")
-            rows = [row for call in calls for row in self._call(call, symbol)]
+            rows = [row for call in ("fetch_open_orders", history) for row in self._call(call, symbol)]
         with parsing_errors(self.name):
             for row in rows:
                 if row["id"] == id:
@@ -191,13 +219,18 @@ class CcxtOrders(CcxtCalls):
         except Refused:
             return False
 
-    def _cancel(self, id: str | None, symbol: str | None, side: Side | None) -> None:
-        params = ({"side": side},) if self._instance.ccxt.id in _CANCELS_BY_SIDE else ()
-        self._call("cancel_order", id, symbol, *params, mutates=True)
+    def _cancel(self, order: OrderRef | OrderState, symbol: str | None) -> None:
+        params: dict[str, Any] = {}
+        if self._instance.ccxt.id in _CANCELS_BY_SIDE:
+            params["side"] = order.side
+        if self._instance.ccxt.id in _CANCELS_BY_DETAILS and None not in (order.price, order.amount):
+            params |= {"price": plain(order.price or 0), "qty": plain(order.amount or 0)}
+            params["is_ask"] = int(order.side == "sell")
+        self._call("cancel_order", order.exchange_order_id, symbol, *([params] if params else []), mutates=True)
 
     def _cancel_if_open(self, state: OrderState) -> None:
         try:
-            self._cancel(state.exchange_order_id, symbol_of(state), state.side)
+            self._cancel(state, symbol_of(state))
         except Refused as refusal:
             if refusal.code != "order_not_found":
                 raise

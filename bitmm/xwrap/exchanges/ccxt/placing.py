@@ -1,0 +1,91 @@
+"""How ccxt's classes take an order, and what a market buy costs where an exchange takes no amount for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from ...money import EXACT, parse_decimal, plain
+from ..errors import Refused
+from ..models import NewOrder
+
+__all__ = ["BUYS_BY_COST", "PlacingCall", "cost_field", "cost_of", "placing_call"]
+
+#: Classes that take the cost of a market buy as a parameter of this name, and not by ccxt's own call for it.
+_COST_PARAMETERS = {
+    "btse": "cost",
+    # ccxt 4.5.90 looks at "cost" and sends nothing of it; what has the exchange's own name goes through.
+    "coincheck": "market_buy_amount",
+    "cryptomus": "cost",
+    "indodax": "cost",
+    "toobit": "cost",
+}
+#: Classes that send the amount of a market buy as its cost, times this price where they want one.
+_COST_AS_AMOUNT = {"coinmate": None, "luno": None, "mercado": "1"}
+#: Exchanges that are told what a market buy may cost, and not how much is to be bought. Bybit takes an amount for the
+#: unified accounts, and a cost for those of the old kind.
+BUYS_BY_COST = frozenset(
+    {
+        *("bigone", "bitget", "bithumb", "bittrade", "coinbase", "coinsph", "digifinex", "gate", "gateeu", "htx"),
+        *("lbank", "poloniex", "tokocrypto", "upbit", "xt"),
+        *_COST_PARAMETERS,
+        *_COST_AS_AMOUNT,
+    }
+)
+
+
+class PlacingCall(NamedTuple):
+    """A unified call of ccxt that places an order, and the name in ccxt's `has` of what the class must have for it."""
+
+    method: str
+    arguments: tuple[Any, ...]
+    needed: str
+    #: What kind of order that is, in words.
+    words: str
+
+
+def placing_call(id: str, symbol: str, order: NewOrder, params: dict[str, Any]) -> PlacingCall:
+    """Return how ccxt's class `id` is told to place `order`."""
+    if order.cost is None:
+        kind, price = ("market", None) if order.price is None else ("limit", plain(order.price))
+        arguments = (symbol, kind, order.side, plain(order.amount or 0), price, params)
+        needed = "createMarketOrder" if price is None else "createLimitOrder"
+        return PlacingCall("create_order", arguments, needed, f"{kind} orders")
+    cost = plain(order.cost)
+    if id in _COST_AS_AMOUNT:
+        arguments = (symbol, "market", "buy", cost, _COST_AS_AMOUNT[id], params)
+    elif id in _COST_PARAMETERS:
+        arguments = (symbol, "market", "buy", cost, None, {**params, _COST_PARAMETERS[id]: cost})
+    else:
+        return PlacingCall(
+            "create_market_buy_order_with_cost",
+            (symbol, cost, params),
+            "createMarketBuyOrderWithCost",
+            "market buys for a cost",
+        )
+    return PlacingCall("create_order", arguments, "createMarketOrder", "market orders")
+
+
+def cost_field(id: str) -> str:
+    """Return by which of ccxt's precisions the class `id` rounds the cost of a market buy: "cost" or "amount"."""
+    return "amount" if _COST_AS_AMOUNT.get(id, "") is None else "cost"
+
+
+def cost_of(name: str, amount: Decimal, asks: Iterable[Sequence[object]], *, unit: str) -> Decimal:
+    """Return exactly what `amount` costs at the `asks` of an order book (price and amount, the best first).
+
+    Raises Refused when fewer are listed; `name` is the exchange's, `unit` the asset's.
+    """
+    listed = cost = Decimal(0)
+    for price, offered in ((parse_decimal(level[0]), parse_decimal(level[1])) for level in asks):
+        taken = min(EXACT.subtract(amount, listed), offered)
+        cost = EXACT.add(cost, EXACT.multiply(taken, price))
+        listed = EXACT.add(listed, taken)
+        if listed == amount:
+            return cost
+    raise Refused(
+        f"{name} takes a cost for a market buy, and its order book lists only {plain(listed)} {unit} of the"
+        f" {plain(amount)} to calculate it from; say the cost, or a price",
+        code="unsupported",
+    )
