@@ -10,7 +10,7 @@ from math import inf
 from typing import Any, ClassVar
 
 from ...money import parse_decimal
-from ..base import Exchange, ExchangeContext, Field, RateLimit
+from ..base import Field, RateLimit
 from ..errors import Refused
 from ..http import parsing_errors, unproved
 from ..models import (
@@ -29,11 +29,11 @@ from ..models import (
 )
 from ..orders import accepted_order, cancel_errors, listed_order, poll_until_final
 from ..parsing import list_or_nothing, listed_withdrawals, readable_rows, required_text, time_from_seconds
-from ..rules import check, find_market, no_such_asset, no_such_market
-from .api import URL, KrakenAPI
+from ..rules import check, find_market, no_such_market
 from .batches import read_in_batches
 from .funding import choose_address, choose_method, usable_addresses
-from .names import Pair, Pairs, assets_from_rows, former_names, pairs_from_rows
+from .listings import KrakenListings
+from .names import former_names
 from .pages import read_pages
 from .parsing import (
     client_id_from_row,
@@ -62,7 +62,7 @@ _REPEATABLE = {"insufficient_funds", "invalid_amount", "exchange_refused"}
 _CLOCK_SKEW = timedelta(seconds=60)
 
 
-class Kraken(Exchange):
+class Kraken(KrakenListings):
     """Spot markets of Kraken. Fees are always taken in the pair's currency (`oflags=fciq`)."""
 
     id = "kraken"
@@ -87,19 +87,6 @@ class Kraken(Exchange):
     )
     #: The same page: public calls are counted by address; about one a second is safe.
     per_address = RateLimit(5, 1)
-
-    def __init__(self, context: ExchangeContext) -> None:
-        """Raises Refused when the secret does not decode."""
-        super().__init__(context)
-        keys = context.credentials
-        self.api = KrakenAPI(
-            keys.apikey,
-            keys.apisecret,
-            url=context.url or URL,
-            transport=context.transport,
-            nonce=context.nonce,
-            throttle=context.throttle,
-        )
 
     def rate(self, currency: str, asset: str) -> Rate:
         pair = find_market(self.name, currency, asset, self._pairs().listed())
@@ -346,15 +333,6 @@ class Kraken(Exchange):
         except Refused:
             return False
 
-    def _assets(self) -> Mapping[str, str]:
-        return self._cached("Assets", partial(self.api.public, "Assets"), assets_from_rows)
-
-    def _pairs(self) -> Pairs:
-        return self._cached("AssetPairs", partial(self.api.public, "AssetPairs"), pairs_from_rows)
-
-    def _find_open_pair(self, currency: str, asset: str) -> Pair:
-        return find_market(self.name, currency, asset, self._pairs().open_ones())
-
     def _parse_order(self, rows: Any, ref: OrderRef) -> OrderState:
         """Return the order of `ref` in the answer to QueryOrders. Raises Refused when it is not there."""
         pairs = self._pairs()
@@ -384,13 +362,6 @@ class Kraken(Exchange):
                 )
                 for txid, row in rows.items()
             }
-
-    def _asset_key(self, name: str) -> str:
-        """Return the key of the asset with this common name."""
-        for key, common in self._assets().items():
-            if common == name:
-                return key
-        raise no_such_asset(self.name, name)
 
     def _transfers(self, method: str, asset: str | None) -> tuple[Any, Mapping[str, str]]:
         """Return the rows of deposits or withdrawals, and the names of all assets."""
