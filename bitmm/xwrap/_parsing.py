@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any, Generic, TypeVar, cast, get_args
 
 from ._addresses import same_address
+from ._names import is_name_of
 from .money import parse_decimal
 from .types import (
     Balance,
@@ -31,7 +32,7 @@ from .types import (
 _R = TypeVar("_R")
 
 
-#: The fields whose text a server may spell in another case, as "btc" for BTC.
+#: The fields whose text a server may write otherwise, as BTC for btc and XBT.
 _NAMES = ("currency", "asset")
 
 
@@ -86,7 +87,7 @@ def check_same(record: Mapping[str, Any], expected: Mapping[str, object]) -> Non
             if name in order.amounts:
                 same = parse_decimal(answered) == Decimal(value)
             elif name in _NAMES:
-                same = isinstance(answered, str) and answered.upper() == value.upper()
+                same = isinstance(answered, str) and is_name_of(value, answered)
             elif name == "address":
                 same = same_address(answered, value)
             elif name == "exchange":

@@ -14,6 +14,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, TypeVar
 
+from .._names import common_name
 from .cache import TTLCache
 from .errors import Busy, Refused, Unsupported
 from .http import parsing_errors
@@ -155,6 +156,17 @@ class Exchange:
     def with_context(self, context: ExchangeContext) -> Self:
         """Return this exchange in another context; a class whose constructor takes more than a context overrides it."""
         return type(self)(context)
+
+    def common_pair(self, currency: str, asset: str) -> tuple[str, str]:
+        """Return the common names of a pair that a caller wrote in any case, or by this exchange's own spelling.
+
+        The other methods take common names. An exchange overrides this where not all of them are upper-case.
+        """
+        return common_name(currency), common_name(asset)
+
+    def common_asset(self, asset: str) -> str:
+        """Return the common name of what a caller deposits or sends; see `common_pair`."""
+        return common_name(asset)
 
     def rate(self, currency: str, asset: str) -> Rate:
         """Return the current prices of one unit of `asset` in `currency`; needs no credentials."""

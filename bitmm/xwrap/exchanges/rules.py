@@ -23,6 +23,9 @@ __all__ = [
 
 _M = TypeVar("_M")
 
+#: So many names at most are listed in a refusal.
+_MOST_LISTED = 20
+
 
 def find_market(name: str, currency: str, asset: str, offered: Mapping[tuple[str, str], _M]) -> _M:
     """Return the market of this pair among those `offered` by the exchange called `name`, by (currency, asset).
@@ -37,9 +40,26 @@ def find_market(name: str, currency: str, asset: str, offered: Mapping[tuple[str
 
 def no_such_market(name: str, currency: str, asset: str, offered: Iterable[tuple[str, str]]) -> Refused:
     """Return the refusal of a pair that is not among `offered` (currency, asset); it says what is offered instead."""
-    currencies = sorted(money for money, thing in offered if thing == asset)
-    instead = f"{asset} is traded there in {', '.join(currencies)}" if currencies else f"{asset} is not traded there"
+    instead = traded_instead(currency, asset, offered, "there")
     return Refused(f"{name} has no market {asset}/{currency}; {instead}", code="unknown_market")
+
+
+def traded_instead(currency: str, asset: str, offered: Iterable[tuple[str, str]], where: str) -> str:
+    """Return what is traded among `offered` (currency, asset) that is nearest to this pair, in bounded words."""
+    pairs = set(offered)
+    if currencies := {money for money, thing in pairs if thing == asset}:
+        return f"{asset} is traded {where} in {_listed(currencies)}"
+    if assets := {thing for money, thing in pairs if money == currency}:
+        return f"{asset} is not traded {where}; in {currency} there are {_listed(assets)}"
+    if pairs:
+        return f"{asset} is not traded {where}; there are {_listed(f'{thing}/{money}' for money, thing in pairs)}"
+    return f"{asset} is not traded {where}"
+
+
+def _listed(names: Iterable[str]) -> str:
+    ordered = sorted(names)
+    more = len(ordered) - _MOST_LISTED
+    return ", ".join(ordered[:_MOST_LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
 def market_closed(name: str, currency: str, asset: str) -> Refused:

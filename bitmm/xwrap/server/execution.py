@@ -24,6 +24,7 @@ from ..exchanges.models import ORDER_FIELDS, WITHDRAWAL_FIELDS, Market, NewOrder
 from ..exchanges.rules import check, find_market, not_enough
 from ..money import EXACT
 from .client_ids import ClientIds
+from .common_names import order_with_common_names, with_common_names, with_names_of
 from .db.errors import UNUSABLE
 from .db.journal import Journal
 from .db.records import Registration, now
@@ -97,13 +98,16 @@ class ExecutionService:
 
     def _once(self, registration: Registration, key: str | None, request: NewOrder | NewWithdrawal) -> StoredAnswer:
         """Carry out a request, unless its key was used before: then return what became of that."""
-        journal, names, values = self._intent(request)
-        fingerprint = hashlib.sha256(_sorted_json(values).encode()).hexdigest()
+        journal, names = self._journal(request)
         known = None if key is None else journal.by_key(registration.id, key)
         if known is not None and not known["released"]:
-            return self._repeat(registration, journal, known, names, fingerprint)
+            request = with_names_of(known, request) or self._with_common_names(registration, request)
+            return self._repeat(registration, journal, known, names, _fingerprint(_intent(request)))
         _check_enabled(registration)
         with self._registry.open(registration, Priority.ORDER) as exchange:
+            request = with_common_names(exchange, request)
+            values = _intent(request)
+            fingerprint = _fingerprint(values)
             # A key that is made here cannot have been executed before.
             found = None if key is None else self._missing_history.find(exchange, registration, request, key, known)
             key = key or secrets.token_hex(16)
@@ -145,11 +149,30 @@ class ExecutionService:
             log_failure(_log, error, f"{journal.name} {row['id']} is answered as it was")
         return row
 
-    def _intent(self, request: NewOrder | NewWithdrawal) -> tuple[Journal, tuple[str, ...], Row]:
-        """Return the journal of a request, the public fields of its rows, and what it has of the request."""
+    def _journal(self, request: NewOrder | NewWithdrawal) -> tuple[Journal, tuple[str, ...]]:
+        """Return the journal of a request, and the public fields of its rows."""
         if isinstance(request, NewOrder):
-            return self._store.orders, ORDER_FIELDS, order_intent(request)
-        return self._store.withdrawals, WITHDRAWAL_FIELDS, withdrawal_intent(request)
+            return self._store.orders, ORDER_FIELDS
+        return self._store.withdrawals, WITHDRAWAL_FIELDS
+
+    def _with_common_names(
+        self, registration: Registration, request: NewOrder | NewWithdrawal
+    ) -> NewOrder | NewWithdrawal:
+        """Return a repeat, written otherwise than the first call, with the names that its exchange has for that.
+
+        Raises Problem 503 when it cannot be asked: neither is it certain then that something else was meant.
+        """
+        try:
+            with self._registry.open(registration, seconds=_LOOK_SECONDS) as exchange:
+                return with_common_names(exchange, request)
+        except (ExchangeError, Problem) as error:
+            raise Problem(
+                503,
+                "exchange_unavailable",
+                f"the key was used before, and whether with these names cannot be said now: {error}",
+                retryable=True,
+                may_have_executed=True,
+            ) from error
 
     def try_out(self, registration: Registration, order: NewOrder) -> dict[str, Any]:
         """Make every check that can be made without placing `order`; return the order as it would be sent.
@@ -158,6 +181,7 @@ class ExecutionService:
         """
         _check_enabled(registration)
         with self._registry.open(registration) as exchange:
+            order = order_with_common_names(exchange, order)
             market = _find_market(exchange, order)
             if market is not None:
                 check(order, market)
@@ -248,6 +272,15 @@ class ExecutionService:
     def _with_state(self, row: Row, state: OrderState | None) -> Row:
         """Return the row of an open order with what its exchange reports; as it is when that is None."""
         return row if state is None else write_state(self._store.orders, row, state)
+
+
+def _intent(request: NewOrder | NewWithdrawal) -> Row:
+    """Return what the row of a request has of it."""
+    return order_intent(request) if isinstance(request, NewOrder) else withdrawal_intent(request)
+
+
+def _fingerprint(values: Row) -> str:
+    return hashlib.sha256(_sorted_json(values).encode()).hexdigest()
 
 
 def _execute(

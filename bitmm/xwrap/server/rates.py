@@ -9,10 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
 from typing import Any
 
+from .._names import pair_among
 from ..exchanges.errors import ExchangeError, Refused
 from ..exchanges.models import Rate
+from ..exchanges.rules import traded_instead
 from ..money import plain
 from .problems import Problem, from_exchange
 from .registry import ExchangeRegistry
@@ -22,6 +25,9 @@ __all__ = ["Rates", "rate_to_json"]
 
 _log = logging.getLogger(__name__)
 _CACHE_SIZE = 10_000
+#: The codes by which an exchange says that it has no such market, and those of one that has no rates at all: its
+#: address was not set, or there is no such call.
+_NOT_TRADED, _NOT_ASKED = {"unknown_market", "unknown_asset"}, {"exchange_url_missing", "unsupported"}
 
 
 class Rates:
@@ -36,27 +42,48 @@ class Rates:
         self._known: dict[tuple[str, str, str], tuple[float, asyncio.Future[Rate]]] = {}
 
     async def all(self, currency: str, asset: str) -> list[dict[str, Any]]:
-        """Return one row for each exchange that answered in time. Raises Problem when every one refused the pair.
+        """Return one row for each exchange that answered in time.
+
+        Raises Problem 422, with what is traded instead, when every one that can be asked for rates has no such market;
+        one that fails or is late may have it.
 
         The client of 2013 needs the `id` of each row; an exchange has one row, so it is the exchange's.
         """
         answers = {id: self._one(id, currency, asset) for id in self._registry.ids()}
         if late := [answer for answer in answers.values() if not answer.done()]:
             await asyncio.wait(late, timeout=self._seconds)
-        rows, refusals = [], []
+        rows, refusals, may_have_it = [], {}, False
         for id, answer in answers.items():
             if not answer.done() or answer.cancelled():
+                may_have_it = True
                 continue
             error = answer.exception()
             if error is None:
                 rows.append({"id": id, "exchange": id, **rate_to_json(answer.result())})
-            elif isinstance(error, Refused) and error.code == "unknown_market":
-                refusals.append(error)
-            elif not isinstance(error, (ExchangeError, Problem)):
-                _log.error("rate of %s", id, exc_info=error)
-        if not rows and refusals and len(refusals) == len(answers):
-            raise from_exchange(refusals[0])
+            elif isinstance(error, Refused) and error.code in _NOT_TRADED:
+                refusals[id] = error
+            else:
+                may_have_it |= not (isinstance(error, Refused) and error.code in _NOT_ASKED)
+                if not isinstance(error, (ExchangeError, Problem)):
+                    _log.error("rate of %s", id, exc_info=error)
+        if not rows and refusals and not may_have_it:
+            raise await self._not_traded(currency, asset, refusals)
         return rows
+
+    async def _not_traded(self, currency: str, asset: str, refusals: Mapping[str, Refused]) -> Problem:
+        """Return the problem of a pair that these exchanges refused, with what they trade, if they say it in time."""
+        lists = [asyncio.ensure_future(self._threads.run("outbound", self._fetch_pairs, id)) for id in refusals]
+        for answer in lists:
+            # One that fails after the deadline is looked at by nothing else.
+            answer.add_done_callback(lambda done: done.cancelled() or done.exception())
+        done, _ = await asyncio.wait(lists, timeout=self._seconds)
+        found = [answer.result() for answer in done if not answer.cancelled() and answer.exception() is None]
+        pairs = {pair for listed in found for pair in listed}
+        if not pairs:
+            return from_exchange(next(iter(refusals.values())))
+        currency, asset = pair_among(currency, asset, pairs)
+        instead = traded_instead(currency, asset, pairs, "here")
+        return Problem(422, "unknown_market", f"no exchange here has a market {asset}/{currency}; {instead}")
 
     def _one(self, id: str, currency: str, asset: str) -> asyncio.Future[Rate]:
         """Return the rate that is known or under way. A failure is forgotten as soon as it was reported."""
@@ -73,7 +100,11 @@ class Rates:
 
     def _fetch(self, id: str, currency: str, asset: str) -> Rate:
         with self._registry.exchange(id) as exchange:
-            return exchange.rate(currency, asset)
+            return exchange.rate(*exchange.common_pair(currency, asset))
+
+    def _fetch_pairs(self, id: str) -> list[tuple[str, str]]:
+        with self._registry.exchange(id) as exchange:
+            return [(market.currency, market.asset) for market in exchange.markets()]
 
     def _store(self, key: tuple[str, str, str], answer: asyncio.Future[Rate]) -> None:
         """Keep an answer from now on; forget a failure."""

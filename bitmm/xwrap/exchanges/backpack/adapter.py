@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, ClassVar, Literal
 
 from ..._addresses import same_address
+from ..._names import name_among, pair_among
 from ...money import parse_decimal
 from ..base import Exchange, ExchangeContext, Field, RateLimit
 from ..errors import NotListedYet, Refused, Unknown
@@ -82,6 +83,12 @@ class Backpack(Exchange):
         self.api = BackpackAPI(
             keys.apikey, keys.apisecret, url=context.url or URL, transport=context.transport, throttle=context.throttle
         )
+
+    def common_pair(self, currency: str, asset: str) -> tuple[str, str]:
+        return pair_among(currency, asset, self._markets())
+
+    def common_asset(self, asset: str) -> str:
+        return name_among(asset, self._assets())
 
     def rate(self, currency: str, asset: str) -> Rate:
         book = self.api.depth(market_symbol(currency, asset), limit=5)
@@ -256,9 +263,13 @@ class Backpack(Exchange):
             raise market_closed(self.name, currency, asset)
         return market
 
+    def _assets(self) -> Mapping[str, list[Mapping[str, Any]]]:
+        """Return the tokens of each asset, one a blockchain."""
+        return self._cached("assets", self.api.assets, partial(tokens_from_rows, self.name))
+
     def _chain(self, asset: str, network: str | None, switch: str) -> str:
         """Return the blockchain called `network`; without one, the only one that the asset has."""
-        assets = self._cached("assets", self.api.assets, partial(tokens_from_rows, self.name))
+        assets = self._assets()
         if asset not in assets:
             raise no_such_asset(self.name, asset)
         with parsing_errors(self.name):

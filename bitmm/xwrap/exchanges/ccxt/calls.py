@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from ..._names import name_among, pair_among
 from ..base import Credentials, Exchange, ExchangeContext
 from ..errors import Refused
 from ..http import refused_key_is_proof
@@ -40,6 +41,19 @@ class CcxtCalls(Exchange):
             names = ", ".join(map(repr, missing))
             raise Refused(f"{self.name} needs {names}", code="invalid_request", details={"field": missing[0]})
         self._instance = instance_for(self.kind, self.id, self.name, context)
+
+    def common_pair(self, currency: str, asset: str) -> tuple[str, str]:
+        return pair_among(currency, asset, self._markets().spot, self._spellings)
+
+    def common_asset(self, asset: str) -> str:
+        markets = self._markets()
+        listed = {*(markets.ccxt.currencies or {}), *(name for pair in markets.spot for name in pair)}
+        return name_among(asset, listed, self._spellings)
+
+    def _spellings(self) -> dict[str, str]:
+        """Return ccxt's name of each currency and asset by the exchange's id of it."""
+        rows = (self._markets().ccxt.currencies or {}).items()
+        return {row["id"]: code for code, row in rows if isinstance(row.get("id"), str)}
 
     def _call(self, method: str, *arguments: Any, **named: Any) -> Any:
         """Return the answer to a unified call. All its requests are under one throttle: its nonces are made in it."""

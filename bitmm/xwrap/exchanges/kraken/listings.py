@@ -1,10 +1,11 @@
-"""What Kraken lists, each asked for once an hour: its assets and pairs."""
+"""What Kraken lists, each asked for once an hour: its assets and pairs, and what a caller means by a name."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
 
+from ..._names import name_among, pair_among
 from ..base import Exchange, ExchangeContext
 from ..rules import find_market, no_such_asset
 from .api import URL, KrakenAPI
@@ -28,6 +29,12 @@ class KrakenListings(Exchange):
             nonce=context.nonce,
             throttle=context.throttle,
         )
+
+    def common_pair(self, currency: str, asset: str) -> tuple[str, str]:
+        return pair_among(currency, asset, self._pairs().listed(), self._assets)
+
+    def common_asset(self, asset: str) -> str:
+        return name_among(asset, set(self._assets().values()), self._assets)
 
     def _assets(self) -> Mapping[str, str]:
         return self._cached("Assets", partial(self.api.public, "Assets"), assets_from_rows)

@@ -14,7 +14,7 @@ def exchange_rate(context: RequestContext) -> dict[str, str]:
     currency, asset = context.params.pop_name("from"), context.params.pop_name("to")
     context.params.finish()
     with context.services.registry.open(context.registration()) as exchange:
-        return rate_to_json(exchange.rate(currency, asset))
+        return rate_to_json(exchange.rate(*exchange.common_pair(currency, asset)))
 
 
 def markets(context: RequestContext) -> list[dict[str, Any]]:
@@ -29,4 +29,4 @@ def fills(context: RequestContext) -> list[dict[str, Any]]:
     currency, asset = context.params.pop_name("currency"), context.params.pop_name("asset")
     context.params.finish()
     with context.services.registry.open(context.registration()) as exchange:
-        return [record_to_json(fill) for fill in exchange.fills(currency, asset)]
+        return [record_to_json(fill) for fill in exchange.fills(*exchange.common_pair(currency, asset))]

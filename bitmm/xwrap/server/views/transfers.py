@@ -40,7 +40,8 @@ def deposits(context: RequestContext) -> list[dict[str, Any]]:
     asset = context.params.pop_name("asset") if context.params.has("asset") else None
     context.params.finish()
     with context.services.registry.open(context.registration()) as exchange:
-        return [record_to_json(deposit) for deposit in exchange.deposits(asset)]
+        name = None if asset is None else exchange.common_asset(asset)
+        return [record_to_json(deposit) for deposit in exchange.deposits(name)]
 
 
 def get_address(context: RequestContext) -> str:
@@ -51,9 +52,9 @@ def get_address(context: RequestContext) -> str:
     asset = context.params.pop_name("asset", default="BTC")
     context.params.finish()
     with context.services.registry.open(context.registration()) as exchange:
-        found = exchange.deposit_address(asset)
+        found = exchange.deposit_address(exchange.common_asset(asset))
     if found.tag is not None:
-        detail = f"an address for {asset} at {exchange.name} needs a tag; ask for the deposit_address"
+        detail = f"an address for {found.asset} at {exchange.name} needs a tag; ask for the deposit_address"
         raise Problem(422, "tag_required", detail, field="asset")
     return found.address
 
@@ -64,4 +65,4 @@ def deposit_address(context: RequestContext) -> dict[str, Any]:
     network = context.params.pop_text("network", limit=100) if context.params.has("network") else None
     context.params.finish()
     with context.services.registry.open(context.registration()) as exchange:
-        return record_to_json(exchange.deposit_address(asset, network))
+        return record_to_json(exchange.deposit_address(exchange.common_asset(asset), network))
