@@ -12,6 +12,7 @@ import pytest
 
 from bitmm.xwrap import exchanges
 from bitmm.xwrap.errors import OutcomeUnknown
+from bitmm.xwrap.exchanges.ccxt import exchange_class
 from bitmm.xwrap.exchanges.ccxt.client_ids import CLIENT_IDS, lines
 from bitmm.xwrap.exchanges.errors import NotListedYet, Refused, Unknown, Unsupported
 from bitmm.xwrap.exchanges.models import NewOrder, OrderRef
@@ -155,6 +156,34 @@ def test_any_other_answer_is_none(name, answer):
     with pytest.raises(Refused) as caught:
         exchange.find(ref_of(name, missed=60))
     assert not isinstance(caught.value, Unsupported)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_that_it_is_not_there_is_not_believed_of_a_server_that_fails(name):
+    exchange, _ = connected(name, *((503, look.absent[1]) for look in CASES[name].looks))
+    with pytest.raises(Refused) as caught:
+        exchange.find(ref_of(name, missed=60))
+    assert not isinstance(caught.value, Unsupported)
+
+
+@pytest.mark.parametrize("name", ["bithumb", "coinbaseexchange", "upbit"])
+def test_where_the_documents_name_the_status_of_that_answer_it_must_have_it(name):
+    exchange, _ = connected(name, (400, CASES[name].looks[0].absent[1]))
+    with pytest.raises(Refused):
+        exchange.find(ref_of(name))
+
+
+def test_a_request_that_may_still_arrive_is_known_to_the_reconciler():
+    facts = {name: exchange_class(f"ccxt:{name}") for name in CLIENT_IDS}
+    assert {kind.order_lookup for kind in facts.values()} == {"all"}
+    late = {name: kind.valid_seconds for name, kind in facts.items() if kind.valid_seconds > 20}
+    assert late == {
+        **dict.fromkeys(("bitget", "coinbaseexchange", "gemini", "okx"), 30),
+        **dict.fromkeys(("cryptocom", "gate"), 60),
+        "coinbase": 120,
+        **dict.fromkeys(("bitstamp", "htx"), 300),
+        **dict.fromkeys(("bithumb", "upbit"), 86400),
+    }
 
 
 @pytest.mark.parametrize("name", LISTS)

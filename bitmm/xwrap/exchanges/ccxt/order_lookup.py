@@ -81,13 +81,13 @@ class LookupCalls:
 def answers(path: str, *values: str, status: int | None = None) -> _SaysAbsent:
     """Return a function that knows the answer "there is no such order": one of `values` at `path` in the document.
 
-    `status`: the HTTP status that it must have, too.
+    `status`: the HTTP status that it must have, too; an error of the server says nothing.
     """
 
     def says_absent(given_status: int, document: Any) -> bool:
         for name in path.split("."):
             document = document.get(name) if isinstance(document, dict) else None
-        return str(document) in values and status in (None, given_status)
+        return str(document) in values and (given_status == status if status else given_status < 500)
 
     return says_absent
 
