@@ -90,6 +90,8 @@ class OrderRef:
     it was sent at all; None: there was no such question. An order that may have rested in the book until a moment
     before that answer is proved to be missing by a second question only.
 
+    `not_before`: where `created` is not known, it was not created before this time.
+
     `is_over`: its exchange said that it is not open, by taking its cancel or by refusing it for that; so that it is not
     listed as open is no matter of its age.
     """
@@ -103,6 +105,7 @@ class OrderRef:
     amount: Decimal | None = None
     price: Decimal | None = None
     missed_since: datetime | None = None
+    not_before: datetime | None = None
     is_over: bool = False
 
 

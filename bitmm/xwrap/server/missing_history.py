@@ -217,7 +217,12 @@ class MissingHistory:
             except Unsupported:
                 if exchange.order_lookup != "all":
                     raise
-            ref = OrderRef(order.side, order.currency, order.asset, id, amount=order.amount, price=order.price)
+            ref = OrderRef(
+                *(order.side, order.currency, order.asset, id),
+                amount=order.amount,
+                price=order.price,
+                not_before=gap.since,
+            )
             if not is_over:
                 return exchange.find(ref)
             return self._find_for_good(exchange, ref, self._searches[gap, registration.id, key], gap)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -221,6 +222,20 @@ def test_a_number_that_an_order_of_another_day_has_is_not_taken_for_ours():
     (older,) = json.loads(json.dumps(CASES["bitfinex"].looks[1].filled).replace(str(CREATED_LATER), str(yesterday)))
     exchange, _ = connected("bitfinex", (200, []), (200, [older]))
     assert exchange.find(ref_of("bitfinex", missed=60)) is None
+
+
+def test_an_order_that_the_journal_lost_is_looked_for_since_the_loss():
+    """Of such an order it is only known since when it may have been made; without that time nothing is proved."""
+    looks = CASES["bitget"].looks
+    ref = replace(ref_of("bitget", missed=60), created=None)
+    exchange, stub = connected("bitget", *(look.absent for look in looks))
+    with pytest.raises(Unsupported, match="forgotten"):
+        exchange.find(ref)
+    assert "startTime" not in stub.calls[1][2]
+    ref = replace(ref, not_before=datetime.now(UTC) - timedelta(days=1))
+    exchange, stub = connected("bitget", *(look.absent for look in looks))
+    assert exchange.find(ref) is None
+    assert stub.calls[1] == expected(looks[1].call, replace(ref, created=ref.not_before))
 
 
 def test_the_forms_of_an_id_are_always_the_same_and_what_each_exchange_takes():

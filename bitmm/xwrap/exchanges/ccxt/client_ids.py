@@ -67,7 +67,7 @@ def our_id(text: object) -> str | None:
     return digits if re.fullmatch("[0-9a-f]{32}", digits) else None
 
 
-_HOURS, _DAYS, _WEEK = timedelta(hours=1), timedelta(days=1), timedelta(days=7)
+_HOUR, _DAY, _WEEK = timedelta(hours=1), timedelta(days=1), timedelta(days=7)
 #: A list's lag is nowhere in numbers. Bybit and KuCoin write that there is one.
 _LAG = timedelta(seconds=30)
 
@@ -79,7 +79,7 @@ _BINANCE = ClientIdRule(
     look_up="one call",
     # "Timing security": `recvWindow`, which ccxt sends as 10 s.
     valid_seconds=10.0,
-    listed=90 * _DAYS,
+    listed=90 * _DAY,
 )
 
 #: ccxt's name of a class -> how it takes our client id. Sources: the exchange's documents, by their headings.
@@ -133,10 +133,10 @@ CLIENT_IDS: Mapping[str, ClientIdRule] = {
         questions=(by.one_order(answers("reason", "Order not found", "Order not found.")),),
         look_up="one call",
         valid_seconds=300.0,
-        listed=30 * _DAYS,
+        listed=30 * _DAY,
     ),
     # "Get order": by `clientOrderId`, a UUID, unique among the open orders of a market; "240 No order found". "Get
-    # orders": of one day from `start` on. "Bitvavo-Access-Window": 10 s, as ccxt sends it.
+    # orders": of one day from `start` on, which is a minute before the order. "Bitvavo-Access-Window": 10 s, as ccxt sends it.
     "bitvavo": ClientIdRule(
         field="clientOrderId",
         questions=(by.one_order(answers("errorCode", "240")), by.bitvavo_history),
@@ -144,7 +144,7 @@ CLIENT_IDS: Mapping[str, ClientIdRule] = {
         form=_with_dashes,
         form_note="with dashes",
         valid_seconds=10.0,
-        listed=_DAYS,
+        listed=23 * _HOUR,
     ),
     # "Get Open & Closed Orders": by `orderLinkId` (36 characters), open and the 500 that were over last, but not after
     # a restart of the exchange. "Get Order History": may be delayed; without a fill for 24 hours. `X-BAPI-RECV-WINDOW`:
@@ -154,7 +154,7 @@ CLIENT_IDS: Mapping[str, ClientIdRule] = {
         questions=(by.bybit_orders("privateGetV5OrderRealtime"), by.bybit_orders("privateGetV5OrderHistory")),
         look_up="one call for an open or recent order, then one of history",
         valid_seconds=5.0,
-        listed=_DAYS,
+        listed=_DAY,
         lag=_LAG,
     ),
     # Advanced Trade, "List Orders": no filter for the id (that of "Get Order" is deprecated), so the ids are compared.
@@ -195,7 +195,7 @@ CLIENT_IDS: Mapping[str, ClientIdRule] = {
         look_up="one call",
         parameter="client_oid",
         valid_seconds=60.0,
-        listed=_DAYS,
+        listed=_DAY,
     ),
     # API v4, "Query single order details": by `text` ("t-" and up to 28 characters) while it is open, and for an hour
     # after it was over; "ORDER_NOT_FOUND". Then from "List orders" with status=finished. `Timestamp`: 60 s.
@@ -206,7 +206,7 @@ CLIENT_IDS: Mapping[str, ClientIdRule] = {
         form=_for_gateio,
         form_note='"t-" and 26 digits',
         valid_seconds=60.0,
-        listed=_HOURS,
+        listed=_HOUR,
     ),
     # "Order Status": by `client_order_id`, one order or a list of them; "OrderNotFound". Ids may come again. "Private
     # API invocation": a nonce is within 30 s, or higher than the last one, and the look-up has a higher one.
@@ -224,7 +224,7 @@ CLIENT_IDS: Mapping[str, ClientIdRule] = {
         questions=(by.one_order(answers("err-code", "base-record-invalid")), by.htx_history),
         look_up="one call, then the list of history",
         valid_seconds=300.0,
-        listed=2 * _HOURS,
+        listed=2 * _HOUR,
     ),
     # "Get Open Orders" and "Get Closed Orders" filter by `cl_ord_id`. A nonce must be higher than the last one.
     "kraken": ClientIdRule(
@@ -245,7 +245,7 @@ CLIENT_IDS: Mapping[str, ClientIdRule] = {
         ),
         look_up="one call, then the list of history",
         valid_seconds=5.0,
-        listed=2 * _DAYS,
+        listed=2 * _DAY,
         lag=_LAG,
     ),
     # Spot v3, "Query order": by `origClientOrderId` (32 letters, digits, "-", "_"); "-2013 Order does not exist".
@@ -255,7 +255,7 @@ CLIENT_IDS: Mapping[str, ClientIdRule] = {
         questions=(by.one_order(answers("code", "-2013")),),
         look_up="one call",
         valid_seconds=5.0,
-        listed=_DAYS,
+        listed=_DAY,
     ),
     # API v5, "Order details": by `clOrdId` (32 letters and digits); "51603 Order does not exist". "Order history":
     # canceled without a fill for two hours. `OK-ACCESS-TIMESTAMP`: 30 s.
@@ -264,7 +264,7 @@ CLIENT_IDS: Mapping[str, ClientIdRule] = {
         questions=(by.one_order(answers("code", "51603")),),
         look_up="one call",
         valid_seconds=30.0,
-        listed=2 * _HOURS,
+        listed=2 * _HOUR,
     ),
     # "Get order": by `identifier`, which is never taken twice; "order_not_found", HTTP 404.
     "upbit": ClientIdRule(
@@ -295,6 +295,6 @@ def _form(rule: ClientIdRule) -> str:
 def _duration(listed: timedelta | None) -> str:
     if listed is None:
         return "ever"
-    hours = int(listed / _HOURS)
+    hours = int(listed / _HOUR)
     count, unit = (hours, "hour") if hours < 24 else (hours // 24, "day")
     return f"{count} {unit}{'' if count == 1 else 's'}"

@@ -53,7 +53,11 @@ class CcxtOrders(CcxtCalls):
         rule = self.client_ids
         if rule is None:
             raise self._lacks("find")
-        lookup = Lookup(rule.form(ref.client_id), self._symbol(ref.currency, ref.asset), _milliseconds(ref.created))
+        lookup = Lookup(
+            rule.form(ref.client_id),
+            self._symbol(ref.currency, ref.asset),
+            _milliseconds(ref.created or ref.not_before),
+        )
         unanswered: Refused | None = None
         for question in rule.questions:
             try:
@@ -83,8 +87,8 @@ class CcxtOrders(CcxtCalls):
 
     def _check_that_absence_is_proof(self, ref: OrderRef, rule: ClientIdRule) -> None:
         """Raise Unsupported, or NotListedYet, when an order that is not found may be there all the same."""
-        now = datetime.now(UTC)
-        if rule.listed is not None and (ref.created is None or now - ref.created > rule.listed):
+        now, since = datetime.now(UTC), ref.created or ref.not_before
+        if rule.listed is not None and (since is None or now - since > rule.listed):
             raise Unsupported(f"{self.name} may have forgotten an order of that time")
         if rule.lag and (ref.missed_since is None or now - ref.missed_since < rule.lag):
             raise NotListedYet(f"{self.name} does not list this order now, and its lists lag behind; ask again")
