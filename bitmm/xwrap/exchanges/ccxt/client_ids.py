@@ -136,7 +136,8 @@ CLIENT_IDS: Mapping[str, ClientIdRule] = {
         listed=30 * _DAY,
     ),
     # "Get order": by `clientOrderId`, a UUID, unique among the open orders of a market; "240 No order found". "Get
-    # orders": of one day from `start` on, which is a minute before the order. "Bitvavo-Access-Window": 10 s, as ccxt sends it.
+    # orders": of one day from `start` on, which is a minute before the order. "Bitvavo-Access-Window": 10 s, as ccxt
+    # sends it.
     "bitvavo": ClientIdRule(
         field="clientOrderId",
         questions=(by.one_order(answers("errorCode", "240")), by.bitvavo_history),
