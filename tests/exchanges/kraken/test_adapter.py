@@ -135,6 +135,16 @@ def test_a_market_order_is_read_until_it_is_closed(exchange, venue):
     assert calls(venue).count("QueryOrders") == 4
 
 
+@pytest.mark.parametrize("counts_currency", [False, True])
+def test_a_buy_by_cost_tells_its_exact_amount_whatever_its_volume_counts(exchange, venue, counts_currency):
+    venue.viqc_counts_currency = counts_currency
+    state = exchange.place(order(amount=None, cost="50000"))
+    executed = venue.orders[state.exchange_order_id]
+    assert len(executed.fills) > 1
+    assert (state.status, state.amount, state.filled, state.spent) == ("filled", None, executed.filled, executed.spent)
+    assert calls(venue).count("QueryTrades") == counts_currency
+
+
 def test_a_market_order_that_the_book_cannot_fill_ends_partly_filled(exchange):
     state = exchange.place(order("sell", "20"))
     assert (state.status, state.amount, state.filled) == ("partly_filled", Decimal(20), Decimal(8))

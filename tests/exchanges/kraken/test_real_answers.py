@@ -763,6 +763,57 @@ def test_an_order_by_cost_that_was_canceled_after_a_part_is_partly_filled(played
     assert (state.status, state.filled, state.spent) == ("partly_filled", None, D(20))
 
 
+BY_COST = order({"ordertype": "market"}, status="closed", vol="50", vol_exec="50.00000000", cost="49.99998")
+BY_COST |= {"price": "30000.0", "oflags": "fciq,viqc", "trades": [f"T{number:05}" for number in range(25)]}
+#: Of the asset 0.001 in all, for 49.99998.
+TRADES = {id: trade(vol="0.00004000", cost="2.00000") for id in BY_COST["trades"]} | {
+    "T00024": trade(vol="0.00004", cost="1.99998")
+}
+
+
+@pytest.mark.parametrize("verb", ["order", "read_orders", "find"])
+def test_the_amount_of_an_order_by_cost_is_what_its_trades_add_up_to(played, verb):
+    exchange = played(
+        QueryOrders={TXID: BY_COST},
+        OpenOrders={"open": {}},
+        ClosedOrders={"closed": {TXID: BY_COST | {"cl_ord_id": OURS}}, "count": 1},
+        QueryTrades=(dict(list(TRADES.items())[:20]), dict(list(TRADES.items())[20:])),
+    )
+    state = exchange.read_orders([ref()])[TXID] if verb == "read_orders" else getattr(exchange, verb)(ref())
+    assert (state.filled, state.spent, state.average) == (D("0.001"), D("49.99998"), D("49999.98"))
+    assert [form["txid"].count("T") for name, form in calls(exchange) if name == "QueryTrades"] == [20, 5]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        ABSENT,
+        {},
+        dict.fromkeys(TRADES),
+        {**TRADES, "T00003": trade(vol="0.00004", cost="7")},
+        {**TRADES, "T00003": trade(vol=None)},
+        {id: trade(vol="0", cost="2") for id in TRADES},
+        refusal("EGeneral:Permission denied"),
+        Reply.text("<html>", 502, "text/html"),
+    ],
+    ids=lambda answer: str(answer)[:40],
+)
+def test_without_all_of_its_trades_the_amount_of_an_order_by_cost_stays_unknown(played, answer):
+    state = played(QueryOrders={TXID: BY_COST}, QueryTrades=answer).order(ref())
+    assert (state.status, state.filled, state.spent, state.average) == ("filled", None, D("49.99998"), D(30000))
+
+
+def test_the_trades_of_an_order_are_not_asked_for_in_vain_nor_while_the_key_is_busy(played):
+    for row in (BY_COST | {"status": "open"}, BY_COST | {"trades": None}, order(status="closed", trades=["T1"])):
+        exchange = played(QueryOrders={TXID: row}, QueryTrades=TRADES)
+        exchange.order(ref())
+        assert "QueryTrades" not in [name for name, _ in calls(exchange)]
+    busy = played(QueryOrders={TXID: BY_COST}, QueryTrades=refusal("EAPI:Rate limit exceeded"))
+    with pytest.raises(Busy):
+        busy.order(ref())
+    assert busy.read_orders([ref()]) == {}, "it is read the next time"
+
+
 def test_a_cancel_that_is_pending_was_taken(played):
     played(CancelOrder={"count": 0, "pending": True}).cancel(ref())
     with pytest.raises(Refused) as caught:

@@ -31,6 +31,7 @@ from ..orders import accepted_order, cancel_errors, listed_order, poll_until_fin
 from ..parsing import list_or_nothing, listed_withdrawals, readable_rows, required_text, time_from_seconds
 from ..rules import check, find_market, no_such_market
 from .batches import read_in_batches
+from .executions import with_amount
 from .funding import choose_address, choose_method, usable_addresses
 from .listings import KrakenListings
 from .names import former_names
@@ -83,7 +84,7 @@ class Kraken(KrakenListings):
             **dict.fromkeys(("AddOrder", "CancelOrder"), 0),
             **dict.fromkeys(("ClosedOrders", "TradesHistory", "QueryTrades", "Ledgers", "QueryLedgers"), 2),
         },
-        polls=frozenset({"QueryOrders"}),
+        polls=frozenset({"QueryOrders", "QueryTrades"}),
     )
     #: The same page: public calls are counted by address; about one a second is safe.
     per_address = RateLimit(5, 1)
@@ -131,7 +132,7 @@ class Kraken(KrakenListings):
         return poll_until_final(accepted, lambda: self.order(ref))
 
     def order(self, ref: OrderRef) -> OrderState:
-        rows = self.api.private("QueryOrders", {"txid": ref.exchange_order_id})
+        rows = self.api.private("QueryOrders", {"txid": ref.exchange_order_id, "trades": True})
         return self._parse_order(rows, ref)
 
     def read_orders(self, refs: Sequence[OrderRef]) -> dict[str, OrderState]:
@@ -139,7 +140,7 @@ class Kraken(KrakenListings):
         wanted = {ref.exchange_order_id: ref for ref in refs if ref.exchange_order_id is not None}
 
         def read(ids: Sequence[str]) -> dict[str, OrderState]:
-            rows = self.api.private("QueryOrders", {"txid": ",".join(ids)})
+            rows = self.api.private("QueryOrders", {"txid": ",".join(ids), "trades": True})
             states: dict[str, OrderState] = {}
             for txid in ids:
                 with suppress(Refused):
@@ -152,14 +153,13 @@ class Kraken(KrakenListings):
         """Look among the open orders first: one that is filled between the two questions is seen by the second."""
         pairs = self._pairs()
         for method, key in (("OpenOrders", "open"), ("ClosedOrders", "closed")):
-            result = self.api.private(method, {"cl_ord_id": ref.client_id})
+            result = self.api.private(method, {"cl_ord_id": ref.client_id, "trades": True})
             with parsing_errors(self.name):
                 if any(client_id_from_row(row) != ref.client_id for row in result[key].values()):
                     # Of all orders only the last 50 come, so ours may be among those that did not.
                     raise ValueError("orders with other ids than the one asked for")
-                states = [order_from_row(txid, row, pairs, ref) for txid, row in result[key].items()]
-            if states:
-                return states[0]
+                for txid, row in result[key].items():
+                    return with_amount(self.api, order_from_row(txid, row, pairs, ref), row)
         return None
 
     def orders_since(self, since: datetime) -> list[OrderState]:
@@ -337,7 +337,8 @@ class Kraken(KrakenListings):
         """Return the order of `ref` in the answer to QueryOrders. Raises Refused when it is not there."""
         pairs = self._pairs()
         with parsing_errors(self.name):
-            return order_from_row(ref.exchange_order_id or "", rows[ref.exchange_order_id], pairs, ref)
+            row = rows[ref.exchange_order_id]
+            return with_amount(self.api, order_from_row(ref.exchange_order_id or "", row, pairs, ref), row)
 
     def _parse_listed(
         self, result: Any, key: str, status: Status, *, identified: bool = False
