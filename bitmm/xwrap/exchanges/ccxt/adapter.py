@@ -29,7 +29,7 @@ from ..models import (
     Withdrawal,
 )
 from ..orders import poll_until_final
-from ..parsing import readable_rows, required_text
+from ..parsing import listed_withdrawals, readable_rows, required_text
 from ..rules import check, market_closed, no_such_asset
 from .order_lookup import field_of
 from .orders import CcxtOrders
@@ -206,15 +206,15 @@ class CcxtExchange(CcxtOrders):
     def deposits(self, asset: str | None = None) -> list[Deposit]:
         rows = self._call("fetch_deposits", asset)
         with parsing_errors(self.name):
-            mine = [row for row in rows if asset in (None, row.get("currency"))]
+            mine = [row for row in rows if asset in (None, row.get("currency")) or row.get("currency") is None]
             deposits = readable_rows(self.name, mine, deposit_from_row)
         return sorted(deposits, key=lambda deposit: deposit.time or _LONG_AGO, reverse=True)
 
     def withdrawals(self, asset: str | None = None) -> list[Withdrawal]:
         rows = self._call("fetch_withdrawals", asset)
         with parsing_errors(self.name):
-            mine = [row for row in rows if asset in (None, row.get("currency"))]
-            withdrawals = readable_rows(self.name, mine, withdrawal_from_row)
+            mine = [row for row in rows if asset in (None, row.get("currency")) or row.get("currency") is None]
+            withdrawals = listed_withdrawals(self.name, mine, withdrawal_from_row, asset)
         return sorted(withdrawals, key=lambda withdrawal: withdrawal.created or _LONG_AGO, reverse=True)
 
     def _choose_network(self, asset: str, network: str | None, use: Literal["deposit", "withdraw"]) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -26,8 +27,8 @@ def is_odd(row: Mapping[str, Any]) -> bool:
 class ReadableRows:
     """Before a class of ccxt among the bases of ours: how it reads lists of fills, transfers and orders.
 
-    A fill or a transfer that it cannot read is left out. An order is left out nowhere, since a look-up would take it
-    for one that is not there: its id alone is told. Raises ValueError when that cannot be read either.
+    A fill that it cannot read is left out. An order or a transfer is left out nowhere, since a look-up would take it
+    for one that is not there: of an order its id alone is told. Raises ValueError when that cannot be read either.
     """
 
     def parse_trades(self, trades: Any, market: Any = None, *rest: Any, **named: Any) -> Any:
@@ -42,9 +43,15 @@ class ReadableRows:
         return super().parse_trades(readable, market, *rest, **named)  # type: ignore[misc]  # ccxt's class comes after
 
     def parse_transactions(self, transactions: Any, currency: Any = None, *rest: Any, **named: Any) -> Any:
-        """Return the transfers that can be read."""
-        readable = self._readable(transactions, lambda row: self._ccxt.parse_transaction(row, currency))
-        return super().parse_transactions(readable, currency, *rest, **named)  # type: ignore[misc]  # as above
+        """Return all transfers; of one that cannot be read only that it is odd."""
+        readable: list[Any] = []
+        rows = self._ccxt.to_array(transactions)
+        for row in rows:
+            with suppress(*PARSING_ERRORS):
+                _read(lambda row: self._ccxt.parse_transaction(row, currency), row)
+                readable.append(row)
+        parsed = super().parse_transactions(readable, currency, *rest, **named)  # type: ignore[misc]  # as above
+        return [*parsed, *[{_ODD: True}] * (len(rows) - len(readable))]
 
     def parse_orders(self, orders: Any, market: Any = None, *rest: Any, **named: Any) -> Any:
         """Return all orders; of one that cannot be read the id, and that it is odd."""
