@@ -699,3 +699,7 @@ CASES: dict[str, Case] = {
         ],
     ),
 }
+
+#: The same exchanges at other addresses.
+CASES |= dict.fromkeys(("myokx", "okxus"), CASES["okx"]) | dict.fromkeys(("bybiteu", "bybitid"), CASES["bybit"])
+CASES["gateeu"] = CASES["gate"]

@@ -179,8 +179,8 @@ def test_a_request_that_may_still_arrive_is_known_to_the_reconciler():
     assert {kind.order_lookup for kind in facts.values()} == {"all"}
     late = {name: kind.valid_seconds for name, kind in facts.items() if kind.valid_seconds > 20}
     assert late == {
-        **dict.fromkeys(("bitget", "coinbaseexchange", "gemini", "okx"), 30),
-        **dict.fromkeys(("cryptocom", "gate"), 60),
+        **dict.fromkeys(("bitget", "coinbaseexchange", "gemini", "okx", "myokx", "okxus"), 30),
+        **dict.fromkeys(("cryptocom", "gate", "gateeu"), 60),
         "coinbase": 120,
         **dict.fromkeys(("bitstamp", "htx"), 300),
         **dict.fromkeys(("bithumb", "upbit"), 86400),

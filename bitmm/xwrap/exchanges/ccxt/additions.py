@@ -173,8 +173,8 @@ class _BybitCalls:
 #: ccxt's name of a class -> what comes before it.
 ADDITIONS: dict[str, tuple[type[Any], ...]] = {
     "bitget": (_BitgetAccount,),
-    "bybit": (_BybitCalls,),
-    "gate": (_GateioAccount,),
+    **dict.fromkeys(("bybit", "bybiteu", "bybitid"), (_BybitCalls,)),
+    **dict.fromkeys(("gate", "gateeu"), (_GateioAccount,)),
     "paymium": (_PaymiumCalls,),
     **dict.fromkeys(("aster", "grvt", "hyperliquid", "pacifica"), (_NothingUnasked,)),
 }

@@ -83,7 +83,7 @@ _BINANCE = ClientIdRule(
 )
 
 #: ccxt's name of a class -> how it takes our client id. Sources: the exchange's documents, by their headings.
-CLIENT_IDS: Mapping[str, ClientIdRule] = {
+_RULES: Mapping[str, ClientIdRule] = {
     "binance": _BINANCE,
     # Binance.US, "Get Order (USER_DATA)" and "Error codes": the same calls and codes. No document names an archive.
     "binanceus": ClientIdRule(
@@ -280,11 +280,18 @@ CLIENT_IDS: Mapping[str, ClientIdRule] = {
 }
 
 
+#: Exchanges that are the same one at another address, with the same API: their classes are subclasses in ccxt.
+_SAME = {"bybiteu": "bybit", "bybitid": "bybit", "gateeu": "gate", "myokx": "okx", "okxus": "okx"}
+CLIENT_IDS: Mapping[str, ClientIdRule] = {**_RULES, **{name: _RULES[other] for name, other in _SAME.items()}}
+
+
 def lines() -> list[str]:
     """Return the lines of a table in Markdown: what an order is looked up by, how, and for how long."""
     made = ["| exchange | our id in | looked up by | found for |", "| --- | --- | --- | --- |"]
-    for name, rule in sorted(CLIENT_IDS.items()):
-        made.append(f"| `ccxt:{name}` | {_form(rule)} | {rule.look_up} | {_duration(rule.listed)} |")
+    for name, rule in sorted(_RULES.items()):
+        names = [name, *(same for same, other in _SAME.items() if other == name)]
+        title = ", ".join(f"`ccxt:{name}`" for name in names)
+        made.append(f"| {title} | {_form(rule)} | {rule.look_up} | {_duration(rule.listed)} |")
     return made
 
 
