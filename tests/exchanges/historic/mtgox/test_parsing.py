@@ -20,7 +20,6 @@ D = Decimal
 @pytest.mark.parametrize(
     ("verb", "path", "body"),
     [
-        ("funds", "info", {"Wallets": {"BTC": {"Balance": {"value_int": "-1", "currency": "BTC"}}}}),
         ("funds", "info", {"Wallets": {"BTC": {"Balance": {"value_int": "1.5", "currency": "BTC"}}}}),
         ("funds", "info", {"Wallets": {"BTC": {"Balance": {"value_int": "1", "currency": "USD"}}}}),
         ("funds", "info", {}),

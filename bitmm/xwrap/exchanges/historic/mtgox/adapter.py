@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 from ...base import Exchange, ExchangeContext, Field
@@ -31,6 +32,7 @@ from ...orders import (
     find_open_or_closed,
     poll_until_final,
 )
+from ...parsing import list_or_nothing, listed_withdrawals, readable_rows
 from ..common import order_id_of, require_bitcoin, require_bitcoin_send
 from .api import MtGoxAPI, Version
 from .calls import Calls
@@ -39,9 +41,10 @@ from .parsing import (
     deposit_from_row,
     fee_from_history,
     fills_from_history,
-    funds_from_wallet,
+    funds_from_wallets,
     pair_name,
     parse_order_id,
+    row_type,
     unit_of,
     with_trades,
     withdrawal_from_row,
@@ -52,6 +55,8 @@ __all__ = ["MtGox"]
 
 #: The version in a registration's form -> the version; the default is 2.
 _VERSIONS: dict[str, Version] = {"0": 0, "1": 1, "2": 2, "": 2}
+#: What has no time comes last in a list that is newest first.
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 #: A right of the key -> what it allows. What withdraw_mgmt allowed is not documented: better too much than too little.
 _PERMISSIONS = {"get_info": "read", "trade": "trade", "withdraw": "send", "withdraw_mgmt": "send"}
 
@@ -112,7 +117,7 @@ class MtGox(Exchange):
     def funds(self) -> dict[str, Funds]:
         info = self.calls.info()
         with parsing_errors(self.name):
-            return {currency: funds_from_wallet(wallet, currency) for currency, wallet in info["Wallets"].items()}
+            return funds_from_wallets(self.name, info["Wallets"])
 
     def permissions(self) -> frozenset[str]:
         info = self.calls.info()
@@ -166,11 +171,13 @@ class MtGox(Exchange):
         )
 
     def fills(self, currency: str, asset: str) -> list[Fill]:
-        """Return the trades that both wallets have among their newest 50 rows of history."""
-        pair_name(currency, asset)
+        """Return the trades that both wallets have among their newest 50 rows of history.
+
+        Also of a pair that is not in the documentation: it may have been taken off.
+        """
         things, money = self.calls.history(asset), self.calls.history(currency)
         with parsing_errors(self.name):
-            return fills_from_history(things, money, currency, asset)
+            return fills_from_history(self.name, list_or_nothing(things), list_or_nothing(money), currency, asset)
 
     def deposit_address(self, asset: str, network: str | None = None) -> DepositAddress:
         """Return the current address; it changes only when it was used (mtgox-doc)."""
@@ -183,14 +190,23 @@ class MtGox(Exchange):
             return self.calls.send(withdrawal)
 
     def deposits(self, asset: str | None = None) -> list[Deposit]:
-        rows = self._history_of("deposit", asset)
-        with parsing_errors(self.name):
-            return [deposit_from_row(currency, row) for currency, row in rows]
+        found = []
+        for currency, history in self._histories(asset):
+            with parsing_errors(self.name):
+                rows = [row for row in list_or_nothing(history) if row_type(row) == "deposit"]
+                found += readable_rows(self.name, rows, partial(deposit_from_row, currency))
+        return sorted(found, key=lambda deposit: deposit.time or _LONG_AGO, reverse=True)
 
     def withdrawals(self, asset: str | None = None) -> list[Withdrawal]:
-        rows = self._history_of("withdraw", asset)
-        with parsing_errors(self.name):
-            return [withdrawal_from_row(currency, row) for currency, row in rows]
+        found = []
+        for currency, history in self._histories(asset):
+            with parsing_errors(self.name):
+                if not isinstance(history, list):
+                    raise TypeError("no list")
+                # A row that does not say what it is may be a send.
+                rows = [row for row in history if row_type(row) in {"withdraw", None}]
+                found += listed_withdrawals(self.name, rows, partial(withdrawal_from_row, currency), currency)
+        return sorted(found, key=lambda withdrawal: withdrawal.created or _LONG_AGO, reverse=True)
 
     def _cancel(self, order_id: str, currency: str, asset: str) -> None:
         with cancel_errors(), refused_key_is_proof(self.calls.info):
@@ -202,22 +218,21 @@ class MtGox(Exchange):
         try:
             rows = self.calls.history(currency)
             with parsing_errors(self.name):
-                fee = fee_from_history(rows, trades, currency)
+                fee = fee_from_history(list_or_nothing(rows), trades, currency)
         except Refused:
             return state
         return state if fee is None else replace(state, fee=fee, fee_currency=currency)
 
-    def _history_of(self, kind: str, asset: str | None) -> list[tuple[str, Mapping[str, Any]]]:
-        """Return the rows of one type with their currencies, newest first: of one wallet, or of all there are."""
-        currencies = [asset] if asset is not None else sorted(self.funds())
-        with parsing_errors(self.name):
-            rows = [
-                (currency, row)
-                for currency in currencies
-                for row in self.calls.history(currency)
-                if row["Type"] == kind
-            ]
-            return sorted(rows, key=lambda row: int(row[1]["Date"]), reverse=True)
+    def _histories(self, asset: str | None) -> Iterator[tuple[str, Any]]:
+        """Give the rows of history with their currency: of one wallet, or of all there are."""
+        if asset is not None:
+            currencies = [asset]
+        else:
+            info = self.calls.info()
+            with parsing_errors(self.name):
+                currencies = sorted(info["Wallets"])
+        for currency in currencies:
+            yield currency, self.calls.history(currency)
 
 
 def _create_calls(context: ExchangeContext, url: str) -> Calls | CallsV0:

@@ -56,7 +56,13 @@ _CODES_BY_WORDS = (
     ("order not found", "order_not_found"),
     ("order amount is too low", "invalid_amount"),
     ("insufficient funds", "insufficient_funds"),
+    # Of its own kind, but known: with an HTTP status of 500 they are a certain refusal, too.
+    *((words, "exchange_refused") for words in ("invalid call", "invalid parameter", "too many orders placed")),
 )
+
+
+class _LoginRefused(Refused):
+    """A login refused in the words that a wrong key and a used nonce have in common."""
 
 
 class MtGoxAPI(ExchangeAPI):
@@ -107,8 +113,15 @@ class MtGoxAPI(ExchangeAPI):
         return self._cache.get_or_fetch(url, fetch, seconds=_CACHE_SECONDS)
 
     def private(self, path: str, form: Mapping[str, str] | None = None) -> Any:
-        """Return the answer of a signed call."""
+        """Return the answer of a signed call. A read whose login is refused for a reason not told is made once more."""
         mutates = not _READS.fullmatch(path)
+        try:
+            return self._private(path, form, mutates=mutates)
+        except _LoginRefused:
+            # It may have been the nonce: of this key another program may have used a higher one.
+            return self._private(path, form, mutates=mutates)
+
+    def _private(self, path: str, form: Mapping[str, str] | None, *, mutates: bool) -> Any:
         with self.throttle(path, signed=True):
             answer = self._send(self.signed(path, form), mutates=mutates)
             if path.endswith(".csv") and answer.status == 200:
@@ -150,7 +163,7 @@ class MtGoxAPI(ExchangeAPI):
             document = answer.json()
         except ValueError:  # a page of the protection against floods, or "MySQL error, please retry later"
             raise unreadable_answer(self.name, answer, mutates=mutates, pause=_CACHE_SECONDS) from None
-        if isinstance(document, dict) and "error" in document:
+        if isinstance(document, dict) and (document.get("error") or document.get("result") == "error"):
             raise _parse_error(document, answer, mutates=mutates)
         if answer.status != 200:
             raise unreadable_answer(self.name, answer, mutates=mutates, pause=_CACHE_SECONDS)
@@ -164,14 +177,16 @@ class MtGoxAPI(ExchangeAPI):
 
 
 def _parse_error(document: Mapping[str, Any], answer: Response, *, mutates: bool) -> ExchangeError:
-    words, token = str(document["error"])[:300], str(document.get("token", ""))
+    token = str(document.get("token") or "")
+    words = str(document.get("error") or token or "Mt.Gox refuses, without words")[:300]
     if answer.status == 429:
         busy = Busy(words, retry_after=retry_after(answer, seconds=_CACHE_SECONDS))
         return unproved(busy) if mutates else busy
     code = _code(words.lower(), token)
     if code is not None:
-        refusal = Refused(words, code=code, retryable=code == "invalid_nonce")
-        may_be_the_nonce = code == "invalid_nonce" or (code == "exchange_key_refused" and not token)
+        kind = _LoginRefused if code == "exchange_key_refused" and not token else Refused
+        refusal = kind(words, code=code, retryable=code == "invalid_nonce")
+        may_be_the_nonce = code == "invalid_nonce" or kind is _LoginRefused
         return unproved(refusal) if mutates and may_be_the_nonce else refusal
     if answer.status >= 500 or token == "unknown_error" or "unknown error" in words.lower():  # noqa: S105 - a name
         return unknown_or_refused(words, mutates=mutates)

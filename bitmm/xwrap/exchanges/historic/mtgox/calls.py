@@ -18,7 +18,6 @@ from .parsing import (
     TYPES_BY_SIDE,
     money_amount,
     order_from_row,
-    pair_name,
     parse_order_id,
     rate_from_ticker,
     to_units,
@@ -112,15 +111,15 @@ class Calls:
                 return None
             raise
         with parsing_errors(self.api.name):
-            if result.get("order_id", form["order"]) != form["order"]:
+            if result.get("order_id") not in (None, form["order"]):
                 raise ValueError("another order")
             return result if result["trades"] else None
 
-    def history(self, currency: str) -> list[Mapping[str, Any]]:
-        """Return the newest 50 rows of a wallet's history."""
+    def history(self, currency: str) -> Any:
+        """Return the newest 50 rows of a wallet's history; it may be null, or absent, where there are none."""
         answer = self.api.private(self._path("history"), {"currency": currency})
         with parsing_errors(self.api.name):
-            return list(answer["result"])
+            return answer.get("result")
 
     def bitcoin_address(self) -> str:
         """Return the current address for deposits."""
@@ -147,5 +146,8 @@ class Calls:
             )
 
     def _path(self, call: str, currency: str = "", asset: str = "") -> str:
-        path = _PATHS[self.api.version][call]
-        return path.format(pair=pair_name(currency, asset)) if "{pair}" in path else path
+        path, pair = _PATHS[self.api.version][call], asset + currency
+        # That it is in the documentation is asked of a new order: one of another market can be canceled.
+        if "{pair}" in path and not re.fullmatch(r"[A-Z]{6,10}", pair, re.ASCII):
+            raise Refused("Mt.Gox knows a market by two codes, as BTC and USD", code="unknown_market")
+        return path.format(pair=pair)

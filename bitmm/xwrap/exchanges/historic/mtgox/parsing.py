@@ -12,8 +12,9 @@ from typing import Any, Literal
 
 from ....money import EXACT, mean, plain, total
 from ...errors import Refused
+from ...http import PARSING_ERRORS
 from ...models import Deposit, Fill, Funds, OrderState, Rate, Side, Status, Withdrawal
-from ...parsing import step_from_places, time_from_microseconds, time_from_seconds
+from ...parsing import readable_rows, required_text, step_from_places, time_from_microseconds, time_from_seconds
 from ...rules import no_such_market
 
 __all__ = [
@@ -22,12 +23,13 @@ __all__ = [
     "deposit_from_row",
     "fee_from_history",
     "fills_from_history",
-    "funds_from_wallet",
+    "funds_from_wallets",
     "money_amount",
     "order_from_row",
     "pair_name",
     "parse_order_id",
     "rate_from_ticker",
+    "row_type",
     "to_units",
     "unit_of",
     "with_trades",
@@ -99,18 +101,33 @@ def rate_from_ticker(ticker: Mapping[str, Any], *, best_bid: Decimal, best_ask: 
     """
     if not 0 < best_bid <= best_ask:
         raise ValueError("no bid below the ask")
-    time = time_from_microseconds(ticker["now"]) if "now" in ticker else datetime.now(UTC)
-    return Rate(buy=best_ask, sell=best_bid, time=time)
+    now = ticker.get("now")
+    return Rate(buy=best_ask, sell=best_bid, time=datetime.now(UTC) if now is None else time_from_microseconds(now))
 
 
-def funds_from_wallet(wallet: Mapping[str, Any], currency: str) -> Funds:
-    """Return the funds of a wallet. Answers of 2012 lack Open_Orders; open orders may hold more than there is."""
+def funds_from_wallets(name: str, wallets: Any) -> dict[str, Funds]:
+    """Return the funds by currency; `wallets` is a mapping, or [], as PHP writes an empty one."""
+    if wallets == []:
+        return {}
+    return dict(readable_rows(name, wallets.items(), lambda named: (named[0], _funds_from_wallet(named[1], named[0]))))
+
+
+def _funds_from_wallet(wallet: Mapping[str, Any], currency: str) -> Funds:
+    """Return the funds of a wallet. Answers of 2012 lack Open_Orders.
+
+    Open orders may hold more than there is, because Mt.Gox took orders without funds: then it is not known what is
+    available.
+    """
     owned = money_amount(wallet["Balance"], currency)
-    held = money_amount(wallet["Open_Orders"], currency) if "Open_Orders" in wallet else None
-    if owned < 0 or (held is not None and held < 0):
-        raise ValueError("a negative balance")
+    held = _optional_money(wallet.get("Open_Orders"), currency)
+    if held is not None and held < 0:
+        raise ValueError("less than nothing is held")
     free = None if held is None or held > owned else EXACT.subtract(owned, held)
     return Funds(owned, free, held)
+
+
+def _optional_money(money: Any, currency: str) -> Decimal | None:
+    return None if money is None else money_amount(money, currency)
 
 
 def order_from_row(row: Mapping[str, Any]) -> OrderState:
@@ -122,9 +139,9 @@ def order_from_row(row: Mapping[str, Any]) -> OrderState:
         side=_SIDES_BY_TYPE[row["type"]],
         currency=currency,
         asset=asset,
-        amount=money_amount(row["amount"], asset),
-        price=money_amount(row["price"], currency) if "price" in row else None,
-        created=time_from_seconds(row["date"]),
+        amount=_optional_money(row.get("amount"), asset),
+        price=_optional_money(row.get("price"), currency),
+        created=_optional_time(row.get("date")),
     )
 
 
@@ -137,8 +154,8 @@ def with_trades(state: OrderState, result: Mapping[str, Any]) -> OrderState:
     trades = [
         (money_amount(trade["amount"], asset), money_amount(trade["price"], currency)) for trade in result["trades"]
     ]
-    filled = money_amount(result["total_amount"], asset)
-    if filled != total(amount for amount, _ in trades):
+    filled = total(amount for amount, _ in trades)
+    if _optional_money(result.get("total_amount"), asset) not in (None, filled):
         raise ValueError("a sum that is not the sum of the trades")
     if state.status != "open" and state.amount is not None and filled > state.amount:
         raise ValueError("more than was ordered")
@@ -149,47 +166,53 @@ def with_trades(state: OrderState, result: Mapping[str, Any]) -> OrderState:
         state,
         status=status,
         filled=filled,
-        spent=money_amount(result["total_spent"], currency),
+        spent=_optional_money(result.get("total_spent"), currency),
         average=mean(total(EXACT.multiply(amount, price) for amount, price in trades), filled),
         reason=None,
     )
 
 
 def fills_from_history(
-    things: list[Mapping[str, Any]], money: list[Mapping[str, Any]], currency: str, asset: str
+    name: str, things: list[Mapping[str, Any]], money: list[Mapping[str, Any]], currency: str, asset: str
 ) -> list[Fill]:
     """Return the trades that stand in the history of both wallets, `things` of the asset and `money` of the currency.
 
-    The price stands only in the sentence of the asset's row.
+    The price stands only in the sentence of the asset's row. `name`: the exchange's.
     """
-    paid = {_trade_id(row) for row in money if row["Type"] != "fee"}
+    paid = {_trade_id(row) for row in money if row_type(row) != "fee"} - {None}
     fees = {
-        _trade_id(row): (money_amount(row["Value"], name), name)
-        for rows, name in ((things, asset), (money, currency))
+        _trade_id(row): _fee_from_row(row, wallet)
+        for rows, wallet in ((things, asset), (money, currency))
         for row in rows
-        if row["Type"] == "fee"
+        if row_type(row) == "fee"
     }
-    fills = []
-    for row in things:
-        trade = _trade_id(row)
-        if row["Type"] not in _SIDES_BY_ROW_TYPE or trade is None or trade not in paid:
-            continue
+
+    def read(row: Mapping[str, Any]) -> Fill:
+        trade = str(int(row["Trade"]["tid"]))
         fee, fee_currency = fees.get(trade, (None, None))
-        fills.append(
-            Fill(
-                id=trade,
-                exchange_order_id=row["Trade"].get("oid"),
-                side=_SIDES_BY_ROW_TYPE[row["Type"]],
-                currency=currency,
-                asset=asset,
-                amount=money_amount(row["Value"], asset),
-                price=_price_from_sentence(row["Info"], currency),
-                fee=fee,
-                fee_currency=fee_currency,
-                time=time_from_seconds(row["Date"]),
-            )
+        return Fill(
+            id=trade,
+            exchange_order_id=row["Trade"].get("oid"),
+            side=_SIDES_BY_ROW_TYPE[row["Type"]],
+            currency=currency,
+            asset=asset,
+            amount=money_amount(row["Value"], asset),
+            price=_price_from_sentence(row["Info"], currency),
+            fee=fee,
+            fee_currency=fee_currency,
+            time=time_from_seconds(row["Date"]),
         )
-    return sorted(fills, key=lambda fill: (fill.time, int(fill.id)), reverse=True)
+
+    trades = [row for row in things if row_type(row) != "fee" and _trade_id(row) in paid]
+    return sorted(readable_rows(name, trades, read), key=lambda fill: (fill.time, int(fill.id)), reverse=True)
+
+
+def _fee_from_row(row: Mapping[str, Any], wallet: str) -> tuple[Decimal | None, str | None]:
+    """Return the fee that a row of this wallet's history books, and its currency; None for what is not understood."""
+    try:
+        return money_amount(row["Value"], wallet), wallet
+    except PARSING_ERRORS:
+        return None, None
 
 
 def _price_from_sentence(sentence: str, currency: str) -> Decimal:
@@ -218,7 +241,7 @@ def fee_from_history(rows: list[Mapping[str, Any]], result: Mapping[str, Any], c
     """
     trades = {trade["trade_id"] for trade in result["trades"]}
     booked = [row for row in rows if _trade_id(row) in trades]
-    fee = total(money_amount(row["Value"], currency) for row in booked if row["Type"] == "fee")
+    fee = total(money_amount(row["Value"], currency) for row in booked if row_type(row) == "fee")
     return fee if {_trade_id(row) for row in booked} == trades else None
 
 
@@ -230,12 +253,14 @@ def deposit_from_row(currency: str, row: Mapping[str, Any]) -> Deposit:
         money_amount(row["Value"], currency),
         "done",
         address=_transfer_address(row),
-        time=time_from_seconds(row["Date"]),
+        time=_optional_time(row.get("Date")),
     )
 
 
 def withdrawal_from_row(currency: str, row: Mapping[str, Any]) -> Withdrawal:
     """Return the send that a row of a wallet's history books."""
+    if row_type(row) is None:
+        raise ValueError("a row without a type")
     return Withdrawal(
         _transfer_id(row),
         currency,
@@ -243,24 +268,40 @@ def withdrawal_from_row(currency: str, row: Mapping[str, Any]) -> Withdrawal:
         "done",
         address=_transfer_address(row),
         txid=_transaction_id(row),
-        created=time_from_seconds(row["Date"]),
+        created=_optional_time(row.get("Date")),
     )
 
 
-def _trade_id(row: Mapping[str, Any]) -> str | None:
-    trade = row.get("Trade")
-    return str(trade["tid"]) if trade else None
+def row_type(row: Any) -> str | None:
+    """Return the type of a row of a wallet's history; None for a row that has none that can be understood."""
+    kind = row.get("Type") if isinstance(row, Mapping) else None
+    return kind if isinstance(kind, str) else None
+
+
+def _trade_id(row: Any) -> str | None:
+    trade = row.get("Trade") if isinstance(row, Mapping) else None
+    return str(trade.get("tid")) if isinstance(trade, Mapping) else None
 
 
 def _transfer_id(row: Mapping[str, Any]) -> str:
-    """Return the bitcoin transaction where the row names it, as the send's answer did; else the row's own id."""
-    return _transaction_id(row) or str(row["Link"][0])
+    """Return the bitcoin transaction where the row names it, as the send's answer did; else the row's own id.
+
+    A row without links has the number that it has in its wallet.
+    """
+    links = row.get("Link")
+    return _transaction_id(row) or (required_text(links[0]) if links else str(int(row["Index"])))
 
 
 def _transaction_id(row: Mapping[str, Any]) -> str | None:
-    return next((text for text in row["Link"] if re.fullmatch(r"[0-9a-f]{64}", text, re.ASCII)), None)
+    links = row.get("Link") or []
+    return next((text for text in links if re.fullmatch(r"[0-9a-f]{64}", str(text), re.ASCII)), None)
 
 
 def _transfer_address(row: Mapping[str, Any]) -> str | None:
     """Return the address of a bitcoin transfer: its sentence is the address alone."""
-    return row["Info"] if re.fullmatch(r"[13][1-9A-HJ-NP-Za-km-z]{25,34}", row["Info"], re.ASCII) else None
+    sentence = str(row.get("Info"))
+    return sentence if re.fullmatch(r"[13][1-9A-HJ-NP-Za-km-z]{25,34}", sentence, re.ASCII) else None
+
+
+def _optional_time(seconds: object) -> datetime | None:
+    return None if seconds is None else time_from_seconds(seconds)

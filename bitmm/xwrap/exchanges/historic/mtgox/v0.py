@@ -92,7 +92,7 @@ class CallsV0:
         """Return None: version 0 has no call for the trades of an order."""
         return None
 
-    def history(self, currency: str) -> list[Mapping[str, Any]]:
+    def history(self, currency: str) -> Any:
         """Raise Unsupported: the history of version 0 is a CSV text."""
         raise Unsupported("version 0 of Mt.Gox's API has no call for this")
 
@@ -136,6 +136,6 @@ def _orders(document: Mapping[str, Any]) -> list[OrderState]:
 def _later_row(row: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return a row of the open orders as the later versions have it: types are names, amounts are money objects."""
     money = {"amount": {"value_int": row["amount_int"], "currency": row["item"]}}
-    if "price" in row:
+    if row.get("price") is not None:
         money["price"] = {"value_int": row["price_int"], "currency": row["currency"]}
     return {**row, **money, "type": _TYPES[str(row["type"])]}
