@@ -354,7 +354,7 @@ def test_an_exchange_without_a_known_limit_is_left_alone_as_long_as_it_says(limi
 def test_an_exchange_cannot_stop_a_queue_for_ever(limiter):
     with pytest.raises(Busy), slot(limiter, Unlimited, "k", READ).acquire("x", signed=True):
         raise Busy("slow down", retry_after=1e9)
-    assert refused(limiter, kind=Unlimited) <= 600
+    assert 600 < refused(limiter, kind=Unlimited) <= 900, "a lockout of Kraken's takes 15 minutes"
 
 
 def test_a_refusal_of_ours_raises_no_counter(limiter):

@@ -40,7 +40,7 @@ _PATIENCE = 10.0
 #: has time left to be sent within its call.
 _CANCEL_PATIENCE = 10.0
 #: The longest time in seconds for which the word of an exchange stops a queue.
-_MAX_BACK_OFF = 600.0
+_MAX_BACK_OFF = 900.0
 #: The counter of an exchange that publishes none: calls cost nothing, and only its own Busy raises it.
 _UNCOUNTED = RateLimit(0, 1)
 
