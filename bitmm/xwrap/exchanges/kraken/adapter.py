@@ -217,7 +217,7 @@ class Kraken(KrakenListings):
             result = self.api.private("CancelOrder", by)
         with parsing_errors(self.name, mutates=True):
             # "Cancel Order": pending, it is being canceled, and may not be counted yet.
-            if int(parse_decimal(result["count"])) == 0 and result.get("pending") is not True:
+            if result.get("pending") is not True and int(parse_decimal(result["count"])) == 0:
                 raise Refused("Kraken canceled nothing", code="order_not_open")
 
     def cancel_all(self) -> int:
@@ -287,7 +287,7 @@ class Kraken(KrakenListings):
                 status="pending",
                 address=withdrawal.address,
                 tag=withdrawal.tag,
-                network=row["method"],
+                network=row.get("method"),
             )
 
     def deposits(self, asset: str | None = None) -> list[Deposit]:

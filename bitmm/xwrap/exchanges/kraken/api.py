@@ -19,7 +19,7 @@ from ...transport import Request, Transport
 from ..api import ExchangeAPI, NonceCounter, decode_secret
 from ..base import Throttle, no_throttle
 from ..errors import Busy, ExchangeError, Refused, malformed_key
-from ..http import FORM, JSON, unknown_or_refused, unproved, unreadable_answer
+from ..http import FORM, JSON, retry_after, unknown_or_refused, unproved, unreadable_answer
 
 if TYPE_CHECKING:
     from ...transport import Response
@@ -221,7 +221,7 @@ def _result(answer: Response, *, mutates: bool) -> Any:
         # Errors come with status 200; entries that begin with W are warnings beside a result.
         failures = [str(entry) for entry in document["error"] if str(entry).startswith("E")]
         if failures:
-            raise _failure(failures, mutates=mutates)
+            raise _failure(failures, mutates=mutates, pause=retry_after(answer, seconds=_PAUSE))
         if answer.status == 200 and "result" in document:
             return document["result"]
         if answer.status == 200 and not mutates and document == {"error": []}:
@@ -270,15 +270,18 @@ def _field(name: str, value: object) -> Any:
     return str(value)
 
 
-def _failure(failures: list[str], *, mutates: bool) -> ExchangeError:
-    """Return what the errors of an answer mean, together: refused only when every one of them says so."""
-    refusal = _refusal(failures)
+def _failure(failures: list[str], *, mutates: bool, pause: float) -> ExchangeError:
+    """Return what the errors of an answer mean, together: refused only when every one of them says so.
+
+    `pause`: the seconds to wait after a rate limit.
+    """
+    refusal = _refusal(failures, pause)
     if refusal is None:
         return unknown_or_refused(_reason(failures), mutates=mutates)
     return unproved(refusal) if mutates and any(map(_UNPROVED.match, failures)) else refusal
 
 
-def _refusal(failures: list[str]) -> Refused | None:
+def _refusal(failures: list[str], pause: float) -> Refused | None:
     """Return the refusal that the errors of an answer are; None when they tell no outcome."""
     if not all(text.startswith((*_DECIDED, *_CODES, *_BUSY, _LOCKED_OUT, _THROTTLED)) for text in failures):
         return None
@@ -291,7 +294,7 @@ def _refusal(failures: list[str]) -> Refused | None:
             return Busy(_reason(failures), retry_after=_LOCKOUT)
         if text.startswith(_BUSY):
             # The counter falls by 0.33 to 1 a second ("Spot REST Rate Limits"); calls while it is full make it longer.
-            return Busy(_reason(failures), retry_after=_PAUSE)
+            return Busy(_reason(failures), retry_after=max(1.0, pause))
     code = next((code for start, code in _CODES.items() if failures[0].startswith(start)), "exchange_refused")
     return Refused(_reason(failures), code=code, retryable=code in _RETRYABLE)
 

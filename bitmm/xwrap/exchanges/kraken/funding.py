@@ -56,9 +56,11 @@ def choose_address(withdrawal: NewWithdrawal, rows: Iterable[Mapping[str, Any]])
         # A row that cannot be read is no row to send by.
         with suppress(*PARSING_ERRORS):
             if same_address(row["address"], withdrawal.address):
-                known, method = True, required_text(row["method"])
-                is_network = (withdrawal.network or method).casefold() == method.casefold()
-                if row["verified"] is True and tag_from_row(row) == withdrawal.tag and is_network:
+                known, method = True, "" if row.get("method") is None else required_text(row["method"])
+                is_network = withdrawal.network is None or withdrawal.network.casefold() == method.casefold()
+                # Kraken sends by no row that is not confirmed; where that is left out, it says so.
+                is_confirmed = row.get("verified") in (True, None)
+                if is_confirmed and is_network and tag_from_row(row) == withdrawal.tag and required_text(row["key"]):
                     fitting.setdefault(method, row)
     if not fitting:
         there = "with this tag and network, and confirmed, " if known else ""

@@ -32,10 +32,10 @@ _CLOSED = {"cancel_only", "delisted", "maintenance", "work_in_progress"}
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A pair by its key ("XXBTZEUR"), its altname ("XBTEUR") and its market, which may take no orders any more."""
+    """A pair by its key ("XXBTZEUR"), its other names ("XBTEUR", "XBT/EUR") and its market, which may be closed."""
 
     key: str
-    altname: str
+    other_names: tuple[str, ...]
     market: Market
     takes_orders: bool = True
     #: Kraken's own market; others of the same assets are those of partners, for accounts of some countries.
@@ -49,7 +49,8 @@ class Pairs:
         self._by_name: dict[str, Pair] = {}
         self._by_market: dict[tuple[str, str], list[Pair]] = {}
         for pair in pairs:
-            self._by_name.setdefault(pair.altname, pair)
+            for name in pair.other_names:
+                self._by_name.setdefault(name, pair)
             self._by_market.setdefault((pair.market.currency, pair.market.asset), []).append(pair)
         # A key is one pair's alone.
         self._by_name |= {pair.key: pair for same in self._by_market.values() for pair in same}
@@ -57,7 +58,7 @@ class Pairs:
             same.sort(key=lambda pair: (pair.is_international, pair.takes_orders), reverse=True)
 
     def of_name(self, name: object) -> Pair | None:
-        """Return the pair with this key or altname, whether or not it takes orders; None when Kraken lists none."""
+        """Return the pair of this name, whether or not it takes orders; None when Kraken lists none."""
         return self._by_name.get(name) if isinstance(name, str) else None
 
     def listed(self) -> dict[tuple[str, str], Pair]:
@@ -130,7 +131,8 @@ def _pair_from_row(key: str, row: Mapping[str, Any], named: Mapping[str, str]) -
         )
         # Without a `wsname` it is no open market: the dark pools had none.
         takes_orders = is_named and row.get("status") not in _CLOSED
-    return Pair(key, altname, market, takes_orders, row.get("execution_venue") in (None, "international"))
+    names = (altname, row["wsname"]) if is_named else (altname,)
+    return Pair(key, names, market, takes_orders, row.get("execution_venue") in (None, "international"))
 
 
 def _names_in_wsname(row: Mapping[str, Any]) -> tuple[str, str]:
