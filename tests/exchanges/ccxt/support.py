@@ -68,7 +68,7 @@ def listed(kind, url, **precision):
         [
             offline.safe_market_structure()
             | {"id": "BTCUSD", "symbol": "BTC/USD", "base": "BTC", "quote": "USD", "spot": True, "type": "spot"}
-            | {"precision": precision, "baseId": "BTC", "quoteId": "USD"}
+            | {"precision": precision, "baseId": "BTC", "quoteId": "USD", "info": {"orderTypes": ["LIMIT", "MARKET"]}}
         ]
     )
     listing = instance.Markets(offline, spot_markets(offline))

@@ -54,8 +54,6 @@ def test_every_fault_that_a_venue_has_is_tried():
 def test_a_fault_is_a_refusal_or_unknown_as_the_ledger_says_and_nothing_is_repeated(request, fault, act):
     name, path, action = ACTS[act]
     kind, code, executed = FAULTS[fault]
-    if (name, fault) == ("backpack", "nonce"):
-        code = "invalid_request"
     venue = request.getfixturevalue(name)
     transport = Transport(timeout=1 if fault in HANGING else 20)
     exchange = connected(venue, transport)
@@ -186,7 +184,7 @@ ANSWERS = [
     ("kraken", 200, {"error": ["EGeneral:Permission denied"]}, "permission_denied", True),
     ("kraken", 404, "not found", "exchange_unavailable", False),
     ("backpack", 400, {"code": "INSUFFICIENT_FUNDS", "message": "x"}, "insufficient_funds", False),
-    ("backpack", 400, {"code": "INVALID_CLIENT_REQUEST", "message": "Request has expired"}, "invalid_request", False),
+    ("backpack", 400, {"code": "INVALID_CLIENT_REQUEST", "message": "Request has expired"}, "invalid_nonce", False),
     ("backpack", 400, {"code": "INVALID_MARKET", "message": "x"}, "unknown_market", True),
     ("backpack", 429, {"code": "TOO_MANY_REQUESTS", "message": "x"}, "rate_limited", False),
     ("backpack", 400, {"code": "NEWER_THAN_CCXT", "message": "x"}, "exchange_refused", False),

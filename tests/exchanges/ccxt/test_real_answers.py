@@ -5,27 +5,32 @@ The kinds are those of `python -m tests.answer_kinds`. Sources are named where a
 
 from __future__ import annotations
 
+import base64
 import logging
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from email.utils import format_datetime
 from itertools import count
 
 import pytest
 
 from bitmm.xwrap.exchanges.base import Credentials, ExchangeContext
 from bitmm.xwrap.exchanges.ccxt import exchange_class
-from bitmm.xwrap.exchanges.ccxt.parsing import spot_markets
+from bitmm.xwrap.exchanges.ccxt.parsing import funds_from_rows, order_from_row, spot_markets
 from bitmm.xwrap.exchanges.ccxt.rows import is_odd
-from bitmm.xwrap.exchanges.errors import Refused
+from bitmm.xwrap.exchanges.errors import Busy, Refused, Unknown
 from bitmm.xwrap.exchanges.models import Funds, OrderRef
-from tests.exchanges.ccxt.support import order
-from tests.support.canned import Canned
+from bitmm.xwrap.transport import Response
+from tests.exchanges.ccxt.support import connected, listed, order, ref_of
+from tests.support.canned import Canned, Turns, text
+from tests.support.exchanges import change_answers
 
 library = pytest.importorskip("ccxt", reason="ccxt is not installed")
 
 D = Decimal
 CLIENT = "0000000000000000000000000000002a"
+SECRET = base64.b64encode(b"s" * 32).decode()
 #: Each has an instance of its own: ccxt's objects remember.
 REGISTRATIONS = count(1)
 
@@ -36,7 +41,7 @@ def kind(letter: str):
 
 def made(id: str, answers: dict, **more: str):
     """The exchange `id` of ccxt, which gets these answers by "METHOD path"."""
-    keys = Credentials("", "a-key", "c2VjcmV0", {"passphrase": "a-phrase", **more})
+    keys = Credentials("", "a-key", SECRET, {"passphrase": "a-phrase", **more})
     transport = Canned(answers)
     return exchange_class(f"ccxt:{id}")(ExchangeContext(transport, keys, next(REGISTRATIONS), "http://127.0.0.1:9"))
 
@@ -44,7 +49,7 @@ def made(id: str, answers: dict, **more: str):
 def pair(name: str, wsname: str, base: str, quote: str, **fields) -> dict:
     return {
         name: {
-            "altname": name,
+            "altname": wsname.replace("/", ""),
             "wsname": wsname,
             "aclass_base": "currency",
             "base": base,
@@ -280,3 +285,376 @@ def test_an_order_of_a_market_that_is_no_longer_listed_is_read():
         QueryOrders={"OAAAAA-AAAAA-AAAAAA": kraken_order("LUNAUSD", status="canceled", vol_exec="0", cost="0")}
     ).order(ref("LUNA"))
     assert (state.status, state.filled) == ("canceled", D(0))
+
+
+# D: a fee counts the currency that the exchange says.
+
+
+@kind("D")
+@pytest.mark.parametrize("flags", ["fcib", "fciq", "", None, "fcib,post"], ids=str)
+def test_a_fee_of_kraken_counts_the_currency_whatever_is_preferred(flags):
+    """knowm/XChange#4379, ccxt/ccxt#23384; the example of Kraken's document of QueryOrders."""
+    row = kraken_order(oflags=flags)
+    (listed,) = kraken(OpenOrders={"open": {"OAAAAA-AAAAA-AAAAAA": row}}).open_orders()
+    assert (listed.fee, listed.fee_currency) == (D("7.5"), "USD")
+    state = kraken(QueryOrders={"OAAAAA-AAAAA-AAAAAA": row}).order(ref())
+    assert (state.fee, state.fee_currency) == (D("7.5"), "USD")
+
+
+@kind("D")
+@pytest.mark.parametrize(
+    ("fees", "told"),
+    [
+        ([{"cost": "1", "currency": "USD"}, {"cost": "2", "currency": "USD"}], (D(3), "USD")),
+        ([{"cost": "1", "currency": "USD"}, {"cost": "2", "currency": "BTC"}], (None, None)),
+        ([{"cost": "1", "currency": None}], (None, None)),
+        ([], (None, None)),
+    ],
+    ids=str,
+)
+def test_fees_in_several_currencies_or_in_none_are_not_told(fees, told):
+    row = {"id": "1", "status": "closed", "symbol": "BTC/USD", "amount": "1", "filled": "1", "fees": fees}
+    state = order_from_row(row, with_client_id=False)
+    assert (state.fee, state.fee_currency) == told
+
+
+@kind("D")
+def test_what_counts_the_currency_is_not_told_as_an_amount():
+    """A market buy for a cost (`viqc`): the volume counts the currency, and what was executed may, too."""
+    bought = {
+        "oflags": "fciq,viqc",
+        "vol": "100",
+        "cost": "99.99",
+        "fee": "0.4",
+        "price": "30000.0",
+        "status": "closed",
+    }
+    bought["descr"] = kraken_order()["descr"] | {"type": "buy", "ordertype": "market", "price": "0"}
+    for executed, filled in (("99.99", None), ("0.003333", D("0.003333"))):
+        row = kraken_order(**bought, vol_exec=executed)
+        buy = replace(ref(), side="buy")
+        state = kraken(QueryOrders={"OAAAAA-AAAAA-AAAAAA": row}).order(buy)
+        assert (state.amount, state.filled, state.spent) == (None, filled, D("99.99"))
+
+
+# E: no address is handed out that must not be used any more.
+
+
+def addresses(*rows):
+    return {"error": [], "result": list(rows)}
+
+
+SOON, LONG_AGO = str(int(datetime.now(UTC).timestamp()) + 3600), "1500000000"
+METHODS = {"error": [], "result": [{"method": "Bitcoin", "limit": False, "gen-address": True}]}
+
+
+@kind("E")
+@pytest.mark.parametrize("expired", [LONG_AGO, int(LONG_AGO)], ids=["text", "number"])
+@pytest.mark.parametrize("valid", ["0", 0, SOON, None], ids=str)
+def test_an_address_that_expired_is_passed_over(expired, valid):
+    rows = addresses({"address": "1Expired", "expiretm": expired}, {"address": "1Current", "expiretm": valid})
+    assert kraken(DepositMethods=METHODS, DepositAddresses=rows).deposit_address("BTC").address == "1Current"
+
+
+@kind("E")
+def test_when_all_addresses_expired_a_new_one_is_made():
+    old, new = {"address": "1Expired", "expiretm": LONG_AGO}, {"address": "1New", "expiretm": "0", "new": True}
+    exchange = kraken(DepositMethods=METHODS, DepositAddresses=Turns([addresses(old), addresses(old, new)]))
+    assert exchange.deposit_address("BTC").address == "1New"
+    bodies = [body for body in exchange.context.transport.bodies if "method=Bitcoin" in body]
+    assert ["new=true" in body for body in bodies] == [False, True]
+
+
+@kind("E")
+def test_an_address_of_paymium_that_expired_is_not_handed_out(paymium, transport):
+    row = {"address": "1Expired", "valid_until": int(LONG_AGO), "currency": "BTC"}
+    change_answers(paymium, "GET", "/api/v1/user/addresses", lambda rows: [row])
+    with pytest.raises(Refused, match="no valid address for BTC"):
+        connected(paymium, transport).deposit_address("BTC")
+    valid = row | {"address": "1Current", "valid_until": int(SOON)}
+    change_answers(paymium, "GET", "/api/v1/user/addresses", lambda rows: [row, valid])
+    assert connected(paymium, transport).deposit_address("BTC").address == "1Current"
+
+
+@kind("E")
+@pytest.mark.parametrize("name", ["expires_at", "expireTime"])
+def test_an_address_of_any_class_whose_row_says_that_it_expired_is_not_handed_out(backpack, transport, name):
+    exchange = connected(backpack, transport)
+    exchange.markets()
+    told = {"currency": "BTC", "address": "1Expired", "tag": None, "network": None, "info": {name: LONG_AGO + "000"}}
+    exchange._instance.ccxt.fetch_deposit_address = lambda *_: told
+    with pytest.raises(Refused, match="no longer valid; make a new one"):
+        exchange.deposit_address("BTC")
+    told["info"] = {name: SOON + "000"}
+    assert exchange.deposit_address("BTC").address == "1Expired"
+
+
+# F: the time to wait is obeyed.
+
+
+def later(seconds: int) -> str:
+    return format_datetime(datetime.now(UTC) + timedelta(seconds=seconds), usegmt=True)
+
+
+@kind("F")
+@pytest.mark.parametrize(
+    ("seconds", "least", "most"), [("7", 7, 7), ("7.2", 8, 8), (90, 80, 91), (9999, 600, 600), (-5, 1, 1)], ids=str
+)
+@pytest.mark.parametrize("id", ["kraken", "okx"])
+def test_a_rate_limit_lasts_as_long_as_its_answer_says(id, seconds, least, most):
+    """A number is sent as a date. OKX's class of ccxt takes HTTP 429 for an exchange that is not available."""
+    header = seconds if isinstance(seconds, str) else later(seconds)
+    slow = text(429, "error code: 1015", **{"Retry-After": header})
+    exchange = kraken(BalanceEx=slow, AddOrder=slow) if id == "kraken" else offline(id, slow)
+    with pytest.raises(Busy) as caught:
+        exchange.funds()
+    assert least <= caught.value.retry_after <= most
+    with pytest.raises(Unknown) as unknown:
+        exchange.place(order("sell", amount="1", price="20000", currency="USD"))
+    assert least <= unknown.value.refusal.retry_after <= most
+
+
+class Everything(Canned):
+    """Gives one answer to all calls."""
+
+    def __init__(self, answer):
+        super().__init__({})
+        self.answer = answer
+
+    def send(self, request, *, timeout=None):
+        super().send(request, timeout=timeout)
+        return self.answer
+
+
+def offline(id: str, answer: Response):
+    """The exchange with one market, BTC/USD, which gets this answer to every call."""
+    keys = Credentials("", SECRET, SECRET, {"passphrase": "a-phrase", "operatorId": "1"})
+    url = f"http://127.0.0.1:{next(REGISTRATIONS)}"
+    exchange = listed(exchange_class(f"ccxt:{id}"), url, amount="0.001", price="0.01")(Everything(answer), keys)
+    # What these ask before an order.
+    exchange._instance.ccxt.options |= {
+        "enableUnifiedMargin": False,
+        "enableUnifiedAccount": True,
+        "uta": False,
+        "unifiedAccount": False,
+    }
+    return exchange
+
+
+# G: a refusal that passes is not told as a lasting one.
+
+
+#: Exchange, HTTP status, body -> our code of a refused read.
+PASSING = [
+    ("kraken", 200, '{"error": ["EGeneral:Temporary lockout"]}', "rate_limited"),
+    ("kraken", 200, '{"error": ["EAPI:Invalid nonce"]}', "invalid_nonce"),
+    ("kraken", 200, '{"error": ["EService:Unavailable"]}', "exchange_unavailable"),
+    ("backpack", 400, '{"code": "INVALID_CLIENT_REQUEST", "message": "Request has expired"}', "invalid_nonce"),
+    ("backpack", 503, '{"code": "MAINTENANCE", "message": "under maintenance"}', "exchange_unavailable"),
+    (
+        "binance",
+        400,
+        '{"code": -1021, "msg": "Timestamp for this request is outside of the recvWindow."}',
+        "invalid_nonce",
+    ),
+    ("binance", 418, '{"code": -1003, "msg": "Way too many requests; IP banned."}', "rate_limited"),
+    ("okx", 401, '{"code": "50112", "msg": "Invalid OK_ACCESS_TIMESTAMP", "data": []}', "invalid_nonce"),
+    (
+        "okx",
+        503,
+        '{"code": "50001", "msg": "Service temporarily unavailable. Try again later", "data": []}',
+        "exchange_unavailable",
+    ),
+    ("bitvavo", 403, '{"errorCode":304,"error":"Request was not received within acceptable window."}', "invalid_nonce"),
+    (
+        "gate",
+        403,
+        '{"label": "REQUEST_EXPIRED", "message": "gap between request Timestamp and server time exceeds 60"}',
+        "invalid_nonce",
+    ),
+    (
+        "bybit",
+        200,
+        '{"retCode": 10016, "retMsg": "System error. Please try again later.", "result": {}}',
+        "exchange_unavailable",
+    ),
+    ("bybit", 200, '{"retCode": 10009, "retMsg": "IP had been banned", "result": {}}', "rate_limited"),
+    ("bitget", 400, '{"code": "40015", "msg": "System is abnormal, please try again later"}', "exchange_unavailable"),
+    ("weex", 400, '{"code": "-1046", "msg": "Request timestamp expired."}', "invalid_nonce"),
+    (
+        "xt",
+        200,
+        '{"rc": 1, "mc": "COMMON_002", "ma": ["System busy, please try it later"], "result": null}',
+        "exchange_unavailable",
+    ),
+]
+
+
+@kind("G")
+@pytest.mark.parametrize(("id", "status", "body", "code"), PASSING, ids=lambda value: str(value)[:30])
+def test_a_passing_refusal_of_a_read_may_be_repeated(id, status, body, code):
+    with pytest.raises(Refused) as caught:
+        offline(id, text(status, body)).funds()
+    assert (caught.value.code, caught.value.retryable) == (code, True)
+
+
+@kind("G")
+@pytest.mark.parametrize(("id", "status", "body", "code"), PASSING, ids=lambda value: str(value)[:30])
+def test_a_passing_refusal_of_an_order_is_no_proof_and_no_lasting_one(id, status, body, code):
+    with pytest.raises(Unknown) as caught:
+        offline(id, text(status, body)).place(order("sell", amount="1", price="20000", currency="USD"))
+    refusal = caught.value.refusal
+    assert refusal is None or refusal.retryable
+
+
+LASTING = [
+    ("binance", 400, '{"code": -1131, "msg": "recvWindow must be less than 60000"}', "exchange_refused"),
+    (
+        "binance",
+        401,
+        '{"code": -2015, "msg": "Invalid API-key, IP, or permissions for action."}',
+        "exchange_key_refused",
+    ),
+    ("bybit", 200, '{"retCode": 33004, "retMsg": "Your api key has expired.", "result": {}}', "exchange_key_refused"),
+    ("kraken", 200, '{"error": ["EAPI:Invalid key"]}', "exchange_key_refused"),
+    ("okx", 401, '{"code": "50111", "msg": "Invalid OK_ACCESS_KEY", "data": []}', "exchange_key_refused"),
+]
+
+
+@kind("G")
+@pytest.mark.parametrize(("id", "status", "body", "code"), LASTING, ids=lambda value: str(value)[:30])
+def test_a_lasting_refusal_is_not_told_as_a_passing_one(id, status, body, code):
+    with pytest.raises(Refused) as caught:
+        offline(id, text(status, body)).funds()
+    assert (caught.value.code, caught.value.retryable) == (code, False)
+
+
+@kind("G")
+@pytest.mark.parametrize(
+    ("id", "status", "body", "least", "most"),
+    [
+        ("kraken", 200, '{"error": ["EGeneral:Temporary lockout"]}', 600, 900),
+        ("bybit", 403, "access too frequent", 600, 600),
+        ("binance", 418, '{"code": -1003, "msg": "Way too many requests; IP banned."}', 120, 120),
+        ("binance", 418, f'{{"code": -1003, "msg": "IP banned until {SOON}000. Please use the websocket"}}', 890, 900),
+        ("binance", 429, '{"code": -1003, "msg": "Too many requests."}', 1, 1),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_a_lockout_holds_calls_back_for_minutes(id, status, body, least, most):
+    """krakenfx/kraken-cli#34, ccxt/ccxt#3611."""
+    with pytest.raises(Busy) as caught:
+        offline(id, text(status, body)).funds()
+    assert least <= caught.value.retry_after <= most
+
+
+# H: what certainly was not executed is not told as unknown, and the other way round.
+
+
+@kind("H")
+@pytest.mark.parametrize(
+    ("id", "body", "code"),
+    [
+        ("backpack", "parse JSON error: expected value at line 1 column 8", "invalid_request"),
+        ("backpack", "Failed to deserialize the JSON body: missing field `side`", "invalid_request"),
+        ("binance", '{"code": -1013, "msg": "Filter failure: LOT_SIZE"}', "amount_step"),
+        ("binance", '{"code": -1013, "msg": "Filter failure: PRICE_FILTER"}', "price_step"),
+        ("okx", '{"code": "51001", "msg": "Instrument ID does not exist", "data": []}', "unknown_market"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_a_refusal_that_follows_from_the_request_alone_is_proof(id, body, code):
+    """backpack-exchange/bpx-api-client#49."""
+    with pytest.raises(Refused) as caught:
+        offline(id, text(400, body)).place(order("sell", amount="1", price="20000", currency="USD"))
+    assert caught.value.code == code
+
+
+@kind("H")
+@pytest.mark.parametrize(
+    ("id", "status", "body"),
+    [
+        ("backpack", 500, "parse error"),
+        (
+            "binance",
+            400,
+            '{"code": -1007, "msg": "Timeout waiting for response from backend server. Send status unknown"}',
+        ),
+        ("bybit", 200, '{"retCode": 170146, "retMsg": "Order creation timeout.", "result": {}}'),
+        ("bitget", 400, '{"code": "40010", "msg": "Request timed out"}'),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_an_exchange_that_does_not_know_itself_has_not_refused(id, status, body):
+    with pytest.raises(Unknown) as caught:
+        offline(id, text(status, body)).place(order("sell", amount="1", price="20000", currency="USD"))
+    assert caught.value.refusal is None
+
+
+# I: funds that contradict themselves.
+
+
+@kind("I")
+def test_what_is_available_is_not_below_zero_where_more_is_held_than_owned():
+    """btschwertfeger/infinity-grid#80, hummingbot/hummingbot#7052: Kraken's line XBT.F has what can be traded."""
+    lines = {"XXBT": {"balance": "0.01", "hold_trade": "0.02"}, "XBT.F": {"balance": "0.035", "hold_trade": "0"}}
+    funds = kraken(BalanceEx=lines).funds()
+    assert funds["BTC"] == Funds(D("0.01"), D(0), D("0.02"))
+    assert funds["BTC.F"].available == D("0.035")
+
+
+@kind("I")
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ({"total": "1", "free": "2", "used": None}, Funds(D(1), D(1), D(0))),
+        ({"total": "1", "free": None, "used": "0.25"}, Funds(D(1), D("0.75"), D("0.25"))),
+        ({"total": None, "free": "1", "used": "0.25"}, Funds(D("1.25"), D(1), D("0.25"))),
+        ({"total": "-5", "free": "-5", "used": "0"}, Funds(D(-5), D(0), D(0))),
+        ({"total": "5", "free": "6", "used": "-1"}, Funds(D(5), D(5), D(0))),
+    ],
+    ids=str,
+)
+def test_a_balance_of_any_class_is_consistent(row, told):
+    assert funds_from_rows({part: {"BTC": value} for part, value in row.items()}, "BTC") == ("BTC", told)
+
+
+# J: what may be left out, or null, is not required.
+
+
+@kind("J")
+@pytest.mark.parametrize("absent", [True, False], ids=["absent", "null"])
+def test_an_order_without_its_optional_fields_is_read(absent):
+    def stripped(row: dict, *needed: str) -> dict:
+        return {name: value if name in needed else None for name, value in row.items() if name in needed or not absent}
+
+    row = stripped(kraken_order(status="canceled"), "status", "descr")
+    state = kraken(QueryOrders={"OAAAAA-AAAAA-AAAAAA": row}).order(ref())
+    assert (state.status, state.side, state.asset, state.filled, state.fee) == ("canceled", "sell", "BTC", None, None)
+    transfer = stripped(TRANSFER, "refid", "asset", "status", "amount")
+    exchange = kraken(DepositStatus=addresses(transfer), WithdrawStatus=addresses(transfer))
+    assert [(row.id, row.asset, row.amount, row.fee, row.txid) for row in exchange.withdrawals()] == [
+        ("R1", "BTC", D("0.1"), None, None)
+    ]
+    assert [(row.id, row.time, row.address) for row in exchange.deposits()] == [("R1", None, None)]
+    fill = stripped(kraken_trade(), "ordertxid", "pair", "time", "type", "price", "vol")
+    (read,) = kraken(TradesHistory={"trades": {"TA": fill}, "count": 1}).fills("USD", "BTC")
+    assert (read.amount, read.price, read.fee, read.fee_currency) == (D("0.25"), D(30000), None, None)
+
+
+@kind("J")
+@pytest.mark.parametrize("missing", ["absent", "null"])
+def test_a_canceled_order_of_backpacks_history_is_read_without_what_was_executed(backpack, transport, missing):
+    exchange, asked = connected(backpack, transport), order("sell", price="35000")
+    id = exchange.place(asked).exchange_order_id
+    exchange.cancel(ref_of(asked, id))
+    optional = ("executedQuantity", "executedQuoteQuantity", "quantity", "price", "clientId")
+    lack = dict.fromkeys(optional) if missing == "null" else {}
+    change_answers(
+        backpack,
+        "GET",
+        "/wapi/v1/history/orders",
+        lambda rows: [{name: row[name] for name in row if name not in optional} | lack for row in rows],
+    )
+    state = exchange.order(ref_of(asked, id))
+    assert (state.status, state.filled or 0) == ("canceled", 0)

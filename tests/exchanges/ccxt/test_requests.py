@@ -138,6 +138,7 @@ QUESTIONS = {
 KEYS = Credentials("", "a-key", "a-secret", {"passphrase": "a-phrase"})
 
 
+@pytest.mark.answer_kind("H", exchange="ccxt")
 @pytest.mark.parametrize("id", QUESTIONS)
 def test_an_order_whose_question_is_lost_or_that_ccxt_refuses_after_it_was_certainly_not_placed(id):
     path, text = QUESTIONS[id]
@@ -171,6 +172,7 @@ def test_an_order_whose_question_is_lost_or_that_ccxt_refuses_after_it_was_certa
     assert line.sent[-1].method == "POST"
 
 
+@pytest.mark.answer_kind("G", exchange="ccxt")
 @pytest.mark.parametrize("id", ["gate", "bitget"])
 @pytest.mark.parametrize("status", [429, 500, 502])
 def test_a_passing_failure_to_tell_the_kind_of_an_account_is_not_taken_for_one(id, status):

@@ -31,11 +31,13 @@ from ..models import (
 from ..orders import poll_until_final
 from ..parsing import listed_withdrawals, readable_rows, required_text
 from ..rules import check, market_closed, no_such_asset
+from .expiry import is_expired
 from .order_lookup import field_of
 from .orders import CcxtOrders
 from .parsing import (
     check_same_withdrawal,
     choose_network,
+    deposit_address_from_row,
     deposit_from_row,
     fill_from_row,
     funds_from_rows,
@@ -167,10 +169,12 @@ class CcxtExchange(CcxtOrders):
         chosen = self._choose_network(asset, network, "deposit")
         row = self._call("fetch_deposit_address", asset, {"network": chosen} if chosen else {})
         with parsing_errors(self.name):
-            if row.get("currency") not in (None, asset):
-                raise ValueError("another asset")
-            address, tag = required_text(row["address"]), row.get("tag") or None
-            return DepositAddress(asset, address, tag, row.get("network") or chosen)
+            made = deposit_address_from_row(row, asset, chosen)
+            expired = is_expired(row.get("info"))
+        if expired:
+            words = f"the address that {self.name} has for {asset} is no longer valid; make a new one there"
+            raise Refused(words, code="exchange_refused")
+        return made
 
     def withdraw(self, withdrawal: NewWithdrawal) -> Withdrawal:
         chosen = self._choose_network(withdrawal.asset, withdrawal.network, "withdraw")

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 
-from ...money import parse_decimal
+from ...money import EXACT, parse_decimal
+from .error_codes import code_of
+from .expiry import is_expired
 
 __all__ = ["ADDITIONS"]
 
@@ -64,12 +67,12 @@ class _PaymiumCalls:
             rows |= new
 
     def fetch_deposit_address(self, code: str, params: Any = None) -> dict[str, Any]:
-        """Return the address that is there; ccxt 4.5.90 asks for one that is called as the asset."""
+        """Return an address that is there and still valid; ccxt 4.5.90 asks for one that is called as the asset."""
         ccxt: Any = self
         for row in ccxt.privateGetUserAddresses():
-            if row.get("currency") in (None, code):
+            if row.get("currency") in (None, code) and not is_expired(row):
                 return {"currency": code, "address": row["address"]}
-        raise importlib.import_module("ccxt").ExchangeError(f"{ccxt.id} has no address for {code} yet")
+        raise importlib.import_module("ccxt").ExchangeError(f"{ccxt.id} has no valid address for {code} yet")
 
 
 def _call_order(ccxt: Any, method: str, id: str) -> Any:
@@ -101,6 +104,41 @@ def _paymium_order(ccxt: Any, row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+class _KrakenCalls:
+    """Kraken's orders and deposit addresses, as its documents have them."""
+
+    def parse_order(self, order: Any, market: Any = None) -> Any:
+        """Return an order whose fee counts the currency, whatever `oflags` prefers ("Get Orders Info").
+
+        With `viqc` its volume counts the currency, too, and what was executed maybe: then the amounts are not known.
+        """
+        parsed = super().parse_order(order, market)  # type: ignore[misc]  # ccxt's class comes after this one
+        currency = (parsed.get("symbol") or "").partition("/")[2]
+        for fee in (parsed.get("fee"), *(parsed.get("fees") or [])):
+            if fee and fee.get("cost") is not None:
+                fee["currency"] = currency or None
+        if "viqc" in (order.get("oflags") or "") and "vol_exec" in order:
+            counts_asset = parsed.get("average") and _are_near(order, parse_decimal(parsed["average"]))
+            parsed |= {"amount": None, "cost": order.get("cost"), "filled": order["vol_exec"] if counts_asset else None}
+        return parsed
+
+    def privatePostDepositAddresses(self, params: Any = None) -> Any:  # noqa: N802 - ccxt's name
+        """Return the addresses that have not expired; when there is none, a new one."""
+        ask = super().privatePostDepositAddresses  # type: ignore[misc]  # as above
+        answer = _without_expired(ask(params or {}))
+        return answer if answer["result"] else _without_expired(ask({**(params or {}), "new": "true"}))
+
+
+def _are_near(order: Mapping[str, Any], price: Decimal) -> bool:
+    """Return whether the executed volume of an order is its cost at this price, and not the cost itself."""
+    executed, cost = parse_decimal(order["vol_exec"]), parse_decimal(order["cost"])
+    return abs(EXACT.subtract(EXACT.multiply(executed, price), cost)) <= abs(EXACT.subtract(executed, cost))
+
+
+def _without_expired(answer: Any) -> Any:
+    return {**answer, "result": [row for row in answer.get("result") or [] if not is_expired(row)]}
+
+
 class _NothingUnasked:
     """Before the first order some classes let the wallet sign that it pays ccxt a fee for each order ("builder fee"),
     and that ccxt referred it. Without that an order carries no such fee. Seen in ccxt 4.5.90, November 2026.
@@ -120,7 +158,7 @@ class _GateioAccount:
         """Return whether it is, asked once."""
         ccxt: Any = self
         if ccxt.options.get("unifiedAccount") is None:
-            row = _answer_unless_refused(ccxt.privateAccountGetDetail, params or {})
+            row = _answer_unless_refused(ccxt, ccxt.privateAccountGetDetail, params or {})
             ccxt.options["unifiedAccount"] = ccxt.safe_integer(ccxt.safe_dict(row, "key", {}), "mode") == 2
         return bool(ccxt.options["unifiedAccount"])
 
@@ -133,20 +171,24 @@ class _BitgetAccount:
         ccxt: Any = self
         unified, others = ccxt.handle_option_and_params(params, method, "uta")
         if unified is None and ccxt.check_required_credentials(False):
-            unified = _answer_unless_refused(ccxt.privateUtaGetV3AccountSettings) is not None
+            unified = _answer_unless_refused(ccxt, ccxt.privateUtaGetV3AccountSettings) is not None
             ccxt.options["uta"] = unified
         return [default if unified is None else unified, others]
 
 
-def _answer_unless_refused(call: Any, *arguments: Any) -> Any:
-    """Return the answer to a raw call, None when the exchange refuses it for good. Raises what may pass, as a lost
-    answer, a rate limit and an answer that cannot be read.
+#: Our codes for the refusal of a call that is not for this account.
+_REFUSED_CALLS = {"exchange_refused", "invalid_request", "permission_denied", "unsupported"}
+
+
+def _answer_unless_refused(ccxt: Any, call: Any, *arguments: Any) -> Any:
+    """Return the answer to a raw call, None when the exchange refuses that call. Raises all that says nothing about the
+    call itself, as a lost answer, a rate limit, and a key or a time that is refused.
     """
     try:
         return call(*arguments)
-    except importlib.import_module("ccxt").OperationFailed:
-        raise
-    except importlib.import_module("ccxt").BaseError:
+    except importlib.import_module("ccxt").BaseError as error:
+        if code_of(error, ccxt.id) not in _REFUSED_CALLS:
+            raise
         return None
 
 
@@ -175,6 +217,7 @@ ADDITIONS: dict[str, tuple[type[Any], ...]] = {
     "bitget": (_BitgetAccount,),
     **dict.fromkeys(("bybit", "bybiteu", "bybitid"), (_BybitCalls,)),
     **dict.fromkeys(("gate", "gateeu"), (_GateioAccount,)),
+    "kraken": (_KrakenCalls,),
     "paymium": (_PaymiumCalls,),
     **dict.fromkeys(("aster", "grvt", "hyperliquid", "pacifica"), (_NothingUnasked,)),
 }

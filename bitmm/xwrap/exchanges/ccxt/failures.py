@@ -1,4 +1,4 @@
-"""What a failure of ccxt means: Refused, Busy or Unknown, and our code for it."""
+"""What a failure of ccxt means: Refused, Busy or Unknown."""
 
 from __future__ import annotations
 
@@ -6,33 +6,11 @@ import traceback
 
 from ..errors import Busy, ExchangeError, Refused, Unsupported
 from ..http import unknown_or_refused, unproved
+from .error_codes import is_operation_failed, is_outcome_unknown, is_proved_by_text, pause_seconds
 from .session import SessionAdapter
 
-__all__ = ["code_of", "exchange_error"]
+__all__ = ["exchange_error"]
 
-#: Answers that ccxt calls by a wrong name: (exchange, text in the answer) -> our code.
-_MISNAMED = {
-    ("backpack", "RESOURCE_NOT_FOUND"): "order_not_found",
-    ("kraken", "EAPI:Invalid signature"): "exchange_key_refused",
-}
-#: ccxt's error -> our code; the nearest of its ancestors counts. What is not listed stays exchange_refused.
-_CODES = {
-    "InsufficientFunds": "insufficient_funds",
-    "BadSymbol": "unknown_market",
-    "PermissionDenied": "permission_denied",
-    "AccountSuspended": "permission_denied",
-    "AuthenticationError": "exchange_key_refused",
-    "OrderNotFound": "order_not_found",
-    "InvalidAddress": "invalid_address",
-    # ccxt raises it before anything is sent: it wants more than we tell, as the market of all open orders.
-    "ArgumentsRequired": "unsupported",
-    "BadRequest": "invalid_request",
-    "NotSupported": "unsupported",
-    "InvalidNonce": "invalid_nonce",
-    "RateLimitExceeded": "rate_limited",
-    "DDoSProtection": "rate_limited",
-    "OperationFailed": "exchange_unavailable",
-}
 _RETRYABLE = {"exchange_unavailable", "invalid_nonce"}
 
 # What proves that an order, a cancel or a send was not executed. A proxy may deliver a request twice, and then the
@@ -40,6 +18,8 @@ _RETRYABLE = {"exchange_unavailable", "invalid_nonce"}
 # becomes Unknown, with the refusal inside (`unproved`). Proof is:
 #
 # any exchange  the codes of `_PROOF`: they follow from the request or the key, whatever was executed before.
+# backpack      a body that cannot be parsed, which is answered in plain text: the same bytes are parsed alike again.
+# binance       an order whose price or amount is no multiple of its step, or not within its limits ("Filters").
 # paymium       HTTP 422 whose words do not name the nonce. Each request needs a higher nonce than the last, which is a
 #               part of the authentication ("Api-Nonce"): a second delivery fails there. 422 is about the fields of an
 #               order ("Error handling"). Its words are in the user's language, so no more can be told.
@@ -55,17 +35,6 @@ _RETRYABLE = {"exchange_unavailable", "invalid_nonce"}
 _PROOF = {"invalid_address", "order_not_found", "permission_denied", "unknown_market", "unsupported"}
 
 
-def code_of(error: Exception, exchange_id: str) -> str | None:
-    """Return our code for an error of ccxt's class `exchange_id`; None for an error that is not ccxt's own."""
-    for (id, text), code in _MISNAMED.items():
-        if id == exchange_id and text in str(error):
-            return code
-    ancestors = [kind.__name__ for kind in type(error).__mro__]
-    if "BaseError" not in ancestors:
-        return None
-    return next((_CODES[kind] for kind in ancestors if kind in _CODES), "exchange_refused")
-
-
 def exchange_error(error: Exception, code: str | None, words: str, session: SessionAdapter) -> ExchangeError:
     """Return what `error` means, which a unified call raised whose requests went through `session`.
 
@@ -73,6 +42,8 @@ def exchange_error(error: Exception, code: str | None, words: str, session: Sess
     """
     if isinstance(error, ExchangeError):  # the session adapter raised it
         return error
+    if session.status in (418, 429):
+        code = "rate_limited"
     if not session.has_sent:
         unclear = code in (None, "exchange_refused", "exchange_unavailable")
         words = f"{words} (nothing was sent)"
@@ -88,7 +59,7 @@ def exchange_error(error: Exception, code: str | None, words: str, session: Sess
 def _refusal(error: Exception, code: str | None, words: str, session: SessionAdapter) -> Refused:
     """Return what an error means that says that the last request was not executed."""
     if code == "rate_limited":
-        return Busy(words, retry_after=session.retry_after)
+        return Busy(words, retry_after=session.retry_after or pause_seconds(error, session.id, session.status))
     if code is None:
         words = f"{session.name}'s answer cannot be understood ({type(error).__name__})"
         return Refused(words, code="exchange_unavailable", retryable=True)
@@ -103,6 +74,8 @@ def _is_proof(error: Exception, code: str | None, session: SessionAdapter) -> bo
     """Return whether no earlier delivery of the same request can have caused this refusal: see the table above."""
     if code in _PROOF:
         return True
+    if session.status == 400 and is_proved_by_text(error, session.id):
+        return True
     if session.id == "paymium":
         return session.status == 422 and "nonce" not in str(error).casefold()
     return False
@@ -114,11 +87,13 @@ def _is_refusal(error: Exception, code: str | None, status: int) -> bool:
     That is a client error of HTTP, or an error that ccxt's class read in the answer: not an error of the server, and
     not one that came up while a good answer was read.
     """
+    if is_outcome_unknown(error):
+        return False
     if 400 <= status < 500 and status != 408:
         return True
     if code is None or status >= 500 or not _raised_by_handle_errors(error):
         return False
-    return code != "exchange_unavailable"
+    return not is_operation_failed(error, code)
 
 
 def _raised_by_handle_errors(error: BaseException | None) -> bool:

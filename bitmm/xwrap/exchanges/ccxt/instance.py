@@ -18,7 +18,8 @@ from ..api import NonceCounter
 from ..base import Credentials, ExchangeContext
 from ..errors import ExchangeError
 from ..models import Market
-from .failures import code_of, exchange_error
+from .error_codes import code_of
+from .failures import exchange_error
 from .form import given_to
 from .session import SessionAdapter
 

@@ -14,9 +14,22 @@ from typing import Any, Literal
 
 from ..._addresses import same_address
 from ...money import EXACT, mean, parse_decimal, total
-from ..models import Deposit, Fill, Funds, Market, NewWithdrawal, OrderRef, OrderState, Side, Status, Withdrawal
+from ..models import (
+    Deposit,
+    DepositAddress,
+    Fill,
+    Funds,
+    Market,
+    NewWithdrawal,
+    OrderRef,
+    OrderState,
+    Side,
+    Status,
+    Withdrawal,
+)
 from ..orders import listed_order
 from ..parsing import (
+    address_and_tag,
     consistent_funds,
     optional_amount,
     readable_rows,
@@ -32,6 +45,7 @@ __all__ = [
     "check_same_withdrawal",
     "choose_network",
     "closed_pairs",
+    "deposit_address_from_row",
     "deposit_from_row",
     "fill_from_row",
     "funds_from_rows",
@@ -270,6 +284,14 @@ def _transfer_fields(row: Mapping[str, Any]) -> dict[str, Any]:
         "network": row.get("network") or None,
         "txid": row.get("txid") or None,
     }
+
+
+def deposit_address_from_row(row: Mapping[str, Any], asset: str, network: str | None) -> DepositAddress:
+    """Return the address of ccxt for `asset`; `network`: the one that was asked for, where ccxt lists any."""
+    if row.get("currency") not in (None, asset):
+        raise ValueError("another asset")
+    address, tag = address_and_tag(required_text(row["address"]))
+    return DepositAddress(asset, required_text(address), row.get("tag") or tag, row.get("network") or network)
 
 
 def deposit_from_row(row: Mapping[str, Any]) -> Deposit:

@@ -135,7 +135,7 @@ class SessionAdapter:
             words = f"{self.name} sent the call elsewhere, and redirects are never followed"
             raise unknown_or_refused(words, mutates=mutates or executed_before)
         self.status = answer.status
-        self.retry_after = retry_after(answer, seconds=1.0)
+        self.retry_after = retry_after(answer, seconds=0.0)
         response = requests.Response()
         response.status_code, response.reason, response.url = answer.status, "", str(made.url)
         response.headers.update(answer.headers)
