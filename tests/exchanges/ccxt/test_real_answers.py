@@ -16,7 +16,7 @@ from itertools import count
 import pytest
 
 from bitmm.xwrap.exchanges.base import Credentials, ExchangeContext
-from bitmm.xwrap.exchanges.ccxt import exchange_class
+from bitmm.xwrap.exchanges.ccxt import error_codes, exchange_class
 from bitmm.xwrap.exchanges.ccxt.parsing import funds_from_rows, order_from_row, spot_markets
 from bitmm.xwrap.exchanges.ccxt.rows import is_odd
 from bitmm.xwrap.exchanges.errors import Busy, Refused, Unknown
@@ -480,6 +480,13 @@ PASSING = [
     ),
     ("bybit", 200, '{"retCode": 10009, "retMsg": "IP had been banned", "result": {}}', "rate_limited"),
     ("bitget", 400, '{"code": "40015", "msg": "System is abnormal, please try again later"}', "exchange_unavailable"),
+    ("gateeu", 403, '{"label": "REQUEST_EXPIRED", "message": "gap"}', "invalid_nonce"),
+    (
+        "binanceus",
+        400,
+        '{"code": -1021, "msg": "Timestamp for this request is outside of the recvWindow."}',
+        "invalid_nonce",
+    ),
     ("weex", 400, '{"code": "-1046", "msg": "Request timestamp expired."}', "invalid_nonce"),
     (
         "xt",
@@ -505,6 +512,18 @@ def test_a_passing_refusal_of_an_order_is_no_proof_and_no_lasting_one(id, status
         offline(id, text(status, body)).place(order("sell", amount="1", price="20000", currency="USD"))
     refusal = caught.value.refusal
     assert refusal is None or refusal.retryable
+
+
+@kind("G")
+def test_classes_that_are_made_from_another_are_read_like_it():
+    derived = {
+        id: base.__name__
+        for id in library.exchanges
+        for base in getattr(library, id).__mro__[1:]
+        if base.__name__
+        in {"backpack", "binance", "bitvavo", "blofin", "bybit", "gate", "kraken", "lbank", "okx", "paradex"}
+    }
+    assert derived == error_codes._FAMILIES
 
 
 LASTING = [

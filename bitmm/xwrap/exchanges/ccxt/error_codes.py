@@ -22,6 +22,13 @@ def _phrase(id: str, pattern: str, code: str) -> _Phrase:
     return _Phrase(id, re.compile(pattern, IGNORECASE), code)
 
 
+#: Classes of ccxt that are made from another one -> that one: their answers have the same words.
+_FAMILIES = {
+    **dict.fromkeys(("binanceus", "binancecoinm", "binanceusdm"), "binance"),
+    **dict.fromkeys(("bybiteu", "bybitid"), "bybit"),
+    **dict.fromkeys(("myokx", "okxus"), "okx"),
+    "gateeu": "gate",
+}
 #: Answers that ccxt calls by a wrong name.
 _MISNAMED = (
     _phrase("backpack", "MAINTENANCE", "exchange_unavailable"),
@@ -121,14 +128,16 @@ def pause_seconds(error: Exception, exchange_id: str, status: int) -> float:
     words = str(error)
     if until := _BANNED_UNTIL.search(words):
         return max(_LIMIT_SECONDS, min(int(until[1]) / 1000 - time.time(), _LONGEST_PAUSE))
+    family = _FAMILIES.get(exchange_id, exchange_id)
     for id, sign, seconds in _PAUSES:
-        if id == exchange_id and (sign == status or (isinstance(sign, str) and sign in words)):
+        if id == family and (sign == status or (isinstance(sign, str) and sign in words)):
             return seconds
     return _BAN_SECONDS if status == 418 else _LIMIT_SECONDS
 
 
 def _code_of_phrase(words: str, exchange_id: str, known: tuple[_Phrase, ...]) -> str | None:
-    return next((one.code for one in known if one.id == exchange_id and one.pattern.search(words)), None)
+    id = _FAMILIES.get(exchange_id, exchange_id)
+    return next((one.code for one in known if one.id == id and one.pattern.search(words)), None)
 
 
 def _ancestors(error: Exception) -> list[str]:
