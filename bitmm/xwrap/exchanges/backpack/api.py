@@ -1,71 +1,29 @@
-"""Backpack's REST API (the sources are named in the package): its calls, signed, and what its errors mean."""
+"""Backpack's REST API (the sources are named in the package): its calls, signed."""
 
 from __future__ import annotations
 
 import base64
 import json
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 from urllib.parse import urlencode
 
 from ...money import plain
 from ...transport import Request, Transport
 from ..api import ExchangeAPI
 from ..base import Throttle, no_throttle
-from ..errors import Busy, ExchangeError, Refused, malformed_key
-from ..http import JSON, retry_after, unknown_or_refused, unproved, unreadable_answer
+from ..errors import Refused, malformed_key
+from ..http import JSON
 from ..parsing import time_from_field
+from .answers import read_document
 from .signing import Value, json_body, optional_text, parameter_texts, signing_key, signing_text
-
-if TYPE_CHECKING:
-    from ...transport import Response
 
 __all__ = ["URL", "BackpackAPI"]
 
 URL = "https://api.backpack.exchange"
-
-#: The documentation's error codes -> ours. What is not listed stays exchange_refused.
-_CODES = {
-    **dict.fromkeys(("UNAUTHORIZED", "INVALID_SIGNATURE"), "exchange_key_refused"),
-    **dict.fromkeys(("FORBIDDEN", "ACCOUNT_DEACTIVATED", "INVALID_TWO_FACTOR_CODE"), "permission_denied"),
-    **dict.fromkeys(("INSUFFICIENT_FUNDS", "INSUFFICIENT_MARGIN"), "insufficient_funds"),
-    **dict.fromkeys(("INVALID_MARKET", "INVALID_SYMBOL"), "unknown_market"),
-    **dict.fromkeys(("INVALID_CLIENT_REQUEST", "INVALID_RANGE", "INVALID_SOURCE"), "invalid_request"),
-    **dict.fromkeys(("MAINTENANCE", "TRADING_PAUSED", "INSUFFICIENT_SUPPLY", "TOO_EARLY"), "exchange_unavailable"),
-    "INVALID_ASSET": "unknown_asset",
-    "INVALID_PRICE": "invalid_price",
-    "INVALID_QUANTITY": "invalid_amount",
-    "RESOURCE_NOT_FOUND": "order_not_found",
-}
-#: Backpack has no nonce: within its window of seconds the same request is taken again ("Signing requests"). So a
-#: refusal of a call that executes is a proof only when no earlier delivery could have caused it, because it depends on
-#: the key, the market or the request alone. Funds, limits, the book and the clock are others after the first delivery,
-#: and what is not listed here may be.
-_PROOF = {
-    *("UNAUTHORIZED", "INVALID_SIGNATURE", "FORBIDDEN", "ACCOUNT_DEACTIVATED"),
-    *("INVALID_ASSET", "INVALID_MARKET", "INVALID_SYMBOL", "INVALID_PRICE", "INVALID_QUANTITY", "INVALID_RANGE"),
-    *("INVALID_SOURCE", "NOT_IMPLEMENTED", "MAINTENANCE", "TRADING_PAUSED"),
-    # The answer to a cancel. What an earlier delivery canceled is canceled, and the caller reads the order then.
-    "RESOURCE_NOT_FOUND",
-}
-#: Failures inside the exchange: it does not say what became of the request.
-_UNSURE = {"SERVER_ERROR", "TIMEOUT"}
-#: Seconds to wait after a rate limit; neither the limit nor a header for it is documented.
-_PAUSE = 1.0
-_RETRYABLE = {"exchange_unavailable", "invalid_nonce"}
-#: What INVALID_CLIENT_REQUEST says of a request whose time is outside its window ("Request has expired"). It may be
-#: sent again with a new time; that an earlier delivery was executed is not excluded, since it came earlier.
-_EXPIRED = re.compile(r"expired|timestamp", re.IGNORECASE)
-#: A request that the exchange could not parse is answered in plain text, in many wordings: those of poem-openapi, in
-#: which it is written, and of serde_json. That is proof: the same bytes are parsed alike each time, so no earlier
-#: delivery was an order either. HTML is of something on the way, and no proof.
-_UNPARSED = re.compile(
-    r"\bpars(e|ing)\b|deserializ|expected (input type|value)|missing field|invalid type|unknown variant", re.IGNORECASE
-)
 
 
 class BackpackAPI(ExchangeAPI):
@@ -111,7 +69,7 @@ class BackpackAPI(ExchangeAPI):
         query = parameter_texts(params)
         request = Request("GET", f"{self.url}/{path.strip('/')}" + (f"?{urlencode(query)}" if query else ""), {})
         with self.throttle(path, signed=False):
-            return _document(self._send(request, mutates=False), mutates=False)
+            return read_document(self._send(request, mutates=False), mutates=False)
 
     def private(
         self,
@@ -124,7 +82,7 @@ class BackpackAPI(ExchangeAPI):
         mutates = method != "GET"
         with self.throttle(path, signed=True):
             request = self.signed(method, path, instruction, params)
-            return _document(self._send(request, mutates=mutates), mutates=mutates)
+            return read_document(self._send(request, mutates=mutates), mutates=mutates)
 
     def signed(
         self,
@@ -351,49 +309,3 @@ class BackpackAPI(ExchangeAPI):
             "fillType": fill_type,
         }
         return self.private("GET", "wapi/v1/history/fills", "fillHistoryQueryAll", params)
-
-
-def _document(answer: Response, *, mutates: bool) -> Any:
-    """Return the document of an answer, None for HTTP 202. Raises what a refusal, or an unreadable answer, means."""
-    if answer.status == 202 and not answer.body:
-        return None
-    try:
-        document = answer.json()
-    except ValueError:
-        raise _refusal_in_plain_text(answer, mutates=mutates) or _unreadable(answer, mutates=mutates) from None
-    if answer.status == 200:
-        return document
-    if not isinstance(document, dict) or not isinstance(document.get("code"), str):
-        raise _unreadable(answer, mutates=mutates)
-    raise _error(document["code"], str(document.get("message") or document["code"])[:300], answer, mutates=mutates)
-
-
-def _error(code: str, reason: str, answer: Response, *, mutates: bool) -> ExchangeError:
-    if code == "TOO_MANY_REQUESTS" or answer.status == 429:
-        busy = Busy(reason, retry_after=retry_after(answer, seconds=_PAUSE))
-        return unproved(busy) if mutates else busy
-    ours = _CODES.get(code)
-    if code == "INVALID_CLIENT_REQUEST" and _EXPIRED.search(reason):
-        ours = "invalid_nonce"
-    if code in _UNSURE or (answer.status >= 500 and ours is None):
-        return unknown_or_refused(reason, mutates=mutates)
-    refusal = Refused(reason, code=ours or "exchange_refused", retryable=ours in _RETRYABLE)
-    return unproved(refusal) if mutates and code not in _PROOF else refusal
-
-
-def _refusal_in_plain_text(answer: Response, *, mutates: bool) -> Refused | None:
-    """Return the refusal that an answer in plain text is; None for one that does not say what became of the request."""
-    text = answer.text.strip()[:300]
-    if not text or text.startswith("<"):
-        return None
-    if answer.status == 400 and _UNPARSED.search(text):
-        return Refused(text, code="unknown_market" if "market symbol" in text.lower() else "invalid_request")
-    if answer.status == 401:
-        return Refused(text, code="exchange_key_refused")
-    if answer.status == 404 and not mutates:
-        return Refused(f"Backpack has no such page: {text}", code="exchange_refused")
-    return None
-
-
-def _unreadable(answer: Response, *, mutates: bool) -> ExchangeError:
-    return unreadable_answer("Backpack", answer, mutates=mutates, pause=_PAUSE)
