@@ -185,8 +185,8 @@ def time_from_field(value: object) -> datetime:
 
 
 def optional_time(value: object) -> datetime | None:
-    """Return the time of a field as `time_from_field` does; None where none is given."""
-    return None if value is None else time_from_field(value)
+    """Return the time of a field as `time_from_field` does; None where none is given, or an empty text."""
+    return None if value is None or value == "" else time_from_field(value)
 
 
 def _after_1970(value: object, *, microseconds: int) -> datetime:

@@ -370,7 +370,8 @@ LIES = [
     {"executedQuantity": "-1"},
     {"createdAt": "yesterday"},
     {"status": []},
-    {"id": 7},
+    {"id": -7},
+    {"id": True},
 ]
 
 

@@ -201,7 +201,7 @@ def test_an_odd_chain_hides_no_other():
 
 
 @kind("B")
-@pytest.mark.parametrize("nothing", [None, {}, []])
+@pytest.mark.parametrize("nothing", [None, {}, [], text(204, "")], ids=["null", "{}", "[]", "HTTP 204"])
 def test_lists_of_nothing_are_empty(nothing):
     names = ("capital", "collateral", "orders", "fills", "deposits", "withdrawals")
     exchange = backpack(**dict.fromkeys(names, nothing))
@@ -211,7 +211,7 @@ def test_lists_of_nothing_are_empty(nothing):
 
 
 @kind("B")
-@pytest.mark.parametrize("nothing", [None, {}])
+@pytest.mark.parametrize("nothing", [None, {}, text(204, "")], ids=["null", "{}", "HTTP 204"])
 def test_no_list_at_all_proves_nothing(nothing):
     long_ago = datetime(2026, 1, 1, tzinfo=UTC)
     for question in (
@@ -272,6 +272,8 @@ def test_fees_in_several_currencies_or_of_which_one_is_not_told_are_not_added_up
     for other in ({**half, "feeSymbol": "SOL"}, {**half, "fee": None}, {**half, "feeSymbol": None}):
         state = backpack(order=LIVE, fills=[half, other]).order(REF)
         assert (state.fee, state.fee_currency) == (None, None)
+    state = backpack(order=LIVE, fills=[without(FILL, "feeSymbol", absent=True)]).order(REF)
+    assert (state.fee, state.fee_currency) == (None, None)
 
 
 # E: an address that must not be used.
@@ -567,6 +569,16 @@ def test_a_market_may_leave_out_a_filter(name, absent):
     quantity = without(MARKET["filters"]["quantity"], name, absent=absent)
     (market,) = backpack(markets=[{**MARKET, "filters": {**MARKET["filters"], "quantity": quantity}}]).markets()
     assert market.price_step == Decimal("0.01")
+
+
+@kind("J")
+def test_an_id_may_be_a_number():
+    row = {**LIVE, "id": 111234567}
+    assert backpack(order=row, fills=[{**FILL, "orderId": 111234567}]).order(REF).fee == Decimal("0.06")
+    assert backpack(orders=[row]).open_orders()[0].exchange_order_id == "111234567"
+    assert backpack(place=row).place(LIMIT).exchange_order_id == "111234567"
+    assert backpack(history=[{**HISTORY, "id": 111234567}]).order(REF).status == "canceled"
+    backpack(cancel=row).cancel(REF)
 
 
 # What is looked for, in rows that leave something out.

@@ -73,24 +73,35 @@ OLD_WITHDRAWAL = {
 
 
 @kind("A")
-def test_a_withdrawal_of_a_type_that_is_not_documented_hides_no_other(caplog):
+def test_a_withdrawal_of_a_type_that_is_not_documented_hides_no_other():
     """Types 6, 7 and 14 were seen in rows without a currency (knowm/XChange#1564)."""
     rows = [{**OLD_WITHDRAWAL, "id": 12, "type": 1}, OLD_WITHDRAWAL, {**OLD_WITHDRAWAL, "type": 6, "id": 4}]
-    with caplog.at_level(logging.WARNING):
-        told = bitstamp(**{"withdrawal-requests": rows}).withdrawals()
+    told = bitstamp(**{"withdrawal-requests": rows}).withdrawals()
     assert [(one.id, one.asset, one.amount, one.status) for one in told] == [
         ("12", "BTC", Decimal(1), "done"),
         # They do not vanish: a send that is not listed may be sent again.
-        *[("", "", None, "unknown")] * 2,
+        ("3", "", Decimal(1), "done"),
+        ("4", "", Decimal(1), "done"),
     ]
-    assert len(caplog.records) == 2
+    assert bitstamp(**{"withdrawal-requests": rows}).withdrawals("BTC") == told
+    assert [one.id for one in bitstamp(**{"withdrawal-requests": [OLD_WITHDRAWAL]}).withdrawals()] == ["3"]
+
+
+@kind("A")
+def test_an_odd_withdrawal_hides_no_other_and_does_not_vanish(caplog):
+    row = {**OLD_WITHDRAWAL, "currency": "BTC"}
+    odd = [{**row, "id": None}, {**row, "amount": "-1"}, {**row, "datetime": "soon"}, [row], None]
+    with caplog.at_level(logging.WARNING):
+        told = bitstamp(**{"withdrawal-requests": [*odd, row]}).withdrawals("BTC")
+    assert [one.id for one in told] == [""] * len(odd) + ["3"]
+    assert len(caplog.records) == len(odd)
     assert "1Example" not in caplog.text
 
 
 @kind("A")
 def test_when_no_row_can_be_read_it_is_not_what_was_asked_for():
     with pytest.raises(Refused, match="cannot be understood") as caught:
-        bitstamp(**{"withdrawal-requests": [OLD_WITHDRAWAL]}).withdrawals()
+        bitstamp(**{"withdrawal-requests": [{**OLD_WITHDRAWAL, "type": 1, "id": None}]}).withdrawals()
     assert (caught.value.code, caught.value.retryable) == ("exchange_unavailable", True)
 
 
@@ -183,12 +194,11 @@ def test_an_odd_open_order_is_told_with_its_ids():
 @kind("B")
 @pytest.mark.parametrize("nothing", [None, {}, []])
 def test_lists_of_nothing_are_empty(nothing):
-    answers = ("account_balances", "open_orders", "withdrawal-requests", "user_transactions", "crypto-transactions")
+    answers = ("account_balances", "open_orders", "user_transactions", "crypto-transactions")
     exchange = bitstamp(**dict.fromkeys(answers, nothing), user_transactions__btcusd=nothing)
     assert exchange.funds() == {}
     assert exchange.balance() == {}
-    assert exchange.open_orders() == exchange.withdrawals() == exchange.fills("USD", "BTC") == []
-    assert exchange.deposits() == []
+    assert exchange.open_orders() == exchange.fills("USD", "BTC") == exchange.deposits() == []
     lists = bitstamp(**{"crypto-transactions": {"deposits": nothing or None}})
     assert lists.deposits("BTC") == []
 
@@ -200,6 +210,15 @@ def test_no_order_at_all_is_not_the_answer_to_a_look_up(nothing):
         bitstamp(order_status=nothing).find(REF)
     with pytest.raises(Unknown):
         bitstamp(cancel_all_orders=nothing).cancel_all()
+
+
+@kind("B")
+def test_that_nothing_was_sent_is_told_by_an_empty_list_alone():
+    """A send that is not listed may be sent again."""
+    assert bitstamp(**{"withdrawal-requests": []}).withdrawals() == []
+    for nothing in (None, {}):
+        with pytest.raises(Refused, match="cannot be understood"):
+            bitstamp(**{"withdrawal-requests": nothing}).withdrawals()
 
 
 # C: a market that takes no new orders.
@@ -591,6 +610,15 @@ def test_a_time_is_a_text_or_a_number(time):
 def test_an_order_that_expired_says_so():
     state = bitstamp(order_status={**DONE, "status": "Expired", "transactions": []}).order(REF)
     assert (state.status, state.reason) == ("canceled", "it expired")
+
+
+def test_a_market_may_be_named_as_in_a_path_and_a_perpetual_is_no_pair():
+    assert bitstamp(order_status={**DONE, "market": "btcusd"}).order(REF).asset == "BTC"
+    for other in ("btceur", "BTC/EUR", "BTC/USD-PERP"):
+        with pytest.raises(Refused, match="cannot be understood"):
+            bitstamp(order_status={**DONE, "market": other}).order(REF)
+    (state,) = bitstamp(open_orders=[{**OPEN, "market": "BTC/USD-PERP"}]).open_orders()
+    assert (state.exchange_order_id, state.asset, state.currency) == ("1372542846992384", None, None)
 
 
 def test_a_status_that_is_not_known_is_no_outcome():

@@ -48,6 +48,7 @@ from .parsing import (
     markets_from_rows,
     open_chain_from_row,
     order_from_row,
+    order_id_text,
     tokens_from_rows,
     withdrawal_from_row,
 )
@@ -165,7 +166,7 @@ class Backpack(Exchange):
         rows = self.api.open_orders(market_type="SPOT")
         with parsing_errors(self.name):
             return [
-                listed_order(self.name, required_text(row["id"]), partial(order_from_row, row))
+                listed_order(self.name, order_id_text(row["id"]), partial(order_from_row, row))
                 for row in list_or_nothing(rows)
             ]
 
@@ -175,7 +176,7 @@ class Backpack(Exchange):
         with cancel_errors():
             row = self.api.cancel_order(symbol, order_id=order_id, client_id=client)
         with parsing_errors(self.name, mutates=True):
-            if row is not None and order_id and str(row["id"]) != order_id:
+            if row is not None and order_id and order_id_text(row["id"]) != order_id:
                 raise ValueError("another order than the one asked for")
 
     def cancel_all(self) -> int:
@@ -359,7 +360,9 @@ class Backpack(Exchange):
         def read_listed() -> OrderState | None:
             rows = self.api.order_history(symbol, order_id=state.exchange_order_id, limit=1)
             with parsing_errors(self.name):
-                return next((order_from_row(row) for row in rows if row["id"] == state.exchange_order_id), None)
+                return next(
+                    (order_from_row(row) for row in rows if order_id_text(row["id"]) == state.exchange_order_id), None
+                )
 
         try:
             listed = poll_fills(read_listed, patient=True)

@@ -54,8 +54,11 @@ _UNPARSED = re.compile(
 
 
 def read_document(answer: Response, *, mutates: bool) -> Any:
-    """Return the document of an answer, None for HTTP 202. Raises what a refusal, or an unreadable answer, means."""
-    if answer.status == 202 and not answer.body:
+    """Return the document of an answer, None for HTTP 202 and 204.
+
+    Raises what a refusal, or an unreadable answer, means.
+    """
+    if not answer.body and (answer.status == 202 or (answer.status == 204 and not mutates)):
         return None
     try:
         document = answer.json()

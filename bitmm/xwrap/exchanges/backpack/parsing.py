@@ -153,7 +153,7 @@ def order_from_row(row: Mapping[str, Any], ref: OrderRef | None = None) -> Order
     if filled is None and row["status"] == "Filled":
         filled = amount
     state = OrderState(
-        exchange_order_id=required_text(row["id"]),
+        exchange_order_id=order_id_text(row["id"]),
         status=_order_status(row["status"], filled, spent),
         side=_SIDES[row["side"]],
         currency=currency,
@@ -187,7 +187,7 @@ def fee_from_rows(rows: list[Mapping[str, Any]], state: OrderState) -> tuple[Dec
 
     Neither is known (None, None) when the fills have fees in several currencies, or one does not tell its fee.
     """
-    fills = [row for row in rows if row["orderId"] == state.exchange_order_id]
+    fills = [row for row in rows if str(row["orderId"]) == state.exchange_order_id]
     if total(parse_unsigned(row["quantity"]) for row in fills) != state.filled:
         return None
     names, fees = {row.get("feeSymbol") for row in fills}, [row.get("fee") for row in fills]
@@ -259,6 +259,11 @@ def list_of_rows(answer: Any) -> list[Any]:
     if not isinstance(answer, list):
         raise TypeError("no list")
     return answer
+
+
+def order_id_text(value: object) -> str:
+    """Return an order's id, which is a text of digits, or a number. Raises ValueError for anything else."""
+    return str(value) if isinstance(value, int) and value > 0 and value is not True else required_text(value)
 
 
 def _number_as_text(value: object) -> str:

@@ -216,8 +216,8 @@ class Bitstamp(Exchange):
     def withdrawals(self, asset: str | None = None) -> list[Withdrawal]:
         rows = self.api.private("withdrawal-requests", {"timedelta": _TIME_BACK})
         with parsing_errors(self.name):
-            found = listed_withdrawals(self.name, list_or_nothing(rows), withdrawal_from_row, asset)
-        return [withdrawal for withdrawal in found if asset in (None, withdrawal.asset)]
+            found = listed_withdrawals(self.name, rows, withdrawal_from_row, asset)
+        return [withdrawal for withdrawal in found if asset is None or withdrawal.asset in (asset, "")]
 
     def _markets(self) -> Mapping[tuple[str, str], Market | None]:
         """Return the spot markets by (currency, asset); None for one that is not open now."""

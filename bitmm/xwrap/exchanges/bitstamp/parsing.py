@@ -167,7 +167,8 @@ def order_from_row(row: Mapping[str, Any], ref: OrderRef) -> OrderState:
     market, client_id = _market_name(row), client_order_id(row)
     if market is None and client_id is None and ref.exchange_order_id is None:
         raise ValueError("no word of the order that was asked for")
-    asset, currency = (ref.asset, ref.currency) if market is None else _asset_and_currency(market)
+    is_named = market is not None and market.lower() != market_symbol(ref.currency, ref.asset)
+    asset, currency = _asset_and_currency(market) if market is not None and is_named else (ref.asset, ref.currency)
     fills = [_transaction_amounts(fill, currency, asset) for fill in row["transactions"]]
     filled, spent = total(amount for amount, _, _, _ in fills), total(cost for _, cost, _, _ in fills)
     fees = [fee for _, _, _, fee in fills if fee is not None]
@@ -216,7 +217,8 @@ def _order_status(word: str, filled: Decimal) -> Status:
 def open_order_from_row(row: Mapping[str, Any]) -> OrderState:
     """Return a row of open_orders; its `amount` is what remains. What it does not tell is None."""
     market = _market_name(row)
-    asset, currency = (None, None) if market is None else _asset_and_currency(market)
+    # An order of a perpetual ("BTC/USD-PERP") has no pair of a spot market.
+    asset, currency = (None, None) if market is None or market.endswith("-PERP") else _asset_and_currency(market)
     amount, remaining = optional_amount(row.get("amount_at_create")), optional_amount(row.get("amount"))
     filled = None if amount is None or remaining is None else parse_unsigned(EXACT.subtract(amount, remaining))
     return OrderState(
@@ -287,11 +289,12 @@ def money_deposits_from_row(row: Mapping[str, Any], money: Iterable[str]) -> lis
 
 
 def withdrawal_from_row(row: Mapping[str, Any]) -> Withdrawal:
-    """Return a row of withdrawal-requests. Raises KeyError when neither its currency nor its type names the asset."""
+    """Return a row of withdrawal-requests; its asset is empty where neither a currency nor the type names it."""
+    asset = row.get("currency") or _WITHDRAWAL_TYPES.get(str(row.get("type")), "")
     address, tag = address_and_tag(row.get("address"))
     return Withdrawal(
         id=str(int(str(row["id"]))),
-        asset=required_text(row.get("currency") or _WITHDRAWAL_TYPES[str(row["type"])]).upper(),
+        asset=asset.upper(),
         amount=optional_amount(row.get("amount")),
         status=_WITHDRAWN.get(str(row.get("status")), "unknown"),
         address=address,
