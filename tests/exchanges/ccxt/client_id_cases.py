@@ -243,6 +243,7 @@ _FILL = {
     "datetime": "2026-11-27 05:11:29",
     "type": 2,
 }
+_HTX_STATES = "pre-submitted,submitted,partial-filled,filled,partial-canceled,canceled"
 _LIST_MARKET = {"symbol": "BTCUSDT", "limit": "100"}
 
 CASES: dict[str, Case] = {
@@ -396,7 +397,7 @@ CASES: dict[str, Case] = {
                 (
                     "GET",
                     "/v1/order/orders",
-                    {"symbol": "btcusdt", "states": "filled,partial-canceled,canceled", "size": "100"}
+                    {"symbol": "btcusdt", "states": _HTX_STATES, "size": "100"}
                     | {"start-time": SINCE, "end-time": SINCE_AND_TWO_DAYS},
                 ),
                 (200, {"status": "ok", "data": []}),

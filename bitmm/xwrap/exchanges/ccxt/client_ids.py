@@ -218,12 +218,13 @@ _RULES: Mapping[str, ClientIdRule] = {
         valid_seconds=30.0,
         listed=_WEEK,
     ),
-    # "Get the Order Detail of an Order (based on client order ID)": within 8 hours, canceled ones for 2;
-    # "base-record-invalid". "Search Past Orders": of two days. "Authentication": `Timestamp`, five minutes.
+    # "Get the Order Detail of an Order (based on client order ID)": within 8 hours, canceled ones for 2. Its answer
+    # "base-record-invalid" is elsewhere explained as "failed to get data", so the orders are listed, too: "Search Past
+    # Orders", two days of them. "Authentication": `Timestamp`, five minutes.
     "htx": ClientIdRule(
         field="client-order-id",
-        questions=(by.one_order(answers("err-code", "base-record-invalid")), by.htx_history),
-        look_up="one call, then the list of history",
+        questions=(by.one_order(answers("err-code", "base-record-invalid")), by.htx_orders),
+        look_up="one call, then the list of all orders",
         valid_seconds=300.0,
         listed=2 * _HOUR,
     ),

@@ -29,7 +29,7 @@ __all__ = [
     "coinbase_orders",
     "field_of",
     "gateio_history",
-    "htx_history",
+    "htx_orders",
     "kraken_orders",
     "kucoin_history",
     "one_order",
@@ -325,10 +325,10 @@ def gateio_history(ccxt: Any, lookup: Lookup) -> Sequence[_Row]:
     return _listed(ccxt, lookup, "text", read)
 
 
-def htx_history(ccxt: Any, lookup: Lookup) -> Sequence[_Row]:
-    """Read the orders that were made at HTX in the two days since then, and are over."""
+def htx_orders(ccxt: Any, lookup: Lookup) -> Sequence[_Row]:
+    """Read the orders that were made at HTX in the two days since then, open and over."""
     end = None if lookup.since is None else lookup.since + 2 * _DAY
-    states = "filled,partial-canceled,canceled"
+    states = "pre-submitted,submitted,partial-filled,filled,partial-canceled,canceled"
     asked = {"symbol": ccxt.market_id(lookup.symbol), "states": states, "size": 100}
     asked |= _given(**{"start-time": lookup.since, "end-time": end})
 
