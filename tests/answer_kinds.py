@@ -33,7 +33,18 @@ KINDS = {
 EXCHANGES = ("kraken", "bitstamp", "backpack", "mtgox", "hub", "paper", "ccxt")
 
 #: Why an adapter cannot meet an answer of a kind.
-REASONS: dict[tuple[str, str], str] = {}
+REASONS: dict[tuple[str, str], str] = {
+    ("E", "mtgox"): "the answer is one address, the current one, and names no end of its use",
+    ("C", "hub"): "the protocol has no list of markets, so that none can be closed",
+    ("D", "hub"): "the protocol has no fees",
+    ("E", "hub"): "the answer is a new address each time, and names no end of its use",
+    ("A", "paper"): "its ledger is in the server's own data base, whose rows it wrote itself",
+    ("C", "paper"): "its one market is always open",
+    ("E", "paper"): "a registration has one address, for ever",
+    ("F", "paper"): "it is asked without HTTP and has no limits",
+    ("G", "paper"): "what it refuses it refuses for what was asked, and not for the moment",
+    ("H", "paper"): "an order is one transaction: it is committed, or it failed",
+}
 
 
 class Marks:

@@ -428,7 +428,6 @@ def test_an_order_without_a_believable_id_is_of_unknown_outcome(venue, hub, answ
     [
         "null",
         "{}",
-        '{"available": {"btc": "-1"}}',
         '{"available": {"btc": "1", "BTC": "2"}}',
         '{"available": {"btc": "x"}}',
     ],

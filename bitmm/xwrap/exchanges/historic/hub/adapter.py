@@ -77,7 +77,7 @@ class Hub(Exchange):
     def funds(self) -> dict[str, Funds]:
         answer = self.api.my_balance()
         with parsing_errors(self.name):
-            return parse_funds(answer["available"], answer.get("pending", {}))
+            return parse_funds(self.name, answer["available"], answer.get("pending"))
 
     def place(self, order: NewOrder) -> OrderState:
         """Place a limit order: the cost is given for the amount, or the amount for the cost.

@@ -42,12 +42,14 @@ _TODO = {
 
 #: HTTP status of an error -> our code (choice: the page says only "4xx/5xx on error").
 _CODES_BY_STATUS = {
-    400: "invalid_request",
+    **dict.fromkeys((400, 405, 411, 413, 414, 415), "invalid_request"),  # it is not understood at all
     401: "exchange_key_refused",
     403: "permission_denied",
     409: "invalid_nonce",
     422: "insufficient_funds",
 }
+#: Statuses that ask for the same request again: it came too slowly, or too early (RFC 9110, 15.5.9; RFC 8470, 5.2).
+_PASSING = {408, 425}
 # What proves that a call that moves something was not executed, although it may have been delivered twice, and the
 # answer to the second delivery is all that arrives. The other refusals are Unknown, with the refusal inside.
 #
@@ -303,7 +305,7 @@ def _parse(answer: Response, *, mutates: bool) -> Any:
         except ValueError:
             raise unknown_or_refused("the hub's answer is not JSON", mutates=mutates) from None
     words = _error_words(answer)
-    if not 400 <= answer.status < 500 or words is None:
+    if not 400 <= answer.status < 500 or answer.status in _PASSING or words is None:
         raise unknown_or_refused(words or f"the hub's answer (HTTP {answer.status}) cannot be read", mutates=mutates)
     if answer.status == 404:
         raise Unsupported(words)
@@ -312,7 +314,7 @@ def _parse(answer: Response, *, mutates: bool) -> Any:
 
 
 def _error_words(answer: Response) -> str | None:
-    """Return an error's words: its error, message or detail, or its text; None for HTML and for an empty answer."""
+    """Return an error's words: its error, message, detail or code, or its text; None for HTML and an empty answer."""
     try:
         document = answer.json()
     except ValueError:
@@ -320,6 +322,7 @@ def _error_words(answer: Response) -> str | None:
         return text[:300] if text and not text.startswith("<") else None
     if isinstance(document, dict):
         found = next((document[name] for name in ("error", "message", "detail") if document.get(name)), None)
+        found = found or _error_code(answer)
         return str(found)[:300] if found else None
     return None
 
@@ -329,7 +332,7 @@ def _error_code(answer: Response) -> str | None:
         code = answer.json()["code"]
     except (LookupError, TypeError, ValueError):
         return None
-    return code if code in _CODES else None
+    return code if isinstance(code, str) and code in _CODES else None
 
 
 def _busy(answer: Response) -> Busy:

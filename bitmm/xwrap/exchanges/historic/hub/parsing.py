@@ -10,7 +10,7 @@ from typing import Any
 from ....money import EXACT, mean, parse_decimal, plain
 from ...errors import Refused
 from ...models import Funds, OrderState, Side
-from ...parsing import time_from_milliseconds
+from ...parsing import optional_amount, readable_rows, time_from_milliseconds
 
 __all__ = ["check_amount", "give_and_get", "order_from_row", "parse_funds", "parse_order_id"]
 
@@ -46,21 +46,37 @@ def give_and_get(side: Side, amount: Decimal, price: Decimal) -> tuple[Decimal, 
     return give, amount
 
 
-def parse_funds(available: Mapping[str, Any], pending: Mapping[str, Any]) -> dict[str, Funds]:
-    """Return the funds by currency; the total is None where something is pending."""
-    free, held = _amounts(available), _amounts(pending)
-    return {name: _funds(free.get(name, Decimal(0)), held.get(name, Decimal(0))) for name in free | held}
+def parse_funds(name: str, available: Any, pending: Any) -> dict[str, Funds]:
+    """Return the funds by currency; the total is None where something is pending.
+
+    A currency that is not there is 0. An amount that cannot be understood
+    hides that of its own currency alone. `name`: the hub's.
+    """
+    free, held = _by_currency(available), _by_currency(pending)
+
+    def read(currency: str) -> tuple[str, Funds]:
+        return currency, _funds(_amount(free.get(currency, [])), _amount(held.get(currency, [])))
+
+    return dict(readable_rows(name, list(free | held), read))
 
 
 def _funds(free: Decimal, held: Decimal) -> Funds:
-    return Funds(total=None if held else free, available=free, held=held)
+    """Return the funds of a currency: what is usable is never below 0; what is pending may be on its way out."""
+    return Funds(total=None if held else free, available=max(free, Decimal(0)), held=None if held < 0 else held)
 
 
-def _amounts(document: Mapping[str, Any]) -> dict[str, Decimal]:
-    amounts = {name.upper(): parse_decimal(amount) for name, amount in document.items()}
-    if len(amounts) != len(document) or any(amount < 0 for amount in amounts.values()):
-        raise ValueError("a negative balance, or a currency named twice")
-    return amounts
+def _by_currency(amounts: Any) -> dict[str, list[Any]]:
+    """Return all that a mapping has under each currency, in upper case; null, or an empty list, is an empty mapping."""
+    found: dict[str, list[Any]] = {}
+    for name, amount in (amounts or {}).items():
+        found.setdefault(name.upper(), []).append(amount)
+    return found
+
+
+def _amount(found: list[Any]) -> Decimal:
+    if len(found) > 1:
+        raise ValueError("a currency named twice")
+    return parse_decimal(found[0]) if found else Decimal(0)
 
 
 def order_from_row(row: Mapping[str, Any]) -> OrderState:
@@ -71,7 +87,7 @@ def order_from_row(row: Mapping[str, Any]) -> OrderState:
     if sells == (currencies[1] == "BTC"):
         raise ValueError("an order without BTC")
     amount, cost = (give, get) if sells else (get, give)
-    left = parse_decimal(row["remaining_trade_amt"]) if "remaining_trade_amt" in row else None
+    left = optional_amount(row.get("remaining_trade_amt"))
     gone = None if left is None else EXACT.subtract(give, left)
     return OrderState(
         parse_order_id(row["oid"]),
@@ -83,7 +99,7 @@ def order_from_row(row: Mapping[str, Any]) -> OrderState:
         price=mean(cost, amount),
         filled=gone if sells else None,
         spent=None if sells else gone,
-        created=time_from_milliseconds(row["created_ms"]) if "created_ms" in row else None,
+        created=None if row.get("created_ms") is None else time_from_milliseconds(row["created_ms"]),
     )
 
 
