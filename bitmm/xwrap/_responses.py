@@ -40,6 +40,11 @@ _ERRORS: dict[int, type[APIError]] = {
     503: Unavailable,
     504: Unavailable,
 }
+#: The class of the error where its code says more than the status.
+_ERRORS_BY_CODE: dict[str, type[APIError]] = {
+    "already_registered": InvalidRequest,
+    "insufficient_funds": InsufficientFunds,
+}
 _RETRYABLE = (429, 502, 503, 504)
 _ANYTHING: Mapping[str, object] = {}
 _REDIRECT = "the server sent the call elsewhere, and redirects are never followed"
@@ -122,8 +127,7 @@ def error_from_response(
     kind = _ERRORS.get(status, APIError)
     executed = fields.get("may_have_executed")
     code = fields.get("code")
-    if code == "insufficient_funds":
-        kind = InsufficientFunds
+    kind = _ERRORS_BY_CODE.get(code, kind) if isinstance(code, str) else kind
     unknown = executed is True or code == "still_running" or (executed is not False and not 400 <= status < 500)
     if mutates and unknown:
         kind = OutcomeUnknown

@@ -14,6 +14,7 @@ __all__ = ["CODES", "Code", "ErrorCode"]
 
 ErrorCode = Literal[
     "address_not_registered",
+    "already_registered",
     "amount_min",
     "amount_step",
     "answer_too_big",
@@ -88,6 +89,9 @@ CODES: Mapping[str, Code] = {
     "not_found": Code(404, "There is no such URL or registration, or it is another account's."),
     "order_not_found": Code(404, "There is no such order."),
     "method_not_allowed": Code(405, "The URL does not take this method."),
+    "already_registered": Code(
+        409, "The account has registered this exchange key before; `registration` is the id of that."
+    ),
     "still_running": Code(409, "The call with this key is still running; ask again."),
     "too_large": Code(413, "The body of the request is too large."),
     "unsupported_media_type": Code(415, "The body of the request is not form-encoded."),

@@ -150,6 +150,13 @@ def exchange_key_refused(world):
 
 
 @case
+def already_registered(world):
+    backend = world.at_kraken()
+    xw = XWrap(world.server.url)
+    xw.create_backend(backend.username, backend.password, "kraken", "", world.kraken.key, world.kraken.secret)
+
+
+@case
 def permission_denied(world):
     backend = world.at_kraken()
     world.monkeypatch.setattr(world.kraken.account, "permissions", set())

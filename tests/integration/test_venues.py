@@ -27,7 +27,7 @@ class Trader:
 
     def __init__(self, venue, server, exchange, pair, amount):
         self.venue, self.pair, self.amount = venue, pair, Decimal(amount)
-        self.auth = server.account()
+        self.server, self.auth = server, server.account()
         self.xw = XWrap(server.url)
         self.backend = self.xw.create_backend(*self.auth, exchange, "1234", venue.key, venue.secret)
 
@@ -90,9 +90,8 @@ def test_an_order_costs_at_most_one_request_before_it(trader):
 
 def test_what_an_exchange_lists_is_asked_once_for_all_who_use_a_server(trader):
     markets = trader.backend.markets()
-    other = trader.xw.create_backend(
-        *trader.auth, trader.backend.exchange, "another", trader.venue.key, trader.venue.secret
-    )
+    keys = (trader.venue.key, trader.venue.secret)
+    other = trader.xw.create_backend(*trader.server.account(), trader.backend.exchange, "another", *keys)
     start = len(trader.requests())
     assert other.markets() == markets
     assert trader.requests()[start:] == []

@@ -21,7 +21,7 @@ from .exchange_names import find_exchange, no_such_exchange
 from .problems import too_busy
 from .rate_limiter import ExchangeLimits, Priority, RateLimiter, RequestSlot
 from .settings import Settings, SettingsError
-from .vault import Vault
+from .vault import Vault, VaultError
 
 __all__ = ["ExchangeRegistry"]
 
@@ -159,15 +159,33 @@ class ExchangeRegistry:
         self, registration: Registration, priority: Priority = Priority.READ, *, seconds: float = inf
     ) -> Iterator[Exchange]:
         """Give the exchange of a registration, with its keys opened for this one use, as `exchange` does."""
+        credentials = self._unsealed(registration)
+        with self.exchange(registration.exchange, credentials, registration.id, priority, seconds=seconds) as exchange:
+            yield exchange
+
+    def _unsealed(self, registration: Registration) -> Credentials:
         owner = (registration.account_id, registration.id)
-        credentials = Credentials(
+        return Credentials(
             username=registration.username,
             apikey=self._vault.open(*owner, "apikey", registration.sealed_apikey),
             apisecret=self._vault.open(*owner, "apisecret", registration.sealed_apisecret),
             more=json.loads(self._vault.open(*owner, "more", registration.sealed_more)),
         )
-        with self.exchange(registration.exchange, credentials, registration.id, priority, seconds=seconds) as exchange:
-            yield exchange
+
+    def is_same_key(self, registration: Registration, id: str, credentials: Credentials) -> bool:
+        """Return whether a registration holds the key of these credentials at the exchange `id`, or at it through ccxt.
+
+        The sealed key is opened for that, and nothing is kept by which it could be recognised. False where there is no
+        key (paper), or the kept one cannot be opened.
+        """
+        if registration.exchange.removeprefix("ccxt:") != id.removeprefix("ccxt:"):
+            return False
+        try:
+            kept = self._unsealed(registration)
+        except VaultError:
+            return False
+        kind = self.kind(id)
+        return _identity(kind, kept) == _identity(kind, credentials) != ""
 
     def seal(self, account_id: int, registration_id: int, credentials: Credentials) -> dict[str, bytes]:
         """Return the sealed columns of a registration."""

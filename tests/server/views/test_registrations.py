@@ -1,134 +1,117 @@
-"""What a registration takes besides key and secret: the exchange's form, as the client and the wire have it."""
+"""An account's registrations: the same exchange key is registered once."""
 
 from __future__ import annotations
 
-import logging
-from typing import ClassVar
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import requests
 
 from bitmm.xwrap import exchanges
-from bitmm.xwrap._arguments import registration_form
 from bitmm.xwrap.client import InvalidRequest, XWrap
 from bitmm.xwrap.exchanges.base import Field
-from bitmm.xwrap.server import registry
-from bitmm.xwrap.server.rate_limiter import queue_name
 from tests.support.stub import Stub
 
-SECRETS = ("the phrase of ann", "the secret of ann")
-
-
-class Formal(Stub):
-    """An exchange with a form, which keeps what it is given."""
-
-    id = "formal"
-    name = "Formal"
-    form = (
-        Field("apikey", "any text"),
-        Field("apisecret", "any text", secret=True),
-        Field("passphrase", "the phrase of the key", secret=True, also=("password",)),
-        Field("desk", "who trades", required=False),
-    )
-    given: ClassVar[list] = []
-
-    def funds(self):
-        self.given.append(self.context.credentials)
-        return {}
+KEYS = {"apikey": "an api key", "apisecret": "its secret"}
 
 
 class Wallet(Stub):
-    """An exchange without API keys."""
+    """An exchange that knows its users by a wallet's address."""
 
-    id = "wallet"
-    form = (Field("privateKey", "the key", secret=True), Field("walletAddress", "the address", required=False))
+    form = (Field("walletAddress", "an address"), Field("privateKey", "its key", secret=True))
 
 
 @pytest.fixture
-def formal(serving, monkeypatch):
-    monkeypatch.setitem(exchanges.EXCHANGES, "formal", "tests.server.views.test_registrations:Formal")
-    with serving(exchanges=("paper", "formal")) as server:
+def server(serving, monkeypatch):
+    monkeypatch.setitem(exchanges.EXCHANGES, "stub", "tests.support.stub:Stub")
+    monkeypatch.setitem(exchanges.EXCHANGES, "wallet", "tests.server.views.test_registrations:Wallet")
+    with serving(exchanges=("paper", "stub", "wallet")) as server:
         yield server
 
 
-def test_what_the_form_names_is_registered_by_name_sealed_and_given_to_the_exchange(formal, caplog):
-    caplog.set_level(logging.DEBUG)
-    auth, xwrap = formal.account(), XWrap(formal.url)
-    backend = xwrap.create_backend(
-        *auth, "formal", "", "key-of-ann", SECRETS[1], label="the first", passphrase=SECRETS[0], desk="7"
+def post(server, auth, exchange="stub", **form):
+    return requests.post(f"{server.url}/exchanges/", data={"exchange": exchange, **form}, auth=auth, timeout=30)
+
+
+def test_a_key_that_the_account_has_registered_is_refused_with_the_id_of_the_first(server):
+    auth, xw = server.account(), XWrap(server.url)
+    first = post(server, auth, label="main", **KEYS).json()["id"]
+    answer = post(server, auth, **KEYS | {"apisecret": "another secret"})
+    assert answer.status_code == 409
+    words = f"your account has registered this key already: it is number {first} at stub ('main')"
+    assert answer.json() == {
+        "detail": words,
+        "code": "already_registered",
+        "retryable": False,
+        "may_have_executed": False,
+        "field": "apikey",
+        "registration": first,
+    }
+    with pytest.raises(InvalidRequest, match=f"it is number {first} at stub") as caught:
+        xw.create_backend(*auth, "Stub", "", KEYS["apikey"], KEYS["apisecret"])
+    assert (caught.value.code, caught.value.status, caught.value.may_have_executed) == (
+        "already_registered",
+        409,
+        False,
     )
-    assert backend.label == "the first"
-    assert backend.balance() == {}
-    given = Formal.given.pop()
-    assert (given.apikey, given.apisecret, given.more) == (
-        "key-of-ann",
-        SECRETS[1],
-        {"passphrase": SECRETS[0], "desk": "7"},
-    )
-    rows = formal.sql("SELECT * FROM registrations")
-    shown = f"{rows!r} {caplog.text} {given!r} {backend!r} {backend.info!r} {xwrap.list_backends(*auth)!r}"
-    assert "formal" in shown
-    assert not [secret for secret in SECRETS if secret in shown]
+    assert [backend.id for backend in xw.list_backends(*auth)] == [first]
 
 
-def test_the_list_of_exchanges_says_what_each_ones_form_is(formal):
-    rows = {row["id"]: row for row in XWrap(formal.url).list_exchanges()}
-    assert rows["paper"]["form"] == []
-    assert rows["formal"]["form"][2:] == [
-        {"name": "passphrase", "help": "the phrase of the key", "required": True, "secret": True},
-        {"name": "desk", "help": "who trades", "required": False, "secret": False},
-    ]
+def test_a_key_of_a_registration_that_is_switched_off_is_refused_too(server):
+    auth = server.account()
+    first = post(server, auth, **KEYS).json()["id"]
+    server.sql("UPDATE registrations SET enabled = :no WHERE id = :id", no=False, id=first)
+    assert f"number {first} at stub (switched off)" in post(server, auth, **KEYS).json()["detail"]
 
 
-@pytest.mark.parametrize(
-    ("fields", "words"),
-    [
-        ({}, "Formal needs 'passphrase': the phrase of the key"),
-        ({"passphrase": "x", "passfrase": "y"}, "Formal has no field 'passfrase'"),
-    ],
-    ids=["missing", "unknown"],
-)
-def test_a_field_that_is_missing_or_unknown_is_refused_in_words_that_list_the_form(formal, fields, words):
-    auth = formal.account()
-    with pytest.raises(InvalidRequest) as caught:
-        XWrap(formal.url).create_backend(*auth, "formal", "", "key", "secret", **fields)
-    assert str(caught.value) == f"{words}; its form is apikey, apisecret, passphrase, desk (if you like)"
-    assert XWrap(formal.url).list_backends(*auth) == []
+def test_a_key_is_free_again_when_its_registration_is_removed(server):
+    auth = server.account()
+    first = post(server, auth, **KEYS).json()["id"]
+    server.sql("DELETE FROM registrations WHERE id = :id", id=first)
+    assert post(server, auth, **KEYS).status_code == 201
 
 
-def test_a_field_is_taken_under_its_other_name_too(formal):
-    auth = formal.account()
-    formal.registration(auth, "formal", apikey="key", apisecret="secret", password="a phrase")
-    XWrap(formal.url).balance(*auth)
-    assert Formal.given.pop().more == {"passphrase": "a phrase"}
+def test_another_key_another_account_and_what_has_no_key_are_registered(server):
+    auth = server.account()
+    assert post(server, auth, **KEYS).status_code == 201
+    assert post(server, auth, **KEYS | {"apikey": "another key"}).status_code == 201
+    assert post(server, server.account(), **KEYS).status_code == 201
+    for exchange in ("paper", "paper", "stub", "stub"):
+        assert post(server, auth, exchange).status_code == 201
 
 
-@pytest.mark.parametrize(
-    "fields", [{"apikey": "x"}, {"apisecret": "x"}, {"account": "1"}, {"desk": 7}, {"label": None}]
-)
-def test_what_cannot_be_a_field_is_refused_before_it_is_sent(fields):
-    with pytest.raises(InvalidRequest) as caught:
-        XWrap("http://127.0.0.1:1").create_backend("ann", "password", "formal", "", "key", "secret", **fields)
-    assert caught.value.code == "invalid_argument"
-    assert next(iter(fields)) in str(caught.value)
+def test_a_wallet_is_known_by_its_address(server):
+    auth, form = server.account(), {"walletAddress": "0xabc", "privateKey": "secret"}
+    assert post(server, auth, "wallet", **form).status_code == 201
+    assert post(server, auth, "wallet", **form | {"privateKey": "another"}).status_code == 409
+    assert post(server, auth, "wallet", **form | {"walletAddress": "0xdef"}).status_code == 201
 
 
-def test_what_was_not_given_is_not_sent():
-    """A server of 2013 knows no labels."""
-    form = registration_form("kraken", "ann", "key", "secret", "", {})
-    assert form == {"exchange": "kraken", "username": "ann", "apikey": "key", "apisecret": "secret"}
+def test_the_same_exchange_through_ccxt_is_the_same_exchange(serving, monkeypatch):
+    monkeypatch.setitem(exchanges.EXCHANGES, "stub", "tests.support.stub:Stub")
+    auth = None
+    with serving(exchanges=("stub",)) as server:
+        auth = server.account()
+        first = post(server, auth, **KEYS).json()["id"]
+        server.sql("UPDATE registrations SET exchange = 'ccxt:stub' WHERE id = :id", id=first)
+        assert f"number {first} at ccxt:stub" in post(server, auth, **KEYS).json()["detail"]
 
 
-def test_users_without_api_keys_do_not_wait_for_each_other(serving, monkeypatch):
-    """A queue and a nonce counter belong to a key; where there is none, to the wallet."""
-    monkeypatch.setitem(exchanges.EXCHANGES, "wallet", "tests.server.views.test_registrations:Wallet")
-    names = []
-    monkeypatch.setattr(registry, "RequestSlot", lambda limiter, limits, key, priority: names.append(key) or Slot())
+def test_of_many_calls_at_the_same_time_one_registers_the_key(server, monkeypatch):
+    """All of them have asked the exchange before any of them writes."""
+    together = threading.Barrier(8, timeout=30)
+    monkeypatch.setattr(Stub, "permissions", lambda _: frozenset([together.wait()]) & frozenset())
+    auth = server.account()
+    with ThreadPoolExecutor(8) as pool:
+        answers = [pool.submit(post, server, auth, **KEYS) for _ in range(8)]
+        statuses = sorted(answer.result().status_code for answer in answers)
+    assert statuses == [201] + [409] * 7
+    assert server.sql("SELECT count(*) FROM registrations") == [(1,)]
 
-    class Slot:
-        nonce = acquire = None
 
-    with serving(exchanges=("wallet",)) as server:
-        for fields in ({"walletAddress": "0x1"}, {"walletAddress": "0x2"}, {}):
-            server.registration(server.account(), "wallet", privateKey="a private key", **fields)
-    assert len({queue_name("wallet", name) for name in names}) == 3
-    assert names[:2] == ["0x1", "0x2"]
+def test_nothing_in_the_data_base_shows_the_key(server):
+    post(server, server.account(), **KEYS)
+    [row] = server.sql("SELECT * FROM registrations")
+    assert "an api key" not in repr(row)
+    assert b"an api key" not in b"".join(value for value in row if isinstance(value, bytes))

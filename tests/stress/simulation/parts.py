@@ -39,6 +39,7 @@ with substitutes.importing():
     from bitmm.xwrap.client import Backend, XWrap
     from bitmm.xwrap.errors import APIError, OutcomeUnknown, Unavailable
     from bitmm.xwrap.exchanges import backpack, bitstamp, kraken
+    from bitmm.xwrap.exchanges.base import Credentials
     from bitmm.xwrap.exchanges.errors import Unknown
     from bitmm.xwrap.server import auth, services, settings
     from bitmm.xwrap.server.app import create_app
@@ -57,6 +58,7 @@ __all__ = [
     "APIError",
     "Backend",
     "CaseInsensitiveDict",
+    "Credentials",
     "DatabaseError",
     "OutcomeUnknown",
     "SetupError",

@@ -11,7 +11,7 @@ from . import tables as t
 from .base import Database, StatementRunner
 from .records import Registration, now
 
-__all__ = ["LABELED_COLUMNS", "RegistrationStore", "pop_registration"]
+__all__ = ["LABELED_COLUMNS", "AlreadyRegisteredError", "RegistrationStore", "pop_registration"]
 
 _NAMES = tuple(Registration.__dataclass_fields__)
 _COLUMNS = [t.registrations.c[name] for name in _NAMES]
@@ -21,7 +21,16 @@ LABELED_COLUMNS = [column.label(f"of_registration_{column.name}") for column in 
 _OF_ACCOUNT = (
     select(*_COLUMNS).where(t.registrations.c.account_id == bindparam("account")).order_by(t.registrations.c.id)
 )
+_LOCK_ACCOUNT = select(t.accounts.c.id).where(t.accounts.c.id == bindparam("id")).with_for_update(key_share=True)
 _SEAL = update(t.registrations).where(t.registrations.c.id == bindparam("row")).returning(*_COLUMNS)
+
+
+class AlreadyRegisteredError(Exception):
+    """The account has a `registration` with the same exchange key."""
+
+    def __init__(self, registration: Registration) -> None:
+        super().__init__(registration.id)
+        self.registration = registration
 
 
 class RegistrationStore:
@@ -30,11 +39,24 @@ class RegistrationStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, values: Mapping[str, Any], seal: Callable[[int], dict[str, bytes]]) -> Registration:
-        """Add a registration and return it. `seal` gives its sealed columns, for which it needs the id."""
+    def add(
+        self,
+        values: Mapping[str, Any],
+        seal: Callable[[int], dict[str, bytes]],
+        is_same: Callable[[Registration], bool] = lambda _: False,
+    ) -> Registration:
+        """Add a registration and return it. `seal` gives its sealed columns, for which it needs the id.
+
+        Raises AlreadyRegisteredError when `is_same` of one that the account has, also of a disabled one.
+        Of two calls at the same time the second sees what the first added.
+        """
         unsealed = dict.fromkeys(("sealed_apikey", "sealed_apisecret", "sealed_more"), b"")
 
         def work(runner: StatementRunner) -> Registration:
+            self._database.lock_rows(runner, _LOCK_ACCOUNT, {"id": values["account_id"]})
+            for row in runner.rows(_OF_ACCOUNT, {"account": values["account_id"]}):
+                if is_same(Registration(**row)):
+                    raise AlreadyRegisteredError(Registration(**row))
             id = runner.insert(t.registrations, {**values, **unsealed, "created": now()})
             [row] = runner.rows(_SEAL, {"row": id, **seal(id)})
             return Registration(**row)

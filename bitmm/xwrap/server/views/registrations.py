@@ -9,6 +9,7 @@ from ...exchanges.base import Credentials, Exchange
 from ...exchanges.errors import ExchangeError
 from ..context import RequestContext
 from ..db.records import Registration
+from ..db.registrations import AlreadyRegisteredError
 from ..params import Params
 from ..problems import Problem, from_exchange
 from ..registry import ExchangeRegistry
@@ -38,7 +39,8 @@ def create(context: RequestContext) -> dict[str, Any]:
     """POST /exchanges/
 
     `account` was a field of the 2013 protocol; the account is the one that logs in. A key that the exchange has no use
-    for is not kept.
+    for is not kept, and one that the account has registered before is refused: each registration has idempotency keys
+    of its own, so that the same one would be executed twice.
     """
     registry, params = context.services.registry, context.params
     id = registry.find(params.pop_text("exchange"))
@@ -55,10 +57,24 @@ def create(context: RequestContext) -> dict[str, Any]:
         "apikey_hint": _hint(credentials.apikey),
         "permissions": None if permissions is None else json.dumps(permissions),
     }
-    row = context.services.store.registrations.add(
-        values, lambda registration_id: registry.seal(context.account.id, registration_id, credentials)
-    )
+    try:
+        row = context.services.store.registrations.add(
+            values,
+            lambda registration_id: registry.seal(context.account.id, registration_id, credentials),
+            lambda other: registry.is_same_key(other, id, credentials),
+        )
+    except AlreadyRegisteredError as error:
+        raise _already_registered(error.registration) from None
     return _registration_to_json(row, registry)
+
+
+def _already_registered(first: Registration) -> Problem:
+    """Return the problem of a key that the account has registered before: under two ids it could be used twice."""
+    facts = [repr(first.label)] if first.label else []
+    facts += [] if first.enabled else ["switched off"]
+    shown = f" ({', '.join(facts)})" if facts else ""
+    detail = f"your account has registered this key already: it is number {first.id} at {first.exchange}{shown}"
+    return Problem(409, "already_registered", detail, field="apikey", registration=first.id)
 
 
 def _credentials(kind: type[Exchange], params: Params) -> Credentials:
