@@ -616,6 +616,14 @@ def test_a_withdrawal_that_does_not_tell_its_client_id_proves_nothing():
 # Words for how far something is.
 
 
+def test_an_order_that_was_taken_stands_whatever_the_word_for_its_status():
+    assert backpack(place={**LIVE, "status": "Queued"}).place(LIMIT).status == "open"
+    market = {**LIVE, "orderType": "Market", "status": "Queued"}
+    assert (
+        backpack(place=market, order={**market, "status": "Waiting"}).place(replace(LIMIT, price=None)).status == "open"
+    )
+
+
 @pytest.mark.parametrize("word", ["FillOrKill", "ImmediateOrCancel", "PostOnlyTaker", "UserPermissions", "Unknown"])
 def test_why_an_order_expired_is_its_reason(word):
     row = {**HISTORY, "status": "Expired", "expiryReason": word, "executedQuantity": "0", "executedQuoteQuantity": "0"}

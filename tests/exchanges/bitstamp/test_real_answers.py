@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from email.utils import format_datetime
@@ -623,6 +624,17 @@ def test_a_market_may_be_named_as_in_a_path_and_a_perpetual_is_no_pair():
 
 def test_a_status_that_is_not_known_is_no_outcome():
     assert bitstamp(order_status={**DONE, "status": "Expired soon"}).order(REF).status == "unknown"
+
+
+def test_a_market_order_whose_status_is_not_known_stands_and_is_open():
+    exchange = bitstamp(buy__market__btcusd={"id": DONE["id"], "type": "0"}, order_status={**DONE, "status": "Soon"})
+    state = exchange.place(replace(LIMIT, price=None))
+    assert (state.status, state.exchange_order_id, state.filled) == ("open", "1372542846992384", None)
+
+
+def test_a_network_without_a_name_hides_no_asset():
+    row = {**NETWORKS, "networks": [{"network": None}, *NETWORKS["networks"]]}
+    assert bitstamp(currencies=[row], btc_address={"address": "1Example"}).deposit_address("BTC").network == "lightning"
 
 
 def test_a_ticker_without_its_time_has_that_of_its_answer():

@@ -132,9 +132,13 @@ class Backpack(Exchange):
                 raise ValueError("another order than the one asked for")
             ref = OrderRef(order.side, order.currency, order.asset, order.client_id)
             placed = order_from_row(row, ref)
+        if placed.status == "unknown":
+            # The order stands; a word for its status that is not known says no more.
+            placed = replace(placed, status="open")
         if order.price is None and placed.status == "open":
             ref = replace(ref, exchange_order_id=placed.exchange_order_id)
-            placed = poll_until_final(placed, lambda: self._read_order(ref))
+            state = poll_until_final(placed, lambda: self._read_order(ref))
+            placed = placed if state.status == "unknown" else state
         try:
             return self._with_reason(self._with_fee(placed, patient=True))
         except Refused:

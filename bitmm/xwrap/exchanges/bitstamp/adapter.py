@@ -106,7 +106,9 @@ class Bitstamp(Exchange):
         if order.price is not None:
             return placed
         ref = OrderRef(order.side, order.currency, order.asset, order.client_id, placed.exchange_order_id)
-        return poll_until_final(placed, lambda: self.order(ref))
+        state = poll_until_final(placed, lambda: self.order(ref))
+        # The order stands; a word for its status that is not known says no more.
+        return placed if state.status == "unknown" else state
 
     def order(self, ref: OrderRef) -> OrderState:
         return self._read_order(ref, {"id": ref.exchange_order_id})

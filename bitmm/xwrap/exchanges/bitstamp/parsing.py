@@ -134,8 +134,8 @@ def _named_currency_from_row(row: Mapping[str, Any]) -> tuple[str, Currency]:
 def _networks_that_take(row: Mapping[str, Any], direction: str) -> dict[str, bool] | None:
     if row.get(direction) == "Disabled":
         return {}
-    networks = row.get("networks")
-    return {required_text(one["network"]): one.get(direction) != "Disabled" for one in networks} if networks else None
+    named = [one for one in row.get("networks") or () if one.get("network")]
+    return {one["network"]: one.get(direction) != "Disabled" for one in named} or None
 
 
 def funds_from_rows(name: str, rows: list[Mapping[str, Any]]) -> dict[str, Funds]:
