@@ -94,7 +94,9 @@ def test_an_order_whose_answer_was_lost_is_found_by_it(name, state):
         exchange.place(order_of(name))
     ref = ref_of(name)
     found = exchange.find(ref)
-    assert [as_text(call) for call in stub.calls[1:]] == [expected(call, ref) for call in asked]
+    made = [as_text(call) for call in stub.calls[1:]]
+    assert made[: len(asked)] == [expected(call, ref) for call in asked]
+    assert len(made) - len(asked) in {0, int(state == "filled")}, "and its fills are read"
     assert (found.exchange_order_id, found.status, found.client_id) == ("77", state, OURS)
     assert (found.side, found.currency, found.asset, found.amount) == ("sell", case.currency, "BTC", D("0.1"))
     assert found.filled in ((D(0), None) if state == "open" else (D("0.1"),))
@@ -294,7 +296,7 @@ def test_a_long_list_is_read_page_by_page(name):
     exchange, stub = connected(name, case.looks[0].absent, full, (200, look.filled))
     ref = ref_of(name)
     assert exchange.find(ref).status == "filled"
-    first, second = stub.calls[-2:]
+    first, second = stub.calls[1:3]
     assert second == (*first[:2], first[2] | cursor)
     exchange, stub = connected(name, case.looks[0].absent, *[full] * 30)
     with pytest.raises(Unsupported, match="too many"):

@@ -62,7 +62,7 @@ class CcxtOrders(CcxtCalls):
         for question in rule.questions:
             try:
                 if (state := self._find_by(question, lookup, ref, rule)) is not None:
-                    return state
+                    return self._with_fills(state, patient=False)
             except Busy:
                 raise
             except Refused as refusal:
