@@ -283,7 +283,10 @@ class Exchange:
         raise self._lacks("deposits")
 
     def withdrawals(self, asset: str | None = None) -> list[Withdrawal]:
-        """Return what was sent, newest first."""
+        """Return what was sent, newest first.
+
+        A send that cannot be understood is among them, without an id: what is not listed may be sent again.
+        """
         raise self._lacks("withdrawals")
 
     def permissions(self) -> frozenset[str]:
