@@ -6,6 +6,7 @@ The kinds are those of `python -m tests.answer_kinds`. Each answer is played ove
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from email.utils import format_datetime
@@ -15,6 +16,7 @@ import pytest
 from bitmm.xwrap.exchanges.base import Credentials, ExchangeContext
 from bitmm.xwrap.exchanges.errors import Busy, Refused, Unknown
 from bitmm.xwrap.exchanges.kraken import Kraken
+from bitmm.xwrap.exchanges.kraken.names import assets_from_rows, pairs_from_rows
 from bitmm.xwrap.exchanges.models import DepositAddress, Funds, NewOrder, NewWithdrawal, OrderRef
 from bitmm.xwrap.testing.exchanges.venue import Reply, Venue
 from bitmm.xwrap.transport import Transport
@@ -257,6 +259,76 @@ def test_what_is_in_no_row_as_it_should_be_is_not_taken_for_nothing(played):
         with pytest.raises(Refused) as caught:
             getattr(odd, verb)(*arguments)
         assert caught.value.code == "exchange_unavailable", verb
+
+
+ODD_VALUES = [None, ABSENT, True, 7, -1, "x", "", "-1", "NaN", "1e999", [], {}, [7], {"x": 7}]
+GOOD_ROWS = {
+    "BalanceEx": {"ZUSD": {"balance": "2", "hold_trade": "1", "credit": "0"}, "XXBT": {"balance": "1"}},
+    "OpenOrders": {"OGOOD0-AAAAA-BBBBBB": order(cl_ord_id=OURS), TXID: order(trades=[TRADE], limitprice="1")},
+    "TradesHistory": {"TGOOD": trade(), TRADE: trade()},
+    "DepositStatus": [transfer(refid="GOOD"), transfer(network="n", **{"status-prop": "onhold"})],
+    "WithdrawStatus": [transfer(refid="GOOD"), transfer(network="n", **{"status-prop": "onhold"})],
+}
+
+
+def spoiled(row):
+    """The row with each of its fields, and of those in it, odd in every way."""
+    yield from ODD_VALUES
+    for name, value in row.items():
+        for odd in [*ODD_VALUES, *(spoiled(value) if isinstance(value, dict) else ())]:
+            yield without_absent({**row, name: odd})
+
+
+@kind("A")
+@kind("J")
+@pytest.mark.parametrize("method", GOOD_ROWS)
+def test_a_row_that_is_odd_in_any_way_changes_no_other(played, method):
+    good = GOOD_ROWS[method]
+    odd_key, key, wrap, verb, arguments = {
+        "BalanceEx": ("XXBT", "USD", lambda rows: rows, "funds", ()),
+        "OpenOrders": (TXID, "OGOOD0-AAAAA-BBBBBB", lambda rows: {"open": rows}, "open_orders", ()),
+        "TradesHistory": (TRADE, "TGOOD", lambda rows: {"trades": rows, "count": 2}, "fills", ("USD", "BTC")),
+        "DepositStatus": (1, "GOOD", lambda rows: rows, "deposits", ()),
+        "WithdrawStatus": (1, "GOOD", lambda rows: rows, "withdrawals", ()),
+    }[method]
+
+    def told():
+        answer = getattr(exchange, verb)(*arguments)
+        if isinstance(answer, dict):
+            return answer[key]
+        [row] = [row for row in answer if key in (getattr(row, "id", ""), getattr(row, "exchange_order_id", ""))]
+        return row
+
+    exchange = played(**{method: wrap(good)})
+    expected, tried = told(), 0
+    for row in spoiled(good[odd_key]):
+        rows = good.copy()
+        rows[odd_key] = row
+        if row is not ABSENT:
+            exchange.played.left[method] = [wrap(rows)]
+            assert told() == expected, row
+            tried += 1
+    assert tried >= 2 * len(ODD_VALUES) - 1
+
+
+def test_an_order_that_is_odd_in_any_way_is_read_or_refused(played):
+    exchange = played(QueryOrders={TXID: order()})
+    for row in spoiled(order(cl_ord_id=OURS, trades=[TRADE], reason="User requested", closetm=1700000001.5)):
+        exchange.played.left["QueryOrders"] = [without_absent({TXID: row})]
+        # Never anything else than a read that failed.
+        with suppress(Refused):
+            state = exchange.order(ref())
+            assert (state.exchange_order_id, state.side, state.asset) == (TXID, "sell", "BTC"), row
+            assert state.status in ("open", "filled", "partly_filled", "canceled"), row
+
+
+@kind("J")
+def test_a_pair_or_an_asset_that_is_odd_in_any_way_changes_no_other():
+    for row in spoiled(PAIRS["XXBTZEUR"] | {"execution_venue": "international"}):
+        pairs = without_absent({**PAIRS, "XXBTZEUR": row})
+        assert pairs_from_rows(pairs).open_ones()["USD", "BTC"].key == "XXBTZUSD", row
+    for row in spoiled(ASSETS["XETH"]):
+        assert assets_from_rows(without_absent({**ASSETS, "XETH": row}))["XXBT"] == "BTC", row
 
 
 # B: no result is nothing, where nothing is proved by it
