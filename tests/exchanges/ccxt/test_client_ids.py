@@ -207,7 +207,7 @@ def test_no_order_leaves_without_it(name, monkeypatch):
     exchange, stub = connected(name, (200, case.answer))
     honest = exchange._instance.ccxt.create_order
     monkeypatch.setattr(exchange._instance.ccxt, "create_order", lambda *arguments: honest(*arguments[:-1], {}))
-    with pytest.raises(Refused, match="without the tag or the client id"):
+    with pytest.raises(Refused, match="which it has to contain"):
         exchange.place(order_of(name))
     assert not stub.calls
 

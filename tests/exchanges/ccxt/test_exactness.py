@@ -141,6 +141,18 @@ def test_significant_digits_are_kept_too(transport):
     assert caught.value.code == "exchange_unavailable", "this one went out"
 
 
+@pytest.mark.parametrize(("amount", "price"), [("1234567.123456789012", "20000"), ("0.5", "20000.1234567890123")])
+def test_a_number_that_a_class_sends_as_a_float_is_refused_when_it_would_lose_digits(transport, amount, price):
+    """BingX's class does. Fifteen digits are sure to be kept."""
+    made = listed(exchange_class("ccxt:bingx"), "http://127.0.0.1:9", amount="0.000000000001", price="0.0000000000001")
+    exchange = made(transport, Credentials(apikey="key", apisecret="secret"))
+    with pytest.raises(Refused, match="ccxt would send it without"):
+        exchange.place(order("sell", amount=amount, price=price, currency="USD"))
+    with pytest.raises(Refused) as caught:
+        exchange.place(order("sell", amount="1234567.12345678", price="20000.5", currency="USD"))
+    assert caught.value.code == "exchange_unavailable", "this one went out"
+
+
 def test_a_market_buy_for_a_cost_is_no_order_for_so_many_units(backpack, transport):
     """ccxt says that Backpack has such a call, and would buy 100 BTC."""
     with pytest.raises(Refused) as caught:

@@ -46,7 +46,7 @@ from .parsing import (
     withdrawal_from_row,
 )
 from .placing import cost_field, cost_of, placing_call
-from .precision import check_order_digits, withdrawal_amount
+from .precision import check_order_digits, long_numbers, withdrawal_amount
 
 __all__ = ["CcxtExchange"]
 
@@ -115,9 +115,8 @@ class CcxtExchange(CcxtOrders):
             price=sent.price,
         )
         # An order that left without the id would be looked up in vain, and then be placed again.
-        row = self._call(
-            call.method, *call.arguments, mutates=True, must_contain=None if sent_id is None else str(sent_id)
-        )
+        must_contain = [*([] if sent_id is None else [str(sent_id)]), *long_numbers(sent.amount, sent.price, sent.cost)]
+        row = self._call(call.method, *call.arguments, mutates=True, must_contain=must_contain)
         with parsing_errors(self.name, mutates=True):
             if rule is not None and field_of(row, rule.field) not in (None, str(sent_id)):
                 raise ValueError("another order than the one placed")
@@ -193,7 +192,7 @@ class CcxtExchange(CcxtOrders):
             address=withdrawal.address,
             params=params,
             mutates=True,
-            must_contain=withdrawal.tag,
+            must_contain=[*([] if withdrawal.tag is None else [withdrawal.tag]), *long_numbers(withdrawal.amount)],
             **tag,
         )
         with parsing_errors(self.name, mutates=True):

@@ -10,7 +10,7 @@ import re
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
@@ -110,12 +110,12 @@ class Instance:
         method: str,
         *arguments: Any,
         mutates: bool = False,
-        must_contain: str | None = None,
+        must_contain: Sequence[str] = (),
         **named: Any,
     ) -> Any:
         """Return what the unified call `method` of ccxt returns. Raises Refused, Busy or Unknown, and nothing else.
 
-        `mutates`: it places, cancels or sends. `must_contain`: text that no request for that may leave without.
+        `mutates`: it places, cancels or sends. `must_contain`: texts that no request for that may leave without.
         """
         with self._lock, decimal.localcontext(_DECIMAL_CONTEXT):
             self._session.start_call(context.transport, mutates=mutates, must_contain=must_contain)

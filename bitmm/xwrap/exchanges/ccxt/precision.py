@@ -5,16 +5,19 @@ What it would change is refused, so what is sent is what the caller gave.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Any
 
 from ...money import exact, plain
 from ..errors import Refused
 from ..models import NewOrder, NewWithdrawal
 
-__all__ = ["check_order_digits", "withdrawal_amount"]
+__all__ = ["check_order_digits", "long_numbers", "withdrawal_amount"]
 
+#: Enough for any amount that gets here.
+_EXACT_CONTEXT = Context(prec=200)
 #: Returns what ccxt would send for a number: by the kind of its steps, the market or currency, and the number.
 _Round = Callable[[str, str, str], str]
 
@@ -35,6 +38,15 @@ def withdrawal_amount(
     if (currencies.get(withdrawal.asset) or {}).get("precision") is not None:
         _check_unchanged(name, "amount", withdrawal.amount, rounded("currency", withdrawal.asset, amount))
     return amount
+
+
+def long_numbers(*numbers: Decimal | None) -> list[str]:
+    """Return in plain digits those numbers that have more significant digits than a float is sure to keep.
+
+    Some classes send a float (seen: BingX, Bit2C, HTX's withdrawals). A request without these digits does not leave.
+    """
+    reduced = (number.normalize(_EXACT_CONTEXT) for number in numbers if number is not None)
+    return [plain(number) for number in reduced if len(number.as_tuple().digits) > sys.float_info.dig]
 
 
 def _check_unchanged(name: str, field: str, value: Decimal, rounded: str) -> None:

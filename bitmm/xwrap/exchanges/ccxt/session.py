@@ -6,6 +6,7 @@ import base64
 import io
 import logging
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 from urllib.parse import unquote_plus
@@ -78,9 +79,9 @@ class SessionAdapter:
         self.start_call(None)
 
     def start_call(
-        self, transport: Transport | None, *, mutates: bool = False, must_contain: str | None = None
+        self, transport: Transport | None, *, mutates: bool = False, must_contain: Sequence[str] = ()
     ) -> None:
-        """Forget the last call. `must_contain`: text that no request that may change something leaves without."""
+        """Forget the last call. `must_contain`: texts that no request that may change something leaves without."""
         self._transport = transport
         self._mutates = mutates
         self._must_contain = must_contain
@@ -109,7 +110,7 @@ class SessionAdapter:
     def request(self, method: str, url: str, **given: Any) -> requests.Response:
         """Send one request and return its answer, as `requests.Session.request` would; a redirect is a failure.
 
-        Raises Refused before it is sent when the address is not the administrator's, or the call's text is missing.
+        Raises Refused before it is sent when the address is not the administrator's, or a text of the call is missing.
         """
         content = {name: given.get(name) for name in ("data", "headers", "files")}
         made = requests.Request(method, url, **content).prepare()
@@ -118,8 +119,9 @@ class SessionAdapter:
         if self._base is not None and not f"{made.url}/".startswith(f"{self._base}/"):
             raise self._stopped("ccxt knows an address that is not the administrator's")
         mutates = self._mutates and (method != "GET" or self.id in MUTATES_BY_GET) and not _is_part_of_a_read()
-        if self._must_contain and mutates and self._must_contain not in unquote_plus(sent):
-            raise self._stopped("ccxt would send it without the tag or the client id")
+        missing = [text for text in self._must_contain if text not in unquote_plus(sent)] if mutates else []
+        if missing:
+            raise self._stopped(f"ccxt would send it without {missing[0]!r}, which it has to contain")
         if self._transport is None:
             raise self._stopped("no request belongs here")
         executed_before = self.may_have_executed
