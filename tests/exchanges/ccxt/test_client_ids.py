@@ -308,3 +308,25 @@ def test_the_documents_list_where_orders_are_found_and_for_how_long():
     readme = (Path(exchanges.__file__).parent / "README.md").read_text()
     begin, end = "<!-- client ids: made by exchanges/ccxt/client_ids.py; a test holds it here -->\n", "\n<!-- end -->"
     assert readme.partition(begin)[2].partition(end)[0] == "\n".join(lines())
+
+
+#: What an exchange says of an id that it has seen.
+KNOWN_ID = {
+    "binance": (400, {"code": -2010, "msg": "Duplicate order sent."}),
+    "bitget": (400, {"code": "40786", "msg": "Duplicate clientOid"}),
+    "bitvavo": (400, {"errorCode": 220, "error": "clientOrderId conflict within the market."}),
+    "bybit": (200, {"retCode": 170141, "retMsg": "Duplicate clientOrderId.", "result": {}}),
+    "cryptocom": (400, {"code": 40006, "message": "DUPLICATE_REQUEST"}),
+    "kucoin": (200, {"code": "126044", "msg": "clientOid duplicate"}),
+    "okx": (200, {"code": "1", "msg": "", "data": [{"sCode": "51016", "sMsg": "Duplicated client order ID"}]}),
+}
+
+
+@pytest.mark.parametrize("name", KNOWN_ID)
+def test_that_the_id_is_known_is_no_proof_that_nothing_was_executed(name):
+    """The first delivery of the order, executed, makes the exchange say so of the second."""
+    exchange, _ = connected(name, KNOWN_ID[name], (200, CASES[name].looks[0].open))
+    with pytest.raises(Unknown) as caught:
+        exchange.place(order_of(name))
+    assert caught.value.refusal is not None
+    assert exchange.find(ref_of(name)).status == "open"

@@ -88,3 +88,11 @@ def test_an_order_that_did_not_arrive_is_not_called_refused_while_it_may_arrive(
     assert len(venue.requests) >= looked_up
     assert call("GET", f"orders/{lost['id']}")["status"] == "unknown"
     assert not venue.ledger()
+
+
+@pytest.mark.parametrize("venue", ["coinbase"], indirect=True)
+def test_where_a_known_id_is_answered_with_its_order_two_deliveries_are_one_order(call, venue):
+    venue.fault("delivered_twice", path=PLACING["coinbase"])
+    placed = call("POST", "sell", currency="USD", asset="BTC", amount="0.1", price="60000")
+    (made,) = venue.ledger()
+    assert (placed["status"], placed["exchange_order_id"]) == ("open", made["order_id"])

@@ -107,8 +107,8 @@ _RULES: Mapping[str, ClientIdRule] = {
         lag=_LAG,
     ),
     # "Get Order Info": by `clientOid` while the order is not filled; "43001: The order does not exist". "Get History
-    # Orders": 90 days. "Get Unfilled Orders" and "Get Order History" of the unified account. `ACCESS-TIMESTAMP` ("40008
-    # Request timestamp expired"): 30 s.
+    # Orders": 90 days. "Get Unfilled Orders" and "Get Order History" of the unified account. "40786 Duplicate
+    # clientOid". `ACCESS-TIMESTAMP` ("40008 Request timestamp expired"): 30 s.
     "bitget": ClientIdRule(
         field="clientOid",
         questions=(by.bitget_open, by.bitget_history),
@@ -148,8 +148,8 @@ _RULES: Mapping[str, ClientIdRule] = {
         listed=23 * _HOUR,
     ),
     # "Get Open & Closed Orders": by `orderLinkId` (36 characters), open and the 500 that were over last, but not after
-    # a restart of the exchange. "Get Order History": may be delayed; without a fill for 24 hours. `X-BAPI-RECV-WINDOW`:
-    # 5 s, as ccxt sends it.
+    # a restart of the exchange. "Get Order History": may be delayed; without a fill for 24 hours. "170141 Duplicate
+    # clientOrderId". `X-BAPI-RECV-WINDOW`: 5 s, as ccxt sends it.
     "bybit": ClientIdRule(
         field="orderLinkId",
         questions=(by.bybit_orders("privateGetV5OrderRealtime"), by.bybit_orders("privateGetV5OrderHistory")),
@@ -238,7 +238,7 @@ _RULES: Mapping[str, ClientIdRule] = {
     ),
     # "Get Order Details by clientOid": of a classic account active orders only, which are then read from the list of
     # done ones; of a unified account ("Get Order Details") canceled ones for 2 days. "order not exist".
-    # `KC-API-TIMESTAMP`: 5 s.
+    # "126044 clientOid duplicate". `KC-API-TIMESTAMP`: 5 s.
     "kucoin": ClientIdRule(
         field="clientOid",
         questions=(
@@ -260,7 +260,7 @@ _RULES: Mapping[str, ClientIdRule] = {
         listed=_DAY,
     ),
     # API v5, "Order details": by `clOrdId` (32 letters and digits); "51603 Order does not exist". "Order history":
-    # canceled without a fill for two hours. `OK-ACCESS-TIMESTAMP`: 30 s.
+    # canceled without a fill for two hours. "51016 Duplicated client order ID". `OK-ACCESS-TIMESTAMP`: 30 s.
     "okx": ClientIdRule(
         field="clOrdId",
         questions=(by.one_order(answers("code", "51603")),),
