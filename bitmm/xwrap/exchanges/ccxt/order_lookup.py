@@ -38,7 +38,7 @@ __all__ = [
 
 #: The most pages that are read of a list. That the order is not on so many proves nothing.
 _MAX_PAGES = 20
-#: HTX lists orders of so many milliseconds at once, Bitvavo of one day.
+#: A day in milliseconds. HTX lists the orders of two days at once, Bitvavo of one.
 _DAY = 24 * 60 * 60 * 1000
 
 #: An order as an exchange sends it, and one in ccxt's unified form.
@@ -46,6 +46,8 @@ _Raw = Any
 _Row = dict[str, Any]
 #: Whether an answer, by its HTTP status and its document, says that there is certainly no such order.
 _SaysAbsent = Callable[[int, Any], bool]
+#: HTTP status and document before there is an answer.
+_NO_ANSWER: tuple[int, Any] = (0, None)
 
 
 class Lookup(NamedTuple):
@@ -63,18 +65,23 @@ Question = Callable[[Any, Lookup], Sequence[_Row]]
 class LookupCalls:
     """What our subclass of a class of ccxt has for these questions; it comes before ccxt's own among the bases."""
 
-    #: HTTP status and document of the last answer.
-    last_answer: tuple[int, Any] = (0, None)
+    #: HTTP status and document of the last answer to a question; None at all other times, because some are large.
+    last_answer: tuple[int, Any] | None = None
 
     def look_up(self, question: Question, lookup: Lookup) -> Sequence[_Row]:
         """Return the answer to a question; it is called like a unified call of ccxt."""
-        return question(self, lookup)
+        self.last_answer = _NO_ANSWER
+        try:
+            return question(self, lookup)
+        finally:
+            self.last_answer = None
 
     def handle_errors(
         self, status: int, reason: str, url: str, method: str, headers: Any, body: str, *rest: Any
     ) -> Any:
         """Keep the answer, and let ccxt's class read the errors in it. `rest` begins with the document."""
-        self.last_answer = status, rest[0]
+        if self.last_answer is not None:
+            self.last_answer = status, rest[0]
         return super().handle_errors(status, reason, url, method, headers, body, *rest)  # type: ignore[misc]  # ccxt's
 
 
@@ -109,7 +116,7 @@ def _unless_absent(ccxt: Any, says_absent: _SaysAbsent, call: Callable[[], Any])
     """Return what `call` returns; None when the answer says that there is no such order. All other failures are raised:
     they answer nothing.
     """
-    ccxt.last_answer = LookupCalls.last_answer
+    ccxt.last_answer = _NO_ANSWER
     try:
         return call()
     except Exception:
