@@ -15,20 +15,18 @@ import secrets
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
-from decimal import Decimal
 from typing import Any
 
 from ..exchanges.base import Exchange
 from ..exchanges.errors import ExchangeError, NotListedYet, Refused, Unknown, Unsupported
-from ..exchanges.models import ORDER_FIELDS, WITHDRAWAL_FIELDS, Market, NewOrder, NewWithdrawal, OrderState
-from ..exchanges.rules import check, find_market, not_enough
-from ..money import EXACT
+from ..exchanges.models import ORDER_FIELDS, WITHDRAWAL_FIELDS, NewOrder, NewWithdrawal, OrderState
 from .client_ids import ClientIds
 from .common_names import order_with_common_names, with_common_names, with_names_of
 from .db.errors import UNUSABLE
 from .db.journal import Journal
 from .db.records import Registration, now
 from .db.store import Store
+from .dry_run import try_order
 from .lookups import find_executed
 from .missing_history import MissingHistory
 from .order_views import (
@@ -181,12 +179,7 @@ class ExecutionService:
         """
         _check_enabled(registration)
         with self._registry.open(registration) as exchange:
-            order = order_with_common_names(exchange, order)
-            market = _find_market(exchange, order)
-            if market is not None:
-                check(order, market)
-            _check_funds(exchange, order)
-        return dict.fromkeys(ORDER_FIELDS) | order_intent(order) | {"dry_run": True}
+            return try_order(exchange, order_with_common_names(exchange, order))
 
     def orders(self, registration: Registration, which: str, limit: int, before: int | None) -> list[dict[str, Any]]:
         """Return the orders of a registration, newest first; open ones as the exchange reports them now.
@@ -352,34 +345,6 @@ def _not_committed() -> Problem:
 def _check_enabled(registration: Registration) -> None:
     if not registration.enabled:
         raise Problem(403, "registration_disabled", "this registration is switched off; nothing was sent")
-
-
-def _find_market(exchange: Exchange, order: NewOrder) -> Market | None:
-    """Return the rules of the order's market; None when the exchange does not publish any. Raises Refused."""
-    try:
-        markets = exchange.markets()
-    except Unsupported:
-        return None
-    offered = {(market.currency, market.asset): market for market in markets}
-    return find_market(exchange.name, order.currency, order.asset, offered)
-
-
-def _check_funds(exchange: Exchange, order: NewOrder) -> None:
-    """Raise Refused when an order is not covered, fees left aside; where funds cannot be read, nothing is checked."""
-    if order.side == "sell":
-        name, needed = order.asset, order.amount
-    elif order.cost is not None:
-        name, needed = order.currency, order.cost
-    else:
-        price = order.price or exchange.rate(order.currency, order.asset).buy
-        name, needed = order.currency, EXACT.multiply(order.amount or Decimal(0), price)
-    try:
-        there = exchange.funds().get(name)
-    except Unsupported:
-        return
-    available = there.available if there else Decimal(0)
-    if available is not None and needed is not None and available < needed:
-        raise not_enough(name, needed=needed, available=available)
 
 
 def _open_orders(exchange: Exchange, pairs: Iterable[tuple[str, str]]) -> list[OrderState]:
