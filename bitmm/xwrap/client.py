@@ -222,7 +222,7 @@ class Backend(RegistrationCalls):
         """Buy `amount` units of `asset` for `currency` at the current price, or at `price` or better; return the order.
 
         `price`: units of `currency` for one unit. `cost`: spend this many units of `currency` instead of naming an
-        amount, at the current price. `dry_run`: check everything, send nothing. `key`: the idempotency key of the
+        amount, at the current price. `dry_run`: check and estimate, send nothing. `key`: the idempotency key of the
         order, a random one when not given; a server that knows keys executes it once, whatever is repeated.
 
         Raises InsufficientFunds; InvalidRequest, also when the exchange or its rules for the pair refuse the order (the

@@ -128,7 +128,8 @@ class Order(TypedDict, total=False):
 
     `id`: the server's own. `key`: its idempotency key. In an order that was placed elsewhere only `exchange_order_id`
     is certain; all else, `id` and `key` first, may be None. So may all that is not known before it is placed in the
-    answer to a dry run, which alone has `dry_run`.
+    answer to a dry run, which alone has `dry_run`. There `spent`, `fee` and a market order's `price` are estimates, of
+    the best price now; None where the exchange does not say.
 
     `amount` and `filled`: units of the asset. `price`: the limit, None for a market order. `cost`: units of the
     currency to spend, where that was asked for. `average`: the mean price of what was filled. `spent`: units of the

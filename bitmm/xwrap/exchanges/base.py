@@ -15,12 +15,14 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, TypeVar
 
 from .._names import common_name
+from ..money import EXACT
 from .cache import TTLCache
 from .errors import Busy, Refused, Unsupported
 from .http import parsing_errors
 from .models import (
     Deposit,
     DepositAddress,
+    Estimate,
     Fill,
     Funds,
     Market,
@@ -183,6 +185,18 @@ class Exchange:
     def balance(self) -> dict[str, Decimal]:
         """Return the totals of `funds`: what is owned, open orders included."""
         return {name: funds.total for name, funds in self.funds().items() if funds.total is not None}
+
+    def estimate(self, order: NewOrder) -> Estimate:
+        """Return what `order` would cost at its limit, or else at the best price now; a large one may cost more.
+
+        An exchange that says what its fee would be overrides it. Raises Unsupported where there is no rate.
+        """
+        price = order.price
+        if price is None:
+            rate = self.rate(order.currency, order.asset)
+            price = rate.buy if order.side == "buy" else rate.sell
+        spent = EXACT.multiply(order.amount, price) if order.amount is not None else order.cost
+        return Estimate(price, spent)
 
     def place(self, order: NewOrder) -> OrderState:
         """Place `order` with one request and return its state.

@@ -16,6 +16,7 @@ __all__ = [
     "WITHDRAWAL_FIELDS",
     "Deposit",
     "DepositAddress",
+    "Estimate",
     "Fill",
     "Funds",
     "Market",
@@ -80,6 +81,19 @@ class NewOrder:
     amount: Decimal | None = None
     price: Decimal | None = None
     cost: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What an order would cost, or bring, if it were executed now, as far as the exchange says it; None: it does not.
+
+    `price` is that of one unit of the asset, `spent` counts the currency, without the fee.
+    """
+
+    price: Decimal | None
+    spent: Decimal | None
+    fee: Decimal | None = None
+    fee_currency: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

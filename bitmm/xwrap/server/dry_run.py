@@ -1,4 +1,4 @@
-"""Dry runs: every check of an order that can be made without placing it."""
+"""Dry runs: every check of an order that can be made without placing it, and what it would cost."""
 
 from __future__ import annotations
 
@@ -6,22 +6,30 @@ from decimal import Decimal
 from typing import Any
 
 from ..exchanges.base import Exchange
-from ..exchanges.errors import Unsupported
-from ..exchanges.models import ORDER_FIELDS, Market, NewOrder
+from ..exchanges.errors import Refused, Unsupported
+from ..exchanges.models import ORDER_FIELDS, Estimate, Market, NewOrder
 from ..exchanges.rules import check, find_market, not_enough
 from ..money import EXACT
-from .order_views import order_intent
+from .order_views import order_intent, value_to_json
 
 __all__ = ["try_order"]
 
 
 def try_order(exchange: Exchange, order: NewOrder) -> dict[str, Any]:
-    """Return the order as it would be sent. Raises Refused as the order itself would."""
+    """Return the order as it would be sent, with estimates. Raises Refused as the order itself would.
+
+    `spent`, `fee` and, of a market order, `price` are what the exchange says now; null where it does not.
+    """
     market = _find_market(exchange, order)
     if market is not None:
         check(order, market)
-    _check_funds(exchange, order)
-    return dict.fromkeys(ORDER_FIELDS) | order_intent(order) | {"dry_run": True}
+    estimate = _estimate(exchange, order)
+    _check_funds(exchange, order, estimate)
+    estimated = {name: value_to_json(getattr(estimate, name)) for name in ("price", "spent", "fee", "fee_currency")}
+    sent = order_intent(order)
+    if order.price is not None:
+        estimated["price"] = sent["price"]
+    return dict.fromkeys(ORDER_FIELDS) | sent | estimated | {"dry_run": True}
 
 
 def _find_market(exchange: Exchange, order: NewOrder) -> Market | None:
@@ -34,15 +42,23 @@ def _find_market(exchange: Exchange, order: NewOrder) -> Market | None:
     return find_market(exchange.name, order.currency, order.asset, offered)
 
 
-def _check_funds(exchange: Exchange, order: NewOrder) -> None:
+def _estimate(exchange: Exchange, order: NewOrder) -> Estimate:
+    """Return what the order would cost. Raises Refused when what it needs depends on a price that cannot be read."""
+    try:
+        return exchange.estimate(order)
+    except Refused as error:
+        if order.side == "buy" and order.cost is None and order.price is None and not isinstance(error, Unsupported):
+            raise
+        spent = order.cost
+        if order.amount is not None and order.price is not None:
+            spent = EXACT.multiply(order.amount, order.price)
+        return Estimate(order.price, spent)
+
+
+def _check_funds(exchange: Exchange, order: NewOrder, estimate: Estimate) -> None:
     """Raise Refused when an order is not covered, fees left aside; where funds cannot be read, nothing is checked."""
-    if order.side == "sell":
-        name, needed = order.asset, order.amount
-    elif order.cost is not None:
-        name, needed = order.currency, order.cost
-    else:
-        price = order.price or exchange.rate(order.currency, order.asset).buy
-        name, needed = order.currency, EXACT.multiply(order.amount or Decimal(0), price)
+    name = order.asset if order.side == "sell" else order.currency
+    needed = order.amount if order.side == "sell" else order.cost or estimate.spent
     try:
         there = exchange.funds().get(name)
     except Unsupported:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import ClassVar
 
@@ -10,8 +11,9 @@ import pytest
 import requests
 
 from bitmm.xwrap import exchanges
-from bitmm.xwrap.exchanges.errors import Refused
-from bitmm.xwrap.exchanges.models import OrderState
+from bitmm.xwrap.exchanges.errors import Refused, Unsupported
+from bitmm.xwrap.exchanges.models import Funds, OrderState, Rate
+from bitmm.xwrap.exchanges.paper import Paper
 from bitmm.xwrap.server.reconciliation import Reconciler
 from tests.support.stub import Stub
 
@@ -109,6 +111,76 @@ def test_a_dry_run_checks_everything_and_sends_nothing(owner):
     assert owner.call("POST", "sell", **(form | {"amount": "1.5"})).json()["code"] == "insufficient_funds"
     assert owner.call("GET", "orders/").json() == []
     assert owner.call("GET", "balance").json() == {"USD": "200000", "BTC": "1"}
+
+
+def dry_run(owner, side="buy", **form):
+    answer = owner.call("POST", side, currency="USD", asset="BTC", dry_run="true", **form).json()
+    assert answer["dry_run"] is True
+    return {name: answer[name] for name in ("type", "amount", "price", "cost", "spent", "fee", "fee_currency")}
+
+
+def test_a_dry_run_estimates_what_the_order_then_costs(server, monkeypatch):
+    """On paper exactly: nothing but the minute changes there."""
+    owner = Owner(server)
+    monkeypatch.setattr(Paper, "_minute", lambda _: 29_000_000)
+    for side, form in (("buy", {"amount": "0.1"}), ("sell", {"amount": "0.3"}), ("buy", {"cost": "100"})):
+        tried = dry_run(owner, side, **form)
+        order = owner.call("POST", side, currency="USD", asset="BTC", **form).json()
+        assert tried["price"] == order["average"]
+        assert [tried[name] for name in ("spent", "fee", "fee_currency")] == [order["spent"], order["fee"], "USD"]
+        assert (tried["type"], order["price"]) == ("market", None)
+
+
+def test_a_dry_run_of_a_limit_order_keeps_its_limit(owner):
+    below = dry_run(owner, amount="0.1", price="1000")
+    assert (below["type"], below["price"], below["spent"], below["fee"]) == ("limit", "1000", "100.00", "0.26")
+    reached = dry_run(owner, amount="0.1", price="900000")
+    assert (reached["type"], reached["price"]) == ("limit", "900000")
+    # It would be executed at the best price now.
+    assert Decimal(reached["spent"]) < 90000
+
+
+@pytest.fixture
+def stub(serving, monkeypatch):
+    """An exchange whose rate is `Stub.act`, and which says nothing of its fee."""
+    monkeypatch.setitem(exchanges.EXCHANGES, "stub", "tests.support.stub:Stub")
+    monkeypatch.setattr(Stub, "funds", lambda _: {"USD": Funds(None, None, None), "BTC": Funds(None, None, None)})
+    with serving(exchanges=("stub",)) as server:
+        yield Owner(server, "stub")
+
+
+@pytest.mark.parametrize(
+    ("side", "form", "price", "spent"),
+    [
+        ("buy", {"amount": "0.00000003"}, "20000.5", "0.000600015"),
+        ("sell", {"amount": "2"}, "19999.25", "39998.50"),
+        ("buy", {"cost": "100"}, "20000.5", "100"),
+        ("buy", {"amount": "2", "price": "7.10"}, "7.10", "14.20"),
+    ],
+)
+def test_an_estimate_is_exact_and_what_is_not_known_is_null(stub, monkeypatch, side, form, price, spent):
+    rate = Rate(Decimal("20000.5"), Decimal("19999.25"), datetime.now(UTC))
+    monkeypatch.setattr(Stub, "act", staticmethod(lambda *_: rate))
+    tried = dry_run(stub, side, **form)
+    assert (tried["price"], tried["spent"], tried["fee"], tried["fee_currency"]) == (price, spent, None, None)
+
+
+@pytest.mark.parametrize(
+    "error", [Unsupported("no call"), Refused("down", code="exchange_unavailable", retryable=True)]
+)
+def test_a_price_that_cannot_be_read_is_null_where_nothing_depends_on_it(stub, monkeypatch, error):
+    def act(*_pair):
+        raise error
+
+    monkeypatch.setattr(Stub, "act", staticmethod(act))
+    assert (dry_run(stub, "sell", amount="1")["price"], dry_run(stub, "sell", amount="1")["spent"]) == (None, None)
+    assert (dry_run(stub, cost="5")["price"], dry_run(stub, cost="5")["spent"]) == (None, "5")
+    form = {"currency": "USD", "asset": "BTC", "dry_run": "true", "amount": "1"}
+    answer = stub.call("POST", "buy", **form).json()
+    if isinstance(error, Unsupported):
+        assert (answer["price"], answer["spent"]) == (None, None)
+    else:
+        assert answer["code"] == "exchange_unavailable"
 
 
 def test_orders_are_listed_newest_first_and_page_by_page(owner):

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from decimal import Decimal
 from functools import partial
 
 from ..._names import name_among, pair_among
+from ...money import EXACT
 from ..base import Exchange, ExchangeContext
+from ..models import Estimate, NewOrder
 from ..rules import find_market, no_such_asset
 from .api import URL, KrakenAPI
 from .names import Pair, Pairs, assets_from_rows, pairs_from_rows
@@ -35,6 +39,15 @@ class KrakenListings(Exchange):
 
     def common_asset(self, asset: str) -> str:
         return name_among(asset, set(self._assets().values()), self._assets)
+
+    def estimate(self, order: NewOrder) -> Estimate:
+        """Return what the order would cost, with the fee of one executed at once by an account without a volume."""
+        estimate = super().estimate(order)
+        percent = self._find_open_pair(order.currency, order.asset).fee_percent
+        if percent is None or estimate.spent is None:
+            return estimate
+        fee = EXACT.multiply(EXACT.multiply(estimate.spent, percent), Decimal("0.01"))
+        return replace(estimate, fee=fee, fee_currency=order.currency)
 
     def _assets(self) -> Mapping[str, str]:
         return self._cached("Assets", partial(self.api.public, "Assets"), assets_from_rows)

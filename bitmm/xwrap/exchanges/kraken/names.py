@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from ...money import parse_decimal
+from ...money import parse_decimal, parse_unsigned
 from ..http import PARSING_ERRORS
 from ..models import Market
 from ..parsing import optional_amount, readable_rows, required_text, step_from_places
@@ -40,6 +40,8 @@ class Pair:
     takes_orders: bool = True
     #: Kraken's own market; others of the same assets are those of partners, for accounts of some countries.
     is_international: bool = True
+    #: The percentage that is taken of an order executed at once, at the least volume of 30 days; None: it is not said.
+    fee_percent: Decimal | None = None
 
 
 class Pairs:
@@ -132,7 +134,15 @@ def _pair_from_row(key: str, row: Mapping[str, Any], named: Mapping[str, str]) -
         # Without a `wsname` it is no open market: the dark pools had none.
         takes_orders = is_named and row.get("status") not in _CLOSED
     names = (altname, row["wsname"]) if is_named else (altname,)
-    return Pair(key, names, market, takes_orders, row.get("execution_venue") in (None, "international"))
+    is_international = row.get("execution_venue") in (None, "international")
+    return Pair(key, names, market, takes_orders, is_international, _fee_percent(row))
+
+
+def _fee_percent(row: Mapping[str, Any]) -> Decimal | None:
+    """Return the first rate of the schedule: `fees` has [volume, percentage] each ("Get Tradable Asset Pairs")."""
+    with suppress(*PARSING_ERRORS):
+        return parse_unsigned(row["fees"][0][1])
+    return None
 
 
 def _names_in_wsname(row: Mapping[str, Any]) -> tuple[str, str]:

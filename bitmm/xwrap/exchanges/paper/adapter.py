@@ -15,6 +15,7 @@ from ..base import Exchange, ExchangeContext
 from ..errors import Refused
 from ..models import (
     DepositAddress,
+    Estimate,
     Fill,
     Funds,
     Market,
@@ -76,6 +77,16 @@ class Paper(Exchange):
             name: Funds(balance, _available(balances, orders, name), _held(orders, name))
             for name, balance in balances.items()
         }
+
+    def estimate(self, order: NewOrder) -> Estimate:
+        """Return what the order costs if it is placed in this minute, or later at its limit."""
+        _check_pair(order.currency, order.asset)
+        quote = self._quote(self._minute())
+        price = quote.price(order.side)
+        if order.price is not None and not quote.reaches(order.side, order.price):
+            price = order.price
+        execution = execute(order.side, amount_to_trade(order, price), price)
+        return Estimate(price, execution.spent, execution.fee, order.currency)
 
     def place(self, order: NewOrder) -> OrderState:
         _check_pair(order.currency, order.asset)
