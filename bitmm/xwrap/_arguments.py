@@ -36,12 +36,18 @@ _DAY = 86400
 def check_text(value: object, name: str) -> str:
     """Return `value`, which must be text that can be encoded in UTF-8; `name` is what the error calls it."""
     if not isinstance(value, str):
-        raise InvalidRequest(f"{name} must be text", code="invalid_argument")
+        raise InvalidRequest(f"{name} must be text, and is {_kind(value)}", code="invalid_argument")
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise InvalidRequest("text with half a surrogate pair cannot be sent", code="invalid_argument") from None
+        words = f"{name} holds half a surrogate pair, so it is no text that can be sent"
+        raise InvalidRequest(words, code="invalid_argument") from None
     return value
+
+
+def _kind(value: object) -> str:
+    """Return what an error says of a value that it may not show: the name of its type."""
+    return "None" if value is None else f"of type {type(value).__name__}"
 
 
 def check_id(value: object) -> int:
@@ -50,14 +56,21 @@ def check_id(value: object) -> int:
         return value
     if isinstance(value, str) and value.isascii() and value.isdigit():
         return int(value)
-    raise InvalidRequest("an id must be a whole number", code="invalid_argument")
+    raise InvalidRequest(f"the id is {_shown(value)}; an id is a whole number, like 41", code="invalid_argument")
 
 
 def check_timeout(seconds: object) -> float:
     """Return `seconds`, a number above zero and at most a day."""
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 < seconds <= _DAY:
-        raise InvalidRequest("timeout must be a number of seconds, at most a day", code="invalid_argument")
+        words = f"timeout is {_shown(seconds)}; it must be a number of seconds, above 0 and at most a day ({_DAY})"
+        raise InvalidRequest(words, code="invalid_argument")
     return seconds
+
+
+def _shown(value: object) -> str:
+    """Return what an error shows of a value that is no secret: at most 40 characters."""
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:40]}..."
 
 
 def idempotency_key(key: object) -> str:
@@ -68,21 +81,24 @@ def idempotency_key(key: object) -> str:
 def check_key(key: object) -> str:
     """Return `key`, which must be able to be an idempotency key."""
     if not isinstance(key, str) or not re.fullmatch(r"[!-~]([ -~]{0,253}[!-~])?", key):
-        raise InvalidRequest("key must be 1 to 255 printable ASCII characters", code="invalid_key")
+        words = f"key is {_shown(key)}; it must be 1 to 255 printable ASCII characters, and no space at its ends"
+        raise InvalidRequest(words, code="invalid_key")
     return key
 
 
 def only_key(key: str, id: object) -> str:
     """Return the `key` that an order is asked for by; an `id` beside it might be another order's."""
     if id is not None:
-        raise InvalidRequest("an order is asked for by its id or by its key, not by both", code="invalid_argument")
+        words = "an order is asked for by its id or by its key, not by both; leave one out"
+        raise InvalidRequest(words, code="invalid_argument")
     return key
 
 
 def basic_auth(username: str, password: str) -> Mapping[str, str]:
     """Return the header of HTTP Basic (RFC 7617), in UTF-8; a colon ends the user name, so it cannot hold one."""
     if ":" in check_text(username, "username"):
-        raise InvalidRequest("a user name cannot hold a colon", code="invalid_argument")
+        words = f"the user name {_shown(username)} holds a colon, which HTTP Basic cannot send"
+        raise InvalidRequest(words, code="invalid_argument")
     pair = f"{username}:{check_text(password, 'password')}"
     return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
 

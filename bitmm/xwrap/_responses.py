@@ -144,7 +144,7 @@ def error_from_response(
 
 def outcome_unknown(document: Any) -> OutcomeUnknown:
     """Return the error for an order or a send whose server says itself that its outcome is unknown."""
-    reason = _detail(document) or "nobody knows yet whether it was executed"
+    reason = _detail(document) or "it is not known yet whether it was executed; ask for its key before trying again"
     return OutcomeUnknown(reason, status=202, code="outcome_unknown")
 
 

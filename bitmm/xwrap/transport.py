@@ -232,7 +232,7 @@ def base_url(url: str, *, insecure: bool = False) -> str:
     http to another machine unless `insecure`.
     """
     if not isinstance(url, str):
-        raise InvalidRequest("the address of a server must be text", code="invalid_url")
+        raise InvalidRequest(f"the address of a server must be text, and is {url!r}"[:200], code="invalid_url")
     if any(sign in url for sign in "@\\?#"):
         raise InvalidRequest(
             "the address of a server holds no user, password, query or fragment; user and password go to the calls",
@@ -244,10 +244,15 @@ def base_url(url: str, *, insecure: bool = False) -> str:
         parts = urlsplit(str(prepared.url))
         port = parts.port
     except ValueError:
-        raise InvalidRequest(f"{url!r} is no address of a server", code="invalid_url") from None
+        raise InvalidRequest(
+            f"{url!r} is no address of a server; write it like https://xwrap.example or http://localhost:8000",
+            code="invalid_url",
+        ) from None
     host = parts.hostname or ""
     if parts.scheme not in ("http", "https") or not host:
-        raise InvalidRequest(f"{url!r} is no http:// or https:// address", code="invalid_url")
+        raise InvalidRequest(
+            f"{url!r} is no http:// or https:// address; write it like https://xwrap.example", code="invalid_url"
+        )
     if parts.scheme == "http" and not insecure and not (is_loopback(host) or host.endswith(".localhost")):
         raise InvalidRequest(
             f"plain http would show your password on the way to {host}; use https://, or pass insecure=True",

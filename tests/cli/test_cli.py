@@ -77,7 +77,7 @@ def test_an_account_can_be_added_once_also_while_the_server_runs(tmp_path):
     with serve("--port", 0, "--data", tmp_path):
         assert xwrap("account", "add", "ann", "--generate", "--data", tmp_path).returncode == 0
         again = xwrap("account", "add", "ann", "--generate", "--data", tmp_path)
-    assert (again.returncode, again.stderr) == (1, "xwrap: there is an account 'ann' already\n")
+    assert (again.returncode, again.stderr) == (1, "xwrap: there is an account 'ann' already; choose another name\n")
 
 
 def test_a_taken_port_is_one_line_that_says_what_to_do(tmp_path):

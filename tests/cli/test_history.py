@@ -143,7 +143,10 @@ def test_what_was_restored_by_other_means_is_said_by_the_administrator(tmp_path)
     store.close()
     since = ["--since", "2026-11-27T10:00:00", "--data", tmp_path]
     assert "orders placed after 2026-11-27 09:59:00 UTC may be missing" in xwrap("history", "restored", *since).stdout
-    one_line(xwrap("history", "restored", "--since", "yesterday", "--data", tmp_path), "--since takes a time")
+    one_line(
+        xwrap("history", "restored", "--since", "yesterday", "--data", tmp_path),
+        "--since is 'yesterday'; it takes a time",
+    )
     assert "may be missing" in xwrap("history", "restored", "--data", tmp_path).stdout
 
 

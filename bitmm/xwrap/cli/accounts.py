@@ -37,12 +37,12 @@ def account_add(
 ) -> None:
     """Add an account; the data base is made when there is none."""
     if password_stdin and generate:
-        stop("choose one of --password-stdin and --generate")
+        stop("--password-stdin and --generate are both given; choose one")
     if not name or ":" in name or not name.isprintable():
-        stop("a user name is printable text without a colon")
+        stop(f"{name!r} is no user name; it is printable text without a colon")
     with one_line_errors(), open_store(data, create=True) as store:
         if store.accounts.find(name):
-            stop(f"there is an account '{name}' already")
+            stop(f"there is an account '{name}' already; choose another name")
         password = secrets.token_urlsafe(24) if generate else _ask_password(from_stdin=password_stdin)
         _add(store, name, password)
     typer.echo(password if generate else f"account '{name}' added")
@@ -72,7 +72,7 @@ def _ask_password(*, from_stdin: bool) -> str:
     else:
         password = getpass.getpass("Password: ")
         if getpass.getpass("Once more: ") != password:
-            stop("the two passwords differ")
+            stop("the two passwords differ; nothing was changed")
     if len(password) < 8:
-        stop("a password has at least 8 characters")
+        stop(f"this password has {len(password)} characters; it needs at least 8")
     return password

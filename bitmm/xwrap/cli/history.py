@@ -66,7 +66,7 @@ def _time(text: str) -> datetime:
     try:
         time = datetime.fromisoformat(text)
     except ValueError:
-        stop("--since takes a time like 2026-11-27T10:00:00+00:00")
+        stop(f"--since is {text!r}; it takes a time like 2026-11-27T10:00:00+00:00")
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 

@@ -77,7 +77,7 @@ def _decide(journal: Journal, noun: str, id: int, as_: str, *, done: str, undone
     from ..server.reconciliation import not_placed
 
     if as_ not in {done, undone}:
-        stop(f"--as takes {done} or {undone}")
+        stop(f"--as is {as_!r}; it takes {done} or {undone}")
     row = next((row for _, row in journal.unknown() if row["id"] == id), None)
     if row is None:
         stop(f"{noun} {id} is not among the unknown ones; see: xwrap {noun}s unknown")

@@ -322,4 +322,4 @@ class Exchange:
         return parsed
 
     def _lacks(self, verb: str) -> Unsupported:
-        return Unsupported(f"{self.name} has no call for '{verb}'")
+        return Unsupported(f"{self.name} has no call for '{verb}'; list_exchanges() tells what each exchange can do")

@@ -16,6 +16,7 @@ __all__ = [
     "find_market",
     "market_closed",
     "network_required",
+    "no_rate",
     "no_such_asset",
     "no_such_market",
     "not_enough",
@@ -62,6 +63,12 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(ordered[:_MOST_LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
+def no_rate(name: str, currency: str, asset: str) -> Refused:
+    """Return the refusal of a rate where the exchange called `name` has nobody who buys, or nobody who sells."""
+    words = f"{name} has no buyer or no seller for {asset}/{currency} now; try again later"
+    return Refused(words, code="exchange_unavailable", retryable=True)
+
+
 def market_closed(name: str, currency: str, asset: str) -> Refused:
     """Return the refusal of an order in a market that the exchange called `name` lists, and that takes none now."""
     words = f"{name} takes no new orders for {asset}/{currency} now; try again later"
@@ -70,7 +77,7 @@ def market_closed(name: str, currency: str, asset: str) -> Refused:
 
 def no_such_asset(name: str, asset: str) -> Refused:
     """Return the refusal of an asset that the exchange called `name` does not list."""
-    return Refused(f"{name} does not list {asset}", code="unknown_asset")
+    return Refused(f"{name} does not list {asset}; markets() names what it trades", code="unknown_asset")
 
 
 def network_required(asset: str, networks: Iterable[str]) -> Refused:
@@ -92,9 +99,11 @@ def check(order: NewOrder, market: Market) -> None:
     rule's `limit` and the `nearest` allowed value; the code is the rule's name.
     """
     if (order.amount is None) == (order.cost is None):
-        raise Refused("an order has either an amount or a cost", code="invalid_amount")
+        given = "neither is" if order.amount is None else "both are"
+        raise Refused(f"an order has either an amount or a cost; {given} given", code="invalid_amount")
     if order.cost is not None and (order.side == "sell" or order.price is not None):
-        raise Refused("a cost is for market buys only", code="unsupported")
+        what = "a sell" if order.side == "sell" else "an order with a price"
+        raise Refused(f"a cost is for market buys only, and this is {what}; give the amount", code="unsupported")
     for name, rule, value, step in (
         ("amount", "amount_step", order.amount, market.amount_step),
         ("price", "price_step", order.price, market.price_step),

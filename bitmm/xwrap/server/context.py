@@ -29,7 +29,7 @@ class RequestContext:
         Raises Problem 404, which looks the same for another account's registration and for none.
         """
         if self.account.registration is None:
-            raise Problem(404, "not_found", "no such exchange registration")
+            raise Problem(404, "not_found", "this account has no such exchange registration; GET /exchanges/ lists it")
         return self.account.registration
 
     def path_id(self, name: str) -> int:
@@ -59,4 +59,9 @@ def path_id(request: Request, name: str) -> int:
 def check_key(key: str, name: str) -> None:
     """Raise Problem 422 for a key that is empty, too long or not printable ASCII."""
     if not (0 < len(key) <= 255 and key.isascii() and key.isprintable()):
-        raise Problem(422, "invalid_request", f"'{name}' must be 1 to 255 printable ASCII characters", field=name)
+        raise Problem(
+            422,
+            "invalid_request",
+            f"'{name}' has {len(key)} characters; it must be 1 to 255 printable ones of ASCII",
+            field=name,
+        )

@@ -76,7 +76,8 @@ async def on_unexpected_error(request: Request, error: Any) -> Response:
     error_id = secrets.token_hex(4)
     _log.error("server error %s", error_id, exc_info=error)
     mutates = request.method not in _SAFE_METHODS
-    return problem_response(Problem(500, "server_error", "server error", may_have_executed=mutates, id=error_id))
+    detail = f"the server failed in a way that was not foreseen; its log says why, under {error_id}"
+    return problem_response(Problem(500, "server_error", detail, may_have_executed=mutates, id=error_id))
 
 
 #: By exception class or HTTP status, as Starlette takes them.

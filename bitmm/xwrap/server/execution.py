@@ -259,7 +259,7 @@ class ExecutionService:
     def _row(self, registration: Registration, id: int) -> Row:
         row = self._store.orders.get(registration.id, id)
         if row is None:
-            raise Problem(404, "order_not_found", "no such order")
+            raise Problem(404, "order_not_found", f"this registration has no order {id}; GET orders/ lists them")
         return row
 
     def _with_state(self, row: Row, state: OrderState | None) -> Row:
@@ -339,7 +339,9 @@ def _look_up(exchange: Exchange, intent: Row, refusal: Refused) -> tuple[Row, Pr
 
 
 def _not_committed() -> Problem:
-    return Problem(500, "server_error", "the outcome could not be kept; ask again", may_have_executed=True)
+    return Problem(
+        500, "server_error", "the outcome could not be kept; ask again, with the same key", may_have_executed=True
+    )
 
 
 def _check_enabled(registration: Registration) -> None:

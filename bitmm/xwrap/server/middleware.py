@@ -76,9 +76,15 @@ class OriginCheckMiddleware:
                 found[name].append(value.decode("latin-1"))
         hosts, origins, sites = found[b"host"], found[b"origin"], found[b"sec-fetch-site"]
         if len(hosts) != 1 or not _is_one_of(self._hosts, hosts[0]):
-            return Problem(421, "unknown_host", "this server is not reached under this name; see XWRAP_HOSTS")
+            host = hosts[0][:100] if len(hosts) == 1 and hosts[0].isprintable() else ""
+            detail = f"this server is not reached under the name '{host}'; its administrator can add it to XWRAP_HOSTS"
+            return Problem(421, "unknown_host", detail)
         if any(urlsplit(origin).netloc != hosts[0] for origin in origins) or set(sites) - {"same-origin", "none"}:
-            return Problem(403, "foreign_origin", "calls from web pages of other sites are refused")
+            return Problem(
+                403,
+                "foreign_origin",
+                "calls from web pages of other sites are refused; call from a program, or from a page of this server",
+            )
         return None
 
 

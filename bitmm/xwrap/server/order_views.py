@@ -203,7 +203,11 @@ def key_answer(row: Row, names: Iterable[str]) -> StoredAnswer:
 
 def key_reused() -> Problem:
     """Return the problem of a key that comes with other parameters than before."""
-    return Problem(422, "key_reused", "this Idempotency-Key was used with other parameters; nothing was sent")
+    return Problem(
+        422,
+        "key_reused",
+        "this Idempotency-Key was used with other parameters; nothing was sent; a new order needs a new key",
+    )
 
 
 def _kept_refusal(row: Row) -> StoredAnswer | None:

@@ -57,14 +57,14 @@ class Params:
         """Return a whole number that is not negative."""
         value = self.pop_text(name, limit=18, default=str(default))
         if not (value.isascii() and value.isdigit()):
-            raise _bad(name, "must be a whole number")
+            raise _bad(name, f"is '{value[:40]}'; it must be a whole number")
         return int(value)
 
     def pop_name(self, name: str, *, default: str | None = None) -> str:
         """Return the name of a currency or an asset, as the caller wrote it."""
         value = self.pop_text(name, default=default)
         if not _NAME.fullmatch(value):
-            raise _bad(name, "is not the name of anything here")
+            raise _bad(name, f"is '{value[:40]}', which is not the name of anything here; write it like BTC")
         return value
 
     def pop_amount(self, name: str = "amount") -> Decimal:
@@ -87,7 +87,7 @@ class Params:
         """Return a flag, sent as true, false, 1 or 0."""
         value = self.pop_text(name, default=str(default)).lower()
         if value not in _YES + _NO:
-            raise _bad(name, "must be true or false")
+            raise _bad(name, f"is '{value[:40]}'; it must be true or false")
         return value in _YES
 
     def pop_optional(self, names: set[str]) -> dict[str, str]:
@@ -113,12 +113,20 @@ async def read_params(request: Request) -> Params:
         raise Problem(422, "invalid_request", "a POST takes its fields in the body, none in the address", field="query")
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type != "application/x-www-form-urlencoded":
-        raise Problem(415, "unsupported_media_type", "send the fields form-encoded (application/x-www-form-urlencoded)")
+        raise Problem(
+            415,
+            "unsupported_media_type",
+            f"the body is '{content_type[:60]}'; send the fields form-encoded (application/x-www-form-urlencoded)",
+        )
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > MAX_BODY:
-            raise Problem(413, "too_large", f"the body has more than {MAX_BODY // 1024} KiB")
+            raise Problem(
+                413,
+                "too_large",
+                f"the body has more than {MAX_BODY // 1024} KiB, which is the most that a call may have",
+            )
     try:
         return Params(_parse_form(body.decode("ascii")))
     except UnicodeDecodeError:
@@ -131,7 +139,9 @@ def _parse_form(text: str) -> list[tuple[str, str]]:
             text, keep_blank_values=True, strict_parsing=bool(text), errors="strict", max_num_fields=_MAX_PARAMS
         )
     except ValueError:
-        raise Problem(422, "invalid_request", "the fields are not form-encoded UTF-8, or too many") from None
+        raise Problem(
+            422, "invalid_request", f"the fields are not form-encoded UTF-8, or more than {_MAX_PARAMS}"
+        ) from None
 
 
 def _bad(name: str, why: str, *, code: str = "invalid_request") -> Problem:

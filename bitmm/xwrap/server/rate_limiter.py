@@ -273,4 +273,7 @@ def _too_many(pause: float) -> Busy:
         return Busy(
             "other calls to this exchange are under way or wait before this one; nothing was sent", retry_after=1.0
         )
-    return Busy("too many calls for what this exchange allows; nothing was sent", retry_after=pause)
+    return Busy(
+        f"too many calls for what this exchange allows; nothing was sent; try again in {ceil(pause)} seconds",
+        retry_after=pause,
+    )

@@ -65,7 +65,9 @@ class ExchangeRegistry:
         try:
             kind = load(id)
         except KeyError:
-            raise SettingsError(f"XWRAP_EXCHANGES names '{id}', which is not known here") from None
+            raise SettingsError(
+                f"XWRAP_EXCHANGES names '{id}', which is not known here; xwrap exchanges lists what is"
+            ) from None
         except ExchangeError as error:
             raise SettingsError(f"XWRAP_EXCHANGES names '{id}': {error}") from None
         return _Entry(
@@ -148,7 +150,9 @@ class ExchangeRegistry:
             yield entry.create(context)
             return
         if not entry.share.acquire(timeout=self._settings.queue_seconds):
-            raise too_busy("exchange_busy", f"too many calls wait for {kind.name}; nothing was sent")
+            raise too_busy(
+                "exchange_busy", f"too many calls wait for {kind.name}; nothing was sent; try again in a second"
+            )
         try:
             yield entry.create(context)
         finally:

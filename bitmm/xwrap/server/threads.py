@@ -59,7 +59,9 @@ class ThreadPools:
             with fail_after(self._seconds):
                 await limiter.acquire_on_behalf_of(borrower)
         except TimeoutError:
-            raise too_busy("server_busy", "too many calls at once; this call sent nothing") from None
+            raise too_busy(
+                "server_busy", "too many calls at once; this call sent nothing; try again in a second"
+            ) from None
 
     def close(self) -> None:
         """Start no further call; those that still wait for an exchange are left behind."""

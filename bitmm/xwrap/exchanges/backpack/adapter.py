@@ -32,7 +32,7 @@ from ..models import (
 )
 from ..orders import cancel_errors, listed_order, poll_fills, poll_until_final
 from ..parsing import address_and_tag, list_or_nothing, optional_time, readable_rows, required_text, time_from_field
-from ..rules import check, find_market, market_closed, network_required, no_such_asset
+from ..rules import check, find_market, market_closed, network_required, no_rate, no_such_asset
 from .api import URL, BackpackAPI
 from .parsing import (
     MAX_SKEW,
@@ -98,7 +98,7 @@ class Backpack(Exchange):
             bids = [parse_decimal(level[0]) for level in book["bids"] or ()]
             # Both sides ascend in the documentation's examples; nothing promises it, so position says nothing.
             if not asks or not bids or not 0 < max(bids) <= min(asks):
-                raise Refused(f"{self.name} has no buyer or no seller now", code="exchange_unavailable", retryable=True)
+                raise no_rate(self.name, currency, asset)
             time = optional_time(book.get("timestamp")) or datetime.now(UTC)
             return Rate(buy=min(asks), sell=max(bids), time=time)
 

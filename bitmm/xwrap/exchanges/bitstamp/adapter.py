@@ -26,7 +26,7 @@ from ..models import (
 )
 from ..orders import cancel_errors, check_same_order, listed_order, poll_until_final
 from ..parsing import address_and_tag, list_or_nothing, listed_withdrawals, optional_time, readable_rows, required_text
-from ..rules import check, find_market, market_closed, network_required, no_such_asset
+from ..rules import check, find_market, market_closed, network_required, no_rate, no_such_asset
 from .api import URL, BitstampAPI
 from .parsing import (
     Currency,
@@ -86,7 +86,7 @@ class Bitstamp(Exchange):
         with parsing_errors(self.name):
             buy, sell = parse_decimal(ticker["ask"]), parse_decimal(ticker["bid"])
             if not 0 < sell <= buy:
-                raise Refused(f"{self.name} has no buyer or no seller now", code="exchange_unavailable", retryable=True)
+                raise no_rate(self.name, currency, asset)
             return Rate(buy=buy, sell=sell, time=optional_time(ticker.get("timestamp")) or datetime.now(UTC))
 
     def markets(self) -> list[Market]:

@@ -218,7 +218,7 @@ class Kraken(KrakenListings):
         with parsing_errors(self.name, mutates=True):
             # "Cancel Order": pending, it is being canceled, and may not be counted yet.
             if result.get("pending") is not True and int(parse_decimal(result["count"])) == 0:
-                raise Refused("Kraken canceled nothing", code="order_not_open")
+                raise Refused("Kraken canceled nothing: the order is not open any more", code="order_not_open")
 
     def cancel_all(self) -> int:
         result = self.api.private("CancelAll")

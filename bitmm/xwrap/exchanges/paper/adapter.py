@@ -121,7 +121,7 @@ class Paper(Exchange):
 
     def order(self, ref: OrderRef) -> OrderState:
         if (found := self.find(ref)) is None:
-            raise Refused("there is no such order", code="order_not_found")
+            raise Refused(f"the paper exchange has no order of the id {ref.client_id}", code="order_not_found")
         return found
 
     def find(self, ref: OrderRef) -> OrderState | None:
@@ -136,7 +136,7 @@ class Paper(Exchange):
         with self._transaction() as transaction:
             row = next((row for row in transaction.open_orders() if row["client_id"] == ref.client_id), None)
             if row is None:
-                raise Refused("this order is not open", code="order_not_open")
+                raise Refused("this order is not open any more, so it cannot be canceled", code="order_not_open")
             transaction.change_order(row["id"], _CANCELED)
 
     def cancel_all(self) -> int:
@@ -153,7 +153,7 @@ class Paper(Exchange):
 
     def withdraw(self, withdrawal: NewWithdrawal) -> Withdrawal:
         if withdrawal.tag or withdrawal.network:
-            raise Refused("the paper exchange knows no tags and no networks", code="unsupported")
+            raise Refused("the paper exchange knows no tags and no networks; leave them out", code="unsupported")
         _check_has_addresses(withdrawal.asset)
         if not is_bitcoin_address(withdrawal.address):
             raise Refused(
@@ -184,7 +184,9 @@ class Paper(Exchange):
     def deposit_address(self, asset: str, network: str | None = None) -> DepositAddress:
         _check_has_addresses(asset)
         if network:
-            raise Refused("the paper exchange knows no networks", code="unsupported", details={"field": "network"})
+            raise Refused(
+                "the paper exchange knows no networks; leave it out", code="unsupported", details={"field": "network"}
+            )
         program = hashlib.sha256(f"paper registration {self.context.registration}".encode()).digest()[:20]
         return DepositAddress(asset, testnet_address(program))
 

@@ -31,7 +31,7 @@ def _place(context: RequestContext, side: Side) -> StoredAnswer | dict[str, Any]
     params.finish()
     if cost is not None and (amount is not None or price is not None):
         other = "amount" if amount is not None else "price"
-        raise Problem(422, "invalid_request", f"'cost' and '{other}' cannot both be given", field=other)
+        raise Problem(422, "invalid_request", f"'cost' and '{other}' cannot both be given; leave one out", field=other)
     order = NewOrder(side, currency, asset, "", amount=amount, price=price, cost=cost)
     if dry_run:
         return context.services.execution.try_out(context.registration(), order)
@@ -44,7 +44,9 @@ def index(context: RequestContext) -> StoredAnswer | list[dict[str, Any]]:
         return context.services.execution.order_by_key(context.registration(), pop_key(context.params))
     which = context.params.pop_text("status", default="all")
     if which not in {"open", "closed", "all"}:
-        raise Problem(422, "invalid_request", "'status' must be open, closed or all", field="status")
+        raise Problem(
+            422, "invalid_request", f"'status' is '{which[:40]}'; it must be open, closed or all", field="status"
+        )
     limit, before = pop_page(context.params)
     return context.services.execution.orders(context.registration(), which, limit, before)
 

@@ -26,7 +26,7 @@ def pop_page(params: Params) -> tuple[int, int | None]:
     before = params.pop_int("before", default=0)
     params.finish()
     if not 1 <= limit <= _MAX_PAGE:
-        raise Problem(422, "invalid_request", f"'limit' must be 1 to {_MAX_PAGE}", field="limit")
+        raise Problem(422, "invalid_request", f"'limit' is {limit}; it must be 1 to {_MAX_PAGE}", field="limit")
     return limit, before or None
 
 

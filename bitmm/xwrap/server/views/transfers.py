@@ -22,7 +22,12 @@ def send_to_address(context: RequestContext) -> StoredAnswer:
     params.finish()
     for name, value in (("address", address), ("tag", tag), ("network", network)):
         if value is not None and not (value.isprintable() and value == value.strip()):
-            raise Problem(422, "invalid_request", f"'{name}' is not printable text", field=name)
+            raise Problem(
+                422,
+                "invalid_request",
+                f"'{name}' holds characters that cannot be printed, or begins or ends with a space",
+                field=name,
+            )
     withdrawal = NewWithdrawal(asset, amount, address, "", tag, network)
     return context.services.execution.send(context.registration(), withdrawal, context.idempotency_key())
 
@@ -54,7 +59,7 @@ def get_address(context: RequestContext) -> str:
     with context.services.registry.open(context.registration()) as exchange:
         found = exchange.deposit_address(exchange.common_asset(asset))
     if found.tag is not None:
-        detail = f"an address for {found.asset} at {exchange.name} needs a tag; ask for the deposit_address"
+        detail = f"an address for {found.asset} at {exchange.name} needs a tag; ask for deposit_address, which has both"
         raise Problem(422, "tag_required", detail, field="asset")
     return found.address
 

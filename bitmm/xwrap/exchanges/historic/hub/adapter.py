@@ -85,7 +85,8 @@ class Hub(Exchange):
         The cost has at most eight decimals: rounded down for a buy and up for a sell, so the price is never worse.
         """
         if order.asset != "BTC" or order.currency == "BTC":
-            raise Refused("a hub trades BTC against another currency", code="unknown_market")
+            words = f"a hub trades BTC against another currency, not {order.asset} for {order.currency}"
+            raise Refused(words, code="unknown_market")
         if order.price is None:
             raise Refused("a hub has limit orders alone: give a price", code="price_required")
         if order.amount is None or order.cost is not None:
@@ -171,9 +172,11 @@ def _create_api(context: ExchangeContext, url: str) -> HubAPI:
     keys = context.credentials
     kind, encoding = keys.more.get("authentication") or "2", keys.more.get("key_encoding") or "utf-8"
     if kind not in ("1", "2"):
-        raise Refused("a hub's authentication type is 1 or 2", code="invalid_request")
+        words = f"'authentication' is '{kind}'; a hub's is 1 (password) or 2 (signed)"
+        raise Refused(words, code="invalid_request", details={"field": "authentication"})
     if encoding not in ("utf-8", "base64"):
-        raise Refused("a key is written as utf-8 or as base64", code="invalid_request")
+        words = f"'key_encoding' is '{encoding}'; a key is written as utf-8 or as base64"
+        raise Refused(words, code="invalid_request", details={"field": "key_encoding"})
     return HubAPI(
         url,
         account=keys.username,

@@ -42,7 +42,10 @@ def give_and_get(side: Side, amount: Decimal, price: Decimal) -> tuple[Decimal, 
         return amount, cost.quantize(_STEP, ROUND_CEILING, _WIDE)
     give = cost.quantize(_STEP, ROUND_FLOOR, _WIDE)
     if not give:
-        raise Refused("the order costs less than the smallest unit", code="invalid_amount", details={"field": "amount"})
+        words = (
+            f"{plain(amount)} at {plain(price)} cost less than the smallest unit, {plain(_STEP)}; give a larger amount"
+        )
+        raise Refused(words, code="invalid_amount", details={"field": "amount"})
     return give, amount
 
 

@@ -239,7 +239,8 @@ def _create_calls(context: ExchangeContext, url: str) -> Calls | CallsV0:
     keys = context.credentials
     version = _VERSIONS.get(keys.more.get("version", ""))
     if version is None:
-        raise Refused("the version of Mt.Gox's API is 0, 1 or 2", code="invalid_request")
+        words = f"'version' is '{keys.more.get('version')}'; the version of Mt.Gox's API is 0, 1 or 2"
+        raise Refused(words, code="invalid_request", details={"field": "version"})
     api = MtGoxAPI(
         url,
         keys.apikey,
