@@ -84,7 +84,7 @@ class InsufficientFunds(InvalidRequest):
 
 
 class RateLimited(APIError):
-    """Too many calls; nothing was executed; `retry_after` says when to come back."""
+    """Too many calls; nothing was executed, unless `may_have_executed`; `retry_after` says when to come back."""
 
 
 class Unavailable(APIError):

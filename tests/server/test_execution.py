@@ -10,6 +10,7 @@ import requests
 
 from bitmm.xwrap import exchanges
 from bitmm.xwrap.exchanges.errors import Busy, NotListedYet, Refused, Unknown, Unsupported
+from bitmm.xwrap.exchanges.http import unproved
 from bitmm.xwrap.exchanges.models import OrderState, Withdrawal
 from bitmm.xwrap.server import lookups
 from bitmm.xwrap.server.db.journal import Journal
@@ -199,10 +200,11 @@ def test_an_unknown_outcome_is_202_and_blocks_its_key_and_is_not_sent_again(benc
 
 NONCE = Unknown("invalid nonce", refusal=Refused("invalid nonce", code="invalid_nonce", retryable=True))
 POOR = Unknown("no funds", refusal=Refused("not enough", code="insufficient_funds"))
+LIMITED = unproved(Busy("too many requests", retry_after=7))
 SENT = Withdrawal("W1", "BTC", Decimal("0.1"), "pending", address=SEND["address"])
 
 
-@pytest.mark.parametrize("refused", [NONCE, POOR])
+@pytest.mark.parametrize("refused", [NONCE, POOR, LIMITED])
 @pytest.mark.parametrize(("call", "form", "found"), [("buy", ORDER, FILLED), ("send_to_address", SEND, SENT)])
 def test_what_was_delivered_before_it_was_refused_is_what_the_exchange_has(
     bench, monkeypatch, refused, call, form, found
@@ -231,7 +233,9 @@ def test_what_is_listed_a_moment_after_it_was_refused_is_not_called_refused(
     assert len(Stub.placed) == 1
 
 
-@pytest.mark.parametrize(("refused", "status", "places_again"), [(NONCE, 503, True), (POOR, 422, False)])
+@pytest.mark.parametrize(
+    ("refused", "status", "places_again"), [(NONCE, 503, True), (POOR, 422, False), (LIMITED, 429, True)]
+)
 @pytest.mark.parametrize(("call", "form"), [("buy", ORDER), ("send_to_address", SEND)])
 def test_what_the_exchange_certainly_does_not_have_was_refused(
     bench, monkeypatch, refused, status, places_again, call, form

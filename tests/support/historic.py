@@ -6,7 +6,7 @@ import time
 import uuid
 from decimal import Decimal
 
-from bitmm.xwrap.exchanges.errors import Refused, Unknown
+from bitmm.xwrap.exchanges.errors import Busy, Refused, Unknown
 from bitmm.xwrap.exchanges.historic.hub import Overview
 from bitmm.xwrap.exchanges.models import NewOrder, NewWithdrawal, OrderRef, OrderState
 from bitmm.xwrap.testing.exchanges.hub import FORM, RIGHTS
@@ -24,7 +24,7 @@ OUTCOMES = {
     "cut": (Unknown, "outcome_unknown", 1),
     "html": (Unknown, "outcome_unknown", 0),
     "html_after": (Unknown, "outcome_unknown", 1),
-    "rate_limit": (Unknown, "rate_limited", 0),
+    "rate_limit": (Busy, "rate_limited", 0),
     "nonce": (Unknown, "invalid_nonce", 0),
     # Mt.Gox: "MySQL error, please retry later" with status 200 does not say what was done before.
     "maintenance": (Unknown, "outcome_unknown", 0),

@@ -5,7 +5,7 @@
         ├── Refused              certainly not executed
         │   ├── Unsupported          there is no such call
         │   ├── NotListedYet         an order is not there now, which proves nothing yet
-        │   └── Busy                 a rate limit (also a RateLimited)
+        │   └── Busy                 a rate limit (also a RateLimited); or no proof, see `refusal`
         └── Unknown              it may have been executed (also an OutcomeUnknown)
 
 They are members of the one family of `bitmm.xwrap.errors`: a script that uses KrakenAPI alone and a program that uses
@@ -30,6 +30,10 @@ class ExchangeError(APIError):
     """
 
     code: str
+    #: What the exchange answered, where an earlier delivery of the same request could have caused that answer (the
+    #: nonce was used, the client id exists, too many requests). It is the outcome once the exchange was asked and has
+    #: no such order. None: this error says all that there is.
+    refusal: Refused | None = None
 
     def __init__(self, reason: str, *, code: str = "exchange_refused", retryable: bool = False) -> None:
         super().__init__(reason, code=code, retryable=retryable)
@@ -73,21 +77,23 @@ class NotListedYet(Refused):
 
 
 class Busy(Refused, RateLimited):
-    """A rate limit; certainly not executed. `retry_after`: seconds to wait."""
+    """A rate limit; certainly not executed, unless `may_have_executed`. `retry_after`: seconds to wait.
+
+    `refusal`: the plain rate limit inside of one that an earlier delivery of the same request could have caused. Such a
+    one may have been executed, and is not retryable.
+    """
 
     retry_after: float
 
-    def __init__(self, reason: str, *, retry_after: float) -> None:
-        super().__init__(reason, code="rate_limited", retryable=True)
+    def __init__(self, reason: str, *, retry_after: float, refusal: Busy | None = None) -> None:
+        super().__init__(reason, code="rate_limited", retryable=refusal is None)
         self.retry_after = retry_after
+        self.refusal = refusal
+        self.may_have_executed = refusal is not None
 
 
 class Unknown(ExchangeError, OutcomeUnknown):
-    """It may have been executed: the answer was lost, late, not to be understood, or no proof.
-
-    `refusal`: what the exchange answered, where an earlier delivery of the same request could have caused that answer
-    (the nonce was used, the client id exists). It is the outcome once the exchange was asked and has no such order.
-    """
+    """It may have been executed: the answer was lost, late, not to be understood, or no proof (see `refusal`)."""
 
     def __init__(self, reason: str, *, refusal: Refused | None = None) -> None:
         super().__init__(reason, code="outcome_unknown")

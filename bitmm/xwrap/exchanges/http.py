@@ -69,12 +69,15 @@ def unknown_or_refused(reason: str, *, mutates: bool) -> ExchangeError:
     return Refused(reason, code="exchange_unavailable", retryable=True)
 
 
-def unproved(refusal: Refused) -> Unknown:
+def unproved(refusal: Refused) -> Unknown | Busy:
     """Return what a refusal is that an earlier delivery of the same request could have caused: Unknown, with it inside.
 
+    A rate limit stays Busy, so that its caller sees how long to wait, and says that it may have been executed.
     For requests that place, cancel or send: a proxy may deliver one twice, and only the second answer arrives here.
     """
     words = f"{refusal.reason}; this may be the answer to a second delivery, after the first one was executed"
+    if isinstance(refusal, Busy):
+        return Busy(words, retry_after=refusal.retry_after, refusal=refusal)
     return Unknown(words, refusal=refusal)
 
 

@@ -18,7 +18,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..exchanges.base import Exchange
-from ..exchanges.errors import ExchangeError, NotListedYet, Refused, Unknown, Unsupported
+from ..exchanges.errors import ExchangeError, NotListedYet, Refused, Unsupported
 from ..exchanges.models import ORDER_FIELDS, WITHDRAWAL_FIELDS, NewOrder, NewWithdrawal, OrderState
 from .client_ids import ClientIds
 from .common_names import order_with_common_names, with_common_names, with_names_of
@@ -214,7 +214,8 @@ class ExecutionService:
         return self._by_key(registration, self._store.orders, key, ORDER_FIELDS)
 
     def cancel(self, registration: Registration, id: int) -> dict[str, Any]:
-        """Cancel an order; return the order as it is then, which may be filled. Raises Problem 404, 409 or Unknown.
+        """Cancel an order; return the order as it is then, which may be filled. Raises Problem 404 or 409, and
+        what the cancel itself raises.
 
         Once its exchange took the cancel, nothing that fails afterwards is the answer. Where the order cannot be read
         then, it is "canceled" if its exchange never shows it, and `open` until the next read if it could not do so now.
@@ -308,10 +309,10 @@ def _call(exchange: Exchange, request: NewOrder | NewWithdrawal, intent: Row) ->
         if isinstance(request, NewOrder):
             return order_columns(exchange.place(request)), None
         return withdrawal_columns(exchange.withdraw(request)), None
-    except Unknown as error:
-        _log.warning("outcome unknown: %s", error)
-        return ({"status": "unknown"}, None) if error.refusal is None else _look_up(exchange, intent, error.refusal)
     except ExchangeError as error:
+        if error.may_have_executed:
+            _log.warning("outcome unknown: %s", error)
+            return ({"status": "unknown"}, None) if error.refusal is None else _look_up(exchange, intent, error.refusal)
         problem = from_exchange(error)
         return refusal_columns(intent, problem), problem
     except Exception:

@@ -14,7 +14,7 @@ from typing import Any
 from starlette.responses import JSONResponse, Response
 
 from ..codes import CODES
-from ..exchanges.errors import Busy, ExchangeError, Unknown
+from ..exchanges.errors import Busy, ExchangeError
 
 __all__ = ["Problem", "from_exchange", "log_failure", "problem_response", "too_busy"]
 
@@ -57,7 +57,7 @@ def from_exchange(error: ExchangeError) -> Problem:
         error.code,
         error.reason[:500],
         retryable=error.retryable,
-        may_have_executed=isinstance(error, Unknown),
+        may_have_executed=error.may_have_executed,
         headers=headers,
         **more,
     )

@@ -26,7 +26,7 @@ from math import ceil, inf
 from weakref import WeakValueDictionary
 
 from ..exchanges.base import Exchange, RateLimit
-from ..exchanges.errors import Busy, Unknown
+from ..exchanges.errors import Busy
 from .db.counters import CounterStore
 
 __all__ = ["ExchangeLimits", "Priority", "RateLimiter", "RequestSlot"]
@@ -184,10 +184,6 @@ class RequestQueue:
                     yield
                 except Busy as busy:
                     self._back_off(busy.retry_after)
-                    raise
-                except Unknown as unknown:
-                    if isinstance(unknown.refusal, Busy):
-                        self._back_off(unknown.refusal.retry_after)
                     raise
         finally:
             with self._changed:

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..exchanges.base import Exchange
 from ..exchanges.capabilities import supports
-from ..exchanges.errors import ExchangeError, Refused, Unknown
+from ..exchanges.errors import ExchangeError
 from ..exchanges.models import OrderState, Withdrawal
 from .db.journal import Journal
 from .order_views import order_columns, order_ref, withdrawal_columns
@@ -77,16 +77,16 @@ def cancel_order(journal: Journal, exchange: Exchange, row: Row) -> Row:
     """
     try:
         exchange.cancel(order_ref(row))
-    except Refused as error:
+    except ExchangeError as error:
+        if error.may_have_executed:
+            # The answer was lost, or was a refusal as a second delivery gets it. If the cancel worked, it is over.
+            if (state := _read_final(exchange, row)) is None:
+                raise
+            return _write_over(journal, row, state)
         if error.code != "order_not_open" or (state := _read_over(exchange, row, _OVER)) is None:
             raise
         if state.status == "unknown":
             state = replace(_OVER, exchange_order_id=row["exchange_order_id"])
-        return _write_over(journal, row, state)
-    except Unknown:
-        # The answer was lost, or was a refusal as a second delivery gets it. If the cancel worked, the order is over.
-        if (state := _read_final(exchange, row)) is None:
-            raise
         return _write_over(journal, row, state)
     if (state := _read_over(exchange, row, _CANCELED)) is None:
         return row | {"reason": "its exchange took the cancel; what became of it cannot be read now"}

@@ -69,18 +69,20 @@ def check_record(record: _Value, kind: type[_Value]) -> _Value:
 def expect_refusal(*codes: str, proved: bool = True) -> Iterator[list[Refused]]:
     """Check that what stands inside is refused with one of the `codes`; the list holds the refusal afterwards.
 
-    Not `proved`: an Unknown with the refusal inside is right, too, because a second delivery could get that answer.
+    Not `proved`: one that may have been executed is right, too, with the refusal inside: a second delivery could get
+    that answer.
     """
     __tracebackhide__ = True
     refusals: list[Refused] = []
     try:
         yield refusals
-    except Refused as refusal:
-        refusals.append(refusal)
-    except Unknown as unknown:
-        if proved or unknown.refusal is None:
+    except (Refused, Unknown) as error:
+        if proved and error.may_have_executed:
             raise
-        refusals.append(unknown.refusal)
+        refusal = error if isinstance(error, Refused) else error.refusal
+        if refusal is None:
+            raise
+        refusals.append(refusal)
     check(refusals, f"it was not refused, expected a refusal with one of {codes!r}")
     code, words = refusals[0].code, str(refusals[0])
     check_in(f"the code of the refusal {words!r}", code, codes)

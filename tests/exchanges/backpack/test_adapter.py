@@ -14,7 +14,7 @@ import pytest
 from bitmm.xwrap.exchanges.backpack import Backpack, BackpackAPI
 from bitmm.xwrap.exchanges.base import Credentials, ExchangeContext
 from bitmm.xwrap.exchanges.cache import TTLCache
-from bitmm.xwrap.exchanges.errors import ExchangeError, NotListedYet, Refused, Unknown
+from bitmm.xwrap.exchanges.errors import Busy, ExchangeError, NotListedYet, Refused, Unknown
 from bitmm.xwrap.exchanges.models import Funds, NewOrder, NewWithdrawal, OrderRef
 from bitmm.xwrap.money import total
 from bitmm.xwrap.testing.exchange_contract import ExchangeContract
@@ -479,7 +479,7 @@ FAULTS = {
     "cut": (Unknown, "outcome_unknown", 1),
     "html": (Unknown, "outcome_unknown", 0),
     "html_after": (Unknown, "outcome_unknown", 1),
-    "rate_limit": (Unknown, "outcome_unknown", 0),
+    "rate_limit": (Busy, "rate_limited", 0),
     "nonce": (Unknown, "outcome_unknown", 0),
     "maintenance": (Refused, "exchange_unavailable", 0),
 }

@@ -373,9 +373,9 @@ def test_a_rate_limit_is_busy_and_says_when_to_come_back(body, header, seconds):
             call(api(line))
         assert busy.value.retry_after == seconds
     for call in MOVES.values():
-        with pytest.raises(Unknown) as unknown:
+        with pytest.raises(Busy) as unproved:
             call(api(line))
-        assert unknown.value.refusal.retry_after == seconds
+        assert (unproved.value.retry_after, unproved.value.may_have_executed) == (seconds, True)
 
 
 UNSURE = [

@@ -330,13 +330,14 @@ def test_a_rate_limit_is_busy_and_says_how_long(words, method):
 
 @pytest.mark.parametrize("method", ["AddOrder", "CancelOrder", "CancelAll", "Withdraw", "NewCallOfKraken"])
 @pytest.mark.parametrize("words", NO_PROOF, ids=lambda words: words[:30])
-def test_what_an_earlier_delivery_could_have_caused_is_unknown_with_the_refusal_inside(words, method):
-    unknown = failing(error(words), method)
-    assert type(unknown) is Unknown
-    assert unknown.refusal.code == NO_PROOF[words]
-    assert unknown.may_have_executed
+def test_what_an_earlier_delivery_could_have_caused_may_have_executed_and_has_the_refusal_inside(words, method):
+    told = failing(error(words), method)
+    assert type(told) is (Busy if NO_PROOF[words] == "rate_limited" else Unknown)
+    assert told.refusal.code == NO_PROOF[words]
+    assert (told.may_have_executed, told.retryable) == (True, False)
     refusal = failing(error(words), "OpenOrders")
-    assert (type(refusal), str(refusal)) == (type(unknown.refusal), str(unknown.refusal)), "a read executes nothing"
+    assert (type(refusal), str(refusal)) == (type(told.refusal), str(told.refusal)), "a read executes nothing"
+    assert not refusal.may_have_executed
     if isinstance(refusal, Busy):
         assert 1 <= refusal.retry_after <= 900
 
@@ -429,8 +430,9 @@ def test_a_limit_of_the_front_is_busy_for_as_long_as_it_says():
     refusal = failing(reply, "OpenOrders")
     assert type(refusal) is Busy
     assert refusal.retry_after == 17
-    unknown = failing(reply)
-    assert (type(unknown), unknown.refusal.retry_after) == (Unknown, 17)
+    assert not refusal.may_have_executed
+    busy = failing(reply)
+    assert (type(busy), busy.retry_after, busy.may_have_executed) == (Busy, 17, True)
 
 
 def test_krakens_words_are_bounded():

@@ -21,7 +21,7 @@ def _refusals_are_proof() -> None:
         def believe(self: Any, request: Any) -> Any:
             try:
                 return execute(self, request)
-            except parts.Unknown as error:
+            except parts.ExchangeError as error:
                 if error.refusal is None:
                     raise
                 raise error.refusal from None

@@ -40,7 +40,7 @@ with substitutes.importing():
     from bitmm.xwrap.errors import APIError, OutcomeUnknown, Unavailable
     from bitmm.xwrap.exchanges import backpack, bitstamp, kraken
     from bitmm.xwrap.exchanges.base import Credentials
-    from bitmm.xwrap.exchanges.errors import Unknown
+    from bitmm.xwrap.exchanges.errors import ExchangeError, Unknown
     from bitmm.xwrap.server import auth, services, settings
     from bitmm.xwrap.server.app import create_app
     from bitmm.xwrap.server.db import base, sqlite, state_file
@@ -60,6 +60,7 @@ __all__ = [
     "CaseInsensitiveDict",
     "Credentials",
     "DatabaseError",
+    "ExchangeError",
     "OutcomeUnknown",
     "SetupError",
     "Unavailable",
