@@ -239,7 +239,48 @@ def test_an_odd_market_hides_no_other():
     assert list(spot_markets(ccxt)) == [("USD", "BTC")]
 
 
+BACKPACK_MARKETS = [
+    {
+        "symbol": "BTC_USDC",
+        "baseSymbol": "BTC",
+        "quoteSymbol": "USDC",
+        "marketType": "SPOT",
+        "filters": {"price": {"tickSize": "0.1"}, "quantity": {"minQuantity": "0.0001", "stepSize": "0.00001"}},
+        "orderBookState": "Open",
+    }
+]
+BACKPACK_ASSETS = [{"symbol": "BTC", "tokens": []}, {"symbol": "USDC", "tokens": []}, {"symbol": "ODD", "tokens": 7}]
+
+
+@kind("A")
+def test_an_odd_market_or_currency_of_an_answer_hides_no_other():
+    public = {
+        "GET /api/v1/markets": [{"symbol": "X_Y"}, *BACKPACK_MARKETS, None],
+        "GET /api/v1/assets": BACKPACK_ASSETS,
+    }
+    public["GET /api/v1/securities"] = []
+    assert [market.asset for market in made("backpack", public).markets()] == ["BTC"]
+    pairs = pair("XXBTZUSD", "XBT/USD", "XXBT", "ZUSD")
+    odd = {"null": None, "nameless": {"base": "XETH", "quote": "ZUSD"}, "empty": {}}
+    answers = {
+        "AssetPairs": pairs | odd,
+        "Assets": {name: {"altname": alt, "decimals": 10} for name, alt in ASSETS.items()},
+    }
+    exchange = made("kraken", {f"GET /0/public/{name}": {"error": [], "result": row} for name, row in answers.items()})
+    assert [market.asset for market in exchange.markets()] == ["BTC"]
+
+
 # B: what is absent because there is nothing.
+
+
+@kind("B")
+@pytest.mark.parametrize("result", [None, {}, {"open": None, "closed": None}], ids=str)
+def test_a_list_that_is_absent_does_not_prove_that_an_order_is_not_there(result):
+    answer = {"error": []} if result is None else {"error": [], "result": result}
+    with pytest.raises(Refused, match="cannot be understood"):
+        kraken(OpenOrders=answer, ClosedOrders=answer).find(ref(id=None))
+    empty = {"open": {}, "closed": {}, "count": 0}
+    assert kraken(OpenOrders=empty, ClosedOrders=empty).find(ref(id=None)) is None
 
 
 @kind("B")

@@ -122,6 +122,12 @@ class _KrakenCalls:
             parsed |= {"amount": None, "cost": order.get("cost"), "filled": order["vol_exec"] if counts_asset else None}
         return parsed
 
+    def publicGetAssetPairs(self, params: Any = None) -> Any:  # noqa: N802 - ccxt's name
+        """Return the pairs that have a name to read; ccxt reads all or none. (A dark pool has no `wsname`.)"""
+        answer = super().publicGetAssetPairs(params or {})  # type: ignore[misc]  # as above
+        pairs = {id: row for id, row in answer["result"].items() if row and (row.get("wsname") or ".d" in id)}
+        return {**answer, "result": pairs}
+
     def privatePostDepositAddresses(self, params: Any = None) -> Any:  # noqa: N802 - ccxt's name
         """Return the addresses that have not expired; when there is none, a new one."""
         ask = super().privatePostDepositAddresses  # type: ignore[misc]  # as above

@@ -187,9 +187,13 @@ def _given(**params: Any) -> dict[str, Any]:
 
 def kraken_orders(method: str) -> Question:
     """Return the question for the orders of one of Kraken's two lists, which filter by our id."""
+    listed = {"fetch_open_orders": "open", "fetch_closed_orders": "closed"}[method]
 
     def question(ccxt: Any, lookup: Lookup) -> Sequence[_Row]:
         rows: Sequence[_Row] = getattr(ccxt, method)(params={"clientOrderId": lookup.id})
+        # ccxt takes an answer without the list for an empty list, which would prove that the order is not there.
+        if not isinstance(ccxt.last_answer[1]["result"][listed], dict):
+            raise TypeError("no list of orders")
         return rows
 
     return question

@@ -25,11 +25,20 @@ def is_odd(row: Mapping[str, Any]) -> bool:
 
 
 class ReadableRows:
-    """Before a class of ccxt among the bases of ours: how it reads lists of fills, transfers and orders.
+    """Before a class of ccxt among the bases of ours: how it reads lists, when it cannot read one as a whole.
 
-    A fill that it cannot read is left out. An order or a transfer is left out nowhere, since a look-up would take it
-    for one that is not there: of an order its id alone is told. Raises ValueError when that cannot be read either.
+    A market, a currency or a fill that it cannot read is left out. An order or a transfer is left out nowhere, since a
+    look-up would take it for one that is not there: of an order its id alone is told. Raises ValueError when that
+    cannot be read either.
     """
+
+    def parse_markets(self, markets: Any) -> Any:
+        """Return the markets that can be read."""
+        return self._parse(super().parse_markets, markets, self._ccxt.parse_market)  # type: ignore[misc]  # ccxt's
+
+    def parse_currencies(self, currencies: Any) -> Any:
+        """Return the currencies that can be read."""
+        return self._parse(super().parse_currencies, currencies, self._ccxt.parse_currency)  # type: ignore[misc]  # ccxt's
 
     def parse_trades(self, trades: Any, market: Any = None, *rest: Any, **named: Any) -> Any:
         """Return the fills that can be read. ccxt sorts them by time and id, and cannot where one has none."""
@@ -39,8 +48,7 @@ class ReadableRows:
             if None in (fill["timestamp"], fill["id"]):
                 raise ValueError("a fill without time or id")
 
-        readable = self._readable(trades, read)
-        return super().parse_trades(readable, market, *rest, **named)  # type: ignore[misc]  # ccxt's class comes after
+        return self._parse(super().parse_trades, trades, read, market, *rest, **named)  # type: ignore[misc]  # ccxt's
 
     def parse_transactions(self, transactions: Any, currency: Any = None, *rest: Any, **named: Any) -> Any:
         """Return all transfers; of one that cannot be read only that it is odd."""
@@ -50,7 +58,7 @@ class ReadableRows:
             with suppress(*PARSING_ERRORS):
                 _read(lambda row: self._ccxt.parse_transaction(row, currency), row)
                 readable.append(row)
-        parsed = super().parse_transactions(readable, currency, *rest, **named)  # type: ignore[misc]  # as above
+        parsed = super().parse_transactions(readable, currency, *rest, **named)  # type: ignore[misc]  # ccxt's
         return [*parsed, *[{_ODD: True}] * (len(rows) - len(readable))]
 
     def parse_orders(self, orders: Any, market: Any = None, *rest: Any, **named: Any) -> Any:
@@ -75,14 +83,21 @@ class ReadableRows:
     def _ccxt(self) -> Any:
         return self
 
-    def _readable(self, rows: Any, read: Callable[[Any], Any]) -> list[Any]:
-        """Return those of the exchange's rows that `read` understands. Raises ValueError when it understands none."""
+    def _parse(self, parse: Callable[..., Any], rows: Any, read: Callable[[Any], Any], *rest: Any, **named: Any) -> Any:
+        """Return what ccxt's `parse` makes of the exchange's rows; when it cannot, of those that `read` understands.
 
-        def row_if_read(row: Any) -> Any:
-            _read(read, row)
-            return row
+        Raises ValueError when there is none.
+        """
+        try:
+            return parse(rows, *rest, **named)
+        except (importlib.import_module("ccxt").BaseError, *PARSING_ERRORS):
 
-        return readable_rows(f"{self._ccxt.name} (ccxt)", self._ccxt.to_array(rows), row_if_read)
+            def row_if_read(row: Any) -> Any:
+                _read(read, row)
+                return row
+
+            readable = readable_rows(f"{self._ccxt.name} (ccxt)", self._ccxt.to_array(rows), row_if_read)
+            return parse(readable, *rest, **named)
 
 
 def _read(read: Callable[[Any], Any], row: Any) -> None:
