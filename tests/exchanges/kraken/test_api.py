@@ -296,6 +296,7 @@ NO_PROOF = {
     "EAuth:Rate limit exceeded": "rate_limited",
     "EAuth:Too many requests": "rate_limited",
     "EGeneral:Temporary lockout": "rate_limited",
+    "EGeneral:Rate limit exceeded": "rate_limited",
     "EService: Throttled: 1": "rate_limited",
     "EService: Throttled: 99999999999": "rate_limited",
     "EService: Throttled: " + "9" * 5000: "rate_limited",

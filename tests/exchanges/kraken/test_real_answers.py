@@ -595,6 +595,8 @@ def test_a_limit_of_the_front_is_obeyed_as_seconds_fraction_and_date(played):
         ("EGeneral:Temporary lockout", 60),
         ("EGeneral:Temporary lockout:try again later", 60),
         ("EAuth:Too many requests", 1),
+        ("EFunding:Too many requests", 1),
+        ("EFunding:Rate limit exceeded", 1),
         ("EAPI:Rate limit exceeded", 1),
         ("EService: Throttled: NOW", 60),
     ],
@@ -605,6 +607,16 @@ def test_what_passes_is_a_rate_limit(played, words, least):
         played(BalanceEx=refusal(words)).balance()
     assert (caught.value.code, caught.value.retryable) == ("rate_limited", True)
     assert least <= caught.value.retry_after <= 900
+
+
+@kind("G")
+@pytest.mark.parametrize(
+    "words", ["EFunding:Temporarily disabled", "EFunding:Funding unavailable", "ETrade:Temporary restriction"]
+)
+def test_what_is_refused_for_now_may_be_tried_again(played, words):
+    with pytest.raises(Refused) as caught:
+        played(AddOrder=refusal(words)).place(buy())
+    assert (caught.value.code, caught.value.retryable, str(caught.value)) == ("exchange_unavailable", True, words)
 
 
 @kind("G")
@@ -930,6 +942,11 @@ def test_a_cancel_that_is_pending_was_taken(played):
     with pytest.raises(Refused) as caught:
         played(CancelOrder={"count": 0}).cancel(ref())
     assert caught.value.code == "order_not_open"
+
+
+def test_a_right_of_tomorrow_hides_none_of_today(played):
+    info = {"permissions": ["query-funds", None, {"name": "modify-trades"}, "fly", "withdraw-funds"]}
+    assert played(GetApiKeyInfo=info).permissions() == {"read", "send"}
 
 
 def test_an_asset_without_deposit_methods_has_no_address(played):

@@ -308,7 +308,7 @@ class Kraken(KrakenListings):
         result = self.api.private("GetApiKeyInfo")
         ours = {"query-funds": "read", "modify-trades": "trade", "withdraw-funds": "send"}
         with parsing_errors(self.name):
-            return frozenset(ours[right] for right in result["permissions"] if right in ours)
+            return frozenset(ours[right] for right in ours if right in result["permissions"])
 
     def _execute(self, method: str, form: Mapping[str, object]) -> Any:
         """Return the result of a call that moves money.

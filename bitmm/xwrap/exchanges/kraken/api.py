@@ -43,14 +43,9 @@ _READS = {
 #: Where any error means that nothing was done ("Error messages"). Of the other kinds only what is in `_CODES` does:
 #: `EService`, `EDatabase` and an internal error leave it open whether an order stands.
 _DECIDED = ("EAPI:", "EAccount:", "EAuth:", "EBM:", "EFunding:", "EOrder:", "EQuery:", "ETrade:")
-_BUSY = (
-    "EAPI:Rate limit exceeded",
-    "EGeneral:Too many requests",
-    "EAuth:Rate limit exceeded",
-    "EAuth:Too many requests",
-    "EOrder:Rate limit exceeded",
-    "EOrder:Domain rate limit exceeded",
-)
+_BUSY = re.compile(r"E[A-Z]\w*:(Domain rate|Rate) limit exceeded|E[A-Z]\w*:Too many requests", re.ASCII)
+#: Of a refusal without a code of ours: what passes.
+_PASSING = re.compile(r"temporar|unavailable", re.ASCII | re.IGNORECASE)
 _THROTTLED = "EService: Throttled:"
 #: After many failed calls, and for as long as more of them come; it ends after about 15 minutes without one (kraken-cli
 #: of Kraken, issue 34). The key is good.
@@ -62,8 +57,9 @@ _LOCKED_OUT, _LOCKOUT = "EGeneral:Temporary lockout", 900.0
 #: REST Authentication"). They are none for a key with a nonce window, which may take the same nonce again (see the
 #: adapter).
 _UNPROVED = re.compile(
-    r"EAPI:Invalid nonce|EGeneral:Too many requests|EGeneral:Temporary lockout|EAuth:Rate limit exceeded"
-    r"|EAuth:Too many requests|EService: Throttled:|EOrder:Duplicate|EGeneral:Invalid arguments:cl_ord_id"
+    r"EAPI:Invalid nonce|E(General|Auth):(Rate limit exceeded|Too many requests|Temporary lockout)"
+    r"|EService: Throttled:|EOrder:Duplicate|EGeneral:Invalid arguments:cl_ord_id",
+    re.ASCII,
 )
 #: Seconds to wait when Kraken does not say how long, and at most.
 _PAUSE, _LONG = 5.0, 600.0
@@ -283,7 +279,9 @@ def _failure(failures: list[str], *, mutates: bool, pause: float) -> ExchangeErr
 
 def _refusal(failures: list[str], pause: float) -> Refused | None:
     """Return the refusal that the errors of an answer are; None when they tell no outcome."""
-    if not all(text.startswith((*_DECIDED, *_CODES, *_BUSY, _LOCKED_OUT, _THROTTLED)) for text in failures):
+    if not all(
+        text.startswith((*_DECIDED, *_CODES, _LOCKED_OUT, _THROTTLED)) or _BUSY.match(text) for text in failures
+    ):
         return None
     for text in failures:
         if text.startswith(_THROTTLED):
@@ -292,10 +290,11 @@ def _refusal(failures: list[str], pause: float) -> Refused | None:
             return Busy(_reason(failures), retry_after=max(1.0, min(seconds, _LONG)))
         if text.startswith(_LOCKED_OUT):
             return Busy(_reason(failures), retry_after=_LOCKOUT)
-        if text.startswith(_BUSY):
+        if _BUSY.match(text):
             # The counter falls by 0.33 to 1 a second ("Spot REST Rate Limits"); calls while it is full make it longer.
             return Busy(_reason(failures), retry_after=max(1.0, pause))
-    code = next((code for start, code in _CODES.items() if failures[0].startswith(start)), "exchange_refused")
+    otherwise = "exchange_unavailable" if _PASSING.search(failures[0]) else "exchange_refused"
+    code = next((code for start, code in _CODES.items() if failures[0].startswith(start)), otherwise)
     return Refused(_reason(failures), code=code, retryable=code in _RETRYABLE)
 
 
