@@ -133,9 +133,9 @@ class Order(TypedDict, total=False):
 
     `amount` and `filled`: units of the asset. `price`: the limit, None for a market order. `cost`: units of the
     currency to spend, where that was asked for. `average`: the mean price of what was filled. `spent`: units of the
-    currency paid (got, for a sell), without the fee. `fee`: units of `fee_currency`. `reason`: why it was rejected, or
-    what is known of one that is closed. `created`, `updated`: times. `error`: only where a refused one is asked for by
-    its key.
+    currency paid (got, for a sell), without the fee. `fee`: units of `fee_currency`. `reason`: why it was rejected or
+    expired, or what is known of one that is closed. `created`, `updated`: times. `error`: only where a refused one is
+    asked for by its key.
     """
 
     id: int

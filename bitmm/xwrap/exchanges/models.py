@@ -128,7 +128,8 @@ class OrderState:
     """An order as its exchange shows it now. None: the exchange does not say, and nothing is invented.
 
     `filled` counts the asset, `average` is the mean price of the fills, `spent` is the currency paid (or got, for a
-    sell) without the fee, `fee` counts `fee_currency`. `reason`: why it is rejected, or "closed", in words.
+    sell) without the fee, `fee` counts `fee_currency`. `reason`: why it is rejected, expired, or "closed",
+    in words.
     """
 
     exchange_order_id: str

@@ -497,6 +497,8 @@ def test_an_order_of_the_history_needs_only_what_the_documentation_requires(word
     state = backpack(history=[{**HISTORY, "status": word}]).order(REF)
     assert (state.status, state.side, state.asset) == (status, "buy", "SOL")
     assert (state.amount, state.price, state.filled, state.spent, state.average) == (None,) * 5
+    words = "Backpack does not say how much of it was filled before"
+    assert state.reason == (words if status == "canceled" else None)
 
 
 FULL = {**LIVE, **HISTORY, "status": "Cancelled", "expiryReason": "SelfTradePrevention", "clientId": 42}

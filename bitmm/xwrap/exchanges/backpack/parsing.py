@@ -152,9 +152,12 @@ def order_from_row(row: Mapping[str, Any], ref: OrderRef | None = None) -> Order
     amount = optional_amount(row.get("quantity"))
     if filled is None and row["status"] == "Filled":
         filled = amount
+    status, reason = _order_status(row["status"], filled, spent), row.get("expiryReason")
+    if status in {"canceled", "partly_filled"} and filled is None and reason is None:
+        reason = "Backpack does not say how much of it was filled before"
     state = OrderState(
         exchange_order_id=order_id_text(row["id"]),
-        status=_order_status(row["status"], filled, spent),
+        status=status,
         side=_SIDES[row["side"]],
         currency=currency,
         asset=asset,
@@ -165,7 +168,7 @@ def order_from_row(row: Mapping[str, Any], ref: OrderRef | None = None) -> Order
         spent=spent,
         client_id=ref.client_id if ref else None,
         created=optional_time(row.get("createdAt")),
-        reason=row.get("expiryReason"),
+        reason=reason,
     )
     if ref is not None:
         check_same_order(state, ref)
