@@ -35,18 +35,18 @@ TEST = [
     "hypothesis>=6.120",
     "PyYAML>=6",
     "jsonschema>=4.20",
+    "mypy>=1.18",  # the documents' samples are type-checked
+    "types-requests",
     "setuptools>=77.0.3",  # the documents' commands install this checkout, without a registry
 ]
 DEV = [
     *TEST,
     *POSTGRES,
     "coverage>=7.6",
-    "mypy>=1.18",
     "pre-commit>=4",
     "ruff>=0.14",
     "tox>=4.20",
     "types-PyYAML",
-    "types-requests",
 ]
 
 
