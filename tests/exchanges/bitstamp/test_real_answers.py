@@ -370,6 +370,10 @@ WORDS = [
     ("Timestamp out of boundaries", "invalid_nonce", True),
     ("Request rate limit exceeded", "rate_limited", False),
     ("Request rate limit exceeded.", "rate_limited", False),
+    ("Request rejected due to exceeded rate limit.", "rate_limited", False),
+    ("Trading for provided market is disabled.", "exchange_unavailable", False),
+    ("Insufficient balance for provided user.", "insufficient_funds", False),
+    ("Provided client_order_id already exists.", "exchange_refused", True),
     ("Invalid signature", "exchange_key_refused", False),
     ("Authentication failed", "exchange_key_refused", False),
     ("API key not found", "exchange_key_refused", False),
@@ -396,7 +400,7 @@ FORMATS = {
 def test_words_without_a_code_mean_what_the_code_means(words, code, unproved, shape, status):
     answer = text(status, json.dumps(FORMATS[shape](words)), **{"Content-Type": "application/json"})
     exchange = bitstamp(account_balances=answer, buy__btcusd=answer)
-    retryable = code in ("invalid_nonce", "rate_limited")
+    retryable = code in ("invalid_nonce", "rate_limited", "exchange_unavailable")
     with pytest.raises(Refused) as read:
         exchange.funds()
     assert (read.value.code, read.value.retryable, isinstance(read.value, Busy)) == (
@@ -609,6 +613,7 @@ def test_a_time_is_a_text_or_a_number(time):
 
 
 def test_an_order_that_expired_says_so():
+    assert bitstamp(order_status={**DONE, "status": "Cancelled", "transactions": []}).order(REF).status == "canceled"
     state = bitstamp(order_status={**DONE, "status": "Expired", "transactions": []}).order(REF)
     assert (state.status, state.reason) == ("canceled", "it expired")
 

@@ -61,7 +61,7 @@ _PAGE = 1000
 
 
 class Backpack(Exchange):
-    """Spot markets of Backpack. It cannot tell what a key may do.
+    """Spot markets of Backpack. It cannot tell what a key may do. Funds cost two calls: what is lent is told apart.
 
     A client id is a number of 32 bits there: the last eight digits of ours. It protects from nothing (the same one
     twice is two orders), and other orders may have it, so `find` also compares market, side, amount and time.

@@ -64,6 +64,7 @@ _UNSURE = {"500.001", "500.002", "500.003", "500.009", "500.013", "500.016", "50
 #: exchange_refused.
 _WORDS = (
     ("rate limit exceeded", "rate_limited"),
+    ("exceeded rate limit", "rate_limited"),
     ("too many requests", "rate_limited"),
     ("invalid nonce", "invalid_nonce"),
     ("timestamp out of bound", "invalid_nonce"),
@@ -78,7 +79,9 @@ _WORDS = (
     ("account is frozen", "permission_denied"),
     ("fatca information", "permission_denied"),
     ("trading is currently unavailable for your account", "permission_denied"),
+    ("trading for provided market is disabled", "exchange_unavailable"),
     ("check your account balance for details", "insufficient_funds"),
+    ("insufficient balance", "insufficient_funds"),
     ("minimum order size", "invalid_amount"),
     ("ensure that there are no more than", "invalid_amount"),
     ("ensure this value is greater than or equal to", "invalid_amount"),
@@ -284,7 +287,8 @@ def _error(reason: str, code: str, answer: Response, *, mutates: bool) -> Exchan
     if ours is None and answer.status >= 500:
         return unknown_or_refused(reason, mutates=mutates)
     refusal = Refused(reason, code=ours or "exchange_refused", retryable=ours in _RETRYABLE)
-    return unproved(refusal) if mutates and (code in _UNPROVED or ours == "invalid_nonce") else refusal
+    is_unproved = code in _UNPROVED or ours == "invalid_nonce" or (not code and "already exists" in reason.lower())
+    return unproved(refusal) if mutates and is_unproved else refusal
 
 
 def _unreadable(answer: Response, *, mutates: bool) -> ExchangeError:

@@ -38,7 +38,7 @@ from .api import Value
 _SIDES: dict[str, Side] = {"0": "buy", "1": "sell"}
 #: "Order status" of the documentation; "In Queue" and "Cancel pending" were seen by client libraries.
 _OPEN = {"Open", "In Queue", "Cancel pending"}
-_OVER = {"Canceled", "Expired"}
+_OVER = {"Canceled", "Cancelled", "Expired"}
 _WITHDRAWN: dict[str, Literal["pending", "done", "failed"]] = {
     **dict.fromkeys(("0", "1"), "pending"),
     "2": "done",
