@@ -63,6 +63,7 @@ class ServerAPI:
     """
 
     def __init__(self, baseurl: str | None, *, timeout: float, session: Session | None, insecure: bool) -> None:
+        insecure = insecure or os.environ.get("XWRAP_INSECURE") == "1"
         url = base_url(baseurl or os.environ.get("XWRAP_URL") or "http://localhost:8000", insecure=insecure)
         self.__setstate__((url, check_timeout(timeout), session))
 

@@ -92,9 +92,9 @@ class XWrap:
     """A server that speaks to exchanges for its accounts.
 
     `baseurl`: XWRAP_URL from the environment when not given, else http://localhost:8000; plain http to another machine
-    is refused unless `insecure`. `timeout`: seconds for a whole call, repeats included. `session`: a requests.Session
-    whose proxies, certificates and adapters are to be used. An XWrap and the Backends it hands out share their
-    connections; they may be used from many threads and after a fork. A copy, also a pickled one, makes its own.
+    is refused without `insecure` or XWRAP_INSECURE=1. `timeout`: seconds for a whole call, repeats included. `session`:
+    a requests.Session whose proxies, certificates and adapters are to be used. An XWrap and the Backends it hands out
+    share their connections; they may be used from many threads and after a fork. A copy or a pickle makes its own.
     """
 
     __copy__ = deepcopy

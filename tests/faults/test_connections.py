@@ -204,6 +204,11 @@ def test_plain_http_to_another_machine_is_refused_unless_asked_for(url, monkeypa
     with pytest.raises(InvalidRequest, match="insecure=True"):
         Backend(1, USER, PASSWORD, url)
     assert Backend(1, USER, PASSWORD, url, insecure=True).id == 1
+    monkeypatch.setenv("XWRAP_INSECURE", "yes")
+    with pytest.raises(InvalidRequest, match="insecure=True"):
+        Backend(1, USER, PASSWORD, url)
+    monkeypatch.setenv("XWRAP_INSECURE", "1")
+    assert Backend(1, USER, PASSWORD, url).id == 1
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST", "127.0.0.1", "127.8.8.8", "[::1]", "xwrap.localhost"])

@@ -139,7 +139,7 @@ def test_the_servers_readme_names_every_setting_that_the_server_reads():
 
     names = set(re.findall(r"XWRAP_[A-Z_]*[A-Z]", Path(settings.__file__).read_text())) | {"XWRAP_URL"}
     # Names in the code that it does not read: options of the command, and variables of others.
-    names -= {*settings._OPTIONS, *settings._OF_TESTS, "XWRAP_INSECURE"}
+    names -= {*settings._OPTIONS, *settings._OF_TESTS}
     told = (ROOT / "bitmm/xwrap/server/README.md").read_text(encoding="utf-8")
     assert {name for name in names if name not in told} == set()
 
