@@ -148,6 +148,7 @@ def answers(serving) -> dict[str, tuple[Any, Any]]:
             "limit order": (limit, types.Order),
             "dry run": (paper.buy("USD", "BTC", "0.1", dry_run=True), types.Order),
             "refused order by its key": (paper.order(key="refused"), types.Order),
+            "refused order by its id": (paper.order(paper.order(key="refused")["id"]), types.Order),
             "orders": (paper.orders() + kraken.orders(), list[types.Order]),
             "open orders": (kraken.orders("open"), list[types.Order]),
             "canceled order": (kraken.cancel(limit["id"]), types.Order),
@@ -182,5 +183,6 @@ def test_a_refused_order_has_its_reason_in_every_record_of_it(answers):
     assert refused["status"] == "rejected"
     assert refused["reason"] == refused["error"]["detail"]
     assert refused["reason"].startswith("not enough USD")
+    assert answers["refused order by its id"][0]["reason"] == refused["reason"]
     listed = [order for order in answers["orders"][0] if order["key"] == "refused"]
     assert [order["reason"] for order in listed] == [refused["reason"]]
