@@ -293,6 +293,19 @@ def test_an_account_that_owns_nothing_owns_nothing(result):
     assert exchange.fills("USD", "BTC") == exchange.deposits() == exchange.withdrawals() == []
 
 
+@kind("B")
+def test_an_open_order_is_not_called_closed_because_a_list_is_absent(coincheck, transport):
+    exchange, asked = connected(coincheck, transport), order("sell", price="7000000", currency="JPY")
+    id = exchange.place(asked).exchange_order_id
+    known = replace(ref_of(asked, id), created=datetime.now(UTC) - timedelta(hours=1))
+    change_answers(coincheck, "GET", "/api/exchange/orders/opens", lambda row: {"success": True})
+    with pytest.raises(Refused, match="cannot be understood"):
+        exchange.order(known)
+    assert exchange.open_orders() == [], "what is shown may be nothing"
+    change_answers(coincheck, "GET", "/api/exchange/orders/opens", lambda row: {"success": True, "orders": []})
+    assert exchange.order(known).status == "closed"
+
+
 # C: orders of a market that takes no new ones.
 
 

@@ -160,7 +160,7 @@ class CcxtOrders(CcxtCalls):
         elif history is None:
             return self._fetch_open_order(ref, symbol)
         else:
-            rows = [row for call in ("fetch_open_orders", history) for row in self._call(call, symbol)]
+            rows = [row for call in ("fetch_open_orders", history) for row in self._call("listed_orders", call, symbol)]
         with parsing_errors(self.name):
             for row in rows:
                 if row["id"] == id:
@@ -171,7 +171,7 @@ class CcxtOrders(CcxtCalls):
         """Return an order of an exchange that lists open ones alone: "filled" when its fills add up to its amount, else
         "closed", when it is not among them. Raises NotListedYet a moment after it was placed.
         """
-        rows = self._call("fetch_open_orders", symbol)
+        rows = self._call("listed_orders", "fetch_open_orders", symbol)
         with parsing_errors(self.name):
             for row in rows:
                 if row["id"] == ref.exchange_order_id:

@@ -79,6 +79,21 @@ class ReadableRows:
         parsed = super().parse_orders(readable, market, *rest, **named)  # type: ignore[misc]  # as above
         return [*parsed, *odd]
 
+    def listed_orders(self, method: str, *arguments: Any) -> Any:
+        """Return the orders of the unified list `method`, where one that is not in it is over or does not exist.
+
+        Raises ValueError for an answer that has no list: ccxt takes it for an empty one.
+        """
+        ccxt = self._ccxt
+        ccxt.last_answer = (0, None)  # it is kept from now on (`LookupCalls`)
+        try:
+            rows = getattr(ccxt, method)(*arguments)
+            if not rows and not _has_list(ccxt.last_answer[1]):
+                raise ValueError("no list of orders")
+        finally:
+            ccxt.last_answer = None
+        return rows
+
     @property
     def _ccxt(self) -> Any:
         return self
@@ -106,6 +121,13 @@ def _read(read: Callable[[Any], Any], row: Any) -> None:
         read(row)
     except importlib.import_module("ccxt").BaseError as error:
         raise ValueError(f"{type(error).__name__}: {error}") from error
+
+
+def _has_list(document: Any) -> bool:
+    """Return whether a document is, or has somewhere inside, a list or an object without fields."""
+    if isinstance(document, dict) and document:
+        return any(_has_list(value) for value in document.values())
+    return isinstance(document, (dict, list))
 
 
 def _id_of_order(row: Any) -> str:
