@@ -8,13 +8,14 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from bitmm.xwrap.exchanges.base import Credentials
+from bitmm.xwrap.exchanges.base import Credentials, ExchangeContext
 from bitmm.xwrap.exchanges.capabilities import supports
 from bitmm.xwrap.exchanges.ccxt import exchange_class
 from bitmm.xwrap.exchanges.ccxt import orders as ccxt_orders
 from bitmm.xwrap.exchanges.ccxt.orders import CcxtOrders
 from bitmm.xwrap.exchanges.ccxt.placing import BUYS_BY_COST, cost_of, placing_call
 from bitmm.xwrap.exchanges.errors import Refused, Unknown, Unsupported
+from bitmm.xwrap.transport import Transport
 from tests.exchanges.ccxt.support import connected, listed, order, ref_of
 
 library = pytest.importorskip("ccxt", reason="ccxt is not installed")
@@ -101,12 +102,11 @@ def test_a_market_buy_whose_answer_is_lost_is_unknown(coincheck, transport):
 
 def test_a_cost_is_rounded_down_to_the_step_of_prices(coincheck, transport):
     """Never more is spent than the book says."""
-    exchange = listed(exchange_class("ccxt:bithumb"), coincheck.url, price="0.01")(
+    exchange = listed(exchange_class("ccxt:gate"), coincheck.url, price="0.01")(
         transport, Credentials("", "key", "secret")
     )
     exchange._instance.ccxt.fetch_order_book = lambda symbol: {"asks": [[D("3.333"), D(9)]], "bids": []}
     precision = exchange._markets().ccxt.markets["BTC/USD"]["precision"]
-    exchange._instance.ccxt.precisionMode = 4
     asked = order("buy", amount="1.001", currency="USD")
     assert exchange._cost_in_book(asked, "BTC/USD", precision) == D("3.33")
 
@@ -182,3 +182,51 @@ def test_markets_behind_a_key_are_loaded_with_the_key(coincheck, transport):
     with pytest.raises(Refused):
         keyed.markets()
     assert coincheck.requests[0].headers["APCA-API-KEY-ID"] == "K"
+
+
+def test_where_ccxt_rounds_no_cost_it_is_sent_as_it_is(coincheck, transport):
+    """Bithumb counts significant digits, and ccxt cannot round a cost to them."""
+    kind = exchange_class("ccxt:bithumb")
+    exchange = listed(kind, coincheck.url, price="4", amount="4")(transport, Credentials("", "key", "secret"))
+    assert kind.kind().precisionMode == 3
+    assert exchange._rounded("cost", "BTC/USD", "3336.333") == "3336.333"
+
+
+def test_fills_in_the_row_of_an_order_that_have_neither_id_nor_time_hide_no_order(coincheck, transport):
+    """Coins.ph tells them so when it takes an order; the sample is that of ccxt 4.5.90."""
+    fills = [
+        {"price": "1579.51", "qty": "0.001", "commission": "0.01", "commissionAsset": "USDT", "tradeId": None},
+        {"price": "1579.52", "qty": "0.0005", "commission": "0.01", "commissionAsset": "USDT", "tradeId": None},
+    ]
+    row = {
+        "symbol": "BTCUSD",
+        "orderId": 7,
+        "price": "2000",
+        "origQty": "0.0015",
+        "executedQty": "0.0015",
+        "fills": fills,
+    }
+    row |= {"cummulativeQuoteQty": "2.36", "status": "FILLED", "type": "LIMIT", "side": "BUY"}
+    exchange = listed(exchange_class("ccxt:coinsph"), coincheck.url, price="0.01", amount="0.0001")(
+        transport, Credentials("", "key", "secret")
+    )
+    ccxt = exchange._instance.ccxt
+    ccxt.set_markets_from_exchange(exchange._markets().ccxt)
+    ccxt.privatePostOpenapiV1Order = lambda params: row
+    state = exchange.place(order("buy", amount="0.0015", price="2000", currency="USD"))
+    assert (state.exchange_order_id, state.status, state.filled) == ("7", "filled", D("0.0015"))
+
+
+def test_lbank_is_asked_for_its_funds_by_the_call_whose_answer_ccxt_reads(coincheck, transport):
+    exchange = listed(exchange_class("ccxt:lbank"), coincheck.url)(transport, Credentials("", "key", "s" * 32))
+    balances = [{"asset": "btc", "free": "10.0", "locked": "2.5"}]
+    exchange._instance.ccxt.spotPrivatePostSupplementUserInfoAccount = lambda: {"data": {"balances": balances}}
+    assert exchange.funds()["BTC"].total == D("12.5")
+
+
+def test_no_list_of_open_orders_is_refused_for_what_it_costs_at_the_exchange():
+    for id in ("aster", "binance"):
+        exchange = exchange_class(f"ccxt:{id}")(ExchangeContext(Transport(), Credentials(), url="http://127.0.0.1:1"))
+        options = exchange._instance.ccxt.options
+        assert options["warnOnFetchOpenOrdersWithoutSymbol"] is False
+        assert options["fetchOpenOrders"]["warnIfNoSymbol"] is False

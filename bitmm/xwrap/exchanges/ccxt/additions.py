@@ -218,12 +218,24 @@ class _BybitCalls:
         raise importlib.import_module("ccxt").OrderNotFound(f"{ccxt.id} knows no such order")
 
 
+class _LbankFunds:
+    """LBank's "Account information". ccxt 4.5.90 asks another call, and reads nothing of its answer: a list.
+
+    Source: the API document "Spot", "Account information".
+    """
+
+    def fetch_balance(self, params: Any = None) -> Any:
+        method = {"method": "spotPrivatePostSupplementUserInfoAccount"}
+        return super().fetch_balance(method)  # type: ignore[misc]  # ccxt's class comes after this one
+
+
 #: ccxt's name of a class -> what comes before it.
 ADDITIONS: dict[str, tuple[type[Any], ...]] = {
     "bitget": (_BitgetAccount,),
     **dict.fromkeys(("bybit", "bybiteu", "bybitid"), (_BybitCalls,)),
     **dict.fromkeys(("gate", "gateeu"), (_GateioAccount,)),
     "kraken": (_KrakenCalls,),
+    "lbank": (_LbankFunds,),
     "paymium": (_PaymiumCalls,),
     **dict.fromkeys(("aster", "grvt", "hyperliquid", "pacifica"), (_NothingUnasked,)),
 }

@@ -16,6 +16,8 @@ from .parsing import closed_pairs, spot_markets
 
 __all__ = ["CcxtCalls"]
 
+#: One of ccxt's precisionMode: a number is rounded to so many significant digits.
+_SIGNIFICANT_DIGITS = 3
 #: Calls without a key.
 _UNSIGNED = {"fetch_ticker", "fetch_order_book"}
 #: Exchanges that list their markets, and tell their prices, for a key only.
@@ -91,5 +93,8 @@ class CcxtCalls(Exchange):
 
     def _rounded(self, field: str, *arguments: str) -> str:
         """Return what ccxt would make of a number before it sends it; no request is sent for this."""
-        text: str = self._instance.call(self.context, self._markets(), f"{field}_to_precision", *arguments)
+        markets = self._markets()
+        if field == "cost" and markets.ccxt.precisionMode == _SIGNIFICANT_DIGITS:
+            return arguments[-1]  # ccxt 4.5.90 has no such rounding, and sends a cost as it is
+        text: str = self._instance.call(self.context, markets, f"{field}_to_precision", *arguments)
         return text

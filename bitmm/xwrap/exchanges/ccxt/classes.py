@@ -30,8 +30,20 @@ _MISSING = {"coinspot": {"place"}, "kraken": {"withdraw"}}
 _HAS_ALSO = {"cryptomus": {"createMarketOrder"}, "woo": {"createMarketOrder"}}
 #: Classes that list the open orders of one market only.
 _LISTS_ONE_MARKET = {
-    *("bigone", "bit2c", "bitbank", "bitbns", "bitflyer", "bittrade", "coinone", "deepcoin", "lbank", "lighter"),
-    *("mercado", "p2b", "phemex", "tokocrypto"),
+    *("bigone", "bit2c", "bitbank", "bitbns", "bitflyer", "bitrue", "bitso", "bittrade", "coinbaseinternational"),
+    *(
+        "coinone",
+        "deepcoin",
+        "deribit",
+        "latoken",
+        "lbank",
+        "lighter",
+        "mercado",
+        "nado",
+        "p2b",
+        "phemex",
+        "tokocrypto",
+    ),
 }
 
 #: A verb -> the unified calls that it needs, in ccxt's names; one set must be there.

@@ -90,6 +90,8 @@ class Instance:
                 },
             }
         )
+        if isinstance(listing := self.ccxt.options.get("fetchOpenOrders"), dict):
+            listing["warnIfNoSymbol"] = False
         for options in (self.ccxt.options, self.ccxt.options.get("createOrder")):
             if isinstance(options, dict) and options.get(AMOUNT_IS_COUNTED) is False:
                 # Our amounts always count the asset (for Bybit's accounts of the old kind they would be the cost).

@@ -20,6 +20,7 @@ _COST_PARAMETERS = {
     "cryptomus": "cost",
     "indodax": "cost",
     "toobit": "cost",
+    "zebpay": "cost",
 }
 #: Classes that send the amount of a market buy as its cost, times this price where they want one.
 _COST_AS_AMOUNT = {"coinmate": None, "luno": None, "mercado": "1"}
