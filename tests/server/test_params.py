@@ -79,7 +79,7 @@ def test_a_bad_field_is_422_and_named_and_changes_nothing(server, owner, side, b
 @pytest.mark.parametrize(
     ("amount", "words"),
     [
-        ("", "'amount' is empty"),
+        ("", "'amount' is empty; write digits, like 0.1"),
         ("0,1", '\'amount\' is "0,1"; an amount has digits and at most one point: write "0.1"'),
         (" 1 ", '\'amount\' is " 1 "; an amount has digits and at most one point: write "1"'),
         ("1_000", '\'amount\' is "1_000"; an amount has digits and at most one point: write "1000"'),
@@ -279,6 +279,9 @@ def test_an_exchange_that_ccxt_knows_is_offered_under_its_whole_id():
         find_exchange("Gate", ["paper", "ccxt:gate"])
     with pytest.raises(Problem, match="does not offer 'ccxt:binance'; its administrator can"):
         find_exchange("Binance", ["paper"])
+    many = [f"exchange{number}" for number in range(100)]
+    with pytest.raises(Problem, match=r"XWRAP_EXCHANGES=\.\.\.,kraken; offered are .* and 88 more"):
+        find_exchange("kraken", many)
     with pytest.raises(Problem, match="did you mean 'ccxt:bitvavo' or"):
         find_exchange("bitvaso", ["paper"])
 

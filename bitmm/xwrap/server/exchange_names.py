@@ -14,7 +14,7 @@ __all__ = ["find_exchange", "no_such_exchange"]
 #: Names that an exchange had -> what it is called today.
 _FORMER_NAMES = {"bitcoincentral": "paymium", "bitcoincentralnet": "paymium"}
 #: Of so many exchanges at most the names are listed.
-_MOST_LISTED = 20
+_MOST_LISTED = 12
 #: A longer name is compared with none: that would take time, and it is no mistyped one.
 _MAX_NAME = 40
 
@@ -59,7 +59,8 @@ def _way_to(letters: str, offered: Collection[str]) -> str | None:
         id = bridged[letters.removeprefix("ccxt:")]
     else:
         return None
-    way = f"XWRAP_EXCHANGES={','.join([*offered, id])}"
+    others = list(offered) if len(offered) <= _MOST_LISTED else ["..."]
+    way = f"XWRAP_EXCHANGES={','.join([*others, id])}"
     if id in EXCHANGES and load(id).requires_url:
         way += f" and where it is, XWRAP_EXCHANGE_URL_{id.upper()}"
     if id not in EXCHANGES:

@@ -69,7 +69,7 @@ class Params:
 
     def pop_amount(self, name: str = "amount") -> Decimal:
         """Return an amount: plain digits with at most one point, or as `str(Decimal)` writes it; more than zero."""
-        value = self.pop_text(name, limit=1000)
+        value = self.pop_text(name, limit=1000, default="" if self.has(name) else None)
         try:
             amount = exact(value)
         except ValueError:
