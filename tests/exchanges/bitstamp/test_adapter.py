@@ -323,7 +323,7 @@ def answering(venue, path: str, change) -> None:
         {"market": "XRP/EUR"},
         {"type": "0"},
         {"client_order_id": "f" * 32},
-        {"transactions": None},
+        {"transactions": 7},
         {"transactions": [{"btc": "0.1", "eur": "x", "price": "1", "fee": "0"}]},
         {"amount_remaining": "NaN"},
         {"amount_remaining": "-1"},

@@ -518,6 +518,26 @@ def test_an_order_of_2018_does_not_tell_what_remains():
 
 
 @kind("J")
+@pytest.mark.parametrize("left_out", [{}, {"transactions": None}])
+@pytest.mark.parametrize(
+    ("status", "remaining", "told"),
+    [
+        ("Finished", "0.00000000", ("filled", Decimal(1))),
+        ("Canceled", "1.00000000", ("canceled", Decimal(0))),
+        ("Canceled", "0.75", ("partly_filled", Decimal("0.25"))),
+        ("Open", "0.75", ("open", Decimal("0.25"))),
+        ("Canceled", None, ("canceled", None)),
+    ],
+)
+def test_an_order_whose_transactions_are_left_out_tells_what_remains(left_out, status, remaining, told):
+    row = {**DONE, "status": status, "amount_remaining": remaining}
+    del row["transactions"]
+    state = bitstamp(order_status={**row, **left_out}).order(replace(REF, amount=Decimal(1)))
+    assert (state.status, state.filled) == told
+    assert (state.amount, state.average, state.spent, state.fee, state.fee_currency) == (1, None, None, None, None)
+
+
+@kind("J")
 def test_an_answer_that_names_no_order_is_not_taken_for_the_one_that_is_looked_for():
     row = {"status": "Finished", "id": 1, "transactions": []}
     by_our_id = OrderRef("buy", "USD", "BTC", CLIENT)

@@ -169,26 +169,42 @@ def order_from_row(row: Mapping[str, Any], ref: OrderRef) -> OrderState:
         raise ValueError("no word of the order that was asked for")
     is_named = market is not None and market.lower() != market_symbol(ref.currency, ref.asset)
     asset, currency = _asset_and_currency(market) if market is not None and is_named else (ref.asset, ref.currency)
-    fills = [_transaction_amounts(fill, currency, asset) for fill in row["transactions"]]
-    filled, spent = total(amount for amount, _, _, _ in fills), total(cost for _, cost, _, _ in fills)
-    fees = [fee for _, _, _, fee in fills if fee is not None]
     remaining = optional_amount(row.get("amount_remaining"))
+    filled, average, spent, fee = _executed(row.get("transactions"), ref, remaining, currency, asset)
     return OrderState(
         exchange_order_id=order_id(row["id"]),
         status=_order_status(row["status"], filled),
         side=_SIDES[str(row["type"])] if row.get("type") is not None else ref.side,
         currency=currency,
         asset=asset,
-        amount=ref.amount if remaining is None else EXACT.add(filled, remaining),
+        amount=ref.amount if remaining is None or filled is None else EXACT.add(filled, remaining),
         filled=filled,
-        average=mean(total(EXACT.multiply(amount, price) for amount, _, price, _ in fills), filled),
+        average=average,
         spent=spent,
-        fee=total(fees) if len(fees) == len(fills) else None,
-        fee_currency=currency if len(fees) == len(fills) else None,
+        fee=fee,
+        fee_currency=None if fee is None else currency,
         client_id=client_id,
         created=optional_time(row.get("datetime")),
         reason="it expired" if row["status"] == "Expired" else None,
     )
+
+
+def _executed(
+    transactions: Any, ref: OrderRef, remaining: Decimal | None, currency: str, asset: str
+) -> tuple[Decimal | None, Decimal | None, Decimal | None, Decimal | None]:
+    """Return filled, average, spent and fee of an order from its transactions.
+
+    Where they are left out, as for `omit_transactions`, what was filled is what no longer remains.
+    """
+    if transactions is None:
+        if ref.amount is None or remaining is None:
+            return None, None, None, None
+        return parse_unsigned(EXACT.subtract(ref.amount, remaining)), None, None, None
+    fills = [_transaction_amounts(fill, currency, asset) for fill in transactions]
+    filled, spent = total(amount for amount, _, _, _ in fills), total(cost for _, cost, _, _ in fills)
+    average = mean(total(EXACT.multiply(amount, price) for amount, _, price, _ in fills), filled)
+    fees = [fee for _, _, _, fee in fills if fee is not None]
+    return filled, average, spent, total(fees) if len(fees) == len(fills) else None
 
 
 def _transaction_amounts(
@@ -204,7 +220,7 @@ def _transaction_amounts(
     )
 
 
-def _order_status(word: str, filled: Decimal) -> Status:
+def _order_status(word: str, filled: Decimal | None) -> Status:
     if word in _OPEN:
         return "open"
     if word == "Finished":
