@@ -66,13 +66,14 @@ def readable_rows(name: str, rows: Iterable[_R], read: Callable[[_R], _T]) -> li
 
 
 def listed_withdrawals(
-    name: str, rows: list[_R], read: Callable[[_R], Withdrawal], asset: str | None
+    name: str, rows: list[_R], read: Callable[[_R], Withdrawal], asset: str | None, *, among_others: bool = False
 ) -> list[Withdrawal]:
     """Return the sends that `read` makes of the rows that the exchange called `name` lists, asked for `asset` or all.
 
     A row that cannot be understood hides no other, and it does not vanish, since it may be a send of ours, and a send
     that is not listed may be sent again: nothing is told of it but that it is there, as a send without an id. Raises
-    ValueError when there are rows and none can be understood, and TypeError for what is no list.
+    ValueError when there are rows and none can be understood, unless they stood `among_others` that were, and TypeError
+    for what is no list.
     """
     if not isinstance(rows, list):
         raise TypeError("no list")
@@ -86,7 +87,7 @@ def listed_withdrawals(
             return odd
 
     withdrawals = [read_or_odd(row) for row in rows]
-    if withdrawals and all(withdrawal is odd for withdrawal in withdrawals):
+    if withdrawals and not among_others and all(withdrawal is odd for withdrawal in withdrawals):
         raise ValueError("no row can be understood")
     return withdrawals
 

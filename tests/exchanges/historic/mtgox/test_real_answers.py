@@ -100,6 +100,17 @@ def test_one_odd_transfer_hides_no_other(play, odd):
 
 
 @kind("A")
+@pytest.mark.parametrize("odd", [{"Value": ABSENT}, {"Date": "x"}, {"Type": ABSENT}])
+def test_a_wallet_with_one_odd_row_alone_hides_no_transfer_of_another(play, odd):
+    """There are as many lists as wallets, so a list of one odd row is a part of what was asked for."""
+    play(2, "info", {"Wallets": {"USD": {"Balance": units(1, "USD")}, "BTC": {"Balance": units(5, "BTC")}}})
+    play(2, "history?USD", {"result": [transferred(2, "deposit", **odd), transferred(1, **odd)]})
+    exchange = play(2, "history?BTC", {"result": [transferred(2, "deposit"), transferred(0)]})
+    assert [deposit.id[-2:] for deposit in exchange.deposits()] == ["02"]
+    assert "00" in {withdrawal.id[-2:] for withdrawal in exchange.withdrawals()}
+
+
+@kind("A")
 @pytest.mark.parametrize("odd", [{"type": "loan"}, {"amount": units(1, "USD")}, {"date": "x"}, {"item": ABSENT}])
 def test_one_odd_order_hides_no_other_and_does_not_vanish(play, odd):
     exchange = play(2, "orders", [listed(**odd), listed(oid="f" * 36)])

@@ -190,22 +190,30 @@ class MtGox(Exchange):
             return self.calls.send(withdrawal)
 
     def deposits(self, asset: str | None = None) -> list[Deposit]:
-        found = []
+        rows: list[tuple[str, Any]] = []
         for currency, history in self._histories(asset):
             with parsing_errors(self.name):
-                rows = [row for row in list_or_nothing(history) if row_type(row) == "deposit"]
-                found += readable_rows(self.name, rows, partial(deposit_from_row, currency))
-        return sorted(found, key=lambda deposit: deposit.time or _LONG_AGO, reverse=True)
+                rows += [(currency, row) for row in list_or_nothing(history)]
+        with parsing_errors(self.name):
+            found = readable_rows(self.name, rows, _deposit_or_none)
+        deposits = [deposit for deposit in found if deposit is not None]
+        return sorted(deposits, key=lambda deposit: deposit.time or _LONG_AGO, reverse=True)
 
     def withdrawals(self, asset: str | None = None) -> list[Withdrawal]:
-        found = []
+        found: list[Withdrawal] = []
+        reads_others = False
         for currency, history in self._histories(asset):
             with parsing_errors(self.name):
                 if not isinstance(history, list):
                     raise TypeError("no list")
                 # A row that does not say what it is may be a send.
                 rows = [row for row in history if row_type(row) in {"withdraw", None}]
-                found += listed_withdrawals(self.name, rows, partial(withdrawal_from_row, currency), currency)
+                reads_others = reads_others or len(rows) < len(history)
+                read = partial(withdrawal_from_row, currency)
+                found += listed_withdrawals(self.name, rows, read, currency, among_others=True)
+        with parsing_errors(self.name):
+            if found and not reads_others and not any(withdrawal.id for withdrawal in found):
+                raise ValueError("no row can be understood")
         return sorted(found, key=lambda withdrawal: withdrawal.created or _LONG_AGO, reverse=True)
 
     def _cancel(self, order_id: str, currency: str, asset: str) -> None:
@@ -233,6 +241,14 @@ class MtGox(Exchange):
                 currencies = sorted(info["Wallets"])
         for currency in currencies:
             yield currency, self.calls.history(currency)
+
+
+def _deposit_or_none(entry: tuple[str, Any]) -> Deposit | None:
+    """Return the deposit of a row of the history of a currency's wallet; None for a row of another type."""
+    currency, row = entry
+    if (kind := row_type(row)) is None:
+        raise ValueError("a row without a type")
+    return deposit_from_row(currency, row) if kind == "deposit" else None
 
 
 def _create_calls(context: ExchangeContext, url: str) -> Calls | CallsV0:
