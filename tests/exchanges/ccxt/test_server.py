@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 import requests
 
+from bitmm.xwrap.client import InvalidRequest, XWrap
 from bitmm.xwrap.exchanges import orders
 from bitmm.xwrap.exchanges.base import RateLimit
 from bitmm.xwrap.exchanges.ccxt import exchange_class
@@ -100,3 +101,17 @@ def test_where_one_market_is_listed_at_a_time_those_of_our_own_open_orders_are(o
         (placed["id"], placed["exchange_order_id"]),
         (None, other.id),
     }
+
+
+def test_a_passphrase_is_registered_and_without_one_the_form_is_told(serving):
+    with serving(exchanges=("ccxt:kucoin",)) as server:
+        auth, xwrap = server.account(), XWrap(server.url)
+        (row,) = xwrap.list_exchanges()
+        assert [(field["name"], field["secret"]) for field in row["form"]] == [
+            *(("apikey", False), ("apisecret", True), ("passphrase", True))
+        ]
+        with pytest.raises(InvalidRequest, match="its form is apikey, apisecret, passphrase"):
+            xwrap.create_backend(*auth, "ccxt:kucoin", "", "a-key", "a-secret")
+        backend = xwrap.create_backend(*auth, "ccxt:kucoin", "", "a-key", "a-secret", passphrase="open sesame")
+        assert backend.exchange == "ccxt:kucoin"
+        assert "open sesame" not in repr(backend.info)
