@@ -104,10 +104,25 @@ def test_a_key_that_the_exchange_does_not_know_is_refused_with_its_words(kraken,
 def test_a_secret_that_does_not_decode_sends_nothing(kraken, transport):
     keys = Credentials(apikey=kraken.key, apisecret="not base64!")
     exchange = exchange_class("ccxt:kraken")(ExchangeContext(transport, keys, 1, url=kraken.url))
-    with pytest.raises(Refused, match="nothing was sent") as caught:
+    with pytest.raises(
+        Refused, match=r"check apisecret: a request cannot be signed with it \(nothing was sent\)"
+    ) as caught:
         exchange.place(order(currency="EUR"))
     assert caught.value.code == "invalid_request"
     assert not [request for request in kraken.requests if "private" in request.path]
+
+
+@pytest.mark.parametrize(
+    ("id", "names"),
+    [("backpack", ["apisecret"]), ("coinbaseexchange", ["apisecret", "passphrase"]), ("revolutx", ["privateKey"])],
+)
+def test_a_secret_that_cannot_sign_is_named_and_the_exchange_is_not_said_to_refuse_it(transport, id, names):
+    given = dict.fromkeys(names, "not base64!")
+    keys = Credentials("", "a-key", given.pop("apisecret", ""), given)
+    exchange = listed(exchange_class(f"ccxt:{id}"), "http://127.0.0.1:9")(transport, keys)
+    with pytest.raises(Refused, match=f"check {', '.join(names)}: a request cannot be signed with it") as caught:
+        exchange.funds()
+    assert (caught.value.code, caught.value.retryable) == ("invalid_request", False)
 
 
 def test_new_keys_of_a_registration_are_used_at_once(kraken, transport):

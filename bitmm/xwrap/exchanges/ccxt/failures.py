@@ -9,7 +9,7 @@ from ..http import unknown_or_refused, unproved
 from .error_codes import is_operation_failed, is_outcome_unknown, is_proved_by_text, pause_seconds
 from .session import SessionAdapter
 
-__all__ = ["exchange_error"]
+__all__ = ["exchange_error", "was_raised_in"]
 
 _RETRYABLE = {"exchange_unavailable", "invalid_nonce"}
 
@@ -45,7 +45,8 @@ def exchange_error(error: Exception, code: str | None, words: str, session: Sess
     if session.status in (418, 429):
         code = "rate_limited"
     if not session.has_sent:
-        unclear = code in (None, "exchange_refused", "exchange_unavailable")
+        # It is ccxt that refuses, also a key.
+        unclear = code in (None, "exchange_refused", "exchange_unavailable", "exchange_key_refused")
         words = f"{words} (nothing was sent)"
         return _refused(words, "invalid_request" if unclear else str(code))
     if not session.may_have_executed:
@@ -91,18 +92,18 @@ def _is_refusal(error: Exception, code: str | None, status: int) -> bool:
         return False
     if 400 <= status < 500 and status != 408:
         return True
-    if code is None or status >= 500 or not _raised_by_handle_errors(error):
+    if code is None or status >= 500 or not was_raised_in("handle_errors", error):
         return False
     return not is_operation_failed(error, code)
 
 
-def _raised_by_handle_errors(error: BaseException | None) -> bool:
-    """Return whether `error`, or the error that it replaces (in Kraken's cancel_order), came from a `handle_errors`.
+def was_raised_in(method: str, error: BaseException | None) -> bool:
+    """Return whether `error`, or the error that it replaces (in Kraken's cancel_order), came from a method of ccxt.
 
-    Every class of ccxt reads the errors in an answer in a method of this name, and the error itself does not say where
-    it was raised; so the names of its frames are looked at.
+    Every class reads the errors in an answer in `handle_errors`, and signs a request in `sign`; the error itself does
+    not say where it was raised, so the names of its frames are looked at.
     """
     if error is None:
         return False
     frames = (frame.f_code.co_name for frame, _ in traceback.walk_tb(error.__traceback__))
-    return "handle_errors" in frames or _raised_by_handle_errors(error.__context__)
+    return method in frames or was_raised_in(method, error.__context__)

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..base import Credentials, Field
 
-__all__ = ["form_of", "given_to", "missing_credentials"]
+__all__ = ["form_of", "given_to", "missing_credentials", "secrets_of"]
 
 #: ccxt's credentials (`requiredCredentials` of a class names those that it needs) -> our fields. Nothing else that a
 #: user gives becomes an attribute of a ccxt object. "password" is the caller's own at `create_backend`.
@@ -61,6 +61,11 @@ def given_to(id: str, keys: Credentials) -> tuple[dict[str, str], dict[str, str]
     options = {field.name: _value(keys, field) for field in _OPTIONS.get(id, ())}
     credentials = {name: _value(keys, field) for name, field in _CREDENTIALS.items() if name not in options}
     return _without_empty(credentials), _without_empty(options)
+
+
+def secrets_of(keys: Credentials) -> list[str]:
+    """Return the names of the secret fields that the keys have."""
+    return [field.name for field in _CREDENTIALS.values() if field.secret and _value(keys, field)]
 
 
 def _without_empty(texts: Mapping[str, str]) -> dict[str, str]:

@@ -19,8 +19,8 @@ from ..base import Credentials, ExchangeContext
 from ..errors import ExchangeError
 from ..models import Market
 from .error_codes import code_of
-from .failures import exchange_error
-from .form import given_to
+from .failures import exchange_error, was_raised_in
+from .form import given_to, secrets_of
 from .session import SessionAdapter
 
 __all__ = [
@@ -69,6 +69,7 @@ class Instance:
         self._markets: Markets | None = None
         self._nonce: Callable[[], int] = _microseconds
         given, given_options = given_to(kind.__name__, credentials)
+        self._secret_names = secrets_of(credentials)
         self._secrets = [value for named, value in given.items() if len(value) > 3]
         base = None if url is None else url.rstrip("/")
         self._session = SessionAdapter(kind.__name__, name, base)
@@ -136,6 +137,8 @@ class Instance:
 
     def _failure(self, error: Exception) -> ExchangeError:
         words = f"{self._session.name}: {self._scrubbed(str(error))}"[:400]
+        if not self._session.has_sent and self._secret_names and was_raised_in("sign", error):
+            words = f"{words}; check {', '.join(self._secret_names)}: a request cannot be signed with it"
         return exchange_error(error, code_of(error, self.ccxt.id), words, self._session)
 
     def _scrubbed(self, text: str) -> str:
