@@ -72,4 +72,4 @@ def test_a_cancel_that_was_executed_is_never_called_refused(caller, fault):
     assert canceled["status"] in {"open", "canceled"}
     caller.venue.heal()
     canceled = caller.backend.order(order["id"])
-    assert (canceled["status"], canceled["filled"], canceled["reason"]) == ("canceled", 0, None)
+    assert (canceled["status"], canceled["filled"], canceled["reason"]) == ("canceled", 0, "User requested")
