@@ -400,6 +400,9 @@ def test_what_is_over_later_is_retryable(code):
         (400, "failed to parse path `id`: invalid digit found in string", "invalid_request"),
         (400, "error parsing the body: missing field `side` at line 1 column 20", "invalid_request"),
         (400, "Failed to deserialize the JSON body into the target type", "invalid_request"),
+        (400, "unknown field `colour`, expected one of `symbol`, `side`", "invalid_request"),
+        (400, 'invalid value: string "Bidd", expected a side at line 1 column 9', "invalid_request"),
+        (400, "duplicate field `price`", "invalid_request"),
         (401, "authorization error", "exchange_key_refused"),
     ],
 )

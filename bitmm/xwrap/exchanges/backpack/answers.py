@@ -49,7 +49,9 @@ _EXPIRED = re.compile(r"expired|timestamp", re.IGNORECASE)
 #: which it is written, and of serde_json. That is proof: the same bytes are parsed alike each time, so no earlier
 #: delivery was an order either. HTML is of something on the way, and no proof.
 _UNPARSED = re.compile(
-    r"\bpars(e|ing)\b|deserializ|expected (input type|value)|missing field|invalid type|unknown variant", re.IGNORECASE
+    r"\bpars(e|ing)\b|deserializ|expected (input type|value)|(missing|unknown|duplicate) field|unknown variant"
+    r"|invalid (type|value|length)\b",
+    re.IGNORECASE,
 )
 
 
