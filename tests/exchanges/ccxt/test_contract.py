@@ -14,7 +14,7 @@ from bitmm.xwrap.exchanges.ccxt.client_ids import CLIENT_IDS
 from bitmm.xwrap.exchanges.ccxt.form import given_to, missing_credentials
 from bitmm.xwrap.exchanges.errors import Refused
 from bitmm.xwrap.testing.exchange_contract import ExchangeContract
-from tests.exchanges.ccxt.support import WALLET, connected
+from tests.exchanges.ccxt.support import WALLET, connected, listed, order
 
 library = pytest.importorskip("ccxt", reason="ccxt is not installed")
 #: The exchanges that have spot markets in ccxt.
@@ -137,14 +137,25 @@ def test_an_option_without_which_ccxt_places_no_order_is_a_field(transport, id, 
         ccxt.market = lambda symbol: {"symbol": symbol, "spot": True, **names}
         ccxt.amount_to_precision = ccxt.price_to_precision = lambda symbol, number: number
         ccxt.fetch2 = lambda path, api, method, params, *rest: sent.append(params) or {}
-        try:
-            ccxt.create_order("BTC/EUR", "limit", "buy", "1", "2")
-        except library.ArgumentsRequired as error:
-            return str(error)
+        ccxt.create_order("BTC/EUR", "limit", "buy", "1", "2")
         return sent[0]
 
     assert str(ask({name: "77"})[name]) == "77"
-    assert name in ask({}), "a registration of before cannot order, and ccxt says why"
+    with pytest.raises(library.ArgumentsRequired, match=name):
+        ask({})
+
+
+@pytest.mark.parametrize(("id", "name"), [("bitvavo", "operatorId"), ("cex", "accountId")])
+def test_a_registration_without_such_an_option_is_read_and_told_how_it_orders(transport, id, name):
+    """It is older than the field."""
+    keys = Credentials("", "key", "secret")
+    exchange = listed(exchange_class(f"ccxt:{id}"), "http://127.0.0.1:9", amount="0.1", price="0.1")(transport, keys)
+    with pytest.raises(Refused, match=f"needs '{name}' for orders and sends; register a key with it") as caught:
+        exchange.place(order(price="20000", currency="USD"))
+    assert caught.value.code == "invalid_request"
+    with pytest.raises(Refused) as caught:
+        exchange.funds()
+    assert caught.value.code == "exchange_unavailable", "this one went out"
 
 
 def test_a_missing_credential_is_refused_at_once(transport):

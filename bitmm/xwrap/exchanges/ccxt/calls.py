@@ -10,7 +10,7 @@ from ..errors import Refused
 from ..http import refused_key_is_proof
 from ..rules import find_market
 from .client_ids import ClientIdRule
-from .form import missing_credentials
+from .form import missing_credentials, missing_options
 from .instance import Instance, Markets, instance_for
 from .parsing import closed_pairs, spot_markets
 
@@ -42,6 +42,7 @@ class CcxtCalls(Exchange):
         if keys != Credentials() and missing:
             names = ", ".join(map(repr, missing))
             raise Refused(f"{self.name} needs {names}", code="invalid_request", details={"field": missing[0]})
+        self._missing_options = missing_options(self.kind.__name__, keys)
         self._instance = instance_for(self.kind, self.id, self.name, context)
 
     def common_pair(self, currency: str, asset: str) -> tuple[str, str]:
@@ -60,6 +61,10 @@ class CcxtCalls(Exchange):
     def _call(self, method: str, *arguments: Any, **named: Any) -> Any:
         """Return the answer to a unified call. All its requests are under one throttle: its nonces are made in it."""
         markets = self._markets()
+        if named.get("mutates") and self._missing_options:
+            names = ", ".join(map(repr, self._missing_options))
+            words = f"{self.name} needs {names} for orders and sends; register a key with it"
+            raise Refused(words, code="invalid_request", details={"field": self._missing_options[0]})
         with refused_key_is_proof(self.funds), self.context.throttle(method, signed=method not in _UNSIGNED):
             return self._instance.call(self.context, markets, method, *arguments, **named)
 

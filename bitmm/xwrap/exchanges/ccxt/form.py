@@ -8,7 +8,7 @@ from typing import Any
 
 from ..base import Credentials, Field
 
-__all__ = ["form_of", "given_to", "missing_credentials", "secrets_of"]
+__all__ = ["form_of", "given_to", "missing_credentials", "missing_options", "secrets_of"]
 
 #: ccxt's credentials (`requiredCredentials` of a class names those that it needs) -> our fields. Nothing else that a
 #: user gives becomes an attribute of a ccxt object. "password" is the caller's own at `create_backend`.
@@ -44,13 +44,16 @@ def form_of(id: str, required: Mapping[str, Any]) -> tuple[Field, ...]:
 
 
 def missing_credentials(form: tuple[Field, ...], id: str, keys: Credentials) -> list[str]:
-    """Return the names of the credentials that ccxt's class `id` needs and the keys do not have.
+    """Return the names of the credentials that ccxt's class `id` needs and the keys do not have."""
+    options = _OPTIONS.get(id, ())
+    return [field.name for field in form if field.required and field not in options and not _value(keys, field)]
 
-    A registration of before has no option that is a part of the form now. It can still be read.
+
+def missing_options(id: str, keys: Credentials) -> list[str]:
+    """Return the names of the options without which ccxt's class `id` places no order, and which the keys do not have:
+    those of a registration that is older than these fields. It can still be read.
     """
-    return [
-        field.name for field in form if field.required and field not in _OPTIONS.get(id, ()) and not _value(keys, field)
-    ]
+    return [field.name for field in _OPTIONS.get(id, ()) if not _value(keys, field)]
 
 
 def given_to(id: str, keys: Credentials) -> tuple[dict[str, str], dict[str, str]]:
