@@ -34,6 +34,7 @@ from ..exchanges.errors import ExchangeError, NotListedYet, Refused, Unsupported
 from ..exchanges.models import (
     Deposit,
     DepositAddress,
+    Estimate,
     Fill,
     Funds,
     Market,
@@ -155,6 +156,24 @@ class ExchangeContract:
         _skip_without(exchange, "rate")
         with expect_refusal("unknown_market", "unknown_asset"):
             exchange.rate(self.currency, "NOSUCH")
+
+    def test_names_are_taken_in_any_case(self, exchange: Exchange) -> None:
+        pair = (self.currency, self.asset)
+        for written in (pair, (self.currency.lower(), self.asset.lower()), (self.currency.upper(), self.asset.upper())):
+            check_equal(f"the pair of {written!r}", exchange.common_pair(*written), pair)
+            check_equal(f"the asset of {written[1]!r}", exchange.common_asset(written[1]), self.asset)
+
+    def test_an_estimate_is_made_of_the_price_now(self, exchange: Exchange) -> None:
+        _skip_without(exchange, "rate")
+        sides: tuple[Side, ...] = ("buy", "sell")
+        for side in sides:
+            estimate = check_record(exchange.estimate(self._new(side, amount=self.amount)), Estimate)
+            price, spent, fee = estimate.price, estimate.spent, estimate.fee
+            check(price is not None and price > 0, f"no price: {estimate!r}")
+            value = EXACT.multiply(self.amount, price or _ZERO)
+            check(spent is not None and abs(spent - value) <= value / 100, f"spent is not {value}: {estimate!r}")
+            check((fee is None) == (estimate.fee_currency is None), f"a fee has a currency: {estimate!r}")
+            check(fee is None or fee >= 0, f"a fee is negative: {estimate!r}")
 
     def test_the_pair_is_among_the_markets_with_rules_that_can_be_kept(self, exchange: Exchange) -> None:
         _skip_without(exchange, "markets")
