@@ -113,7 +113,8 @@ def registration_form(
 ) -> dict[str, str]:
     """Return the form of a new registration, under the names of the wire; `fields` are what an exchange wants more."""
     for name in fields.keys() & {"account", "apikey", "apisecret"}:
-        raise InvalidRequest(f"'{name}' is no field beyond key and secret", code="invalid_argument")
+        words = f"'{name}' is no further field: key and secret come before, and the account is the one that logs in"
+        raise InvalidRequest(words, code="invalid_argument")
     # Checked here, so that an error calls them as the caller does.
     form = {
         "exchange": check_text(exchange, "exchange"),

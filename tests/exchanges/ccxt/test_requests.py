@@ -34,8 +34,8 @@ ASKED_BEFORE = {
     *("publicGetMarketExchangeInfo", "gatewayPublicGetQuery", "v1PrivateGetWithdrawNonce"),
     *("privateGetV1UsersHmacLogin", "privateGetGetWithdrawTemplate", "privateGetGetWithdrawTemplateTypes"),
 }
-#: Other requests before an act, outside of reads: a login.
-POSTED_BEFORE = {"publicPostAuth"}
+#: Other requests before an act, outside of reads: a login; and at classes without spot markets a fee that is tried out.
+POSTED_BEFORE = {"publicPostAuth", "privatePostAuth", "nodeRestPostCosmosTxV1beta1Simulate"}
 _RAW = re.compile(r"[a-z0-9]\w*(Get|Post|Put|Patch|Delete)[A-Z]")
 
 
@@ -76,7 +76,9 @@ def requests_of(kind):
 
 @pytest.fixture(scope="module")
 def sent():
-    return {id: requests_of(exchange_class(f"ccxt:{id}").kind) for id in SPOT}
+    """Of the classes that the bridge makes, and of those of ccxt that have no spot markets."""
+    kinds = {id: exchange_class(f"ccxt:{id}").kind if id in SPOT else getattr(library, id) for id in library.exchanges}
+    return {id: requests_of(kind) for id, kind in kinds.items()}
 
 
 def test_the_exchanges_that_act_by_a_get_are_known(sent):

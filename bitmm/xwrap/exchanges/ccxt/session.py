@@ -20,7 +20,7 @@ from ..http import retry_after, send, unknown_or_refused
 __all__ = ["MUTATES_BY_GET", "SessionAdapter"]
 
 #: Classes of ccxt that place, cancel or send by a GET. At all others a GET executes nothing.
-MUTATES_BY_GET = {"coinbaseinternational", "deribit"}
+MUTATES_BY_GET = {"coinbaseinternational", "deribit", "dydx"}
 
 
 def _without_query(record: logging.LogRecord) -> bool:
