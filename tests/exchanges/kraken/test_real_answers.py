@@ -517,6 +517,32 @@ def test_orders_and_executions_of_a_dark_pool_are_read_and_it_takes_none(played)
     assert len(exchange.markets()) == 2
 
 
+@kind("J")
+@pytest.mark.parametrize(
+    ("altname", "base", "quote", "names"),
+    [
+        ("XBTGBP", "XXBT", "ZGBP", ("GBP", "BTC")),
+        ("XDGGBP", "XXDG", "ZGBP", ("GBP", "DOGE")),
+        ("ZETAGBP", "ZETA", "ZGBP", ("GBP", "ZETA")),
+        ("ADAXBT", "ADA", "XXBT", ("BTC", "ADA")),
+    ],
+)
+@pytest.mark.parametrize("wsname", [ABSENT, None, ""], ids=str)
+def test_a_pair_without_a_wsname_has_the_names_of_its_altname(played, wsname, altname, base, quote, names):
+    """ "Get Tradable Asset Pairs": `wsname` is there if available."""
+    row = pair("XBT/GBP", base, quote, altname=altname, wsname=wsname)
+    key = base + quote
+    exchange = played(
+        AssetPairs={key: row},
+        Assets=ASSETS,
+        Ticker={key: {"a": ["101.0"], "b": ["100.0"]}},
+        OpenOrders={"open": {TXID: order({"pair": altname})}},
+    )
+    [state] = exchange.open_orders()
+    assert (state.currency, state.asset) == names
+    assert exchange.rate(*names).buy == 101
+
+
 # D: what a fee counts
 
 

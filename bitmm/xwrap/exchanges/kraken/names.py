@@ -117,9 +117,7 @@ def _pair_from_row(key: str, row: Mapping[str, Any], named: Mapping[str, str]) -
         asset, currency = _names_in_wsname(row)
     except PARSING_ERRORS:
         is_named = False
-        asset, currency = (
-            named.get(name, _common_name(name)) for name in (required_text(row["base"]), required_text(row["quote"]))
-        )
+        asset, currency = _names_in_altname(altname, required_text(row["base"]), required_text(row["quote"]), named)
     market = Market(currency, asset)
     takes_orders = False
     with suppress(*PARSING_ERRORS):
@@ -149,6 +147,21 @@ def _names_in_wsname(row: Mapping[str, Any]) -> tuple[str, str]:
     """Return the common names of asset and currency: the `wsname` has both altnames, "XBT/EUR"."""
     asset, currency = (_common_name(required_text(altname)) for altname in row["wsname"].split("/"))
     return asset, currency
+
+
+def _names_in_altname(altname: str, base: str, quote: str, named: Mapping[str, str]) -> tuple[str, str]:
+    """Return the common names of asset and currency of a pair without a `wsname`.
+
+    The altname is that of the asset and that of the currency, "XBTEUR"; their keys may have a letter in front, "XXBT"
+    and "ZEUR". Where neither fits, they are those that other rows say, in `named`.
+    """
+    # A dark pool is "XBTEUR.d".
+    altname = altname.partition(".")[0]
+    for asset in (base, base[1:]):
+        for currency in (quote, quote[1:]):
+            if asset + currency == altname:
+                return _common_name(asset), _common_name(currency)
+    return named.get(base, _common_name(base)), named.get(quote, _common_name(quote))
 
 
 def _common_name(altname: str) -> str:
