@@ -120,7 +120,8 @@ def plain(amount: Decimal | int | str, name: str = "amount") -> str:
 def above_zero(amount: Decimal | int | str, name: str) -> str:
     """Return `amount` in plain digits, as `plain` does. Raises InvalidRequest for zero and less, too."""
     text = plain(amount, name)
-    if (number := exact(text)) <= 0:
+    # Not by `exact`: the number has come through its bounds, and may have more digits when none stands as an exponent.
+    if (number := Decimal(text)) <= 0:
         raise InvalidRequest(f"{name} {not_above_zero(number)}", code="invalid_amount")
     return text
 

@@ -81,6 +81,12 @@ def test_the_name_of_the_amount_is_in_the_refusal():
         plain(0.1, "price")
 
 
+def test_amounts_at_the_bounds_are_above_zero():
+    assert above_zero("1e100", "amount") == "1" + "0" * 100
+    assert above_zero(Decimal("1E-100"), "amount") == "0." + "0" * 99 + "1"
+    assert above_zero("9" * 100, "amount") == "9" * 100
+
+
 @pytest.mark.parametrize(
     ("amount", "words"),
     [

@@ -74,8 +74,8 @@ def _nearest(name: str, offered: Iterable[str]) -> str:
     known |= {_letters(id.removeprefix("ccxt:")): id for id in ccxt_ids() if id.removeprefix("ccxt:") not in EXCHANGES}
     near = get_close_matches(_letters(name), known, n=2, cutoff=0.75) if len(name) <= _MAX_NAME else []
     meant = f"; did you mean {' or '.join(repr(known[letters]) for letters in near)}?" if near else ""
-    shown = name[:_MAX_NAME] if name.isprintable() else "of this name"
-    return f"no exchange '{shown}' here{meant}"
+    shown = f"'{name[:_MAX_NAME]}'" if name.isprintable() else "of this name"
+    return f"no exchange {shown} here{meant}"
 
 
 def _listed(ids: Collection[str]) -> str:
