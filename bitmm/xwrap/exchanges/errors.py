@@ -40,7 +40,7 @@ class ExchangeError(APIError):
 
 
 class Refused(ExchangeError):
-    """Certainly not executed. `details` may name the violated rule and the nearest allowed value, as text."""
+    """Certainly not executed, but for a Busy that says otherwise. `details` may name the violated rule, as text."""
 
     def __init__(
         self,

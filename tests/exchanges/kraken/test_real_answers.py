@@ -980,3 +980,10 @@ def test_an_asset_without_deposit_methods_has_no_address(played):
     with pytest.raises(Refused, match="takes no deposits of BTC now") as caught:
         played(DepositMethods=[]).deposit_address("BTC")
     assert caught.value.code == "unknown_asset"
+
+
+@pytest.mark.parametrize(("ask", "bid"), [("0", "100"), ("101", "0.0"), ("100", "101")])
+def test_a_market_without_a_buyer_or_a_seller_is_named_and_may_have_one_later(played, ask, bid):
+    with pytest.raises(Refused, match="Kraken has no buyer or no seller for BTC/USD now; try again later") as caught:
+        played(AssetPairs=PAIRS, Assets=ASSETS, Ticker={"XXBTZUSD": {"a": [ask], "b": [bid]}}).rate("USD", "BTC")
+    assert (caught.value.code, caught.value.retryable) == ("exchange_unavailable", True)

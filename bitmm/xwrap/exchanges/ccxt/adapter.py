@@ -30,7 +30,7 @@ from ..models import (
 )
 from ..orders import poll_until_final
 from ..parsing import listed_withdrawals, readable_rows, required_text
-from ..rules import check, market_closed, no_such_asset
+from ..rules import check, market_closed, no_rate, no_such_asset
 from .expiry import is_expired
 from .order_lookup import field_of
 from .orders import CcxtOrders
@@ -69,12 +69,14 @@ class CcxtExchange(CcxtOrders):
         if (buy is None or sell is None) and "fetchOrderBook" in self.has:
             row = self._call("fetch_order_book", symbol)
             with parsing_errors(self.name):
+                if not (row["asks"] and row["bids"]):
+                    raise no_rate(self.name, currency, asset)
                 buy, sell = row["asks"][0][0], row["bids"][0][0]
         with parsing_errors(self.name):
             time = optional_time(row.get("timestamp")) or datetime.now(UTC)
             rate = Rate(parse_decimal(buy), parse_decimal(sell), time)
             if not rate.buy >= rate.sell > 0:
-                raise ValueError(f"ask {buy}, bid {sell}")
+                raise no_rate(self.name, currency, asset)
             return rate
 
     def markets(self) -> list[Market]:

@@ -29,7 +29,7 @@ from ..models import (
 )
 from ..orders import accepted_order, cancel_errors, listed_order, poll_until_final
 from ..parsing import list_or_nothing, listed_withdrawals, readable_rows, required_text, time_from_seconds
-from ..rules import check, find_market, no_such_market
+from ..rules import check, find_market, no_rate, no_such_market
 from .batches import read_in_batches
 from .executions import with_amount
 from .funding import choose_address, choose_method, usable_addresses
@@ -96,7 +96,7 @@ class Kraken(KrakenListings):
             row = only_entry(rows)
             buy, sell = parse_decimal(row["a"][0]), parse_decimal(row["b"][0])
             if not buy >= sell > 0:
-                raise ValueError(f"ask {buy}, bid {sell}")
+                raise no_rate(self.name, currency, asset)
         return Rate(buy, sell, datetime.now(UTC))
 
     def markets(self) -> list[Market]:

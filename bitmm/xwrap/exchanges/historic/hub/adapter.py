@@ -16,6 +16,7 @@ from ...errors import Busy, Refused, Unsupported
 from ...http import parsing_errors, refused_key_is_proof
 from ...models import DepositAddress, Funds, NewOrder, NewWithdrawal, OrderRef, OrderState, Rate, Withdrawal
 from ...orders import accepted_order, cancel_each, cancel_errors, find_open_or_closed, listed_order
+from ...rules import no_rate
 from ..common import order_id_of, parse_bitcoin_address, require_bitcoin, require_bitcoin_send
 from .api import HubAPI
 from .parsing import check_amount, give_and_get, order_from_row, parse_funds, parse_order_id
@@ -71,7 +72,7 @@ class Hub(Exchange):
         with parsing_errors(self.name):
             buy, sell = parse_decimal(ticker["ask"]), parse_decimal(ticker["bid"])
             if not 0 < sell <= buy:
-                raise ValueError("no bid below the ask")
+                raise no_rate(self.name, currency, asset)
             return Rate(buy=buy, sell=sell, time=datetime.now(UTC))
 
     def funds(self) -> dict[str, Funds]:
