@@ -31,7 +31,15 @@ from ..models import (
     Withdrawal,
 )
 from ..orders import cancel_errors, listed_order, poll_fills, poll_until_final
-from ..parsing import address_and_tag, list_or_nothing, optional_time, readable_rows, required_text, time_from_field
+from ..parsing import (
+    address_and_tag,
+    list_or_nothing,
+    listed_withdrawals,
+    optional_time,
+    readable_rows,
+    required_text,
+    time_from_field,
+)
 from ..rules import check, find_market, market_closed, network_required, no_rate, no_such_asset
 from .api import URL, BackpackAPI
 from .parsing import (
@@ -254,7 +262,7 @@ class Backpack(Exchange):
     def withdrawals(self, asset: str | None = None) -> list[Withdrawal]:
         rows = self.api.withdrawals(limit=_PAGE)
         with parsing_errors(self.name):
-            found = readable_rows(self.name, list_or_nothing(rows), withdrawal_from_row)
+            found = listed_withdrawals(self.name, rows, withdrawal_from_row, asset)
         return [withdrawal for withdrawal in found if asset in (None, withdrawal.asset)]
 
     def _markets(self) -> Mapping[tuple[str, str], Market | None]:

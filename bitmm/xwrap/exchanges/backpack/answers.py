@@ -44,7 +44,10 @@ _PAUSE = 1.0
 _RETRYABLE = {"exchange_unavailable", "invalid_nonce"}
 #: What INVALID_CLIENT_REQUEST says of a request whose time is outside its window ("Request has expired"). It may be
 #: sent again with a new time; that an earlier delivery was executed is not excluded, since it came earlier.
-_EXPIRED = re.compile(r"expired|timestamp", re.IGNORECASE)
+#: As a refused login it was seen in 2024, in plain text with HTTP 401 (catsats/backpack_exchange#16). A key that has
+#: expired is another thing.
+_LATE_LOGIN = re.compile(r"request has expired", re.IGNORECASE)
+_LATE = {"INVALID_CLIENT_REQUEST": re.compile(r"expired|timestamp", re.IGNORECASE), "UNAUTHORIZED": _LATE_LOGIN}
 #: A request that the exchange could not parse is answered in plain text, in many wordings: those of poem-openapi, in
 #: which it is written, and of serde_json. That is proof: the same bytes are parsed alike each time, so no earlier
 #: delivery was an order either. HTML is of something on the way, and no proof.
@@ -78,21 +81,26 @@ def _error(code: str, reason: str, answer: Response, *, mutates: bool) -> Exchan
         busy = Busy(reason, retry_after=retry_after(answer, seconds=_PAUSE))
         return unproved(busy) if mutates else busy
     ours = _CODES.get(code)
-    if code == "INVALID_CLIENT_REQUEST" and _EXPIRED.search(reason):
+    late = _LATE.get(code)
+    is_late = late is not None and late.search(reason) is not None
+    if is_late:
         ours = "invalid_nonce"
     if code in _UNSURE or (answer.status >= 500 and ours is None):
         return unknown_or_refused(reason, mutates=mutates)
     refusal = Refused(reason, code=ours or "exchange_refused", retryable=ours in _RETRYABLE)
-    return unproved(refusal) if mutates and code not in _PROOF else refusal
+    return unproved(refusal) if mutates and (is_late or code not in _PROOF) else refusal
 
 
-def _refusal_in_plain_text(answer: Response, *, mutates: bool) -> Refused | None:
-    """Return the refusal that an answer in plain text is; None for one that does not say what became of the request."""
+def _refusal_in_plain_text(answer: Response, *, mutates: bool) -> ExchangeError | None:
+    """Return what an answer in plain text means; None for one that does not say what became of the request."""
     text = answer.text.strip()[:300]
     if not text or text.startswith("<"):
         return None
     if answer.status == 400 and _UNPARSED.search(text):
         return Refused(text, code="unknown_market" if "market symbol" in text.lower() else "invalid_request")
+    if answer.status == 401 and _LATE_LOGIN.search(text):
+        late = Refused(text, code="invalid_nonce", retryable=True)
+        return unproved(late) if mutates else late
     if answer.status == 401:
         return Refused(text, code="exchange_key_refused")
     if answer.status == 404 and not mutates:

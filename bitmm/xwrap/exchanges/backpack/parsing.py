@@ -94,7 +94,8 @@ def markets_from_rows(name: str, rows: list[Mapping[str, Any]]) -> dict[tuple[st
 
 def _named_market_from_row(row: Mapping[str, Any]) -> tuple[tuple[str, str], Market | None] | None:
     """Return a market with its pair; None for one that is no spot market."""
-    if row["marketType"] != "SPOT":
+    # Answers of 2024 name no type. The symbol of a spot market has two parts, that of a future three.
+    if row.get("marketType") not in (None, "SPOT") or row["symbol"].count("_") != 1:
         return None
     currency, asset = required_text(row["quoteSymbol"]), required_text(row["baseSymbol"])
     if row.get("orderBookState") in _SHUT:
