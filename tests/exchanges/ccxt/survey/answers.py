@@ -110,6 +110,8 @@ class Answers:
                 if "by_hand" in found:
                     self.by_hand.add(names[0])
                     return copy.deepcopy(found["by_hand"])
+                if "nothing" in found:
+                    return found["nothing"]
                 return self._cut(found)
         order = next(
             (m for m in methods if re.match(r"(create|fetch|cancel)_.*order", m) and m != "fetch_order_book"), ""
@@ -169,7 +171,8 @@ class Answers:
             row = answer
             for name in way:
                 row = row[int(name) if isinstance(row, list) else name]
-            row[last] = text
+            row[int(last) if isinstance(row, list) else last] = text
+        changed = _renamed(changed, found.get("renamed", {}))
         for name in reversed(found.get("inside", ())):
             changed = {**found.get("beside", {}), name: changed}
         return changed
@@ -180,6 +183,12 @@ class Answers:
         if not isinstance(answer, dict):
             return False
         return any((plain_name(k) in self.ids and v is not None) or self._has_id(v) for k, v in answer.items())
+
+
+def _renamed(answer, names):
+    if isinstance(answer, dict):
+        return {names.get(name, name): _renamed(value, names) for name, value in answer.items()}
+    return [_renamed(value, names) for value in answer] if isinstance(answer, list) else answer
 
 
 def emptied(answer):
@@ -205,7 +214,7 @@ class Told:
         asked = " ".join(methods)
         if self.market is not None:
             answer = self._filled(answer)
-            if re.search(r"fetch_(ticker|bids|my_trades)", asked):
+            if re.search(r"fetch_(ticker|bids|my_trades|order_books)", asked):
                 answer = self._of_market(answer)
         if self.order is not None and ABOUT_ORDERS.search(asked) and "order_book" not in asked:
             self._of_order(answer)
