@@ -380,7 +380,6 @@ def test_orders_that_do_not_carry_our_id_are_not_taken_for_ours(exchange, venue)
 @pytest.mark.parametrize(
     "row",
     [
-        {"balance": "1", "hold_trade": "-1"},
         {"balance": "NaN"},
         {"balance": True},
         {"hold_trade": "1"},

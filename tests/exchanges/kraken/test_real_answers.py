@@ -138,7 +138,7 @@ def kind(letter):
 @kind("A")
 @pytest.mark.parametrize(
     "odd",
-    [{"balance": None}, {"balance": "lots"}, {}, None, "1.0", [], {"balance": "1", "hold_trade": "-1"}],
+    [{"balance": None}, {"balance": "lots"}, {}, None, "1.0", []],
     ids=str,
 )
 def test_an_odd_balance_is_not_told_and_hides_no_other(played, odd):
@@ -676,6 +676,21 @@ def test_a_refusal_in_krakens_words_is_certain_whatever_the_status(played, statu
 
 
 # I: funds that contradict themselves
+
+
+@kind("I")
+@pytest.mark.parametrize(
+    ("row", "available", "held"),
+    [
+        ({"hold_trade": "-0.0000000001"}, D(1), D(0)),
+        ({"hold_trade": "lots"}, None, None),
+        ({"hold_trade": "0.5", "credit": "much"}, None, None),
+        ({"hold_trade": "0.5", "credit": "2", "credit_used": "-1"}, D("2.5"), D("0.5")),
+    ],
+    ids=str,
+)
+def test_what_is_held_hides_not_what_is_owned(played, row, available, held):
+    assert played(BalanceEx={"XXBT": {"balance": "1", **row}}).funds() == {"BTC": Funds(D(1), available, held)}
 
 
 @kind("I")

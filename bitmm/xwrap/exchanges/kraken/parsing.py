@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Literal, TypeVar
@@ -61,7 +62,9 @@ def count_of(result: Mapping[str, Any]) -> int | None:
 
 
 def funds_from_rows(rows: Mapping[str, Any], assets: Mapping[str, str]) -> dict[str, Funds]:
-    """Return the lines of BalanceEx by their common names. An odd row makes its own line unknown, and no other.
+    """Return the lines of BalanceEx by their common names.
+
+    An odd row makes its own line unknown, and no other. Odd holds hide what of it is available, and not what is owned.
 
     A line `.F` (Kraken Rewards) is a part of its asset's: an order of the asset spends it too, and holds are booked on
     the plain line alone. Lines with another suffix are their own: `.S` staked, `.M` opt-in, `.HOLD` held money.
@@ -71,22 +74,40 @@ def funds_from_rows(rows: Mapping[str, Any], assets: Mapping[str, str]) -> dict[
     funds = {}
     for name in dict.fromkeys(names.values()):
         lines = [read.get(key) for key, other in names.items() if other == name]
-        if None not in lines:
-            owned, credit, held = (total(amounts) for amounts in zip(*filter(None, lines), strict=True))
-            # By "Get Extended Balance". More may be held than there is: an order that Kraken may cancel later.
-            available = max(EXACT.subtract(EXACT.add(owned, credit), held), Decimal(0))
-            funds[name] = Funds(owned, available, held)
-        else:
-            funds[name] = Funds(None, None, None)
+        funds[name] = Funds(None, None, None) if None in lines else _sum_of_balances(list(filter(None, lines)))
     return funds
 
 
-def _balance_from_row(row: Mapping[str, Any]) -> tuple[Decimal, Decimal, Decimal]:
-    """Return what is owned, which may be below zero, the credit that is left, and what is held, of a row."""
-    credit, used, held = (
-        optional_amount(row.get(name)) or Decimal(0) for name in ("credit", "credit_used", "hold_trade")
-    )
-    return parse_decimal(row["balance"]), EXACT.subtract(credit, used), held
+@dataclass(frozen=True, slots=True)
+class _Balance:
+    """What is owned, which may be below zero, the credit that is left, and what is held; None: not understood."""
+
+    owned: Decimal
+    credit: Decimal | None = None
+    held: Decimal | None = None
+
+
+def _balance_from_row(row: Mapping[str, Any]) -> _Balance:
+    owned = parse_decimal(row["balance"])
+    with suppress(*PARSING_ERRORS):
+        credit, used, held = (
+            # A hold may be a rounding below zero.
+            max(parse_decimal(row.get(name) or 0), Decimal(0))
+            for name in ("credit", "credit_used", "hold_trade")
+        )
+        return _Balance(owned, EXACT.subtract(credit, used), held)
+    return _Balance(owned)
+
+
+def _sum_of_balances(lines: Sequence[_Balance]) -> Funds:
+    owned = total(line.owned for line in lines)
+    credits = [line.credit for line in lines if line.credit is not None]
+    holds = [line.held for line in lines if line.held is not None]
+    if len(holds) < len(lines):
+        return Funds(owned, None, None)
+    held = total(holds)
+    # By "Get Extended Balance". More may be held than there is: an order that Kraken may cancel later.
+    return Funds(owned, max(EXACT.subtract(EXACT.add(owned, total(credits)), held), Decimal(0)), held)
 
 
 def has_no_nonce_window(info: Mapping[str, Any]) -> bool:
