@@ -309,7 +309,7 @@ def test_a_market_that_takes_no_orders_is_not_traded_and_its_fills_can_be_read(e
     order = NewOrder("buy", "EUR", "BTC", uuid.uuid4().hex, amount=Decimal("0.1"))
     with pytest.raises(Refused) as caught:
         exchange.place(order)
-    assert caught.value.code == "unknown_market"
+    assert caught.value.code == "exchange_unavailable"
     assert exchange.fills("EUR", "BTC") == []
     assert not venue.ledger()
 

@@ -428,7 +428,19 @@ def test_a_market_that_takes_no_orders_is_read_and_not_offered(played, status):
     assert ("USD", "MATIC") not in {(market.currency, market.asset) for market in exchange.markets()}
     with pytest.raises(Refused) as caught:
         exchange.place(NewOrder("buy", "USD", "MATIC", OURS, amount=D(100), price=D("0.9")))
-    assert caught.value.code == "unknown_market"
+    is_over = status == "delisted"
+    assert caught.value.code == ("unknown_market" if is_over else "exchange_unavailable")
+    assert caught.value.retryable is not is_over
+
+
+@kind("G")
+def test_a_market_that_is_closed_now_is_asked_about_again(played):
+    closed, opened = ({"MATICUSD": PAIRS["MATICUSD"] | {"status": status}} for status in ("maintenance", "online"))
+    exchange = played(AssetPairs=(closed, opened), AddOrder={"txid": [TXID]})
+    new = NewOrder("buy", "USD", "MATIC", OURS, amount=D(100), price=D("0.9"))
+    with pytest.raises(Refused, match="takes no new orders for MATIC/USD now"):
+        exchange.place(new)
+    assert exchange.place(new).status == "open"
 
 
 @kind("C")

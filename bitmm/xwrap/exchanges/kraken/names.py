@@ -28,6 +28,8 @@ _COMMON = {
 #: The statuses of a pair that takes no new orders ("Get Tradable Asset Pairs", and the instrument channel of
 #: "Spot Websocket v2"). What the others forbid depends on the order, and Kraken says so.
 _CLOSED = {"cancel_only", "delisted", "maintenance", "work_in_progress"}
+#: Those that may take some later.
+_CLOSED_NOW = _CLOSED - {"delisted"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,8 @@ class Pair:
     other_names: tuple[str, ...]
     market: Market
     takes_orders: bool = True
+    #: It takes none now, and may take some later.
+    is_closed_now: bool = False
     #: Kraken's own market; others of the same assets are those of partners, for accounts of some countries.
     is_international: bool = True
     #: The percentage that is taken of an order executed at once, at the least volume of 30 days; None: it is not said.
@@ -131,9 +135,10 @@ def _pair_from_row(key: str, row: Mapping[str, Any], named: Mapping[str, str]) -
         )
         # Without a `wsname` it is no open market: the dark pools had none.
         takes_orders = is_named and row.get("status") not in _CLOSED
+    is_closed_now = is_named and isinstance(row.get("status"), str) and row["status"] in _CLOSED_NOW
     names = (altname, row["wsname"]) if is_named else (altname,)
     is_international = row.get("execution_venue") in (None, "international")
-    return Pair(key, names, market, takes_orders, is_international, _fee_percent(row))
+    return Pair(key, names, market, takes_orders, is_closed_now, is_international, _fee_percent(row))
 
 
 def _fee_percent(row: Mapping[str, Any]) -> Decimal | None:
