@@ -441,9 +441,10 @@ def test_the_first_address_is_made_and_then_it_stays(exchange, venue):
     first = exchange.deposit_address("XRP")
     assert first.tag
     assert first.network == "Ripple XRP"
-    assert calls(venue) == ["Assets", "DepositMethods", "DepositAddresses", "DepositAddresses"]
+    # The names, which are kept, and whether deposits are on now, which is not.
+    assert calls(venue) == ["Assets", "Assets", "DepositMethods", "DepositAddresses", "DepositAddresses"]
     assert exchange.deposit_address("XRP") == first
-    assert calls(venue) == ["DepositMethods", "DepositAddresses"]
+    assert calls(venue) == ["Assets", "DepositMethods", "DepositAddresses"]
 
 
 def test_a_network_is_never_guessed(exchange):

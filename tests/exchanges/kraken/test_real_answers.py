@@ -578,6 +578,23 @@ FUTURE = int(time.time()) + 10**6
 
 
 @kind("E")
+@pytest.mark.parametrize("status", ["withdrawal_only", "funding_temporarily_disabled", "enabled", "deposit_only", None])
+def test_no_address_is_handed_out_while_deposits_are_switched_off(played, status):
+    """ "Get Asset Info": the addresses are still there, and what arrives is not booked."""
+    exchange = played(
+        Assets={**ASSETS, "XXBT": {**ASSETS["XXBT"], "status": status}},
+        DepositMethods=[{"method": "Bitcoin"}],
+        DepositAddresses=[{"address": "1Good", "expiretm": "0"}],
+    )
+    if status not in {"withdrawal_only", "funding_temporarily_disabled"}:
+        assert exchange.deposit_address("BTC").address == "1Good"
+        return
+    with pytest.raises(Refused, match="takes no deposits of BTC now") as caught:
+        exchange.deposit_address("BTC")
+    assert (caught.value.code, caught.value.retryable) == ("exchange_unavailable", True)
+
+
+@kind("E")
 @pytest.mark.parametrize("past", ["1500000000", 1500000000, 1500000000.5], ids=repr)
 @pytest.mark.parametrize("usable", ["0", 0, None, ABSENT, "", FUTURE, str(FUTURE)], ids=repr)
 def test_an_address_that_expired_is_not_handed_out(played, past, usable):

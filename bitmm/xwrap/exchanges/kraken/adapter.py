@@ -32,7 +32,7 @@ from ..parsing import list_or_nothing, listed_withdrawals, readable_rows, requir
 from ..rules import check, find_market, no_rate, no_such_market
 from .batches import read_in_batches
 from .executions import with_amount
-from .funding import choose_address, choose_method, usable_addresses
+from .funding import check_takes_deposits, choose_address, choose_method, usable_addresses
 from .listings import KrakenListings
 from .names import former_names
 from .pages import read_pages
@@ -255,8 +255,14 @@ class Kraken(KrakenListings):
         return sorted(fills.values(), key=lambda fill: fill.time, reverse=True)
 
     def deposit_address(self, asset: str, network: str | None = None) -> DepositAddress:
-        """Return an address of `network`, one of Kraken's deposit methods; it is needed where an asset has several."""
+        """Return an address of `network`, one of Kraken's deposit methods; it is needed where an asset has several.
+
+        Raises Refused while Kraken takes no deposits of the asset, although it still has addresses then.
+        """
         key = self._asset_key(asset)
+        rows = self.api.public("Assets", {"asset": key})
+        with parsing_errors(self.name):
+            check_takes_deposits(asset, rows[key])
         rows = self.api.private("DepositMethods", {"asset": key})
         with parsing_errors(self.name):
             method = choose_method(asset, list_or_nothing(rows), network)

@@ -17,6 +17,16 @@ from .parsing import tag_from_row
 
 #: Which of several deposit methods is meant when no network is named; any other choice would be a guess.
 _USUAL_METHOD = {"BTC": "Bitcoin"}
+#: "Get Asset Info", status: an asset without deposits.
+_NO_DEPOSITS = ("withdrawal_only", "funding_temporarily_disabled")
+
+
+def check_takes_deposits(asset: str, row: Mapping[str, Any]) -> None:
+    """Raise Refused when the asset's row of the answer to Assets says that it takes no deposits now."""
+    if row.get("status") in _NO_DEPOSITS:
+        raise Refused(
+            f"Kraken takes no deposits of {asset} now; try again later", code="exchange_unavailable", retryable=True
+        )
 
 
 def choose_method(asset: str, rows: Iterable[Mapping[str, Any]], network: str | None) -> str:
