@@ -2,7 +2,7 @@
 
     APIError                 the base: anything that failed, with words to show a person
     ├── AuthenticationError  401: no credentials, or wrong ones
-    ├── PermissionDenied     403: these credentials may not do this
+    ├── PermissionDenied     403: these credentials may not do this, or the exchange refuses its key
     ├── NotFound             404: no such thing, or not yours
     ├── InvalidRequest       the request is wrong and stays wrong; nothing was sent, or the server refused it
     │   └── InsufficientFunds    not enough of the currency or asset
@@ -68,7 +68,7 @@ class AuthenticationError(APIError):
 
 
 class PermissionDenied(APIError):
-    """These credentials may not do this."""
+    """These credentials may not do this, or the exchange does not accept the key that is registered with it."""
 
 
 class NotFound(APIError):
