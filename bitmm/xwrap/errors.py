@@ -6,7 +6,7 @@
     ├── NotFound             404: no such thing, or not yours
     ├── InvalidRequest       the request is wrong and stays wrong; nothing was sent, or the server refused it
     │   └── InsufficientFunds    not enough of the currency or asset
-    ├── RateLimited          429: nothing happened; `retry_after` says when to come back
+    ├── RateLimited          429: nothing happened (but see `may_have_executed`); `retry_after` says when to come back
     ├── Unavailable          no connection, or no service: certainly nothing happened
     └── OutcomeUnknown       it may have happened; ask again with `key`, never order anew
 
