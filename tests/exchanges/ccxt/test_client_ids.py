@@ -189,6 +189,75 @@ def test_a_request_that_may_still_arrive_is_known_to_the_reconciler():
     }
 
 
+def changed(document, value, *at):
+    """The document with another `value` at the end of a path; ...: the field is not there."""
+    if not at:
+        return value
+    copy = json.loads(json.dumps(document))
+    place = copy
+    for step in at[:-1]:
+        place = place[step]
+    if value is ...:
+        del place[at[-1]]
+    else:
+        place[at[-1]] = value
+    return copy
+
+
+#: Where the last question of an exchange has its list, and where the row that is shown there has our id.
+LISTED_AT = {
+    "bitget": (("data",), "clientOid"),
+    "bitget, unified": (("data", "list"), "clientOid"),
+    "bitfinex": ((), 2),
+    "bitvavo": ((), None),
+    "bybit": (("result", "list"), None),
+    "coinbase": (("orders",), "client_order_id"),
+    "gate": ((), "text"),
+    "htx": (("data",), "client-order-id"),
+    "kucoin": (("data", "items"), "clientOid"),
+}
+
+
+@pytest.mark.parametrize("name", LISTED_AT)
+def test_what_is_no_list_does_not_say_that_it_is_not_there(name):
+    case, (at, field) = CASES[name], LISTED_AT[name]
+    look = case.looks[-1]
+    odd = [changed(look.filled, value, *at) for value in ({}, "", ..., False) if at or value is not ...]
+    odd.append(changed(look.filled, {}, *at, 0))
+    if isinstance(field, str):
+        odd.append(changed(look.filled, ..., *at, 0, field))
+    for document in odd:
+        exchange, _ = connected(name, *(each.absent for each in case.looks[:-1]), (200, document))
+        with pytest.raises(Refused) as caught:
+            exchange.find(ref_of(name, missed=60))
+        assert type(caught.value) is Refused, document
+
+
+def test_null_is_an_empty_list_at_bitget_where_there_is_no_next_page_either():
+    for cursor in (None, "9"):
+        none = {"code": "00000", "data": {"list": None, "cursor": cursor}}
+        exchange, _ = connected("bitget, unified", (200, none), (200, none))
+        if cursor is None:
+            assert exchange.find(ref_of("bitget, unified", missed=60)) is None
+        else:
+            with pytest.raises(Refused, match="cannot be understood"):
+                exchange.find(ref_of("bitget, unified", missed=60))
+
+
+@pytest.mark.parametrize(
+    ("name", "document"),
+    [
+        ("cryptocom", {"id": 1, "method": "private/get-order-detail", "code": 0, "result": []}),
+        ("gemini", []),
+        ("coinbase", {"orders": [], "has_next": None, "cursor": ""}),
+    ],
+)
+def test_an_answer_without_an_order_says_nothing_unless_it_says_so(name, document):
+    exchange, _ = connected(name, *[(200, document)] * len(CASES[name].looks))
+    with pytest.raises(Refused, match="cannot be understood"):
+        exchange.find(ref_of(name, missed=60))
+
+
 @pytest.mark.parametrize("name", LISTS)
 def test_a_question_that_fails_hides_no_order_that_the_next_one_shows(name):
     second = CASES[name].looks[1]

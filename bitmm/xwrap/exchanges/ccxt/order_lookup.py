@@ -3,7 +3,8 @@
 A question is a function of a ccxt object and of what is looked for. It returns the orders that may be the one, in
 ccxt's unified form; the adapter compares their ids. Most questions are one call for one order. Where an exchange has no
 such call, or one for open orders only, a list since the time of the order is read to its end. In a list the ids are
-compared in the rows as the exchange sent them, so that another row that is odd is never read.
+compared in the rows as the exchange sent them, so that another row that is odd is never read. What is no list, and a
+row that does not say its id, raise an error: they do not show that our order is not there.
 """
 
 from __future__ import annotations
@@ -112,6 +113,13 @@ def _field(raw: _Raw, name: str | int) -> Any:
     return raw[name] if isinstance(name, int) else raw.get(name)
 
 
+def _rows(page: Any) -> list[_Raw]:
+    """Return the rows of a list. Raises TypeError for anything else, as null or {}: that is not an empty list."""
+    if not isinstance(page, list):
+        raise TypeError("no list of orders")
+    return page
+
+
 def _unless_absent(ccxt: Any, says_absent: _SaysAbsent, call: Callable[[], Any]) -> Any:
     """Return what `call` returns; None when the answer says that there is no such order. All other failures are raised:
     they answer nothing.
@@ -136,10 +144,13 @@ def one_order(says_absent: _SaysAbsent) -> Question:
     return question
 
 
-def one_order_by(method: str, name: str, says_absent: _SaysAbsent, *, inside: str | None = None) -> Question:
+def one_order_by(
+    method: str, name: str, says_absent: _SaysAbsent, *, inside: str | None = None, lists_none: bool = False
+) -> Question:
     """Return the question for one order by a raw call of ccxt, with our id as its parameter `name`.
 
-    The order, or a list of orders, is the whole answer or what stands `inside` it.
+    The order, or a list of orders, is the whole answer or what stands `inside` it; with `lists_none` the list may be
+    empty, which says that there is none.
     """
 
     def question(ccxt: Any, lookup: Lookup) -> Sequence[_Row]:
@@ -147,6 +158,8 @@ def one_order_by(method: str, name: str, says_absent: _SaysAbsent, *, inside: st
         if answer is None:
             return []
         found = answer if inside is None else answer[inside]
+        if not found and not (lists_none and isinstance(found, list)):
+            raise ValueError("no order, and no word that there is none")
         return _parsed(ccxt, lookup, found if isinstance(found, list) else [found])
 
     return question
@@ -165,18 +178,28 @@ def _pages(ccxt: Any, read: Callable[[Any], tuple[list[_Raw], Any]]) -> Iterator
     cursor = None
     for _ in range(_MAX_PAGES):
         page, cursor = read(cursor)
-        yield page
+        yield _rows(page)
         if cursor is None:
             return
     raise Unsupported(f"{ccxt.name} lists too many orders since then")
 
 
 def _listed(
-    ccxt: Any, lookup: Lookup, field: str | int, read: Callable[[Any], tuple[list[_Raw], Any]]
+    ccxt: Any,
+    lookup: Lookup,
+    field: str,
+    read: Callable[[Any], tuple[list[_Raw], Any]],
+    *,
+    otherwise: str | None = None,
 ) -> Sequence[_Row]:
-    """Return the orders of a list that have our id; it is read as far as the first page with one."""
+    """Return the orders of a list that have our id; it is read as far as the first page with one.
+
+    Raises KeyError for a row without the `field` of the id, unless such an order has none: then it has at least the
+    field `otherwise`.
+    """
     for page in _pages(ccxt, read):
-        if found := [raw for raw in page if str(_field(raw, field)) == str(lookup.id)]:
+        found = [raw for raw in page if str(raw[field if field in raw else otherwise or field]) == str(lookup.id)]
+        if found:
             return _parsed(ccxt, lookup, found)
     return []
 
@@ -204,7 +227,7 @@ def bybit_orders(method: str) -> Question:
 
     def question(ccxt: Any, lookup: Lookup) -> Sequence[_Row]:
         asked = {"category": "spot", "symbol": ccxt.market_id(lookup.symbol), "orderLinkId": lookup.id}
-        return _parsed(ccxt, lookup, getattr(ccxt, method)(asked)["result"]["list"])
+        return _parsed(ccxt, lookup, _rows(getattr(ccxt, method)(asked)["result"]["list"]))
 
     return question
 
@@ -219,8 +242,10 @@ def _bitget_unified(method: str, ccxt: Any, lookup: Lookup) -> Sequence[_Row]:
 
     def read(cursor: Any) -> tuple[list[_Raw], Any]:
         answer = getattr(ccxt, method)(asked | _given(cursor=cursor))["data"]
-        page = answer["list"] or []
-        return page, answer["cursor"] if len(page) == 100 else None
+        cursor = answer["cursor"] or None
+        # null, where there is no cursor either, is how Bitget says that there are none.
+        page = [] if answer["list"] is None and cursor is None else _rows(answer["list"])
+        return page, cursor if len(page) == 100 else None
 
     return _listed(ccxt, lookup, "clientOid", read)
 
@@ -229,7 +254,10 @@ def bitget_open(ccxt: Any, lookup: Lookup) -> Sequence[_Row]:
     """Ask Bitget for an open order: a classic account by our id, which finds it while it is not filled."""
     if _is_unified_at_bitget(ccxt):
         return _bitget_unified("privateUtaGetV3TradeUnfilledOrders", ccxt, lookup)
-    question = one_order_by("privateSpotGetV2SpotTradeOrderInfo", "clientOid", answers("code", "43001"), inside="data")
+    is_absent = answers("code", "43001")
+    question = one_order_by(
+        "privateSpotGetV2SpotTradeOrderInfo", "clientOid", is_absent, inside="data", lists_none=True
+    )
     return question(ccxt, lookup)
 
 
@@ -267,6 +295,8 @@ def coinbase_orders(ccxt: Any, lookup: Lookup, status: str | None = None) -> Seq
 
     def read(cursor: Any) -> tuple[list[_Raw], Any]:
         answer = ccxt.v3PrivateGetBrokerageOrdersHistoricalBatch(asked | _given(cursor=cursor))
+        if not isinstance(answer["has_next"], bool):
+            raise TypeError("no word of a next page")
         return answer["orders"], answer["cursor"] if answer["has_next"] else None
 
     return _listed(ccxt, lookup, "client_order_id", read)
@@ -304,7 +334,7 @@ def _bitfinex(ccxt: Any, lookup: Lookup, page: list[_Raw]) -> Sequence[_Row]:
     """Return the orders with our id, which an order of another day may have, too."""
     return [
         ccxt.parse_order({"result": raw})
-        for raw in page
+        for raw in _rows(page)
         if str(raw[_BITFINEX_ID]) == str(lookup.id)
         and (lookup.since is None or int(raw[_BITFINEX_CREATED]) >= lookup.since)
     ]
@@ -319,7 +349,8 @@ def bitvavo_history(ccxt: Any, lookup: Lookup) -> Sequence[_Row]:
         page = ccxt.privateGetOrders(asked | _given(orderIdTo=cursor))
         return page, page[-1]["orderId"] if len(page) == 1000 else None
 
-    return _listed(ccxt, lookup, "clientOrderId", read)
+    # An order that was given no id lacks the field.
+    return _listed(ccxt, lookup, "clientOrderId", read, otherwise="orderId")
 
 
 def gateio_history(ccxt: Any, lookup: Lookup) -> Sequence[_Row]:
