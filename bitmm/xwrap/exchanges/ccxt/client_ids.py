@@ -4,8 +4,10 @@ An order is sent with our id wherever a row below stands, and no such order leav
 refuses an id that it has seen is no fact of the table: no such refusal is a proof (see `failures`), so the order is
 looked up. Each row says what the exchange's own documents say; where they say nothing, the fact is the cautious one:
 
-- `valid_seconds`: a request that is signed with a time is not taken later than this. The documents of Upbit and Bithumb
-  name no such time: a day, longer than anything on the way keeps a request.
+- `valid_seconds`: a request that is signed with a time is not taken later than this. Where the time may also be ahead
+  of the exchange's, ours may be ahead by as much when it is signed, so that it is twice what the document says.
+  Binance, Binance.US, Bybit and MEXC take a time that is one second ahead. The documents of Upbit and Bithumb name no
+  such time: a day, longer than anything on the way keeps a request.
 - `listed`: for so long after it was made an order is found, even when it was canceled at once and without a fill. An
   older one that is not found proves nothing. Where no document names a time: a week, or a day if the exchange forgets
   canceled orders.
@@ -78,7 +80,7 @@ _BINANCE = ClientIdRule(
     questions=(by.one_order(answers("code", "-2013")),),
     look_up="one call",
     # "Timing security": `recvWindow`, which ccxt sends as 10 s.
-    valid_seconds=10.0,
+    valid_seconds=11.0,
     listed=90 * _DAY,
 )
 
@@ -90,7 +92,7 @@ _RULES: Mapping[str, ClientIdRule] = {
         field="clientOrderId",
         questions=_BINANCE.questions,
         look_up="one call",
-        valid_seconds=10.0,
+        valid_seconds=11.0,
         listed=_WEEK,
     ),
     # "Get / Active orders" and "Retrieve orders" (Bitfinex REST v2) have no filter for `cid`. "New Order": cid is an
@@ -113,7 +115,7 @@ _RULES: Mapping[str, ClientIdRule] = {
         field="clientOid",
         questions=(by.bitget_open, by.bitget_history),
         look_up="one call for an open order, then the list of history",
-        valid_seconds=30.0,
+        valid_seconds=60.0,
         listed=_WEEK,
         lag=_LAG,
     ),
@@ -144,7 +146,7 @@ _RULES: Mapping[str, ClientIdRule] = {
         look_up="one call, then the list of all orders",
         form=_with_dashes,
         form_note="with dashes",
-        valid_seconds=10.0,
+        valid_seconds=20.0,
         listed=23 * _HOUR,
     ),
     # "Get Open & Closed Orders": by `orderLinkId` (36 characters), open and the 500 that were over last, but not after
@@ -154,7 +156,7 @@ _RULES: Mapping[str, ClientIdRule] = {
         field="orderLinkId",
         questions=(by.bybit_orders("privateGetV5OrderRealtime"), by.bybit_orders("privateGetV5OrderHistory")),
         look_up="one call for an open or recent order, then one of history",
-        valid_seconds=5.0,
+        valid_seconds=6.0,
         listed=_DAY,
         lag=_LAG,
     ),
@@ -181,7 +183,7 @@ _RULES: Mapping[str, ClientIdRule] = {
         look_up="one call",
         form=_with_dashes,
         form_note="with dashes",
-        valid_seconds=30.0,
+        valid_seconds=60.0,
         listed=_WEEK,
     ),
     # Exchange API v1, "private/get-order-detail": by `client_oid` of up to 36 characters; "40401 NOT_FOUND". "Common
@@ -195,7 +197,7 @@ _RULES: Mapping[str, ClientIdRule] = {
         ),
         look_up="one call",
         parameter="client_oid",
-        valid_seconds=60.0,
+        valid_seconds=120.0,
         listed=_DAY,
     ),
     # API v4, "Query single order details": by `text` ("t-" and up to 28 characters) while it is open, and for an hour
@@ -206,7 +208,7 @@ _RULES: Mapping[str, ClientIdRule] = {
         look_up="one call, then the list of history",
         form=_for_gateio,
         form_note='"t-" and 26 digits',
-        valid_seconds=60.0,
+        valid_seconds=120.0,
         listed=_HOUR,
     ),
     # "Order Status": by `client_order_id`, one order or a list of them; "OrderNotFound". Ids may come again. "Private
@@ -215,7 +217,7 @@ _RULES: Mapping[str, ClientIdRule] = {
         field="client_order_id",
         questions=(by.one_order_by("privatePostV1OrderStatus", "client_order_id", answers("reason", "OrderNotFound")),),
         look_up="one call",
-        valid_seconds=30.0,
+        valid_seconds=60.0,
         listed=_WEEK,
     ),
     # "Get the Order Detail of an Order (based on client order ID)": within 8 hours, canceled ones for 2. Its answer
@@ -225,7 +227,7 @@ _RULES: Mapping[str, ClientIdRule] = {
         field="client-order-id",
         questions=(by.one_order(answers("err-code", "base-record-invalid")), by.htx_orders),
         look_up="one call, then the list of all orders",
-        valid_seconds=300.0,
+        valid_seconds=600.0,
         listed=2 * _HOUR,
     ),
     # "Get Open Orders" and "Get Closed Orders" filter by `cl_ord_id`. A nonce must be higher than the last one.
@@ -246,7 +248,7 @@ _RULES: Mapping[str, ClientIdRule] = {
             by.kucoin_history,
         ),
         look_up="one call, then the list of history",
-        valid_seconds=5.0,
+        valid_seconds=10.0,
         listed=2 * _DAY,
         lag=_LAG,
     ),
@@ -256,7 +258,7 @@ _RULES: Mapping[str, ClientIdRule] = {
         field="clientOrderId",
         questions=(by.one_order(answers("code", "-2013")),),
         look_up="one call",
-        valid_seconds=5.0,
+        valid_seconds=6.0,
         listed=_DAY,
     ),
     # API v5, "Order details": by `clOrdId` (32 letters and digits); "51603 Order does not exist". "Order history":
@@ -265,7 +267,7 @@ _RULES: Mapping[str, ClientIdRule] = {
         field="clOrdId",
         questions=(by.one_order(answers("code", "51603")),),
         look_up="one call",
-        valid_seconds=30.0,
+        valid_seconds=60.0,
         listed=2 * _HOUR,
     ),
     # "Get order": by `identifier`, which is never taken twice; "order_not_found", HTTP 404.
