@@ -381,6 +381,9 @@ WORDS = [
     ("IP address not allowed", "permission_denied", False),
     ("Your account is frozen", "permission_denied", False),
     ("Trading is currently unavailable for your account.", "permission_denied", False),
+    ("Trading is currently unavailable. Please try again in a few minutes.", "exchange_unavailable", False),
+    ("This is temporarily disabled.", "exchange_unavailable", False),
+    ("You need 12 USD to open that order. You have only 3 USD available.", "insufficient_funds", False),
     ("Please update your profile with your FATCA information, before using API.", "permission_denied", False),
 ]
 FORMATS = {
@@ -426,6 +429,18 @@ def test_words_alone_are_understood_and_others_are_not_taken_for_a_refusal(body)
     with pytest.raises(Unknown) as placed:
         bitstamp(buy__btcusd=text(400, body.replace("nonce", "day"))).place(LIMIT)
     assert placed.value.refusal is None
+
+
+@kind("G")
+@pytest.mark.parametrize("status", [500, 502, 503])
+def test_a_failure_that_says_it_passes_says_nothing_of_the_order(status):
+    answer = text(status, '{"error": "Temporarily unavailable, please try again."}')
+    with pytest.raises(Unknown) as placed:
+        bitstamp(buy__btcusd=answer).place(LIMIT)
+    assert placed.value.refusal is None
+    with pytest.raises(Refused) as read:
+        bitstamp(account_balances=answer).funds()
+    assert (read.value.code, read.value.retryable) == ("exchange_unavailable", True)
 
 
 def test_a_field_that_is_named_after_a_time_is_no_clock():

@@ -82,6 +82,7 @@ _WORDS = (
     ("trading for provided market is disabled", "exchange_unavailable"),
     ("check your account balance for details", "insufficient_funds"),
     ("insufficient balance", "insufficient_funds"),
+    ("you have only", "insufficient_funds"),
     ("minimum order size", "invalid_amount"),
     ("ensure that there are no more than", "invalid_amount"),
     ("ensure this value is greater than or equal to", "invalid_amount"),
@@ -96,6 +97,8 @@ _WORDS = (
     ("invalid username and/or password", "exchange_key_refused"),
     ("under scheduled maintenance", "exchange_unavailable"),
 )
+#: Of a refusal in other words: what passes. Of a failure (HTTP 5xx) they say nothing about the outcome.
+_PASSING = re.compile(r"currently unavailable|temporar|try again", re.ASCII | re.IGNORECASE)
 _RETRYABLE = {"exchange_unavailable", "invalid_nonce"}
 
 
@@ -286,7 +289,9 @@ def _error(reason: str, code: str, answer: Response, *, mutates: bool) -> Exchan
         return unknown_or_refused(reason, mutates=mutates)
     if ours is None and answer.status >= 500:
         return unknown_or_refused(reason, mutates=mutates)
-    refusal = Refused(reason, code=ours or "exchange_refused", retryable=ours in _RETRYABLE)
+    if ours is None:
+        ours = "exchange_unavailable" if _PASSING.search(reason) else "exchange_refused"
+    refusal = Refused(reason, code=ours, retryable=ours in _RETRYABLE)
     is_unproved = code in _UNPROVED or ours == "invalid_nonce" or (not code and "already exists" in reason.lower())
     return unproved(refusal) if mutates and is_unproved else refusal
 
