@@ -33,6 +33,7 @@ from .models import (
     Rate,
     Withdrawal,
 )
+from .rules import find_market, market_closed
 
 if TYPE_CHECKING:
     from ..transport import Transport
@@ -320,6 +321,18 @@ class Exchange:
 
         parsed: _T = self.context.cache.get_or_fetch(key, fetch_and_parse, seconds=_LISTING_SECONDS)
         return parsed
+
+    def _open_market(self, currency: str, asset: str, markets: Mapping[tuple[str, str], _T | None], listing: str) -> _T:
+        """Return what `markets` has for a pair, by (currency, asset); None stands for one that takes no new orders.
+
+        Raises Refused for such a one; the list, cached under `listing`, is then asked for anew the next time. Raises
+        Refused `unknown_market` for a pair that is not there.
+        """
+        market = find_market(self.name, currency, asset, markets)
+        if market is None:
+            self.context.cache.invalidate(listing)
+            raise market_closed(self.name, currency, asset)
+        return market
 
     def _lacks(self, verb: str) -> Unsupported:
         return Unsupported(f"{self.name} has no call for '{verb}'; list_exchanges() tells what each exchange can do")

@@ -40,7 +40,7 @@ from ..parsing import (
     required_text,
     time_from_field,
 )
-from ..rules import check, find_market, market_closed, network_required, no_rate, no_such_asset
+from ..rules import check, network_required, no_rate, no_such_asset
 from .api import URL, BackpackAPI
 from .parsing import (
     MAX_SKEW,
@@ -125,7 +125,7 @@ class Backpack(Exchange):
             return funds_from_answers(self.name, balances, account)
 
     def place(self, order: NewOrder) -> OrderState:
-        check(order, self._open_market(order.currency, order.asset))
+        check(order, self._open_market(order.currency, order.asset, self._markets(), "markets"))
         row = self.api.execute_order(
             market_symbol(order.currency, order.asset),
             _SIDE_WORDS[order.side],
@@ -268,13 +268,6 @@ class Backpack(Exchange):
     def _markets(self) -> Mapping[tuple[str, str], Market | None]:
         """Return the spot markets by (currency, asset); None for one that takes no orders now."""
         return self._cached("markets", self.api.markets, partial(markets_from_rows, self.name))
-
-    def _open_market(self, currency: str, asset: str) -> Market:
-        market = find_market(self.name, currency, asset, self._markets())
-        if market is None:
-            self.context.cache.invalidate("markets")
-            raise market_closed(self.name, currency, asset)
-        return market
 
     def _assets(self) -> Mapping[str, list[Mapping[str, Any]]]:
         """Return the tokens of each asset, one a blockchain."""

@@ -26,7 +26,7 @@ from ..models import (
 )
 from ..orders import cancel_errors, check_same_order, listed_order, poll_until_final
 from ..parsing import address_and_tag, list_or_nothing, listed_withdrawals, optional_time, readable_rows, required_text
-from ..rules import check, find_market, market_closed, network_required, no_rate, no_such_asset
+from ..rules import check, network_required, no_rate, no_such_asset
 from .api import URL, BitstampAPI
 from .parsing import (
     Currency,
@@ -98,7 +98,7 @@ class Bitstamp(Exchange):
             return funds_from_rows(self.name, list_or_nothing(rows))
 
     def place(self, order: NewOrder) -> OrderState:
-        check(order, self._open_market(order.currency, order.asset))
+        check(order, self._open_market(order.currency, order.asset, self._markets(), "markets"))
         path, form = new_order_call(order)
         row = self.api.private(path, form)
         with parsing_errors(self.name, mutates=True):
@@ -224,13 +224,6 @@ class Bitstamp(Exchange):
     def _markets(self) -> Mapping[tuple[str, str], Market | None]:
         """Return the spot markets by (currency, asset); None for one that is not open now."""
         return self._cached("markets", partial(self.api.public, "markets"), partial(markets_from_rows, self.name))
-
-    def _open_market(self, currency: str, asset: str) -> Market:
-        market = find_market(self.name, currency, asset, self._markets())
-        if market is None:
-            self.context.cache.invalidate("markets")
-            raise market_closed(self.name, currency, asset)
-        return market
 
     def _currencies(self) -> Mapping[str, Currency]:
         return self._cached(
