@@ -11,7 +11,7 @@ from ..._names import name_among, pair_among
 from ...money import EXACT
 from ..base import Exchange, ExchangeContext
 from ..models import Estimate, NewOrder
-from ..rules import find_market, market_closed, no_such_asset
+from ..rules import no_such_asset
 from .api import URL, KrakenAPI
 from .names import Pair, Pairs, assets_from_rows, pairs_from_rows
 
@@ -56,12 +56,13 @@ class KrakenListings(Exchange):
         return self._cached("AssetPairs", partial(self.api.public, "AssetPairs"), pairs_from_rows)
 
     def _find_open_pair(self, currency: str, asset: str) -> Pair:
-        pairs = self._pairs()
-        pair = pairs.listed().get((currency, asset))
-        if pair is not None and pair.is_closed_now:
-            self.context.cache.invalidate("AssetPairs")
-            raise market_closed(self.name, currency, asset)
-        return find_market(self.name, currency, asset, pairs.open_ones())
+        listed = self._pairs().listed()
+        pairs = {
+            names: None if pair.is_closed_now else pair
+            for names, pair in listed.items()
+            if pair.takes_orders or pair.is_closed_now
+        }
+        return self._open_market(currency, asset, pairs, "AssetPairs")
 
     def _asset_key(self, name: str) -> str:
         """Return the key of the asset with this common name."""
