@@ -10,6 +10,7 @@ import pytest
 
 from bitmm.xwrap.exchanges.base import Credentials, ExchangeContext
 from bitmm.xwrap.exchanges.capabilities import supports
+from bitmm.xwrap.exchanges.ccxt import adapter as ccxt_adapter
 from bitmm.xwrap.exchanges.ccxt import exchange_class
 from bitmm.xwrap.exchanges.ccxt import orders as ccxt_orders
 from bitmm.xwrap.exchanges.ccxt.orders import CcxtOrders
@@ -230,3 +231,35 @@ def test_no_list_of_open_orders_is_refused_for_what_it_costs_at_the_exchange():
         options = exchange._instance.ccxt.options
         assert options["warnOnFetchOpenOrdersWithoutSymbol"] is False
         assert options["fetchOpenOrders"]["warnIfNoSymbol"] is False
+
+
+@pytest.mark.parametrize("id", ["bybit", "bybitid", "hyperliquid", "okx"])
+def test_funds_and_open_orders_are_those_of_the_spot_market(id):
+    """The class asks for those of futures by default."""
+    exchange = exchange_class(f"ccxt:{id}")(ExchangeContext(Transport(), Credentials(), url="http://127.0.0.1:1"))
+    assert exchange._instance.ccxt.handle_market_type_and_params("fetchOpenOrders")[0] == "spot"
+
+
+@pytest.mark.parametrize(("side", "sent"), [("buy", "6000100"), ("sell", "6000000")])
+def test_a_market_order_that_is_bounded_by_a_price_is_given_the_best_one(side, sent, coincheck, transport, monkeypatch):
+    exchange, asked = connected(coincheck, transport), []
+    exchange.open_orders()
+    monkeypatch.setattr(ccxt_adapter, "BOUNDED_BY_PRICE", {"coincheck"})
+    monkeypatch.setattr(ccxt_orders, "BUYS_BY_COST", set())
+    ticker = {"bid": "6000000", "ask": "6000100"}
+    exchange._instance.ccxt.fetch_ticker = lambda symbol: ticker
+    exchange._instance.ccxt.create_order = lambda *given: asked.append(given) or {"id": "7", "status": "closed"}
+    exchange.place(order(side, currency="JPY"))
+    exchange.place(order(side, currency="JPY", price="5000000"))
+    assert [given[1:5] for given in asked] == [("market", side, "0.1", sent), ("limit", side, "0.1", "5000000")]
+
+
+@pytest.mark.parametrize(
+    ("id", "lacking"),
+    [("derive", {"place"}), ("lighter", {"place", "order", "open_orders", "cancel", "cancel_all"}), ("nado", set())],
+)
+def test_what_a_class_cannot_do_without_more_is_not_claimed(id, lacking):
+    kind = exchange_class(f"ccxt:{id}")
+    assert not lacking & set(supports(kind))
+    assert {"rate", "funds"} <= set(supports(kind))
+    assert ("createMarketOrder" in kind.has) == (id != "nado")

@@ -45,7 +45,7 @@ from .parsing import (
     order_from_row,
     withdrawal_from_row,
 )
-from .placing import cost_field, cost_of, placing_call
+from .placing import BOUNDED_BY_PRICE, cost_field, cost_of, placing_call
 from .precision import check_order_digits, long_numbers, withdrawal_amount
 
 __all__ = ["CcxtExchange"]
@@ -107,7 +107,11 @@ class CcxtExchange(CcxtOrders):
         rule = self.client_ids
         sent_id = None if rule is None else rule.form(order.client_id)
         params = {} if rule is None else {rule.parameter: sent_id}
-        call = placing_call(self._instance.ccxt.id, symbol, sent, params)
+        best = None
+        if order.price is None and self._instance.ccxt.id in BOUNDED_BY_PRICE:
+            rate = self.rate(order.currency, order.asset)
+            best = rate.buy if order.side == "buy" else rate.sell
+        call = placing_call(self._instance.ccxt.id, symbol, sent, params, best)
         if call.needed not in self.has:
             raise Refused(f"{self.name} takes no {call.words}", code="unsupported")
         ref = OrderRef(

@@ -23,11 +23,19 @@ from .session import SessionAdapter
 __all__ = ["exchange_class"]
 
 #: Verbs that ccxt's unified call does not really have. Kraken sends to names of its address book only; CoinSpot tells
-#: no id of an order, so that it could neither be read nor canceled.
-_MISSING = {"coinspot": {"place"}, "kraken": {"withdraw"}}
+#: no id of an order, so that it could neither be read nor canceled. Derive wants a highest fee with each order. Lighter
+#: signs by a library that ccxt does not bring.
+_MISSING = {
+    "coinspot": {"place"},
+    "derive": {"place"},
+    "kraken": {"withdraw"},
+    "lighter": {"place", "order", "open_orders", "cancel", "cancel_all", "fills", "withdraw"},
+}
 
 #: Calls that a class has although ccxt says that it has not.
 _HAS_ALSO = {"cryptomus": {"createMarketOrder"}, "woo": {"createMarketOrder"}}
+#: Calls that a class has not although ccxt says that it has.
+_HAS_NOT = {"nado": {"createMarketOrder"}}
 #: Classes that list the open orders of one market only.
 _LISTS_ONE_MARKET = {
     *("bigone", "bit2c", "bitbank", "bitbns", "bitflyer", "bitrue", "bitso", "bittrade", "coinbaseinternational"),
@@ -37,7 +45,6 @@ _LISTS_ONE_MARKET = {
         "deribit",
         "latoken",
         "lbank",
-        "lighter",
         "mercado",
         "nado",
         "p2b",
@@ -93,6 +100,7 @@ def exchange_class(id: str) -> type[Exchange]:
     if kind.fetch_order is library.Exchange.fetch_order:
         has -= {"fetchOrder"}
     has |= getattr(kind, "added", frozenset()) | _HAS_ALSO.get(name, set())
+    has -= _HAS_NOT.get(name, set())
     if not _has_real_cost_call(library, sample):
         has -= {"createMarketBuyOrderWithCost"}
     supported = _supported(name, has)

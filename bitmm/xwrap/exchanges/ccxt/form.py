@@ -28,17 +28,20 @@ _CREDENTIALS = {
 }
 #: Credentials that a class uses for some calls and does not name as required. NDAX: `sign_in` and `withdraw`.
 _OPTIONAL = {"ndax": ("twofa",)}
+#: Credentials without which a class can neither read nor trade, although it does not name them as required.
+_NEEDED = {"pacifica": ("walletAddress",)}
 #: Options without which a class of ccxt places no order, by their names there. Bitvavo records with each order who, or
 #: which program, is responsible for it; CEX.IO lets an API key trade from a sub-account only.
 _OPTIONS = {
     "bitvavo": (Field("operatorId", "a whole number of your own choice for the trader or program that orders"),),
     "cex": (Field("accountId", "the name of the sub-account that trades"),),
+    "derive": (Field("subaccount_id", "the number of the subaccount that trades"),),
 }
 
 
 def form_of(id: str, required: Mapping[str, Any]) -> tuple[Field, ...]:
     """Return the form of ccxt's class `id`, whose `requiredCredentials` are given."""
-    asked = [field for name, field in _CREDENTIALS.items() if required.get(name)]
+    asked = [field for name, field in _CREDENTIALS.items() if required.get(name) or name in _NEEDED.get(id, ())]
     optional = [replace(_CREDENTIALS[name], required=False) for name in _OPTIONAL.get(id, ())]
     return (*asked, *optional, *_OPTIONS.get(id, ()))
 

@@ -84,6 +84,8 @@ class Instance:
                 # sent twice: that is ccxt's default, and said here because an order depends on it. An order pays ccxt
                 # no fee (`additions`).
                 "options": {
+                    # Some classes read the funds and the open orders of futures by default: Bybit, Hyperliquid.
+                    "defaultType": "spot",
                     "warnOnFetchOpenOrdersWithoutSymbol": False,
                     "maxRetriesOnFailure": 0,
                     "builderFee": False,

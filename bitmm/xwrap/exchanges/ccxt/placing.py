@@ -10,7 +10,7 @@ from ...money import EXACT, parse_decimal, plain
 from ..errors import Refused
 from ..models import NewOrder
 
-__all__ = ["BUYS_BY_COST", "PlacingCall", "cost_field", "cost_of", "placing_call"]
+__all__ = ["BOUNDED_BY_PRICE", "BUYS_BY_COST", "PlacingCall", "cost_field", "cost_of", "placing_call"]
 
 #: Classes that take the cost of a market buy as a parameter of this name, and not by ccxt's own call for it.
 _COST_PARAMETERS = {
@@ -35,6 +35,10 @@ BUYS_BY_COST = frozenset(
     }
 )
 
+#: Classes that send a market order as a limit order that does not rest, some percent (5 in ccxt 4.5.90) worse than a
+#: price that they want to be given.
+BOUNDED_BY_PRICE = frozenset({"hyperliquid"})
+
 
 class PlacingCall(NamedTuple):
     """A unified call of ccxt that places an order, and the name in ccxt's `has` of what the class must have for it."""
@@ -46,12 +50,15 @@ class PlacingCall(NamedTuple):
     words: str
 
 
-def placing_call(id: str, symbol: str, order: NewOrder, params: dict[str, Any]) -> PlacingCall:
-    """Return how ccxt's class `id` is told to place `order`."""
+def placing_call(
+    id: str, symbol: str, order: NewOrder, params: dict[str, Any], best: Decimal | None = None
+) -> PlacingCall:
+    """Return how ccxt's class `id` is told to place `order`; `best`: the price for a market order that wants one."""
     if order.cost is None:
-        kind, price = ("market", None) if order.price is None else ("limit", plain(order.price))
-        arguments = (symbol, kind, order.side, plain(order.amount or 0), price, params)
-        needed = "createMarketOrder" if price is None else "createLimitOrder"
+        kind, price = ("market", best) if order.price is None else ("limit", order.price)
+        text = None if price is None else plain(price)
+        arguments = (symbol, kind, order.side, plain(order.amount or 0), text, params)
+        needed = "createMarketOrder" if kind == "market" else "createLimitOrder"
         return PlacingCall("create_order", arguments, needed, f"{kind} orders")
     cost = plain(order.cost)
     if id in _COST_AS_AMOUNT:

@@ -254,6 +254,7 @@ class Told:
             "price": plain(order.price) if limit else "100",
             "price_ep": int((order.price or 0) * 10**8),
             "Offer": "Bid" if buys else "Offer",
+            "AB": "B" if buys else "A",
             "side01": "0" if buys else "1",
             "side12": "1" if buys else "2",
             "type12": "1" if limit else "2",

@@ -286,6 +286,7 @@ def _decoded(sent):
 
 
 def _credentials(id, kind):
+    from ccxt import Exchange
     from cryptography.hazmat.primitives import serialization as forms
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
@@ -300,12 +301,15 @@ def _credentials(id, kind):
         "privateKey": f"0x{'11' * 32}",
         "walletAddress": f"0x{'22' * 20}",
         "operatorId": "7",
+        "subaccount_id": "30769",
     }
     no_password = forms.NoEncryption()
     if id == "gemini":
         keys["apikey"] = "account-0123456789abcdef"
     elif id == "lbank":
         keys["apisecret"] = "0123456789abcdef0123456789ABCDEF"
+    elif id == "pacifica":
+        keys["privateKey"] = Exchange.binary_to_base58(bytes(range(1, 65)))
     elif id == "onetrading":
         keys["apisecret"] = ""
     elif id == "coinbase":
