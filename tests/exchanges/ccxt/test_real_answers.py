@@ -288,9 +288,21 @@ def test_a_list_that_is_absent_does_not_prove_that_an_order_is_not_there(result)
 def test_an_account_that_owns_nothing_owns_nothing(result):
     """rotki/rotki#946: Kraken leaves `result` out."""
     answer = {"error": []} if result is None else {"error": [], "result": result}
-    exchange = kraken(BalanceEx=answer, TradesHistory=answer, DepositStatus=answer, WithdrawStatus=answer)
+    exchange = kraken(BalanceEx=answer, TradesHistory=answer, DepositStatus=answer, OpenOrders=answer)
     assert exchange.funds() == exchange.balance() == {}
-    assert exchange.fills("USD", "BTC") == exchange.deposits() == exchange.withdrawals() == []
+    assert exchange.fills("USD", "BTC") == exchange.deposits() == exchange.open_orders() == []
+
+
+@kind("B")
+def test_what_may_be_sent_again_or_stay_open_is_not_gone_because_a_list_is_absent():
+    """A send that is not listed may be sent again, and nobody looks after orders that were said to be canceled."""
+    for absent in ({"error": []}, {"error": [], "result": None}, {"error": [], "result": {"open": None}}):
+        exchange = kraken(WithdrawStatus=absent, OpenOrders=absent)
+        for call in (exchange.withdrawals, exchange.cancel_all):
+            with pytest.raises(Refused, match="cannot be understood"):
+                call()
+    exchange = kraken(WithdrawStatus=[], OpenOrders={"open": {}})
+    assert (exchange.withdrawals(), exchange.cancel_all()) == ([], 0)
 
 
 @kind("B")

@@ -220,7 +220,7 @@ class CcxtExchange(CcxtOrders):
         return sorted(deposits, key=lambda deposit: deposit.time or _LONG_AGO, reverse=True)
 
     def withdrawals(self, asset: str | None = None) -> list[Withdrawal]:
-        rows = self._call("fetch_withdrawals", asset)
+        rows = self._call("listed", "fetch_withdrawals", asset)
         with parsing_errors(self.name):
             mine = [row for row in rows if asset in (None, row.get("currency")) or row.get("currency") is None]
             withdrawals = listed_withdrawals(self.name, mine, withdrawal_from_row, asset)

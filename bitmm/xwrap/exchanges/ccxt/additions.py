@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 from ...money import EXACT, parse_decimal
 from .error_codes import code_of
 from .expiry import is_expired
+from .order_lookup import list_of_rows
 
 __all__ = ["ADDITIONS"]
 
@@ -59,7 +60,7 @@ class _PaymiumCalls:
         ccxt: Any = self
         rows: dict[str, Any] = {}
         while True:
-            page = ccxt.privateGetUserOrders({"active": "true", "offset": len(rows)})
+            page = list_of_rows(ccxt.privateGetUserOrders({"active": "true", "offset": len(rows)}))
             new = {row["uuid"]: row for row in page if row["uuid"] not in rows}
             if not new:
                 orders = [_paymium_order(ccxt, row) for row in rows.values() if row["type"] in _PAYMIUM_TYPES]
@@ -211,7 +212,7 @@ class _BybitCalls:
         market = ccxt.market(symbol)
         asked = {"category": "spot", "symbol": market["id"], "orderId": id}
         for method in ("privateGetV5OrderRealtime", "privateGetV5OrderHistory"):
-            for row in getattr(ccxt, method)(asked)["result"]["list"]:
+            for row in list_of_rows(getattr(ccxt, method)(asked)["result"]["list"]):
                 if row["orderId"] == id:
                     order: dict[str, Any] = ccxt.parse_order(row, market)
                     return order

@@ -33,6 +33,7 @@ __all__ = [
     "htx_orders",
     "kraken_orders",
     "kucoin_history",
+    "list_of_rows",
     "one_order",
     "one_order_by",
 ]
@@ -113,7 +114,7 @@ def _field(raw: _Raw, name: str | int) -> Any:
     return raw[name] if isinstance(name, int) else raw.get(name)
 
 
-def _rows(page: Any) -> list[_Raw]:
+def list_of_rows(page: Any) -> list[_Raw]:
     """Return the rows of a list. Raises TypeError for anything else, as null or {}: that is not an empty list."""
     if not isinstance(page, list):
         raise TypeError("no list of orders")
@@ -178,7 +179,7 @@ def _pages(ccxt: Any, read: Callable[[Any], tuple[list[_Raw], Any]]) -> Iterator
     cursor = None
     for _ in range(_MAX_PAGES):
         page, cursor = read(cursor)
-        yield _rows(page)
+        yield list_of_rows(page)
         if cursor is None:
             return
     raise Unsupported(f"{ccxt.name} lists too many orders since then")
@@ -227,7 +228,7 @@ def bybit_orders(method: str) -> Question:
 
     def question(ccxt: Any, lookup: Lookup) -> Sequence[_Row]:
         asked = {"category": "spot", "symbol": ccxt.market_id(lookup.symbol), "orderLinkId": lookup.id}
-        return _parsed(ccxt, lookup, _rows(getattr(ccxt, method)(asked)["result"]["list"]))
+        return _parsed(ccxt, lookup, list_of_rows(getattr(ccxt, method)(asked)["result"]["list"]))
 
     return question
 
@@ -244,7 +245,7 @@ def _bitget_unified(method: str, ccxt: Any, lookup: Lookup) -> Sequence[_Row]:
         answer = getattr(ccxt, method)(asked | _given(cursor=cursor))["data"]
         cursor = answer["cursor"] or None
         # null, where there is no cursor either, is how Bitget says that there are none.
-        page = [] if answer["list"] is None and cursor is None else _rows(answer["list"])
+        page = [] if answer["list"] is None and cursor is None else list_of_rows(answer["list"])
         return page, cursor if len(page) == 100 else None
 
     return _listed(ccxt, lookup, "clientOid", read)
@@ -334,7 +335,7 @@ def _bitfinex(ccxt: Any, lookup: Lookup, page: list[_Raw]) -> Sequence[_Row]:
     """Return the orders with our id, which an order of another day may have, too."""
     return [
         ccxt.parse_order({"result": raw})
-        for raw in _rows(page)
+        for raw in list_of_rows(page)
         if str(raw[_BITFINEX_ID]) == str(lookup.id)
         and (lookup.since is None or int(raw[_BITFINEX_CREATED]) >= lookup.since)
     ]

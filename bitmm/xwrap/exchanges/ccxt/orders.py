@@ -104,7 +104,14 @@ class CcxtOrders(CcxtCalls):
         return [state for pair in pairs for state in self._list_open_orders(self._symbol(*pair))]
 
     def _list_open_orders(self, *symbol: str) -> list[OrderState]:
-        rows = self._call("fetch_open_orders", *symbol)
+        return self._read_open_orders(self._call("fetch_open_orders", *symbol))
+
+    def _open_orders_by_id(self) -> dict[str, OrderState]:
+        """Return all open orders by their ids. Raises Refused for an answer without a list, which shows nothing."""
+        rows = self._call("listed", "fetch_open_orders")
+        return {state.exchange_order_id: state for state in self._read_open_orders(rows)}
+
+    def _read_open_orders(self, rows: Any) -> list[OrderState]:
         with parsing_errors(self.name):
             return open_orders_from_rows(self.name, rows, self._open_order)
 
@@ -136,13 +143,13 @@ class CcxtOrders(CcxtCalls):
 
     def cancel_all(self) -> int:
         """Cancel all orders; return how many are open before and not after, because ccxt's answers differ."""
-        before = {state.exchange_order_id: state for state in self.open_orders()}
+        before = self._open_orders_by_id()
         began = False
         try:
             for cancel in self._cancel_steps(before.values()):
                 cancel()
                 began = True
-            left = {state.exchange_order_id for state in self.open_orders()} if before else set()
+            left = self._open_orders_by_id().keys() if before else set()
         except (Refused, Unknown) as error:
             if not began:
                 raise
@@ -160,7 +167,7 @@ class CcxtOrders(CcxtCalls):
         elif history is None:
             return self._fetch_open_order(ref, symbol)
         else:
-            rows = [row for call in ("fetch_open_orders", history) for row in self._call("listed_orders", call, symbol)]
+            rows = [row for call in ("fetch_open_orders", history) for row in self._call("listed", call, symbol)]
         with parsing_errors(self.name):
             for row in rows:
                 if row["id"] == id:
@@ -171,7 +178,7 @@ class CcxtOrders(CcxtCalls):
         """Return an order of an exchange that lists open ones alone: "filled" when its fills add up to its amount, else
         "closed", when it is not among them. Raises NotListedYet a moment after it was placed.
         """
-        rows = self._call("listed_orders", "fetch_open_orders", symbol)
+        rows = self._call("listed", "fetch_open_orders", symbol)
         with parsing_errors(self.name):
             for row in rows:
                 if row["id"] == ref.exchange_order_id:

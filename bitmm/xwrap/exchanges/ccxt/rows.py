@@ -16,6 +16,8 @@ __all__ = ["ReadableRows", "is_odd"]
 
 #: What the exchanges call the id of an order in their own rows.
 _ID_NAMES = ("id", "orderId", "order_id", "orderID", "ordId", "uuid", "oid", "orderNumber", "order_no", "orderNo")
+#: Fields of an answer whose lists are none of rows.
+_NO_ROWS = {"error", "errors", "message", "messages", "warnings"}
 #: The mark of an order that was not understood, in ccxt's unified form of it.
 _ODD = "odd"
 
@@ -85,8 +87,9 @@ class ReadableRows:
         parsed = super().parse_orders(readable, market, *rest, **named)  # type: ignore[misc]  # as above
         return [*parsed, *odd]
 
-    def listed_orders(self, method: str, *arguments: Any) -> Any:
-        """Return the orders of the unified list `method`, where one that is not in it is over or does not exist.
+    def listed(self, method: str, *arguments: Any) -> Any:
+        """Return the rows of the unified list `method`, where a row that is not in it proves something: that an order
+        is over, that there is none to cancel, or that nothing was sent.
 
         Raises ValueError for an answer that has no list: ccxt takes it for an empty one.
         """
@@ -94,8 +97,8 @@ class ReadableRows:
         ccxt.last_answer = (0, None)  # it is kept from now on (`LookupCalls`)
         try:
             rows = getattr(ccxt, method)(*arguments)
-            if not rows and not _has_list(ccxt.last_answer[1]):
-                raise ValueError("no list of orders")
+            if not rows and (ccxt.last_answer[1] == {} or not _has_list(ccxt.last_answer[1])):
+                raise ValueError("no list")
         finally:
             ccxt.last_answer = None
         return rows
@@ -132,7 +135,7 @@ def _read(read: Callable[[Any], Any], row: Any) -> None:
 def _has_list(document: Any) -> bool:
     """Return whether a document is, or has somewhere inside, a list or an object without fields."""
     if isinstance(document, dict) and document:
-        return any(_has_list(value) for value in document.values())
+        return any(_has_list(value) for name, value in document.items() if name not in _NO_ROWS)
     return isinstance(document, (dict, list))
 
 
