@@ -12,6 +12,7 @@ from bitmm.xwrap.client import InvalidRequest, XWrap
 from bitmm.xwrap.exchanges import orders
 from bitmm.xwrap.exchanges.base import RateLimit
 from bitmm.xwrap.exchanges.ccxt import exchange_class
+from bitmm.xwrap.exchanges.ccxt import orders as ccxt_orders
 
 pytest.importorskip("ccxt", reason="ccxt is not installed")
 
@@ -115,3 +116,17 @@ def test_a_passphrase_is_registered_and_without_one_the_form_is_told(serving):
         backend = xwrap.create_backend(*auth, "ccxt:kucoin", "", "a-key", "a-secret", passphrase="open sesame")
         assert backend.exchange == "ccxt:kucoin"
         assert "open sesame" not in repr(backend.info)
+
+
+def test_a_market_buy_that_is_sent_as_its_cost_keeps_the_amount_that_was_asked_for(owner, kraken, monkeypatch):
+    monkeypatch.setattr(ccxt_orders, "BUYS_BY_COST", {"kraken"})
+    monkeypatch.setattr(
+        exchange_class("ccxt:kraken"), "_cost_in_book", lambda exchange, order, *_: exchange.rate("EUR", "BTC").buy
+    )
+    call = owner(kraken)
+    placed = call("POST", "buy", **LIMIT | {"amount": "1.01"})
+    (made,) = kraken.orders.values()
+    assert (placed["status"], placed["amount"], Decimal(placed["filled"])) == ("filled", "1.01", made.filled)
+    assert made.filled != Decimal("1.01")
+    assert placed["reason"].startswith("sent as a market buy for ")
+    assert call("GET", f"orders/{placed['id']}") == placed

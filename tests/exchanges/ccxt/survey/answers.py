@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import re
+import time
 from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
@@ -255,6 +256,7 @@ class Told:
             "price_ep": int((order.price or 0) * 10**8),
             "Offer": "Bid" if buys else "Offer",
             "AB": "B" if buys else "A",
+            "now": time.time_ns() // 10**6,
             "side01": "0" if buys else "1",
             "side12": "1" if buys else "2",
             "type12": "1" if limit else "2",
