@@ -13,7 +13,7 @@ from . import __version__
 from ._arguments import check_key, check_timeout, encode, idempotency_key
 from ._parsing import anything
 from ._responses import apply, bad_answer, read_document
-from .errors import APIError, NotFound, OutcomeUnknown, RateLimited, Unavailable
+from .errors import APIError, InvalidRequest, NotFound, OutcomeUnknown, RateLimited, Unavailable
 from .transport import Request, Session, Transport, base_url
 
 __all__ = ["LOOKUP_SHARE", "ServerAPI"]
@@ -63,9 +63,7 @@ class ServerAPI:
     """
 
     def __init__(self, baseurl: str | None, *, timeout: float, session: Session | None, insecure: bool) -> None:
-        insecure = insecure or os.environ.get("XWRAP_INSECURE") == "1"
-        url = base_url(baseurl or os.environ.get("XWRAP_URL") or "http://localhost:8000", insecure=insecure)
-        self.__setstate__((url, check_timeout(timeout), session))
+        self.__setstate__((_server_url(baseurl, insecure=insecure), check_timeout(timeout), session))
 
     def __getstate__(self) -> tuple[str, float, Session | None]:
         return self.url, self._timeout, self._session
@@ -283,6 +281,17 @@ class ServerAPI:
                 if error.code != "still_running" or monotonic() + _LOOKUP_PAUSE >= deadline:
                     raise
             time.sleep(_LOOKUP_PAUSE)
+
+
+def _server_url(baseurl: str | None, *, insecure: bool) -> str:
+    """Return the address of the server: `baseurl`, else XWRAP_URL, else this machine. Raises InvalidRequest."""
+    given = baseurl or os.environ.get("XWRAP_URL") or "http://localhost:8000"
+    try:
+        return base_url(given, insecure=insecure or os.environ.get("XWRAP_INSECURE") == "1")
+    except InvalidRequest as error:
+        source = "" if baseurl else "XWRAP_URL: "
+        way = ", or pass insecure=True, or set XWRAP_INSECURE=1" if error.code == "insecure_url" else ""
+        raise InvalidRequest(f"{source}{error.reason}{way}", code=error.code) from None
 
 
 def _names_key(document: Any) -> bool:

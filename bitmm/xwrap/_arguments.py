@@ -24,6 +24,7 @@ __all__ = [
     "only_key",
     "order_form",
     "page_query",
+    "pair_query",
     "registration_form",
     "registrations_query",
     "withdrawal_form",
@@ -128,11 +129,17 @@ def registration_form(
     return form if label else {name: value for name, value in form.items() if name != "label"}
 
 
+def pair_query(currency: str, asset: str) -> dict[str, str]:
+    """Return the query of a rate, under the names of the wire; an error calls them as the caller does."""
+    return {"from": check_text(currency, "currency"), "to": check_text(asset, "asset")}
+
+
 def order_form(currency: str, asset: str, **amounts: Amount | None) -> dict[str, str]:
     """Return the form of an order: `amount` or `cost`, one of them, and `price` where given, in plain digits."""
     given = {name: above_zero(amount, name) for name, amount in amounts.items() if amount is not None}
     if ("amount" in given) == ("cost" in given):
-        raise InvalidRequest("an order has an amount or a cost, one of them", code="invalid_amount")
+        found = "both are" if "amount" in given else "neither is"
+        raise InvalidRequest(f"an order has either an amount or a cost; {found} given", code="invalid_amount")
     return {"currency": currency, "asset": asset, **given}
 
 

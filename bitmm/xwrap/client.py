@@ -113,7 +113,7 @@ class XWrap:
 
     def exchange_rates(self, currency: str, asset: str) -> list[ExchangeRate]:
         """Return the prices of one unit of `asset` in `currency`, a row for every exchange that answered in time."""
-        query = arguments.encode({"from": currency, "to": asset})
+        query = arguments.encode(arguments.pair_query(currency, asset))
         return self._api.get(f"/exchange_rates/?{query}", parsing.exchange_rates)
 
     def balance(self, username: str, password: str) -> list[Balance]:
@@ -198,7 +198,7 @@ class Backend(RegistrationCalls):
 
     def exchange_rate(self, currency: str, asset: str) -> Rate:
         """Return what one unit of `asset` costs you (`buy`) and brings you (`sell`) now, in units of `currency`."""
-        return self._get("exchange_rate", parsing.rate, {"from": currency, "to": asset})
+        return self._get("exchange_rate", parsing.rate, arguments.pair_query(currency, asset))
 
     def funds(self) -> dict[str, Funds]:
         """Return what the account owns at the exchange by currency or asset, and how much of it is free."""

@@ -122,14 +122,14 @@ def above_zero(amount: Decimal | int | str, name: str) -> str:
     text = plain(amount, name)
     # Not by `exact`: the number has come through its bounds, and may have more digits when none stands as an exponent.
     if (number := Decimal(text)) <= 0:
-        raise InvalidRequest(f"{name} {not_above_zero(number)}", code="invalid_amount")
+        raise InvalidRequest(f"{name} {not_above_zero(number, name)}", code="invalid_amount")
     return text
 
 
-def not_above_zero(number: Decimal) -> str:
-    """Return what is wrong with an amount that is zero or less; it goes on after the amount's name."""
+def not_above_zero(number: Decimal, name: str) -> str:
+    """Return what is wrong with a number that is zero or less; it goes on after its `name`: amount, cost or price."""
     shown = format(number, "f")[:_SHOWN]
-    if number < 0:
+    if number < 0 and name != "price":
         return f"is {shown}; it must be above zero: whether you buy, sell or send is said by the call"
     return f"is {shown}; it must be above zero"
 

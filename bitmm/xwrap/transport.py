@@ -255,7 +255,7 @@ def base_url(url: str, *, insecure: bool = False) -> str:
         )
     if parts.scheme == "http" and not insecure and not (is_loopback(host) or host.endswith(".localhost")):
         raise InvalidRequest(
-            f"plain http would show your password on the way to {host}; use https://, or pass insecure=True",
+            f"plain http would show passwords and keys on the way to {host}; use https://",
             code="insecure_url",
         )
     host = f"[{host}]" if ":" in host else host

@@ -85,6 +85,37 @@ def test_what_is_no_text_in_a_registration_is_refused_by_the_name_of_the_argumen
             XWrap().create_backend(USER, PASSWORD, **{**fields, name: b"x"})
 
 
+@pytest.mark.parametrize("name", ["currency", "asset"])
+@pytest.mark.parametrize("ask", [XWrap().exchange_rates, Backend(1, USER, PASSWORD).exchange_rate])
+def test_what_is_no_text_in_a_question_for_a_rate_is_refused_by_the_name_of_the_argument(ask, name):
+    with pytest.raises(InvalidRequest, match=f"^{name} must be text, and is None$"):
+        ask(**{"currency": "USD", "asset": "BTC", name: None})
+
+
+@pytest.mark.parametrize(("amounts", "given"), [({}, "neither is"), ({"amount": 1, "cost": 1}, "both are")])
+def test_an_order_without_one_of_amount_and_cost_says_what_was_given(backend, amounts, given):
+    with pytest.raises(InvalidRequest, match=f"^an order has either an amount or a cost; {given} given$"):
+        backend.buy("USD", "BTC", **amounts)
+
+
+def test_a_price_below_zero_is_not_taken_for_a_way_to_sell(backend):
+    with pytest.raises(InvalidRequest, match=r"^price is -5; it must be above zero$"):
+        backend.buy("USD", "BTC", 1, price=-5)
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("xwrap", "^XWRAP_URL: 'xwrap' is no address of a server; write it like "),
+        ("http://xwrap.test", "use https://, or pass insecure=True, or set XWRAP_INSECURE=1$"),
+    ],
+)
+def test_a_refused_address_says_where_it_came_from_and_what_to_do(monkeypatch, url, words):
+    monkeypatch.setenv("XWRAP_URL", url)
+    with pytest.raises(InvalidRequest, match=words):
+        XWrap()
+
+
 @pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf"), "30", None, True])
 def test_a_timeout_that_is_none_is_refused(timeout):
     with pytest.raises(InvalidRequest, match="timeout"):

@@ -78,7 +78,7 @@ class Params:
         if len(digits) > _MAX_AMOUNT:
             raise _bad(name, f"has more than {_MAX_AMOUNT} digits", code="invalid_amount")
         if amount <= 0:
-            raise _bad(name, not_above_zero(amount), code="invalid_amount")
+            raise _bad(name, not_above_zero(amount, name), code="invalid_amount")
         if not _AMOUNT.fullmatch(value):
             raise _bad(name, f'is "{value[:_MAX_AMOUNT]}"; write "{digits.lstrip("+")}"', code="invalid_amount")
         return exact(digits)
