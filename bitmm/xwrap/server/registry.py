@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import inf
 
+from .._addresses import is_caseless
 from ..exchanges import load
 from ..exchanges.base import Credentials, Exchange, ExchangeContext
 from ..exchanges.cache import TTLCache
@@ -205,12 +206,14 @@ class ExchangeRegistry:
 
 def _identity(kind: type[Exchange], credentials: Credentials) -> str:
     """Return what an exchange knows its user by: the API key; where there is none, a user's or a wallet's name, or a
-    wallet's private key alone.
+    wallet's private key alone. It is the same with spaces around it, which HTTP takes off a header, and for each
+    spelling of a wallet's address.
 
     It is digested into a name in the data base: a password, which could be guessed from that, is no part of it.
     """
-    if credentials.apikey:
-        return credentials.apikey
-    texts = {"username": credentials.username, **credentials.more}
+    if key := credentials.apikey.strip():
+        return key
+    texts = {name: text.strip() for name, text in {"username": credentials.username, **credentials.more}.items()}
     names = [texts[field.name] for field in kind.form if not field.secret and texts.get(field.name)]
-    return "\0".join(names) or credentials.more.get("privateKey", "")
+    one_case = [text.lower() if is_caseless(text) else text for text in names or [texts.get("privateKey", "")]]
+    return "\0".join(one_case)

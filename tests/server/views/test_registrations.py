@@ -89,6 +89,17 @@ def test_a_wallet_is_known_by_its_address(server):
     assert post(server, auth, "wallet", **form | {"walletAddress": "0xdef"}).status_code == 201
 
 
+def test_a_key_or_a_wallet_in_another_spelling_is_the_same_one(server):
+    auth, form = server.account(), {"walletAddress": "0xabc", "privateKey": "secret"}
+    assert post(server, auth, **KEYS).status_code == 201
+    for apikey in (" an api key", "an api key ", "\tan api key\n"):
+        assert post(server, auth, **KEYS | {"apikey": apikey}).status_code == 409
+    assert post(server, auth, **KEYS | {"apikey": "AN API KEY"}).status_code == 201, "case counts in a key"
+    assert post(server, auth, "wallet", **form).status_code == 201
+    for address in ("0xABC", " 0xaBc"):
+        assert post(server, auth, "wallet", **form | {"walletAddress": address}).status_code == 409
+
+
 def test_the_same_exchange_through_ccxt_is_the_same_exchange(server):
     auth = server.account()
     first = post(server, auth, **KEYS).json()["id"]
