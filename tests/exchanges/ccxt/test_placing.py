@@ -193,7 +193,18 @@ def test_where_ccxt_rounds_no_cost_it_is_sent_as_it_is(coincheck, transport):
     assert exchange._rounded("cost", "BTC/USD", "3336.333") == "3336.333"
 
 
-def test_fills_in_the_row_of_an_order_that_have_neither_id_nor_time_hide_no_order(coincheck, transport):
+@pytest.mark.parametrize(
+    ("odd", "fee"),
+    [
+        ([], "0.02"),
+        (
+            [{"price": "1579.5", "qty": "0.1", "commission": "0.03", "commissionAsset": "USDT", "time": 1, "id": 5}],
+            "0.05",
+        ),
+    ],
+    ids=["none has", "one has"],
+)
+def test_fills_in_the_row_of_an_order_that_have_neither_id_nor_time_hide_no_order(odd, fee, coincheck, transport):
     """Coins.ph tells them so when it takes an order; the sample is that of ccxt 4.5.90."""
     fills = [
         {"price": "1579.51", "qty": "0.001", "commission": "0.01", "commissionAsset": "USDT", "tradeId": None},
@@ -205,7 +216,7 @@ def test_fills_in_the_row_of_an_order_that_have_neither_id_nor_time_hide_no_orde
         "price": "2000",
         "origQty": "0.0015",
         "executedQty": "0.0015",
-        "fills": fills,
+        "fills": fills + odd,
     }
     row |= {"cummulativeQuoteQty": "2.36", "status": "FILLED", "type": "LIMIT", "side": "BUY"}
     exchange = listed(exchange_class("ccxt:coinsph"), coincheck.url, price="0.01", amount="0.0001")(
@@ -216,6 +227,7 @@ def test_fills_in_the_row_of_an_order_that_have_neither_id_nor_time_hide_no_orde
     ccxt.privatePostOpenapiV1Order = lambda params: row
     state = exchange.place(order("buy", amount="0.0015", price="2000", currency="USD"))
     assert (state.exchange_order_id, state.status, state.filled) == ("7", "filled", D("0.0015"))
+    assert (state.fee, state.fee_currency) == (D(fee), "USDT")
 
 
 def test_lbank_is_asked_for_its_funds_by_the_call_whose_answer_ccxt_reads(coincheck, transport):

@@ -46,10 +46,13 @@ class ReadableRows:
     def parse_trades(self, trades: Any, market: Any = None, *rest: Any, **named: Any) -> Any:
         """Return the fills that can be read. ccxt sorts them by time and id, and cannot where one has none.
 
-        Those in the row of an order may have neither, as at Coins.ph; they hide no order, and are not sorted.
+        Those in the row of an order may have neither, as at Coins.ph; they are not sorted. ccxt adds them up where the
+        order has no sums of its own, so it gets all of them, or none when one cannot be read. They hide no order.
         """
         if sys._getframe(1).f_code.co_name == "safe_order":  # noqa: SLF001 - the documented way to the caller's frame
-            return [self._ccxt.parse_trade(row, market) for row in self._ccxt.to_array(trades)]
+            with suppress(importlib.import_module("ccxt").BaseError, *PARSING_ERRORS):
+                return [self._ccxt.parse_trade(row, market) for row in self._ccxt.to_array(trades)]
+            return []
 
         def read(row: Any) -> None:
             fill = self._ccxt.parse_trade(row, market)
