@@ -270,6 +270,65 @@ def test_an_odd_market_or_currency_of_an_answer_hides_no_other():
     assert [market.asset for market in exchange.markets()] == ["BTC"]
 
 
+BITSTAMP_MARKET = {
+    "name": "BTC/USD",
+    "market_symbol": "btcusd",
+    "base_currency": "BTC",
+    "base_decimals": 8,
+    "counter_currency": "USD",
+    "counter_decimals": 0,
+    "minimum_order_value": "10",
+    "trading": "Enabled",
+    "description": "Bitcoin / U.S. dollar",
+    "market_type": "SPOT",
+}
+
+
+@kind("A")
+@pytest.mark.parametrize("odd", [{}, {"name": "XRP/USD", "base_currency": "XRP", "description": None}, None], ids=str)
+def test_an_odd_market_hides_no_currency_where_ccxt_reads_the_currencies_of_the_markets(odd):
+    odd = {**BITSTAMP_MARKET, **odd} if odd else odd
+    answers = {"GET /api/v2/markets/": [odd, BITSTAMP_MARKET]}
+    answers["POST /api/v2/account_balances/"] = [{"currency": "btc", "total": "1", "available": "1", "reserved": "0"}]
+    assert made("bitstamp", answers).balance() == {"BTC": D(1)}
+
+
+BINANCE_INFO = {
+    "symbols": [
+        {
+            "symbol": "BTCUSDT",
+            "status": "TRADING",
+            "baseAsset": "BTC",
+            "quoteAsset": "USDT",
+            "isSpotTradingAllowed": True,
+            "orderTypes": ["LIMIT", "MARKET"],
+            "filters": [{"filterType": "LOT_SIZE", "minQty": "0.00001", "maxQty": "9000", "stepSize": "0.00001"}],
+            "permissionSets": [["SPOT"]],
+        }
+    ]
+}
+
+
+@kind("A")
+@pytest.mark.parametrize(
+    ("id", "path", "markets"),
+    [
+        ("binance", "/api/v3/exchangeInfo", BINANCE_INFO),
+        (
+            "gate",
+            "/api/v4/spot/currency_pairs",
+            [{"id": "BTC_USDT", "base": "BTC", "quote": "USDT", "precision": 1, "amount_precision": 4}],
+        ),
+    ],
+)
+def test_futures_that_are_down_or_forbidden_hide_no_spot_market(id, path, markets):
+    """The futures of Binance have a host of their own; it may be forbidden in a country where spot may be traded."""
+    exchange = made(
+        id, {f"GET {path}": markets, "GET /api/v4/spot/currencies": [], "GET /api/v4/margin/currency_pairs": []}
+    )
+    assert [(market.currency, market.asset) for market in exchange.markets()] == [("USDT", "BTC")]
+
+
 # B: what is absent because there is nothing.
 
 
@@ -744,3 +803,17 @@ def test_a_canceled_order_of_backpacks_history_is_read_without_what_was_executed
     )
     state = exchange.order(ref_of(asked, id))
     assert (state.status, state.filled or 0) == ("canceled", 0)
+
+
+@kind("J")
+@pytest.mark.parametrize("cost", ["-1.00000000", "0.00000000", None])
+def test_a_cost_that_is_not_told_hides_no_order(cost):
+    """Binance, "Query Order": cummulativeQuoteQty is below zero where the data is not available."""
+    row = {"symbol": "BTCUSDT", "orderId": 28, "clientOrderId": "", "price": "30000", "origQty": "1"}
+    row |= {"executedQty": "0.5", "cummulativeQuoteQty": cost, "status": "PARTIALLY_FILLED", "type": "LIMIT"}
+    row |= {"side": "BUY", "time": 1700000000000}
+    path = "GET /api/v3/order"
+    exchange = made("binance", {"GET /api/v3/exchangeInfo": BINANCE_INFO, path: row, "GET /api/v3/myTrades": []})
+    state = exchange.order(OrderRef("buy", "USDT", "BTC", CLIENT, "28", created=datetime.now(UTC), amount=D(1)))
+    assert (state.status, state.filled, state.amount) == ("open", D("0.5"), D(1))
+    assert state.spent is None or state.spent >= 0

@@ -35,6 +35,10 @@ __all__ = [
 #: Exchanges whose nonce is a counter that must rise; the others' is their clock, in units of their own.
 NONCE_COUNTERS = {"kraken", "paymium"}
 
+#: Exchanges whose futures have hosts of their own, which may be down, or forbidden where spot is not: their markets are
+#: not loaded. The lists of open orders there are of spot markets alone.
+_FUTURES_ELSEWHERE = {"binance", "gate", "htx", "kucoin"}
+
 #: ccxt's option: whether a market buy's amount counts the asset (and a price is wanted, to calculate the cost), or is
 #: the cost itself.
 AMOUNT_IS_COUNTED = "createMarketBuyOrderRequiresPrice"
@@ -95,6 +99,9 @@ class Instance:
         )
         if isinstance(listing := self.ccxt.options.get("fetchOpenOrders"), dict):
             listing["warnIfNoSymbol"] = False
+        if self.ccxt.id in _FUTURES_ELSEWHERE:
+            loading = self.ccxt.options["fetchMarkets"]
+            loading["types"] = ["spot"] if isinstance(loading["types"], list) else {"spot": True}
         for options in (self.ccxt.options, self.ccxt.options.get("createOrder")):
             if isinstance(options, dict) and options.get(AMOUNT_IS_COUNTED) is False:
                 # Our amounts always count the asset (for Bybit's accounts of the old kind they would be the cost).

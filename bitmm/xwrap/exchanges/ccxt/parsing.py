@@ -148,7 +148,7 @@ def order_from_row(row: Mapping[str, Any], ref: OrderRef | None = None, *, with_
         raise ValueError("its row was not understood")
     currency, asset = _pair_of_symbol(row.get("symbol"))
     limit = row.get("type") == "limit" or (ref is not None and ref.price is not None)
-    filled, spent = optional_amount(row.get("filled")), optional_amount(row.get("cost"))
+    filled, spent = optional_amount(row.get("filled")), _cost(row.get("cost"))
     amount = optional_amount(row.get("amount"))
     if ref is not None and (amount is None or ref.amount is None):
         # A market buy for a cost has no amount, and some classes then report the cost as one.
@@ -173,6 +173,12 @@ def order_from_row(row: Mapping[str, Any], ref: OrderRef | None = None, *, with_
     if ref is not None:
         _check_same_order(state, ref)
     return state
+
+
+def _cost(value: object) -> Decimal | None:
+    """Return the cost of an order; None where it is not told: Binance has a number below zero then ("Query Order")."""
+    cost = None if value is None else parse_decimal(value)
+    return None if cost is None or cost < 0 else cost
 
 
 def order_from_remaining(row: Mapping[str, Any], ref: OrderRef | None = None, *, with_client_id: bool) -> OrderState:

@@ -41,7 +41,9 @@ class ReadableRows:
 
     def parse_currencies(self, currencies: Any) -> Any:
         """Return the currencies that can be read."""
-        return self._parse(super().parse_currencies, currencies, self._ccxt.parse_currency)  # type: ignore[misc]  # ccxt's
+        parse = super().parse_currencies  # type: ignore[misc]  # ccxt's
+        # Some classes, as Bitstamp's, read them from other rows, and no single currency.
+        return self._parse(parse, currencies, lambda row: parse([row]))
 
     def parse_trades(self, trades: Any, market: Any = None, *rest: Any, **named: Any) -> Any:
         """Return the fills that can be read. ccxt sorts them by time and id, and cannot where one has none.
