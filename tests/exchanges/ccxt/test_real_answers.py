@@ -317,7 +317,7 @@ BINANCE_INFO = {
         (
             "gate",
             "/api/v4/spot/currency_pairs",
-            [{"id": "BTC_USDT", "base": "BTC", "quote": "USDT", "precision": 1, "amount_precision": 4}],
+            [{"id": "BTC_USDT", "base": "BTC", "quote": "USDT", "precision": 1, "trade_status": "tradable"}],
         ),
     ],
 )
