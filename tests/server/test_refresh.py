@@ -13,6 +13,7 @@ from bitmm.xwrap.exchanges.base import Exchange
 from bitmm.xwrap.exchanges.errors import Busy, NotListedYet, Refused, Unknown, Unsupported
 from bitmm.xwrap.exchanges.http import unproved
 from bitmm.xwrap.exchanges.models import OrderState, Withdrawal
+from bitmm.xwrap.exchanges.orders import find_open_or_closed
 from bitmm.xwrap.server.reconciliation import Reconciler
 from tests.support.stub import Stub
 
@@ -234,3 +235,13 @@ def test_a_pending_send_is_done_for_a_repeat_when_its_exchange_says_so(owners, m
     assert (repeat["status"], repeat["txid"]) == ("done", "t1")
     monkeypatch.setattr(Shop, "found", None)
     assert owner.call("POST", "send_to_address", "k1", **SEND).json() == repeat
+
+
+def test_an_order_that_is_too_new_to_be_listed_is_not_called_closed_by_a_cancel_of_all(owners, monkeypatch):
+    """Where each order of a list is canceled, one that is not listed yet was not, and may be filled later."""
+    owner, _ = owners
+    monkeypatch.setattr(Shop, "order", lambda self, ref: find_open_or_closed([], ref, self.name))
+    monkeypatch.setattr(Shop, "cancel_all", lambda self: 0)
+    order = owner.place("k1")
+    assert owner.call("DELETE", "orders/").json() == {"canceled": 0}
+    assert owner.call("GET", f"orders/{order['id']}").json()["status"] == "open"

@@ -54,12 +54,9 @@ def write_state(journal: Journal, row: Row, state: OrderState) -> Row:
     return row if state.status == "unknown" else _write(journal, row, order_columns(state))
 
 
-def read_orders(exchange: Exchange, rows: Iterable[Row], *, are_over: bool = False) -> dict[str, OrderState]:
-    """Return the states of the orders of `rows` by the exchange's id, without those that cannot be read now.
-
-    `are_over`: the exchange canceled what was open of them.
-    """
-    refs = [replace(order_ref(row), is_over=are_over) for row in rows if row["exchange_order_id"] is not None]
+def read_orders(exchange: Exchange, rows: Iterable[Row]) -> dict[str, OrderState]:
+    """Return the states of the orders of `rows` by the exchange's id, without those that cannot be read now."""
+    refs = [order_ref(row) for row in rows if row["exchange_order_id"] is not None]
     if not refs:
         return {}
     try:
@@ -99,9 +96,10 @@ def cancel_order(journal: Journal, exchange: Exchange, row: Row) -> Row:
 def refresh_after_cancel_all(journal: Journal, exchange: Exchange, rows: Sequence[Row]) -> None:
     """Write what became of the open orders of `rows`, after its exchange canceled all orders. Raises nothing.
 
-    One that its exchange never shows is "closed": it may have been filled a moment before.
+    One that its exchange never shows is "closed": it may have been filled a moment before. One that is not shown yet
+    stays open: what cancels the orders of a list one by one cannot have canceled it either.
     """
-    states = read_orders(exchange, rows, are_over=True)
+    states = read_orders(exchange, rows)
     shown = "order" in supports(type(exchange))
     for row in rows:
         state = states.get(row["exchange_order_id"])
