@@ -253,10 +253,10 @@ def test_a_dead_exchange_is_refused_by_name(server, owner, name, year):
         ("Kraken", "does not offer 'kraken'; its administrator can, by the setting XWRAP_EXCHANGES=paper,kraken;"),
         ("Mt.Gox", "XWRAP_EXCHANGES=paper,mtgox and where it is, XWRAP_EXCHANGE_URL_MTGOX;"),
         ("hub", "XWRAP_EXCHANGES=paper,hub and where it is, XWRAP_EXCHANGE_URL_HUB;"),
-        ("paymium", "XWRAP_EXCHANGES=paper,ccxt:paymium (with pip install 'bitmm[ccxt]');"),
-        ("ccxt:Paymium", "XWRAP_EXCHANGES=paper,ccxt:paymium (with pip install 'bitmm[ccxt]');"),
+        ("paymium", "XWRAP_EXCHANGES=paper,ccxt:paymium"),
+        ("ccxt:Paymium", "XWRAP_EXCHANGES=paper,ccxt:paymium"),
         ("Bitcoin Central", "paymium is what this exchange is called today, and this server does not offer 'ccxt:pay"),
-        ("papper", "no exchange 'papper' here; did you mean 'paper'?"),
+        ("papper", "no exchange 'papper' here (did you mean 'paper'?); offered"),
         ("kracken", "did you mean 'kraken'"),
         ("nowhere at all", "no exchange 'nowhere at all' here;"),
         ("x\n" * 50, "no exchange of this name here;"),
@@ -284,6 +284,16 @@ def test_an_exchange_that_ccxt_knows_is_offered_under_its_whole_id():
         find_exchange("kraken", many)
     with pytest.raises(Problem, match="did you mean 'ccxt:bitvavo' or"):
         find_exchange("bitvaso", ["paper"])
+
+
+def test_where_ccxt_is_not_installed_the_way_to_its_exchanges_says_how_to(monkeypatch):
+    from bitmm.xwrap.server import exchange_names
+
+    monkeypatch.setattr(exchange_names, "ccxt_ids", list)
+    with pytest.raises(
+        exchange_names.Problem, match=r"paymium and the library ccxt \(in a clone of bitmm: pip install"
+    ):
+        exchange_names.find_exchange("paymium", ["paper"])
 
 
 @pytest.mark.parametrize("name", ["paper", "Paper", "PAPER", " paper "])

@@ -47,6 +47,10 @@ def test_a_name_that_is_near_to_none_is_refused_with_all_of_them():
     assert words.endswith("XWRAP_PAPER_FUNDS")
 
 
+def test_a_misspelt_option_is_refused_with_the_option():
+    assert refusal(XWRAP_PROT="8100") == "XWRAP_PROT is no setting; did you mean the option xwrap serve --port?"
+
+
 @pytest.mark.parametrize(
     ("name", "option"), [("XWRAP_HOST", "--host"), ("XWRAP_PORT", "--port"), ("XWRAP_PLAIN_HTTP", "--plain-http")]
 )

@@ -29,7 +29,9 @@ class RequestContext:
         Raises Problem 404, which looks the same for another account's registration and for none.
         """
         if self.account.registration is None:
-            raise Problem(404, "not_found", "this account has no such exchange registration; GET /exchanges/ lists it")
+            raise Problem(
+                404, "not_found", "this account has no such exchange registration; list_backends() has its own"
+            )
         return self.account.registration
 
     def path_id(self, name: str) -> int:

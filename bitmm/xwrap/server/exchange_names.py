@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from ..exchanges import DEAD, EXCHANGES, ccxt_ids, load
 from .problems import Problem
 
-__all__ = ["find_exchange", "no_such_exchange"]
+__all__ = ["find_exchange", "nearest_names", "no_such_exchange"]
 
 #: Names that an exchange had -> what it is called today.
 _FORMER_NAMES = {"bitcoincentral": "paymium", "bitcoincentralnet": "paymium"}
@@ -38,7 +38,7 @@ def no_such_exchange(name: str, offered: Collection[str]) -> Problem:
     reason = {_letters(id): reason for id, reason in DEAD.items()}.get(letters)
     if reason is not None:
         return Problem(422, "exchange_dead", f"{reason}; it cannot be offered", field="exchange")
-    detail = f"{_way_to(letters, offered) or _nearest(name, offered)}; offered are {_listed(offered)}"
+    detail = f"{_way_to(letters, offered) or nearest_names(name, offered)}; offered are {_listed(offered)}"
     return Problem(422, "unknown_exchange", detail, field="exchange")
 
 
@@ -63,17 +63,18 @@ def _way_to(letters: str, offered: Collection[str]) -> str | None:
     way = f"XWRAP_EXCHANGES={','.join([*others, id])}"
     if id in EXCHANGES and load(id).requires_url:
         way += f" and where it is, XWRAP_EXCHANGE_URL_{id.upper()}"
-    if id not in EXCHANGES:
-        way += " (with pip install 'bitmm[ccxt]')"
+    if id not in EXCHANGES and not ccxt_ids():
+        way += " and the library ccxt (in a clone of bitmm: pip install '.[ccxt]')"
     return f"this server does not offer '{id}'; its administrator can, by the setting {way}"
 
 
-def _nearest(name: str, offered: Iterable[str]) -> str:
+def nearest_names(name: str, offered: Iterable[str]) -> str:
+    """Return that no exchange has this name, and which names that are known or `offered` are near to it."""
     known = {_letters(id): id for id in (*ccxt_ids(), *EXCHANGES, *offered)}
     # A name of ccxt's without the prefix is near to the one with it.
     known |= {_letters(id.removeprefix("ccxt:")): id for id in ccxt_ids() if id.removeprefix("ccxt:") not in EXCHANGES}
     near = get_close_matches(_letters(name), known, n=2, cutoff=0.75) if len(name) <= _MAX_NAME else []
-    meant = f"; did you mean {' or '.join(repr(known[letters]) for letters in near)}?" if near else ""
+    meant = f" (did you mean {' or '.join(repr(known[letters]) for letters in near)}?)" if near else ""
     shown = f"'{name[:_MAX_NAME]}'" if name.isprintable() else "of this name"
     return f"no exchange {shown} here{meant}"
 

@@ -260,7 +260,7 @@ class ExecutionService:
     def _row(self, registration: Registration, id: int) -> Row:
         row = self._store.orders.get(registration.id, id)
         if row is None:
-            raise Problem(404, "order_not_found", f"this registration has no order {id}; GET orders/ lists them")
+            raise Problem(404, "order_not_found", f"this registration has no order {id}; orders() lists them")
         return row
 
     def _with_state(self, row: Row, state: OrderState | None) -> Row:

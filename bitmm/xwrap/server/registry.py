@@ -18,7 +18,7 @@ from ..exchanges.capabilities import supports
 from ..exchanges.errors import ExchangeError
 from ..transport import Transport
 from .db.records import Registration
-from .exchange_names import find_exchange, no_such_exchange
+from .exchange_names import find_exchange, nearest_names, no_such_exchange
 from .problems import too_busy
 from .rate_limiter import ExchangeLimits, Priority, RateLimiter, RequestSlot
 from .settings import Settings, SettingsError
@@ -66,9 +66,7 @@ class ExchangeRegistry:
         try:
             kind = load(id)
         except KeyError:
-            raise SettingsError(
-                f"XWRAP_EXCHANGES names '{id}', which is not known here; xwrap exchanges lists what is"
-            ) from None
+            raise SettingsError(f"XWRAP_EXCHANGES: {nearest_names(id, ())}") from None
         except ExchangeError as error:
             raise SettingsError(f"XWRAP_EXCHANGES names '{id}': {error}") from None
         return _Entry(

@@ -145,14 +145,15 @@ def _check_names(environ: Mapping[str, str]) -> None:
         if option := _OPTIONS.get(name.upper()):
             raise SettingsError(f"{name} is no setting; it is an option of the command: xwrap serve {option}")
         near = _nearest_name(name)
-        advice = f"did you mean {near}?" if near else f"the settings are {', '.join(_SETTINGS)}"
+        meant = f"the option xwrap serve {_OPTIONS[near]}" if near in _OPTIONS else near
+        advice = f"did you mean {meant}?" if near else f"the settings are {', '.join(_SETTINGS)}"
         raise SettingsError(f"{name} is no setting; {advice}")
 
 
 def _nearest_name(name: str) -> str | None:
-    """Return the setting, or else the client's variable, whose name is nearest; None when none is near."""
+    """Return the setting, else the client's variable, else the option, whose name is nearest; None: none is near."""
     of_exchanges = (f"{prefix}{id.upper()}" for prefix in (_URL_PREFIX, _LIMIT_PREFIX) for id in EXCHANGES)
-    for known in ((*_SETTINGS, *of_exchanges), _OF_THE_CLIENT):
+    for known in ((*_SETTINGS, *of_exchanges), _OF_THE_CLIENT, tuple(_OPTIONS)):
         rests = [each.removeprefix("XWRAP_") for each in known]
         if near := get_close_matches(name.upper().removeprefix("XWRAP_"), rests, 1):
             return f"XWRAP_{near[0]}"

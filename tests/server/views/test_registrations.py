@@ -40,7 +40,7 @@ def test_a_key_that_the_account_has_registered_is_refused_with_the_id_of_the_fir
     first = post(server, auth, label="main", **KEYS).json()["id"]
     answer = post(server, auth, **KEYS | {"apisecret": "another secret"})
     assert answer.status_code == 409
-    words = f"your account has registered this key already: it is number {first} at stub ('main')"
+    words = f"your account has registered this key already: it is number {first} at stub ('main'); use that one"
     assert answer.json() == {
         "detail": words,
         "code": "already_registered",

@@ -1,6 +1,6 @@
 """Any exchange that the library ccxt knows, as "ccxt:ID"; for those without a folder of their own.
 
-ccxt is imported on first use (`pip install 'bitmm[ccxt]'`). Its classes speak the exchanges' protocols; what they do
+ccxt is imported on first use (the extra `ccxt`). Its classes speak the exchanges' protocols; what they do
 with numbers and failures is put right here:
 
 - Numbers stay exact: JSON fractions are read as text, ccxt's own number type is text, order books are Decimal. A

@@ -150,5 +150,6 @@ def _import_ccxt() -> Any:
         return importlib.import_module("ccxt")
     except ImportError:
         raise Refused(
-            "exchanges with ccxt: need the library ccxt; pip install 'bitmm[ccxt]' on the server", code="unsupported"
+            "exchanges of ccxt need that library on the server; in a clone of bitmm: pip install '.[ccxt]'",
+            code="unsupported",
         ) from None

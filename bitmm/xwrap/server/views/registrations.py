@@ -73,7 +73,8 @@ def _already_registered(first: Registration) -> Problem:
     facts = [repr(first.label)] if first.label else []
     facts += [] if first.enabled else ["switched off"]
     shown = f" ({', '.join(facts)})" if facts else ""
-    detail = f"your account has registered this key already: it is number {first.id} at {first.exchange}{shown}"
+    which = f"number {first.id} at {first.exchange}{shown}"
+    detail = f"your account has registered this key already: it is {which}; use that one"
     return Problem(409, "already_registered", detail, field="apikey", registration=first.id)
 
 
