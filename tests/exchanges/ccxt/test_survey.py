@@ -12,7 +12,8 @@ import pytest
 
 library = pytest.importorskip("ccxt", reason="ccxt is not installed")
 
-from tests.exchanges.ccxt.survey import answers as survey_answers  # noqa: E402 - it needs ccxt
+from bitmm.xwrap.exchanges.ccxt import instance  # noqa: E402 - it needs ccxt
+from tests.exchanges.ccxt.survey import answers as survey_answers  # noqa: E402
 from tests.exchanges.ccxt.survey import samples, table, trial  # noqa: E402
 
 #: Of each way in which a class may differ, one: market buys by cost, one market at a time, a key for the markets, a
@@ -94,6 +95,20 @@ def test_an_amount_that_is_not_in_the_request_is_no_success(stub, monkeypatch):
     monkeypatch.setattr(trial, "_says", lambda sent, amount: False)
     results, _ = trial.try_out("cryptocom", stub)
     assert results["limit"].words.startswith("the amount")
+
+
+def test_funds_and_open_orders_of_futures_are_no_success(stub, monkeypatch):
+    """So they were asked for at Bybit, where ccxt takes futures for meant."""
+    set_up = instance.Instance.__init__
+
+    def by_default(made, *given):
+        set_up(made, *given)
+        made.ccxt.options["defaultType"] = "swap"
+
+    monkeypatch.setattr(instance.Instance, "__init__", by_default)
+    results, _ = trial.try_out("bybit", stub)
+    assert results["open orders"].words.startswith("futures are asked for")
+    assert results["order"].outcome == "yes"
 
 
 def test_a_request_without_a_sample_is_no_success(stub, monkeypatch):

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from bitmm.xwrap.money import plain
 from tests.exchanges.ccxt.survey.samples import Samples
 
-__all__ = ["ABOUT_ORDERS", "Answers", "Told"]
+__all__ = ["Answers", "Told", "is_about_futures"]
 
 WRITTEN = json.loads(Path(__file__).with_name("answers.json").read_text())
 #: The methods that read a row of an answer, where the method that asks for it has no sample.
@@ -37,7 +37,7 @@ _UNWANTED = re.compile(
     "|preview|trailing|batch",
     re.IGNORECASE,
 )
-ABOUT_ORDERS = re.compile(r"create_|fetch_\w*order\b|orders|cancel_|look_up")
+_ABOUT_ORDERS = re.compile(r"create_|fetch_\w*order\b|orders|cancel_|look_up")
 
 
 def plain_name(name):
@@ -93,12 +93,8 @@ class Answers:
     def find(self, methods, names, params):
         """The answer to the request called `names` that these methods make, the nearest first; None: there is none."""
         answer = self._of(methods, names)
-        if answer is not None and "load_markets" in methods and not self.written.get("lists_all_kinds"):
-            asked = [str(value) for value in params.values()]
-            other = any(_OTHER.search(text) and "spot" not in text.lower() for text in asked)
-            if other or (_OTHER.search(names[0]) and "spot" not in names[0].lower()):
-                return emptied(answer)
-        return answer
+        loads = "load_markets" in methods and not self.written.get("lists_all_kinds")
+        return emptied(answer) if loads and is_about_futures(names, params) else answer
 
     def _of(self, methods, names):
         written = self.written.get("answers", {})
@@ -186,6 +182,12 @@ class Answers:
         return any((plain_name(k) in self.ids and v is not None) or self._has_id(v) for k, v in answer.items())
 
 
+def is_about_futures(names, params):
+    """Whether a request asks for other markets than spot, by its name or by what it is given."""
+    asked = [names[0], *(map(str, params.values()) if isinstance(params, dict) else ())]
+    return any(_OTHER.search(text) and "spot" not in text.lower() for text in asked)
+
+
 def _renamed(answer, names):
     if isinstance(answer, dict):
         return {names.get(name, name): _renamed(value, names) for name, value in answer.items()}
@@ -217,7 +219,7 @@ class Told:
             answer = self._filled(answer)
             if re.search(r"fetch_(ticker|bids|my_trades|order_books)", asked):
                 answer = self._of_market(answer)
-        if self.order is not None and ABOUT_ORDERS.search(asked) and "order_book" not in asked:
+        if self.order is not None and _ABOUT_ORDERS.search(asked) and "order_book" not in asked:
             self._of_order(answer)
         return answer
 
