@@ -368,9 +368,9 @@ def test_retry_after_is_obeyed_as_seconds_fractions_and_dates(header, seconds):
 WORDS = [
     ("Invalid nonce", "invalid_nonce", True),
     ("Timestamp out of boundaries", "invalid_nonce", True),
-    ("Request rate limit exceeded", "rate_limited", False),
-    ("Request rate limit exceeded.", "rate_limited", False),
-    ("Request rejected due to exceeded rate limit.", "rate_limited", False),
+    ("Request rate limit exceeded", "rate_limited", True),
+    ("Request rate limit exceeded.", "rate_limited", True),
+    ("Request rejected due to exceeded rate limit.", "rate_limited", True),
     ("Trading for provided market is disabled.", "exchange_unavailable", False),
     ("Insufficient balance for provided user.", "insufficient_funds", False),
     ("Provided client_order_id already exists.", "exchange_refused", True),
@@ -413,6 +413,7 @@ def test_words_without_a_code_mean_what_the_code_means(words, code, unproved, sh
     )
     with pytest.raises((Refused, Unknown)) as placed:
         exchange.place(LIMIT)
+    assert placed.value.may_have_executed is unproved
     refusal = placed.value.refusal if unproved else placed.value
     assert (refusal.code, refusal.retryable) == (code, retryable)
 

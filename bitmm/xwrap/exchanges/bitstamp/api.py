@@ -56,7 +56,8 @@ _BUSY = {"400.002", "400.067", "400.068"}
 #: It used the nonce (API0004), it came while the timestamp was good (API0017, API0018), or its order has the client id
 #: (400.019). All others are proof: Bitstamp checks version, key, timestamp, nonce and signature before all that the
 #: "Response codes" are about ("Authentication error codes"), and a nonce is remembered as long as a timestamp is good,
-#: so a second delivery comes no further. A bare HTTP 429 is from the front, and proves nothing.
+#: so a second delivery comes no further. A rate limit without a code, as a bare HTTP 429, may be from the front, and
+#: proves nothing.
 _UNPROVED = {"API0004", "API0017", "API0018", "400.019"}
 #: Failures inside the exchange: it does not say whether the order exists.
 _UNSURE = {"500.001", "500.002", "500.003", "500.009", "500.013", "500.016", "500.017"}
@@ -284,7 +285,7 @@ def _error(reason: str, code: str, answer: Response, *, mutates: bool) -> Exchan
     ours = _CODES.get(code) or _meaning(reason)
     if code in _BUSY or answer.status == 429 or (not code and ours == "rate_limited"):
         busy = Busy(reason, retry_after=retry_after(answer, seconds=_PAUSE))
-        return unproved(busy) if mutates and answer.status == 429 and code not in _BUSY else busy
+        return unproved(busy) if mutates and code not in _BUSY else busy
     if code in _UNSURE or reason.lower().startswith("order could not be placed"):
         return unknown_or_refused(reason, mutates=mutates)
     if ours is None and answer.status >= 500:
