@@ -16,6 +16,7 @@ from .models import Funds, Withdrawal
 __all__ = [
     "address_and_tag",
     "consistent_funds",
+    "list_of_rows",
     "list_or_nothing",
     "listed_withdrawals",
     "optional_amount",
@@ -92,16 +93,21 @@ def listed_withdrawals(
     return withdrawals
 
 
+def list_of_rows(answer: Any) -> list[Any]:
+    """Return a list, perhaps an empty one. Raises TypeError for anything else, as null and {}: a look-up would take
+    what is not in it for something that is not there.
+    """
+    if not isinstance(answer, list):
+        raise TypeError("no list")
+    return answer
+
+
 def list_or_nothing(answer: Any) -> list[Any]:
     """Return the rows of a list that is shown; null and {} are answers of exchanges that have nothing to list.
 
     Not for look-ups, where a row that is missing proves something. Raises TypeError for anything else.
     """
-    if answer is None or answer == {}:
-        return []
-    if not isinstance(answer, list):
-        raise TypeError("no list")
-    return answer
+    return [] if answer is None or answer == {} else list_of_rows(answer)
 
 
 def consistent_funds(total: Decimal | None, available: Decimal | None, held: Decimal | None) -> Funds:

@@ -258,13 +258,6 @@ def _asset_and_currency(symbol: str) -> tuple[str | None, str | None]:
     return (parts[0], parts[1]) if len(parts) == 2 else (None, None)
 
 
-def list_of_rows(answer: Any) -> list[Any]:
-    """Return a list, perhaps an empty one; anything else is not taken for one."""
-    if not isinstance(answer, list):
-        raise TypeError("no list")
-    return answer
-
-
 def order_id_text(value: object) -> str:
     """Return an order's id, which is a text of digits, or a number. Raises ValueError for anything else."""
     return str(value) if isinstance(value, int) and value > 0 and value is not True else required_text(value)
