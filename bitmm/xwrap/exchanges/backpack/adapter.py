@@ -33,6 +33,7 @@ from ..models import (
 from ..orders import cancel_errors, listed_order, poll_fills, poll_until_final
 from ..parsing import (
     address_and_tag,
+    list_of_rows,
     list_or_nothing,
     listed_withdrawals,
     optional_time,
@@ -51,7 +52,6 @@ from .parsing import (
     funds_from_answers,
     is_same_order,
     is_same_withdrawal,
-    list_of_rows,
     market_symbol,
     markets_from_rows,
     open_chain_from_row,

@@ -13,9 +13,9 @@ from typing import Any, ClassVar
 from urllib.parse import urlencode
 
 from ...money import EXACT, parse_decimal
+from ..parsing import list_of_rows
 from .error_codes import code_of
 from .expiry import is_expired
-from .order_lookup import list_of_rows
 
 __all__ = ["ADDITIONS"]
 

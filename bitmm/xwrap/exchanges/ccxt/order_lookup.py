@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from ..errors import Unsupported
+from ..parsing import list_of_rows
 
 __all__ = [
     "Lookup",
@@ -33,7 +34,6 @@ __all__ = [
     "htx_orders",
     "kraken_orders",
     "kucoin_history",
-    "list_of_rows",
     "one_order",
     "one_order_by",
 ]
@@ -112,13 +112,6 @@ def field_of(row: _Row, name: str | int) -> str | None:
 
 def _field(raw: _Raw, name: str | int) -> Any:
     return raw[name] if isinstance(name, int) else raw.get(name)
-
-
-def list_of_rows(page: Any) -> list[_Raw]:
-    """Return the rows of a list. Raises TypeError for anything else, as null or {}: that is not an empty list."""
-    if not isinstance(page, list):
-        raise TypeError("no list of orders")
-    return page
 
 
 def _unless_absent(ccxt: Any, says_absent: _SaysAbsent, call: Callable[[], Any]) -> Any:
