@@ -25,6 +25,12 @@ def test_from_nothing_to_a_served_account(tmp_path):
         assert answer.json() == []
 
 
+def test_a_first_start_that_fails_says_where_it_made_the_master_key(tmp_path):
+    failed = xwrap("serve", "--port", 0, "--data", tmp_path, XWRAP_PAPER_PRICES="/nonexistent.csv")
+    assert failed.returncode == 1
+    assert f"A master key was made: {tmp_path}/master.key" in failed.stdout
+
+
 def test_the_folder_may_come_from_the_environment(tmp_path):
     folder = tmp_path / "deep" / "er"
     assert xwrap("account", "add", "ann", "--generate", XWRAP_DATA_DIR=str(folder)).returncode == 0

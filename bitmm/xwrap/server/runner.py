@@ -117,14 +117,10 @@ def _open_services(
 ) -> Iterator[tuple[Services, socket.socket]]:
     with _bind(settings) as listener, ExitStack() as lock:
         lock.enter_context(process_lock(settings))
-        services, key_made = create_services(settings, stop)
+        services = create_services(settings, stop, report)
         if settings.database_url:
             lock.close()
         try:
-            if key_made:
-                report(
-                    f"A master key was made: {settings.master_key_file} - keep a copy of it apart from the data base"
-                )
             if gap := services.store.history.gap():
                 report(
                     f"Orders placed after {gap.since:%Y-%m-%d %H:%M:%S} UTC may be missing: {gap.reason}. "

@@ -50,11 +50,12 @@ class Services:
         self.store.close()
 
 
-def create_services(settings: Settings, stop: Callable[[str], None]) -> tuple[Services, bool]:
-    """Return the services on the data folder, which is made when there is none, and whether the master key is new.
+def create_services(settings: Settings, stop: Callable[[str], None], report: Callable[[str], None]) -> Services:
+    """Return the services on the data folder, which is made when there is none.
 
-    `stop` is called with a line when the server must not go on, because its data base file was removed or replaced.
-    Raises SetupError (in one line) or OSError when something cannot be used.
+    `stop` is called with a line when the server must not go on, because its data base file was removed or replaced, and
+    `report` with a line for the administrator when a master key was made. Raises SetupError (in one line) or OSError
+    when something cannot be used.
     """
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     store = Store(settings.database, call_seconds=settings.call_seconds)
@@ -65,13 +66,13 @@ def create_services(settings: Settings, stop: Callable[[str], None]) -> tuple[Se
         store.open_history(settings.state_file, stop)
         threads = ThreadPools(settings)
         on_failure.callback(threads.close)
-        created = _create(settings, store, threads)
+        services = _create(settings, store, threads, report)
         on_failure.pop_all()
-        return created
+        return services
 
 
-def _create(settings: Settings, store: Store, threads: ThreadPools) -> tuple[Services, bool]:
-    vault, key_made = _open_vault(settings, store)
+def _create(settings: Settings, store: Store, threads: ThreadPools, report: Callable[[str], None]) -> Services:
+    vault = _open_vault(settings, store, report)
     paper = PaperConfig(_load_prices(settings), settings.paper_funds, store.paper_ledger)
     limiter = RateLimiter(store.counters, settings.queue_seconds)
     registry = ExchangeRegistry(settings, vault, limiter, {"paper": partial(Paper, config=paper)})
@@ -98,7 +99,7 @@ def _create(settings: Settings, store: Store, threads: ThreadPools) -> tuple[Ser
     )
     services.reconciler.start()
     services.follower.start()
-    return services, key_made
+    return services
 
 
 def _load_prices(settings: Settings) -> Prices:
@@ -108,8 +109,8 @@ def _load_prices(settings: Settings) -> Prices:
         raise SettingsError(f"{error}; see XWRAP_PAPER_PRICES") from None
 
 
-def _open_vault(settings: Settings, store: Store) -> tuple[Vault, bool]:
-    """Return the vault, and whether its master key is new. Raises VaultError when it is not the data base's own."""
+def _open_vault(settings: Settings, store: Store, report: Callable[[str], None]) -> Vault:
+    """Return the vault; a master key that is new is reported. Raises VaultError when it is not the data base's own."""
     path = settings.master_key_file
     made = not path.exists()
     if made and store.check_value() is not None:
@@ -117,6 +118,9 @@ def _open_vault(settings: Settings, store: Store) -> tuple[Vault, bool]:
             f"the master key {path} is missing; put it back, the exchange keys cannot be opened without it"
         )
     vault = Vault.create(path) if made else Vault.load(path)
+    if made:
+        # At once: when the rest of the start fails, the next start finds the key and has nothing to report.
+        report(f"A master key was made: {path} - keep a copy of it apart from the data base")
     if sealed := store.check_value(vault.check_value):
         vault.check(sealed)
-    return vault, made
+    return vault

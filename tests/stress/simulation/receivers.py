@@ -78,7 +78,7 @@ class Server:
 
     def _serve(self) -> None:
         try:
-            services, _ = parts.services.create_services(self._settings, self._must_stop)
+            services = parts.services.create_services(self._settings, self._must_stop, self._log)
         except (parts.DatabaseError, parts.SetupError) as error:
             if not self._disk_is_full():
                 raise

@@ -367,7 +367,7 @@ def make_template(exchange: str, folder: Path) -> Path:
     folder.mkdir()
 
     def work() -> None:
-        services, _ = parts.services.create_services(world.settings, world.log)
+        services = parts.services.create_services(world.settings, world.log, world.log)
         services.store.accounts.add(USER, parts.auth.hash_password(PASSWORD))
         world.server._app = parts.create_app(services)
         keys, xwrap = (world.exchange.venue.key, world.exchange.venue.secret), parts.XWrap(f"https://{SERVER_HOST}")
