@@ -99,49 +99,61 @@ class CcxtExchange(CcxtOrders):
             raise market_closed(self.name, order.currency, order.asset)
         market, precision = markets.spot[order.currency, order.asset], markets.ccxt.markets[symbol]["precision"]
         check(order, market)
-        sent = order
-        if self._is_sent_by_cost(order):
-            sent = replace(order, amount=None, cost=self._cost_in_book(order, symbol, precision))
-            check(sent, market)
-        check_order_digits(self.name, sent, symbol, precision, self._rounded)
+        if not self._is_sent_by_cost(order):
+            return self._place_as_it_is(order, symbol, precision)
+        sent = replace(order, amount=None, cost=self._cost_in_book(order, symbol, precision))
+        check(sent, market)
+        placed = self._place_as_it_is(sent, symbol, precision)
+        words = (
+            f"sent as a market buy for {plain(sent.cost or 0)} {order.currency}: {self.name} takes no amount for"
+            f" one, and {plain(order.amount or 0)} {order.asset} cost that in its order book"
+        )
+        return replace(placed, reason=words if placed.reason is None else f"{words}; {placed.reason}")
+
+    def _place_as_it_is(self, order: NewOrder, symbol: str, precision: Mapping[str, Any]) -> OrderState:
+        """Place an order whose market's rules were checked, with its amount or its cost, and return its state."""
+        check_order_digits(self.name, order, symbol, precision, self._rounded)
         rule = self.client_ids
         sent_id = None if rule is None else rule.form(order.client_id)
         params = {} if rule is None else {rule.parameter: sent_id}
-        best = None
-        if order.price is None and self._instance.ccxt.id in BOUNDED_BY_PRICE:
-            rate = self.rate(order.currency, order.asset)
-            best = rate.buy if order.side == "buy" else rate.sell
-        call = placing_call(self._instance.ccxt.id, symbol, sent, params, best)
+        call = placing_call(self._instance.ccxt.id, symbol, order, params, self._bound(order))
         if call.needed not in self.has:
             raise Refused(f"{self.name} takes no {call.words}", code="unsupported")
         ref = OrderRef(
-            *(sent.side, sent.currency, sent.asset, sent.client_id),
+            *(order.side, order.currency, order.asset, order.client_id),
             created=datetime.now(UTC),
-            amount=sent.amount,
-            price=sent.price,
+            amount=order.amount,
+            price=order.price,
         )
         # An order that left without the id would be looked up in vain, and then be placed again.
-        must_contain = [*([] if sent_id is None else [str(sent_id)]), *long_numbers(sent.amount, sent.price, sent.cost)]
+        must_contain = [
+            *long_numbers(order.amount, order.price, order.cost),
+            *([] if sent_id is None else [str(sent_id)]),
+        ]
         row = self._call(call.method, *call.arguments, mutates=True, must_contain=must_contain)
         with parsing_errors(self.name, mutates=True):
             if rule is not None and field_of(row, rule.field) not in (None, str(sent_id)):
                 raise ValueError("another order than the one placed")
             ref = replace(ref, exchange_order_id=required_text(row["id"]))
             placed = order_from_row(row, ref, with_client_id=self._stores_client_ids())
+        return self._read_until_final(placed, ref)
+
+    def _bound(self, order: NewOrder) -> Decimal | None:
+        """Return the price that a class wants with a market order, to bound what it costs; None where it wants none."""
+        if order.price is not None or self._instance.ccxt.id not in BOUNDED_BY_PRICE:
+            return None
+        rate = self.rate(order.currency, order.asset)
+        return rate.buy if order.side == "buy" else rate.sell
+
+    def _read_until_final(self, placed: OrderState, ref: OrderRef) -> OrderState:
+        """Return what became of an order that was taken: a market order is read until it is final, or for seconds."""
         # Where open orders are all that is listed, an order is known to be filled by its amount alone.
-        knows_the_end = self.reads_closed_orders or sent.amount is not None
-        if knows_the_end and order.price is None and placed.status == "open" and type(self).order is not Exchange.order:
+        knows_the_end = self.reads_closed_orders or ref.amount is not None
+        if knows_the_end and ref.price is None and placed.status == "open" and type(self).order is not Exchange.order:
             placed = poll_until_final(placed, lambda: self._fetch_order(ref))
         if placed.status == "unknown":
             placed = replace(placed, status="open")  # it was taken, and ccxt does not know the exchange's word
-        placed = self._with_fills(placed, patient=True)
-        if sent is not order:
-            words = (
-                f"sent as a market buy for {plain(sent.cost or 0)} {order.currency}: {self.name} takes no amount for"
-                f" one, and {plain(order.amount or 0)} {order.asset} cost that in its order book"
-            )
-            placed = replace(placed, reason=words if placed.reason is None else f"{words}; {placed.reason}")
-        return placed
+        return self._with_fills(placed, patient=True)
 
     def _cost_in_book(self, order: NewOrder, symbol: str, precision: Mapping[str, Any]) -> Decimal:
         """Return what a market buy of an amount costs now, rounded down to the step of costs there.
