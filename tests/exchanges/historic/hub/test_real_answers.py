@@ -94,7 +94,7 @@ def test_an_account_that_owns_nothing_owns_nothing(answering, nothing, pending):
 
 
 @kind("B")
-@pytest.mark.parametrize("answer", ["", "{}", "null", '{"orders": null}'])
+@pytest.mark.parametrize("answer", ["", "{}", "null", '{"orders": null}', '{"orders": {}}', '{"orders": ""}'])
 def test_that_no_order_is_open_is_believed_of_a_list_alone(venue, hub, answer):
     """An order that is not in the list is taken for closed."""
     exchange = hub()

@@ -129,6 +129,15 @@ def test_a_list_of_orders_with_one_that_cannot_be_told_proves_nothing(play):
 
 @kind("B")
 @pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("answer", [None, {}, ""])
+def test_that_no_order_is_open_is_believed_of_a_list_alone(play, version, answer):
+    """An order that is not in the list is taken for closed."""
+    with pytest.raises(Refused, match="cannot be understood"):
+        play(version, "orders", answer).order(placed(OID, "sell"))
+
+
+@kind("B")
+@pytest.mark.parametrize("version", [1, 2])
 def test_an_account_without_wallets_owns_nothing(play, version):
     """PHP writes an empty mapping as an empty list."""
     exchange = play(version, "info", {"Wallets": [], "Rights": []})

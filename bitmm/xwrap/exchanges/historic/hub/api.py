@@ -18,6 +18,7 @@ from ...base import Throttle, no_throttle
 from ...cache import TTLCache
 from ...errors import Busy, Refused, Unsupported, malformed_key
 from ...http import JSON, parsing_errors, retry_after, unknown_or_refused, unproved
+from ...parsing import list_of_rows
 from .overview import Overview, check_url, function_url, parse_overview
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ class HubAPI(ExchangeAPI):
         """Return rows of oid, trade_amt, trade_cur, for_amt, for_cur, remaining_trade_amt, created_ms (choice)."""
         answer = self.private("my-open-orders")
         with parsing_errors(self.name):
-            return list(answer if isinstance(answer, list) else answer["orders"])
+            return list_of_rows(answer if isinstance(answer, list) else answer["orders"])
 
     def send_btc(self, to_btc_address: str, amount: str) -> Any:
         """Send bitcoins; return `{}`, or with the "txid" (choice)."""

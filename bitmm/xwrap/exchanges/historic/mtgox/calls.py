@@ -12,6 +12,7 @@ from ...errors import Refused
 from ...http import parsing_errors
 from ...models import NewOrder, NewWithdrawal, OrderRef, OrderState, Rate, Withdrawal
 from ...orders import listed_order
+from ...parsing import list_of_rows
 from ..common import parse_bitcoin_address
 from .api import MtGoxAPI
 from .parsing import (
@@ -79,7 +80,8 @@ class Calls:
         rows = self.api.private(self._path("orders"))
         with parsing_errors(self.api.name):
             return [
-                listed_order(self.api.name, parse_order_id(row["oid"]), partial(order_from_row, row)) for row in rows
+                listed_order(self.api.name, parse_order_id(row["oid"]), partial(order_from_row, row))
+                for row in list_of_rows(rows)
             ]
 
     def place(self, order: NewOrder, amount: Decimal) -> str:

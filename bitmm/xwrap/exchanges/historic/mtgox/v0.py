@@ -17,6 +17,7 @@ from ...errors import Unsupported
 from ...http import parsing_errors
 from ...models import NewOrder, NewWithdrawal, OrderRef, OrderState, Rate, Withdrawal
 from ...orders import listed_order
+from ...parsing import list_of_rows
 from ..common import parse_bitcoin_address
 from .api import MtGoxAPI
 from .parsing import order_from_row, parse_order_id, rate_from_ticker, to_units, unit_of
@@ -130,7 +131,8 @@ def _orders(document: Mapping[str, Any]) -> list[OrderState]:
     def parse(row: Mapping[str, Any]) -> OrderState:
         return order_from_row(_later_row(row))
 
-    return [listed_order(MtGoxAPI.name, parse_order_id(row["oid"]), partial(parse, row)) for row in document["orders"]]
+    rows = list_of_rows(document["orders"])
+    return [listed_order(MtGoxAPI.name, parse_order_id(row["oid"]), partial(parse, row)) for row in rows]
 
 
 def _later_row(row: Mapping[str, Any]) -> Mapping[str, Any]:
