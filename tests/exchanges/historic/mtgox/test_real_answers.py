@@ -332,6 +332,8 @@ def test_a_refusal_in_unknown_words_with_a_server_error_stays_unknown(scripted, 
         (-3, 0, Funds(D("-0.00000003"), None, D(0))),
         (-3, None, Funds(D("-0.00000003"), None, None)),
         (5, 5, Funds(D("0.00000005"), D(0), D("0.00000005"))),
+        (5, -1, Funds(D("0.00000005"), None, None)),  # an odd field hides not what is owned
+        (5, "x", Funds(D("0.00000005"), None, None)),
     ],
 )
 def test_available_is_never_less_than_nothing(play, owned, held, right):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import decimal
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -116,12 +117,12 @@ def _funds_from_wallet(wallet: Mapping[str, Any], currency: str) -> Funds:
     """Return the funds of a wallet. Answers of 2012 lack Open_Orders.
 
     Open orders may hold more than there is, because Mt.Gox took orders without funds: then it is not known what is
-    available.
+    available. Nor is it where that field cannot be understood, which hides not what is owned.
     """
-    owned = money_amount(wallet["Balance"], currency)
-    held = _optional_money(wallet.get("Open_Orders"), currency)
-    if held is not None and held < 0:
-        raise ValueError("less than nothing is held")
+    owned, held = money_amount(wallet["Balance"], currency), None
+    with suppress(*PARSING_ERRORS):
+        held = _optional_money(wallet.get("Open_Orders"), currency)
+    held = None if held is not None and held < 0 else held
     free = None if held is None or held > owned else EXACT.subtract(owned, held)
     return Funds(owned, free, held)
 
