@@ -35,12 +35,22 @@ class ExchangeError(APIError):
     #: no such order. None: this error says all that there is.
     refusal: Refused | None = None
 
-    def __init__(self, reason: str, *, code: str = "exchange_refused", retryable: bool = False) -> None:
-        super().__init__(reason, code=code, retryable=retryable)
+    def __init__(
+        self,
+        reason: str,
+        *,
+        code: str = "exchange_refused",
+        retryable: bool = False,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(reason, code=code, retryable=retryable, retry_after=retry_after)
 
 
 class Refused(ExchangeError):
-    """Certainly not executed, but for a Busy that says otherwise. `details` may name the violated rule, as text."""
+    """Certainly not executed, but for a Busy that says otherwise. `details` may name the violated rule, as text.
+
+    `retry_after`: the seconds that the exchange, or what stands before it, asks to wait; None where it does not ask.
+    """
 
     def __init__(
         self,
@@ -49,8 +59,9 @@ class Refused(ExchangeError):
         code: str = "exchange_refused",
         retryable: bool = False,
         details: Mapping[str, str] | None = None,
+        retry_after: float | None = None,
     ) -> None:
-        super().__init__(reason, code=code, retryable=retryable)
+        super().__init__(reason, code=code, retryable=retryable, retry_after=retry_after)
         self.details = dict(details or {})
 
 

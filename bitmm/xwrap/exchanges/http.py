@@ -17,6 +17,7 @@ __all__ = [
     "FORM",
     "JSON",
     "PARSING_ERRORS",
+    "asked_pause",
     "parsing_errors",
     "refused_key_is_proof",
     "retry_after",
@@ -62,11 +63,12 @@ def parsing_errors(name: str, *, mutates: bool = False) -> Iterator[None]:
         raise unknown_or_refused(reason, mutates=mutates) from error
 
 
-def unknown_or_refused(reason: str, *, mutates: bool) -> ExchangeError:
-    """Return what an answer is that tells no outcome: Unknown when the request `mutates` something, else Refused."""
+def unknown_or_refused(reason: str, *, mutates: bool, answer: Response | None = None) -> ExchangeError:
+    """Return what an `answer` is that tells no outcome: Unknown when the request `mutates` something, else Refused."""
     if mutates:
         return Unknown(f"{reason}; the outcome is unknown")
-    return Refused(reason, code="exchange_unavailable", retryable=True)
+    pause = None if answer is None else asked_pause(answer)
+    return Refused(reason, code="exchange_unavailable", retryable=True, retry_after=pause)
 
 
 def unproved(refusal: Refused) -> Unknown | Busy:
@@ -117,7 +119,12 @@ def unreadable_answer(name: str, answer: Response, *, mutates: bool, pause: floa
     if answer.status == 429:
         busy = Busy(f"{name} says: too many requests", retry_after=retry_after(answer, seconds=pause))
         return unproved(busy) if mutates else busy
-    return unknown_or_refused(f"{name}'s answer (HTTP {answer.status}) cannot be read", mutates=mutates)
+    return unknown_or_refused(f"{name}'s answer (HTTP {answer.status}) cannot be read", mutates=mutates, answer=answer)
+
+
+def asked_pause(answer: Response) -> float | None:
+    """Return the seconds that an answer with HTTP 503 asks to wait (RFC 9110, 15.6.4); None where it asks for none."""
+    return (retry_after(answer, seconds=0.0) or None) if answer.status == 503 else None
 
 
 def retry_after(answer: Response, *, seconds: float) -> float:

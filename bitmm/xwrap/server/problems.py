@@ -14,7 +14,7 @@ from typing import Any
 from starlette.responses import JSONResponse, Response
 
 from ..codes import CODES
-from ..exchanges.errors import Busy, ExchangeError
+from ..exchanges.errors import ExchangeError
 
 __all__ = ["Problem", "from_exchange", "log_failure", "problem_response", "too_busy"]
 
@@ -50,7 +50,7 @@ def from_exchange(error: ExchangeError) -> Problem:
     """Return the problem that answers our caller when an exchange refused, was busy, or did not answer."""
     more = getattr(error, "details", {})
     headers = {}
-    if isinstance(error, Busy):
+    if error.retry_after is not None:
         headers["Retry-After"] = str(max(1, ceil(error.retry_after)))
     return Problem(
         _status(error.code),

@@ -362,6 +362,17 @@ def test_retry_after_is_obeyed_as_seconds_fractions_and_dates(header, seconds):
     assert seconds[0] <= caught.value.retry_after <= seconds[1]
 
 
+@kind("F")
+@pytest.mark.parametrize(
+    "body", ["<html>maintenance</html>", '{"error": "Bitstamp.net is under scheduled maintenance."}', '{"error": "?"}']
+)
+def test_how_long_an_exchange_is_not_there_is_told(body):
+    """RFC 9110, 15.6.4."""
+    with pytest.raises(Refused) as caught:
+        bitstamp(account_balances=text(503, body, **{"Retry-After": "120"})).funds()
+    assert (caught.value.code, caught.value.retry_after) == ("exchange_unavailable", 120)
+
+
 # G: a passing refusal.
 
 #: words without a code -> our code, and whether a call that executes proves nothing by it

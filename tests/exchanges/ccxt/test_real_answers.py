@@ -539,6 +539,19 @@ def test_a_rate_limit_lasts_as_long_as_its_answer_says(id, seconds, least, most)
     assert least <= placed.value.retry_after <= most
 
 
+@kind("F")
+@pytest.mark.parametrize("id", ["kraken", "okx"])
+def test_how_long_an_exchange_is_not_there_is_told(id):
+    """RFC 9110, 15.6.4."""
+    closed = text(503, "<html>maintenance</html>", **{"Retry-After": "120"})
+    exchange = kraken(BalanceEx=closed, AddOrder=closed) if id == "kraken" else offline(id, closed)
+    with pytest.raises(Refused) as caught:
+        exchange.funds()
+    assert (caught.value.code, caught.value.retry_after) == ("exchange_unavailable", 120)
+    with pytest.raises(Unknown):
+        exchange.place(order("sell", amount="1", price="20000", currency="USD"))
+
+
 class Everything(Canned):
     """Gives one answer to all calls."""
 

@@ -641,6 +641,22 @@ def test_a_limit_of_the_front_is_obeyed_as_seconds_fraction_and_date(played):
         assert caught.value.may_have_executed
 
 
+@kind("F")
+def test_how_long_an_exchange_is_not_there_is_told(played):
+    """RFC 9110, 15.6.4: HTTP 503 says it in Retry-After; an order may have been executed all the same."""
+    page = Reply.text("<html>maintenance</html>", 503, "text/html", Retry_After="120")
+    for answer in (page, refusal("EService:Unavailable", status=503, Retry_After="119.5")):
+        with pytest.raises(Refused) as caught:
+            played(BalanceEx=answer).balance()
+        assert (caught.value.code, caught.value.retryable) == ("exchange_unavailable", True)
+        assert caught.value.retry_after == 120
+        with pytest.raises(Unknown):
+            played(AddOrder=answer).place(buy())
+    with pytest.raises(Refused) as caught:
+        played(BalanceEx=Reply.text("bad gateway", 502, "text/html", Retry_After="120")).balance()
+    assert caught.value.retry_after is None
+
+
 # G: what passes
 
 

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Busy, ExchangeError, Refused
-from ..http import retry_after, unknown_or_refused, unproved, unreadable_answer
+from ..http import asked_pause, retry_after, unknown_or_refused, unproved, unreadable_answer
 
 if TYPE_CHECKING:
     from ...transport import Response
@@ -86,8 +86,9 @@ def _error(code: str, reason: str, answer: Response, *, mutates: bool) -> Exchan
     if is_late:
         ours = "invalid_nonce"
     if code in _UNSURE or (answer.status >= 500 and ours is None):
-        return unknown_or_refused(reason, mutates=mutates)
-    refusal = Refused(reason, code=ours or "exchange_refused", retryable=ours in _RETRYABLE)
+        return unknown_or_refused(reason, mutates=mutates, answer=answer)
+    code_of_ours, pause = ours or "exchange_refused", asked_pause(answer)
+    refusal = Refused(reason, code=code_of_ours, retryable=ours in _RETRYABLE, retry_after=pause)
     return unproved(refusal) if mutates and (is_late or code not in _PROOF) else refusal
 
 

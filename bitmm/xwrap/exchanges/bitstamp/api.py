@@ -17,7 +17,7 @@ from ...transport import Request, Transport
 from ..api import ExchangeAPI
 from ..base import Throttle, no_throttle
 from ..errors import Busy, ExchangeError, Refused, malformed_key
-from ..http import FORM, retry_after, unknown_or_refused, unproved, unreadable_answer
+from ..http import FORM, asked_pause, retry_after, unknown_or_refused, unproved, unreadable_answer
 
 if TYPE_CHECKING:
     from ...transport import Response
@@ -287,12 +287,12 @@ def _error(reason: str, code: str, answer: Response, *, mutates: bool) -> Exchan
         busy = Busy(reason, retry_after=retry_after(answer, seconds=_PAUSE))
         return unproved(busy) if mutates and code not in _BUSY else busy
     if code in _UNSURE or reason.lower().startswith("order could not be placed"):
-        return unknown_or_refused(reason, mutates=mutates)
+        return unknown_or_refused(reason, mutates=mutates, answer=answer)
     if ours is None and answer.status >= 500:
-        return unknown_or_refused(reason, mutates=mutates)
+        return unknown_or_refused(reason, mutates=mutates, answer=answer)
     if ours is None:
         ours = "exchange_unavailable" if _PASSING.search(reason) else "exchange_refused"
-    refusal = Refused(reason, code=ours, retryable=ours in _RETRYABLE)
+    refusal = Refused(reason, code=ours, retryable=ours in _RETRYABLE, retry_after=asked_pause(answer))
     is_unproved = code in _UNPROVED or ours == "invalid_nonce" or (not code and "already exists" in reason.lower())
     return unproved(refusal) if mutates and is_unproved else refusal
 

@@ -63,12 +63,16 @@ def _refusal(error: Exception, code: str | None, words: str, session: SessionAda
         return Busy(words, retry_after=session.retry_after or pause_seconds(error, session.id, session.status))
     if code is None:
         words = f"{session.name}'s answer cannot be understood ({type(error).__name__})"
-        return Refused(words, code="exchange_unavailable", retryable=True)
-    return _refused(words, code, retryable=code in _RETRYABLE)
+        code = "exchange_unavailable"
+    # HTTP 503 says how long in Retry-After (RFC 9110, 15.6.4), where it says anything.
+    pause = session.retry_after if session.status == 503 else 0.0
+    return _refused(words, code, retryable=code in _RETRYABLE, retry_after=pause or None)
 
 
-def _refused(words: str, code: str, *, retryable: bool = False) -> Refused:
-    return Unsupported(words) if code == "unsupported" else Refused(words, code=code, retryable=retryable)
+def _refused(words: str, code: str, *, retryable: bool = False, retry_after: float | None = None) -> Refused:
+    if code == "unsupported":
+        return Unsupported(words)
+    return Refused(words, code=code, retryable=retryable, retry_after=retry_after)
 
 
 def _is_proof(error: Exception, code: str | None, session: SessionAdapter) -> bool:

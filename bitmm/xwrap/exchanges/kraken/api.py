@@ -217,7 +217,7 @@ def _result(answer: Response, *, mutates: bool) -> Any:
         # Errors come with status 200; entries that begin with W are warnings beside a result.
         failures = [str(entry) for entry in document["error"] if str(entry).startswith("E")]
         if failures:
-            raise _failure(failures, mutates=mutates, pause=retry_after(answer, seconds=_PAUSE))
+            raise _failure(failures, answer, mutates=mutates)
         if answer.status == 200 and "result" in document:
             return document["result"]
         if answer.status == 200 and not mutates and document == {"error": []}:
@@ -266,19 +266,19 @@ def _field(name: str, value: object) -> Any:
     return str(value)
 
 
-def _failure(failures: list[str], *, mutates: bool, pause: float) -> ExchangeError:
-    """Return what the errors of an answer mean, together: refused only when every one of them says so.
-
-    `pause`: the seconds to wait after a rate limit.
-    """
-    refusal = _refusal(failures, pause)
+def _failure(failures: list[str], answer: Response, *, mutates: bool) -> ExchangeError:
+    """Return what the errors of an answer mean, together: refused only when every one of them says so."""
+    refusal = _refusal(failures, retry_after(answer, seconds=_PAUSE))
     if refusal is None:
-        return unknown_or_refused(_reason(failures), mutates=mutates)
+        return unknown_or_refused(_reason(failures), mutates=mutates, answer=answer)
     return unproved(refusal) if mutates and any(map(_UNPROVED.match, failures)) else refusal
 
 
 def _refusal(failures: list[str], pause: float) -> Refused | None:
-    """Return the refusal that the errors of an answer are; None when they tell no outcome."""
+    """Return the refusal that the errors of an answer are; None when they tell no outcome.
+
+    `pause`: the seconds to wait after a rate limit.
+    """
     if not all(
         text.startswith((*_DECIDED, *_CODES, _LOCKED_OUT, _THROTTLED)) or _BUSY.match(text) for text in failures
     ):

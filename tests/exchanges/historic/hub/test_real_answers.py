@@ -124,6 +124,15 @@ def test_a_pause_is_kept_however_it_is_written(answering, number, authentication
     assert lost.value.may_have_executed
 
 
+@kind("F")
+@pytest.mark.parametrize("authentication", [1, 2])
+def test_how_long_a_hub_is_not_there_is_told(answering, authentication):
+    """RFC 9110, 15.6.4."""
+    with pytest.raises(Refused) as caught:
+        answering({"error": "back soon"}, 503, authentication=authentication, Retry_After="120").funds()
+    assert (caught.value.code, caught.value.retry_after) == ("exchange_unavailable", 120)
+
+
 @kind("G")
 @pytest.mark.parametrize("status", [408, 425])
 def test_a_request_that_came_too_slowly_or_too_early_may_come_again(answering, status):

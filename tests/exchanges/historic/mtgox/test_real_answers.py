@@ -265,6 +265,15 @@ def test_a_pause_is_kept_however_it_is_written(scripted, number):
     assert lost.value.may_have_executed
 
 
+@kind("F")
+@pytest.mark.parametrize("body", ["<html>back soon</html>", '{"result": "error", "error": "unknown error"}'])
+def test_how_long_an_exchange_is_not_there_is_told(scripted, body):
+    """RFC 9110, 15.6.4."""
+    with pytest.raises(Refused) as caught:
+        scripted(2, Reply.text(body, 503)._replace(headers={"Retry-After": "120"})).funds()
+    assert (caught.value.code, caught.value.retry_after) == ("exchange_unavailable", 120)
+
+
 @kind("G")
 @pytest.mark.parametrize("version", [0, 1, 2])
 @pytest.mark.parametrize("token", [ABSENT, None, ""])

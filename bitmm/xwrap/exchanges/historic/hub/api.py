@@ -307,7 +307,8 @@ def _parse(answer: Response, *, mutates: bool) -> Any:
             raise unknown_or_refused("the hub's answer is not JSON", mutates=mutates) from None
     words = _error_words(answer)
     if not 400 <= answer.status < 500 or answer.status in _PASSING or words is None:
-        raise unknown_or_refused(words or f"the hub's answer (HTTP {answer.status}) cannot be read", mutates=mutates)
+        words = words or f"the hub's answer (HTTP {answer.status}) cannot be read"
+        raise unknown_or_refused(words, mutates=mutates, answer=answer)
     if answer.status == 404:
         raise Unsupported(words)
     code = _error_code(answer) or _CODES_BY_STATUS.get(answer.status, "exchange_refused")

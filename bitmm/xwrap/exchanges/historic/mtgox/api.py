@@ -189,7 +189,7 @@ def _parse_error(document: Mapping[str, Any], answer: Response, *, mutates: bool
         may_be_the_nonce = code == "invalid_nonce" or kind is _LoginRefused
         return unproved(refusal) if mutates and may_be_the_nonce else refusal
     if answer.status >= 500 or token == "unknown_error" or "unknown error" in words.lower():  # noqa: S105 - a name
-        return unknown_or_refused(words, mutates=mutates)
+        return unknown_or_refused(words, mutates=mutates, answer=answer)
     return Refused(words)
 
 
