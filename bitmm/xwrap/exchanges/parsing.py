@@ -19,6 +19,7 @@ __all__ = [
     "list_of_rows",
     "list_or_nothing",
     "listed_withdrawals",
+    "optional",
     "optional_amount",
     "optional_time",
     "readable_rows",
@@ -145,9 +146,14 @@ def required_text(value: object) -> str:
     return value
 
 
+def optional(read: Callable[[Any], _T], value: Any) -> _T | None:
+    """Return what `read` makes of a value; None where none is given."""
+    return None if value is None else read(value)
+
+
 def optional_amount(value: object) -> Decimal | None:
     """Return the amount, which is never below zero; None where none is given."""
-    return None if value is None else parse_unsigned(value)
+    return optional(parse_unsigned, value)
 
 
 def step_from_places(places: int) -> Decimal:

@@ -24,6 +24,7 @@ from ..parsing import (
     address_and_tag,
     consistent_funds,
     list_or_nothing,
+    optional,
     optional_amount,
     optional_time,
     readable_rows,
@@ -212,7 +213,7 @@ def fill_from_row(row: Mapping[str, Any]) -> Fill:
         asset=asset,
         amount=parse_unsigned(row["quantity"]),
         price=parse_unsigned(row["price"]),
-        fee=None if fee is None else parse_decimal(fee),
+        fee=optional(parse_decimal, fee),
         fee_currency=None if fee is None else row.get("feeSymbol"),
         time=time_from_field(row["timestamp"]),
     )

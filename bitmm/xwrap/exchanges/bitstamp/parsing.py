@@ -26,6 +26,7 @@ from ..orders import accepted_order
 from ..parsing import (
     address_and_tag,
     consistent_funds,
+    optional,
     optional_amount,
     optional_time,
     readable_rows,
@@ -144,9 +145,7 @@ def funds_from_rows(name: str, rows: list[Mapping[str, Any]]) -> dict[str, Funds
 
 
 def _named_funds_from_row(row: Mapping[str, Any]) -> tuple[str, Funds]:
-    amounts = [
-        None if row.get(name) is None else parse_decimal(row[name]) for name in ("total", "available", "reserved")
-    ]
+    amounts = [optional(parse_decimal, row.get(name)) for name in ("total", "available", "reserved")]
     return required_text(row["currency"]).upper(), consistent_funds(*amounts)
 
 
@@ -211,12 +210,11 @@ def _transaction_amounts(
     fill: Mapping[str, Any], currency: str, asset: str
 ) -> tuple[Decimal, Decimal, Decimal, Decimal | None]:
     """Return amount, cost, price and fee of one of an order's transactions; fees are paid in the currency."""
-    fee = fill.get("fee")
     return (
         parse_unsigned(fill[asset.lower()]),
         parse_unsigned(fill[currency.lower()]),
         parse_unsigned(fill["price"]),
-        None if fee is None else parse_decimal(fee),
+        optional(parse_decimal, fill.get("fee")),
     )
 
 
@@ -270,7 +268,7 @@ def fill_from_row(row: Mapping[str, Any], currency: str, asset: str) -> Fill | N
         asset=asset,
         amount=amount.copy_abs(),
         price=parse_decimal(price).copy_abs(),
-        fee=None if fee is None else parse_decimal(fee),
+        fee=optional(parse_decimal, fee),
         fee_currency=None if fee is None else currency,
         time=time_from_field(row["datetime"]),
     )

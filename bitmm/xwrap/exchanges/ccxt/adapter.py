@@ -29,7 +29,7 @@ from ..models import (
     Withdrawal,
 )
 from ..orders import poll_until_final
-from ..parsing import listed_withdrawals, readable_rows, required_text
+from ..parsing import listed_withdrawals, optional, readable_rows, required_text, time_from_milliseconds
 from ..rules import check, market_closed, no_rate, no_such_asset
 from .expiry import is_expired
 from .order_lookup import field_of
@@ -41,7 +41,6 @@ from .parsing import (
     deposit_from_row,
     fill_from_row,
     funds_from_rows,
-    optional_time,
     order_from_row,
     withdrawal_from_row,
 )
@@ -73,7 +72,7 @@ class CcxtExchange(CcxtOrders):
                     raise no_rate(self.name, currency, asset)
                 buy, sell = row["asks"][0][0], row["bids"][0][0]
         with parsing_errors(self.name):
-            time = optional_time(row.get("timestamp")) or datetime.now(UTC)
+            time = optional(time_from_milliseconds, row.get("timestamp")) or datetime.now(UTC)
             rate = Rate(parse_decimal(buy), parse_decimal(sell), time)
             if not rate.buy >= rate.sell > 0:
                 raise no_rate(self.name, currency, asset)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from datetime import datetime
 from decimal import Decimal
 from functools import partial
 from typing import Any, Literal
@@ -31,6 +30,7 @@ from ..orders import listed_order
 from ..parsing import (
     address_and_tag,
     consistent_funds,
+    optional,
     optional_amount,
     readable_rows,
     required_text,
@@ -51,7 +51,6 @@ __all__ = [
     "funds_from_rows",
     "is_spot_symbol",
     "open_orders_from_rows",
-    "optional_time",
     "order_from_remaining",
     "order_from_row",
     "order_with_fills",
@@ -114,15 +113,8 @@ def funds_from_rows(rows: Mapping[str, Mapping[str, Any]], name: str) -> tuple[s
 
     ccxt adds up and subtracts what an exchange does not tell; what is available may be below zero then.
     """
-    total, free, used = (
-        None if (value := rows[part].get(name)) is None else parse_decimal(value) for part in ("total", "free", "used")
-    )
+    total, free, used = (optional(parse_decimal, rows[part].get(name)) for part in ("total", "free", "used"))
     return name, consistent_funds(total, free, used)
-
-
-def optional_time(milliseconds: object) -> datetime | None:
-    """Return the time that is so many milliseconds after 1970; None where none is given."""
-    return None if milliseconds is None else time_from_milliseconds(milliseconds)
 
 
 def is_spot_symbol(symbol: object) -> bool:
@@ -166,7 +158,7 @@ def order_from_row(row: Mapping[str, Any], ref: OrderRef | None = None, *, with_
         average=mean(spent, filled) if spent and filled else None,
         spent=spent,
         client_id=our_id(row.get("clientOrderId")) if with_client_id else None,
-        created=optional_time(row.get("timestamp")),
+        created=optional(time_from_milliseconds, row.get("timestamp")),
         reason="its exchange does not tell how much of it was filled" if status == "closed" else None,
         **_fee_fields(row),
     )
@@ -177,7 +169,7 @@ def order_from_row(row: Mapping[str, Any], ref: OrderRef | None = None, *, with_
 
 def _cost(value: object) -> Decimal | None:
     """Return the cost of an order; None where it is not told: Binance has a number below zero then ("Query Order")."""
-    cost = None if value is None else parse_decimal(value)
+    cost = optional(parse_decimal, value)
     return None if cost is None or cost < 0 else cost
 
 
@@ -263,7 +255,7 @@ def _fee_fields(row: Mapping[str, Any]) -> dict[str, Any]:
 def fill_from_row(row: Mapping[str, Any], symbol: str) -> Fill:
     """Return a trade of ccxt, of the market `symbol`."""
     asset, _, currency = symbol.partition("/")
-    price, time = optional_amount(row["price"]), optional_time(row["timestamp"])
+    price, time = optional_amount(row["price"]), optional(time_from_milliseconds, row["timestamp"])
     if price is None or time is None:
         raise ValueError("a fill without price or time")
     return Fill(
@@ -306,7 +298,7 @@ def deposit_from_row(row: Mapping[str, Any]) -> Deposit:
     if fields["amount"] is None:
         raise ValueError("a deposit without an amount")
     status = _DEPOSIT_STATUSES.get(row.get("status", ""), "pending")
-    return Deposit(**fields, status=status, time=optional_time(row.get("timestamp")))
+    return Deposit(**fields, status=status, time=optional(time_from_milliseconds, row.get("timestamp")))
 
 
 def withdrawal_from_row(row: Mapping[str, Any]) -> Withdrawal:
@@ -315,7 +307,7 @@ def withdrawal_from_row(row: Mapping[str, Any]) -> Withdrawal:
         **_transfer_fields(row),
         status=_WITHDRAWAL_STATUSES.get(row.get("status", ""), "unknown"),
         fee=_fee_fields(row)["fee"],
-        created=optional_time(row.get("timestamp")),
+        created=optional(time_from_milliseconds, row.get("timestamp")),
     )
 
 

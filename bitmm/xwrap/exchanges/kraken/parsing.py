@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
 from decimal import Decimal
 from typing import Any, Literal, TypeVar
 
@@ -14,7 +13,7 @@ from ...money import EXACT, mean, parse_decimal, parse_unsigned, total
 from ..http import PARSING_ERRORS
 from ..models import Deposit, Fill, Funds, OrderRef, OrderState, Side, Status, Withdrawal
 from ..orders import check_same_order
-from ..parsing import optional_amount, readable_rows, required_text, time_from_seconds
+from ..parsing import optional, optional_amount, readable_rows, required_text, time_from_seconds
 from .names import Pairs, balance_name
 
 _T = TypeVar("_T")
@@ -147,7 +146,7 @@ def order_from_row(txid: str, row: Mapping[str, Any], pairs: Pairs, ref: OrderRe
         # "Get Orders Info": whatever `oflags` prefers.
         fee_currency=currency,
         client_id=client_id_from_row(row),
-        created=_optional_time(row.get("opentm")),
+        created=optional(time_from_seconds, row.get("opentm")),
         reason=None if status == "open" else _reason(row),
     )
     if ref is not None:
@@ -232,7 +231,7 @@ def deposit_from_row(row: Mapping[str, Any], assets: Mapping[str, str]) -> Depos
         address=_optional_text(row.get("info")),
         network=_optional_text(row.get("method")),
         txid=_optional_text(row.get("txid")),
-        time=_optional_time(row.get("time")),
+        time=optional(time_from_seconds, row.get("time")),
     )
 
 
@@ -248,7 +247,7 @@ def withdrawal_from_row(row: Mapping[str, Any], assets: Mapping[str, str]) -> Wi
         network=_optional_text(row.get("method")),
         fee=_known(optional_amount, row.get("fee")),
         txid=_optional_text(row.get("txid")),
-        created=_known(_optional_time, row.get("time")),
+        created=_known(time_from_seconds, row.get("time")),
     )
 
 
@@ -257,10 +256,6 @@ def _optional_text(value: object) -> str | None:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     return value if isinstance(value, str) and value.strip() else None
-
-
-def _optional_time(seconds: object) -> datetime | None:
-    return None if seconds is None else time_from_seconds(seconds)
 
 
 def _known(read: Callable[[object], _T | None], value: object) -> _T | None:

@@ -10,7 +10,7 @@ from typing import Any
 from ....money import EXACT, mean, parse_decimal, plain
 from ...errors import Refused
 from ...models import Funds, OrderState, Side
-from ...parsing import optional_amount, readable_rows, time_from_milliseconds
+from ...parsing import optional, optional_amount, readable_rows, time_from_milliseconds
 
 __all__ = ["check_amount", "give_and_get", "order_from_row", "parse_funds", "parse_order_id"]
 
@@ -102,7 +102,7 @@ def order_from_row(row: Mapping[str, Any]) -> OrderState:
         price=mean(cost, amount),
         filled=gone if sells else None,
         spent=None if sells else gone,
-        created=None if row.get("created_ms") is None else time_from_milliseconds(row["created_ms"]),
+        created=optional(time_from_milliseconds, row.get("created_ms")),
     )
 
 

@@ -15,7 +15,14 @@ from ....money import EXACT, mean, plain, total
 from ...errors import Refused
 from ...http import PARSING_ERRORS
 from ...models import Deposit, Fill, Funds, OrderState, Rate, Side, Status, Withdrawal
-from ...parsing import readable_rows, required_text, step_from_places, time_from_microseconds, time_from_seconds
+from ...parsing import (
+    optional,
+    readable_rows,
+    required_text,
+    step_from_places,
+    time_from_microseconds,
+    time_from_seconds,
+)
 from ...rules import no_such_market
 
 __all__ = [
@@ -142,7 +149,7 @@ def order_from_row(row: Mapping[str, Any]) -> OrderState:
         asset=asset,
         amount=_optional_money(row.get("amount"), asset),
         price=_optional_money(row.get("price"), currency),
-        created=_optional_time(row.get("date")),
+        created=optional(time_from_seconds, row.get("date")),
     )
 
 
@@ -254,7 +261,7 @@ def deposit_from_row(currency: str, row: Mapping[str, Any]) -> Deposit:
         money_amount(row["Value"], currency),
         "done",
         address=_transfer_address(row),
-        time=_optional_time(row.get("Date")),
+        time=optional(time_from_seconds, row.get("Date")),
     )
 
 
@@ -269,7 +276,7 @@ def withdrawal_from_row(currency: str, row: Mapping[str, Any]) -> Withdrawal:
         "done",
         address=_transfer_address(row),
         txid=_transaction_id(row),
-        created=_optional_time(row.get("Date")),
+        created=optional(time_from_seconds, row.get("Date")),
     )
 
 
@@ -302,7 +309,3 @@ def _transfer_address(row: Mapping[str, Any]) -> str | None:
     """Return the address of a bitcoin transfer: its sentence is the address alone."""
     sentence = str(row.get("Info"))
     return sentence if re.fullmatch(r"[13][1-9A-HJ-NP-Za-km-z]{25,34}", sentence, re.ASCII) else None
-
-
-def _optional_time(seconds: object) -> datetime | None:
-    return None if seconds is None else time_from_seconds(seconds)
