@@ -339,18 +339,26 @@ def test_an_order_that_filled_is_closed_in_the_journal_and_blocks_nothing(owner,
     assert owner("POST", "buy", **LIMIT, price="300")["status"] == "open"
 
 
-def test_an_order_that_is_canceled_a_moment_after_it_was_placed_is_canceled(owner, monkeypatch):
+def test_an_order_that_is_canceled_a_moment_after_it_was_placed_is_canceled(owner):
     placed = owner("POST", "buy", **LIMIT, price="300")
     assert owner("DELETE", f"orders/{placed['id']}")["status"] == "canceled"
     bought = owner("POST", "buy", **LIMIT, price="372")
     over = owner("DELETE", f"orders/{bought['id']}")
     assert (over["status"], over["filled"]) == ("closed", None), "the hub says that it is over, and not how"
-    placed = owner("POST", "buy", **LIMIT, price="300")
+
+
+def test_an_order_of_a_moment_ago_is_not_closed_by_a_cancel_of_all(owner):
+    """It may only not be listed yet, and what is not listed was not canceled."""
+    owner("POST", "buy", **LIMIT, price="300")
     assert owner("DELETE", "orders/") == {"canceled": 1}
-    seen = owner("GET", f"orders/{placed['id']}")["status"]
-    assert seen == "open", "so new that it may only not be listed, and then it was not canceled either"
+    assert [row["status"] for row in owner("GET", "orders/")] == ["open"]
+
+
+def test_an_order_that_would_be_listed_by_now_is_closed_by_a_cancel_of_all(owner, monkeypatch):
     monkeypatch.setattr(orders, "LISTED_SECONDS", 0.0)
-    assert owner("GET", f"orders/{placed['id']}")["status"] == "closed"
+    owner("POST", "buy", **LIMIT, price="300")
+    assert owner("DELETE", "orders/") == {"canceled": 1}
+    assert [row["status"] for row in owner("GET", "orders/")] == ["closed"]
 
 
 @pytest.mark.parametrize(
