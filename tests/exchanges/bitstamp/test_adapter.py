@@ -6,6 +6,7 @@ import dataclasses
 import json
 import time
 import uuid
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from bitmm.xwrap.exchanges.base import Credentials, ExchangeContext
 from bitmm.xwrap.exchanges.bitstamp import Bitstamp, BitstampAPI
 from bitmm.xwrap.exchanges.cache import TTLCache
-from bitmm.xwrap.exchanges.errors import Busy, ExchangeError, Refused, Unknown
+from bitmm.xwrap.exchanges.errors import Busy, ExchangeError, Refused, Unknown, Unsupported
 from bitmm.xwrap.exchanges.models import NewOrder, NewWithdrawal, OrderRef
 from bitmm.xwrap.money import total
 from bitmm.xwrap.testing.exchange_contract import ExchangeContract
@@ -36,7 +37,8 @@ def new(side="buy", **fields) -> NewOrder:
 
 
 def ref_of(order: NewOrder, exchange_order_id: str | None = None) -> OrderRef:
-    return OrderRef(order.side, order.currency, order.asset, order.client_id, exchange_order_id)
+    ours = (order.side, order.currency, order.asset, order.client_id)
+    return OrderRef(*ours, exchange_order_id, created=datetime.now(UTC))
 
 
 def calls(venue) -> list[str]:
@@ -173,13 +175,18 @@ def test_open_orders_may_be_ten_seconds_old_and_a_single_order_is_not(venue, exc
     assert exchange.find(ref_of(order)).status == "open"
 
 
-def test_an_order_that_is_over_for_more_than_30_days_is_no_longer_found(venue, exchange):
+def test_an_order_that_is_over_for_more_than_30_days_is_no_longer_found_and_may_have_been_there(venue, exchange):
     order = new(amount=Decimal("0.1"))
     exchange.place(order)
     now = venue.clock
     for closed in venue.orders.values():
         closed.closed = now() - 31 * 86400
-    assert exchange.find(ref_of(order)) is None
+    long_ago = datetime.now(UTC) - timedelta(days=31)
+    ref = ref_of(order)
+    for since in ({"created": long_ago}, {"created": None, "not_before": long_ago}, {"created": None}):
+        with pytest.raises(Unsupported, match="may have forgotten"):
+            exchange.find(dataclasses.replace(ref, **since))
+    assert exchange.find(ref) is None, "one of today would be there"
 
 
 def test_a_price_far_below_a_cent_is_told_with_all_its_digits(exchange):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import ClassVar, Literal
 
@@ -51,6 +51,8 @@ from .parsing import (
 _TAGS = {"XRP": "destination_tag", "CSPR": "transfer_id"} | dict.fromkeys(("XLM", "HBAR", "ATOM"), "memo_id")
 #: Seconds that withdrawal-requests looks back, the most that it takes.
 _TIME_BACK = 50_000_000
+#: How long an order that is over is known; then it is "Order not found" ("Order status").
+_KEPT = timedelta(days=30)
 
 
 class Bitstamp(Exchange):
@@ -114,12 +116,16 @@ class Bitstamp(Exchange):
         return self._read_order(ref, {"id": ref.exchange_order_id})
 
     def find(self, ref: OrderRef) -> OrderState | None:
+        """Raises Unsupported for an order that is not there and so old that Bitstamp may have forgotten it."""
         try:
             return self._read_order(ref, {"client_order_id": ref.client_id})
         except Refused as error:
-            if error.code == "order_not_found":
-                return None
-            raise
+            if error.code != "order_not_found":
+                raise
+        since = ref.created or ref.not_before
+        if since is None or datetime.now(UTC) - since > _KEPT:
+            raise Unsupported(f"{self.name} may have forgotten an order of that time")
+        return None
 
     def open_orders(self) -> list[OrderState]:
         rows = self.api.private("open_orders")
