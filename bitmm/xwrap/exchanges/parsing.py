@@ -16,6 +16,7 @@ from .models import Funds, Withdrawal
 __all__ = [
     "address_and_tag",
     "consistent_funds",
+    "id_from_number",
     "list_of_rows",
     "list_or_nothing",
     "listed_withdrawals",
@@ -144,6 +145,11 @@ def required_text(value: object) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ValueError("not a text")
     return value
+
+
+def id_from_number(value: object) -> str:
+    """Return an id that is a whole number, given as a number or as text, as text. Raises ValueError for another one."""
+    return str(int(str(value)))
 
 
 def optional(read: Callable[[Any], _T], value: Any) -> _T | None:

@@ -23,6 +23,7 @@ from ..orders import check_same_order
 from ..parsing import (
     address_and_tag,
     consistent_funds,
+    id_from_number,
     list_or_nothing,
     optional,
     optional_amount,
@@ -206,7 +207,7 @@ def fill_from_row(row: Mapping[str, Any]) -> Fill:
     asset, currency = row["symbol"].split("_")
     number, order, fee = row.get("tradeId"), row.get("orderId"), row.get("fee")
     return Fill(
-        id=f"{order}-{row['timestamp']}" if number is None else _number_as_text(number),
+        id=f"{order}-{row['timestamp']}" if number is None else id_from_number(number),
         exchange_order_id=None if order is None else str(order),
         side=_SIDES[row["side"]],
         currency=currency,
@@ -223,7 +224,7 @@ def deposit_from_row(row: Mapping[str, Any]) -> Deposit:
     """Return a row of the deposits."""
     address, tag = address_and_tag(row.get("toAddress"))
     return Deposit(
-        id=_number_as_text(row["id"]),
+        id=id_from_number(row["id"]),
         asset=required_text(row["symbol"]),
         amount=parse_unsigned(row["quantity"]),
         status=_DEPOSITED.get(str(row.get("status")), "pending"),
@@ -239,7 +240,7 @@ def withdrawal_from_row(row: Mapping[str, Any]) -> Withdrawal:
     """Return a row of the withdrawals."""
     address, tag = address_and_tag(row.get("toAddress"))
     return Withdrawal(
-        id=_number_as_text(row["id"]),
+        id=id_from_number(row["id"]),
         asset=required_text(row["symbol"]),
         amount=optional_amount(row.get("quantity")),
         status=_WITHDRAWN.get(str(row.get("status")), "unknown"),
@@ -262,8 +263,3 @@ def _asset_and_currency(symbol: str) -> tuple[str | None, str | None]:
 def order_id_text(value: object) -> str:
     """Return an order's id, which is a text of digits, or a number. Raises ValueError for anything else."""
     return str(value) if isinstance(value, int) and value > 0 and value is not True else required_text(value)
-
-
-def _number_as_text(value: object) -> str:
-    """Return the number of a trade or a transfer, as text."""
-    return str(int(str(value)))

@@ -25,7 +25,15 @@ from ..models import (
     Withdrawal,
 )
 from ..orders import cancel_errors, check_same_order, listed_order, poll_until_final
-from ..parsing import address_and_tag, list_or_nothing, listed_withdrawals, optional_time, readable_rows, required_text
+from ..parsing import (
+    address_and_tag,
+    id_from_number,
+    list_or_nothing,
+    listed_withdrawals,
+    optional_time,
+    readable_rows,
+    required_text,
+)
 from ..rules import check, network_required, no_rate, no_such_asset
 from .api import URL, BitstampAPI
 from .parsing import (
@@ -42,7 +50,6 @@ from .parsing import (
     new_order_call,
     open_order_from_row,
     order_from_row,
-    order_id,
     placed_from_row,
     withdrawal_from_row,
 )
@@ -133,7 +140,7 @@ class Bitstamp(Exchange):
             return [
                 listed_order(
                     self.name,
-                    order_id(row["id"]),
+                    id_from_number(row["id"]),
                     partial(open_order_from_row, row),
                     client_id=partial(client_order_id, row),
                 )
@@ -193,7 +200,7 @@ class Bitstamp(Exchange):
         row = self.api.private(f"{currency_code(asset)}_withdrawal", form)
         with parsing_errors(self.name, mutates=True):
             return Withdrawal(
-                id=str(int(row["id"])),
+                id=id_from_number(row["id"]),
                 asset=asset,
                 amount=withdrawal.amount,
                 status="pending",

@@ -26,6 +26,7 @@ from ..orders import accepted_order
 from ..parsing import (
     address_and_tag,
     consistent_funds,
+    id_from_number,
     optional,
     optional_amount,
     optional_time,
@@ -154,7 +155,7 @@ def placed_from_row(row: Mapping[str, Any], order: NewOrder) -> OrderState:
     side = _SIDES[str(row["type"])] if row.get("type") is not None else order.side
     if side != order.side or (client_order_id(row) or order.client_id) != order.client_id:
         raise ValueError("another order than the one asked for")
-    return accepted_order(order, order_id(row["id"]), optional_time(row.get("datetime")))
+    return accepted_order(order, id_from_number(row["id"]), optional_time(row.get("datetime")))
 
 
 def order_from_row(row: Mapping[str, Any], ref: OrderRef) -> OrderState:
@@ -171,7 +172,7 @@ def order_from_row(row: Mapping[str, Any], ref: OrderRef) -> OrderState:
     remaining = optional_amount(row.get("amount_remaining"))
     filled, average, spent, fee = _executed(row.get("transactions"), ref, remaining, currency, asset)
     return OrderState(
-        exchange_order_id=order_id(row["id"]),
+        exchange_order_id=id_from_number(row["id"]),
         status=_order_status(row["status"], filled),
         side=_SIDES[str(row["type"])] if row.get("type") is not None else ref.side,
         currency=currency,
@@ -236,7 +237,7 @@ def open_order_from_row(row: Mapping[str, Any]) -> OrderState:
     amount, remaining = optional_amount(row.get("amount_at_create")), optional_amount(row.get("amount"))
     filled = None if amount is None or remaining is None else parse_unsigned(EXACT.subtract(amount, remaining))
     return OrderState(
-        exchange_order_id=order_id(row["id"]),
+        exchange_order_id=id_from_number(row["id"]),
         status="open",
         side=_SIDES[str(row["type"])],
         currency=currency,
@@ -261,7 +262,7 @@ def fill_from_row(row: Mapping[str, Any], currency: str, asset: str) -> Fill | N
     if price is None and (price := mean(spent.copy_abs(), amount.copy_abs())) is None:
         raise ValueError("a trade of nothing")
     return Fill(
-        id=str(int(str(row["id"]))),
+        id=id_from_number(row["id"]),
         exchange_order_id=str(row["order_id"]) if row.get("order_id") else None,
         side="buy" if spent < 0 or (not spent and amount > 0) else "sell",
         currency=currency,
@@ -278,7 +279,7 @@ def deposit_from_row(row: Mapping[str, Any]) -> Deposit:
     """Return a row of the deposits among crypto-transactions."""
     address, tag = address_and_tag(row.get("destinationAddress"))
     return Deposit(
-        id=str(int(str(row["id"]))),
+        id=id_from_number(row["id"]),
         asset=required_text(row["currency"]).upper(),
         amount=parse_unsigned(row["amount"]),
         status=_DEPOSITED.get(str(row.get("status")), "pending"),
@@ -296,7 +297,7 @@ def money_deposits_from_row(row: Mapping[str, Any], money: Iterable[str]) -> lis
         return []
     amounts = {asset: parse_decimal(row[asset.lower()]) for asset in money if row.get(asset.lower()) not in _NOTHING}
     return [
-        Deposit(str(int(str(row["id"]))), asset, amount, "done", time=optional_time(row.get("datetime")))
+        Deposit(id_from_number(row["id"]), asset, amount, "done", time=optional_time(row.get("datetime")))
         for asset, amount in amounts.items()
         if amount > 0
     ]
@@ -307,7 +308,7 @@ def withdrawal_from_row(row: Mapping[str, Any]) -> Withdrawal:
     asset = row.get("currency") or _WITHDRAWAL_TYPES.get(str(row.get("type")), "")
     address, tag = address_and_tag(row.get("address"))
     return Withdrawal(
-        id=str(int(str(row["id"]))),
+        id=id_from_number(row["id"]),
         asset=asset.upper(),
         amount=optional_amount(row.get("amount")),
         status=_WITHDRAWN.get(str(row.get("status")), "unknown"),
@@ -332,8 +333,3 @@ def client_order_id(row: Mapping[str, Any]) -> str | None:
 def _asset_and_currency(market: str) -> tuple[str, str]:
     asset, currency = market.split("/")
     return asset, currency
-
-
-def order_id(id: object) -> str:
-    """Return an order's id: a text of digits when placing, a number elsewhere."""
-    return str(int(str(id)))

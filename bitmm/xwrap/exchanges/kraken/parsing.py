@@ -126,6 +126,9 @@ def order_from_row(txid: str, row: Mapping[str, Any], pairs: Pairs, ref: OrderRe
     currency, asset = (None, None) if names is None else (names.currency, names.asset)
     by_cost = "viqc" in flags
     filled, spent = _executed_by_cost(row) if by_cost else _executed(row)
+    average = optional_amount(row.get("price")) or None
+    if filled is not None and spent is not None:
+        average = mean(spent, filled)
     if (status := _ORDER_STATUS.get(row["status"])) is None:
         if row["status"] not in _OVER:
             raise ValueError(f"status {row['status']!r}")
@@ -140,7 +143,7 @@ def order_from_row(txid: str, row: Mapping[str, Any], pairs: Pairs, ref: OrderRe
         amount=None if by_cost else optional_amount(row.get("vol")),
         price=_limit_price(description),
         filled=filled,
-        average=optional_amount(row.get("price")) or None if filled is None or spent is None else mean(spent, filled),
+        average=average,
         spent=spent,
         fee=optional_amount(row.get("fee")),
         # "Get Orders Info": whatever `oflags` prefers.
