@@ -20,9 +20,9 @@ def text(status: int, body: str, **headers: str) -> Response:
 
 
 class Canned:
-    """Answers by "METHOD path": a document (JSON, status 200), a Response, or a list of them that come in turn.
+    """Answers by "METHOD path": a document (JSON, status 200), a Response, or Turns of them.
 
-    The last one of a list comes for ever. `calls` are those that came.
+    The last one of Turns comes for ever. `calls` are those that came.
     """
 
     def __init__(self, answers: dict[str, Any], *, secret: str | None = None) -> None:
