@@ -9,6 +9,7 @@ import re
 from functools import cache
 from inspect import getsourcefile
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import pytest
 
@@ -207,3 +208,22 @@ def test_only_these_classes_go_on_after_a_question_that_failed():
         if re.search(r"self\.[a-z]\w*(Get|Post)[A-Z]", tried[1]) and "raise" not in tried[2]
     }
     assert hiding == {"aster", "bitget", "coinbase", "gate", "grvt", "hyperliquid"}
+
+
+def test_no_order_leaves_with_the_word_none_for_a_number(monkeypatch):
+    """ccxt's classes are written for a language in which a field without a value is left out of a form."""
+    kind, market = exchange_class("ccxt:btcbox"), order("sell", amount="1", currency="USD")
+    keys, line = Credentials("", "a-key", "a-secret"), Line({})
+    exchange = listed(kind, "http://127.0.0.1:1", amount="0.001", price="0.01")(line, keys)
+    with pytest.raises(Refused, match="takes no market orders"):
+        exchange.place(market)
+    monkeypatch.setattr(kind, "has", kind.has | {"createMarketOrder"})
+    with pytest.raises(Refused, match="the word None"):
+        exchange.place(market)
+    assert line.sent == []
+    exchange = listed(exchange_class("ccxt:indodax"), "http://127.0.0.1:2", amount="0.001", price="0.01")(line, keys)
+    with pytest.raises(Unknown):
+        exchange.place(market)
+    fields = dict(parse_qsl(line.sent[-1].body.decode()))
+    assert {"type": "sell", "BTC": "1"}.items() <= fields.items()
+    assert "price" not in fields

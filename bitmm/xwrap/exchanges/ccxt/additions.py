@@ -230,11 +230,21 @@ class _LbankFunds:
         return super().fetch_balance(method)  # type: ignore[misc]  # ccxt's class comes after this one
 
 
+class _IndodaxOrders:
+    """Indodax's "trade". ccxt 4.5.90 sends the word None as the price of a market order."""
+
+    def private_post_trade(self, params: Any = None) -> Any:
+        """Place an order with the fields that have a value. (ccxt makes privatePostTrade of this one.)"""
+        given = {name: value for name, value in (params or {}).items() if value is not None}
+        return super().private_post_trade(given)  # type: ignore[misc]  # ccxt's class comes after this one
+
+
 #: ccxt's name of a class -> what comes before it.
 ADDITIONS: dict[str, tuple[type[Any], ...]] = {
     "bitget": (_BitgetAccount,),
     **dict.fromkeys(("bybit", "bybiteu", "bybitid"), (_BybitCalls,)),
     **dict.fromkeys(("gate", "gateeu"), (_GateioAccount,)),
+    "indodax": (_IndodaxOrders,),
     "kraken": (_KrakenCalls,),
     "lbank": (_LbankFunds,),
     "paymium": (_PaymiumCalls,),

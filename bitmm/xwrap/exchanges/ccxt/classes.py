@@ -35,7 +35,7 @@ _MISSING = {
 #: Calls that a class has although ccxt says that it has not.
 _HAS_ALSO = {"cryptomus": {"createMarketOrder"}, "woo": {"createMarketOrder"}}
 #: Calls that a class has not although ccxt says that it has.
-_HAS_NOT = {"nado": {"createMarketOrder"}}
+_HAS_NOT = {"btcbox": {"createMarketOrder"}, "nado": {"createMarketOrder"}}
 #: Classes that list the open orders of one market only.
 _LISTS_ONE_MARKET = {
     *("bigone", "bit2c", "bitbank", "bitbns", "bitflyer", "bitrue", "bitso", "bittrade", "coinbaseinternational"),

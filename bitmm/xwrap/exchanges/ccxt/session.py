@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import logging
+import re
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -21,6 +22,9 @@ __all__ = ["MUTATES_BY_GET", "SessionAdapter"]
 
 #: Classes of ccxt that place, cancel or send by a GET. At all others a GET executes nothing.
 MUTATES_BY_GET = {"coinbaseinternational", "deribit", "dydx"}
+
+#: A field of a form without a value, as some classes make it of the price of a market order (seen: BtcBox, Indodax).
+_NO_VALUE = re.compile(r"=None(?=[&\s]|$)")
 
 
 def _without_query(record: logging.LogRecord) -> bool:
@@ -122,6 +126,8 @@ class SessionAdapter:
         missing = [text for text in self._must_contain if text not in unquote_plus(sent)] if mutates else []
         if missing:
             raise self._stopped(f"ccxt would send it without {missing[0]!r}, which it has to contain")
+        if mutates and _NO_VALUE.search(sent):
+            raise self._stopped("ccxt would send the word None in the place of a price, so it has no such order")
         if self._transport is None:
             raise self._stopped("no request belongs here")
         executed_before = self.may_have_executed
