@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from decimal import Decimal
+from inspect import getsourcefile
+from pathlib import Path
 
 import pytest
 
+from bitmm.xwrap.exchanges.base import Credentials
+from bitmm.xwrap.exchanges.ccxt import exchange_class
+from bitmm.xwrap.exchanges.ccxt.error_codes import code_of
 from bitmm.xwrap.exchanges.ccxt.session import SessionAdapter
 from bitmm.xwrap.exchanges.errors import Busy, ExchangeError, Refused, Unknown
+from bitmm.xwrap.exchanges.models import NewWithdrawal
 from bitmm.xwrap.testing.exchanges import venue as core
 from bitmm.xwrap.testing.exchanges.venue import Reply
-from bitmm.xwrap.transport import Transport
-from tests.exchanges.ccxt.support import connected, order, ref_of, send
+from bitmm.xwrap.transport import Response, Transport
+from tests.exchanges.ccxt.support import connected, listed, order, ref_of, send
 from tests.support.exchanges import change_answers
 
 library = pytest.importorskip("ccxt", reason="ccxt is not installed")
@@ -346,3 +354,45 @@ def test_balances_that_are_none_are_refused(backpack, transport, lie):
     with pytest.raises(Refused) as caught:
         exchange.funds()
     assert caught.value.code == "exchange_unavailable"
+
+
+#: A code that ccxt has for a missing right, in the source of a class, and what is written beside it.
+_RIGHTS = re.compile(r"^ +'([^']+)': \[?(?:PermissionDenied|AccountSuspended)\b,?(.*)$", re.MULTILINE)
+#: Limits that an earlier delivery of the same order or send may have used up.
+_LIMITS = re.compile(
+    r"daily|today|same day|remaining|withdraw(al)?s? (is )?limit|limit of|exceeded (its|the) limit", re.IGNORECASE
+)
+
+
+def test_a_limit_that_ccxt_calls_a_missing_right_is_no_proof():
+    """A send that was executed is refused when it is delivered again, because the first one used up the day's limit."""
+    limits = []
+    for id in library.exchanges:
+        for code, beside in _RIGHTS.findall(Path(getsourcefile(getattr(library, id))).read_text()):
+            if _LIMITS.search(beside) and "everage" not in beside:
+                limits.append((id, code))
+    assert ("xt", "WITHDRAW_012") in limits
+    assert len(limits) > 15
+    told = {
+        (id, code): code_of(library.PermissionDenied(f'{id} {{"code":{shown}}}'), id)
+        for id, code in limits
+        for shown in ([code] if code.lstrip("-").isdecimal() and id != "blofin" else [f'"{code}"'])
+    }
+    assert [which for which, ours in told.items() if ours == "permission_denied"] == []
+    assert code_of(library.PermissionDenied("x daily withdrawal limit exceeded"), "x") == "exchange_refused"
+    assert code_of(library.PermissionDenied('okx {"code":"50120"}'), "okx") == "permission_denied"
+
+
+def test_a_send_that_a_limit_refuses_is_not_known_to_be_refused():
+    class Line:
+        def send(self, request, **_):
+            return Response(200, {}, b'{"rc": 1, "mc": "WITHDRAW_012", "ma": [], "result": null}')
+
+    kind = listed(exchange_class("ccxt:xt"), "http://127.0.0.1:1")
+    exchange = kind(Line(), Credentials("", "a-key", "a-secret"))
+    exchange._choose_network = lambda *_: "BTC"
+    currency = {"id": "btc", "code": "BTC", "networks": {"BTC": {"id": "BTC", "network": "BTC"}}}
+    exchange._markets().ccxt.currencies = {"BTC": currency}
+    with pytest.raises(Unknown) as caught:
+        exchange.withdraw(NewWithdrawal("BTC", Decimal("0.1"), "1BoatSLRHtKNngkdXEeobR76b53LETtpyT", "c"))
+    assert caught.value.refusal is not None

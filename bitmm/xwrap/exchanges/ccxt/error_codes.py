@@ -59,6 +59,20 @@ _PASSING = (
     _phrase("", r"\bIP (has been |had been |is )?banned", "rate_limited"),
     _phrase("", r"\btry( again| it)? later|system (is )?(busy|abnormal)|under maintenance", "exchange_unavailable"),
 )
+#: A limit, of a day or of open orders, that ccxt takes for a missing right (PermissionDenied): by its words, or where
+#: an answer has no words by its code. The first delivery of the same send or order may have used it up, so it is no
+#: proof.
+_USED_UP = (
+    _phrase("", r"\blimit(s|ed)?\b|_limit|exceed|maximum|remaining|too many", "exchange_refused"),
+    _phrase("binance", r'"code": ?-?(4015|18005)\b', "exchange_refused"),
+    _phrase("blofin", r'"1520(29|32)"', "exchange_refused"),
+    _phrase("deribit", r'"code": ?1001[3-8]\b', "exchange_refused"),
+    _phrase("digifinex", r'"code": ?"?200(29|32|35|41)\b', "exchange_refused"),
+    _phrase("hashkey", r'"code": ?"?-(3143|3144|4010)\b', "exchange_refused"),
+    _phrase("luno", "ErrWithdrawalBlocked", "exchange_refused"),
+    _phrase("pacifica", r'"code": ?"?31\b', "exchange_refused"),
+    _phrase("xt", r"WITHDRAW_0(12|13|20|21)", "exchange_refused"),
+)
 #: Words that say that the exchange itself does not know what became of a request.
 _OUTCOME_UNKNOWN = re.compile(r"time(d )?.?out|status (is )?unknown", IGNORECASE)
 
@@ -105,7 +119,11 @@ def code_of(error: Exception, exchange_id: str) -> str | None:
         return None
     if "OperationFailed" not in ancestors and (code := _code_of_phrase(str(error), "", _PASSING)) is not None:
         return code
-    return next((_CODES[kind] for kind in ancestors if kind in _CODES), "exchange_refused")
+    code = next((_CODES[kind] for kind in ancestors if kind in _CODES), "exchange_refused")
+    if code != "permission_denied":
+        return code
+    used_up = (_code_of_phrase(str(error), id, _USED_UP) for id in ("", exchange_id))
+    return next((one for one in used_up if one is not None), code)
 
 
 def is_operation_failed(error: Exception, code: str | None) -> bool:
