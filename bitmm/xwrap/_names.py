@@ -17,7 +17,7 @@ def common_name(name: str) -> str:
 
 
 def is_name_of(written: str, name: str) -> bool:
-    """Return whether `name`, in any case, is what everybody means who writes `written`.
+    """Return whether `name`, in any case, is what `written` commonly means.
 
     That is itself, the common name, or that of one of Kraken's keys, which have an X or a Z before: XXBT, ZUSD.
     """

@@ -64,7 +64,7 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def no_rate(name: str, currency: str, asset: str) -> Refused:
-    """Return the refusal of a rate where the exchange called `name` has nobody who buys, or nobody who sells."""
+    """Return the refusal of a rate at an exchange, called `name`, where one side of the order book is empty."""
     words = f"{name} has no buyer or no seller for {asset}/{currency} now; try again later"
     return Refused(words, code="exchange_unavailable", retryable=True)
 

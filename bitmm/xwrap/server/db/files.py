@@ -1,7 +1,7 @@
 """Locking a file and bringing it to the disk: one set of functions for POSIX and for Windows.
 
 Windows has neither `fcntl`, `os.pwrite` and `os.fdatasync` nor a way to open a folder. It locks ranges of bytes, which
-nobody else can read then (the C library's `_locking`, in Python `msvcrt.locking`).
+no other process can read then (the C library's `_locking`, in Python `msvcrt.locking`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def _optional(name: str) -> Any:
 
 
 _fcntl, _msvcrt = _optional("fcntl"), _optional("msvcrt")
-#: The byte that is locked on Windows: behind the end of the file, whose bytes everybody may read then.
+#: The byte that is locked on Windows: behind the end of the file, whose bytes all may read then.
 _LOCKED_BYTE = 2**30
 #: What `msvcrt.locking` says when another process has the lock.
 _IS_LOCKED = {errno.EACCES, errno.EDEADLK}
