@@ -24,7 +24,7 @@ from datetime import timedelta
 from typing import Any
 
 from . import order_lookup as by
-from .order_lookup import answers
+from .order_lookup import absent_if
 
 __all__ = ["CLIENT_IDS", "ClientIdRule", "lines", "our_id"]
 
@@ -77,7 +77,7 @@ _BINANCE = ClientIdRule(
     field="clientOrderId",
     # "Query order": by `origClientOrderId`; "-2013 Order does not exist". "-2026 ORDER_ARCHIVED": without a fill, after
     # 90 days. "New order": the same id is taken again once the first order is filled.
-    questions=(by.one_order(answers("code", "-2013")),),
+    questions=(by.one_order(absent_if("code", "-2013")),),
     look_up="one call",
     # "Timing security": `recvWindow`, which ccxt sends as 10 s.
     valid_seconds=11.0,
@@ -123,7 +123,7 @@ _RULES: Mapping[str, ClientIdRule] = {
     # codes": order_not_found, HTTP 404; "order_not_ready" is not that.
     "bithumb": ClientIdRule(
         field="client_order_id",
-        questions=(by.one_order(answers("error.name", "order_not_found", status=404)),),
+        questions=(by.one_order(absent_if("error.name", "order_not_found", status=404)),),
         look_up="one call",
         valid_seconds=86400.0,
         listed=_WEEK,
@@ -132,7 +132,7 @@ _RULES: Mapping[str, ClientIdRule] = {
     # since November 2023. `X-Auth-Timestamp` 150 s, taken for up to 300 as in `exchanges/bitstamp`.
     "bitstamp": ClientIdRule(
         field="client_order_id",
-        questions=(by.one_order(answers("reason", "Order not found", "Order not found.")),),
+        questions=(by.one_order(absent_if("reason", "Order not found", "Order not found.")),),
         look_up="one call",
         valid_seconds=300.0,
         listed=30 * _DAY,
@@ -142,7 +142,7 @@ _RULES: Mapping[str, ClientIdRule] = {
     # sends it.
     "bitvavo": ClientIdRule(
         field="clientOrderId",
-        questions=(by.one_order(answers("errorCode", "240")), by.bitvavo_history),
+        questions=(by.one_order(absent_if("errorCode", "240")), by.bitvavo_history),
         look_up="one call, then the list of all orders",
         form=_with_dashes,
         form_note="with dashes",
@@ -179,7 +179,7 @@ _RULES: Mapping[str, ClientIdRule] = {
     # to mean. "Authentication": `CB-ACCESS-TIMESTAMP`, 30 s.
     "coinbaseexchange": ClientIdRule(
         field="client_oid",
-        questions=(by.one_order(answers("message", "NotFound", "order not found", status=404)),),
+        questions=(by.one_order(absent_if("message", "NotFound", "order not found", status=404)),),
         look_up="one call",
         form=_with_dashes,
         form_note="with dashes",
@@ -192,7 +192,7 @@ _RULES: Mapping[str, ClientIdRule] = {
         field="client_oid",
         questions=(
             by.one_order_by(
-                "v1PrivatePostPrivateGetOrderDetail", "client_oid", answers("code", "40401"), inside="result"
+                "v1PrivatePostPrivateGetOrderDetail", "client_oid", absent_if("code", "40401"), inside="result"
             ),
         ),
         look_up="one call",
@@ -204,7 +204,7 @@ _RULES: Mapping[str, ClientIdRule] = {
     # after it was over; "ORDER_NOT_FOUND". Then from "List orders" with status=finished. `Timestamp`: 60 s.
     "gate": ClientIdRule(
         field="text",
-        questions=(by.one_order(answers("label", "ORDER_NOT_FOUND")), by.gateio_history),
+        questions=(by.one_order(absent_if("label", "ORDER_NOT_FOUND")), by.gateio_history),
         look_up="one call, then the list of history",
         form=_for_gateio,
         form_note='"t-" and 26 digits',
@@ -215,7 +215,9 @@ _RULES: Mapping[str, ClientIdRule] = {
     # API invocation": a nonce is within 30 s, or higher than the last one, and the look-up has a higher one.
     "gemini": ClientIdRule(
         field="client_order_id",
-        questions=(by.one_order_by("privatePostV1OrderStatus", "client_order_id", answers("reason", "OrderNotFound")),),
+        questions=(
+            by.one_order_by("privatePostV1OrderStatus", "client_order_id", absent_if("reason", "OrderNotFound")),
+        ),
         look_up="one call",
         valid_seconds=60.0,
         listed=_WEEK,
@@ -225,7 +227,7 @@ _RULES: Mapping[str, ClientIdRule] = {
     # Orders", two days of them. "Authentication": `Timestamp`, five minutes.
     "htx": ClientIdRule(
         field="client-order-id",
-        questions=(by.one_order(answers("err-code", "base-record-invalid")), by.htx_orders),
+        questions=(by.one_order(absent_if("err-code", "base-record-invalid")), by.htx_orders),
         look_up="one call, then the list of all orders",
         valid_seconds=600.0,
         listed=2 * _HOUR,
@@ -244,7 +246,7 @@ _RULES: Mapping[str, ClientIdRule] = {
     "kucoin": ClientIdRule(
         field="clientOid",
         questions=(
-            by.one_order(answers("msg", "order not exist", "order not exist.", "The order does not exist.")),
+            by.one_order(absent_if("msg", "order not exist", "order not exist.", "The order does not exist.")),
             by.kucoin_history,
         ),
         look_up="one call, then the list of history",
@@ -256,7 +258,7 @@ _RULES: Mapping[str, ClientIdRule] = {
     # `recvWindow`: 5 s, as ccxt sends it.
     "mexc": ClientIdRule(
         field="clientOrderId",
-        questions=(by.one_order(answers("code", "-2013")),),
+        questions=(by.one_order(absent_if("code", "-2013")),),
         look_up="one call",
         valid_seconds=6.0,
         listed=_DAY,
@@ -265,7 +267,7 @@ _RULES: Mapping[str, ClientIdRule] = {
     # canceled without a fill for two hours. "51016 Duplicated client order ID". `OK-ACCESS-TIMESTAMP`: 30 s.
     "okx": ClientIdRule(
         field="clOrdId",
-        questions=(by.one_order(answers("code", "51603")),),
+        questions=(by.one_order(absent_if("code", "51603")),),
         look_up="one call",
         valid_seconds=60.0,
         listed=2 * _HOUR,
@@ -274,7 +276,7 @@ _RULES: Mapping[str, ClientIdRule] = {
     "upbit": ClientIdRule(
         field="identifier",
         questions=(
-            by.one_order_by("privateGetOrder", "identifier", answers("error.name", "order_not_found", status=404)),
+            by.one_order_by("privateGetOrder", "identifier", absent_if("error.name", "order_not_found", status=404)),
         ),
         look_up="one call",
         valid_seconds=86400.0,

@@ -20,7 +20,7 @@ __all__ = [
     "Lookup",
     "LookupCalls",
     "Question",
-    "answers",
+    "absent_if",
     "bitfinex_history",
     "bitfinex_open",
     "bitget_history",
@@ -87,7 +87,7 @@ class LookupCalls:
         return super().handle_errors(status, reason, url, method, headers, body, *rest)  # type: ignore[misc]  # ccxt's
 
 
-def answers(path: str, *values: str, status: int | None = None) -> _SaysAbsent:
+def absent_if(path: str, *values: str, status: int | None = None) -> _SaysAbsent:
     """Return a function that knows the answer "there is no such order": one of `values` at `path` in the document.
 
     `status`: the HTTP status that it must have, too; an error of the server says nothing.
@@ -248,7 +248,7 @@ def bitget_open(ccxt: Any, lookup: Lookup) -> Sequence[_Row]:
     """Ask Bitget for an open order: a classic account by our id, which finds it while it is not filled."""
     if _is_unified_at_bitget(ccxt):
         return _bitget_unified("privateUtaGetV3TradeUnfilledOrders", ccxt, lookup)
-    is_absent = answers("code", "43001")
+    is_absent = absent_if("code", "43001")
     question = one_order_by(
         "privateSpotGetV2SpotTradeOrderInfo", "clientOid", is_absent, inside="data", lists_none=True
     )
