@@ -40,12 +40,12 @@ def with_names_of(row: Mapping[str, Any], request: NewOrder | NewWithdrawal) -> 
     None: the names mean something else, or only the exchange can say that they mean the same.
     """
     names = {name: getattr(request, name) for name in ("currency", "asset") if hasattr(request, name)}
-    if not all(_is_surely(written, row[name]) for name, written in names.items()):
+    if not all(_means_everywhere(written, row[name]) for name, written in names.items()):
         return None
     return replace(request, **{name: row[name] for name in names})
 
 
-def _is_surely(written: str, name: str) -> bool:
+def _means_everywhere(written: str, name: str) -> bool:
     """Return whether `written` is `name` at every exchange; "kPEPE" may be another asset than "KPEPE"."""
     return written == name or (written in {written.upper(), written.lower()} and common_name(written) == name)
 

@@ -11,7 +11,7 @@ from bitmm.xwrap.exchanges.base import Credentials, ExchangeContext, RateLimit
 from bitmm.xwrap.exchanges.capabilities import OPERATIONS, supports
 from bitmm.xwrap.exchanges.ccxt import exchange_class
 from bitmm.xwrap.exchanges.ccxt.client_ids import CLIENT_IDS
-from bitmm.xwrap.exchanges.ccxt.form import given_to, missing_credentials
+from bitmm.xwrap.exchanges.ccxt.form import credentials_and_options, missing_credentials
 from bitmm.xwrap.exchanges.errors import Refused
 from bitmm.xwrap.testing.exchange_contract import ExchangeContract
 from tests.exchanges.ccxt.support import WALLET, connected, listed, order
@@ -109,7 +109,7 @@ def test_every_credential_that_a_class_of_ccxt_needs_is_a_field_of_its_form():
         needs = {name for name, needed in getattr(library, id)().requiredCredentials.items() if needed}
         form = exchange_class(f"ccxt:{id}").form
         keys = Credentials("", "a key", "a secret", {field.name: f"the {field.name}" for field in form})
-        given, _ = given_to(id, keys)
+        given, _ = credentials_and_options(id, keys)
         assert given.keys() >= needs, id
         assert not missing_credentials(form, id, keys)
         assert not taken & {field.name for field in form}

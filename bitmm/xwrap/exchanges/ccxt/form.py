@@ -8,7 +8,7 @@ from typing import Any
 
 from ..base import Credentials, Field
 
-__all__ = ["form_of", "given_to", "missing_credentials", "missing_options", "secrets_of"]
+__all__ = ["credentials_and_options", "form_of", "missing_credentials", "missing_options", "secrets_of"]
 
 #: ccxt's credentials (`requiredCredentials` of a class names those that it needs) -> our fields. Nothing else that a
 #: user gives becomes an attribute of a ccxt object. "password" is the caller's own at `create_backend`.
@@ -59,7 +59,7 @@ def missing_options(id: str, keys: Credentials) -> list[str]:
     return [field.name for field in _OPTIONS.get(id, ()) if not _value(keys, field)]
 
 
-def given_to(id: str, keys: Credentials) -> tuple[dict[str, str], dict[str, str]]:
+def credentials_and_options(id: str, keys: Credentials) -> tuple[dict[str, str], dict[str, str]]:
     """Return the credentials and the options that an object of ccxt's class `id` is given of the keys, by ccxt's names.
 
     It does not get to see anything else that a user gave.

@@ -20,7 +20,7 @@ from ..errors import ExchangeError
 from ..models import Market
 from .error_codes import code_of
 from .failures import exchange_error, was_raised_in
-from .form import given_to, secrets_of
+from .form import credentials_and_options, secrets_of
 from .session import SessionAdapter
 
 __all__ = [
@@ -72,7 +72,7 @@ class Instance:
         self._lock = threading.Lock()
         self._markets: Markets | None = None
         self._nonce: Callable[[], int] = _microseconds
-        given, given_options = given_to(kind.__name__, credentials)
+        given, given_options = credentials_and_options(kind.__name__, credentials)
         self._secret_names = secrets_of(credentials)
         self._secrets = [value for named, value in given.items() if len(value) > 3]
         base = None if url is None else url.rstrip("/")
