@@ -5,11 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-__all__ = ["BECH32_ALPHABET", "bech32_polymod", "expand_prefix", "is_bech32", "is_caseless", "same_address"]
+__all__ = [
+    "BECH32",
+    "BECH32M",
+    "BECH32_ALPHABET",
+    "bech32_polymod",
+    "expand_prefix",
+    "is_bech32",
+    "is_caseless",
+    "same_address",
+]
 
 BECH32_ALPHABET = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
-#: What the checksum leaves: 1 in Bech32 (BIP 173), the other one in Bech32m (BIP 350).
-_BECH32_CONSTANTS = (1, 0x2BC830A3)
+#: What `bech32_polymod` makes of a whole text with its checksum: in Bech32 (BIP 173), and in Bech32m (BIP 350).
+BECH32, BECH32M = 1, 0x2BC830A3
 _HEXADECIMAL = re.compile(r"0x[0-9a-f]+", re.ASCII | re.IGNORECASE)
 
 
@@ -38,7 +47,7 @@ def is_bech32(text: str) -> bool:
     if not prefix or len(rest) < 6 or not set(rest) <= set(BECH32_ALPHABET):
         return False
     data = [BECH32_ALPHABET.index(letter) for letter in rest]
-    return bech32_polymod([*expand_prefix(prefix), *data]) in _BECH32_CONSTANTS
+    return bech32_polymod([*expand_prefix(prefix), *data]) in (BECH32, BECH32M)
 
 
 def expand_prefix(prefix: str) -> list[int]:

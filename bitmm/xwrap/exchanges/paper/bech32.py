@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from ..._addresses import BECH32_ALPHABET, bech32_polymod, expand_prefix
+from ..._addresses import BECH32, BECH32_ALPHABET, BECH32M, bech32_polymod, expand_prefix
 
 __all__ = ["is_segwit_address", "testnet_address"]
 
 #: Of the main network, the test networks and the regression test network.
 _PREFIXES = ("bc", "tb", "bcrt")
-#: What the checksum of a whole address is: of witness version 0 (BIP 173), and of all later versions (BIP 350).
-_BECH32, _BECH32M = 1, 0x2BC830A3
 
 
 def testnet_address(program: bytes) -> str:
@@ -19,7 +17,7 @@ def testnet_address(program: bytes) -> str:
     """
     bits = int.from_bytes(program, "big")
     data = [0] + [(bits >> shift) & 31 for shift in range(155, -1, -5)]
-    checksum = bech32_polymod([*expand_prefix("tb"), *data, 0, 0, 0, 0, 0, 0]) ^ _BECH32
+    checksum = bech32_polymod([*expand_prefix("tb"), *data, 0, 0, 0, 0, 0, 0]) ^ BECH32
     data += [(checksum >> shift) & 31 for shift in range(25, -1, -5)]
     return "tb1" + "".join(BECH32_ALPHABET[value] for value in data)
 
@@ -40,4 +38,5 @@ def is_segwit_address(text: str) -> bool:
         return False
     if version == [0] and length not in (20, 32):
         return False
-    return bech32_polymod([*expand_prefix(prefix), *values]) == (_BECH32M if version[0] else _BECH32)
+    # Witness version 0 is in Bech32, all later ones are in Bech32m (BIP 350).
+    return bech32_polymod([*expand_prefix(prefix), *values]) == (BECH32M if version[0] else BECH32)
