@@ -162,3 +162,12 @@ def test_while_the_exchange_cannot_say_what_a_name_means_nothing_is_sent_and_a_r
         stub.buy("USD", "kPEPE", 1, key="k2")
     assert [order["key"] for order in stub.orders()] == ["k1"]
     assert len(Stub.placed) == 1
+
+
+def test_a_repeat_by_a_name_that_no_order_is_placed_with_is_a_key_used_again(stub):
+    first = stub.buy("USD", "LUNA", 1, key="k1")
+    with pytest.raises(InvalidRequest) as caught:
+        stub.buy("USD", "LUNA2", 1, key="k1")
+    assert caught.value.code == "key_reused"
+    assert stub.order(key="k1") == first
+    assert len(Stub.placed) == 1

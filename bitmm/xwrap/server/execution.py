@@ -36,6 +36,7 @@ from .order_views import (
     check_repeat,
     foreign_order_to_json,
     key_answer,
+    key_reused,
     order_columns,
     order_intent,
     refusal_answer,
@@ -158,12 +159,15 @@ class ExecutionService:
     ) -> NewOrder | NewWithdrawal:
         """Return a repeat, written otherwise than the first call, with the names that its exchange has for that.
 
-        Raises Problem 503 when it cannot be asked: neither is it certain then that something else was meant.
+        Raises Problem 503 when it cannot be asked: neither is it certain then that something else was meant. Raises
+        Problem 422 for a name that no order can have been placed with.
         """
         try:
             with self._registry.open(registration, seconds=_LOOK_SECONDS) as exchange:
                 return with_common_names(exchange, request)
         except (ExchangeError, Problem) as error:
+            if error.code == "unknown_asset":
+                raise key_reused() from error
             raise Problem(
                 503,
                 "exchange_unavailable",
