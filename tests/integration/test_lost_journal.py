@@ -211,6 +211,22 @@ def test_a_send_is_not_repeated_when_one_of_which_too_little_is_told_may_be_it(k
     assert len(sends(kraken.venue)) == 2
 
 
+def test_a_list_of_sends_that_may_end_before_the_loss_proves_nothing(kraken):
+    kraken.send("k1")
+    kraken.lose()
+    [row] = kraken.venue.private_WithdrawStatus(kraken.venue.account, {"asset": "XXBT"})
+    others = [row | {"refid": f"FTQ-{number}", "amount": "0.02"} for number in range(10)]
+    for page in ([], [row | {"refid": "FTQ-OLD", "amount": "0.02", "time": 1500000000}]):
+        kraken.venue.private_WithdrawStatus = lambda account, given, page=page: [*others, *page]
+        if page:
+            assert kraken.send("k3", "0.03") is True, "it goes on to a time before the loss"
+            continue
+        with pytest.raises(OutcomeUnknown) as caught:
+            kraken.send("k1")
+        assert caught.value.code == "history_missing"
+    assert len(sends(kraken.venue)) == 2
+
+
 def test_a_send_is_not_repeated_while_a_lost_one_may_still_arrive(kraken):
     kraken.lose(noticed_ago=0.0)
     with pytest.raises(OutcomeUnknown) as caught:

@@ -37,6 +37,9 @@ _log = logging.getLogger(__name__)
 
 #: After so many lists that could not be had, each order is looked up.
 _MOST_FAILURES = 3
+#: A list of sends may end after so many, or with those of so many days, unless it goes on to older ones: the exchanges
+#: list the newest ones of a page, or of some time (Binance 90 days). No shorter one is known.
+_SHORTEST_LIST, _SHORTEST_TIME = 10, timedelta(days=30)
 #: Seconds after which a caller may repeat a key whose order may not be listed yet.
 _LISTING_LAG = 5.0
 
@@ -297,7 +300,8 @@ class MissingHistory:
     def _match_send(self, exchange: Exchange, send: NewWithdrawal, gap: HistoryGap) -> Row | None:
         """Return "unknown" when the exchange has a send like this one that is no row of the journal; None when none.
 
-        It has no id of ours, so only its owner can say whether it is this one.
+        It has no id of ours, so only its owner can say whether it is this one. Raises Unsupported where the exchange's
+        list may not reach back to the loss.
         """
         intent = withdrawal_intent(send)
         sends = exchange.withdrawals(send.asset)
@@ -309,6 +313,9 @@ class MissingHistory:
                 return {"status": "unknown"}
         if until < self._arrival(exchange, gap):
             raise self._too_early(exchange, gap)
+        reaches_back = any(one.created is not None and one.created < since for one in sends)
+        if not reaches_back and (len(sends) >= _SHORTEST_LIST or until - since > _SHORTEST_TIME):
+            raise Unsupported(f"{exchange.name} may list no sends of so long ago")
         return None
 
     def _too_early(self, exchange: Exchange, gap: HistoryGap) -> Busy:
