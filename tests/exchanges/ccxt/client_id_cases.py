@@ -566,7 +566,7 @@ CASES: dict[str, Case] = {
                 (
                     "GET",
                     "/api/v3/brokerage/orders/historical/batch",
-                    {"product_id": "BTC-USD", "order_status": "OPEN", "start_date": SINCE_ISO, "limit": "1000"},
+                    {"order_status": "OPEN", "start_date": SINCE_ISO, "limit": "1000"},
                 ),
                 (200, _coinbase_list()),
                 _coinbase_list(_coinbase("OPEN", "0")),
@@ -575,7 +575,7 @@ CASES: dict[str, Case] = {
                 (
                     "GET",
                     "/api/v3/brokerage/orders/historical/batch",
-                    {"product_id": "BTC-USD", "start_date": SINCE_ISO, "limit": "1000"},
+                    {"start_date": SINCE_ISO, "limit": "1000"},
                 ),
                 (200, _coinbase_list()),
                 filled=_coinbase_list(_coinbase("FILLED", "0.1")),

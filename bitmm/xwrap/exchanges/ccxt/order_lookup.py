@@ -283,9 +283,11 @@ def kucoin_history(ccxt: Any, lookup: Lookup) -> Sequence[_Row]:
 
 
 def coinbase_orders(ccxt: Any, lookup: Lookup, status: str | None = None) -> Sequence[_Row]:
-    """Read Coinbase's orders of one market since then, of all statuses or of one."""
+    """Read Coinbase's orders since then, of all statuses or of one; of all markets, because some have two names there
+    ("alias_to" of a product: BTC-USDC is BTC-USD), and which one an order is listed by is not documented.
+    """
     since = None if lookup.since is None else ccxt.iso8601(lookup.since)
-    asked = _given(product_id=ccxt.market_id(lookup.symbol), order_status=status, start_date=since, limit=1000)
+    asked = _given(order_status=status, start_date=since, limit=1000)
 
     def read(cursor: Any) -> tuple[list[_Raw], Any]:
         answer = ccxt.v3PrivateGetBrokerageOrdersHistoricalBatch(asked | _given(cursor=cursor))
