@@ -76,7 +76,7 @@ def test_a_postgresql_without_the_tables_is_left_as_it_is(tmp_path, postgres):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_first_account_makes_it(tmp_path):
+def test_the_first_account_makes_the_data_base(tmp_path):
     folder = tmp_path / "data"
     assert xwrap("account", "add", "ann", "--generate", "--data", folder).returncode == 0
     assert "ann" in xwrap("account", "list", "--data", folder).stdout

@@ -15,7 +15,7 @@ BASE58 = "1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNa"
 
 
 @pytest.mark.parametrize("address", [ETHEREUM, BECH32, BECH32M, BASE58, "rDsbeomae4FXwgQTJp9Rs64Qg9vDiTCdBv"])
-def test_an_address_is_itself(address):
+def test_an_address_is_the_same_wallet_as_itself(address):
     assert same_address(address, address)
 
 

@@ -310,7 +310,7 @@ def test_of_two_chains_the_one_that_is_on_is_taken():
 
 @kind("E")
 @pytest.mark.parametrize("answer", [{"address": None}, {"address": " "}, {}, None, []])
-def test_no_address_is_no_address(answer):
+def test_an_answer_without_an_address_hands_out_none(answer):
     with pytest.raises(Refused, match="cannot be understood"):
         backpack(address=answer).deposit_address("SOL")
 
@@ -415,7 +415,7 @@ def test_other_words_of_an_invalid_request_stay_invalid():
 
 @kind("G")
 @pytest.mark.parametrize("code", ["MAINTENANCE", "TRADING_PAUSED", "TOO_EARLY"])
-def test_what_is_over_later_is_retryable(code):
+def test_a_refusal_that_passes_is_retryable(code):
     with pytest.raises(Refused) as caught:
         backpack(capital=text(503, json.dumps({"code": code, "message": "later"}))).funds()
     assert (caught.value.code, caught.value.retryable) == ("exchange_unavailable", True)
@@ -700,7 +700,7 @@ def test_why_an_order_expired_is_its_reason(word):
         ("somethingNew", "unknown"),
     ],
 )
-def test_how_far_a_withdrawal_is(word, status):
+def test_the_word_of_a_withdrawal_says_how_far_it_is(word, status):
     row = {**WITHDRAWAL, "status": word}
     assert [one.status for one in backpack(withdrawals=[row]).withdrawals()] == [status]
     # It was taken, so it is no longer unknown whether it was.

@@ -317,7 +317,7 @@ def test_an_address_is_that_of_the_network_that_is_named_or_the_only_one():
 
 @kind("E")
 @pytest.mark.parametrize("answer", [{"address": None}, {"address": ""}, {"address": "?dt=7"}, {}, None, ""])
-def test_no_address_is_no_address(answer):
+def test_an_answer_without_an_address_hands_out_none(answer):
     with pytest.raises(Refused, match="cannot be understood"):
         bitstamp(xrp_address=answer).deposit_address("XRP")
 
@@ -338,7 +338,7 @@ def test_a_tag_is_told_apart_from_the_address(answer, address):
     assert (told.address, told.tag) == address
 
 
-def test_two_tags_are_no_address():
+def test_an_address_with_two_tags_is_not_handed_out():
     with pytest.raises(Refused, match="two tags"):
         bitstamp(xrp_address={"address": "rN7n?dt=123", "destination_tag": 124}).deposit_address("XRP")
 

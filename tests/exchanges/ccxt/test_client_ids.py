@@ -154,7 +154,7 @@ def test_an_order_with_our_id_and_other_terms_is_not_believed(name, change):
     "answer", [(500, {}), (429, {}), (404, {}), (400, {"code": 1, "label": "X"}), (200, {})], ids=str
 )
 @pytest.mark.parametrize("name", CASES)
-def test_any_other_answer_is_none(name, answer):
+def test_any_other_answer_does_not_prove_that_the_order_is_missing(name, answer):
     exchange, _ = connected(name, *[answer] * len(CASES[name].looks))
     with pytest.raises(Refused) as caught:
         exchange.find(ref_of(name, missed=60))
@@ -162,7 +162,7 @@ def test_any_other_answer_is_none(name, answer):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_that_it_is_not_there_is_not_believed_of_a_server_that_fails(name):
+def test_a_server_that_fails_is_not_believed_that_the_order_is_missing(name):
     exchange, _ = connected(name, *((503, look.absent[1]) for look in CASES[name].looks))
     with pytest.raises(Refused) as caught:
         exchange.find(ref_of(name, missed=60))
@@ -271,7 +271,7 @@ def test_a_question_that_fails_hides_no_order_that_the_next_one_shows(name):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_no_order_leaves_without_it(name, monkeypatch):
+def test_no_order_leaves_without_our_client_id(name, monkeypatch):
     """A later ccxt may no longer know the parameter; then the order would be looked up in vain, and be placed again."""
     case = CASES[name]
     exchange, stub = connected(name, (200, case.answer))
