@@ -101,7 +101,7 @@ def is_same_exchange(id: str, name: str) -> bool:
     return _letters(id) == _letters(name)
 
 
-def wanted(rows: list[dict[str, Any]], exchange: str | None, active_only: bool) -> list[dict[str, Any]]:
+def those_asked_for(rows: list[dict[str, Any]], exchange: str | None, active_only: bool) -> list[dict[str, Any]]:
     """Return the registrations at this exchange (None: at any), and if only active ones are wanted those not disabled.
 
     A server that does not know these parameters answers all registrations.

@@ -126,7 +126,7 @@ class XWrap:
         """Return the registrations of an account at one exchange (its id) or at all, disabled ones only on demand."""
         path = "/exchanges/?" + arguments.encode(arguments.registrations_query(exchange, active_only=active_only))
         rows = self._api.get(path, parsing.registrations, arguments.basic_auth(username, password))
-        return [_backend(row, username, password, self) for row in parsing.wanted(rows, exchange, active_only)]
+        return [_backend(row, username, password, self) for row in parsing.those_asked_for(rows, exchange, active_only)]
 
     def create_backend(
         self,

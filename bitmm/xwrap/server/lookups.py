@@ -14,7 +14,7 @@ from ..exchanges.models import OrderRef, Withdrawal
 from ..money import EXACT, exact
 from .order_views import order_columns, order_ref, withdrawal_columns
 
-__all__ = ["CLOCK_SKEW", "LISTING_SECONDS", "find_executed", "find_order", "may_be", "same_details"]
+__all__ = ["CLOCK_SKEW", "LISTING_SECONDS", "find_executed", "find_order", "may_be_that_send", "same_details"]
 
 #: How far the clock of an exchange may be from ours when it reports the time of an order or a send.
 CLOCK_SKEW = timedelta(seconds=60)
@@ -56,7 +56,7 @@ def _find(exchange: Exchange, row: Row) -> Row | None:
     return None if found is None else withdrawal_columns(found)
 
 
-def may_be(send: Withdrawal, row: Row) -> bool:
+def may_be_that_send(send: Withdrawal, row: Row) -> bool:
     """Return whether a send may be that of the row: a detail that its exchange does not tell may be any."""
     amount = exact(row["amount"])
     return (
@@ -70,4 +70,4 @@ def may_be(send: Withdrawal, row: Row) -> bool:
 
 def same_details(send: Withdrawal, row: Row) -> bool:
     """Return whether a send has the asset, the amount, the address and the tag of the row."""
-    return may_be(send, row) and "" not in (send.id, send.asset) and None not in (send.amount, send.address)
+    return may_be_that_send(send, row) and "" not in (send.id, send.asset) and None not in (send.amount, send.address)

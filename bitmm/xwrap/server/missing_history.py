@@ -26,7 +26,7 @@ from .db.history import HistoryGap
 from .db.journal import Journal
 from .db.records import Registration, time_text
 from .db.store import Store
-from .lookups import CLOCK_SKEW, LISTING_SECONDS, may_be, same_details
+from .lookups import CLOCK_SKEW, LISTING_SECONDS, may_be_that_send, same_details
 from .order_views import key_reused, order_columns, withdrawal_columns, withdrawal_intent
 from .problems import Problem
 from .registry import ExchangeRegistry
@@ -309,7 +309,7 @@ class MissingHistory:
         rows = self._store.withdrawals.similar(exchange.id, {"id": 0, **intent}, since, until)
         known = {row["exchange_withdrawal_id"] for row in rows}
         for one in sends:
-            if one.id not in known and may_be(one, intent) and (one.created is None or one.created >= since):
+            if one.id not in known and may_be_that_send(one, intent) and (one.created is None or one.created >= since):
                 return {"status": "unknown"}
         if until < self._arrival(exchange, gap):
             raise self._too_early(exchange, gap)

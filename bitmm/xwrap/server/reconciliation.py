@@ -24,7 +24,7 @@ from ..exchanges.models import Withdrawal
 from .db.journal import Journal
 from .db.records import Registration, now
 from .db.store import Store
-from .lookups import CLOCK_SKEW, find_order, may_be, same_details
+from .lookups import CLOCK_SKEW, find_order, may_be_that_send, same_details
 from .order_views import kept_refusal_columns, order_columns, order_ref, withdrawal_columns
 from .problems import log_failure
 from .question_times import QuestionTimes, TimesOfRows
@@ -255,7 +255,9 @@ class Reconciler:
         alike = [
             send
             for send in sends
-            if send.id not in known and may_be(send, row) and (send.created is None or since <= send.created <= until)
+            if send.id not in known
+            and may_be_that_send(send, row)
+            and (send.created is None or since <= send.created <= until)
         ]
         if len(alike) != 1 or any(_is_unidentified(other) for other in others):
             raise Unsupported(f"{exchange.name} cannot say whether this was sent")
