@@ -469,13 +469,14 @@ def addresses(*rows):
     return {"error": [], "result": list(rows)}
 
 
-SOON, LONG_AGO = str(int(datetime.now(UTC).timestamp()) + 3600), "1500000000"
+#: The first second of 2100, and one of 2017.
+FUTURE, LONG_AGO = "4102444800", "1500000000"
 METHODS = {"error": [], "result": [{"method": "Bitcoin", "limit": False, "gen-address": True}]}
 
 
 @kind("E")
 @pytest.mark.parametrize("expired", [LONG_AGO, int(LONG_AGO)], ids=["text", "number"])
-@pytest.mark.parametrize("valid", ["0", 0, SOON, None], ids=str)
+@pytest.mark.parametrize("valid", ["0", 0, FUTURE, None], ids=str)
 def test_an_address_that_expired_is_passed_over(expired, valid):
     rows = addresses({"address": "1Expired", "expiretm": expired}, {"address": "1Current", "expiretm": valid})
     assert kraken(DepositMethods=METHODS, DepositAddresses=rows).deposit_address("BTC").address == "1Current"
@@ -496,7 +497,7 @@ def test_an_address_of_paymium_that_expired_is_not_handed_out(paymium, transport
     change_answers(paymium, "GET", "/api/v1/user/addresses", lambda rows: [row])
     with pytest.raises(Refused, match="no valid address for BTC"):
         connected(paymium, transport).deposit_address("BTC")
-    valid = row | {"address": "1Current", "valid_until": int(SOON)}
+    valid = row | {"address": "1Current", "valid_until": int(FUTURE)}
     change_answers(paymium, "GET", "/api/v1/user/addresses", lambda rows: [row, valid])
     assert connected(paymium, transport).deposit_address("BTC").address == "1Current"
 
@@ -510,7 +511,7 @@ def test_an_address_of_any_class_whose_row_says_that_it_expired_is_not_handed_ou
     exchange._instance.ccxt.fetch_deposit_address = lambda *_: told
     with pytest.raises(Refused, match="no longer valid; make a new one"):
         exchange.deposit_address("BTC")
-    told["info"] = {name: SOON + "000"}
+    told["info"] = {name: FUTURE + "000"}
     assert exchange.deposit_address("BTC").address == "1Expired"
 
 
@@ -694,7 +695,13 @@ def test_a_lasting_refusal_is_not_told_as_a_passing_one(id, status, body, code):
         ("kraken", 200, '{"error": ["EGeneral:Temporary lockout"]}', 600, 900),
         ("bybit", 403, "access too frequent", 600, 600),
         ("binance", 418, '{"code": -1003, "msg": "Way too many requests; IP banned."}', 120, 120),
-        ("binance", 418, f'{{"code": -1003, "msg": "IP banned until {SOON}000. Please use the websocket"}}', 890, 900),
+        (
+            "binance",
+            418,
+            f'{{"code": -1003, "msg": "IP banned until {FUTURE}000. Please use the websocket"}}',
+            890,
+            900,
+        ),
         ("binance", 429, '{"code": -1003, "msg": "Too many requests."}', 1, 1),
     ],
     ids=lambda value: str(value)[:30],
