@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from email.utils import format_datetime
 from typing import Any
 
 from bitmm.xwrap.transport import Request, Response
@@ -17,6 +19,11 @@ MISSING = Response(404, {"Content-Type": "text/plain"}, b"not in this test")
 def text(status: int, body: str, **headers: str) -> Response:
     """An answer that is no JSON, or has another status than 200."""
     return Response(status, headers, body.encode())
+
+
+def http_date(seconds: int) -> str:
+    """The HTTP date that lies so many seconds ahead, as Retry-After has it."""
+    return format_datetime(datetime.now(UTC) + timedelta(seconds=seconds), usegmt=True)
 
 
 class Canned:

@@ -11,7 +11,6 @@ import logging
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from email.utils import format_datetime
 
 import pytest
 
@@ -19,7 +18,7 @@ from bitmm.xwrap.exchanges.backpack import Backpack
 from bitmm.xwrap.exchanges.base import Credentials, ExchangeContext
 from bitmm.xwrap.exchanges.errors import Busy, NotListedYet, Refused, Unknown
 from bitmm.xwrap.exchanges.models import Funds, NewOrder, NewWithdrawal, OrderRef
-from tests.support.canned import Canned, Turns, text
+from tests.support.canned import Canned, Turns, http_date, text
 
 KEY, SECRET = "A6EHv/POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg=", base64.b64encode(bytes(range(32))).decode()
 CLIENT = "0000000000000000000000000000002a"
@@ -328,7 +327,7 @@ def test_a_tag_in_an_addresss_text_is_told_apart():
 @pytest.mark.parametrize(
     ("header", "seconds"),
     [
-        (lambda: format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True), (80, 90)),
+        (lambda: http_date(90), (80, 90)),
         (lambda: "2.5", (3, 3)),
         (lambda: "7", (7, 7)),
         (lambda: "soon", (1, 1)),

@@ -8,9 +8,8 @@ from __future__ import annotations
 import json
 import logging
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
-from email.utils import format_datetime
 
 import pytest
 
@@ -18,7 +17,7 @@ from bitmm.xwrap.exchanges.base import Credentials, ExchangeContext
 from bitmm.xwrap.exchanges.bitstamp import Bitstamp
 from bitmm.xwrap.exchanges.errors import Busy, Refused, Unknown
 from bitmm.xwrap.exchanges.models import DepositAddress, Funds, NewOrder, NewWithdrawal, OrderRef, OrderState
-from tests.support.canned import Canned, Turns, text
+from tests.support.canned import Canned, Turns, http_date, text
 
 CLIENT = "0000000000000000000000000000002a"
 MARKET = {
@@ -350,7 +349,7 @@ def test_an_address_with_two_tags_is_not_handed_out():
 @pytest.mark.parametrize(
     ("header", "seconds"),
     [
-        (lambda: format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True), (80, 90)),
+        (lambda: http_date(90), (80, 90)),
         (lambda: "2.5", (3, 3)),
         (lambda: "7", (7, 7)),
         (lambda: "soon", (10, 10)),

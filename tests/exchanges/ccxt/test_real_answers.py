@@ -10,7 +10,6 @@ import logging
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from email.utils import format_datetime
 from itertools import count
 
 import pytest
@@ -23,7 +22,7 @@ from bitmm.xwrap.exchanges.errors import Busy, Refused, Unknown
 from bitmm.xwrap.exchanges.models import Funds, OrderRef
 from bitmm.xwrap.transport import Response
 from tests.exchanges.ccxt.support import connected, listed, order, ref_of
-from tests.support.canned import Canned, Turns, text
+from tests.support.canned import Canned, Turns, http_date, text
 from tests.support.exchanges import change_answers
 
 library = pytest.importorskip("ccxt", reason="ccxt is not installed")
@@ -518,10 +517,6 @@ def test_an_address_of_any_class_whose_row_says_that_it_expired_is_not_handed_ou
 # F: the time to wait is obeyed.
 
 
-def later(seconds: int) -> str:
-    return format_datetime(datetime.now(UTC) + timedelta(seconds=seconds), usegmt=True)
-
-
 @kind("F")
 @pytest.mark.parametrize(
     ("seconds", "least", "most"), [("7", 7, 7), ("7.2", 8, 8), (90, 80, 91), (9999, 600, 600), (-5, 1, 1)], ids=str
@@ -529,7 +524,7 @@ def later(seconds: int) -> str:
 @pytest.mark.parametrize("id", ["kraken", "okx"])
 def test_a_rate_limit_lasts_as_long_as_its_answer_says(id, seconds, least, most):
     """A number is sent as a date. OKX's class of ccxt takes HTTP 429 for an exchange that is not available."""
-    header = seconds if isinstance(seconds, str) else later(seconds)
+    header = seconds if isinstance(seconds, str) else http_date(seconds)
     slow = text(429, "error code: 1015", **{"Retry-After": header})
     exchange = kraken(BalanceEx=slow, AddOrder=slow) if id == "kraken" else offline(id, slow)
     with pytest.raises(Busy) as caught:

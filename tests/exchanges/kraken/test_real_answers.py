@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
-from email.utils import format_datetime
 
 import pytest
 
@@ -20,6 +19,7 @@ from bitmm.xwrap.exchanges.kraken.names import assets_from_rows, pairs_from_rows
 from bitmm.xwrap.exchanges.models import DepositAddress, Funds, NewOrder, NewWithdrawal, OrderRef
 from bitmm.xwrap.testing.exchanges.venue import Reply, Venue
 from bitmm.xwrap.transport import Transport
+from tests.support.canned import http_date
 
 D = Decimal
 TXID, TRADE = "OTESTA-AAAAA-BBBBBB", "TTESTA-AAAAA-BBBBBB"
@@ -635,7 +635,7 @@ def test_a_limit_of_the_front_is_obeyed_as_seconds_fraction_and_date(played):
     for header, least, most in (
         ("17", 17, 17),
         ("17.2", 18, 18),
-        (format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True), 80, 91),
+        (http_date(90), 80, 91),
         ("soon", 1, 60),
     ):
         limited = Reply.text("error code: 1015", 429, "text/html", Retry_After=header)

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from email.utils import format_datetime
 
 import pytest
 
@@ -17,6 +15,7 @@ from bitmm.xwrap.exchanges.errors import Busy, Refused, Unknown
 from bitmm.xwrap.exchanges.models import Funds
 from bitmm.xwrap.testing.exchanges.hub import HubVenue
 from bitmm.xwrap.testing.exchanges.venue import Reply
+from tests.support.canned import http_date
 from tests.support.historic import hub_order as order
 from tests.support.historic import ref_of, send
 
@@ -105,7 +104,7 @@ def test_that_no_order_is_open_is_believed_of_a_list_alone(venue, hub, answer):
 
 
 def pauses():
-    soon = format_datetime(datetime.now(UTC) + timedelta(seconds=95), usegmt=True)
+    soon = http_date(95)
     return [(soon, 80, 95), ("2.25", 3, 3), ("soon", 10, 10), ("7200", 600, 600)]
 
 

@@ -9,15 +9,14 @@ from __future__ import annotations
 import json
 import logging
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from email.utils import format_datetime
 
 import pytest
 
 from bitmm.xwrap.exchanges.errors import Busy, Refused, Unknown
 from bitmm.xwrap.exchanges.models import Funds, NewOrder
 from bitmm.xwrap.testing.exchanges.venue import Reply
+from tests.support.canned import http_date
 from tests.support.mtgox_recordings import Player, placed, sell, send, units
 
 D = Decimal
@@ -247,7 +246,7 @@ def error(words, status=200, **more):
 
 
 def pauses():
-    soon = format_datetime(datetime.now(UTC) + timedelta(seconds=95), usegmt=True)
+    soon = http_date(95)
     return [(soon, 80, 95), ("2.25", 3, 3), ("0", 0, 0), ("soon", 10, 10), ("7200", 600, 600)]
 
 
