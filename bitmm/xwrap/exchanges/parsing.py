@@ -20,6 +20,7 @@ __all__ = [
     "list_of_rows",
     "list_or_nothing",
     "listed_withdrawals",
+    "newest_first",
     "optional",
     "optional_amount",
     "optional_time",
@@ -102,6 +103,11 @@ def list_of_rows(answer: Any) -> list[Any]:
     if not isinstance(answer, list):
         raise TypeError("no list")
     return answer
+
+
+def newest_first(rows: Iterable[_T], time_of: Callable[[_T], datetime | None]) -> list[_T]:
+    """Return the rows by their times, newest first; those without a time come last."""
+    return sorted(rows, key=lambda row: time_of(row) or datetime.min.replace(tzinfo=UTC), reverse=True)
 
 
 def list_or_nothing(answer: Any) -> list[Any]:

@@ -30,6 +30,7 @@ from ..parsing import (
     id_from_number,
     list_or_nothing,
     listed_withdrawals,
+    newest_first,
     optional_time,
     readable_rows,
     required_text,
@@ -225,8 +226,8 @@ class Bitstamp(Exchange):
                 rows = list_or_nothing(answer)
                 for deposits in readable_rows(self.name, rows, partial(money_deposits_from_row, money=money)):
                     found += deposits
-        found.sort(key=lambda deposit: deposit.time or datetime.min.replace(tzinfo=UTC), reverse=True)
-        return [deposit for deposit in found if asset in (None, deposit.asset)]
+        wanted = [deposit for deposit in found if asset in (None, deposit.asset)]
+        return newest_first(wanted, lambda deposit: deposit.time)
 
     def withdrawals(self, asset: str | None = None) -> list[Withdrawal]:
         rows = self.api.private("withdrawal-requests", {"timedelta": _TIME_BACK})

@@ -29,7 +29,7 @@ from ..models import (
     Withdrawal,
 )
 from ..orders import poll_until_final
-from ..parsing import listed_withdrawals, optional, readable_rows, required_text, time_from_milliseconds
+from ..parsing import listed_withdrawals, newest_first, optional, readable_rows, required_text, time_from_milliseconds
 from ..rules import check, market_closed, no_rate, no_such_asset
 from .expiry import is_expired
 from .order_lookup import field_of
@@ -51,8 +51,6 @@ __all__ = ["CcxtExchange"]
 
 #: Exchanges where ccxt sends a withdrawal's tag as something else. Backpack gets it as the client's id.
 _NO_TAGS = {"backpack"}
-#: Where a transfer without a time stands among others.
-_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class CcxtExchange(CcxtOrders):
@@ -228,14 +226,14 @@ class CcxtExchange(CcxtOrders):
         with parsing_errors(self.name):
             mine = [row for row in rows if asset in (None, row.get("currency")) or row.get("currency") is None]
             deposits = readable_rows(self.name, mine, deposit_from_row)
-        return sorted(deposits, key=lambda deposit: deposit.time or _LONG_AGO, reverse=True)
+        return newest_first(deposits, lambda deposit: deposit.time)
 
     def withdrawals(self, asset: str | None = None) -> list[Withdrawal]:
         rows = self._call("listed", "fetch_withdrawals", asset)
         with parsing_errors(self.name):
             mine = [row for row in rows if asset in (None, row.get("currency")) or row.get("currency") is None]
             withdrawals = listed_withdrawals(self.name, mine, withdrawal_from_row, asset)
-        return sorted(withdrawals, key=lambda withdrawal: withdrawal.created or _LONG_AGO, reverse=True)
+        return newest_first(withdrawals, lambda withdrawal: withdrawal.created)
 
     def _choose_network(self, asset: str, network: str | None, use: Literal["deposit", "withdraw"]) -> str | None:
         """Return ccxt's name of the network; None where it lists none.

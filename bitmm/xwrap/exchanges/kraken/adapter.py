@@ -28,7 +28,7 @@ from ..models import (
     Withdrawal,
 )
 from ..orders import accepted_order, cancel_errors, listed_order, poll_until_final
-from ..parsing import list_or_nothing, listed_withdrawals, readable_rows, required_text, time_from_seconds
+from ..parsing import list_or_nothing, listed_withdrawals, newest_first, readable_rows, required_text, time_from_seconds
 from ..rules import check, find_market, no_rate, no_such_market
 from .batches import read_in_batches
 from .executions import with_amount
@@ -49,8 +49,6 @@ from .parsing import (
     withdrawal_from_row,
 )
 
-#: What has no time comes last in a list that is newest first.
-_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 #: A page of TradesHistory, and how many of them are read: each counts 2 of at least 15 on the key's counter.
 _PAGE, _PAGES = 50, 4
 #: The most orders in one QueryOrders.
@@ -300,14 +298,14 @@ class Kraken(KrakenListings):
         rows, assets = self._transfers("DepositStatus", asset)
         with parsing_errors(self.name):
             deposits = readable_rows(self.name, list_or_nothing(rows), partial(deposit_from_row, assets=assets))
-        return sorted(deposits, key=lambda deposit: deposit.time or _LONG_AGO, reverse=True)
+        return newest_first(deposits, lambda deposit: deposit.time)
 
     def withdrawals(self, asset: str | None = None) -> list[Withdrawal]:
         rows, assets = self._transfers("WithdrawStatus", asset)
         with parsing_errors(self.name):
             read = partial(withdrawal_from_row, assets=assets)
             withdrawals = listed_withdrawals(self.name, rows, read, asset)
-        return sorted(withdrawals, key=lambda withdrawal: withdrawal.created or _LONG_AGO, reverse=True)
+        return newest_first(withdrawals, lambda withdrawal: withdrawal.created)
 
     def permissions(self) -> frozenset[str]:
         """Return what GetApiKeyInfo says, which needs no right itself."""

@@ -32,7 +32,7 @@ from ...orders import (
     find_open_or_closed,
     poll_until_final,
 )
-from ...parsing import list_or_nothing, listed_withdrawals, readable_rows
+from ...parsing import list_or_nothing, listed_withdrawals, newest_first, readable_rows
 from ..common import order_id_of, require_bitcoin, require_bitcoin_send
 from .api import MtGoxAPI, Version
 from .calls import Calls
@@ -55,8 +55,6 @@ __all__ = ["MtGox"]
 
 #: The version in a registration's form -> the version; the default is 2.
 _VERSIONS: dict[str, Version] = {"0": 0, "1": 1, "2": 2, "": 2}
-#: What has no time comes last in a list that is newest first.
-_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 #: A right of the key -> what it allows. What withdraw_mgmt allowed is not documented: better too much than too little.
 _PERMISSIONS = {"get_info": "read", "trade": "trade", "withdraw": "send", "withdraw_mgmt": "send"}
 
@@ -197,7 +195,7 @@ class MtGox(Exchange):
         with parsing_errors(self.name):
             found = readable_rows(self.name, rows, _deposit_or_none)
         deposits = [deposit for deposit in found if deposit is not None]
-        return sorted(deposits, key=lambda deposit: deposit.time or _LONG_AGO, reverse=True)
+        return newest_first(deposits, lambda deposit: deposit.time)
 
     def withdrawals(self, asset: str | None = None) -> list[Withdrawal]:
         found: list[Withdrawal] = []
@@ -214,7 +212,7 @@ class MtGox(Exchange):
         with parsing_errors(self.name):
             if found and not reads_others and not any(withdrawal.id for withdrawal in found):
                 raise ValueError("no row can be understood")
-        return sorted(found, key=lambda withdrawal: withdrawal.created or _LONG_AGO, reverse=True)
+        return newest_first(found, lambda withdrawal: withdrawal.created)
 
     def _cancel(self, order_id: str, currency: str, asset: str) -> None:
         with cancel_errors(), refused_key_is_proof(self.calls.info):
