@@ -313,6 +313,7 @@ BINANCE_INFO = {
     ("id", "path", "markets"),
     [
         ("binance", "/api/v3/exchangeInfo", BINANCE_INFO),
+        ("mexc", "/api/v3/exchangeInfo", {"symbols": [BINANCE_INFO["symbols"][0] | {"status": "1"}]}),
         (
             "gate",
             "/api/v4/spot/currency_pairs",

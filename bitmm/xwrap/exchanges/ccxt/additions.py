@@ -230,6 +230,14 @@ class _LbankFunds:
         return super().fetch_balance(method)  # type: ignore[misc]  # ccxt's class comes after this one
 
 
+class _SpotMarkets:
+    """Where ccxt always loads the markets of futures, too, from a host of their own, which may be down or forbidden."""
+
+    def fetch_swap_markets(self, _params: Any = None) -> list[Any]:
+        """Return no markets."""
+        return []
+
+
 class _IndodaxOrders:
     """Indodax's "trade". ccxt 4.5.90 sends the word None as the price of a market order."""
 
@@ -246,7 +254,8 @@ ADDITIONS: dict[str, tuple[type[Any], ...]] = {
     **dict.fromkeys(("gate", "gateeu"), (_GateioAccount,)),
     "indodax": (_IndodaxOrders,),
     "kraken": (_KrakenCalls,),
-    "lbank": (_LbankFunds,),
+    "lbank": (_LbankFunds, _SpotMarkets),
+    "mexc": (_SpotMarkets,),
     "paymium": (_PaymiumCalls,),
     **dict.fromkeys(("aster", "grvt", "hyperliquid", "pacifica"), (_NothingUnasked,)),
 }

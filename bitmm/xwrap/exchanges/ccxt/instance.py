@@ -35,8 +35,8 @@ __all__ = [
 #: Exchanges whose nonce is a counter that must rise; the others' is their clock, in units of their own.
 NONCE_COUNTERS = {"kraken", "paymium"}
 
-#: Exchanges whose futures have hosts of their own, which may be down, or forbidden where spot is not: their markets are
-#: not loaded. The lists of open orders there are of spot markets alone.
+#: Exchanges whose markets of futures are listed by calls of their own, mostly at another host, which may be down, or
+#: forbidden where spot is not: they are not loaded. The lists of open orders there are of spot markets alone.
 _FUTURES_ELSEWHERE = {"binance", "gate", "htx", "kucoin"}
 
 #: ccxt's option: whether a market buy's amount counts the asset (and a price is wanted, to calculate the cost), or is
