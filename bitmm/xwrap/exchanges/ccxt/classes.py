@@ -39,18 +39,7 @@ _HAS_NOT = {"btcbox": {"createMarketOrder"}, "nado": {"createMarketOrder"}}
 #: Classes that list the open orders of one market only.
 _LISTS_ONE_MARKET = {
     *("bigone", "bit2c", "bitbank", "bitbns", "bitflyer", "bitrue", "bitso", "bittrade", "coinbaseinternational"),
-    *(
-        "coinone",
-        "deepcoin",
-        "deribit",
-        "latoken",
-        "lbank",
-        "mercado",
-        "nado",
-        "p2b",
-        "phemex",
-        "tokocrypto",
-    ),
+    *("coinone", "deepcoin", "deribit", "latoken", "lbank", "mercado", "nado", "p2b", "phemex", "tokocrypto"),
 }
 
 #: A verb -> the unified calls that it needs, in ccxt's names; one set must be there.
@@ -96,13 +85,7 @@ def exchange_class(id: str) -> type[Exchange]:
         words = f"{sample.name} has no spot markets in ccxt, and nothing else is traded here"
         raise Refused(words, code="unsupported")
     check_exactness(library, sample)
-    has = {call for call, implemented in sample.has.items() if implemented}
-    if kind.fetch_order is library.Exchange.fetch_order:
-        has -= {"fetchOrder"}
-    has |= getattr(kind, "added", frozenset()) | _HAS_ALSO.get(name, set())
-    has -= _HAS_NOT.get(name, set())
-    if not _has_real_cost_call(library, sample):
-        has -= {"createMarketBuyOrderWithCost"}
+    has = _calls_of(library, sample)
     supported = _supported(name, has)
     client_ids = CLIENT_IDS.get(name)
     facts = {
@@ -123,6 +106,17 @@ def exchange_class(id: str) -> type[Exchange]:
     # An operation that the exchange lacks is the one of Exchange again, which says so.
     lacking = {verb: getattr(Exchange, verb) for verb in OPERATIONS if verb not in supported}
     return type(f"Ccxt_{name}", (CcxtExchange,), {"__doc__": facts["description"], **facts, **lacking})
+
+
+def _calls_of(library: Any, sample: Any) -> set[str]:
+    """Return the unified calls, in ccxt's names, that the class of `sample` really has."""
+    kind, name = type(sample), type(sample).__name__
+    has = {call for call, implemented in sample.has.items() if implemented}
+    if kind.fetch_order is library.Exchange.fetch_order:
+        has -= {"fetchOrder"}
+    has |= getattr(kind, "added", frozenset()) | _HAS_ALSO.get(name, set())
+    has -= _HAS_NOT.get(name, set())
+    return has if _has_real_cost_call(library, sample) else has - {"createMarketBuyOrderWithCost"}
 
 
 def _supported(name: str, has: set[str]) -> set[str]:

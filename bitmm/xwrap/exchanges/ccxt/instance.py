@@ -97,15 +97,7 @@ class Instance:
                 },
             }
         )
-        if isinstance(listing := self.ccxt.options.get("fetchOpenOrders"), dict):
-            listing["warnIfNoSymbol"] = False
-        if self.ccxt.id in _FUTURES_ELSEWHERE:
-            loading = self.ccxt.options["fetchMarkets"]
-            loading["types"] = ["spot"] if isinstance(loading["types"], list) else {"spot": True}
-        for options in (self.ccxt.options, self.ccxt.options.get("createOrder")):
-            if isinstance(options, dict) and options.get(AMOUNT_IS_COUNTED) is False:
-                # Our amounts always count the asset (for Bybit's accounts of the old kind they would be the cost).
-                options[AMOUNT_IS_COUNTED] = True
+        _change_nested_options(self.ccxt)
         if base is not None:
             self.ccxt.urls = {**self.ccxt.urls, "api": _rebased_urls(self.ccxt.urls["api"], base)}
         if self.ccxt.id in NONCE_COUNTERS:
@@ -157,6 +149,19 @@ class Instance:
             text = text.replace(secret, "…")
         text = _TOKEN.sub(lambda token: "…" if token[0].strip("=") in sent else token[0], text)
         return " ".join(text.removeprefix(self.ccxt.id).split())[:300]
+
+
+def _change_nested_options(ccxt: Any) -> None:
+    """Change the options that a class of ccxt keeps inside of others, where those given to it do not reach."""
+    if isinstance(listing := ccxt.options.get("fetchOpenOrders"), dict):
+        listing["warnIfNoSymbol"] = False
+    if ccxt.id in _FUTURES_ELSEWHERE:
+        loading = ccxt.options["fetchMarkets"]
+        loading["types"] = ["spot"] if isinstance(loading["types"], list) else {"spot": True}
+    for options in (ccxt.options, ccxt.options.get("createOrder")):
+        if isinstance(options, dict) and options.get(AMOUNT_IS_COUNTED) is False:
+            # Our amounts always count the asset (for Bybit's accounts of the old kind they would be the cost).
+            options[AMOUNT_IS_COUNTED] = True
 
 
 def _microseconds() -> int:
