@@ -52,8 +52,8 @@ def give_and_get(side: Side, amount: Decimal, price: Decimal) -> tuple[Decimal, 
 def parse_funds(name: str, available: Any, pending: Any) -> dict[str, Funds]:
     """Return the funds by currency; the total is None where something is pending.
 
-    A currency that is not there is 0. An amount that cannot be understood
-    hides that of its own currency alone. `name`: the hub's.
+    A currency that is not there is 0. An amount that cannot be understood hides that of its own currency alone. `name`:
+    the hub's.
     """
     free, held = _by_currency(available), _by_currency(pending)
 
