@@ -131,7 +131,10 @@ def registration_form(
 
 def pair_query(currency: str, asset: str) -> dict[str, str]:
     """Return the query of a rate, under the names of the wire; an error calls them as the caller does."""
-    return {"from": check_text(currency, "currency"), "to": check_text(asset, "asset")}
+    for name, text in (("currency", currency), ("asset", asset)):
+        if not check_text(text, name):
+            raise InvalidRequest(f"{name} is empty; write it like USD or BTC", code="invalid_argument")
+    return {"from": currency, "to": asset}
 
 
 def order_form(currency: str, asset: str, **amounts: Amount | None) -> dict[str, str]:

@@ -87,9 +87,10 @@ def test_what_is_no_text_in_a_registration_is_refused_by_the_name_of_the_argumen
 
 @pytest.mark.parametrize("name", ["currency", "asset"])
 @pytest.mark.parametrize("ask", [XWrap().exchange_rates, Backend(1, USER, PASSWORD).exchange_rate])
-def test_what_is_no_text_in_a_question_for_a_rate_is_refused_by_the_name_of_the_argument(ask, name):
-    with pytest.raises(InvalidRequest, match=f"^{name} must be text, and is None$"):
-        ask(**{"currency": "USD", "asset": "BTC", name: None})
+def test_what_is_no_name_in_a_question_for_a_rate_is_refused_by_the_name_of_the_argument(ask, name):
+    for given, words in ((None, "must be text, and is None"), ("", "is empty; write it like USD or BTC")):
+        with pytest.raises(InvalidRequest, match=f"^{name} {words}$"):
+            ask(**{"currency": "USD", "asset": "BTC", name: given})
 
 
 @pytest.mark.parametrize(("amounts", "given"), [({}, "neither is"), ({"amount": 1, "cost": 1}, "both are")])
