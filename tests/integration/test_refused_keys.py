@@ -8,6 +8,8 @@ pytest.importorskip("starlette", reason="the server is not installed")
 
 from bitmm.xwrap.client import XWrap
 from bitmm.xwrap.errors import InvalidRequest, PermissionDenied, Unavailable
+from bitmm.xwrap.testing.exchanges.bitstamp import BitstampVenue
+from bitmm.xwrap.testing.exchanges.hub import HubVenue
 from bitmm.xwrap.testing.exchanges.kraken import KrakenVenue
 
 WRONG = "d3Jvbmc="
@@ -42,6 +44,22 @@ def test_a_key_that_the_exchange_does_not_accept_is_refused_when_it_is_registere
         False,
         False,
     )
+
+
+@pytest.mark.parametrize(("id", "kind"), [("bitstamp", BitstampVenue), ("hub", HubVenue)])
+def test_where_rights_are_not_told_a_wrong_secret_is_not_kept_and_the_right_one_is_taken(serving, id, kind):
+    with kind() as venue, serving(exchanges=(id,), exchange_urls={id: venue.url}) as server:
+        auth, xw = server.account(), XWrap(server.url)
+        with pytest.raises(PermissionDenied) as caught:
+            xw.create_backend(*auth, id, "", venue.key, "x" + venue.secret)
+        assert caught.value.code == "exchange_key_refused"
+        assert xw.list_backends(*auth) == []
+        assert xw.create_backend(*auth, id, "", venue.key, venue.secret).balance()
+
+
+def test_a_key_is_kept_where_its_exchange_does_not_answer_now(serving):
+    with serving(exchanges=("bitstamp",), exchange_urls={"bitstamp": "http://127.0.0.1:9"}) as server:
+        assert XWrap(server.url).create_backend(*server.account(), "bitstamp", "", "key", "secret").id
 
 
 @pytest.mark.parametrize(

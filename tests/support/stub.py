@@ -49,6 +49,9 @@ class Stub(Exchange):
         assert self.gate.wait(60)
         return {"BTC": Funds(Decimal(1), Decimal(1), Decimal(0))}
 
+    def permissions(self) -> set[str]:
+        raise Unsupported("it does not tell what a key may do")  # and so no registration reads the funds
+
     def place(self, order: NewOrder) -> OrderState:
         self.placed.append(order)
         return type(self).act(order)

@@ -6,7 +6,8 @@ import json
 from typing import Any
 
 from ...exchanges.base import Credentials, Exchange
-from ...exchanges.errors import ExchangeError
+from ...exchanges.capabilities import supports
+from ...exchanges.errors import ExchangeError, Refused
 from ..context import RequestContext
 from ..db.records import Registration
 from ..db.registrations import AlreadyRegisteredError
@@ -115,11 +116,28 @@ def _permissions(registry: ExchangeRegistry, id: str, credentials: Credentials) 
     """
     try:
         with registry.exchange(id, credentials) as exchange:
-            return sorted(exchange.permissions())
+            if "permissions" in supports(type(exchange)):
+                return sorted(exchange.permissions())
+            _check_key(exchange)
     except ExchangeError as error:
-        if error.retryable or error.code in {"unsupported", "permission_denied"}:
-            return None
-        raise from_exchange(error) from error
+        if not (error.retryable or error.code in {"unsupported", "permission_denied"}):
+            raise from_exchange(error) from error
+    return None
+
+
+def _check_key(exchange: Exchange) -> None:
+    """Raise Refused when the exchange does not accept the key, or the key cannot be one: a read shows it.
+
+    A mistyped secret could not be corrected later, because a key is registered once. Any other failure of the read says
+    nothing about the key.
+    """
+    try:
+        exchange.funds()
+    except Refused as error:
+        if error.code == "exchange_key_refused" or "field" in error.details:
+            raise
+    except ExchangeError:
+        return
 
 
 def _hint(apikey: str) -> str:
