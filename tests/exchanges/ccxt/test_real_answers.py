@@ -443,6 +443,15 @@ def test_fees_in_several_currencies_or_in_none_are_not_told(fees, told):
     assert (state.fee, state.fee_currency) == told
 
 
+def test_a_side_and_a_kind_in_capitals_are_read_and_other_words_are_not():
+    """As ccxt's class for Zebpay passes them on; its orders were taken for unknown outcomes."""
+    row = {"id": "8230629", "symbol": "ETH/INR", "side": "BUY", "type": "LIMIT", "amount": "1", "price": "100"}
+    state = order_from_row(row, with_client_id=False)
+    assert (state.side, state.price) == ("buy", D(100))
+    with pytest.raises(KeyError):
+        order_from_row({**row, "side": "none"}, with_client_id=False)
+
+
 @kind("D")
 def test_what_counts_the_currency_is_not_told_as_an_amount():
     """A market buy for a cost (`viqc`): the volume counts the currency, and what was executed may, too."""

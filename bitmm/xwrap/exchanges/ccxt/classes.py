@@ -40,6 +40,7 @@ _HAS_NOT = {"btcbox": {"createMarketOrder"}, "nado": {"createMarketOrder"}}
 _LISTS_ONE_MARKET = {
     *("bigone", "bit2c", "bitbank", "bitbns", "bitflyer", "bitrue", "bitso", "bittrade", "coinbaseinternational"),
     *("coinone", "deepcoin", "deribit", "latoken", "lbank", "mercado", "nado", "p2b", "phemex", "tokocrypto"),
+    "zebpay",
 }
 
 #: A verb -> the unified calls that it needs, in ccxt's names; one set must be there.

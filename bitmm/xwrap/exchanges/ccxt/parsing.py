@@ -139,7 +139,7 @@ def order_from_row(row: Mapping[str, Any], ref: OrderRef | None = None, *, with_
     if is_odd(row):
         raise ValueError("its row was not understood")
     currency, asset = _pair_of_symbol(row.get("symbol"))
-    limit = row.get("type") == "limit" or (ref is not None and ref.price is not None)
+    limit = str(row.get("type")).lower() == "limit" or (ref is not None and ref.price is not None)
     filled, spent = optional_amount(row.get("filled")), _cost(row.get("cost"))
     amount = optional_amount(row.get("amount"))
     if ref is not None and (amount is None or ref.amount is None):
@@ -149,7 +149,7 @@ def order_from_row(row: Mapping[str, Any], ref: OrderRef | None = None, *, with_
     state = OrderState(
         exchange_order_id=required_text(row["id"]),
         status=status,
-        side=None if row.get("side") is None else _SIDES[row["side"]],
+        side=None if row.get("side") is None else _side(row["side"]),
         currency=currency,
         asset=asset,
         amount=amount,
@@ -165,6 +165,14 @@ def order_from_row(row: Mapping[str, Any], ref: OrderRef | None = None, *, with_
     if ref is not None:
         _check_same_order(state, ref)
     return state
+
+
+def _side(word: object) -> Side:
+    """Return the side for ccxt's word, in any case: Zebpay's class passes on the "BUY" of its exchange (ccxt 4.5.90).
+
+    Raises KeyError for any other word.
+    """
+    return _SIDES[str(word).lower()]
 
 
 def _cost(value: object) -> Decimal | None:
@@ -261,7 +269,7 @@ def fill_from_row(row: Mapping[str, Any], symbol: str) -> Fill:
     return Fill(
         id=required_text(row["id"]),
         exchange_order_id=row.get("order"),
-        side=_SIDES[row["side"]],
+        side=_side(row["side"]),
         currency=currency,
         asset=asset,
         amount=parse_decimal(row["amount"]).copy_abs(),
