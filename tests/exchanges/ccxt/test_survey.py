@@ -19,7 +19,7 @@ from tests.exchanges.ccxt.survey import samples, table, trial  # noqa: E402
 #: Of each way in which a class may differ, one: market buys by cost, one market at a time, a key for the markets, a
 #: rate from the book, ids of three kinds, rows that are lists, samples alone and by hand, and what does not run.
 SHORT = ("alpaca", "bitfinex", "coincheck", "coinsph", "coinspot", "cryptomus", "hitbtc", "kraken", "luno", "ndax")
-SHORT += ("okx", "woo", "zaif")
+SHORT += ("okx", "woo", "zaif", "zebpay")
 
 
 @pytest.fixture(scope="module")
