@@ -157,6 +157,13 @@ def test_an_exchange_that_fails_may_have_the_market(ask, others, status):
     assert answer.json() == [] if status == 200 else answer.json()["code"] == "unknown_market"
 
 
+def test_where_no_exchange_can_be_asked_for_rates_it_is_said_why(serving):
+    with serving(exchanges=("hub",)) as server:
+        answer = requests.get(f"{server.url}/exchange_rates/?from=USD&to=BTC", timeout=30)
+    assert answer.json()["code"] == "exchange_url_missing"
+    assert "XWRAP_EXCHANGE_URL_HUB" in answer.json()["detail"]
+
+
 def test_an_exchange_that_is_late_may_have_the_market(ask):
     gate, turn = threading.Event(), iter(range(100))
 

@@ -45,14 +45,14 @@ class Rates:
         """Return one row for each exchange that answered in time.
 
         Raises Problem 422, with what is traded instead, when every one that can be asked for rates has no such market;
-        one that fails or is late may have it.
+        one that fails or is late may have it. Where none can be asked for rates, the Problem says why.
 
         The client of 2013 needs the `id` of each row; an exchange has one row, so it is the exchange's.
         """
         answers = {id: self._one(id, currency, asset) for id in self._registry.ids()}
         if late := [answer for answer in answers.values() if not answer.done()]:
             await asyncio.wait(late, timeout=self._seconds)
-        rows, refusals, may_have_it = [], {}, False
+        rows, refusals, not_asked, may_have_it = [], {}, [], False
         for id, answer in answers.items():
             if not answer.done() or answer.cancelled():
                 may_have_it = True
@@ -62,12 +62,14 @@ class Rates:
                 rows.append({"id": id, "exchange": id, **rate_to_json(answer.result())})
             elif isinstance(error, Refused) and error.code in _NOT_TRADED:
                 refusals[id] = error
+            elif isinstance(error, Refused) and error.code in _NOT_ASKED:
+                not_asked.append(error)
             else:
-                may_have_it |= not (isinstance(error, Refused) and error.code in _NOT_ASKED)
+                may_have_it = True
                 if not isinstance(error, (ExchangeError, Problem)):
                     _log.error("rate of %s", id, exc_info=error)
-        if not rows and refusals and not may_have_it:
-            raise await self._not_traded(currency, asset, refusals)
+        if not rows and not may_have_it and (refusals or not_asked):
+            raise await self._not_traded(currency, asset, refusals) if refusals else from_exchange(not_asked[0])
         return rows
 
     async def _not_traded(self, currency: str, asset: str, refusals: Mapping[str, Refused]) -> Problem:
