@@ -106,6 +106,10 @@ def basic_auth(username: str, password: str) -> Mapping[str, str]:
 
 def registrations_query(exchange: str | None, *, active_only: bool) -> dict[str, str]:
     """Return the query of a list of registrations: at one exchange or, for None, at all."""
+    if exchange is not None and not check_text(exchange, "exchange"):
+        raise InvalidRequest(
+            "exchange is empty; write it like kraken, or leave it out for all", code="invalid_argument"
+        )
     return {**without_none(exchange=exchange), "active_only": "true" if active_only else "false"}
 
 

@@ -85,6 +85,12 @@ def test_what_is_no_text_in_a_registration_is_refused_by_the_name_of_the_argumen
             XWrap().create_backend(USER, PASSWORD, **{**fields, name: b"x"})
 
 
+def test_the_exchange_of_a_list_of_registrations_is_left_out_and_not_empty():
+    for given, words in (("", "is empty; write it like kraken, or leave it out for all"), (b"paper", "must be text")):
+        with pytest.raises(InvalidRequest, match=f"^exchange {words}"):
+            XWrap().list_backends(USER, PASSWORD, given)
+
+
 @pytest.mark.parametrize("name", ["currency", "asset"])
 @pytest.mark.parametrize("ask", [XWrap().exchange_rates, Backend(1, USER, PASSWORD).exchange_rate])
 def test_what_is_no_name_in_a_question_for_a_rate_is_refused_by_the_name_of_the_argument(ask, name):
