@@ -199,6 +199,14 @@ class Exchange:
         spent = EXACT.multiply(order.amount, price) if order.amount is not None else order.cost
         return Estimate(price, spent)
 
+    def check_kind(self, order: NewOrder) -> None:
+        """Raise Refused when the exchange takes no order of this kind (market, limit, for a cost), and send nothing.
+
+        `place` refuses such an order in the same way; a dry run asks here.
+        """
+        if type(self).place is Exchange.place:
+            raise self._lacks("place")
+
     def place(self, order: NewOrder) -> OrderState:
         """Place `order` with one request and return its state.
 

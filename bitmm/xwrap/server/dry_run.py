@@ -23,6 +23,7 @@ def try_order(exchange: Exchange, order: NewOrder) -> dict[str, Any]:
     market = _find_market(exchange, order)
     if market is not None:
         check(order, market)
+    exchange.check_kind(order)
     estimate = _estimate(exchange, order)
     _check_funds(exchange, order, estimate)
     estimated = {name: value_to_json(getattr(estimate, name)) for name in ("price", "spent", "fee", "fee_currency")}

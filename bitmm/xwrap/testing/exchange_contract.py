@@ -240,8 +240,11 @@ class ExchangeContract:
             "limit": self._new("sell", amount=self.amount, price=self.far_price or Decimal(1_000_000)),
         }
         for kind in sorted(set(orders) - self.takes):
-            with expect_refusal("unsupported"):
-                exchange.place(orders[kind])
+            for refuse in (exchange.place, exchange.check_kind):
+                with expect_refusal("unsupported"):
+                    refuse(orders[kind])
+        for kind in sorted(set(orders) & self.takes):
+            exchange.check_kind(orders[kind])
         _check_nothing_executed(ledger)
 
     def test_fills_tell_what_was_executed_newest_first(self, exchange: Exchange) -> None:

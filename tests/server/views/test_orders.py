@@ -165,6 +165,17 @@ def test_an_estimate_is_exact_and_what_is_not_known_is_null(stub, monkeypatch, s
     assert (tried["price"], tried["spent"], tried["fee"], tried["fee_currency"]) == (price, spent, None, None)
 
 
+def test_a_dry_run_of_a_kind_of_order_that_is_not_taken_is_refused_as_the_order_is(stub, monkeypatch):
+    refusal = Refused("limit orders alone: give a price", code="price_required")
+
+    def check_kind(*_order):
+        raise refusal
+
+    monkeypatch.setattr(Stub, "check_kind", check_kind)
+    answer = stub.call("POST", "buy", currency="USD", asset="BTC", amount="1", dry_run="true")
+    assert (answer.status_code, answer.json()["code"], answer.json()["detail"]) == (422, refusal.code, str(refusal))
+
+
 @pytest.mark.parametrize(
     "error", [Unsupported("no call"), Refused("down", code="exchange_unavailable", retryable=True)]
 )

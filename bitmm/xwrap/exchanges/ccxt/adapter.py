@@ -85,6 +85,20 @@ class CcxtExchange(CcxtOrders):
         with parsing_errors(self.name):
             return dict(readable_rows(self.name, rows["total"], partial(funds_from_rows, rows)))
 
+    def check_kind(self, order: NewOrder) -> None:
+        super().check_kind(order)
+        if self._is_sent_by_cost(order):
+            if "fetchOrderBook" not in self.has:
+                raise Refused(
+                    f"{self.name} takes a cost for a market buy, and ccxt reads no order book there to calculate it"
+                    " from; say the cost, or a price",
+                    code="unsupported",
+                )
+            order = replace(order, amount=None, cost=order.amount)  # the kind alone counts here
+        call = placing_call(self._instance.ccxt.id, f"{order.asset}/{order.currency}", order, {})
+        if call.needed not in self.has:
+            raise Refused(f"{self.name} takes no {call.words}", code="unsupported")
+
     def place(self, order: NewOrder) -> OrderState:
         """Place an order. Where a market buy takes a cost only, an amount is sent as what it costs in the book now.
 
@@ -96,6 +110,7 @@ class CcxtExchange(CcxtOrders):
             raise market_closed(self.name, order.currency, order.asset)
         market, precision = markets.spot[order.currency, order.asset], markets.ccxt.markets[symbol]["precision"]
         check(order, market)
+        self.check_kind(order)
         if not self._is_sent_by_cost(order):
             return self._place_as_it_is(order, symbol, precision)
         sent = replace(order, amount=None, cost=self._cost_in_book(order, symbol, precision))
@@ -114,8 +129,6 @@ class CcxtExchange(CcxtOrders):
         sent_id = None if rule is None else rule.form(order.client_id)
         params = {} if rule is None else {rule.parameter: sent_id}
         call = placing_call(self._instance.ccxt.id, symbol, order, params, self._bound(order))
-        if call.needed not in self.has:
-            raise Refused(f"{self.name} takes no {call.words}", code="unsupported")
         ref = OrderRef(
             *(order.side, order.currency, order.asset, order.client_id),
             created=datetime.now(UTC),
@@ -157,12 +170,6 @@ class CcxtExchange(CcxtOrders):
 
         Raises Refused when the order book cannot be read, or lists less than the amount.
         """
-        if "fetchOrderBook" not in self.has:
-            raise Refused(
-                f"{self.name} takes a cost for a market buy, and ccxt reads no order book there to calculate it from;"
-                " say the cost, or a price",
-                code="unsupported",
-            )
         row = self._call("fetch_order_book", symbol)
         with parsing_errors(self.name):
             cost = cost_of(self.name, order.amount or Decimal(0), row["asks"], unit=order.asset).normalize(EXACT)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from functools import partial
 from typing import ClassVar, Literal
 
@@ -80,11 +81,7 @@ class Hub(Exchange):
         with parsing_errors(self.name):
             return parse_funds(self.name, answer["available"], answer.get("pending"))
 
-    def place(self, order: NewOrder) -> OrderState:
-        """Place a limit order: the cost is given for the amount, or the amount for the cost.
-
-        The cost has at most eight decimals: rounded down for a buy and up for a sell, so the price is never worse.
-        """
+    def check_kind(self, order: NewOrder) -> None:
         if order.asset != "BTC" or order.currency == "BTC":
             words = f"a hub trades BTC against another currency, not {order.asset} for {order.currency}"
             raise Refused(words, code="unknown_market")
@@ -92,7 +89,15 @@ class Hub(Exchange):
             raise Refused("a hub has limit orders alone: give a price", code="price_required")
         if order.amount is None or order.cost is not None:
             raise Unsupported("a hub cannot trade for a given cost; give the amount")
-        give, get = give_and_get(order.side, check_amount(order.amount), order.price)
+
+    def place(self, order: NewOrder) -> OrderState:
+        """Place a limit order: the cost is given for the amount, or the amount for the cost.
+
+        The cost has at most eight decimals: rounded down for a buy and up for a sell, so the price is never worse.
+        """
+        self.check_kind(order)
+        amount = check_amount(order.amount or Decimal(0))
+        give, get = give_and_get(order.side, amount, order.price or Decimal(0))
         (trade_cur, for_cur) = (order.currency, order.asset) if order.side == "buy" else (order.asset, order.currency)
         with refused_key_is_proof(self.api.my_balance):
             answer = self.api.place_order(plain(give), trade_cur, plain(get), for_cur)

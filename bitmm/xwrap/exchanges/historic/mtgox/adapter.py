@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from functools import partial
 from typing import Any, ClassVar, Literal
 
@@ -122,13 +123,16 @@ class MtGox(Exchange):
         with parsing_errors(self.name):
             return frozenset(_PERMISSIONS[right] for right in info["Rights"] if right in _PERMISSIONS)
 
-    def place(self, order: NewOrder) -> OrderState:
+    def check_kind(self, order: NewOrder) -> None:
         pair_name(order.currency, order.asset)
         if order.amount is None or order.cost is not None:
             raise Unsupported("Mt.Gox cannot buy for a given cost; give the amount")
+
+    def place(self, order: NewOrder) -> OrderState:
+        self.check_kind(order)
         began = datetime.now(UTC)
         with refused_key_is_proof(self.calls.info):
-            placed = accepted_order(order, self.calls.place(order, order.amount))
+            placed = accepted_order(order, self.calls.place(order, order.amount or Decimal(0)))
         if order.price is not None or not self.calls.reads_closed_orders:
             return placed
         ref = OrderRef(
