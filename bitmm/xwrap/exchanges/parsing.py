@@ -79,8 +79,6 @@ def listed_withdrawals(
     ValueError when there are rows and none can be understood, unless they stood `among_others` that were, and TypeError
     for what is no list.
     """
-    if not isinstance(rows, list):
-        raise TypeError("no list")
     odd = Withdrawal("", asset or "", None, "unknown")
 
     def read_or_odd(row: _R) -> Withdrawal:
@@ -90,7 +88,7 @@ def listed_withdrawals(
             _log.warning("%s: a send cannot be understood: %s: %s", name, type(error).__name__, str(error)[:100])
             return odd
 
-    withdrawals = [read_or_odd(row) for row in rows]
+    withdrawals = [read_or_odd(row) for row in list_of_rows(rows)]
     if withdrawals and not among_others and all(withdrawal is odd for withdrawal in withdrawals):
         raise ValueError("no row can be understood")
     return withdrawals
