@@ -301,7 +301,7 @@ def test_a_row_that_is_odd_in_any_way_changes_no_other(played, method):
         "WithdrawStatus": (1, "GOOD", lambda rows: rows, "withdrawals", ()),
     }[method]
 
-    def told():
+    def good_row():
         answer = getattr(exchange, verb)(*arguments)
         if isinstance(answer, dict):
             return answer[key]
@@ -309,13 +309,13 @@ def test_a_row_that_is_odd_in_any_way_changes_no_other(played, method):
         return row
 
     exchange = played(**{method: wrap(good)})
-    expected, tried = told(), 0
+    expected, tried = good_row(), 0
     for row in spoiled(good[odd_key]):
         rows = good.copy()
         rows[odd_key] = row
         if row is not ABSENT:
             exchange.played.left[method] = [wrap(rows)]
-            assert told() == expected, row
+            assert good_row() == expected, row
             tried += 1
     assert tried >= 2 * len(ODD_VALUES) - 1
 
