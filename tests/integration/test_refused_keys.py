@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("starlette", reason="the server is not installed")
 
 from bitmm.xwrap.client import XWrap
-from bitmm.xwrap.errors import InvalidRequest, PermissionDenied, Unavailable
+from bitmm.xwrap.errors import InvalidRequest, PermissionDenied, RateLimited, Unavailable
 from bitmm.xwrap.testing.exchanges.bitstamp import BitstampVenue
 from bitmm.xwrap.testing.exchanges.hub import HubVenue
 from bitmm.xwrap.testing.exchanges.kraken import KrakenVenue
@@ -57,9 +57,38 @@ def test_where_rights_are_not_told_a_wrong_secret_is_not_kept_and_the_right_one_
         assert xw.create_backend(*auth, id, "", venue.key, venue.secret).balance()
 
 
-def test_a_key_is_kept_where_its_exchange_does_not_answer_now(serving):
+@pytest.mark.parametrize(("id", "kind"), [("kraken", KrakenVenue), ("bitstamp", BitstampVenue)])
+@pytest.mark.parametrize(
+    ("fault", "status", "code", "error"),
+    [("rate_limit", 429, "rate_limited", RateLimited), ("maintenance", 503, "exchange_unavailable", Unavailable)],
+)
+def test_a_key_that_could_not_be_tried_is_not_kept(serving, id, kind, fault, status, code, error):
+    """A wrong secret would be kept for good, because a key is registered once."""
+    with kind() as venue, serving(exchanges=(id,), exchange_urls={id: venue.url}) as server:
+        auth, xw = server.account(), XWrap(server.url)
+        venue.fault(fault, times=9)
+        with pytest.raises(error, match=r"^the key could not be tried, so it was not registered: ") as caught:
+            xw.create_backend(*auth, id, "", venue.key, WRONG)
+        assert (caught.value.status, caught.value.code, caught.value.retryable) == (status, code, True)
+        assert not caught.value.may_have_executed
+        assert caught.value.retry_after
+        assert xw.list_backends(*auth) == []
+
+
+def test_a_key_is_not_kept_where_its_exchange_cannot_be_reached(serving):
     with serving(exchanges=("bitstamp",), exchange_urls={"bitstamp": "http://127.0.0.1:9"}) as server:
-        assert XWrap(server.url).create_backend(*server.account(), "bitstamp", "", "key", "secret").id
+        auth, xw = server.account(), XWrap(server.url)
+        with pytest.raises(Unavailable, match="could not be tried") as caught:
+            xw.create_backend(*auth, "bitstamp", "", "key", "secret")
+        assert (caught.value.status, caught.value.code, caught.value.retry_after) == (503, "exchange_unavailable", 10)
+        assert xw.list_backends(*auth) == []
+
+
+def test_a_key_is_kept_where_the_administrator_has_not_said_yet_where_its_exchange_is(serving):
+    with serving(exchanges=("mtgox",)) as server:
+        assert (
+            XWrap(server.url).create_backend(*server.account(), "mtgox", "", "key", WRONG).info["permissions"] is None
+        )
 
 
 @pytest.mark.parametrize(

@@ -46,8 +46,11 @@ class Problem(Exception):
         }
 
 
-def from_exchange(error: ExchangeError) -> Problem:
-    """Return the problem that answers our caller when an exchange refused, was busy, or did not answer."""
+def from_exchange(error: ExchangeError, words: str = "") -> Problem:
+    """Return the problem that answers our caller when an exchange refused, was busy, or did not answer.
+
+    `words`: what they mean for the call; they stand before those of the exchange.
+    """
     more = getattr(error, "details", {})
     headers = {}
     if error.retry_after is not None:
@@ -55,7 +58,7 @@ def from_exchange(error: ExchangeError) -> Problem:
     return Problem(
         _status(error.code),
         error.code,
-        error.reason[:500],
+        f"{words}: {error.reason}"[:500] if words else error.reason[:500],
         retryable=error.retryable,
         may_have_executed=error.may_have_executed,
         headers=headers,

@@ -14,7 +14,7 @@ from bitmm.xwrap.testing.exchanges.venue import Reject, Reply, Venue, pair
 
 
 class BinanceVenue(Venue):
-    """ "New order" and "Query order" of Binance's spot REST API."""
+    """ "New order", "Query order" and "Account information" of Binance's spot REST API."""
 
     name = "binance"
     default_key, default_secret = "binance-key-0123456789", "binance-secret-0123456789"
@@ -23,7 +23,11 @@ class BinanceVenue(Venue):
         return [pair("BTC", "USDT", "30010.0", "30000.0", price_places=2)]
 
     def routes(self):
-        return {("POST", "/api/v3/order"): self.create_order, ("GET", "/api/v3/order"): self.query_order}
+        return {
+            ("POST", "/api/v3/order"): self.create_order,
+            ("GET", "/api/v3/order"): self.query_order,
+            ("GET", "/api/v3/account"): self.account_information,
+        }
 
     def refused(self, request, reject):
         return Reply.json({"code": -2010, "msg": reject.code}, 400)
@@ -47,6 +51,9 @@ class BinanceVenue(Venue):
             if asked.get("origClientOrderId") == order.client_id or asked.get("orderId") == order.id:
                 return self.row(order)
         return Reply.json({"code": -2013, "msg": "Order does not exist."}, 400)
+
+    def account_information(self, request):
+        return {"balances": [{"asset": "BTC", "free": "10", "locked": "0"}]}
 
     def row(self, order):
         return {

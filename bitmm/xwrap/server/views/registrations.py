@@ -16,6 +16,10 @@ from ..problems import Problem, from_exchange
 from ..registry import ExchangeRegistry
 
 _STANDARD = ("username", "apikey", "apisecret")
+#: The codes of an exchange that cannot be asked about a key, and of a key that was accepted and may not ask.
+_CANNOT_BE_ASKED = {"unsupported", "permission_denied", "exchange_url_missing"}
+#: After so many seconds a registration may be tried again whose exchange did not say when.
+_TRY_AGAIN_SECONDS = 10
 
 
 def index(context: RequestContext) -> list[dict[str, Any]]:
@@ -110,9 +114,9 @@ def _form_in_words(kind: type[Exchange]) -> str:
 
 
 def _permissions(registry: ExchangeRegistry, id: str, credentials: Credentials) -> list[str] | None:
-    """Return what the exchange says that the key may do; None when it cannot say, or not now.
+    """Return what the exchange says that the key may do; None when it has no call that says it.
 
-    Raises Problem for what it refuses for good: a wrong key, a wrong form.
+    Raises Problem for what it refuses for good, a wrong key or a wrong form, and for a key that could not be tried now.
     """
     try:
         with registry.exchange(id, credentials) as exchange:
@@ -120,24 +124,31 @@ def _permissions(registry: ExchangeRegistry, id: str, credentials: Credentials) 
                 return sorted(exchange.permissions())
             _check_key(exchange)
     except ExchangeError as error:
-        if not (error.retryable or error.code in {"unsupported", "permission_denied"}):
-            raise from_exchange(error) from error
+        if error.code in _CANNOT_BE_ASKED:
+            return None
+        raise _not_tried(error) if error.retryable else from_exchange(error) from error
     return None
 
 
 def _check_key(exchange: Exchange) -> None:
-    """Raise Refused when the exchange does not accept the key, or the key cannot be one: a read shows it.
+    """Raise Refused when the exchange does not accept the key, when the key cannot be one, or when it cannot say so
+    now: a read shows it.
 
-    A mistyped secret could not be corrected later, because a key is registered once. Any other failure of the read says
-    nothing about the key.
+    A mistyped secret could not be corrected later, because a key is registered once. A read that is refused for good
+    for another reason shows that the key was accepted, or says nothing about it.
     """
     try:
         exchange.funds()
     except Refused as error:
-        if error.code == "exchange_key_refused" or "field" in error.details:
+        if error.retryable or error.code == "exchange_key_refused" or "field" in error.details:
             raise
-    except ExchangeError:
-        return
+
+
+def _not_tried(error: ExchangeError) -> Problem:
+    """Return the problem of a key that the exchange could not be asked about: with a wrong secret it would be kept."""
+    problem = from_exchange(error, "the key could not be tried, so it was not registered")
+    problem.headers.setdefault("Retry-After", str(_TRY_AGAIN_SECONDS))
+    return problem
 
 
 def _hint(apikey: str) -> str:
