@@ -1,0 +1,56 @@
+"""Attacks on a running server, a module each; `python -m tests.stress.door` carries them out and measures."""
+
+from __future__ import annotations
+
+import socket
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+
+__all__ = ["Attack", "Target", "open_connection"]
+
+
+@dataclass(frozen=True)
+class Target:
+    """What an attacker knows: where the server listens, and an account of its own with a registration on paper."""
+
+    host: str
+    port: int
+    user: str = ""
+    password: str = field(default="", repr=False)
+    registration: int = 0
+    #: What `Attack.environment` gave to the server.
+    environ: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.host}:{self.port}"
+
+
+@dataclass(frozen=True)
+class Attack:
+    """An attack, by the `name` under which the command knows it.
+
+    `start(target, size)` returns a context manager: within its block the attack is at its full strength, and it gives
+    the counter of what the attacker saw ("401", "closed" ...), which is printed. It runs in a process of its own.
+    `size`: how many connections, guessers and so on there are, unless the command says otherwise.
+    `environment`: a context manager that gives further settings of the server, and may run an exchange beside it.
+    """
+
+    name: str
+    description: str
+    start: Callable[[Target, int], AbstractContextManager[Counter[str]]]
+    size: int
+    environment: Callable[[], AbstractContextManager[Mapping[str, str]]] = lambda: nullcontext({})
+
+
+def open_connection(target: Target, number: int = 0, *, timeout: float = 30.0) -> socket.socket:
+    """Return a connection to the server from the attacker's address of this number.
+
+    All of 127.0.0.0/8 is this machine (on Linux), so that an attacker has many addresses, and others than the honest
+    client, which calls from 127.0.0.1.
+    """
+    number += 2
+    source = f"127.0.{number >> 8}.{number & 255}"
+    return socket.create_connection((target.host, target.port), timeout, (source, 0))
