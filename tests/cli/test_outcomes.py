@@ -60,9 +60,8 @@ def test_the_owner_decides_and_it_is_kept_who_said_so(folder, decision, status, 
     result = xwrap("orders", "settle", 1, "--as", decision, "--data", folder)
     assert (result.returncode, result.stdout) == (0, f"order 1 is settled: {decision}\n")
     assert rows(folder, "SELECT status, filled, released FROM orders") == [(status, filled, released)]
-    ((what, journal, row, before, after),) = rows(folder, 'SELECT what, journal, "row", before, after FROM audit')
-    assert what == f"xwrap orders settle 1 --as {decision}"
-    assert (journal, row, before, after) == ("orders", 1, "unknown", status)
+    entry = (1, "settle", "order 1 of registration 1", f'{{"as": "{decision}"}}')
+    assert rows(folder, "SELECT account_id, what, subject, details FROM audit_log") == [entry]
     assert xwrap("orders", "unknown", "--data", folder).stdout == ""
     one_line(xwrap("orders", "settle", 1, "--as", decision, "--data", folder), "not among the unknown ones")
 
@@ -114,9 +113,8 @@ def test_the_owner_decides_about_a_send_and_it_is_kept_who_said_so(lost_send, de
     assert (result.returncode, result.stdout) == (0, f"send 1 is settled: {decision}\n")
     assert rows(lost_send, "SELECT status, released FROM withdrawals") == [(status, released)]
     assert rows(lost_send, "SELECT status FROM orders") == [("unknown",)]
-    ((what, journal, before, after),) = rows(lost_send, "SELECT what, journal, before, after FROM audit")
-    assert what == f"xwrap sends settle 1 --as {decision}"
-    assert (journal, before, after) == ("withdrawals", "unknown", status)
+    entry = (1, "settle", "send 1 of registration 1", f'{{"as": "{decision}"}}')
+    assert rows(lost_send, "SELECT account_id, what, subject, details FROM audit_log") == [entry]
     assert xwrap("sends", "unknown", "--data", lost_send).stdout == ""
     one_line(xwrap("sends", "settle", 1, "--as", decision, "--data", lost_send), "xwrap sends unknown")
 

@@ -127,7 +127,7 @@ def test_a_send_that_its_owner_settled_is_not_taken_for_a_later_one(net):
     net.lose(AMOUNT, "k2", fault="reset_before")
     journal = net.reconciler._store.withdrawals
     row = next(row for _, row in journal.unknown() if row["key"] == "k1")
-    assert journal.reconcile(row, {"status": "done"}, audit="xwrap sends settle")
+    assert journal.reconcile(row, {"status": "done"})
     net.reconcile()
     assert net.status("k2") == "unknown"
 

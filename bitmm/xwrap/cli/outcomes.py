@@ -11,6 +11,7 @@ from .common import Data, examples, group, one_line_errors, open_store, stop
 
 if TYPE_CHECKING:
     from ..server.db.journal import Journal
+    from ..server.db.store import Store
 
 __all__ = ["orders", "sends"]
 
@@ -36,7 +37,7 @@ def orders_settle(
 ) -> None:
     """Decide what became of an order, after you looked at the exchange. What you say is kept with the time."""
     with one_line_errors(), open_store(data) as store:
-        _decide(store.orders, "order", id, as_, done="filled", undone="not-placed")
+        _decide(store, store.orders, "order", id, as_, done="filled", undone="not-placed")
 
 
 @sends.command("unknown", epilog=examples("xwrap sends unknown", "xwrap sends unknown --data ./xwrap-data"))
@@ -54,7 +55,7 @@ def sends_settle(
 ) -> None:
     """Decide what became of a send, after you looked at the exchange. What you say is kept with the time."""
     with one_line_errors(), open_store(data) as store:
-        _decide(store.withdrawals, "send", id, as_, done="done", undone="not-sent")
+        _decide(store, store.withdrawals, "send", id, as_, done="done", undone="not-sent")
 
 
 def _list_unknown(journal: Journal, describe: Callable[[dict[str, Any]], str]) -> None:
@@ -73,16 +74,25 @@ def _send_line(row: dict[str, Any]) -> str:
     return f"{row['amount']} {row['asset']} to {row['address']}{more}"
 
 
-def _decide(journal: Journal, noun: str, id: int, as_: str, *, done: str, undone: str) -> None:
+def _decide(store: Store, journal: Journal, noun: str, id: int, as_: str, *, done: str, undone: str) -> None:
     from ..server.reconciliation import not_placed
 
     if as_ not in {done, undone}:
         stop(f"--as is {as_!r}; it takes {done} or {undone}")
-    row = next((row for _, row in journal.unknown() if row["id"] == id), None)
-    if row is None:
+    found = next((each for each in journal.unknown() if each[1]["id"] == id), None)
+    if found is None:
         stop(f"{noun} {id} is not among the unknown ones; see: xwrap {noun}s unknown")
+    registration, row = found
     executed = {"status": done} | ({"filled": row["amount"]} if "filled" in row else {})
     columns = executed if as_ == done else not_placed(row)
-    if not journal.reconcile(row, columns, audit=f"xwrap {noun}s settle {id} --as {as_}"):
+
+    def decide() -> bool:
+        is_decided = journal.reconcile(row, columns)
+        if is_decided:
+            subject = f"{noun} {id} of registration {registration.id}"
+            store.audit.add("administrator", "settle", subject, {"as": as_}, account_id=registration.account_id)
+        return is_decided
+
+    if not store.atomic(decide):
         stop(f"{noun} {id} has been settled meanwhile")
     typer.echo(f"{noun} {id} is settled: {as_}")

@@ -16,7 +16,7 @@ __all__ = ["AccountStore"]
 
 _A, _R = t.accounts.c, t.registrations.c
 _ACCOUNT_WITH_REGISTRATION = (
-    select(_A.id, _A.name, _A.password_hash, _A.active, *LABELED_COLUMNS)
+    select(_A.id, _A.name, _A.password_hash, _A.active, _A.frozen, *LABELED_COLUMNS)
     .outerjoin(t.registrations, and_(_R.id == bindparam("registration"), _R.account_id == _A.id))
     .where(_A.name == bindparam("name"))
 )

@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Select, Table, Update, bindparam, func, insert, or_, select, update
+from sqlalchemy import Select, Table, Update, bindparam, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from ..._addresses import is_caseless
@@ -22,7 +22,6 @@ from .state_file import IntentRef
 
 __all__ = ["Journal", "OrderJournal", "WithdrawalJournal"]
 
-_ADD_AUDIT = insert(t.audit)
 _ABOVE_EVERY_ID = 2**63 - 1
 #: More rows than a process may leave unknown or open in the seconds until it asks about them.
 _MOST_OWN = 10_000
@@ -196,21 +195,10 @@ class Journal:
             return {**row, **new}
         return self.get(row["registration_id"], row["id"]) or {**row, **new}
 
-    def reconcile(self, row: Mapping[str, Any], columns: Mapping[str, Any], audit: str | None = None) -> bool:
-        """Commit the outcome of a row that was unknown; False: the row is no longer as it is in `row`.
-
-        `audit`: what a person did to decide so; it is kept.
-        """
+    def reconcile(self, row: Mapping[str, Any], columns: Mapping[str, Any]) -> bool:
+        """Commit the outcome of a row that was unknown; False: the row is no longer as it is in `row`."""
         values = {"row": row["id"], "seen": row["updated"], "updated": now(), **_NO_ANSWER, **columns}
-
-        def work(runner: StatementRunner) -> bool:
-            is_reconciled = runner.change(self._update_unknown, values) == 1
-            if is_reconciled and audit is not None:
-                entry = {"journal": self.name, "row": row["id"], "before": "unknown", "after": columns["status"]}
-                runner.change(_ADD_AUDIT, {**entry, "what": audit, "created": now()})
-            return is_reconciled
-
-        return self._database.write(work)
+        return self._database.write(lambda runner: runner.change(self._update_unknown, values)) == 1
 
     def get(self, registration: int, id: int) -> dict[str, Any] | None:
         """Return a row of a registration."""

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from decimal import Decimal
+from typing import Any, Literal
 
-__all__ = ["Account", "Intent", "Registration", "now", "time_text"]
+__all__ = ["Account", "Caller", "Credential", "Intent", "Registration", "Scope", "now", "time_text"]
+
+
+#: What a caller may do; each includes the ones before. "owner": what the account's own password alone may do.
+Scope = Literal["read", "trade", "send", "owner"]
 
 
 def now(ago: float = 0.0) -> str:
@@ -35,6 +40,9 @@ class Registration:
     permissions: str | None
     enabled: bool
     created: str
+    #: Sends may leave, to the addresses of the account's allow-list.
+    allow_send: bool
+    exchange_account: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +53,43 @@ class Account:
     name: str
     password_hash: str
     active: bool
+    #: Since when neither an order nor a send leaves.
+    frozen: str | None = None
     #: The one that was looked up together with the account.
     registration: Registration | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A named password of an account, and what it may do; None: every registration, every pair, without a limit.
+
+    `per_order` and `per_day` are in units of `currency`; `expires` is a time as the data base keeps it.
+    """
+
+    id: int
+    name: str
+    scope: Scope
+    exchanges: tuple[int, ...] | None = None
+    pairs: tuple[str, ...] | None = None
+    per_order: Decimal | None = None
+    per_day: Decimal | None = None
+    currency: str | None = None
+    expires: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who makes a call, and from where. `credential` None: the account's own password was given."""
+
+    account: Account
+    credential: Credential | None
+    #: The IP address of the caller.
+    address: str
+
+    @property
+    def name(self) -> str:
+        """Return the user name of the caller: "ann", or "ann/bot1" for a credential."""
+        return self.account.name if self.credential is None else f"{self.account.name}/{self.credential.name}"
 
 
 @dataclass(frozen=True, slots=True)

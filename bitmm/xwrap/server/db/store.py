@@ -15,6 +15,7 @@ from sqlalchemy.exc import IntegrityError
 
 from . import tables as t
 from .accounts import AccountStore
+from .audit import AuditStore
 from .base import Database
 from .completeness import check_running, open_state_file
 from .counters import CounterStore
@@ -53,6 +54,7 @@ class Store:
         self._written = -inf
         self.accounts = AccountStore(self._database)
         self.registrations = RegistrationStore(self._database)
+        self.audit = AuditStore(self._database)
         self.counters = CounterStore(self._database)
         self.history = HistoryStore(self._database)
         self.orders = OrderJournal(self._database)

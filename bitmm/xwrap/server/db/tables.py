@@ -60,9 +60,12 @@ accounts = Table(
     Column("password_hash", Text, nullable=False),
     Column("active", Boolean, nullable=False, server_default=true()),
     Column("created", Text, nullable=False),
+    # Since when neither an order nor a send leaves; null: they do.
+    Column("frozen", Text),
 )
 
-#: An account's key at an exchange. The sealed columns are opened by `vault` alone.
+#: An account's key at an exchange. The sealed columns are opened by `vault` alone. A `deleted` row stays for its
+#: journal, with empty sealed columns.
 registrations = Table(
     "registrations",
     metadata,
@@ -79,6 +82,56 @@ registrations = Table(
     Column("permissions", Text),
     Column("enabled", Boolean, nullable=False, server_default=true()),
     Column("created", Text, nullable=False),
+    Column("allow_send", Boolean, nullable=False, server_default=false()),
+    # What the exchange calls the account that the key belongs to; null: it cannot tell.
+    Column("exchange_account", Text),
+    Column("deleted", Text),
+    # All orders are cancelled when this many seconds pass without a renewal: at `deadman_at`, in seconds since 1970.
+    Column("deadman_seconds", Integer),
+    Column("deadman_at", Double),
+)
+
+LIVE = text("revoked IS NULL")
+#: A named password of an account, which may do less than the account. The password is random, so its SHA-256 is as
+#: good as a slow hash. `exchanges` (ids of registrations) and `pairs` are JSON lists; null: all. `per_order` and
+#: `per_day` are in units of `currency`. A `revoked` row stays: the journals name it by its id.
+credentials = Table(
+    "credentials",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("account_id", _Id, ForeignKey("accounts.id", ondelete="CASCADE"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("scope", Text, nullable=False),
+    Column("exchanges", Text),
+    Column("pairs", Text),
+    Column("per_order", Text),
+    Column("per_day", Text),
+    Column("currency", Text),
+    Column("expires", Text),
+    Column("created", Text, nullable=False),
+    Column("last_used", Text),
+    Column("revoked", Text),
+    Index("ix_credentials_live", "account_id", "name", unique=True, sqlite_where=LIVE, postgresql_where=LIVE),
+)
+
+#: Where an account may send an asset to, from `usable_from` on. `per_send` and `per_day` are in units of the asset.
+addresses = Table(
+    "addresses",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("account_id", _Id, ForeignKey("accounts.id", ondelete="CASCADE"), nullable=False),
+    Column("asset", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("network", Text),
+    Column("tag", Text),
+    Column("label", Text, nullable=False),
+    Column("per_send", Text),
+    Column("per_day", Text),
+    Column("created", Text, nullable=False),
+    Column("usable_from", Text, nullable=False),
+    Column("removed", Text),
+    Index(None, "account_id", "asset"),
 )
 
 #: The last nonce of each request queue, and how full its counter of calls was at `moment`. The table's name, and the
@@ -119,6 +172,7 @@ history = Table(
 #: The conditions of the partial indexes. A query must contain one of them literally for its index to be used.
 RUNNING_OR_UNKNOWN = text("status IN ('running', 'unknown')")
 OPEN = text("status = 'open'")
+LIMITED = text("credential_id IS NOT NULL")
 
 
 def _journal(name: str, fields: Iterable[str], required: Container[str], *columns: Column[Any]) -> Table:
@@ -128,7 +182,8 @@ def _journal(name: str, fields: Iterable[str], required: Container[str], *column
     `answer_status` and `answer` are what the caller is answered when the row is rejected; what was executed is answered
     from the row as it is now. A repeat of a row that is `released` (it was certainly not executed, and may work later)
     is begun anew, and `attempt` counts how often. `server` is the `server_id` of the process that carries it out,
-    and null when its call is over. A registration that has rows here cannot be removed.
+    and null when its call is over. `limit_value` is what the row counts against the limits of the credential that
+    placed it, in units of their currency. A registration that has rows here cannot be removed.
     """
     return Table(
         name,
@@ -145,8 +200,11 @@ def _journal(name: str, fields: Iterable[str], required: Container[str], *column
         Column("attempt", Integer, nullable=False, server_default=text("0")),
         Column("released", Boolean, nullable=False, server_default=false()),
         Column("server", BigInteger),
+        Column("credential_id", BigInteger),
+        Column("limit_value", Text),
         UniqueConstraint("registration_id", "key"),
         Index(f"ix_{name}_registration_id_id", "registration_id", "id"),
+        Index(f"ix_{name}_limited", "credential_id", "created", sqlite_where=LIMITED, postgresql_where=LIMITED),
         Index(f"ix_{name}_unsettled", "status", sqlite_where=RUNNING_OR_UNKNOWN, postgresql_where=RUNNING_OR_UNKNOWN),
     )
 
@@ -164,16 +222,30 @@ withdrawals = _journal(
 Index("ix_withdrawals_address", withdrawals.c.address)
 JOURNALS = (orders, withdrawals)
 
-audit = Table(
-    "audit",
+#: Who did what, when and from where. Each row carries the hash of the one before; see `db.audit`.
+audit_log = Table(
+    "audit_log",
     metadata,
     Column("id", _Id, primary_key=True),
-    Column("created", Text, nullable=False),
+    Column("time", Text, nullable=False),
+    # Whose account it is about; null: the server.
+    Column("account_id", BigInteger),
+    Column("who", Text, nullable=False),
+    Column("address", Text, nullable=False),
     Column("what", Text, nullable=False),
-    Column("journal", Text, nullable=False),
-    Column("row", _Id, nullable=False),
-    Column("before", Text, nullable=False),
-    Column("after", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("details", Text, nullable=False),
+    Column("previous", Text, nullable=False),
+    Column("hash", Text, nullable=False),
+    Index(None, "account_id", "id"),
+)
+
+#: One row: the hash of the newest row of `audit_log`. A writer holds it until its transaction ends.
+audit_head = Table(
+    "audit_head",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("hash", Text, nullable=False),
 )
 
 #: The balances of the paper exchange. Its tables are its ledger: what really happened there, apart from the journals.
