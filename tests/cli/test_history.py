@@ -7,14 +7,18 @@ import sqlite3
 import stat
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import requests
+from alembic.command import downgrade
+from alembic.config import Config
 from sqlalchemy.exc import OperationalError
 from typer.testing import CliRunner
 
 from bitmm.xwrap.cli import app
+from bitmm.xwrap.server import migrations
 from bitmm.xwrap.server.db.history import HistoryStore
 from bitmm.xwrap.server.db.store import Store
 from tests.support.command import one_line, serve, url_of
@@ -33,6 +37,16 @@ def folder(tmp_path):
     folder = tmp_path / "data"
     folder.mkdir()
     return folder, xwrap("account", "add", "ann", "--generate", "--data", folder).stdout.strip()
+
+
+def move_back(file, revision):
+    """Make a data base one of an older version."""
+    store, config = Store(file), Config()
+    config.set_main_option("script_location", str(Path(migrations.__path__[0])))
+    with store._database.engine.begin() as connection:
+        config.attributes["connection"] = connection
+        downgrade(config, revision)
+    store.close()
 
 
 def keys(folder):
@@ -131,8 +145,7 @@ def test_a_backup_of_an_older_version_is_brought_to_this_one(folder, tmp_path):
     data, _password = folder
     file = tmp_path / "backup.sqlite3"
     shutil.copy(data / "xwrap.sqlite3", file)
-    sql(file, "DROP TABLE history")
-    sql(file, "UPDATE alembic_version SET version_num = '0004'")
+    move_back(file, "0004")
     assert xwrap("restore", file, "--data", data).returncode == 0
     assert "ann" in xwrap("account", "list", "--data", data).stdout
 

@@ -63,7 +63,7 @@ def refused(authenticator, header, address="127.0.0.1"):
 
 
 def test_the_right_password_opens(authenticator):
-    assert authenticator.authenticate(basic("ann", "right password"), "").name == "ann"
+    assert authenticator.authenticate(basic("ann", "right password"), "").account.name == "ann"
 
 
 def test_a_verified_password_is_not_hashed_again_but_the_account_is_read_every_time(authenticator, accounts, hashes):
@@ -77,7 +77,7 @@ def test_a_changed_password_counts_at_once(authenticator, accounts):
     authenticator.authenticate(basic("ann", "right password"), "")
     accounts.rows["ann"] = Account(1, "ann", hash_password("another one"), active=True)
     assert refused(authenticator, basic("ann", "right password")).status == 401
-    assert authenticator.authenticate(basic("ann", "another one"), "").id == 1
+    assert authenticator.authenticate(basic("ann", "another one"), "").account.id == 1
 
 
 def test_a_switched_off_account_is_out_at_once(authenticator, accounts):
@@ -115,8 +115,8 @@ def test_a_guesser_locks_out_neither_the_owner_elsewhere_nor_one_who_is_verified
     authenticator.authenticate(basic("ann", "right password"), "10.0.0.1")
     for _ in range(10):
         refused(authenticator, basic("ann", "guess"), "10.0.0.1")
-    assert authenticator.authenticate(basic("ann", "right password"), "10.0.0.1").name == "ann"
-    assert authenticator.authenticate(basic("ann", "right password"), "10.0.0.2").name == "ann"
+    assert authenticator.authenticate(basic("ann", "right password"), "10.0.0.1").account.name == "ann"
+    assert authenticator.authenticate(basic("ann", "right password"), "10.0.0.2").account.name == "ann"
 
 
 @pytest.mark.parametrize(

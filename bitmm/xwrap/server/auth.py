@@ -20,7 +20,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from .db.accounts import AccountStore
-from .db.records import Account
+from .db.records import Account, Caller
 from .problems import Problem
 
 __all__ = ["Authenticator", "hash_password"]
@@ -50,8 +50,8 @@ class Authenticator:
         self._lock = threading.Lock()
         self._hashing = threading.Semaphore(os.cpu_count() or 1)
 
-    def authenticate(self, header: str | None, address: str, registration_id: int = 0) -> Account:
-        """Return the account that `header` (HTTP Basic, UTF-8 or Latin-1) proves, with its registration of that id.
+    def authenticate(self, header: str | None, address: str, registration_id: int = 0) -> Caller:
+        """Return who `header` (HTTP Basic, UTF-8 or Latin-1) proves to call, with the registration of that id.
 
         Raises Problem 401, or 429 after too many wrong passwords from the same address.
         """
@@ -59,7 +59,7 @@ class Authenticator:
         account = self._accounts.find(name, registration_id) or _DUMMY_ACCOUNT
         digest = self._digest(account, password)
         if account.active and self._is_verified(digest):
-            return account
+            return Caller(account, None, address)
         self._throttle(name, address)
         with self._hashing:
             right = _verify(account.password_hash, password)
@@ -69,7 +69,7 @@ class Authenticator:
         if _HASHER.check_needs_rehash(account.password_hash):
             self._accounts.rehash(account.id, hash_password(password))
         self._add_verified(digest)
-        return account
+        return Caller(account, None, address)
 
     def _digest(self, account: Account, password: str) -> bytes:
         text = f"{account.id}\0{account.password_hash}\0{password}".encode()

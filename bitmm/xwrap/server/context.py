@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
-from .db.records import Account, Registration
+from .db.records import Account, Caller, Registration
 from .params import Params
 from .problems import Problem
 from .services import Services
@@ -19,9 +19,14 @@ class RequestContext:
     """One request of an account, and the services that carry it out."""
 
     services: Services
-    account: Account
+    caller: Caller
     request: Request
     params: Params
+
+    @property
+    def account(self) -> Account:
+        """Return the account that calls, itself or by one of its credentials."""
+        return self.caller.account
 
     def registration(self) -> Registration:
         """Return the registration that the path names.

@@ -24,7 +24,7 @@ from .client_ids import ClientIds
 from .common_names import order_with_common_names, with_common_names, with_names_of
 from .db.errors import UNUSABLE
 from .db.journal import Journal
-from .db.records import Registration, now
+from .db.records import Caller, Registration, now
 from .db.store import Store
 from .dry_run import try_order
 from .lookups import find_executed
@@ -48,6 +48,7 @@ from .order_views import (
     withdrawal_columns,
     withdrawal_intent,
 )
+from .policy import Policy, check_enabled
 from .problems import Problem, from_exchange, log_failure
 from .rate_limiter import Priority
 from .refresh import (
@@ -80,38 +81,50 @@ class ExecutionService:
     """Executes what moves money, once."""
 
     def __init__(
-        self, store: Store, registry: ExchangeRegistry, client_ids: ClientIds, missing_history: MissingHistory
+        self,
+        store: Store,
+        registry: ExchangeRegistry,
+        policy: Policy,
+        client_ids: ClientIds,
+        missing_history: MissingHistory,
     ) -> None:
         self._store = store
+        self._policy = policy
         self._registry = registry
         self._client_ids = client_ids
         self._missing_history = missing_history
 
-    def place(self, registration: Registration, order: NewOrder, key: str | None) -> StoredAnswer:
+    def place(self, caller: Caller, registration: Registration, order: NewOrder, key: str | None) -> StoredAnswer:
         """Place `order` (its client id is given here); return the order, or why it was refused."""
-        return self._once(registration, key, order)
+        return self._once(caller, registration, key, order)
 
-    def send(self, registration: Registration, withdrawal: NewWithdrawal, key: str | None) -> StoredAnswer:
+    def send(
+        self, caller: Caller, registration: Registration, withdrawal: NewWithdrawal, key: str | None
+    ) -> StoredAnswer:
         """Send `withdrawal` (its client id is given here); return the withdrawal, or why it was refused."""
-        return self._once(registration, key, withdrawal)
+        return self._once(caller, registration, key, withdrawal)
 
-    def _once(self, registration: Registration, key: str | None, request: NewOrder | NewWithdrawal) -> StoredAnswer:
+    def _once(
+        self, caller: Caller, registration: Registration, key: str | None, request: NewOrder | NewWithdrawal
+    ) -> StoredAnswer:
         """Carry out a request, unless its key was used before: then return what became of that."""
         journal, names = self._journal(request)
         known = None if key is None else journal.by_key(registration.id, key)
         if known is not None and not known["released"]:
             request = with_names_of(known, request) or self._with_common_names(registration, request)
             return self._repeat(registration, journal, known, names, _fingerprint(_intent(request)))
-        _check_enabled(registration)
+        check_enabled(registration)
         with self._registry.open(registration, Priority.ORDER) as exchange:
             request = with_common_names(exchange, request)
+            admission = self._policy.admit(caller, registration, exchange, request)
             values = _intent(request)
             fingerprint = _fingerprint(values)
             # A key that is made here cannot have been executed before.
             found = None if key is None else self._missing_history.find(exchange, registration, request, key, known)
             key = key or secrets.token_hex(16)
             client_ids = self._client_ids.of(journal.name, registration.id, key)
-            intent = journal.begin(registration.id, key, fingerprint, values, client_ids)
+            columns = {**values, **admission.columns}
+            intent = journal.begin(registration.id, key, fingerprint, columns, client_ids, admission.check)
             if intent.is_new and found is not None:
                 return replace(_finish(journal, names, intent.row, found, None), headers=REPLAYED)
             if intent.is_new and exchange.in_process:
@@ -181,7 +194,7 @@ class ExecutionService:
 
         Raises Refused as the order itself would.
         """
-        _check_enabled(registration)
+        check_enabled(registration)
         with self._registry.open(registration) as exchange:
             return try_order(exchange, order_with_common_names(exchange, order))
 
@@ -347,11 +360,6 @@ def _not_committed() -> Problem:
     return Problem(
         500, "server_error", "the outcome could not be kept; ask again, with the same key", may_have_executed=True
     )
-
-
-def _check_enabled(registration: Registration) -> None:
-    if not registration.enabled:
-        raise Problem(403, "registration_disabled", "this registration is switched off; nothing was sent")
 
 
 def _open_orders(exchange: Exchange, pairs: Iterable[tuple[str, str]]) -> list[OrderState]:

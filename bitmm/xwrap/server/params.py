@@ -20,6 +20,7 @@ _AMOUNT = re.compile(r"\d{1,40}(\.\d{1,40})?(E[+-]?\d{1,2})?", re.ASCII)
 #: The most characters of an amount in plain digits.
 _MAX_AMOUNT = 40
 _NAME = re.compile(r"[A-Za-z0-9.:_-]{1,40}", re.ASCII)
+_WITH_BODY = {"POST", "PUT", "PATCH"}
 _NO, _YES = ("false", "0"), ("true", "1")
 
 
@@ -105,12 +106,17 @@ class Params:
 
 
 async def read_params(request: Request) -> Params:
-    """Return the query of a GET or DELETE, or the form of a POST. Raises Problem 413, 415 or 422."""
+    """Return the query of a GET or DELETE, or the form of a POST, PUT or PATCH. Raises Problem 413, 415 or 422."""
     query = request.scope["query_string"].decode("latin-1")
-    if request.method != "POST":
+    if request.method not in _WITH_BODY:
         return Params(_parse_form(query))
     if query:
-        raise Problem(422, "invalid_request", "a POST takes its fields in the body, none in the address", field="query")
+        raise Problem(
+            422,
+            "invalid_request",
+            f"a {request.method} takes its fields in the body, none in the address",
+            field="query",
+        )
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type != "application/x-www-form-urlencoded":
         raise Problem(

@@ -14,6 +14,7 @@ from .db.store import Store
 from .execution import ExecutionService
 from .follower import Follower
 from .missing_history import MissingHistory
+from .policy import Policy
 from .rate_limiter import RateLimiter
 from .rates import Rates
 from .reconciliation import Reconciler
@@ -85,7 +86,7 @@ def _create(settings: Settings, store: Store, threads: ThreadPools, report: Call
         store=store,
         registry=registry,
         authenticator=Authenticator(store.accounts, settings.credential_cache_seconds),
-        execution=ExecutionService(store, registry, client_ids, missing_history),
+        execution=ExecutionService(store, registry, Policy(store), client_ids, missing_history),
         reconciler=Reconciler(
             store,
             registry,

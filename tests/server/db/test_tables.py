@@ -115,7 +115,8 @@ def journals(where):
 
 def moved_on(before):
     """What the journals of an older version hold after the move: new columns, and an answer of refusals alone."""
-    new = {"orders": {"server": None, "attempt": 0, "reason": None}, "withdrawals": {"server": None, "attempt": 0}}
+    both = {"server": None, "attempt": 0, "credential_id": None, "limit_value": None}
+    new = {"orders": {**both, "reason": None}, "withdrawals": both}
     no_answer = {"answer_status": None, "answer": None}
     return {
         name: [new[name] | row | ({} if row["status"] == "rejected" else no_answer) for row in rows]

@@ -8,7 +8,7 @@ from sqlalchemy import and_, bindparam, select, update
 from sqlalchemy.exc import IntegrityError
 
 from . import tables as t
-from .base import Database
+from .base import Database, StatementRunner
 from .records import Account, now
 from .registrations import LABELED_COLUMNS, pop_registration
 
@@ -17,9 +17,11 @@ __all__ = ["AccountStore"]
 _A, _R = t.accounts.c, t.registrations.c
 _ACCOUNT_WITH_REGISTRATION = (
     select(_A.id, _A.name, _A.password_hash, _A.active, _A.frozen, *LABELED_COLUMNS)
-    .outerjoin(t.registrations, and_(_R.id == bindparam("registration"), _R.account_id == _A.id))
+    .outerjoin(t.registrations, and_(_R.id == bindparam("registration"), _R.account_id == _A.id, _R.deleted.is_(None)))
     .where(_A.name == bindparam("name"))
 )
+_LOCKED = select(_A.id, _A.name, _A.password_hash, _A.active, _A.frozen).where(_A.id == bindparam("id"))
+_LOCK = _LOCKED.with_for_update(read=True)
 _ALL_ACCOUNTS = select(_A.id, _A.name, _A.active, _A.created).order_by(_A.id)
 _UPDATE = update(t.accounts).where(_A.id == bindparam("account"))
 
@@ -46,6 +48,16 @@ class AccountStore:
             return None
         own = pop_registration(row)
         return Account(**row, registration=None if own.id is None else own)
+
+    def locked(self, id: int) -> Account | None:
+        """Return an account as it is now. Within a write: until it ends, no other write changes the account."""
+
+        def work(runner: StatementRunner) -> Account | None:
+            self._database.lock_rows(runner, _LOCK, {"id": id})
+            row = runner.first(_LOCKED, {"id": id})
+            return None if row is None else Account(**row)
+
+        return self._database.write(work)
 
     def all(self) -> list[dict[str, Any]]:
         """Return the id, name, active and created of every account, oldest first."""

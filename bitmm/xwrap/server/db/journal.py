@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -93,9 +93,11 @@ class Journal:
         fingerprint: str,
         values: Mapping[str, str | None],
         client_ids: Sequence[str],
+        check: Callable[[], None] = lambda: None,
     ) -> Intent:
         """Commit a new row and return it, or return the row that has its key already.
 
+        `check` is run in the transaction that commits it; what it raises is raised here, and nothing is committed.
         A released row with the same parameters is begun anew, with the next of the `client_ids`, whose last one serves
         for good. Of many calls with one key at the same time, one gets the row as new.
         """
@@ -113,9 +115,9 @@ class Journal:
         }
         try:
             try:
-                id = self._database.write(lambda runner: self._add(runner, row))
+                id = self._database.write(lambda runner: self._add(runner, row, check))
             except IntegrityError:
-                return self._database.write(lambda runner: self._begin_again(runner, row, client_ids))
+                return self._database.write(lambda runner: self._begin_again(runner, row, client_ids, check))
         except UNUSABLE:
             # The data base may have committed it, and only its answer was lost; the exchange will not hear of it.
             place = {"registration": registration, "of_key": row["key"], "begun": time}
@@ -124,18 +126,22 @@ class Journal:
             raise
         return Intent({**self._defaults, **row, "id": id}, is_new=True)
 
-    def _add(self, runner: StatementRunner, row: Mapping[str, Any]) -> int:
+    def _add(self, runner: StatementRunner, row: Mapping[str, Any], check: Callable[[], None]) -> int:
+        check()
         id = runner.insert(self._table, row)
         runner.intents.append(IntentRef.of(self.name, {**row, "id": id}))
         return id
 
-    def _begin_again(self, runner: StatementRunner, new: Mapping[str, Any], client_ids: Sequence[str]) -> Intent:
+    def _begin_again(
+        self, runner: StatementRunner, new: Mapping[str, Any], client_ids: Sequence[str], check: Callable[[], None]
+    ) -> Intent:
         values = {"registration": new["registration_id"], "key": new["key"]}
         [row] = runner.rows(self._select_by_key, values)
         if row["released"] and row["fingerprint"] == new["fingerprint"]:
+            check()
             # It was certainly not executed before, so its exchange is to be asked about from now on only.
             again = {"row": row["id"], "status": "running", "released": False, **_NO_ANSWER}
-            again |= {name: new[name] for name in ("server", "created", "updated")}
+            again |= {name: new.get(name) for name in ("server", "created", "updated", "credential_id", "limit_value")}
             again |= {"reason": None} if "reason" in row else {}
             again["attempt"] = min(row["attempt"] + 1, len(client_ids) - 1)
             again["client_id"] = client_ids[again["attempt"]]

@@ -19,8 +19,11 @@ _COLUMNS = [t.registrations.c[name] for name in _NAMES]
 #: column `registration_id` of its own.
 LABELED_COLUMNS = [column.label(f"of_registration_{column.name}") for column in _COLUMNS]
 _OF_ACCOUNT = (
-    select(*_COLUMNS).where(t.registrations.c.account_id == bindparam("account")).order_by(t.registrations.c.id)
+    select(*_COLUMNS)
+    .where(t.registrations.c.account_id == bindparam("account"), t.registrations.c.deleted.is_(None))
+    .order_by(t.registrations.c.id)
 )
+_BY_ID = select(*_COLUMNS).where(t.registrations.c.id == bindparam("id"), t.registrations.c.deleted.is_(None))
 _LOCK_ACCOUNT = select(t.accounts.c.id).where(t.accounts.c.id == bindparam("id")).with_for_update(key_share=True)
 _SEAL = update(t.registrations).where(t.registrations.c.id == bindparam("row")).returning(*_COLUMNS)
 
@@ -62,6 +65,12 @@ class RegistrationStore:
             return Registration(**row)
 
         return self._database.write(work)
+
+    def get(self, id: int) -> Registration | None:
+        """Return the registration with this id; None: there is none, or it was deleted."""
+        with self._database.reading() as runner:
+            row = runner.first(_BY_ID, {"id": id})
+        return None if row is None else Registration(**row)
 
     def of_account(self, account: int, *, exchange: str | None = None, active_only: bool = False) -> list[Registration]:
         """Return the registrations of an account (at one exchange, enabled), oldest first."""

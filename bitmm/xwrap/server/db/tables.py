@@ -131,7 +131,7 @@ addresses = Table(
     Column("created", Text, nullable=False),
     Column("usable_from", Text, nullable=False),
     Column("removed", Text),
-    Index(None, "account_id", "asset"),
+    Index("ix_addresses_account_id_asset", "account_id", "asset"),
 )
 
 #: The last nonce of each request queue, and how full its counter of calls was at `moment`. The table's name, and the
@@ -237,7 +237,7 @@ audit_log = Table(
     Column("details", Text, nullable=False),
     Column("previous", Text, nullable=False),
     Column("hash", Text, nullable=False),
-    Index(None, "account_id", "id"),
+    Index("ix_audit_log_account_id_id", "account_id", "id"),
 )
 
 #: One row: the hash of the newest row of `audit_log`. A writer holds it until its transaction ends.

@@ -35,7 +35,7 @@ def _place(context: RequestContext, side: Side) -> StoredAnswer | dict[str, Any]
     order = NewOrder(side, currency, asset, "", amount=amount, price=price, cost=cost)
     if dry_run:
         return context.services.execution.try_out(context.registration(), order)
-    return context.services.execution.place(context.registration(), order, context.idempotency_key())
+    return context.services.execution.place(context.caller, context.registration(), order, context.idempotency_key())
 
 
 def index(context: RequestContext) -> StoredAnswer | list[dict[str, Any]]:

@@ -29,7 +29,9 @@ def send_to_address(context: RequestContext) -> StoredAnswer:
                 field=name,
             )
     withdrawal = NewWithdrawal(asset, amount, address, "", tag, network)
-    return context.services.execution.send(context.registration(), withdrawal, context.idempotency_key())
+    return context.services.execution.send(
+        context.caller, context.registration(), withdrawal, context.idempotency_key()
+    )
 
 
 def withdrawals(context: RequestContext) -> StoredAnswer | list[dict[str, Any]]:

@@ -1,0 +1,90 @@
+"""What a caller may do. It is checked before a call, and again in the transaction that commits an intent.
+
+So what was committed before that transaction counts, in every server process: a key that was disabled, an account that
+was switched off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from ..exchanges.base import Exchange
+from ..exchanges.models import NewOrder, NewWithdrawal
+from .db.records import Caller, Registration, Scope
+from .db.store import Store
+from .problems import Problem
+
+__all__ = ["Admission", "Policy", "check_enabled", "check_scope", "out_of_scope"]
+
+_SCOPES: tuple[Scope, ...] = ("read", "trade", "send", "owner")
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """A request that may be carried out, if `check` still passes in the transaction that commits its intent."""
+
+    #: What the row of the intent has of who placed it.
+    columns: Mapping[str, Any]
+    #: Raises Problem. It is run within a write, and only reads and locks.
+    check: Callable[[], None]
+
+
+class Policy:
+    """Says which orders and sends a caller may place."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def admit(
+        self,
+        caller: Caller,
+        registration: Registration,
+        exchange: Exchange,
+        request: NewOrder | NewWithdrawal,
+    ) -> Admission:
+        """Return the admission of an order or a send. Raises Problem for one that may not be placed.
+
+        `request` has the exchange's names of currencies and assets.
+        """
+        check_enabled(registration)
+        columns = {
+            "credential_id": None if caller.credential is None else caller.credential.id,
+            "limit_value": None,
+        }
+        return Admission(columns, partial(self._check, caller, registration))
+
+    def _check(self, caller: Caller, registration: Registration) -> None:
+        account = self._store.accounts.locked(caller.account.id)
+        if account is None or not account.active:
+            raise Problem(401, "not_authenticated", "this account is switched off; nothing was sent")
+        now = self._store.registrations.get(registration.id)
+        if now is None:
+            raise Problem(404, "not_found", "this registration was deleted; nothing was sent")
+        check_enabled(now)
+
+
+def check_scope(caller: Caller, needs: Scope) -> None:
+    """Raise Problem 403 for a credential that may not make a call which needs this scope."""
+    if caller.credential is None:
+        return
+    if _SCOPES.index(caller.credential.scope) < _SCOPES.index(needs):
+        raise out_of_scope(caller, needs)
+
+
+def out_of_scope(caller: Caller, needs: Scope) -> Problem:
+    """Return the problem of a call that needs more than the credential of the caller may do."""
+    own = caller.credential.scope if caller.credential else "owner"
+    if needs == "owner":
+        return Problem(403, "out_of_scope", f"'{caller.name}' may not do this; it needs the account's own password")
+    return Problem(
+        403, "out_of_scope", f"'{caller.name}' may only {own}; this call needs a credential that may {needs}"
+    )
+
+
+def check_enabled(registration: Registration) -> None:
+    """Raise Problem 403 for a registration that is switched off."""
+    if not registration.enabled:
+        raise Problem(403, "registration_disabled", "this registration is switched off; nothing was sent")
