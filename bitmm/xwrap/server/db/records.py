@@ -43,6 +43,8 @@ class Registration:
     #: Sends may leave, to the addresses of the account's allow-list.
     allow_send: bool
     exchange_account: str | None
+    #: The exchange accepted the key with its secret.
+    proven: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,6 +85,8 @@ registrations = Table(
     Column("allow_send", Boolean, nullable=False, server_default=false()),
     # What the exchange calls the account that the key belongs to; null: it cannot tell.
     Column("exchange_account", Text),
+    # The exchange accepted the key with its secret.
+    Column("proven", Boolean, nullable=False, server_default=false()),
     Column("deleted", Text),
     # All orders are cancelled when this many seconds pass without a renewal: at `deadman_at`, in seconds since 1970.
     Column("deadman_seconds", Integer),

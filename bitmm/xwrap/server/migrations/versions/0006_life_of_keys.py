@@ -20,11 +20,14 @@ def upgrade() -> None:
     for column in (
         sa.Column("allow_send", sa.Boolean(), nullable=False, server_default=sa.false()),
         sa.Column("exchange_account", sa.Text(), nullable=True),
+        sa.Column("proven", sa.Boolean(), nullable=False, server_default=sa.false()),
         sa.Column("deleted", sa.Text(), nullable=True),
         sa.Column("deadman_seconds", sa.Integer(), nullable=True),
         sa.Column("deadman_at", sa.Double(), nullable=True),
     ):
         op.add_column("registrations", column)
+    # What the key may do was told to a call that the exchange accepted.
+    op.execute("UPDATE registrations SET proven = true WHERE permissions IS NOT NULL")
     for name in ("orders", "withdrawals"):
         op.add_column(name, sa.Column("credential_id", sa.BigInteger(), nullable=True))
         op.add_column(name, sa.Column("limit_value", sa.Text(), nullable=True))
@@ -161,6 +164,6 @@ def downgrade() -> None:
         op.drop_index(f"ix_{name}_limited", name)
         op.drop_column(name, "limit_value")
         op.drop_column(name, "credential_id")
-    for column in ("deadman_at", "deadman_seconds", "deleted", "exchange_account", "allow_send"):
+    for column in ("deadman_at", "deadman_seconds", "deleted", "proven", "exchange_account", "allow_send"):
         op.drop_column("registrations", column)
     op.drop_column("accounts", "frozen")
