@@ -124,3 +124,15 @@ def test_nothing_in_the_data_base_shows_the_key(server):
     [row] = server.sql("SELECT * FROM registrations WHERE id = :id", id=id)
     assert "an api key" not in repr(row)
     assert b"an api key" not in b"".join(value for value in row if isinstance(value, bytes))
+
+
+def test_sends_are_switched_off_unless_the_owner_says_otherwise(server):
+    auth = server.account()
+    for form, allow_send in (({}, False), ({"allow_send": "false"}, False), ({"allow_send": "true"}, True)):
+        id = server.registration(auth, **form)
+        shown = requests.get(f"{server.url}/exchanges/{id}", auth=auth, timeout=30).json()
+        assert shown["allow_send"] is allow_send
+    refused = requests.post(
+        f"{server.url}/exchanges/", data={"exchange": "paper", "allow_send": "perhaps"}, auth=auth, timeout=30
+    )
+    assert (refused.status_code, refused.json()["field"]) == (422, "allow_send")

@@ -52,6 +52,7 @@ def create(context: RequestContext) -> dict[str, Any]:
     kind = registry.kind(id)
     params.pop_text("account", default="")
     label = params.pop_text("label", limit=100, default="")
+    allow_send = params.pop_bool("allow_send", default=False)
     credentials = _credentials(kind, params)
     permissions = _permissions(registry, id, credentials)
     values = {
@@ -61,6 +62,7 @@ def create(context: RequestContext) -> dict[str, Any]:
         "label": label,
         "apikey_hint": _hint(credentials.apikey),
         "permissions": None if permissions is None else json.dumps(permissions),
+        "allow_send": allow_send,
     }
     try:
         row = context.services.store.registrations.add(
@@ -170,5 +172,6 @@ def _registration_to_json(row: Registration, registry: ExchangeRegistry) -> dict
         "enabled": row.enabled,
         "available": registry.available(row.exchange),
         "permissions": row.permissions and json.loads(row.permissions),
+        "allow_send": row.allow_send,
         "url": f"/exchanges/{row.id}",
     }
