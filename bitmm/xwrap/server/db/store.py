@@ -19,6 +19,7 @@ from .audit import AuditStore
 from .base import Database
 from .completeness import check_running, open_state_file
 from .counters import CounterStore
+from .credentials import CredentialStore
 from .history import HistoryStore
 from .journal import OrderJournal, WithdrawalJournal
 from .paper_ledger import PaperLedger
@@ -54,6 +55,7 @@ class Store:
         self._written = -inf
         self.accounts = AccountStore(self._database)
         self.registrations = RegistrationStore(self._database)
+        self.credentials = CredentialStore(self._database)
         self.audit = AuditStore(self._database)
         self.counters = CounterStore(self._database)
         self.history = HistoryStore(self._database)
