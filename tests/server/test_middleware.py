@@ -79,3 +79,28 @@ def test_a_page_of_another_site_is_403_before_authentication(server, header):
 def test_our_own_pages_may_call(server):
     for header in ({"Origin": server.url}, {"Sec-Fetch-Site": "same-origin"}, {"Sec-Fetch-Site": "none"}):
         assert requests.get(f"{server.url}/list_exchanges/", headers=header, timeout=30).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "origin", ["http://[", "http://[::1", "//[", "http://a]b", "\xff", "http://", "null", " ", "http:///"]
+)
+def test_an_origin_that_is_no_url_is_foreign(server, origin):
+    host = urlsplit(server.url).netloc
+    assert status(server, f"Host: {host}", f"Origin: {origin}") == 403
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "expected"),
+    [
+        ("/list_exchanges/", {}, 200),
+        ("/balance", {}, 401),
+        ("/nothing", {}, 404),
+        ("/health", {"Origin": "http://evil.example"}, 403),
+        ("/health", {"Host": "evil.example"}, 421),
+        ("/exchange_rates", {}, 422),
+    ],
+)
+def test_no_answer_may_be_kept_or_its_type_guessed(server, path, headers, expected):
+    answer = requests.get(f"{server.url}{path}", headers=headers, timeout=30)
+    kept = [answer.headers.get(name) for name in ("Cache-Control", "X-Content-Type-Options")]
+    assert (answer.status_code, kept) == (expected, ["no-store", "nosniff"])

@@ -223,6 +223,23 @@ def test_a_bad_idempotency_key_is_422(server, owner, key):
     assert post(server, owner, GOOD, headers={"Idempotency-Key": key}).status_code == 422
 
 
+@pytest.mark.parametrize(
+    ("path", "field", "form"),
+    [
+        ("", "label", {"exchange": "paper", "label": "a\0b"}),
+        ("", "exchange", {"exchange": "pa\0per"}),
+        ("", "apikey", {"exchange": "paper", "apikey": "a\0b"}),
+        ("/{id}/buy", "currency", GOOD | {"currency": "US\0D"}),
+        ("/{id}/send_to_address", "address", {"asset": "BTC", "amount": "1", "address": "tb1q\0"}),
+    ],
+)
+def test_a_nul_character_is_refused_by_the_name_of_its_field(server, owner, path, field, form):
+    """PostgreSQL has no text with one."""
+    auth, id = owner
+    answer = requests.post(f"{server.url}/exchanges{path.format(id=id)}", data=form, auth=auth, timeout=30)
+    assert (answer.status_code, answer.json()["field"]) == (422, field)
+
+
 def test_a_disabled_filter_needs_true_or_false(server, owner):
     answer = requests.get(f"{server.url}/exchanges/?active_only=perhaps", auth=owner[0], timeout=30)
     assert answer.json()["field"] == "active_only"

@@ -11,7 +11,12 @@ from starlette.types import ASGIApp
 from .endpoints import endpoint
 from .error_handlers import EXCEPTION_HANDLERS
 from .metrics import Metrics
-from .middleware import MetricsMiddleware, OriginCheckMiddleware, TrailingSlashMiddleware
+from .middleware import (
+    MetricsMiddleware,
+    OriginCheckMiddleware,
+    ResponseHeadersMiddleware,
+    TrailingSlashMiddleware,
+)
 from .services import Services
 from .views import balances, health, markets, orders, public, registrations, transfers
 
@@ -71,6 +76,7 @@ def create_app(services: Services) -> Starlette:
     app = _Application(
         routes=ROUTES,
         middleware=[
+            Middleware(ResponseHeadersMiddleware),
             Middleware(MetricsMiddleware, metrics=metrics, paths={route.endpoint: route.path for route in ROUTES}),
             # Around the next ones, too: what fails in them is answered like what fails in a view.
             Middleware(ExceptionMiddleware, handlers=EXCEPTION_HANDLERS),

@@ -14,7 +14,7 @@ from ..transport import is_loopback
 from .metrics import Metrics
 from .problems import Problem, problem_response
 
-__all__ = ["MetricsMiddleware", "OriginCheckMiddleware", "TrailingSlashMiddleware"]
+__all__ = ["MetricsMiddleware", "OriginCheckMiddleware", "ResponseHeadersMiddleware", "TrailingSlashMiddleware"]
 
 _HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9.-]+)(:\d{1,5})?", re.ASCII)
 
@@ -29,6 +29,23 @@ class TrailingSlashMiddleware:
         if scope["type"] == "http":
             scope["path"] = scope["path"].removesuffix("/")
         await self._app(scope, receive, send)
+
+
+class ResponseHeadersMiddleware:
+    """Say with every answer that no cache may keep it (RFC 9111, section 5.2.2.5), and that its type is not guessed."""
+
+    _HEADERS = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *self._HEADERS]
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
 
 
 class MetricsMiddleware:
@@ -79,12 +96,20 @@ class OriginCheckMiddleware:
             host = hosts[0][:100] if len(hosts) == 1 and hosts[0].isprintable() else ""
             detail = f"this server is not reached under the name '{host}'; its administrator can add it to XWRAP_HOSTS"
             return Problem(421, "unknown_host", detail)
-        if any(urlsplit(origin).netloc != hosts[0] for origin in origins) or set(sites) - {"same-origin", "none"}:
+        if any(_netloc(origin) != hosts[0] for origin in origins) or set(sites) - {"same-origin", "none"}:
             return Problem(
                 403,
                 "foreign_origin",
                 "calls from web pages of other sites are refused; call from a program, or from a page of this server",
             )
+        return None
+
+
+def _netloc(origin: str) -> str | None:
+    """Return the host and port of an Origin header; None when it is no URL."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
         return None
 
 

@@ -46,6 +46,9 @@ class Params:
             raise _bad(name, "is missing")
         if not value and default is None:
             raise _bad(name, "is empty")
+        if "\0" in value:
+            # PostgreSQL has no such text.
+            raise _bad(name, "has a character that is no text (NUL)")
         if len(value) > limit:
             raise _bad(name, f"has more than {limit} characters")
         return value

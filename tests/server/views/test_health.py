@@ -156,3 +156,18 @@ def sqlite_root(path, table):
     [(page,)] = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)).fetchall()
     connection.close()
     return page
+
+
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"])
+def test_details_are_for_this_machine_and_for_those_who_log_in(server, auth, header):
+    passed_on = {header: "203.0.113.7"}
+
+    def get(path, **options):
+        return requests.get(f"{server.url}{path}", headers=passed_on, timeout=30, **options)
+
+    assert get("/ready").json() == {"status": "ok"}
+    assert set(get("/ready", auth=auth).json()) == {"status", "unknown", "history_missing_since"}
+    assert get("/ready", auth=("ann", "a wrong one")).status_code == 401
+    assert get("/metrics").status_code == 401
+    assert "xwrap_calls_total" in get("/metrics", auth=auth).text
+    assert "xwrap_calls_total" in requests.get(f"{server.url}/metrics", timeout=30).text

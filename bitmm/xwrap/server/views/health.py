@@ -1,4 +1,7 @@
-"""Whether the server is well, for people and for monitoring. Nothing here belongs to one account."""
+"""Whether the server is well, for people and for monitoring. Nothing here belongs to one account.
+
+How many calls there are, and how many outcomes are unknown, is for this machine, and for those who have a password.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,10 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from ...transport import is_loopback
 from ..context import services_of
 from ..db.records import time_text
+from ..endpoints import log_in
 from ..metrics import CONTENT_TYPE_LATEST, Metrics
 from ..services import Services
 
@@ -23,20 +28,37 @@ async def health(_request: Request) -> Response:
 async def ready(request: Request) -> Response:
     """GET /ready: the data base takes a row, and how many orders and sends have an unknown outcome, by exchange.
 
-    `history_missing_since`: orders that were placed after this time may be missing in the journal, or null.
+    `history_missing_since`: orders that were placed after this time may be missing in the journal, or null. A caller
+    who is neither on this machine nor logged in gets the status alone.
     """
     services = services_of(request)
-    return JSONResponse(await services.threads.run("database", _check, services))
+    answer = await services.threads.run("database", _check, services)
+    if not _is_local(request):
+        if "authorization" not in request.headers:
+            return JSONResponse({"status": answer["status"]})
+        await log_in(request)
+    return JSONResponse(answer)
 
 
 async def metrics(request: Request) -> Response:
-    """GET /metrics: the calls, and the unknown outcomes at each offered exchange."""
+    """GET /metrics: the calls, and the unknown outcomes at each offered exchange.
+
+    Raises Problem 401 for a caller who is neither on this machine nor logged in.
+    """
+    if not _is_local(request):
+        await log_in(request)
     services = services_of(request)
     unknown = await services.threads.run("database", _count_unknown, services)
     metrics: Metrics = request.app.state.metrics
     offered = services.registry.ids()
     metrics.set_unknown({name: {id: counts.get(id, 0) for id in offered} for name, counts in unknown.items()})
     return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
+
+
+def _is_local(request: Request) -> bool:
+    """Return whether the caller is on this machine; False for what a proxy passed on."""
+    passed_on = any(name in request.headers for name in ("x-forwarded-for", "forwarded", "x-real-ip", "via"))
+    return not passed_on and request.client is not None and is_loopback(request.client.host)
 
 
 def _check(services: Services) -> dict[str, Any]:
