@@ -102,12 +102,13 @@ def _reading(servers: ServerGroup, id: int, count: int, counts: Counter[str]) ->
     stop, asked, stopped = threading.Event(), threading.Event(), asyncio.Event()
     credentials = base64.b64encode(":".join(servers.auth).encode()).decode()
 
-    async def read(url: str) -> None:
+    async def read(url: str, number: int) -> None:
         host, port = urlsplit(url).hostname, urlsplit(url).port
         request = (
             f"GET /exchanges/{id}/balance HTTP/1.1\r\nHost: {host}:{port}\r\nAuthorization: Basic {credentials}\r\n\r\n"
         )
-        reader, writer = await asyncio.open_connection(host, port)
+        # One address may not have so many connections.
+        reader, writer = await asyncio.open_connection(host, port, local_addr=(f"127.0.0.{2 + number % 100}", 0))
         while not stop.is_set():
             writer.write(request.encode())
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
@@ -124,7 +125,7 @@ def _reading(servers: ServerGroup, id: int, count: int, counts: Counter[str]) ->
 
     async def everyone() -> None:
         asyncio.ensure_future(asyncio.to_thread(stop.wait)).add_done_callback(lambda _: stopped.set())
-        await asyncio.gather(*(read(servers.urls[number % servers.count]) for number in range(count)))
+        await asyncio.gather(*(read(servers.urls[number % servers.count], number) for number in range(count)))
 
     thread = threading.Thread(target=lambda: asyncio.run(everyone()))
     thread.start()
