@@ -42,6 +42,7 @@ ErrorCode = Literal[
     "invalid_request",
     "invalid_url",
     "key_reused",
+    "malformed_request",
     "method_not_allowed",
     "network_required",
     "no_answer",
@@ -57,6 +58,7 @@ ErrorCode = Literal[
     "price_step",
     "rate_limited",
     "registration_disabled",
+    "request_timeout",
     "server_busy",
     "server_error",
     "still_running",
@@ -80,6 +82,9 @@ class Code(NamedTuple):
 
 
 CODES: Mapping[str, Code] = {
+    "malformed_request": Code(
+        400, "The request is not HTTP/1.1 as RFC 9112 writes it, or its body has no length (411); nothing was executed."
+    ),
     "not_authenticated": Code(401, "There are no credentials, or wrong ones."),
     "exchange_key_refused": Code(403, "The exchange does not accept the exchange key, or its secret."),
     "foreign_origin": Code(403, "The call comes from a web page of another site."),
@@ -92,8 +97,11 @@ CODES: Mapping[str, Code] = {
     "already_registered": Code(
         409, "The account has registered this exchange key before; `registration` is the id of that."
     ),
+    "request_timeout": Code(408, "The request did not come in time; nothing was executed."),
     "still_running": Code(409, "The call with this key is still running; ask again."),
-    "too_large": Code(413, "The body of the request is too large."),
+    "too_large": Code(
+        413, "The body of the request is too large, its URL (414) or its head (431); nothing was executed."
+    ),
     "unsupported_media_type": Code(415, "The body of the request is not form-encoded."),
     "unknown_host": Code(421, "The server is not reached under this name."),
     "address_not_registered": Code(

@@ -5,10 +5,13 @@ A new code needs a case: the function in `CASES` of its name provokes it, by the
 
 from __future__ import annotations
 
+import json
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -47,6 +50,7 @@ BY_STATUS = {
     401: AuthenticationError,
     403: PermissionDenied,
     404: NotFound,
+    408: Unavailable,
     421: APIError,
     429: RateLimited,
     500: APIError,
@@ -213,6 +217,26 @@ def not_found(world):
 @case
 def method_not_allowed(world):
     world.call("PUT", "/exchanges/")
+
+
+@case
+def malformed_request(world):
+    raw_call(world.server, b"GET /health HTTP/1.1\nHost: localhost\n\n")
+
+
+@case
+def request_timeout(world):
+    with world.serving(head_seconds=0) as server:
+        raw_call(server, b"GET /health HTTP/1.1\r\n")
+
+
+def raw_call(server, request):
+    """Send these bytes, and raise what the answer means to our client."""
+    address = urlsplit(server.url)
+    with socket.create_connection((address.hostname, address.port), timeout=30) as connection:
+        connection.sendall(request)
+        head, _, body = connection.makefile("rb").read().partition(b"\r\n\r\n")
+    raise error_from_response(int(head.split()[1]), json.loads(body))
 
 
 @case

@@ -67,6 +67,7 @@ def test_every_name_that_the_code_and_the_documents_have_is_known():
     names -= {"XWRAP_HOST", "XWRAP_PORT", "XWRAP_PLAIN_HTTP"}
     assert len(names) > 10
     good = {"XWRAP_LOG_LEVEL": "INFO", "XWRAP_EXCHANGES": "paper,kraken,hub,mtgox", "XWRAP_PAPER_FUNDS": "USD=1"}
+    good["XWRAP_PROXIES"] = "127.0.0.1"
     for name in names:
         value = good.get(name, "none" if "_LIMIT_" in name else "https://exchange.example")
         Settings.read({"XWRAP_EXCHANGES": good["XWRAP_EXCHANGES"], name: value})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, generate_latest
@@ -22,6 +22,10 @@ class Metrics:
             ["journal", "exchange"],
             registry=self._registry,
         )
+        self._refused = Counter(
+            "xwrap_refused", "Requests and connections refused before the login", ["reason"], registry=self._registry
+        )
+        self._connections = Gauge("xwrap_connections", "Open connections", registry=self._registry)
         #: Looking up a counter by its labels takes longer than counting.
         self._counters: dict[tuple[str, str, int], Any] = {}
 
@@ -32,6 +36,14 @@ class Metrics:
         if counter is None:
             counter = self._counters[key] = self._calls.labels(method, path, str(status))
         counter.inc()
+
+    def count_refusal(self, reason: str) -> None:
+        """Count a request or a connection that was refused before the login, or closed."""
+        self._refused.labels(reason).inc()
+
+    def watch_connections(self, count: Callable[[], float]) -> None:
+        """Show what `count` returns as the number of open connections."""
+        self._connections.set_function(count)
 
     def set_unknown(self, counts: Mapping[str, Mapping[str, int]]) -> None:
         """Set how many outcomes are unknown, by journal and exchange."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import signal
@@ -10,13 +11,17 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from ipaddress import ip_address
-from typing import IO
+from typing import IO, cast
 
 import uvicorn
 
 from .app import create_app
+from .connections import Connections
 from .db.files import lock_file
+from .descriptors import most_connections, raise_descriptor_limit
+from .protocol import BoundedProtocol
 from .services import Services, create_services
 from .settings import Settings, SetupError
 from .threads import start_thread
@@ -66,6 +71,7 @@ def run(settings: Settings, report: Callable[[str], None]) -> None:
     Raises SetupError or OSError when the server cannot start, and SetupError when it must not go on.
     """
     _log_to_stderr(settings.log_level)
+    raise_descriptor_limit()
     stop = _Stop()
     with _open_services(settings, report, stop) as (services, listener):
         url = _url(listener)
@@ -176,18 +182,22 @@ def process_lock(settings: Settings) -> Iterator[IO[str]]:
 
 
 def _server(services: Services, ready: Callable[[], None]) -> _Server:
+    settings, app = services.settings, create_app(services)
+    connections = Connections(settings, most_connections(settings), app.state.metrics)
     config = uvicorn.Config(
-        create_app(services),
+        app,
+        http=cast("type[asyncio.Protocol]", partial(BoundedProtocol, connections)),
         log_config=None,
         access_log=False,
         lifespan="off",
         ws="none",
+        # Whose X-Forwarded-For is believed is a setting; see BoundedProtocol.
+        proxy_headers=False,
         server_header=False,
-        timeout_keep_alive=75,
-        timeout_graceful_shutdown=round(services.settings.stop_seconds),
+        timeout_graceful_shutdown=round(settings.stop_seconds),
         limit_concurrency=None,
     )
-    logging.getLogger("uvicorn.error").setLevel(services.settings.log_level)
+    logging.getLogger("uvicorn.error").setLevel(settings.log_level)
     return _Server(config, ready)
 
 

@@ -17,6 +17,7 @@ from ..exchanges import EXCHANGES
 from ..exchanges.base import RateLimit
 from ..money import exact
 from ..transport import base_url
+from .callers import Network, proxy_network
 
 __all__ = ["Settings", "SettingsError", "SetupError"]
 
@@ -26,7 +27,7 @@ LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 _SETTINGS = (
     *("XWRAP_DATA_DIR", "XWRAP_MASTER_KEY_FILE", "XWRAP_DATABASE_URL", "XWRAP_HOSTS", "XWRAP_EXCHANGES"),
-    *("XWRAP_LOG_LEVEL", "XWRAP_PAPER_PRICES", "XWRAP_PAPER_FUNDS"),
+    *("XWRAP_PROXIES", "XWRAP_LOG_LEVEL", "XWRAP_PAPER_PRICES", "XWRAP_PAPER_FUNDS"),
 )
 #: Settings of one exchange: its id follows.
 _URL_PREFIX, _LIMIT_PREFIX = "XWRAP_EXCHANGE_URL_", "XWRAP_EXCHANGE_LIMIT_"
@@ -59,6 +60,9 @@ class Settings:
     `outbound_threads` wait for exchanges, at most `exchange_threads` of them for one exchange; `urgent_threads` are for
     cancels alone; `database_threads` do the rest. A call that finds no thread for `queue_seconds`, or would wait longer
     than that in the queue of its exchange key, is answered 503 or 429 before anything was sent.
+    A request's head must be complete after `head_seconds`, its body `body_seconds` after it was asked for, and its
+    answer be taken after `answer_seconds`; a connection without a request is closed after `idle_seconds`. One address
+    has at most `address_connections`, unless it is one of the `proxies`.
     """
 
     data: Path
@@ -69,6 +73,8 @@ class Settings:
     port: int = 8000
     plain_http: bool = False
     hosts: tuple[str, ...] = ()
+    #: Whose X-Forwarded-For is believed.
+    proxies: tuple[Network, ...] = ()
     exchanges: tuple[str, ...] = tuple(EXCHANGES)
     exchange_urls: Mapping[str, str] = field(default_factory=dict)
     #: What counts in place of the published limit: of calls by key, or where there is no such limit by address.
@@ -88,6 +94,11 @@ class Settings:
     database_threads: int = 16
     queue_seconds: float = 2.0
     credential_cache_seconds: float = 300.0
+    head_seconds: float = 10.0
+    body_seconds: float = 20.0
+    answer_seconds: float = 30.0
+    idle_seconds: float = 75.0
+    address_connections: int = 256
     #: From which level on the server and its web server log; one of `LOG_LEVELS`.
     log_level: str = "WARNING"
 
@@ -116,6 +127,8 @@ class Settings:
             values["log_level"] = _log_level(log_level)
         if hosts := environ.get("XWRAP_HOSTS"):
             values["hosts"] = tuple(_names(hosts))
+        if proxies := environ.get("XWRAP_PROXIES"):
+            values["proxies"] = _proxies(proxies)
         if exchanges := environ.get("XWRAP_EXCHANGES"):
             values["exchanges"] = _offered(exchanges)
         if funds := environ.get("XWRAP_PAPER_FUNDS"):
@@ -205,6 +218,13 @@ def _limit(text: str) -> RateLimit | None:
 
 def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _proxies(text: str) -> tuple[Network, ...]:
+    try:
+        return tuple(proxy_network(name) for name in _names(text))
+    except InvalidRequest as error:
+        raise SettingsError(f"XWRAP_PROXIES: {error}") from None
 
 
 def _offered(text: str) -> tuple[str, ...]:
