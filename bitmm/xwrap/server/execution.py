@@ -61,6 +61,7 @@ from .refresh import (
     write_state,
 )
 from .registry import ExchangeRegistry
+from .trade_audit import add_cancel
 
 __all__ = ["ExecutionService"]
 
@@ -116,15 +117,27 @@ class ExecutionService:
         check_enabled(registration)
         with self._registry.open(registration, Priority.ORDER) as exchange:
             request = with_common_names(exchange, request)
-            admission = self._policy.admit(caller, registration, exchange, request)
             values = _intent(request)
             fingerprint = _fingerprint(values)
             # A key that is made here cannot have been executed before.
             found = None if key is None else self._missing_history.find(exchange, registration, request, key, known)
+            if found is None:
+                admission = self._policy.admit(caller, registration, exchange, request)
+            else:
+                admission = self._policy.admit_executed(caller)
             key = key or secrets.token_hex(16)
             client_ids = self._client_ids.of(journal.name, registration.id, key)
             columns = {**values, **admission.columns}
-            intent = journal.begin(registration.id, key, fingerprint, columns, client_ids, admission.check)
+            try:
+                intent = journal.begin(
+                    registration.id, key, fingerprint, columns, client_ids, admission.check, admission.record
+                )
+            except Problem:
+                # It may be the repeat of a call that has begun meanwhile, and that has used up a limit.
+                known = journal.by_key(registration.id, key)
+                if known is None or known["released"]:
+                    raise
+                return self._repeat(registration, journal, known, names, fingerprint)
             if intent.is_new and found is not None:
                 return replace(_finish(journal, names, intent.row, found, None), headers=REPLAYED)
             if intent.is_new and exchange.in_process:
@@ -189,14 +202,16 @@ class ExecutionService:
                 may_have_executed=True,
             ) from error
 
-    def try_out(self, registration: Registration, order: NewOrder) -> dict[str, Any]:
+    def try_out(self, caller: Caller, registration: Registration, order: NewOrder) -> dict[str, Any]:
         """Make every check that can be made without placing `order`; return the order as it would be sent.
 
-        Raises Refused as the order itself would.
+        Raises Refused and Problem as the order itself would.
         """
         check_enabled(registration)
         with self._registry.open(registration) as exchange:
-            return try_order(exchange, order_with_common_names(exchange, order))
+            order = order_with_common_names(exchange, order)
+            self._store.atomic(self._policy.admit(caller, registration, exchange, order).check)
+            return try_order(exchange, order)
 
     def orders(self, registration: Registration, which: str, limit: int, before: int | None) -> list[dict[str, Any]]:
         """Return the orders of a registration, newest first; open ones as the exchange reports them now.
@@ -230,7 +245,7 @@ class ExecutionService:
         """Return what became of an order by its key. Raises Problem 404 `no_such_key`, or 409 while it runs."""
         return self._by_key(registration, self._store.orders, key, ORDER_FIELDS)
 
-    def cancel(self, registration: Registration, id: int) -> dict[str, Any]:
+    def cancel(self, caller: Caller, registration: Registration, id: int) -> dict[str, Any]:
         """Cancel an order; return the order as it is then, which may be filled. Raises Problem 404 or 409, and
         what the cancel itself raises.
 
@@ -243,17 +258,29 @@ class ExecutionService:
                 409, "outcome_unknown", "nobody knows yet whether this order exists; ask again", retryable=True
             )
         if row["status"] == "open":
-            with self._registry.open(registration, Priority.CANCEL) as exchange:
-                row = cancel_order(self._store.orders, exchange, row)
+            try:
+                with self._registry.open(registration, Priority.CANCEL) as exchange:
+                    row = cancel_order(self._store.orders, exchange, row)
+            finally:
+                # Also when it failed: the exchange may have taken it.
+                add_cancel(self._store.audit, caller, registration, id)
         return row_to_json(row, ORDER_FIELDS)
 
-    def cancel_all(self, registration: Registration) -> dict[str, Any]:
+    def cancel_all(self, caller: Caller, registration: Registration) -> dict[str, Any]:
         """Cancel every open order of this exchange key, also those not placed here; return how many there were."""
+        try:
+            return {"canceled": self.cancel_open_orders(registration)}
+        finally:
+            # Also when it failed: the exchange may have taken it.
+            add_cancel(self._store.audit, caller, registration)
+
+    def cancel_open_orders(self, registration: Registration) -> int:
+        """Cancel every open order of this exchange key, as `cancel_all` does; the audit says nothing of it."""
         with self._registry.open(registration, Priority.CANCEL) as exchange:
             count = exchange.cancel_all()
             rows = self._store.orders.rows(registration.id, ("open",), 500, None)
             refresh_after_cancel_all(self._store.orders, exchange, rows)
-        return {"canceled": count}
+        return count
 
     def withdrawals(self, registration: Registration, limit: int, before: int | None) -> list[dict[str, Any]]:
         """Return the withdrawals of a registration, newest first; pending ones as the exchange reports them now."""

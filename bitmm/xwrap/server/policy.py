@@ -16,8 +16,17 @@ from ..exchanges.models import NewOrder, NewWithdrawal
 from .db.records import Caller, Registration, Scope
 from .db.store import Store
 from .problems import Problem
+from .trade_audit import add_intent
 
-__all__ = ["Admission", "Policy", "check_enabled", "check_scope", "out_of_scope"]
+__all__ = [
+    "Admission",
+    "Policy",
+    "check_enabled",
+    "check_registration",
+    "check_scope",
+    "may_use",
+    "out_of_scope",
+]
 
 _SCOPES: tuple[Scope, ...] = ("read", "trade", "send", "owner")
 
@@ -30,6 +39,8 @@ class Admission:
     columns: Mapping[str, Any]
     #: Raises Problem. It is run within a write, and only reads and locks.
     check: Callable[[], None]
+    #: Writes into the audit who placed it; it is run last in the same write, with the row of the intent.
+    record: Callable[[dict[str, Any]], None]
 
 
 class Policy:
@@ -54,7 +65,13 @@ class Policy:
             "credential_id": None if caller.credential is None else caller.credential.id,
             "limit_value": None,
         }
-        return Admission(columns, partial(self._check, caller, registration))
+        return Admission(
+            columns, partial(self._check, caller, registration), partial(add_intent, self._store.audit, caller)
+        )
+
+    def admit_executed(self, caller: Caller) -> Admission:
+        """Return the admission of what its exchange was found to have executed before, when the journal was lost."""
+        return Admission({}, _no_check, partial(add_intent, self._store.audit, caller))
 
     def _check(self, caller: Caller, registration: Registration) -> None:
         account = self._store.accounts.locked(caller.account.id)
@@ -64,6 +81,10 @@ class Policy:
         if now is None:
             raise Problem(404, "not_found", "this registration was deleted; nothing was sent")
         check_enabled(now)
+
+
+def _no_check() -> None:
+    """Let everything pass."""
 
 
 def check_scope(caller: Caller, needs: Scope) -> None:
@@ -82,6 +103,20 @@ def out_of_scope(caller: Caller, needs: Scope) -> Problem:
     return Problem(
         403, "out_of_scope", f"'{caller.name}' may only {own}; this call needs a credential that may {needs}"
     )
+
+
+def may_use(caller: Caller, registration: Registration) -> bool:
+    """Return whether the caller was given this registration of the account; its own password is given all of them."""
+    given = None if caller.credential is None else caller.credential.exchanges
+    return given is None or registration.id in given
+
+
+def check_registration(caller: Caller, registration: Registration) -> None:
+    """Raise Problem 403 for a registration of the account that the credential of the caller was not given."""
+    if not may_use(caller, registration):
+        raise Problem(
+            403, "out_of_scope", f"'{caller.name}' was not given this registration; list_backends() has its own"
+        )
 
 
 def check_enabled(registration: Registration) -> None:

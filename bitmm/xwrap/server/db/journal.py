@@ -7,7 +7,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Select, Table, Update, bindparam, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
@@ -29,6 +29,22 @@ _MOST_OWN = 10_000
 _NO_ANSWER: Mapping[str, Any] = {"answer_status": None, "answer": None}
 
 _Unwritten = tuple[Update, Mapping[str, Any]]
+Row = dict[str, Any]
+
+
+def _no_check() -> None:
+    """Let everything pass."""
+
+
+def _no_record(row: Row) -> None:
+    """Write nothing."""
+
+
+class _Guards(NamedTuple):
+    """What `begin` runs in its transaction, before and after it writes the row."""
+
+    check: Callable[[], None]
+    record: Callable[[Row], None]
 
 
 class Journal:
@@ -93,15 +109,17 @@ class Journal:
         fingerprint: str,
         values: Mapping[str, str | None],
         client_ids: Sequence[str],
-        check: Callable[[], None] = lambda: None,
+        check: Callable[[], None] = _no_check,
+        record: Callable[[Row], None] = _no_record,
     ) -> Intent:
         """Commit a new row and return it, or return the row that has its key already.
 
-        `check` is run in the transaction that commits it; what it raises is raised here, and nothing is committed.
+        `check` is run first in the transaction that commits it; what it raises is raised here, and nothing is
+        committed. `record` is run last in it, with the row.
         A released row with the same parameters is begun anew, with the next of the `client_ids`, whose last one serves
         for good. Of many calls with one key at the same time, one gets the row as new.
         """
-        time = now()
+        time, guards = now(), _Guards(check, record)
         row = {
             "registration_id": registration,
             "key": key,
@@ -115,9 +133,9 @@ class Journal:
         }
         try:
             try:
-                id = self._database.write(lambda runner: self._add(runner, row, check))
+                id = self._database.write(lambda runner: self._add(runner, row, guards))
             except IntegrityError:
-                return self._database.write(lambda runner: self._begin_again(runner, row, client_ids, check))
+                return self._database.write(lambda runner: self._begin_again(runner, row, client_ids, guards))
         except UNUSABLE:
             # The data base may have committed it, and only its answer was lost; the exchange will not hear of it.
             place = {"registration": registration, "of_key": row["key"], "begun": time}
@@ -126,19 +144,18 @@ class Journal:
             raise
         return Intent({**self._defaults, **row, "id": id}, is_new=True)
 
-    def _add(self, runner: StatementRunner, row: Mapping[str, Any], check: Callable[[], None]) -> int:
-        check()
+    def _add(self, runner: StatementRunner, row: Row, guards: _Guards) -> int:
+        guards.check()
         id = runner.insert(self._table, row)
         runner.intents.append(IntentRef.of(self.name, {**row, "id": id}))
+        guards.record({**row, "id": id})
         return id
 
-    def _begin_again(
-        self, runner: StatementRunner, new: Mapping[str, Any], client_ids: Sequence[str], check: Callable[[], None]
-    ) -> Intent:
+    def _begin_again(self, runner: StatementRunner, new: Row, client_ids: Sequence[str], guards: _Guards) -> Intent:
         values = {"registration": new["registration_id"], "key": new["key"]}
         [row] = runner.rows(self._select_by_key, values)
         if row["released"] and row["fingerprint"] == new["fingerprint"]:
-            check()
+            guards.check()
             # It was certainly not executed before, so its exchange is to be asked about from now on only.
             again = {"row": row["id"], "status": "running", "released": False, **_NO_ANSWER}
             again |= {name: new.get(name) for name in ("server", "created", "updated", "credential_id", "limit_value")}
@@ -147,6 +164,7 @@ class Journal:
             again["client_id"] = client_ids[again["attempt"]]
             if begun := runner.first(self._update_released, again):
                 runner.intents.append(IntentRef.of(self.name, begun))
+                guards.record(begun)
                 return Intent(begun, is_new=True)
             [row] = runner.rows(self._select_by_key, values)
         return Intent(row, is_new=False)

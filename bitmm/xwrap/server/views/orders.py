@@ -34,7 +34,7 @@ def _place(context: RequestContext, side: Side) -> StoredAnswer | dict[str, Any]
         raise Problem(422, "invalid_request", f"'cost' and '{other}' cannot both be given; leave one out", field=other)
     order = NewOrder(side, currency, asset, "", amount=amount, price=price, cost=cost)
     if dry_run:
-        return context.services.execution.try_out(context.registration(), order)
+        return context.services.execution.try_out(context.caller, context.registration(), order)
     return context.services.execution.place(context.caller, context.registration(), order, context.idempotency_key())
 
 
@@ -60,10 +60,10 @@ def show(context: RequestContext) -> dict[str, Any]:
 def cancel(context: RequestContext) -> dict[str, Any]:
     """DELETE /exchanges/ID/orders/OID"""
     context.params.finish()
-    return context.services.execution.cancel(context.registration(), context.path_id("order_id"))
+    return context.services.execution.cancel(context.caller, context.registration(), context.path_id("order_id"))
 
 
 def cancel_all(context: RequestContext) -> dict[str, Any]:
     """DELETE /exchanges/ID/orders/"""
     context.params.finish()
-    return context.services.execution.cancel_all(context.registration())
+    return context.services.execution.cancel_all(context.caller, context.registration())
