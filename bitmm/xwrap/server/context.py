@@ -8,6 +8,7 @@ from starlette.requests import Request
 
 from .db.records import Account, Caller, Registration
 from .params import Params
+from .policy import check_registration
 from .problems import Problem
 from .services import Services
 
@@ -31,12 +32,14 @@ class RequestContext:
     def registration(self) -> Registration:
         """Return the registration that the path names.
 
-        Raises Problem 404, which looks the same for another account's registration and for none.
+        Raises Problem 404, which looks the same for another account's registration and for none, and 403 for one that
+        the credential of the caller was not given.
         """
         if self.account.registration is None:
             raise Problem(
                 404, "not_found", "this account has no such exchange registration; list_backends() has its own"
             )
+        check_registration(self.caller, self.account.registration)
         return self.account.registration
 
     def path_id(self, name: str) -> int:

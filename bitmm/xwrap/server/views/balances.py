@@ -13,6 +13,7 @@ from ...money import plain
 from ..context import RequestContext
 from ..db.records import Registration
 from ..endpoints import log_in
+from ..policy import may_use
 from ..problems import Problem
 from .shared import record_to_json
 
@@ -43,7 +44,8 @@ def funds(context: RequestContext) -> dict[str, Any]:
 
 
 def _active_registrations(context: RequestContext) -> list[Registration]:
-    return context.services.store.registrations.of_account(context.account.id, active_only=True)
+    rows = context.services.store.registrations.of_account(context.account.id, active_only=True)
+    return [row for row in rows if may_use(context.caller, row)]
 
 
 def _balance_row(context: RequestContext, registration: Registration) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from ..context import RequestContext
 from ..db.records import Registration
 from ..db.registrations import AlreadyRegisteredError
 from ..params import Params
+from ..policy import may_use
 from ..problems import Problem, from_exchange
 from ..registry import ExchangeRegistry
 
@@ -31,7 +32,7 @@ def index(context: RequestContext) -> list[dict[str, Any]]:
     rows = context.services.store.registrations.of_account(
         context.account.id, exchange=exchange, active_only=active_only
     )
-    return [_registration_to_json(row, context.services.registry) for row in rows]
+    return [_registration_to_json(row, context.services.registry) for row in rows if may_use(context.caller, row)]
 
 
 def show(context: RequestContext) -> dict[str, Any]:
