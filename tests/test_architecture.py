@@ -22,7 +22,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 #: What a part of the package may import of the package, besides itself. A part is a module, or a folder with all that
 #: is in it; for a module the longest name counts. What is not named here may not be imported and may not exist.
 BASE = "__init__ codes errors money transport _http _failures _deadline _retry_after _addresses _names"
-CLIENT_PARTS = "types _arguments _parsing _responses _api _registration"
+CLIENT_PARTS = "types _arguments _parsing _responses _api _registration _account"
 MAY_IMPORT = {
     "__init__": "",
     "codes": "",
@@ -41,6 +41,7 @@ MAY_IMPORT = {
     "_responses": f"{BASE} _parsing",
     "_api": f"{BASE} types _arguments _parsing _responses",
     "_registration": f"{BASE} types _arguments _parsing _responses _api",
+    "_account": f"{BASE} types _arguments _parsing _responses _api",
     "client": f"{BASE} {CLIENT_PARTS}",
     "exchanges": BASE,
     "exchanges/contract": f"{BASE} exchanges testing",

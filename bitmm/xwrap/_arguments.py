@@ -13,6 +13,7 @@ from .money import above_zero
 from .types import Amount
 
 __all__ = [
+    "address_form",
     "asked_for",
     "basic_auth",
     "check_id",
@@ -160,6 +161,12 @@ def withdrawal_form(
         "address": address,
         **without_none(tag=tag, network=network),
     }
+
+
+def address_form(asset: str, address: str, texts: Mapping[str, str | None], **limits: Amount | None) -> dict[str, str]:
+    """Return the form of an address for the allow-list, its limits in plain digits; what is None is left out."""
+    given = {name: above_zero(limit, name) for name, limit in limits.items() if limit is not None}
+    return {"asset": asset, "address": address, **without_none(**texts), **given}
 
 
 def page_query(limit: int, before: int | None) -> dict[str, str]:

@@ -14,6 +14,7 @@ from ._addresses import same_address
 from ._names import is_name_of
 from .money import parse_decimal
 from .types import (
+    AllowedAddress,
     Balance,
     Deposit,
     DepositAddress,
@@ -69,6 +70,7 @@ fill = Record(Fill, "amount", "price")
 market = Record(Market, "currency", "asset")
 withdrawal = Record(Withdrawal, "id", "asset", "amount", statuses=WithdrawalStatus)
 deposit = Record(Deposit, "asset", "amount")
+allowed_address = Record(AllowedAddress, "id", "asset", "address", "usable_from")
 _funds = Record(Funds, "total", "available", "held")
 
 
@@ -214,6 +216,10 @@ def deposit_address(document: Any) -> DepositAddress:
     if row["tag"] is not None:
         _text(row["tag"], "tag")
     return cast("DepositAddress", row)
+
+
+def allowed_addresses(document: Any) -> list[AllowedAddress]:
+    return [allowed_address(row) for row in _list(document)]
 
 
 def address(document: Any) -> str:

@@ -20,6 +20,7 @@ from typing import Any
 
 from . import _arguments as arguments
 from . import _parsing as parsing
+from ._account import AccountCalls
 from ._api import ServerAPI
 from ._registration import RegistrationCalls
 from .errors import (
@@ -35,6 +36,7 @@ from .errors import (
 )
 from .transport import Session
 from .types import (
+    AllowedAddress,
     Amount,
     Balance,
     Deposit,
@@ -57,6 +59,7 @@ from .types import (
 
 __all__ = [
     "APIError",
+    "AllowedAddress",
     "Amount",
     "AuthenticationError",
     "Backend",
@@ -88,7 +91,7 @@ __all__ = [
 ]
 
 
-class XWrap:
+class XWrap(AccountCalls):
     """A server that speaks to exchanges for its accounts.
 
     `baseurl`: XWRAP_URL from the environment when not given, else http://localhost:8000; plain http to another machine
@@ -115,10 +118,6 @@ class XWrap:
         """Return the prices of one unit of `asset` in `currency`, a row for every exchange that answered in time."""
         query = arguments.encode(arguments.pair_query(currency, asset))
         return self._api.get(f"/exchange_rates/?{query}", parsing.exchange_rates)
-
-    def balance(self, username: str, password: str) -> list[Balance]:
-        """Return the balances of all registrations of an account; a row whose exchange failed has an `error`."""
-        return self._api.get("/balance", parsing.balances, arguments.basic_auth(username, password))
 
     def list_backends(
         self, username: str, password: str, exchange: str | None = None, active_only: bool = True

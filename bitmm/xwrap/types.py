@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Literal, NotRequired, TypedDict
 
 __all__ = [
+    "AllowedAddress",
     "Amount",
     "Balance",
     "Deposit",
@@ -244,3 +245,24 @@ class Deposit(TypedDict, total=False):
     network: str | None
     txid: str | None
     time: str | None
+
+
+class AllowedAddress(TypedDict):
+    """An address that sends of an account may go to: with this tag and over this network, and none where that is None.
+
+    `id`: the server's own. `per_send`: the most that one send may be, `per_day`: the most within any 24 hours, in units
+    of the asset; None: without a limit. `usable_from`: before that time nothing is sent to it. `removed`: when it was
+    taken from the list.
+    """
+
+    id: int
+    asset: str
+    address: str
+    network: str | None
+    tag: str | None
+    label: str
+    per_send: Decimal | None
+    per_day: Decimal | None
+    created: str
+    usable_from: str
+    removed: str | None

@@ -241,11 +241,19 @@ REGISTRATION = {"id": 7, "exchange": "kraken"}
 FILL = {"id": "F1", "side": "buy", "currency": "USD", "asset": "BTC", "amount": "0.1", "price": "100", "fee": None}
 DEPOSIT = {"id": "D1", "asset": "BTC", "amount": "0.1", "address": ADDRESS}
 DEPOSIT_ADDRESS = {"asset": "BTC", "address": ADDRESS, "tag": None, "network": None}
+ALLOWED = {
+    "id": 5,
+    "asset": "BTC",
+    "address": ADDRESS,
+    "tag": "7",
+    "per_day": "1",
+    "usable_from": "2026-11-28T10:00:00Z",
+}
 ELSEWHERE = {**ORDER, "id": None, "key": None}
 KEYED = {**ORDER, "key": "mine"}
 BAD = ["NaN", "Infinity", "-Infinity", "1e999", "", True, [], None]
 
-#: Every other call, a right answer, and wrong ones. The last two change something, so a wrong answer is OutcomeUnknown.
+#: Every other call, a right answer, and wrong ones. A wrong answer to those of `CHANGING` is OutcomeUnknown.
 QUESTIONS = {
     "list_exchanges": (lambda xwrap, backend: xwrap.list_exchanges(), [], [{}, [{}], [{"id": "kraken"}]]),
     "exchange_rates": (
@@ -405,8 +413,29 @@ QUESTIONS = {
         REGISTRATION,
         [{}, [], True, {"detail": "frozen"}, {**REGISTRATION, "id": "7"}, {**REGISTRATION, "exchange": "bitstamp"}],
     ),
+    "addresses": (
+        lambda xwrap, _: xwrap.addresses(USER, PASSWORD),
+        [ALLOWED],
+        [{}, [{}], ALLOWED, [{**ALLOWED, "id": "5"}], *([{**ALLOWED, "per_day": bad}] for bad in BAD[:-1])],
+    ),
+    "add_address": (
+        lambda xwrap, _: xwrap.add_address(USER, PASSWORD, "btc", ADDRESS, tag="7"),
+        ALLOWED,
+        [
+            *({}, [], True, [ALLOWED], {"detail": "frozen"}, {**ALLOWED, "id": "5"}),
+            *({**ALLOWED, "address": address} for address in (None, 7, "", f"{ADDRESS}x")),
+            *({**ALLOWED, "asset": asset} for asset in (None, "ETH")),
+            *({**ALLOWED, "tag": tag} for tag in (None, "8", 7)),
+            *({**ALLOWED, "per_send": bad} for bad in BAD[:-1]),
+        ],
+    ),
+    "remove_address": (
+        lambda xwrap, _: xwrap.remove_address(USER, PASSWORD, 5),
+        {**ALLOWED, "removed": "2026-11-27T10:00:00Z"},
+        [{}, [], True, {"detail": "frozen"}, *({**ALLOWED, "id": id} for id in (6, "5", True, None))],
+    ),
 }
-CHANGING = ("cancel", "cancel_all", "create_backend")
+CHANGING = ("cancel", "cancel_all", "create_backend", "add_address", "remove_address")
 
 
 @pytest.mark.parametrize("name", QUESTIONS)
@@ -433,6 +462,6 @@ def test_what_is_not_the_answer_to_a_question_is_refused(name):
 
 def test_every_call_of_the_client_is_in_these_tables():
     calls = {
-        name for kind in (XWrap, Backend) for name, call in vars(kind).items() if callable(call) and name[0] != "_"
+        name for kind in (XWrap, Backend) for name in dir(kind) if name[0] != "_" and callable(getattr(kind, name))
     }
     assert calls <= {name.partition(" ")[0] for name in QUESTIONS} | {"buy", "sell", "send_to_address", "withdrawal"}

@@ -111,6 +111,19 @@ def test_a_backend_is_found_by_its_id(mock):
     assert backend.balance() == {"EUR": Decimal("1.10"), "BTC": Decimal(0)}
 
 
+def test_an_address_is_added_with_its_limits_in_plain_digits(mock):
+    row = {"id": 5, "asset": "BTC", "address": "tb1q", "network": None, "tag": "7", "usable_from": "2026-11-28"}
+    form = {"asset": "BTC", "address": "tb1q", "tag": "7", "per_day": "0.00000001"}
+    mock.post(
+        f"{BASE}/addresses/",
+        status=201,
+        json={**row, "per_send": None, "per_day": "0.00000001"},
+        match=[SIGNED, urlencoded_params_matcher(form)],
+    )
+    added = XWrap().add_address(USER, PASSWORD, "BTC", "tb1q", tag="7", per_day=Decimal("1E-8"))
+    assert added == {**row, "per_send": None, "per_day": Decimal("0.00000001")}
+
+
 def test_a_backend_made_by_hand_knows_nothing_and_asks_nobody(mock):
     backend = Backend(7, USER, PASSWORD, "https://xwrap.test/")
     assert (backend.exchange, backend.enabled, backend.available, backend.label) == (None, None, None, None)

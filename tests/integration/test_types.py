@@ -136,7 +136,11 @@ def answers(serving) -> dict[str, tuple[Any, Any]]:
         with pytest.raises(InvalidRequest):
             paper.send_to_address("BTC", 10**6, paper.get_address(), key="refused")
         assert paper.send_to_address("BTC", "0.1", paper.get_address(), key="sent")
+        address = xw.add_address(*account, "BTC", paper.get_address(), per_day="0.5")
         found = {
+            "addresses": (xw.addresses(*account), list[types.AllowedAddress]),
+            "added address": (address, types.AllowedAddress),
+            "removed address": (xw.remove_address(*account, address["id"]), types.AllowedAddress),
             "list_exchanges": (xw.list_exchanges(), list[types.Exchange]),
             "exchange_rates": (xw.exchange_rates("USD", "BTC"), list[types.ExchangeRate]),
             "balance": (xw.balance(*account), list[types.Balance]),

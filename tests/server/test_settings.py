@@ -67,7 +67,7 @@ def test_every_name_that_the_code_and_the_documents_have_is_known():
     names -= {"XWRAP_HOST", "XWRAP_PORT", "XWRAP_PLAIN_HTTP"}
     assert len(names) > 10
     good = {"XWRAP_LOG_LEVEL": "INFO", "XWRAP_EXCHANGES": "paper,kraken,hub,mtgox", "XWRAP_PAPER_FUNDS": "USD=1"}
-    good["XWRAP_PROXIES"] = "127.0.0.1"
+    good |= {"XWRAP_PROXIES": "127.0.0.1", "XWRAP_ADDRESS_WAIT_HOURS": "24"}
     for name in names:
         value = good.get(name, "none" if "_LIMIT_" in name else "https://exchange.example")
         Settings.read({"XWRAP_EXCHANGES": good["XWRAP_EXCHANGES"], name: value})
@@ -94,3 +94,15 @@ def test_a_log_level_is_taken_in_any_case(text):
 def test_another_log_level_is_refused_with_those_that_there_are(text):
     words = refusal(XWRAP_LOG_LEVEL=text)
     assert words == f'XWRAP_LOG_LEVEL has "{text}"; write one of DEBUG, INFO, WARNING, ERROR'
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("24", 86400), ("0.5", 1800), ("0", 0), ("8760", 31_536_000)])
+def test_the_waiting_time_of_addresses_is_read_in_hours(text, seconds):
+    assert Settings.read({"XWRAP_ADDRESS_WAIT_HOURS": text}).address_wait_seconds == seconds
+    assert Settings.read({}).address_wait_seconds == 86400
+
+
+@pytest.mark.parametrize("text", ["-1", "1h", "8760.5", "1e3", "٢٤", ".5", "nan"])
+def test_another_waiting_time_is_refused(text):
+    words = refusal(XWRAP_ADDRESS_WAIT_HOURS=text)
+    assert words == f'XWRAP_ADDRESS_WAIT_HOURS has "{text}"; write hours like 24 or 0.5, at most 8760'

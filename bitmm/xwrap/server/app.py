@@ -18,7 +18,7 @@ from .middleware import (
     TrailingSlashMiddleware,
 )
 from .services import Services
-from .views import balances, health, markets, orders, public, registrations, transfers
+from .views import addresses, balances, health, markets, orders, public, registrations, transfers
 
 __all__ = ["ROUTES", "create_app"]
 
@@ -52,6 +52,9 @@ ROUTES = [
     Route("/exchanges/{id}/deposits", endpoint(transfers.deposits, pool="outbound")),
     Route("/exchanges/{id}/deposit_address", endpoint(transfers.deposit_address, pool="outbound")),
     Route("/exchanges/{id}/withdrawals", endpoint(transfers.withdrawals, pool="outbound")),
+    Route("/addresses", endpoint(addresses.index, pool="database")),
+    Route("/addresses", endpoint(addresses.create, pool="database", needs="owner", status=201), methods=["POST"]),
+    Route("/addresses/{address_id}", endpoint(addresses.remove, pool="database", needs="owner"), methods=["DELETE"]),
     Route("/health", health.health),
     Route("/ready", health.ready),
     Route("/metrics", health.metrics),

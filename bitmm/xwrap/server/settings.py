@@ -27,13 +27,15 @@ LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 _SETTINGS = (
     *("XWRAP_DATA_DIR", "XWRAP_MASTER_KEY_FILE", "XWRAP_DATABASE_URL", "XWRAP_HOSTS", "XWRAP_EXCHANGES"),
-    *("XWRAP_PROXIES", "XWRAP_LOG_LEVEL", "XWRAP_PAPER_PRICES", "XWRAP_PAPER_FUNDS"),
+    *("XWRAP_PROXIES", "XWRAP_ADDRESS_WAIT_HOURS", "XWRAP_LOG_LEVEL"),
+    *("XWRAP_PAPER_PRICES", "XWRAP_PAPER_FUNDS"),
 )
 #: Settings of one exchange: its id follows.
 _URL_PREFIX, _LIMIT_PREFIX = "XWRAP_EXCHANGE_URL_", "XWRAP_EXCHANGE_LIMIT_"
 #: What others read: the client, and bitmm's own tests.
 _OF_THE_CLIENT = ("XWRAP_URL", "XWRAP_INSECURE")
 _OF_TESTS = ("XWRAP_TEST_DATABASE_URL", "XWRAP_ROUND_TRIPS", "XWRAP_DISK_FAULTS")
+_HOURS_OF_A_YEAR = 8760
 #: What is said on the command line, not in the environment.
 _OPTIONS = {"XWRAP_HOST": "--host", "XWRAP_PORT": "--port", "XWRAP_PLAIN_HTTP": "--plain-http"}
 #: Kubernetes describes a service called "xwrap" to every container beside it by such variables.
@@ -99,6 +101,8 @@ class Settings:
     answer_seconds: float = 30.0
     idle_seconds: float = 75.0
     address_connections: int = 256
+    #: So long after it was added, an address may be sent to. An address keeps what was set when it was added.
+    address_wait_seconds: float = 86400.0
     #: From which level on the server and its web server log; one of `LOG_LEVELS`.
     log_level: str = "WARNING"
 
@@ -133,6 +137,8 @@ class Settings:
             values["exchanges"] = _offered(exchanges)
         if funds := environ.get("XWRAP_PAPER_FUNDS"):
             values["paper_funds"] = _funds(funds)
+        if hours := environ.get("XWRAP_ADDRESS_WAIT_HOURS"):
+            values["address_wait_seconds"] = _wait_seconds(hours)
         values.update(given)
         settings = cls(**values)
         urls = _by_exchange(environ, _URL_PREFIX, settings.exchanges, base_url)
@@ -214,6 +220,16 @@ def _limit(text: str) -> RateLimit | None:
             f'"{text}" is no limit; write it like 20/0.5 (at most 20, falling by 0.5 a second), or none'
         )
     return RateLimit(int(calls[1]), refill)
+
+
+def _wait_seconds(text: str) -> int:
+    """Return the seconds of so many hours: 0 to a year."""
+    hours = Decimal(text) if re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,4})?", text) else None
+    if hours is None or hours > _HOURS_OF_A_YEAR:
+        raise SettingsError(
+            f'XWRAP_ADDRESS_WAIT_HOURS has "{text}"; write hours like 24 or 0.5, at most {_HOURS_OF_A_YEAR}'
+        )
+    return int(hours * 3600)
 
 
 def _names(text: str) -> list[str]:

@@ -15,6 +15,7 @@ from sqlalchemy.exc import IntegrityError
 
 from . import tables as t
 from .accounts import AccountStore
+from .addresses import AddressStore
 from .audit import AuditStore
 from .base import Database
 from .completeness import check_running, open_state_file
@@ -56,6 +57,7 @@ class Store:
         self.accounts = AccountStore(self._database)
         self.registrations = RegistrationStore(self._database)
         self.credentials = CredentialStore(self._database)
+        self.addresses = AddressStore(self._database)
         self.audit = AuditStore(self._database)
         self.counters = CounterStore(self._database)
         self.history = HistoryStore(self._database)

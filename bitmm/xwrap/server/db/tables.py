@@ -222,6 +222,7 @@ withdrawals = _journal(
     Column("updated", Text, nullable=False),
 )
 Index("ix_withdrawals_address", withdrawals.c.address)
+Index("ix_withdrawals_created", withdrawals.c.created)
 JOURNALS = (orders, withdrawals)
 
 #: Who did what, when and from where. Each row carries the hash of the one before; see `db.audit`.

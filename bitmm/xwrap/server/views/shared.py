@@ -10,7 +10,7 @@ from ..order_views import value_to_json
 from ..params import Params
 from ..problems import Problem
 
-__all__ = ["pop_key", "pop_page", "record_to_json"]
+__all__ = ["check_printable", "pop_key", "pop_page", "record_to_json"]
 
 _PAGE, _MAX_PAGE = 50, 500
 
@@ -36,3 +36,14 @@ def pop_key(params: Params) -> str:
     params.finish()
     check_key(key, "key")
     return key
+
+
+def check_printable(name: str, text: str) -> None:
+    """Raise Problem 422 for a text that holds what cannot be printed, or begins or ends with a space."""
+    if not (text.isprintable() and text == text.strip()):
+        raise Problem(
+            422,
+            "invalid_request",
+            f"'{name}' holds characters that cannot be printed, or begins or ends with a space",
+            field=name,
+        )

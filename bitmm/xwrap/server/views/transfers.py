@@ -8,7 +8,7 @@ from ...exchanges.models import NewWithdrawal
 from ..context import RequestContext
 from ..order_views import StoredAnswer
 from ..problems import Problem
-from .shared import pop_key, pop_page, record_to_json
+from .shared import check_printable, pop_key, pop_page, record_to_json
 
 
 def send_to_address(context: RequestContext) -> StoredAnswer:
@@ -21,13 +21,8 @@ def send_to_address(context: RequestContext) -> StoredAnswer:
     network = params.pop_text("network", limit=100) if params.has("network") else None
     params.finish()
     for name, value in (("address", address), ("tag", tag), ("network", network)):
-        if value is not None and not (value.isprintable() and value == value.strip()):
-            raise Problem(
-                422,
-                "invalid_request",
-                f"'{name}' holds characters that cannot be printed, or begins or ends with a space",
-                field=name,
-            )
+        if value is not None:
+            check_printable(name, value)
     withdrawal = NewWithdrawal(asset, amount, address, "", tag, network)
     return context.services.execution.send(
         context.caller, context.registration(), withdrawal, context.idempotency_key()

@@ -97,6 +97,8 @@ def _create_addresses() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_addresses")),
     )
     op.create_index("ix_addresses_account_id_asset", "addresses", ["account_id", "asset"])
+    # What was sent to an address within a day is added up before each send to it.
+    op.create_index("ix_withdrawals_created", "withdrawals", ["created"])
 
 
 def _replace_audit() -> None:
@@ -158,6 +160,7 @@ def downgrade() -> None:
         sa.Column("after", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_audit")),
     )
+    op.drop_index("ix_withdrawals_created", "withdrawals")
     op.drop_table("addresses")
     op.drop_table("credentials")
     for name in ("withdrawals", "orders"):

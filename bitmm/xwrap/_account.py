@@ -1,0 +1,56 @@
+"""The calls about a whole account, all with its user name and password."""
+
+from __future__ import annotations
+
+from . import _arguments as arguments
+from . import _parsing as parsing
+from ._api import ServerAPI
+from .types import AllowedAddress, Amount, Balance
+
+__all__ = ["AccountCalls"]
+
+
+class AccountCalls:
+    """What an XWrap asks its server about an account."""
+
+    _api: ServerAPI
+
+    def balance(self, username: str, password: str) -> list[Balance]:
+        """Return the balances of all registrations of an account; a row whose exchange failed has an `error`."""
+        return self._api.get("/balance", parsing.balances, arguments.basic_auth(username, password))
+
+    def addresses(self, username: str, password: str) -> list[AllowedAddress]:
+        """Return the addresses that sends of an account may go to, oldest first."""
+        return self._api.get("/addresses/", parsing.allowed_addresses, arguments.basic_auth(username, password))
+
+    def add_address(
+        self,
+        username: str,
+        password: str,
+        asset: str,
+        address: str,
+        *,
+        network: str | None = None,
+        tag: str | None = None,
+        label: str = "",
+        per_send: Amount | None = None,
+        per_day: Amount | None = None,
+    ) -> AllowedAddress:
+        """Let sends of `asset` go to `address`, with this `tag` and over this `network`, from its `usable_from` on.
+
+        `per_send`: the most that one send may be; `per_day`: the most within any 24 hours, fees not counted; both in
+        units of the asset. An address that is there already stays as it is. Needs the account's own password.
+        """
+        form = arguments.address_form(
+            asset, address, {"network": network, "tag": tag, "label": label or None}, per_send=per_send, per_day=per_day
+        )
+        auth, expected = arguments.basic_auth(username, password), {"asset": asset, "address": address, "tag": tag}
+        return self._api.post("/addresses/", form, parsing.allowed_address, auth, expected=expected)
+
+    def remove_address(self, username: str, password: str, id: int) -> AllowedAddress:
+        """Let no send go to an address any more, at once, and return it. Twice is no error.
+
+        Needs the account's own password. Raises NotFound.
+        """
+        id, auth = arguments.check_id(id), arguments.basic_auth(username, password)
+        return self._api.delete(f"/addresses/{id}", parsing.allowed_address, auth, expected={"id": id})
