@@ -42,7 +42,12 @@ class Registration:
     created: str
     #: Sends may leave, to the addresses of the account's allow-list.
     allow_send: bool
+    #: What its exchange calls the account that the key belongs to; None: it does not tell.
     exchange_account: str | None
+    #: Since when it has its key. What was begun before was signed with another one.
+    key_since: str | None
+    #: What was begun before may be at another account of the exchange: that it is not found proves nothing.
+    account_since: str | None
     #: The exchange accepted the key with its secret.
     proven: bool
 

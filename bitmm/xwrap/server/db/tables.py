@@ -85,6 +85,9 @@ registrations = Table(
     Column("allow_send", Boolean, nullable=False, server_default=false()),
     # What the exchange calls the account that the key belongs to; null: it cannot tell.
     Column("exchange_account", Text),
+    # Since when it has its key, and since when it may be of another account at its exchange; null: from the beginning.
+    Column("key_since", Text),
+    Column("account_since", Text),
     # The exchange accepted the key with its secret.
     Column("proven", Boolean, nullable=False, server_default=false()),
     Column("deleted", Text),

@@ -20,6 +20,8 @@ def upgrade() -> None:
     for column in (
         sa.Column("allow_send", sa.Boolean(), nullable=False, server_default=sa.false()),
         sa.Column("exchange_account", sa.Text(), nullable=True),
+        sa.Column("key_since", sa.Text(), nullable=True),
+        sa.Column("account_since", sa.Text(), nullable=True),
         sa.Column("proven", sa.Boolean(), nullable=False, server_default=sa.false()),
         sa.Column("deleted", sa.Text(), nullable=True),
         sa.Column("deadman_seconds", sa.Integer(), nullable=True),
@@ -167,6 +169,15 @@ def downgrade() -> None:
         op.drop_index(f"ix_{name}_limited", name)
         op.drop_column(name, "limit_value")
         op.drop_column(name, "credential_id")
-    for column in ("deadman_at", "deadman_seconds", "deleted", "proven", "exchange_account", "allow_send"):
+    for column in (
+        "deadman_at",
+        "deadman_seconds",
+        "deleted",
+        "proven",
+        "account_since",
+        "key_since",
+        "exchange_account",
+        "allow_send",
+    ):
         op.drop_column("registrations", column)
     op.drop_column("accounts", "frozen")
