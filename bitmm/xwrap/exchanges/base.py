@@ -279,6 +279,12 @@ class Exchange:
         """Cancel every open order of this key, ours or not, and return how many."""
         raise self._lacks("cancel_all")
 
+    def deadman(self, seconds: int) -> None:
+        """Have the exchange itself cancel every open order of this key when so many seconds have passed, unless this is
+        called again before; 0 calls that off. Orders that are placed after this call are canceled, too.
+        """
+        raise self._lacks("deadman")
+
     def fills(self, currency: str, asset: str) -> list[Fill]:
         """Return the latest executions of one pair, newest first."""
         raise self._lacks("fills")

@@ -19,6 +19,7 @@ OPERATIONS = (
     "open_orders",
     "cancel",
     "cancel_all",
+    "deadman",
     "fills",
     "deposit_address",
     "withdraw",

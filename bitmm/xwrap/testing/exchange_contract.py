@@ -99,6 +99,7 @@ class ExchangeContract:
             "fills": (self.currency, self.asset),
             "place": (order,),
             **dict.fromkeys(("order", "find", "cancel"), (ref,)),
+            "deadman": (60,),
             "deposit_address": (self.asset,),
             "withdraw": (sent,),
             "find_withdrawal": (sent.client_id, *self._just_now()),
@@ -303,6 +304,38 @@ class ExchangeContract:
         self.pause()
         check_equal("open_orders()", exchange.open_orders(), [])
         check_equal("cancel_all() without an open order", exchange.cancel_all(), 0)
+
+    def test_the_exchanges_own_timer_that_is_called_off_leaves_orders_alone(self, exchange: Exchange) -> None:
+        _skip_without(exchange, "deadman", "open_orders")
+        state = self._place(exchange, self._resting_order(exchange))
+        for seconds in (60, 60, 0, 0):
+            exchange.deadman(seconds)
+        self.pause()
+        check_in("the order", state.exchange_order_id, self._open_orders(exchange))
+
+    def test_an_order_that_was_placed_is_not_called_refused_when_nothing_more_may_be_asked(
+        self, exchange: Exchange, ledger: Ledger
+    ) -> None:
+        """A throttle may refuse any request: also the reads that follow the one which places."""
+        _skip_without(exchange, "place")
+        throttle = exchange.context.throttle
+
+        @contextmanager
+        def refusing(call: str, *, signed: bool) -> Iterator[None]:
+            with throttle(call, signed=signed):
+                if ledger():
+                    raise Refused("nothing more may be asked", code="frozen")
+                yield
+
+        stopped = exchange.with_context(replace(exchange.context, throttle=refusing))
+        kind = "market" if "market" in self.takes else "limit"
+        price = None if kind == "market" else self._far_price(exchange)
+        order = self._new("sell", amount=self.amount, price=price)
+        try:
+            self._place(stopped, order)
+        except ExchangeError as error:
+            check(error.may_have_executed, f"{error!r}, and these were executed: {ledger()!r}")
+        _check_executed_once(ledger)
 
     def test_an_open_order_is_found_by_our_id(self, exchange: Exchange) -> None:
         _skip_without(exchange, "find")

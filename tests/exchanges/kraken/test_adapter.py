@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+import time
 import uuid
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -679,3 +680,32 @@ def test_an_answer_of_a_foreign_shape_is_never_a_crash(venue, exchange):
             with pytest.raises(Refused) as caught:
                 pytest.fail(f"{verb} made {getattr(exchange, verb)(*arguments)} of {shape}")
             assert caught.value.code in ("exchange_unavailable", "unknown_asset"), (verb, shape)
+
+
+def test_krakens_own_timer_cancels_when_it_is_not_renewed(venue, exchange):
+    now = time.time()
+    venue.clock = lambda: now
+    exchange.place(order("sell", price="60000"))
+    exchange.deadman(60)
+    exchange.place(order("sell", price="61000"))
+    now += 59
+    exchange.deadman(60)
+    now += 59
+    assert len(exchange.open_orders()) == 2
+    now += 1
+    assert exchange.open_orders() == []
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"currentTime": "2023-03-24T17:41:56Z", "triggerTime": "2023-03-24T17:44:56Z"},
+        {"currentTime": "2023-03-24T17:41:56Z", "triggerTime": "0"},
+        {"currentTime": "2023-03-24T17:41:56Z"},
+        None,
+    ],
+)
+def test_an_answer_about_another_time_is_not_believed(venue, exchange, answer):
+    lying(venue, "CancelAllOrdersAfter", lambda _: answer)
+    with pytest.raises(Unknown):
+        exchange.deadman(60)

@@ -224,6 +224,24 @@ def test_the_dead_mans_switch_cancels_all_when_its_time_is_over(venue, ask):
     assert len(ask("OpenOrders")["result"]["open"]) == 1
     now += 1
     assert ask("OpenOrders")["result"]["open"] == {}
+    ask("AddOrder", REST)
+    now += 86400
+    assert len(ask("OpenOrders")["result"]["open"]) == 1, "it is off again when it has canceled"
+
+
+def test_the_dead_mans_switch_cancels_also_when_nobody_asks(venue, ask):
+    now = 1_700_000_000.0
+    venue.clock = lambda: now
+    txid = ask("AddOrder", REST)["result"]["txid"][0]
+    ask("CancelAllOrdersAfter", {"timeout": 60})
+    now += 60
+    venue.set_best_prices("BTC/EUR", Decimal(70000), Decimal(69999))
+    assert venue.orders[txid].status == "canceled", "it was not there any more when the price came"
+
+
+@pytest.mark.parametrize("seconds", ["", "-1", "1.5", "86401", "x"])
+def test_the_dead_mans_switch_takes_whole_seconds_of_at_most_a_day(ask, seconds):
+    assert refused(ask("CancelAllOrdersAfter", {"timeout": seconds})) == "EGeneral:Invalid arguments:timeout"
 
 
 def test_another_accounts_orders_are_unknown(venue, ask):

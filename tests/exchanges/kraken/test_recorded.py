@@ -16,7 +16,7 @@ import pytest
 
 from bitmm.xwrap import money
 from bitmm.xwrap.exchanges.base import Credentials, ExchangeContext
-from bitmm.xwrap.exchanges.errors import Refused
+from bitmm.xwrap.exchanges.errors import Refused, Unknown
 from bitmm.xwrap.exchanges.kraken import Kraken, KrakenAPI
 from bitmm.xwrap.exchanges.kraken.names import pairs_from_rows
 from bitmm.xwrap.exchanges.kraken.parsing import order_from_row
@@ -80,6 +80,7 @@ RECORDED = {name: (XCHANGE[name], body) for name, body in DATA["xchange"].items(
 CALLS = {
     *("Assets", "AssetPairs", "Ticker", "BalanceEx", "GetApiKeyInfo"),
     *("AddOrder", "QueryOrders", "OpenOrders", "ClosedOrders", "CancelOrder", "CancelAll", "TradesHistory"),
+    "CancelAllOrdersAfter",
     *("DepositMethods", "DepositAddresses", "DepositStatus", "Withdraw", "WithdrawAddresses", "WithdrawStatus"),
 }
 
@@ -345,6 +346,13 @@ def withdrawals(replay):
     ]
 
 
+@case("CancelAllOrdersAfter")
+def deadman(replay):
+    replay("CancelAllOrdersAfter").deadman(60)
+    with pytest.raises(Unknown):
+        replay("CancelAllOrdersAfter").deadman(0)
+
+
 @case("CancelAllOrders")
 def cancel_all(replay):
     assert replay("CancelAllOrders").cancel_all() == 1
@@ -506,7 +514,7 @@ def test_all_recorded_answers_that_belong_to_a_verb_are_read():
     belonging = {name for name, (method, _) in RECORDED.items() if method in CALLS}
     read = [name for names in CASES for name in names]
     print(f"{len(read)} of {len(belonging)} recorded answers that belong to a verb")
-    assert len(read) == len(set(read)) == 36
+    assert len(read) == len(set(read)) == 37
     assert set(read) == belonging
 
 

@@ -37,6 +37,7 @@ from .listings import KrakenListings
 from .names import former_names
 from .pages import read_pages
 from .parsing import (
+    check_timer,
     client_id_from_row,
     count_of,
     deposit_from_row,
@@ -222,6 +223,12 @@ class Kraken(KrakenListings):
         result = self.api.private("CancelAll")
         with parsing_errors(self.name, mutates=True):
             return int(parse_decimal(result["count"]))
+
+    def deadman(self, seconds: int) -> None:
+        """Set the timer of "Cancel All Orders After X"; it is off again when it has canceled."""
+        result = self.api.private("CancelAllOrdersAfter", {"timeout": seconds})
+        with parsing_errors(self.name, mutates=True):
+            check_timer(result, seconds)
 
     def fills(self, currency: str, asset: str) -> list[Fill]:
         """Return those among the latest trades of all pairs, by TradesHistory: 50 a page, and a few pages are read.

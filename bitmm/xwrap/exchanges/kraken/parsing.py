@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Literal, TypeVar
 
@@ -107,6 +108,20 @@ def _sum_of_balances(lines: Sequence[_Balance]) -> Funds:
     held = total(holds)
     # By "Get Extended Balance". More may be held than there is: an order that Kraken may cancel later.
     return Funds(owned, max(EXACT.subtract(EXACT.add(owned, total(credits)), held), Decimal(0)), held)
+
+
+def check_timer(result: Mapping[str, Any], seconds: int) -> None:
+    """Raise ValueError unless the answer to CancelAllOrdersAfter is that of a timer of so many seconds; 0: it is off.
+
+    Its times are of whole seconds, rounded up ("Cancel All Orders After X").
+    """
+    if seconds == 0:
+        if result["triggerTime"] != "0":
+            raise ValueError("the timer is not off")
+        return
+    now, at = (datetime.fromisoformat(required_text(result[name])) for name in ("currentTime", "triggerTime"))
+    if abs((at - now).total_seconds() - seconds) > 1:
+        raise ValueError("the timer is of another time")
 
 
 def has_no_nonce_window(info: Mapping[str, Any]) -> bool:

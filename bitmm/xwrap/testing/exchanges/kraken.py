@@ -15,6 +15,7 @@ import re
 import time
 from datetime import UTC, datetime
 from decimal import Decimal
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
@@ -173,10 +174,25 @@ class KrakenVenue(Venue):
         return {("GET", "/0/public/{method}"): self.public, ("POST", "/0/private/{method}"): self.private}
 
     def handle(self, request: Request) -> Reply:
+        self.run_timers()
         try:
             return super().handle(request)
         except KrakenError as error:
             return _error(str(error))
+
+    def run_timers(self) -> None:
+        """Cancel the orders of each account whose time is over ("Cancel All Orders After X"), and end its timer.
+
+        Before each request, before the prices move, and for a test that looks into the books without a request.
+        """
+        with self.lock:
+            for key in [key for key, at in self._cancel_after.items() if at <= self.clock()]:
+                del self._cancel_after[key]
+                self.private_CancelAll(self.accounts[key], {})
+
+    def set_best_prices(self, pair_name: str, ask: Decimal, bid: Decimal) -> None:
+        self.run_timers()
+        super().set_best_prices(pair_name, ask, bid)
 
     def refused(self, request: Request, reject: Reject) -> Reply:
         return _error(REFUSALS[reject.code])
@@ -211,9 +227,6 @@ class KrakenVenue(Venue):
             raise KrakenError("EGeneral:Unknown method")
         if RIGHTS.get(method) not in (None, *account.permissions):
             raise KrakenError("EGeneral:Permission denied")
-        if self.clock() >= self._cancel_after.get(account.key, float("inf")):
-            del self._cancel_after[account.key]
-            self.private_CancelAll(account, {})
         return _result(call(account, given))
 
     def _check_nonce(self, account: Account, nonce: str) -> None:
@@ -546,12 +559,15 @@ class KrakenVenue(Venue):
         return {"count": self._cancel(self.orders_of(account, status="open"))}
 
     def private_CancelAllOrdersAfter(self, account: Account, given: Mapping[str, Any]) -> Any:
+        """Times are shown in whole seconds, rounded up; the longest timer is a day."""
         seconds = _parse_decimal(given, "timeout")
+        if seconds != int(seconds) or seconds > 86400:
+            raise _invalid("timeout")
         now = self.clock()
         self._cancel_after.pop(account.key, None)
         if seconds:
             self._cancel_after[account.key] = now + float(seconds)
-        return {"currentTime": _iso(now), "triggerTime": _iso(now + float(seconds)) if seconds else "0"}
+        return {"currentTime": _iso(ceil(now)), "triggerTime": _iso(ceil(now + float(seconds))) if seconds else "0"}
 
     def private_DepositMethods(self, account: Account, given: Mapping[str, Any]) -> Any:
         key = self._asset(given)
