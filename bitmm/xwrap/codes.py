@@ -19,6 +19,7 @@ ErrorCode = Literal[
     "amount_step",
     "answer_too_big",
     "bad_answer",
+    "cancel_pending",
     "cost_min",
     "database_damaged",
     "database_unavailable",
@@ -29,6 +30,7 @@ ErrorCode = Literal[
     "exchange_unavailable",
     "exchange_url_missing",
     "foreign_origin",
+    "frozen",
     "history_missing",
     "inexact",
     "insecure_url",
@@ -88,6 +90,9 @@ CODES: Mapping[str, Code] = {
     "not_authenticated": Code(401, "There are no credentials, or wrong ones."),
     "exchange_key_refused": Code(403, "The exchange does not accept the exchange key, or its secret."),
     "foreign_origin": Code(403, "The call comes from a web page of another site."),
+    "frozen": Code(
+        403, "The account is frozen: neither an order nor a send leaves; the account's own password lifts that."
+    ),
     "permission_denied": Code(403, "The exchange key may not do this."),
     "registration_disabled": Code(403, "The registration is switched off; nothing was sent."),
     "no_such_key": Code(404, "Nothing was executed with this key."),
@@ -98,6 +103,9 @@ CODES: Mapping[str, Code] = {
         409, "The account has registered this exchange key before; `registration` is the id of that."
     ),
     "request_timeout": Code(408, "The request did not come in time; nothing was executed."),
+    "cancel_pending": Code(
+        409, "All orders of the registration are being canceled; its dead man's switch can be set after that."
+    ),
     "still_running": Code(409, "The call with this key is still running; ask again."),
     "too_large": Code(
         413, "The body of the request is too large, its URL (414) or its head (431); nothing was executed."

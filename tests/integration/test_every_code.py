@@ -61,6 +61,7 @@ BY_STATUS = {
 BY_CODE = {
     "history_missing": OutcomeUnknown,
     "insufficient_funds": InsufficientFunds,
+    "cancel_pending": APIError,
     "still_running": APIError,
     "answer_too_big": APIError,
     "bad_answer": APIError,
@@ -166,6 +167,23 @@ def permission_denied(world):
     backend = world.at_kraken()
     world.monkeypatch.setattr(world.kraken.account, "permissions", set())
     backend.balance()
+
+
+@case
+def frozen(world):
+    backend = world.paper()
+    auth = (backend.username, backend.password)
+    requests.post(f"{world.server.url}/freeze", auth=auth, timeout=30).raise_for_status()
+    backend.buy("USD", "BTC", "0.01")
+
+
+@case
+def cancel_pending(world):
+    backend = world.at_kraken()
+    auth = (backend.username, backend.password)
+    world.kraken.fault("maintenance", times=9, path="CancelAll")
+    requests.post(f"{world.server.url}/freeze", {"cancel_orders": "1"}, auth=auth, timeout=30).raise_for_status()
+    world.call("PUT", f"/exchanges/{backend.id}/deadman", data={"seconds": "60"}, auth=auth)
 
 
 @case

@@ -88,6 +88,13 @@ CALLS = [
     ("get", "/exchanges/{id}/orders?status=open", None, 200),
     ("get", "/exchanges/{id}/orders?key=never", None, 404),
     ("delete", "/exchanges/{id}/orders", None, 200),
+    ("put", "/exchanges/{id}/deadman", {"seconds": "60"}, 200),
+    ("put", "/exchanges/{id}/deadman", {"seconds": "1"}, 422),
+    ("put", "/exchanges/{id}/deadman", {"seconds": "60", "at": "once"}, 422),
+    ("put", "/deadman", {"seconds": "0"}, 200),
+    ("post", "/freeze", {"cancel_orders": "true"}, 200),
+    ("post", "/freeze", {"cancel": "true"}, 422),
+    ("delete", "/freeze", None, 200),
     ("get", "/exchanges/{id}/fills?currency=USD&asset=BTC", None, 200),
     (
         "post",

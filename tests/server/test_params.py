@@ -148,7 +148,6 @@ def test_rates_of_an_unknown_pair_say_what_is_traded(server):
         ('{"currency": "USD", "asset": "BTC", "amount": "0.1"}', "application/json"),
         ("currency=USD&asset=BTC&amount=0.1", "text/plain"),
         ("currency=USD&asset=BTC&amount=0.1", "multipart/form-data; boundary=x"),
-        (b"", None),
     ],
 )
 def test_a_post_that_is_not_form_encoded_is_415(server, owner, body, content_type):

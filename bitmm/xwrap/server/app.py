@@ -18,7 +18,7 @@ from .middleware import (
     TrailingSlashMiddleware,
 )
 from .services import Services
-from .views import addresses, balances, health, markets, orders, public, registrations, transfers
+from .views import addresses, balances, freeze, health, markets, orders, public, registrations, transfers
 
 __all__ = ["ROUTES", "create_app"]
 
@@ -55,6 +55,10 @@ ROUTES = [
     Route("/addresses", endpoint(addresses.index, pool="database")),
     Route("/addresses", endpoint(addresses.create, pool="database", needs="owner", status=201), methods=["POST"]),
     Route("/addresses/{address_id}", endpoint(addresses.remove, pool="database", needs="owner"), methods=["DELETE"]),
+    Route("/exchanges/{id}/deadman", endpoint(freeze.set_deadman, pool="urgent", needs="trade"), methods=["PUT"]),
+    Route("/deadman", endpoint(freeze.set_each_deadman, pool="urgent", needs="trade"), methods=["PUT"]),
+    Route("/freeze", endpoint(freeze.freeze, pool="urgent", needs="trade"), methods=["POST"]),
+    Route("/freeze", endpoint(freeze.unfreeze, pool="database", needs="owner"), methods=["DELETE"]),
     Route("/health", health.health),
     Route("/ready", health.ready),
     Route("/metrics", health.metrics),

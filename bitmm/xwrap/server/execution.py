@@ -12,13 +12,14 @@ import hashlib
 import json
 import logging
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from ..exchanges.base import Exchange
-from ..exchanges.errors import ExchangeError, NotListedYet, Refused, Unsupported
+from ..exchanges.errors import ExchangeError, NotListedYet, Unsupported
 from ..exchanges.models import ORDER_FIELDS, WITHDRAWAL_FIELDS, NewOrder, NewWithdrawal, OrderState
 from .client_ids import ClientIds
 from .common_names import order_with_common_names, with_common_names, with_names_of
@@ -27,7 +28,7 @@ from .db.journal import Journal
 from .db.records import Caller, Registration, now
 from .db.store import Store
 from .dry_run import try_order
-from .lookups import find_executed
+from .freeze import check_frozen
 from .missing_history import MissingHistory
 from .order_views import (
     REPLAYED,
@@ -37,19 +38,16 @@ from .order_views import (
     foreign_order_to_json,
     key_answer,
     key_reused,
-    order_columns,
     order_intent,
     refusal_answer,
-    refusal_columns,
     repeated_answer,
     row_to_json,
     success_answer,
-    unproved_refusal_columns,
-    withdrawal_columns,
     withdrawal_intent,
 )
+from .outcomes import call_exchange
 from .policy import Policy, check_enabled
-from .problems import Problem, from_exchange, log_failure
+from .problems import Problem, log_failure
 from .rate_limiter import Priority
 from .refresh import (
     IN_FLIGHT,
@@ -115,7 +113,9 @@ class ExecutionService:
             request = with_names_of(known, request) or self._with_common_names(registration, request)
             return self._repeat(registration, journal, known, names, _fingerprint(_intent(request)))
         check_enabled(registration)
-        with self._registry.open(registration, Priority.ORDER) as exchange:
+        check_frozen(caller.account)
+        confirm = partial(self._policy.confirm, caller, registration)
+        with self._registry.open(registration, Priority.ORDER, check=confirm) as exchange:
             request = with_common_names(exchange, request)
             values = _intent(request)
             fingerprint = _fingerprint(values)
@@ -143,7 +143,7 @@ class ExecutionService:
             if intent.is_new and exchange.in_process:
                 # What it does and what is written about it are one transaction.
                 try:
-                    return self._store.atomic(lambda: _execute(exchange, request, journal, names, intent.row))
+                    return self._store.atomic(lambda: _execute(exchange, request, journal, names, intent.row, confirm))
                 except Exception as error:
                     journal.give_up(intent.row)
                     if isinstance(error, UNUSABLE):
@@ -151,7 +151,7 @@ class ExecutionService:
                         raise _not_committed() from error
                     raise
             if intent.is_new:
-                return _execute(exchange, request, journal, names, intent.row)
+                return _execute(exchange, request, journal, names, intent.row, confirm)
         return self._repeat(registration, journal, intent.row, names, fingerprint)
 
     def _repeat(
@@ -208,6 +208,7 @@ class ExecutionService:
         Raises Refused and Problem as the order itself would.
         """
         check_enabled(registration)
+        check_frozen(caller.account)
         with self._registry.open(registration) as exchange:
             order = order_with_common_names(exchange, order)
             self._store.atomic(self._policy.admit(caller, registration, exchange, order).check)
@@ -322,10 +323,15 @@ def _fingerprint(values: Row) -> str:
 
 
 def _execute(
-    exchange: Exchange, request: NewOrder | NewWithdrawal, journal: Journal, names: tuple[str, ...], intent: Row
+    exchange: Exchange,
+    request: NewOrder | NewWithdrawal,
+    journal: Journal,
+    names: tuple[str, ...],
+    intent: Row,
+    confirm: Callable[[], None],
 ) -> StoredAnswer:
     """Carry out an intent: call the exchange, and commit the outcome."""
-    columns, refusal = _call(exchange, replace(request, client_id=intent["client_id"]), intent)
+    columns, refusal = call_exchange(exchange, replace(request, client_id=intent["client_id"]), intent, confirm)
     return _finish(journal, names, intent, columns, refusal)
 
 
@@ -345,42 +351,6 @@ def _finish(
         _log.critical("%s ended (%s) after it was given up and became another", row["key"], columns["status"])
         raise _not_committed()
     return answer
-
-
-def _call(exchange: Exchange, request: NewOrder | NewWithdrawal, intent: Row) -> tuple[Row, Problem | None]:
-    """Return the columns of the outcome, and the problem to answer with when it was refused."""
-    try:
-        if isinstance(request, NewOrder):
-            return order_columns(exchange.place(request)), None
-        return withdrawal_columns(exchange.withdraw(request)), None
-    except ExchangeError as error:
-        if error.may_have_executed:
-            _log.warning("outcome unknown: %s", error)
-            return ({"status": "unknown"}, None) if error.refusal is None else _look_up(exchange, intent, error.refusal)
-        problem = from_exchange(error)
-        return refusal_columns(intent, problem), problem
-    except Exception:
-        _log.exception("the exchange's adapter failed; the outcome is unknown")
-        return {"status": "unknown"}, None
-
-
-def _look_up(exchange: Exchange, intent: Row, refusal: Refused) -> tuple[Row, Problem | None]:
-    """Return the outcome, as `_call` does, of what was refused as it would be after an earlier delivery of itself.
-
-    What the exchange does not have was refused; where it cannot say, that stays unknown until the reconciler asked.
-    """
-    problem = from_exchange(refusal)
-    try:
-        found = find_executed(exchange, intent)
-    except Exception as error:
-        if not isinstance(error, ExchangeError):
-            _log.exception("the exchange's adapter failed; the outcome is unknown")
-        _log.warning("%s cannot say whether %s was executed before: %s", exchange.name, intent["key"], error)
-        return unproved_refusal_columns(intent, problem), None
-    if found is None:
-        return refusal_columns(intent, problem), problem
-    _log.warning("%s had executed %s (%s) when it was delivered again", exchange.name, intent["key"], found["status"])
-    return found, None
 
 
 def _not_committed() -> Problem:

@@ -121,7 +121,11 @@ async def read_params(request: Request) -> Params:
             field="query",
         )
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if content_type != "application/x-www-form-urlencoded":
+    # A POST without fields has neither a body nor a type, as curl and requests send it.
+    has_body = (
+        content_type or request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers
+    )
+    if has_body and content_type != "application/x-www-form-urlencoded":
         raise Problem(
             415,
             "unsupported_media_type",

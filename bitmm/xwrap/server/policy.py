@@ -1,7 +1,8 @@
 """What a caller may do. It is checked before a call, and again in the transaction that commits an intent.
 
 So what was committed before that transaction counts, in every server process: a key that was disabled, an account that
-was switched off.
+was switched off or frozen. What was committed after it counts, too, as long as the request waits for its turn at the
+exchange: `confirm` is the last look before it leaves.
 """
 
 from __future__ import annotations
@@ -12,15 +13,18 @@ from functools import partial
 from typing import Any
 
 from ..exchanges.base import Exchange
+from ..exchanges.errors import Refused
 from ..exchanges.models import NewOrder, NewWithdrawal
-from .db.records import Caller, Registration, Scope
+from .db.records import Account, Caller, Registration, Scope
 from .db.store import Store
+from .freeze import check_frozen
 from .problems import Problem
 from .trade_audit import add_intent
 
 __all__ = [
     "Admission",
     "Policy",
+    "Stopped",
     "check_enabled",
     "check_registration",
     "check_scope",
@@ -41,6 +45,13 @@ class Admission:
     check: Callable[[], None]
     #: Writes into the audit who placed it; it is run last in the same write, with the row of the intent.
     record: Callable[[dict[str, Any]], None]
+
+
+class Stopped(Refused):
+    """A request was stopped here after its intent was committed, and before it was sent.
+
+    It is a Refused because an adapter that asks more than once for one order knows what that means.
+    """
 
 
 class Policy:
@@ -74,13 +85,35 @@ class Policy:
         return Admission({}, _no_check, partial(add_intent, self._store.audit, caller))
 
     def _check(self, caller: Caller, registration: Registration) -> None:
+        self._check_locked(caller, registration)
+
+    def _check_locked(self, caller: Caller, registration: Registration) -> None:
         account = self._store.accounts.locked(caller.account.id)
-        if account is None or not account.active:
-            raise Problem(401, "not_authenticated", "this account is switched off; nothing was sent")
-        now = self._store.registrations.get(registration.id)
-        if now is None:
-            raise Problem(404, "not_found", "this registration was deleted; nothing was sent")
-        check_enabled(now)
+        _check_state(account, self._store.registrations.get(registration.id))
+
+    def confirm(self, caller: Caller, registration: Registration) -> None:
+        """Raise Stopped for a request that may not leave any more, though its intent was committed.
+
+        Within a write it holds until that ends; else it is a read.
+        """
+        try:
+            if self._store.is_writing:
+                self._check_locked(caller, registration)
+            else:
+                account = self._store.accounts.find(caller.account.name, registration.id)
+                _check_state(account, None if account is None else account.registration)
+        except Problem as problem:
+            raise Stopped(str(problem), code=problem.code) from problem
+
+
+def _check_state(account: Account | None, registration: Registration | None) -> None:
+    """Raise Problem for an account or a registration that nothing may be sent for, as they are now."""
+    if account is None or not account.active:
+        raise Problem(401, "not_authenticated", "this account is switched off; nothing was sent")
+    if registration is None:
+        raise Problem(404, "not_found", "this registration was deleted; nothing was sent")
+    check_frozen(account)
+    check_enabled(registration)
 
 
 def _no_check() -> None:

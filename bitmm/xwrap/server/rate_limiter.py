@@ -17,7 +17,7 @@ import hashlib
 import threading
 import time
 from bisect import insort
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
@@ -120,13 +120,25 @@ def queue_name(exchange: str, apikey: str = "") -> str:
 
 
 class RequestSlot:
-    """The place of one caller with one key: `nonce` and `acquire` are nonce and throttle of an `ExchangeContext`."""
+    """The place of one caller with one key: `nonce` and `acquire` are nonce and throttle of an `ExchangeContext`.
 
-    def __init__(self, limiter: RateLimiter, limits: ExchangeLimits, apikey: str, priority: Priority) -> None:
+    `check` is run when the wait of a call is over, right before its request is made; it raises Refused for one that may
+    not be sent any more.
+    """
+
+    def __init__(
+        self,
+        limiter: RateLimiter,
+        limits: ExchangeLimits,
+        apikey: str,
+        priority: Priority,
+        check: Callable[[], None] | None = None,
+    ) -> None:
         self._limiter = limiter
         self._limits = limits
         self._apikey = apikey
         self._priority = priority
+        self._check = check
 
     def nonce(self) -> int:
         """Return the next nonce of the key: microseconds since 1970, or one more than the last."""
@@ -141,7 +153,18 @@ class RequestSlot:
         name = queue_name(limits.exchange, self._apikey if by_key else "")
         queue = self._limiter.queue(name, limit, ordered=by_key and limits.ordered)
         cost = 0 if limit is _UNCOUNTED else limit.costs.get(call, 1)
-        return queue.acquire(cost, self._priority, can_wait=self._priority is Priority.READ or call in limit.polls)
+        is_poll = call in limit.polls
+        turn = queue.acquire(cost, self._priority, can_wait=self._priority is Priority.READ or is_poll)
+        # A poll asks about an order that was sent.
+        return turn if self._check is None or is_poll else _checked(turn, self._check)
+
+
+@contextmanager
+def _checked(turn: AbstractContextManager[None], check: Callable[[], None]) -> Iterator[None]:
+    """Wait as `turn` does, then check."""
+    with turn:
+        check()
+        yield
 
 
 @dataclass(order=True, slots=True)

@@ -125,17 +125,19 @@ class ExchangeRegistry:
         priority: Priority = Priority.READ,
         *,
         seconds: float = inf,
+        check: Callable[[], None] | None = None,
     ) -> Iterator[Exchange]:
         """Give an exchange, ready to be asked with these credentials (or with none), within its share of the threads.
 
         Its requests go through the queue of the key with this priority, and end within `seconds` where that is less
-        than the `call_seconds` of any call. A cancel needs no share of the threads.
+        than the `call_seconds` of any call. A cancel needs no share of the threads. `check` is run before each request
+        is made, after its wait; it raises Refused.
         Raises Problem 503, before anything was sent, when all threads that may wait for this exchange are waiting.
         """
         kind = self.kind(id)
         entry = self._entries[id]
         credentials = credentials or Credentials()
-        slot = RequestSlot(self._limiter, entry.limits, _identity(kind, credentials), priority)
+        slot = RequestSlot(self._limiter, entry.limits, _identity(kind, credentials), priority, check)
         context = ExchangeContext(
             transport=entry.transport.until(time.monotonic() + min(seconds, self._settings.call_seconds)),
             credentials=credentials,
@@ -159,11 +161,18 @@ class ExchangeRegistry:
 
     @contextmanager
     def open(
-        self, registration: Registration, priority: Priority = Priority.READ, *, seconds: float = inf
+        self,
+        registration: Registration,
+        priority: Priority = Priority.READ,
+        *,
+        seconds: float = inf,
+        check: Callable[[], None] | None = None,
     ) -> Iterator[Exchange]:
         """Give the exchange of a registration, with its keys opened for this one use, as `exchange` does."""
         credentials = self._unsealed(registration)
-        with self.exchange(registration.exchange, credentials, registration.id, priority, seconds=seconds) as exchange:
+        with self.exchange(
+            registration.exchange, credentials, registration.id, priority, seconds=seconds, check=check
+        ) as exchange:
             yield exchange
 
     def _unsealed(self, registration: Registration) -> Credentials:

@@ -11,6 +11,7 @@ from ..exchanges.paper import PACKED_PRICES, Paper, PaperConfig, Prices, PricesE
 from .auth import Authenticator
 from .client_ids import ClientIds
 from .db.store import Store
+from .deadman import DeadMansSwitch
 from .execution import ExecutionService
 from .follower import Follower
 from .missing_history import MissingHistory
@@ -37,6 +38,7 @@ class Services:
     execution: ExecutionService
     reconciler: Reconciler
     follower: Follower
+    deadman: DeadMansSwitch
     rates: Rates
     threads: ThreadPools
 
@@ -46,6 +48,7 @@ class Services:
         """
         self.reconciler.stop()
         self.follower.stop()
+        self.deadman.stop()
         self.threads.close()
         self.registry.close()
         self.store.close()
@@ -81,12 +84,13 @@ def _create(settings: Settings, store: Store, threads: ThreadPools, report: Call
     missing_history = MissingHistory(
         store, registry, client_ids, arrival_seconds=settings.call_seconds + settings.reconcile_grace_seconds
     )
+    execution = ExecutionService(store, registry, Policy(store), client_ids, missing_history)
     services = Services(
         settings=settings,
         store=store,
         registry=registry,
         authenticator=Authenticator(store.accounts, settings.credential_cache_seconds),
-        execution=ExecutionService(store, registry, Policy(store), client_ids, missing_history),
+        execution=execution,
         reconciler=Reconciler(
             store,
             registry,
@@ -95,11 +99,15 @@ def _create(settings: Settings, store: Store, threads: ThreadPools, report: Call
             call_seconds=settings.call_seconds,
         ),
         follower=Follower(store, registry, every=settings.reconcile_seconds),
+        deadman=DeadMansSwitch(
+            store, registry, execution, every=settings.reconcile_seconds, call_seconds=settings.call_seconds
+        ),
         rates=Rates(registry, threads, settings.rate_seconds, settings.rate_cache_seconds),
         threads=threads,
     )
     services.reconciler.start()
     services.follower.start()
+    services.deadman.start()
     return services
 
 

@@ -297,11 +297,24 @@ _OPEN_MARKET_ORDERS = (
 )
 
 
+_UNDER_WAY = select(t.orders.c.id).where(
+    t.orders.c.registration_id == bindparam("registration"),
+    t.RUNNING_OR_UNKNOWN,
+    t.orders.c.created > bindparam("since"),
+)
+
+
 class OrderJournal(Journal):
     """The journal of orders."""
 
     def __init__(self, database: Database) -> None:
         super().__init__(t.orders, database)
+
+    def under_way(self, registration: int, seconds: float) -> set[int]:
+        """Return the ids of the orders of the last so many seconds that may still reach their exchange."""
+        with self._database.reading() as runner:
+            rows = runner.rows(_UNDER_WAY, {"registration": registration, "since": now(seconds)})
+        return {row["id"] for row in rows}
 
     def open_market_orders(self, exchange: str) -> list[tuple[Registration, dict[str, Any]]]:
         """Return every market order at an exchange that was open when it was read last, with its registration."""

@@ -48,6 +48,9 @@ class Registration:
     key_since: str | None
     #: What was begun before may be at another account of the exchange: that it is not found proves nothing.
     account_since: str | None
+    #: See `db.safety`.
+    deadman_seconds: int | None
+    deadman_at: float | None
     #: The exchange accepted the key with its secret.
     proven: bool
 

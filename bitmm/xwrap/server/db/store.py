@@ -26,6 +26,7 @@ from .journal import OrderJournal, WithdrawalJournal
 from .paper_ledger import PaperLedger
 from .postgresql import PostgreSQL
 from .registrations import RegistrationStore
+from .safety import SafetyStore
 from .sqlite import SQLite
 
 __all__ = ["Store"]
@@ -58,6 +59,7 @@ class Store:
         self.registrations = RegistrationStore(self._database)
         self.credentials = CredentialStore(self._database)
         self.addresses = AddressStore(self._database)
+        self.safety = SafetyStore(self._database)
         self.audit = AuditStore(self._database)
         self.counters = CounterStore(self._database)
         self.history = HistoryStore(self._database)
@@ -77,6 +79,11 @@ class Store:
     def server_id(self) -> int:
         """Return what tells this server process from the others on this data base."""
         return self._database.server_id
+
+    @property
+    def is_writing(self) -> bool:
+        """Return whether this thread is within a write."""
+        return self._database.is_writing
 
     @property
     def is_shared(self) -> bool:

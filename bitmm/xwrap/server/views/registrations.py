@@ -11,6 +11,7 @@ from ...exchanges.errors import ExchangeError, Refused
 from ..context import RequestContext
 from ..db.records import Registration
 from ..db.registrations import AlreadyRegisteredError
+from ..deadman import switch_to_json
 from ..params import Params
 from ..policy import may_use
 from ..problems import Problem, from_exchange
@@ -174,5 +175,6 @@ def _registration_to_json(row: Registration, registry: ExchangeRegistry) -> dict
         "available": registry.available(row.exchange),
         "permissions": row.permissions and json.loads(row.permissions),
         "allow_send": row.allow_send,
+        **switch_to_json(row),
         "url": f"/exchanges/{row.id}",
     }
