@@ -122,7 +122,7 @@ def test_users_without_api_keys_do_not_wait_for_each_other(serving, monkeypatch)
     """A queue and a nonce counter belong to a key; where there is none, to the wallet."""
     monkeypatch.setitem(exchanges.EXCHANGES, "wallet", "tests.server.views.test_registration_form:Wallet")
     names = []
-    monkeypatch.setattr(registry, "RequestSlot", lambda limiter, limits, key, priority: names.append(key) or Slot())
+    monkeypatch.setattr(registry, "RequestSlot", lambda limiter, limits, key, *more: names.append(key) or Slot())
 
     class Slot:
         nonce = acquire = None
