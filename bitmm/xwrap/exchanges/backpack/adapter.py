@@ -41,7 +41,7 @@ from ..parsing import (
     required_text,
     time_from_field,
 )
-from ..rules import check, network_required, no_rate, no_such_asset
+from ..rules import check, find_market, network_required, no_rate, no_such_asset
 from .api import URL, BackpackAPI
 from .parsing import (
     MAX_SKEW,
@@ -100,6 +100,7 @@ class Backpack(Exchange):
         return name_among(asset, self._assets())
 
     def rate(self, currency: str, asset: str) -> Rate:
+        find_market(self.name, currency, asset, self._markets())  # an invented pair costs no call
         book = self.api.depth(market_symbol(currency, asset), limit=5)
         with parsing_errors(self.name):
             asks = [parse_decimal(level[0]) for level in book["asks"] or ()]

@@ -35,7 +35,7 @@ from ..parsing import (
     readable_rows,
     required_text,
 )
-from ..rules import check, network_required, no_rate, no_such_asset
+from ..rules import check, find_market, network_required, no_rate, no_such_asset
 from .api import URL, BitstampAPI
 from .parsing import (
     Currency,
@@ -92,6 +92,7 @@ class Bitstamp(Exchange):
         )
 
     def rate(self, currency: str, asset: str) -> Rate:
+        find_market(self.name, currency, asset, self._markets())  # an invented pair costs no call
         ticker = self.api.public(f"ticker/{market_symbol(currency, asset)}")
         with parsing_errors(self.name):
             buy, sell = parse_decimal(ticker["ask"]), parse_decimal(ticker["bid"])
