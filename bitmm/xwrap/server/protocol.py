@@ -205,11 +205,11 @@ class BoundedProtocol(BufferedProtocol):
             self._deadline = min(self._deadline, self._loop.time() + self._settings.head_seconds)
             self._connections.set_partial(self, len(self._received))
             return
-        head, self._body_left = check_head(head)
+        head, body_length = check_head(head)
+        self._http.take_head(head, has_body=body_length > 0)
         self._connections.set_busy(self)
-        self._has_call, self._deadline = True, inf
-        self._http.take_head(head, has_body=self._body_left > 0)
-        if self._body_left:
+        self._has_call, self._body_left, self._deadline = True, body_length, inf
+        if body_length:
             self._hand_on_body()
         elif self._received:
             self._http.flow.pause_reading()
