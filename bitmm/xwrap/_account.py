@@ -5,7 +5,7 @@ from __future__ import annotations
 from . import _arguments as arguments
 from . import _parsing as parsing
 from ._api import ServerAPI
-from .types import AllowedAddress, Amount, Balance
+from .types import AllowedAddress, Amount, Balance, Freeze
 
 __all__ = ["AccountCalls"]
 
@@ -18,6 +18,19 @@ class AccountCalls:
     def balance(self, username: str, password: str) -> list[Balance]:
         """Return the balances of all registrations of an account; a row whose exchange failed has an `error`."""
         return self._api.get("/balance", parsing.balances, arguments.basic_auth(username, password))
+
+    def freeze(self, username: str, password: str, cancel_orders: bool = False) -> Freeze:
+        """Let neither an order nor a send of an account leave any more; reads and cancels pass. Twice is no error.
+
+        `cancel_orders`: cancel all orders, too, at every registration. Raises OutcomeUnknown when the answer was lost:
+        call it again. A credential that may trade can do this; `unfreeze` needs the account's own password.
+        """
+        form = {"cancel_orders": "true" if cancel_orders else "false"}
+        return self._api.post("/freeze", form, parsing.freeze, arguments.basic_auth(username, password), expected={})
+
+    def unfreeze(self, username: str, password: str) -> None:
+        """Lift the freeze of an account; it needs the account's own password. Without a freeze it is no error."""
+        self._api.delete("/freeze", parsing.unfrozen, arguments.basic_auth(username, password))
 
     def addresses(self, username: str, password: str) -> list[AllowedAddress]:
         """Return the addresses that sends of an account may go to, oldest first."""

@@ -114,9 +114,10 @@ class ServerAPI:
         auth: Mapping[str, str],
         *,
         expected: Mapping[str, object],
+        method: Literal["POST", "PUT"] = "POST",
     ) -> _T:
-        """POST `form` to `path`, once, and return what `parse` makes of the answer."""
-        request = Request("POST", self.url + path, {**_FORM_HEADERS, **auth}, encode(form).encode())
+        """POST (or PUT) `form` to `path`, once, and return what `parse` makes of the answer."""
+        request = Request(method, self.url + path, {**_FORM_HEADERS, **auth}, encode(form).encode())
         response = self._transport.send(request)
         document = read_document(response, mutates=True)
         return apply(parse, document, status=response.status, mutates=True, expected=expected)

@@ -16,11 +16,13 @@ from .money import parse_decimal
 from .types import (
     AllowedAddress,
     Balance,
+    DeadMansSwitch,
     Deposit,
     DepositAddress,
     Exchange,
     ExchangeRate,
     Fill,
+    Freeze,
     Funds,
     Market,
     Order,
@@ -208,6 +210,24 @@ def deposits(document: Any) -> list[Deposit]:
 
 def withdrawals(document: Any) -> list[Withdrawal]:
     return [withdrawal(row) for row in _list(document)]
+
+
+def freeze(document: Any) -> Freeze:
+    row = _object(document, "frozen", "canceled")
+    _text(row["frozen"], "time")
+    for one in _list(row["canceled"]):
+        _whole(_object(one, "id", "exchange", "canceled")["id"])
+    return cast("Freeze", row)
+
+
+def unfrozen(document: Any) -> None:
+    """Return nothing, for an account that is not frozen."""
+    if _object(document, "frozen")["frozen"] is not None:
+        raise ValueError("it is still frozen")
+
+
+def deadman(document: Any) -> DeadMansSwitch:
+    return cast("DeadMansSwitch", _object(document, "id", "exchange", "deadman_seconds", "deadman_at"))
 
 
 def deposit_address(document: Any) -> DepositAddress:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from . import _arguments as arguments
 from . import _parsing as parsing
 from ._api import ServerAPI
-from .types import Order, Side
+from .types import DeadMansSwitch, Order, Side
 
 __all__ = ["RegistrationCalls"]
 
@@ -26,6 +26,25 @@ class RegistrationCalls:
         self._api = api
         self._auth = arguments.basic_auth(username, password)
         self._path = f"/exchanges/{self.id}"
+
+    def cancel_all(self) -> int:
+        """Cancel every open order of this exchange key, also those placed elsewhere; return how many there were.
+
+        Raises OutcomeUnknown when the answer was lost: call it again.
+        """
+        return self._api.delete(f"{self._path}/orders/", parsing.canceled, self._auth)
+
+    def deadman(self, seconds: int) -> DeadMansSwitch:
+        """Have all orders of this exchange key canceled in so many seconds, unless this is called again before.
+
+        5 to 86400; 0 switches that off. It holds also for orders that are placed later, and after a restart of the
+        server; then it is off. Raises OutcomeUnknown when the answer was lost, also that of the exchange, whose own
+        timer is set where it has one: call it again.
+        """
+        form = {"seconds": str(arguments.check_id(seconds))}
+        expected = {"id": self.id, "deadman_seconds": int(form["seconds"]) or None}
+        path = f"{self._path}/deadman"
+        return self._api.post(path, form, parsing.deadman, self._auth, expected=expected, method="PUT")
 
     def _get(self, path: str, parse: Callable[[Any], _T], query: Mapping[str, str] | None = None) -> _T:
         """Return what `parse` makes of the answer to a read below the registration's path."""

@@ -39,12 +39,15 @@ from .types import (
     AllowedAddress,
     Amount,
     Balance,
+    CanceledOrders,
+    DeadMansSwitch,
     Deposit,
     DepositAddress,
     Exchange,
     ExchangeRate,
     Fill,
     FormField,
+    Freeze,
     Funds,
     Market,
     Order,
@@ -64,12 +67,15 @@ __all__ = [
     "AuthenticationError",
     "Backend",
     "Balance",
+    "CanceledOrders",
+    "DeadMansSwitch",
     "Deposit",
     "DepositAddress",
     "Exchange",
     "ExchangeRate",
     "Fill",
     "FormField",
+    "Freeze",
     "Funds",
     "InsufficientFunds",
     "InvalidRequest",
@@ -271,13 +277,6 @@ class Backend(RegistrationCalls):
         """
         id = arguments.check_id(id)
         return self._api.delete(f"{self._path}/orders/{id}", parsing.order, self._auth, expected={"id": id})
-
-    def cancel_all(self) -> int:
-        """Cancel every open order of this exchange key, also those placed elsewhere; return how many there were.
-
-        Raises OutcomeUnknown when the answer was lost: call it again.
-        """
-        return self._api.delete(f"{self._path}/orders/", parsing.canceled, self._auth)
 
     def fills(self, currency: str, asset: str) -> list[Fill]:
         """Return the latest executions of one pair, newest first."""

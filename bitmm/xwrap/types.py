@@ -13,12 +13,15 @@ __all__ = [
     "AllowedAddress",
     "Amount",
     "Balance",
+    "CanceledOrders",
+    "DeadMansSwitch",
     "Deposit",
     "DepositAddress",
     "Exchange",
     "ExchangeRate",
     "Fill",
     "FormField",
+    "Freeze",
     "Funds",
     "Market",
     "Order",
@@ -266,3 +269,35 @@ class AllowedAddress(TypedDict):
     created: str
     usable_from: str
     removed: str | None
+
+
+class CanceledOrders(TypedDict):
+    """What became of the orders of one registration when its account was frozen.
+
+    `canceled`: how many orders; None: not done yet, the `error` says why, and the server tries it until it worked.
+    """
+
+    id: int
+    exchange: str
+    canceled: int | None
+    error: NotRequired[str]
+
+
+class Freeze(TypedDict):
+    """Since when an account is `frozen`; with a row for each registration whose orders were to be canceled."""
+
+    frozen: str
+    canceled: list[CanceledOrders]
+
+
+class DeadMansSwitch(TypedDict):
+    """The switch of a registration: all its orders are canceled at `deadman_at`, unless it is renewed before.
+
+    None: it is off. `at_exchange`: the exchange's own timer is set as well.
+    """
+
+    id: int
+    exchange: str
+    deadman_seconds: int | None
+    deadman_at: str | None
+    at_exchange: bool

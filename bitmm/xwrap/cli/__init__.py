@@ -11,6 +11,7 @@ from .. import __version__
 from .accounts import account
 from .backups import backup, restore
 from .common import Data, examples, one_line_errors
+from .freeze import freeze
 from .history import history
 from .outcomes import orders, sends
 
@@ -32,6 +33,7 @@ app.add_typer(account, name="account")
 app.add_typer(orders, name="orders")
 app.add_typer(sends, name="sends")
 app.add_typer(history, name="history")
+app.command(epilog=examples("xwrap freeze", "xwrap freeze --account ann --cancel-orders"))(freeze)
 app.command(epilog=examples("xwrap backup xwrap-2026-11-27.sqlite3"))(backup)
 app.command(epilog=examples("xwrap restore xwrap-2026-11-27.sqlite3"))(restore)
 
