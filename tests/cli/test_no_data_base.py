@@ -21,6 +21,7 @@ NEED_ONE = [
     ["history", "show"],
     ["history", "accept"],
     ["history", "restored"],
+    ["freeze"],
     ["backup", "FILE"],
 ]
 #: Those that make one, or need none.
