@@ -15,7 +15,7 @@ SERVER = [
     "starlette>=1,<2",
     "uvicorn>=0.34",
     "uvloop>=0.21; sys_platform != 'win32'",
-    "httptools>=0.6; sys_platform != 'win32'",
+    "httptools>=0.6.3",
     "anyio>=4.6",
     "sqlalchemy>=2.0.36,<3",
     "alembic>=1.14,<2",
