@@ -31,15 +31,18 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from tests.stress.attacks import Attack, Target, long_header
+from tests.stress.attacks import Attack, Target, held_connections, long_header
 
 #: A new attack is a module in tests/stress/attacks/ and a line here.
 ATTACKS = {
     attack.name: attack
     for attack in (
         long_header.ATTACK,
+        held_connections.SLOW_HEADS,
+        held_connections.IDLE,
+        held_connections.HALF_BODIES,
     )
-}  # fmt: skip
+}
 
 #: What an attack may cost the honest client: milliseconds of the 99th percentile, of a cached call more than in quiet.
 MOST_CACHED, MOST_CANCEL = 50.0, 200.0
