@@ -14,11 +14,12 @@ from bitmm.xwrap.exchanges.errors import Busy
 from bitmm.xwrap.exchanges.http import unproved
 from bitmm.xwrap.exchanges.kraken import Kraken
 from bitmm.xwrap.server import rate_limiter
+from bitmm.xwrap.server.db.errors import StoreError
 from bitmm.xwrap.server.db.store import Store
-from bitmm.xwrap.server.rate_limiter import ExchangeLimits, Priority, RateLimiter, RequestSlot, queue_name
+from bitmm.xwrap.server.rate_limiter import ExchangeLimits, KeyHolder, Priority, RateLimiter, RequestSlot, queue_name
 from tests.support.databases import sql
 
-CANCEL, RECONCILE, ORDER, READ = Priority
+CANCEL, RECONCILE, ORDER, READ, ANONYMOUS = Priority
 
 
 @pytest.fixture
@@ -54,12 +55,13 @@ class Unlimited(Exchange):
     id = "unlimited"
 
 
-def slot(limiter, kind=Kept, key="k", priority=READ):
-    return RequestSlot(limiter, ExchangeLimits.of(kind), key, priority)
+def slot(limiter, kind=Kept, key="k", priority=READ, account=1, **more):
+    holder = KeyHolder(key, account, is_proven=more.pop("is_proven", True))
+    return RequestSlot(limiter, ExchangeLimits.of(kind), holder, priority, **more)
 
 
-def go(limiter, kind=Kept, key="k", priority=READ, call="x", signed=True):
-    with slot(limiter, kind, key, priority).acquire(call, signed=signed):
+def go(limiter, kind=Kept, key="k", priority=READ, call="x", signed=True, account=1):
+    with slot(limiter, kind, key, priority, account).acquire(call, signed=signed):
         pass
 
 
@@ -430,3 +432,120 @@ def test_a_cancel_goes_next_while_a_thousand_reads_want_the_same_key(limiter):
     assert max(waits) < 1
     assert turned_away
     assert len(sent) > len(waits), "reads went too"
+
+
+def waiting_behind_one(limiter, calls, queue, went):
+    """Let calls of (account, name) wait in their order while the queue is in use; `went` gets their names."""
+    threads = []
+    with slot(limiter).acquire("free", signed=True):
+        for account, name in calls:
+
+            def work(account=account, name=name):
+                with slot(limiter, account=account).acquire("free", signed=True):
+                    went.append(name)
+
+            threads.append(threading.Thread(target=work))
+            threads[-1].start()
+            until(lambda: len(queue._waiting) == len(threads))
+    for running in threads:
+        running.join()
+
+
+def test_accounts_take_turns_with_a_key_that_both_have_and_each_keeps_its_order(limiter):
+    queue, went = limiter.queue(queue_name("kept", "k"), Kept.per_key, ordered=True), []
+    calls = [(1, f"one {number}") for number in range(4)] + [(2, f"two {number}") for number in range(3)]
+    waiting_behind_one(limiter, calls, queue, went)
+    assert went == ["one 0", "two 0", "one 1", "two 1", "one 2", "two 2", "one 3"]
+
+
+def test_an_account_that_has_filled_a_queue_leaves_room_to_another(limiter, monkeypatch):
+    monkeypatch.setattr(rate_limiter, "_MAX_WAITING", 2)
+    queue = limiter.queue(queue_name("kept", "k"), Kept.per_key, ordered=True)
+    with ExitStack() as threads, slot(limiter).acquire("free", signed=True):
+        for waiting in (1, 2):
+            threads.enter_context(thread(partial(go, limiter, call="free")))
+            until(lambda waiting=waiting: len(queue._waiting) == waiting)
+        refused(limiter, call="free")
+        threads.enter_context(thread(partial(go, limiter, call="free", account=2)))
+        until(lambda: len(queue._waiting) == 3)
+
+
+def test_a_key_that_is_not_proven_has_a_queue_and_a_counter_of_its_account(limiter):
+    for _ in range(8):
+        with slot(limiter, priority=CANCEL, account=2, is_proven=False).acquire("x", signed=True):
+            go(limiter, call="free")  # its owner's call does not wait for this one
+            raised = pytest.raises(ZeroDivisionError)
+            with raised, slot(limiter, account=3, is_proven=False).acquire("free", signed=True):
+                raise ZeroDivisionError
+    with pytest.raises(Busy), slot(limiter, priority=CANCEL, account=2, is_proven=False).acquire("x", signed=True):
+        pass
+    go(limiter)
+
+
+def test_accounts_without_a_key_have_queues_of_their_own():
+    assert len({KeyHolder("", account, is_proven=True).queue for account in (0, 1, 2)}) == 3
+    assert len({KeyHolder("k", account, is_proven=True).queue for account in (0, 1, 2)}) == 1
+    assert len({KeyHolder("k", account, is_proven=False).queue for account in (1, 2)}) == 2
+
+
+def test_a_key_is_proven_by_a_signed_call_that_was_taken_and_by_no_other(limiter):
+    proofs = []
+    unproven = partial(slot, limiter, is_proven=False, on_accepted=lambda: proofs.append(1))
+    with unproven().acquire("free", signed=False):
+        pass
+    with suppress(ZeroDivisionError), unproven().acquire("free", signed=True):
+        raise ZeroDivisionError
+    with slot(limiter, on_accepted=lambda: proofs.append(2)).acquire("free", signed=True):
+        pass
+    assert proofs == []
+    with unproven().acquire("free", signed=True):
+        pass
+    assert proofs == [1]
+
+
+def test_what_the_exchange_took_is_no_failure_where_its_proof_cannot_be_written(limiter):
+    def fail():
+        raise StoreError("the disk is full")
+
+    with slot(limiter, is_proven=False, on_accepted=fail).acquire("free", signed=True):
+        pass
+
+
+def test_nonces_never_go_back_when_a_key_is_proven(limiter, monkeypatch):
+    now = 2_000_000_000_000_000_000
+    monkeypatch.setattr(rate_limiter.time, "time_ns", lambda: now)
+    shared = [slot(limiter).nonce() for _ in range(2)]
+    now -= 10**15  # the clock is set back
+    own = slot(limiter, account=2, is_proven=False)
+    with own.acquire("free", signed=True):
+        before = own.nonce()
+    assert shared == sorted(shared)
+    assert before > shared[-1]
+    assert slot(limiter, account=2).nonce() > before
+
+
+def test_calls_without_a_login_have_a_small_budget_and_leave_the_rest_to_the_others(limiter):
+    class Wide(Exchange):
+        id, per_address = "wide", RateLimit(40, 0.01)
+
+    for _ in range(10):
+        go(limiter, Wide, priority=ANONYMOUS, signed=False, account=0)
+    refused(limiter, Wide, priority=ANONYMOUS, signed=False, account=0)
+    for _ in range(20):
+        go(limiter, Wide, signed=False)
+    for _ in range(10):
+        go(limiter, Wide, priority=ORDER, signed=False)
+
+
+@pytest.mark.parametrize(
+    ("limit", "budget"),
+    [
+        (RateLimit(385, 15), RateLimit(96, 3.75)),
+        (RateLimit(5, 1), RateLimit(3, 0.5)),
+        (RateLimit(5, 0.1), RateLimit(3, 0.1)),
+        (None, RateLimit(20, 2)),
+    ],
+)
+def test_the_budget_without_a_login_is_a_quarter_of_the_addresss_and_lets_a_first_call_through(limit, budget):
+    kind = type("Some", (Exchange,), {"id": "some", "per_address": limit})
+    assert ExchangeLimits.of(kind).anonymous == budget

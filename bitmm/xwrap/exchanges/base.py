@@ -90,7 +90,7 @@ class Throttle(Protocol):
 
     A request is made (with its nonce and its time), sent and its answer read inside; the wait is before. Throttles are
     not nested. Raises Busy when the wait would be too long; a Busy raised inside, also as the refusal of an Unknown,
-    makes all users of the key wait.
+    makes all users of the key wait. A signed call that ends without an error was accepted: so was the key's secret.
     """
 
     def __call__(self, call: str, *, signed: bool) -> AbstractContextManager[object]: ...

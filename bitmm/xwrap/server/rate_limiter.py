@@ -1,11 +1,15 @@
 """Rate limits: who may send the next request to an exchange, and when.
 
 There is one queue for each exchange key, and one for each exchange's view of our address. Everything that uses a key
-goes through its queue: several registrations, many threads, any number of processes. Nonces only rise. Where an
+goes through its queue: several registrations, many threads, any number of processes. Until the exchange has accepted a
+key with its secret, the queue is the account's own: who knows no more than a key does not reach the queue of its owner.
+In a queue the accounts take turns. Nonces only rise. Where an
 exchange insists on their order, one request at a time is made, sent and answered. The counter of calls that the
 exchange keeps is kept here too: a call that it would refuse waits, or is refused before it is sent. Cancels go first,
 then the questions of the reconciler, orders, and reads. Nonces and counters are in the data base: they hold for all
 processes, after a restart, and when a clock was set back.
+
+Calls that need no login, of prices, have a small budget of their own, and go last.
 
 Reads, and the polling of an order that was just placed, leave a quarter of a counter to all others. At Kraken that is
 4 of 14: what it takes to find out, after a crash in the middle of busy trading, what became of all orders of a key.
@@ -14,6 +18,7 @@ Reads, and the polling of an order that was just placed, leave a quarter of a co
 from __future__ import annotations
 
 import hashlib
+import logging
 import threading
 import time
 from bisect import insort
@@ -28,10 +33,13 @@ from weakref import WeakValueDictionary
 from ..exchanges.base import Exchange, RateLimit
 from ..exchanges.errors import Busy
 from .db.counters import CounterStore
+from .db.errors import UNUSABLE, driver_message
 
-__all__ = ["ExchangeLimits", "Priority", "RateLimiter", "RequestSlot"]
+__all__ = ["ExchangeLimits", "KeyHolder", "Priority", "RateLimiter", "RequestSlot"]
 
-#: How many may wait in one queue; cancels and the reconciler, which is one thread, always may.
+_log = logging.getLogger(__name__)
+
+#: How many calls of an account may wait in one queue; cancels and the reconciler, which is one thread, always may.
 _MAX_WAITING = 64
 #: Seconds for which the reconciler waits, which has the time: a question that is given up costs the counter more than
 #: one that waits. Kraken's counter falls by the cost of the dearest one, 2, in 6 s.
@@ -43,6 +51,12 @@ _CANCEL_PATIENCE = 10.0
 _MAX_BACK_OFF = 900.0
 #: The counter of an exchange that publishes none: calls cost nothing, and only its own Busy raises it.
 _UNCOUNTED = RateLimit(0, 1)
+#: What part of the calls from our address those without a login may make; and their least budget: one that knows
+#: nothing yet asks Kraken three times for a price, and one every two seconds hardly hurts.
+_ANONYMOUS_SHARE = 0.25
+_LEAST_ANONYMOUS = RateLimit(3, 0.5)
+#: Where no limit of an address is known.
+_ANONYMOUS_UNCOUNTED = RateLimit(20, 2)
 
 
 class Priority(IntEnum):
@@ -52,6 +66,8 @@ class Priority(IntEnum):
     RECONCILE = 1
     ORDER = 2
     READ = 3
+    #: For a caller who is not logged in.
+    ANONYMOUS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +81,8 @@ class ExchangeLimits:
     ordered: bool
     per_key: RateLimit
     per_address: RateLimit
+    #: Counts the calls for those who are not logged in, beside `per_address`.
+    anonymous: RateLimit
 
     @classmethod
     def of(cls, kind: type[Exchange], own: Mapping[str, RateLimit | None] | None = None) -> ExchangeLimits:
@@ -76,6 +94,7 @@ class ExchangeLimits:
             ordered=kind.ordered,
             per_key=per_key or _UNCOUNTED,
             per_address=per_address or _UNCOUNTED,
+            anonymous=_anonymous(per_address),
         )
 
 
@@ -90,6 +109,16 @@ def _resolve(kind: type[Exchange], own: Mapping[str, RateLimit | None]) -> tuple
         # The administrator's limit is the one of a key; the address keeps the published one.
         return _with_costs(limit, kind.per_key), kind.per_address
     return _with_costs(limit, kind.per_key), _with_costs(limit, kind.per_address)
+
+
+def _anonymous(per_address: RateLimit | None) -> RateLimit:
+    """Return the budget of calls without a login."""
+    if per_address is None:
+        return _ANONYMOUS_UNCOUNTED
+    return RateLimit(
+        max(int(per_address.capacity * _ANONYMOUS_SHARE), _LEAST_ANONYMOUS.capacity),
+        max(per_address.refill * _ANONYMOUS_SHARE, min(per_address.refill, _LEAST_ANONYMOUS.refill)),
+    )
 
 
 def _with_costs(limit: RateLimit, published: RateLimit | None) -> RateLimit:
@@ -113,50 +142,101 @@ class RateLimiter:
                 queue = self._queues[name] = RequestQueue(name, limit, self.counters, self._seconds, ordered=ordered)
             return queue
 
+    def count_anonymous(self, limits: ExchangeLimits) -> None:
+        """Count a call for somebody who is not logged in. Raises Busy when there were too many of them."""
+        name, limit = queue_name(limits.exchange, "\0anonymous"), limits.anonymous
+        if pause := self.counters.acquire(name, 1, limit.capacity, limit.refill):
+            raise _too_many(pause)
+
 
 def queue_name(exchange: str, apikey: str = "") -> str:
     """Return the name of the queue of a key, or without one of our address; it does not show the key."""
     return hashlib.sha256(f"{exchange}\0{apikey}".encode()).hexdigest()
 
 
+@dataclass(frozen=True, slots=True)
+class KeyHolder:
+    """Who uses an exchange: with which `key` (what the exchange knows its user by), for which `account` of ours.
+
+    `is_proven`: the exchange accepted this key with the secret that the account gave. No account: 0.
+    """
+
+    key: str = ""
+    account: int = 0
+    is_proven: bool = False
+
+    @property
+    def queue(self) -> str:
+        """Return what the queue of the holder is called after: the key, or until it is proven the account, too."""
+        return self.key if self.account == 0 or (self.key and self.is_proven) else f"{self.key}\0of {self.account}"
+
+
 class RequestSlot:
     """The place of one caller with one key: `nonce` and `acquire` are nonce and throttle of an `ExchangeContext`.
 
     `check` is run when the wait of a call is over, right before its request is made; it raises Refused for one that may
-    not be sent any more.
+    not be sent any more. `on_accepted` is called when the exchange took a signed call of a key that is not proven.
     """
 
     def __init__(
         self,
         limiter: RateLimiter,
         limits: ExchangeLimits,
-        apikey: str,
+        holder: KeyHolder,
         priority: Priority,
         check: Callable[[], None] | None = None,
+        on_accepted: Callable[[], None] = lambda: None,
     ) -> None:
         self._limiter = limiter
         self._limits = limits
-        self._apikey = apikey
+        self._holder = holder
         self._priority = priority
         self._check = check
+        self._on_accepted = on_accepted
+        #: Of the key, and of this caller: the same, once the key is proven.
+        self._key_queue = queue_name(limits.exchange, holder.key)
+        self._own_queue = queue_name(limits.exchange, holder.queue)
+        self._last_nonce = 0
 
     def nonce(self) -> int:
         """Return the next nonce of the key: microseconds since 1970, or one more than the last."""
-        name = queue_name(self._limits.exchange, self._apikey)
-        return self._limiter.counters.next_nonce(name, time.time_ns() // 1000)
+        counters, least = self._limiter.counters, time.time_ns() // 1000
+        if self._own_queue != self._key_queue:
+            least = max(least, counters.last_nonce(self._key_queue) + 1)
+        self._last_nonce = counters.next_nonce(self._own_queue, least)
+        return self._last_nonce
 
     def acquire(self, call: str, *, signed: bool) -> AbstractContextManager[None]:
         """Wait in the queue of the key, and count this call. Raises Busy when the wait would be too long."""
         limits = self._limits
+        if self._priority is Priority.ANONYMOUS:
+            self._limiter.count_anonymous(limits)
         by_key = signed and limits.queues_by_key
         limit = limits.per_key if by_key else limits.per_address
-        name = queue_name(limits.exchange, self._apikey if by_key else "")
+        name = self._own_queue if by_key else queue_name(limits.exchange)
         queue = self._limiter.queue(name, limit, ordered=by_key and limits.ordered)
         cost = 0 if limit is _UNCOUNTED else limit.costs.get(call, 1)
         is_poll = call in limit.polls
-        turn = queue.acquire(cost, self._priority, can_wait=self._priority is Priority.READ or is_poll)
+        can_wait = self._priority >= Priority.READ or is_poll
+        turn = queue.acquire(cost, self._priority, can_wait=can_wait, account=self._holder.account)
+        if signed and self._holder.key and self._own_queue != self._key_queue:
+            turn = self._proving(turn)
         # A poll asks about an order that was sent.
         return turn if self._check is None or is_poll else _checked(turn, self._check)
+
+    @contextmanager
+    def _proving(self, turn: AbstractContextManager[None]) -> Iterator[None]:
+        """Around a call whose key is proven when the exchange takes it: what it refuses is raised in here."""
+        with turn:
+            yield
+        try:
+            if self._last_nonce:
+                # The next call is made in the queue of the key, and its nonce must be higher.
+                self._limiter.counters.next_nonce(self._key_queue, self._last_nonce)
+            self._on_accepted()
+        except UNUSABLE as error:
+            # The call was made; the next one proves the key.
+            _log.warning("that a key was accepted could not be written: %s", driver_message(error))
 
 
 @contextmanager
@@ -170,7 +250,10 @@ def _checked(turn: AbstractContextManager[None], check: Callable[[], None]) -> I
 @dataclass(order=True, slots=True)
 class _Waiter:
     priority: Priority
+    #: The calls of an account have one number after the other, so that each account has its turn.
+    turn: int
     position: int
+    account: int = field(compare=False)
     cost: float = field(compare=False)
     #: It leaves a quarter of the counter to those that cannot wait.
     can_wait: bool = field(compare=False)
@@ -192,15 +275,17 @@ class RequestQueue:
         self._in_use = False
         self._waiting: list[_Waiter] = []
         self._positions = count()
+        #: The turn of the last call that was let in, by priority.
+        self._last_turns = dict.fromkeys(Priority, 0)
         self._changed = threading.Condition()
 
     @contextmanager
-    def acquire(self, cost: float, priority: Priority, *, can_wait: bool) -> Iterator[None]:
+    def acquire(self, cost: float, priority: Priority, *, can_wait: bool, account: int = 0) -> Iterator[None]:
         """Wait, count, and let one request be sent. Raises Busy, before it is sent, when the wait would be too long.
 
-        `can_wait`: it leaves a quarter of the counter to those that cannot.
+        `can_wait`: it leaves a quarter of the counter to those that cannot. `account`: whose call it is.
         """
-        self._wait(_Waiter(priority, next(self._positions), cost, can_wait))
+        self._wait(cost, priority, account, can_wait=can_wait)
         try:
             with self._exclusive(self._cancel_seconds if priority is Priority.CANCEL else self._seconds):
                 try:
@@ -213,9 +298,12 @@ class RequestQueue:
                 self._in_use = False
                 self._changed.notify_all()
 
-    def _wait(self, waiter: _Waiter) -> None:
-        deadline = time.monotonic() + self._longest_wait(waiter)
+    def _wait(self, cost: float, priority: Priority, account: int, *, can_wait: bool) -> None:
+        began = time.monotonic()
         with self._changed:
+            turn = self._next_turn(priority, account)
+            waiter = _Waiter(priority, turn, next(self._positions), account, cost, can_wait)
+            deadline = began + self._longest_wait(waiter)
             self._refuse_early(waiter)
             insort(self._waiting, waiter)
             try:
@@ -225,15 +313,25 @@ class RequestQueue:
                         raise _too_many(pause)
                     self._changed.wait(min(pause, left))
                 self._in_use = self._ordered
+                self._last_turns[priority] = max(self._last_turns[priority], turn)
             finally:
                 self._waiting.remove(waiter)
                 self._changed.notify_all()
 
+    def _next_turn(self, priority: Priority, account: int) -> int:
+        """Return the turn of a new call: after those of its account that wait, and not before the last one let in.
+
+        This is start-time fair queueing (Goyal, Vin and Cheng, 1996) of calls that all count the same.
+        """
+        own = [each.turn for each in self._waiting if each.account == account and each.priority is priority]
+        return max(self._last_turns[priority], max(own, default=-1) + 1)
+
     def _refuse_early(self, waiter: _Waiter) -> None:
         """Raise Busy for a call that could not go in time even if no other came after it."""
-        if waiter.priority > Priority.RECONCILE and len(self._waiting) >= _MAX_WAITING:
+        own = sum(other.account == waiter.account for other in self._waiting)
+        if waiter.priority > Priority.RECONCILE and own >= _MAX_WAITING:
             raise _too_many(1.0)
-        ahead = sum(other.cost for other in self._waiting if other.priority <= waiter.priority)
+        ahead = sum(other.cost for other in self._waiting if other < waiter)
         if waiter.cost and ahead:
             pause = self._counters.wait_time(
                 self._name, waiter.cost + ahead, self._capacity(waiter), self._limit.refill

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import secrets
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from math import inf
 
 from .._addresses import is_caseless
@@ -18,13 +22,17 @@ from ..exchanges.capabilities import supports
 from ..exchanges.errors import ExchangeError
 from ..transport import Transport
 from .db.records import Registration
+from .db.registrations import RegistrationStore
 from .exchange_names import find_exchange, nearest_names, no_such_exchange
 from .problems import too_busy
-from .rate_limiter import ExchangeLimits, Priority, RateLimiter, RequestSlot
+from .rate_limiter import ExchangeLimits, KeyHolder, Priority, RateLimiter, RequestSlot
 from .settings import Settings, SettingsError
 from .vault import Vault, VaultError
 
 __all__ = ["ExchangeRegistry"]
+
+#: So many keys that were accepted are remembered in memory; the others are proven anew, or their registrations say it.
+_MOST_PROOFS = 10_000
 
 
 @dataclass(slots=True)
@@ -48,6 +56,7 @@ class ExchangeRegistry:
         settings: Settings,
         vault: Vault,
         limiter: RateLimiter,
+        registrations: RegistrationStore,
         factories: Mapping[str, Callable[[ExchangeContext], Exchange]],
     ) -> None:
         """Raises SettingsError for an exchange that cannot be loaded.
@@ -56,6 +65,10 @@ class ExchangeRegistry:
         """
         self._vault = vault
         self._limiter = limiter
+        self._registrations = registrations
+        self._proofs: OrderedDict[bytes, None] = OrderedDict()
+        self._proofs_lock = threading.Lock()
+        self._proof_key = secrets.token_bytes(32)
         self._settings = settings
         self._factories = factories
         self._entries = {id: self._entry(id) for id in settings.exchanges}
@@ -121,27 +134,37 @@ class ExchangeRegistry:
         self,
         id: str,
         credentials: Credentials | None = None,
-        registration_id: int = 0,
         priority: Priority = Priority.READ,
         *,
+        account: int = 0,
+        registration: Registration | None = None,
         seconds: float = inf,
         check: Callable[[], None] | None = None,
     ) -> Iterator[Exchange]:
         """Give an exchange, ready to be asked with these credentials (or with none), within its share of the threads.
 
         Its requests go through the queue of the key with this priority, and end within `seconds` where that is less
-        than the `call_seconds` of any call. A cancel needs no share of the threads. `check` is run before each request
-        is made, after its wait; it raises Refused.
+        than the `call_seconds` of any call. A cancel needs no share of the threads. Until the exchange has accepted the
+        key, the queue is the `account`'s own. `check` is run before each request is made, after its wait; it raises
+        Refused.
         Raises Problem 503, before anything was sent, when all threads that may wait for this exchange are waiting.
         """
         kind = self.kind(id)
         entry = self._entries[id]
         credentials = credentials or Credentials()
-        slot = RequestSlot(self._limiter, entry.limits, _identity(kind, credentials), priority, check)
+        is_proven = (registration is not None and registration.proven) or self.is_proven(id, credentials)
+        slot = RequestSlot(
+            self._limiter,
+            entry.limits,
+            KeyHolder(_identity(kind, credentials), account, is_proven),
+            priority,
+            check,
+            partial(self._mark_proven, id, credentials, registration),
+        )
         context = ExchangeContext(
             transport=entry.transport.until(time.monotonic() + min(seconds, self._settings.call_seconds)),
             credentials=credentials,
-            registration=registration_id,
+            registration=registration.id if registration is not None else 0,
             url=entry.url,
             nonce=slot.nonce,
             throttle=slot.acquire,
@@ -169,11 +192,34 @@ class ExchangeRegistry:
         check: Callable[[], None] | None = None,
     ) -> Iterator[Exchange]:
         """Give the exchange of a registration, with its keys opened for this one use, as `exchange` does."""
-        credentials = self._unsealed(registration)
         with self.exchange(
-            registration.exchange, credentials, registration.id, priority, seconds=seconds, check=check
+            registration.exchange,
+            self._unsealed(registration),
+            priority,
+            account=registration.account_id,
+            registration=registration,
+            seconds=seconds,
+            check=check,
         ) as exchange:
             yield exchange
+
+    def is_proven(self, id: str, credentials: Credentials) -> bool:
+        """Return whether this process saw that the exchange accepted this key with this secret."""
+        return self._proof(id, credentials) in self._proofs
+
+    def _mark_proven(self, id: str, credentials: Credentials, registration: Registration | None) -> None:
+        """Remember that the exchange accepted this key with this secret, also in the data base."""
+        if registration is not None:
+            self._registrations.set_proven(registration)
+        with self._proofs_lock:
+            self._proofs[self._proof(id, credentials)] = None
+            while len(self._proofs) > _MOST_PROOFS:
+                self._proofs.popitem(last=False)
+
+    def _proof(self, id: str, credentials: Credentials) -> bytes:
+        """Return a digest of a key and all that was given with it, which tells nothing outside of this process."""
+        texts = [id, credentials.username, credentials.apikey, credentials.apisecret, sorted(credentials.more.items())]
+        return hashlib.blake2b(json.dumps(texts).encode(), key=self._proof_key, digest_size=16).digest()
 
     def _unsealed(self, registration: Registration) -> Credentials:
         owner = (registration.account_id, registration.id)

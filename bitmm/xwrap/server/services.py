@@ -79,7 +79,7 @@ def _create(settings: Settings, store: Store, threads: ThreadPools, report: Call
     vault = _open_vault(settings, store, report)
     paper = PaperConfig(_load_prices(settings), settings.paper_funds, store.paper_ledger)
     limiter = RateLimiter(store.counters, settings.queue_seconds)
-    registry = ExchangeRegistry(settings, vault, limiter, {"paper": partial(Paper, config=paper)})
+    registry = ExchangeRegistry(settings, vault, limiter, store.registrations, {"paper": partial(Paper, config=paper)})
     client_ids = ClientIds(vault.client_id_secret)
     missing_history = MissingHistory(
         store, registry, client_ids, arrival_seconds=settings.call_seconds + settings.reconcile_grace_seconds

@@ -122,7 +122,11 @@ def test_users_without_api_keys_do_not_wait_for_each_other(serving, monkeypatch)
     """A queue and a nonce counter belong to a key; where there is none, to the wallet."""
     monkeypatch.setitem(exchanges.EXCHANGES, "wallet", "tests.server.views.test_registration_form:Wallet")
     names = []
-    monkeypatch.setattr(registry, "RequestSlot", lambda limiter, limits, key, *more: names.append(key) or Slot())
+    monkeypatch.setattr(
+        registry,
+        "RequestSlot",
+        lambda _limiter, _limits, holder, *_more: names.append((holder.key, holder.queue)) or Slot(),
+    )
 
     class Slot:
         nonce = acquire = None
@@ -130,5 +134,5 @@ def test_users_without_api_keys_do_not_wait_for_each_other(serving, monkeypatch)
     with serving(exchanges=("wallet",)) as server:
         for fields in ({"walletAddress": "0x1"}, {"walletAddress": "0x2"}, {}):
             server.registration(server.account(), "wallet", privateKey="a private key", **fields)
-    assert len({queue_name("wallet", name) for name in names}) == 3
-    assert names[:2] == ["0x1", "0x2"]
+    assert len({queue_name("wallet", queue) for _, queue in names}) == 3
+    assert [key for key, _ in names[:2]] == ["0x1", "0x2"]

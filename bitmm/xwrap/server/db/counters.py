@@ -16,6 +16,7 @@ __all__ = ["CounterStore"]
 _ADD = insert(t.counters)
 _THIS_QUEUE = t.counters.c.lane == bindparam("queue")
 _LAST_NONCE, _AT_LEAST = t.counters.c.nonce, bindparam("at_least", type_=BigInteger)
+_LAST = select(_LAST_NONCE).where(_THIS_QUEUE)
 _NEXT_NONCE = (
     update(t.counters)
     .where(_THIS_QUEUE)
@@ -57,6 +58,11 @@ class CounterStore:
             if nonce is None:
                 self._add(queue)
         return nonce
+
+    def last_nonce(self, queue: str) -> int:
+        """Return the last nonce of this queue; 0 when it has given none."""
+        with self._database.reading() as runner:
+            return runner.value(_LAST, {"queue": queue}) or 0
 
     def acquire(self, queue: str, cost: float, capacity: float, refill: float) -> float:
         """Raise the queue's counter by `cost` and return 0, or return the seconds until `capacity` allows it."""

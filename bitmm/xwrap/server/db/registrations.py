@@ -25,6 +25,11 @@ _OF_ACCOUNT = (
 )
 _BY_ID = select(*_COLUMNS).where(t.registrations.c.id == bindparam("id"), t.registrations.c.deleted.is_(None))
 _LOCK_ACCOUNT = select(t.accounts.c.id).where(t.accounts.c.id == bindparam("id")).with_for_update(key_share=True)
+_SET_PROVEN = (
+    update(t.registrations)
+    .where(t.registrations.c.id == bindparam("row"), t.registrations.c.sealed_apisecret == bindparam("sealed"))
+    .values(proven=True)
+)
 _SEAL = update(t.registrations).where(t.registrations.c.id == bindparam("row")).returning(*_COLUMNS)
 
 
@@ -71,6 +76,11 @@ class RegistrationStore:
         with self._database.reading() as runner:
             row = runner.first(_BY_ID, {"id": id})
         return None if row is None else Registration(**row)
+
+    def set_proven(self, registration: Registration) -> None:
+        """Write that the exchange accepted the key, unless it was replaced meanwhile."""
+        values = {"row": registration.id, "sealed": registration.sealed_apisecret}
+        self._database.write(lambda runner: runner.change(_SET_PROVEN, values))
 
     def of_account(self, account: int, *, exchange: str | None = None, active_only: bool = False) -> list[Registration]:
         """Return the registrations of an account (at one exchange, enabled), oldest first."""

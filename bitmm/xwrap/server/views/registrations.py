@@ -56,7 +56,7 @@ def create(context: RequestContext) -> dict[str, Any]:
     label = params.pop_text("label", limit=100, default="")
     allow_send = params.pop_bool("allow_send", default=False)
     credentials = _credentials(kind, params)
-    permissions = _permissions(registry, id, credentials)
+    permissions = _permissions(registry, id, credentials, context.account.id)
     values = {
         "account_id": context.account.id,
         "exchange": id,
@@ -65,6 +65,7 @@ def create(context: RequestContext) -> dict[str, Any]:
         "apikey_hint": _hint(credentials.apikey),
         "permissions": None if permissions is None else json.dumps(permissions),
         "allow_send": allow_send,
+        "proven": registry.is_proven(id, credentials),
     }
     try:
         row = context.services.store.registrations.add(
@@ -117,13 +118,13 @@ def _form_in_words(kind: type[Exchange]) -> str:
     return ", ".join(names) or "empty"
 
 
-def _permissions(registry: ExchangeRegistry, id: str, credentials: Credentials) -> list[str] | None:
+def _permissions(registry: ExchangeRegistry, id: str, credentials: Credentials, account: int) -> list[str] | None:
     """Return what the exchange says that the key may do; None when it has no call that says it.
 
     Raises Problem for what it refuses for good, a wrong key or a wrong form, and for a key that could not be tried now.
     """
     try:
-        with registry.exchange(id, credentials) as exchange:
+        with registry.exchange(id, credentials, account=account) as exchange:
             if "permissions" in supports(type(exchange)):
                 return sorted(exchange.permissions())
             _check_key(exchange)
