@@ -2,8 +2,8 @@
 
     python -m tests.stress.freeze [--rounds 5] [--threads 16] [--postgres]
 
-Each round: many threads place orders at a local Kraken through one server (with --postgres in turn
-through two on one data base), then the account is frozen. What the exchange has executed is compared with the time
+Each round: many threads place orders at a local Kraken and a local Bitstamp through one server (with --postgres in turn
+through two on one data base), then the account is frozen. What the exchanges have executed is compared with the time
 at which the freeze was answered: by the time of the intent none may be later. How long after the answer the last one
 arrived is printed. Then a dead man's switch is set, the servers are killed, and started again after its deadline: it
 is printed how long after that the orders are gone. In the end a switch of a running server is due: how long after its
@@ -29,7 +29,7 @@ from bitmm.xwrap.server.db.records import now
 from tests.stress.harness import PASSWORD, Harness, open_harness
 from tests.support.databases import new_database, server, sql
 
-_VENUES = ("kraken",)
+_VENUES = ("kraken", "bitstamp")
 
 
 @dataclass
@@ -89,7 +89,7 @@ def _freeze(harness: Harness, ids: dict[str, int], threads: int, figures: Figure
         backend = harness.backend(ids[name], timeout=30.0, server=process)
         while True:
             try:
-                backend.sell("EUR", "BTC", "0.001", price=60000)
+                backend.sell("EUR", "BTC", "0.001", price=33000)
             except APIError as error:
                 if error.code == "frozen":
                     return
