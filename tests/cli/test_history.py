@@ -35,7 +35,7 @@ def xwrap(*args):
 def folder(tmp_path):
     """A data folder with an account; its password."""
     folder = tmp_path / "data"
-    folder.mkdir()
+    folder.mkdir(mode=0o700)
     return folder, xwrap("account", "add", "ann", "--generate", "--data", folder).stdout.strip()
 
 

@@ -22,6 +22,8 @@ NEED_ONE = [
     ["history", "accept"],
     ["history", "restored"],
     ["freeze"],
+    ["vault", "rotate"],
+    ["vault", "drop-old"],
     ["backup", "FILE"],
 ]
 #: Those that make one, or need none.
@@ -43,7 +45,7 @@ def all_commands(command, *names):
 
 def test_every_command_is_tried_or_named_here():
     tried = {
-        " ".join(args[:2] if args[0] in {"account", "orders", "sends", "history"} else args[:1]) for args in NEED_ONE
+        " ".join(args[:2] if args[0] in {"account", "orders", "sends", "history", "vault"} else args[:1]) for args in NEED_ONE
     }
     assert tried | OTHERS == all_commands(get_command(app))
 
@@ -53,7 +55,7 @@ def test_every_command_is_tried_or_named_here():
 def test_a_command_that_needs_a_data_base_makes_none(tmp_path, monkeypatch, args, is_there):
     folder = tmp_path / "data"
     if is_there:
-        folder.mkdir()
+        folder.mkdir(mode=0o700)
     monkeypatch.chdir(tmp_path)
     one_line(xwrap(*args, "--data", folder), f"there is no data base in {folder};", "xwrap account add", "--data")
     assert list(tmp_path.rglob("*")) == [folder] * is_there

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 
 from bitmm.xwrap.server.client_ids import ClientIds
+from bitmm.xwrap.server.key_file import add_key, create_keys, drop_old_keys, read_keys
 from bitmm.xwrap.server.vault import Vault
 
 OURS = ClientIds(b"s" * 32)
@@ -38,10 +39,12 @@ def test_an_id_is_that_of_a_random_uuid():
         assert (read.version, read.variant, read.hex) == (4, uuid.RFC_4122, id)
 
 
-def test_the_ids_survive_the_loss_of_the_data_base_and_a_new_master_key():
-    old, new = b"o" * 32, b"n" * 32
-    secret = Vault([old]).client_id_secret
-    assert Vault([new, old]).client_id_secret == secret
-    assert Vault([new]).client_id_secret != secret
-    assert old not in secret
+def test_the_ids_survive_the_loss_of_the_data_base_and_a_new_master_key(tmp_path):
+    path = tmp_path / "master.key"
+    secret = create_keys(path).client_id_secret
     assert len(secret) == 32
+    assert read_keys(path).keys[0] not in secret
+    assert add_key(path).client_id_secret == secret
+    assert drop_old_keys(path).client_id_secret == secret
+    assert Vault.load(path).client_id_secret == secret
+    assert create_keys(tmp_path / "other.key").client_id_secret != secret

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import os
-import stat
-
 import pytest
 import requests
 
-from bitmm.xwrap.server.vault import Vault, VaultError
+from bitmm.xwrap.server.key_file import add_key, drop_old_keys, read_keys
+from bitmm.xwrap.server.vault import Vault, VaultError, sealed_with
 
 PLACE = (1, 7, "apisecret")
 
@@ -48,35 +45,68 @@ def test_a_changed_byte_does_not_open(vault, position):
         vault.open(*PLACE, bytes(sealed))
 
 
-def test_the_master_key_is_for_its_owner_alone_and_never_overwritten(vault, path):
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    with pytest.raises(FileExistsError):
-        Vault.create(path)
-
-
-def test_the_newest_key_seals_and_all_open(path):
-    old = Vault.create(path)
-    sealed = old.seal(*PLACE, "secret")
-    newest = base64.b64encode(os.urandom(32)).decode()
-    path.write_text(f"{newest}\n{path.read_text()}")
-    both = Vault.load(path)
+def test_a_new_key_seals_only_when_the_data_base_names_it_and_all_open(path):
+    named = []
+    vault = Vault.create(path, lambda: named[0] if named else None)
+    old, sealed = vault.check_value(), vault.seal(*PLACE, "secret")
+    named.append(old)
+    keys = add_key(path)
+    both = Vault.load(path, lambda: named[0])
     assert both.open(*PLACE, sealed) == "secret"
+    assert sealed_with(both.seal(*PLACE, "secret")) == keys.ids[1]
+    named[0] = both.check_value()
+    assert sealed_with(both.seal(*PLACE, "secret")) == keys.newest
+
+
+def test_a_vault_that_meets_a_new_key_reads_its_file_again(vault, path):
+    add_key(path)
+    sealed = Vault.load(path).seal(*PLACE, "secret")
+    assert vault.open(*PLACE, sealed) == "secret"
+    drop_old_keys(path)
+    assert vault.open(*PLACE, sealed) == "secret"
+
+
+def test_a_server_seals_with_the_key_that_a_rotation_began_with(path):
+    named = []
+    running = Vault.create(path, lambda: named[0])
+    keys = add_key(path)
+    named.append(Vault.load(path).check_value())
+    assert sealed_with(running.seal(*PLACE, "secret")) == keys.newest
+
+
+def test_without_the_key_that_seals_now_nothing_is_sealed(path, tmp_path):
+    named = [Vault.create(tmp_path / "other.key").check_value()]
+    with pytest.raises(VaultError, match="does not open this data base"):
+        Vault.create(path, lambda: named[0]).seal(*PLACE, "secret")
+
+
+def test_the_file_is_read_again_for_an_unknown_key_only_and_at_most_once_a_second(vault, path, tmp_path, monkeypatch):
+    reads, clock = [], [1000.0]
+    monkeypatch.setattr("bitmm.xwrap.server.vault.read_keys", lambda path: reads.append(path) or read_keys(path))
+    monkeypatch.setattr("bitmm.xwrap.server.vault.time.monotonic", lambda: clock[0])
+    assert vault.open(*PLACE, vault.seal(*PLACE, "secret")) == "secret"
+    assert reads == []
+    foreign = Vault.create(tmp_path / "other.key").seal(*PLACE, "secret")
+    for seconds, count in ((0.0, 1), (0.5, 1), (0.6, 2)):
+        clock[0] += seconds
+        with pytest.raises(VaultError):
+            vault.open(*PLACE, foreign)
+        assert len(reads) == count
+    # A damaged text names no key.
     with pytest.raises(VaultError):
-        old.open(*PLACE, both.seal(*PLACE, "secret"))
+        vault.open(*PLACE, b"\x02" + foreign[1:])
+    with pytest.raises(VaultError):
+        vault.open(*PLACE, b"")
+    assert len(reads) == 2
 
 
-@pytest.mark.parametrize("content", ["", "nonsense", "AAAA", "ÿ", base64.b64encode(b"x" * 31).decode()])
-def test_a_damaged_master_key_is_refused_in_one_line(path, content):
-    path.write_text(content)
-    path.chmod(0o600)
-    with pytest.raises(VaultError, match=r"damaged|cannot be read"):
-        Vault.load(path)
-
-
-def test_a_master_key_that_others_can_read_is_refused(vault, path):
-    path.chmod(0o640)
-    with pytest.raises(VaultError, match="chmod 600"):
-        Vault.load(path)
+def test_a_key_file_that_is_written_badly_takes_no_key_from_a_server(vault, path, caplog):
+    sealed = vault.seal(*PLACE, "secret")
+    path.write_text("half a ke")
+    with pytest.raises(VaultError):
+        vault.open(*PLACE, b"\x01otherkey" + sealed)
+    assert "is damaged" in caplog.text
+    assert vault.open(*PLACE, sealed) == "secret"
 
 
 def test_neither_key_nor_secret_nor_password_stands_anywhere_in_the_data_folder(serving, tmp_path, monkeypatch):

@@ -14,6 +14,7 @@ from .common import Data, examples, one_line_errors
 from .freeze import freeze
 from .history import history
 from .outcomes import orders, sends
+from .vault import vault
 
 __all__ = ["app"]
 
@@ -34,6 +35,7 @@ app.add_typer(orders, name="orders")
 app.add_typer(sends, name="sends")
 app.add_typer(history, name="history")
 app.command(epilog=examples("xwrap freeze", "xwrap freeze --account ann --cancel-orders"))(freeze)
+app.add_typer(vault, name="vault")
 app.command(epilog=examples("xwrap backup xwrap-2026-11-27.sqlite3"))(backup)
 app.command(epilog=examples("xwrap restore xwrap-2026-11-27.sqlite3"))(restore)
 

@@ -40,6 +40,7 @@ def open_store(data: Path | None, *, create: bool = False) -> Iterator[Store]:
 
     Without, the command ends in one line, and nothing is made: neither the folder nor a file.
     """
+    from ..server.db.files import check_private_folder, make_private_folder
     from ..server.db.store import Store
     from ..server.settings import Settings
 
@@ -49,9 +50,11 @@ def open_store(data: Path | None, *, create: bool = False) -> Iterator[Store]:
     if not settings.database_url:
         missing += ", or choose another folder with --data"
     if create:
-        settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private_folder(settings.data)
     elif isinstance(settings.database, Path) and not settings.database.exists():
         stop(missing)
+    if settings.data.is_dir():
+        check_private_folder(settings.data)
     store = Store(settings.database, call_seconds=settings.call_seconds)
     try:
         store.check()

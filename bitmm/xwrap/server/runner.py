@@ -19,7 +19,7 @@ import uvicorn
 
 from .app import create_app
 from .connections import Connections
-from .db.files import lock_file
+from .db.files import lock_file, make_private_folder, open_private
 from .descriptors import most_connections, raise_descriptor_limit
 from .protocol import BoundedProtocol
 from .services import Services, create_services
@@ -172,8 +172,8 @@ def process_lock(settings: Settings) -> Iterator[IO[str]]:
     On SQLite it is held while the server runs, and a second server raises ServeError. On PostgreSQL the second waits
     until the first has started: the first may be creating the master key.
     """
-    settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (settings.data / "lock").open("w") as lock:
+    make_private_folder(settings.data)
+    with os.fdopen(open_private(settings.data / "lock"), "r+") as lock:
         try:
             lock_file(lock.fileno(), wait=settings.database_url is not None)
         except OSError:

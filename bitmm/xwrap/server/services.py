@@ -10,6 +10,7 @@ from functools import partial
 from ..exchanges.paper import PACKED_PRICES, Paper, PaperConfig, Prices, PricesError
 from .auth import Authenticator
 from .client_ids import ClientIds
+from .db.files import make_private_folder
 from .db.store import Store
 from .deadman import DeadMansSwitch
 from .execution import ExecutionService
@@ -61,7 +62,7 @@ def create_services(settings: Settings, stop: Callable[[str], None], report: Cal
     `report` with a line for the administrator when a master key was made. Raises SetupError (in one line) or OSError
     when something cannot be used.
     """
-    settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_private_folder(settings.data)
     store = Store(settings.database, call_seconds=settings.call_seconds)
     with ExitStack() as on_failure:
         on_failure.callback(store.close)
@@ -121,15 +122,16 @@ def _load_prices(settings: Settings) -> Prices:
 def _open_vault(settings: Settings, store: Store, report: Callable[[str], None]) -> Vault:
     """Return the vault; a master key that is new is reported. Raises VaultError when it is not the data base's own."""
     path = settings.master_key_file
-    made = not path.exists()
-    if made and store.check_value() is not None:
+    made = not (path.exists() or path.is_symlink())
+    if made and store.sealed.check_value() is not None:
         raise VaultError(
-            f"the master key {path} is missing; put it back, the exchange keys cannot be opened without it"
+            f"the master key {path} is missing; the exchange keys cannot be opened without it: put it back from your "
+            f"copy: cp COPY {path}"
         )
-    vault = Vault.create(path) if made else Vault.load(path)
+    vault = (Vault.create if made else Vault.load)(path, store.sealed.shared_check_value)
     if made:
         # At once: when the rest of the start fails, the next start finds the key and has nothing to report.
         report(f"A master key was made: {path} - keep a copy of it apart from the data base")
-    if sealed := store.check_value(vault.check_value):
+    if sealed := store.sealed.check_value(vault.check_value):
         vault.check(sealed)
     return vault

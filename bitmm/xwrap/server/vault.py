@@ -1,102 +1,136 @@
 """Seals exchange keys at rest: AES-256-GCM, each text bound to its account, registration and field.
 
 A sealed text is: version byte 1, 4 bytes naming the master key, 12 random bytes, ciphertext with tag. Moved to another
-row or field it does not open. The master keys stand in a file of their own, one a line in base64, the newest first:
-the newest seals, all open, so a new key can be put before the old ones.
+row or field it does not open. Every key of the file opens (see `key_file`). The one that seals is named by the data
+base, by the text there which every start opens: so servers that read their file at different times seal with the same
+key, and after a rotation began none seals with an old one.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
-import os
+import logging
 import secrets
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from .settings import SetupError
+from .key_file import MasterKeys, VaultError, create_keys, key_id, read_keys
 
-__all__ = ["Vault", "VaultError"]
+__all__ = ["Vault", "VaultError", "sealed_with"]
+
+_log = logging.getLogger(__name__)
 
 _VERSION = b"\x01"
+#: Seconds after which the file is read again that did not have a key.
+_READ_AGAIN_SECONDS = 1.0
 
 
-class VaultError(SetupError):
-    """The master key, or a sealed text, cannot be used."""
+def sealed_with(sealed: bytes) -> bytes:
+    """Return the 4 bytes that name the master key of a sealed text."""
+    return sealed[1:5]
 
 
 class Vault:
     """Seals and opens texts with the master keys of one file."""
 
-    def __init__(self, keys: list[bytes]) -> None:
-        self._keys = {hashlib.sha256(key).digest()[:4]: AESGCM(key) for key in keys}
-        self._newest = next(iter(self._keys))
-        #: What our ids of orders are derived from. The oldest master key: a new one changes no id.
-        self.client_id_secret = HKDF(SHA256(), 32, salt=None, info=b"bitmm client ids").derive(keys[-1])
+    def __init__(self, keys: MasterKeys, path: Path, check_value: Callable[[], bytes | None] = lambda: None) -> None:
+        """`check_value` returns the text of the data base that names the sealing key; None: the newest one seals.
 
-    @classmethod
-    def load(cls, path: Path) -> Vault:
-        """Return the vault of a master key file. Raises VaultError for one that is damaged or open to others."""
-        try:
-            mode, lines = path.stat().st_mode, path.read_text("ascii").split()
-        except (OSError, UnicodeDecodeError) as error:
-            raise VaultError(f"the master key {path} cannot be read: {error}; put the right file back") from None
-        if os.name == "posix" and mode & 0o077:
-            raise VaultError(f"the master key {path} can be read by others; run: chmod 600 {path}")
-        try:
-            keys = [base64.b64decode(line, validate=True) for line in lines]
-        except binascii.Error:
-            keys = []
-        if not keys or any(len(key) != 32 for key in keys):
-            raise VaultError(f"the master key {path} is damaged; restore it from your backup")
-        return cls(keys)
-
-    @classmethod
-    def create(cls, path: Path) -> Vault:
-        """Return a vault with a new master key in `path`, readable by its owner alone.
-
-        Raises FileExistsError rather than overwrite a file.
+        Within a write it must keep that text from being replaced until the write ends.
         """
-        key = secrets.token_bytes(32)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(base64.b64encode(key) + b"\n")
-            file.flush()
-            os.fsync(descriptor)
-        return cls([key])
+        self._path = path
+        self._check_value = check_value
+        self._newest = keys.newest
+        self._ciphers = _ciphers(keys)
+        self._read_again_at = 0.0
+        self._lock = threading.Lock()
+        #: What our ids of orders are derived from; no rotation changes it.
+        self.client_id_secret = keys.client_id_secret
+
+    @classmethod
+    def load(cls, path: Path, check_value: Callable[[], bytes | None] = lambda: None) -> Vault:
+        """Return the vault of a key file. Raises VaultError, which says what to do."""
+        return cls(read_keys(path), path, check_value)
+
+    @classmethod
+    def create(cls, path: Path, check_value: Callable[[], bytes | None] = lambda: None) -> Vault:
+        """Return a vault with a new master key in `path`. Raises FileExistsError rather than overwrite a file."""
+        return cls(create_keys(path), path, check_value)
 
     def seal(self, account_id: int, registration_id: int, field: str, text: str) -> bytes:
-        """Return `text`, sealed for this field of this registration alone."""
-        head, nonce = _VERSION + self._newest, secrets.token_bytes(12)
-        bound_to = _associated_data(head, account_id, registration_id, field)
-        return head + nonce + self._keys[self._newest].encrypt(nonce, text.encode(), bound_to)
+        """Return `text`, sealed for this field of this registration alone. Raises VaultError without the key for it."""
+        check_value = self._check_value()
+        id = self._newest if check_value is None else sealed_with(check_value)
+        if (cipher := self._cipher(id)) is None:
+            raise _wrong_key(self._path)
+        return _seal(cipher, id, account_id, registration_id, field, text)
+
+    def seal_with_newest(self, account_id: int, registration_id: int, field: str, text: str) -> bytes:
+        """Return the same, sealed with the newest key of the file."""
+        return _seal(self._ciphers[self._newest], self._newest, account_id, registration_id, field, text)
 
     def open(self, account_id: int, registration_id: int, field: str, sealed: bytes) -> str:
-        """Return the text that was sealed for this field. Raises VaultError for any other field, key or content."""
+        """Return the text that was sealed for this field. Raises VaultError for any other field, key or content.
+
+        The file is read again for a key that it did not have: another process may have rotated the keys.
+        """
         head, nonce, body = sealed[:5], sealed[5:17], sealed[17:]
-        key = self._keys.get(head[1:])
         try:
-            if key is None or head[:1] != _VERSION:
+            if head[:1] != _VERSION or (cipher := self._cipher(sealed_with(sealed))) is None:
                 raise InvalidTag
-            return key.decrypt(nonce, body, _associated_data(head, account_id, registration_id, field)).decode()
+            return cipher.decrypt(nonce, body, _associated_data(head, account_id, registration_id, field)).decode()
         except (InvalidTag, ValueError):
-            raise VaultError(
-                "the master key does not open this data base; put the master key back that belongs to it"
-            ) from None
+            raise _wrong_key(self._path) from None
 
     def check_value(self) -> bytes:
-        """Return a sealed known text to keep with the data base; `check` opens it again."""
-        return self.seal(0, 0, "check", "xwrap")
+        """Return a known text, sealed with the newest key, to keep with the data base; `check` opens it again."""
+        return self.seal_with_newest(0, 0, "check", "xwrap")
 
     def check(self, sealed: bytes) -> None:
         """Raise VaultError when `sealed` was not made with one of these master keys."""
         self.open(0, 0, "check", sealed)
 
+    def _cipher(self, id: bytes) -> AESGCM | None:
+        """Return what opens the texts of the key with this name; None: neither this vault nor its file has it."""
+        if id not in self._ciphers:
+            with self._lock:
+                if id not in self._ciphers and time.monotonic() >= self._read_again_at:
+                    self._read_again()
+                    self._read_again_at = 0.0 if id in self._ciphers else time.monotonic() + _READ_AGAIN_SECONDS
+        return self._ciphers.get(id)
+
+    def _read_again(self) -> None:
+        try:
+            keys = read_keys(self._path)
+        except VaultError as error:
+            _log.warning("%s", error)
+            return
+        # What was sealed with an old key may have been read from the data base before it was sealed anew.
+        self._ciphers = {**self._ciphers, **_ciphers(keys)}
+        self._newest = keys.newest
+
+
+def _ciphers(keys: MasterKeys) -> dict[bytes, AESGCM]:
+    return {key_id(key): AESGCM(key) for key in keys.keys}
+
+
+def _seal(cipher: AESGCM, id: bytes, account_id: int, registration_id: int, field: str, text: str) -> bytes:
+    head, nonce = _VERSION + id, secrets.token_bytes(12)
+    return (
+        head + nonce + cipher.encrypt(nonce, text.encode(), _associated_data(head, account_id, registration_id, field))
+    )
+
 
 def _associated_data(head: bytes, account_id: int, registration_id: int, field: str) -> bytes:
     return head + f"|{account_id}|{registration_id}|{field}".encode()
+
+
+def _wrong_key(path: Path) -> VaultError:
+    return VaultError(
+        f"the master key {path} does not open this data base; put the master key back that belongs to it: "
+        f"cp COPY {path}"
+    )

@@ -39,7 +39,7 @@ class Life:
 
     def crash(self, folder):
         """What a server that is killed now leaves behind, in another folder."""
-        folder.mkdir()
+        folder.mkdir(mode=0o700)
         for file in self.folder.iterdir():
             shutil.copy(file, folder)
         return folder
@@ -48,7 +48,7 @@ class Life:
 @pytest.fixture
 def life(tmp_path):
     folder = tmp_path / "one"
-    folder.mkdir()
+    folder.mkdir(mode=0o700)
     life = Life(folder)
     yield life
     life.store.close()
@@ -235,7 +235,7 @@ def test_the_data_base_of_another_installation_is_noticed(life, tmp_path):
     life.place("k1")
     life.store.close()
     other = tmp_path / "other"
-    other.mkdir()
+    other.mkdir(mode=0o700)
     Life(other).store.close()
     shutil.copy(other / "xwrap.sqlite3", life.folder)
     assert "another installation" in gap_after(life.folder).reason

@@ -16,6 +16,12 @@ import pytest
 pytest.importorskip("sqlalchemy", reason="the server is not installed")
 
 from bitmm.xwrap.server.db import files
+from bitmm.xwrap.server.db.backup import back_up
+from bitmm.xwrap.server.db.errors import StoreError
+from bitmm.xwrap.server.db.store import Store
+from bitmm.xwrap.server.key_file import locked
+from bitmm.xwrap.server.runner import run_in_background
+from bitmm.xwrap.server.settings import Settings, SetupError
 
 fcntl = pytest.importorskip("fcntl", reason="Windows is imitated on POSIX")
 
@@ -140,7 +146,8 @@ def test_what_windows_lacks_is_used_in_one_place():
         for path in PACKAGE.rglob("*.py")
         if (names := sorted(names_lacking_on_windows(path)))
     }
-    assert found == {"xwrap/server/db/files.py": ["os.pwrite"]}
+    # Each behind a question whether the system has it.
+    assert found == {"xwrap/server/db/files.py": ["os.fchown", "os.geteuid", "os.geteuid", "os.pwrite"]}
 
 
 #: Serves, places an order, backs up, starts again, and is refused beside itself, without what Windows lacks.
@@ -208,3 +215,65 @@ def test_the_server_works_without_fcntl(tmp_path):
     command = [sys.executable, "-c", PROGRAM, str(tmp_path)]
     done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stdout) == (0, "1 order\n"), done.stderr
+
+
+def test_a_file_is_opened_through_no_link(tmp_path):
+    target = tmp_path / "target"
+    target.write_text("kept")
+    for name, path in (("link", target), ("dangling", tmp_path / "nothing")):
+        link = tmp_path / name
+        link.symlink_to(path)
+        with pytest.raises(StoreError, match=f"is a link.*rm {link}"):
+            files.open_private(link)
+    assert target.read_text() == "kept"
+    assert not (tmp_path / "nothing").exists()
+
+
+@pytest.mark.parametrize("mode", [0o750, 0o705, 0o711, 0o770])
+def test_a_data_folder_that_others_can_look_into_is_refused(tmp_path, mode):
+    folder = tmp_path / "data"
+    files.make_private_folder(folder)
+    folder.chmod(mode)
+    with pytest.raises(StoreError, match=f"chmod 700 {folder}"):
+        files.make_private_folder(folder)
+
+
+def test_a_data_folder_of_another_user_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 4711)
+    with pytest.raises(StoreError, match=r"belongs to \w+, and this runs as 4711.*chown -R 4711"):
+        files.check_private_folder(tmp_path)
+
+
+#: Every file that a server or a command opens for writing, in a data folder.
+WRITTEN = ["lock", "xwrap.sqlite3", "xwrap.sqlite3.state", "master.key", "master.key.lock", "backup.sqlite3"]
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_no_file_of_a_data_folder_is_written_through_a_link(tmp_path, name):
+    folder = tmp_path / "data"
+    settings = Settings.read({}, data=folder, port=0, exchanges=("paper",))
+    if "." in name and name not in {"xwrap.sqlite3", "xwrap.sqlite3.state", "master.key"}:
+        with run_in_background(settings):
+            pass
+    files.make_private_folder(folder)
+    target = tmp_path / "target"
+    (folder / name).symlink_to(target)
+    with pytest.raises(SetupError, match=r"is a link|there is a file") as caught:
+        write_all(settings, name)
+    assert "\n" not in str(caught.value)
+    assert not target.exists()
+
+
+def write_all(settings, name):
+    if name == "backup.sqlite3":
+        store = Store(settings.database)
+        try:
+            back_up(store, settings.state_file, settings.data / name)
+        finally:
+            store.close()
+    elif name == "master.key.lock":
+        with locked(settings.master_key_file):
+            pass
+    else:
+        with run_in_background(settings):
+            pass

@@ -8,8 +8,8 @@ from tests.support.threads import in_threads
 
 def test_the_first_check_value_stays(store, where):
     others = [Store(where) for _ in range(4)]
-    kept = in_threads(4, lambda number: others[number].check_value(lambda: b"%d" % number))
+    kept = in_threads(4, lambda number: others[number].sealed.check_value(lambda: b"%d" % number))
     assert len(set(kept)) == 1
-    assert store.check_value() == kept[0]
+    assert store.sealed.check_value() == kept[0]
     for other in others:
         other.close()

@@ -364,7 +364,7 @@ def make_template(exchange: str, folder: Path) -> Path:
     """Return a data folder with an account, and its registrations at this exchange."""
     plan = Plan(0, exchange, 0, 0, 0.0, 0.0, 0.0, (), ())
     world = World(plan, folder, None)
-    folder.mkdir()
+    folder.mkdir(mode=0o700)
 
     def work() -> None:
         services = parts.services.create_services(world.settings, world.log, world.log)

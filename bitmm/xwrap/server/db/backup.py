@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from .completeness import open_state_file
 from .errors import StateFileInUseError, StoreError
-from .files import sync_file
+from .files import O_NOFOLLOW, sync_file
 from .history import HistoryGap
 from .records import now
 from .sqlite_file import connect_read_only, find_damage, wal_of
@@ -83,7 +83,7 @@ def restore(path: Path, state_file: Path, source: Path) -> Restored:
 def _copy(source: Path, target: Path) -> None:
     """Copy a data base, with what is in its log, to a new file."""
     try:
-        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | O_NOFOLLOW, 0o600))
     except FileExistsError:
         raise StoreError(f"there is a file {target} already; choose another name") from None
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Locking a file and bringing it to the disk: one set of functions for POSIX and for Windows.
+"""Files for their owner alone: opened without following links, locked, brought to the disk, on POSIX and on Windows.
 
 Windows has neither `fcntl`, `os.pwrite` and `os.fdatasync` nor a way to open a folder. It locks ranges of bytes, which
 no other process can read then (the C library's `_locking`, in Python `msvcrt.locking`).
@@ -8,12 +8,30 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import time
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-__all__ = ["lock_file", "open_private", "sync_file", "sync_folder", "write_whole"]
+from .errors import StoreError
+
+__all__ = [
+    "O_NOFOLLOW",
+    "O_NONBLOCK",
+    "check_private_folder",
+    "copy_rights",
+    "foreign_owner",
+    "is_open_to_others",
+    "lock_file",
+    "make_private_folder",
+    "open_private",
+    "sync_file",
+    "sync_folder",
+    "user_name",
+    "write_whole",
+]
 
 
 def _optional(name: str) -> Any:
@@ -23,7 +41,11 @@ def _optional(name: str) -> Any:
         return None
 
 
-_fcntl, _msvcrt = _optional("fcntl"), _optional("msvcrt")
+_fcntl, _msvcrt, _pwd = _optional("fcntl"), _optional("msvcrt"), _optional("pwd")
+#: Of `os.open`: a link is refused (ELOOP). Windows has no such flag, and only administrators make links there.
+O_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
+#: The same: the opening of a named pipe does not wait for the other end.
+O_NONBLOCK = getattr(os, "O_NONBLOCK", 0)
 #: The byte that is locked on Windows: behind the end of the file, whose bytes all may read then.
 _LOCKED_BYTE = 2**30
 #: What `msvcrt.locking` says when another process has the lock.
@@ -54,8 +76,64 @@ def lock_file(descriptor: int, *, wait: bool = False) -> None:
 
 
 def open_private(path: Path) -> int:
-    """Return a descriptor of a file for reading and writing, which is made for its owner alone when there is none."""
-    return os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
+    """Return a descriptor of a file for reading and writing, which is made for its owner alone when there is none.
+
+    Raises StoreError for a link: what is behind it would be written over, or be made where another user wants it.
+    """
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | O_NOFOLLOW | getattr(os, "O_BINARY", 0), 0o600)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise StoreError(f"{path} is a link, and nothing is written through one; run: rm {path}") from None
+
+
+def make_private_folder(path: Path) -> None:
+    """Make a folder for its owner alone, when there is none. Raises StoreError as `check_private_folder` does."""
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    check_private_folder(path)
+
+
+def check_private_folder(path: Path) -> None:
+    """Raise StoreError, which says what to do, for a folder of another user, or one that others can look into."""
+    found = path.stat()
+    if problem := foreign_owner(found):
+        raise StoreError(f"the data folder {path} {problem}: sudo chown -R {user_name()} {path}")
+    if is_open_to_others(found):
+        raise StoreError(f"the data folder {path} can be read by others; run: chmod 700 {path}")
+
+
+def foreign_owner(found: os.stat_result) -> str | None:
+    """Return that a file belongs to another user than the one who runs this, and what to do; None: it does not."""
+    if _pwd is None or found.st_uid == os.geteuid():
+        return None
+    owner = user_name(found.st_uid)
+    return f"belongs to {owner}, and this runs as {user_name()}; run it as {owner}, or"
+
+
+def is_open_to_others(found: os.stat_result) -> bool:
+    """Return whether others than its owner may read or write a file. Windows does not say it so."""
+    return _pwd is not None and found.st_mode & 0o077 != 0
+
+
+def user_name(id: int | None = None) -> str:
+    """Return the name of a user of this machine, by default of the one who runs this; the number of one without."""
+    if _pwd is None:
+        return "this user"
+    number = os.geteuid() if id is None else id
+    try:
+        return str(_pwd.getpwuid(number).pw_name)
+    except KeyError:
+        return str(number)
+
+
+def copy_rights(descriptor: int, found: os.stat_result) -> None:
+    """Give an open file the mode of another one, and its group where this user is in it."""
+    if _pwd is None:
+        return
+    with suppress(PermissionError):
+        os.fchown(descriptor, -1, found.st_gid)
+    os.fchmod(descriptor, stat.S_IMODE(found.st_mode))
 
 
 def write_whole(descriptor: int, content: bytes) -> None:
@@ -71,7 +149,7 @@ def write_whole(descriptor: int, content: bytes) -> None:
 def sync_file(path: Path) -> None:
     """Bring a file, and its name, to the disk."""
     # Windows flushes only what is open for writing.
-    descriptor = os.open(path, os.O_RDWR)
+    descriptor = os.open(path, os.O_RDWR | O_NOFOLLOW)
     try:
         os.fsync(descriptor)
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 import threading
 import time
@@ -18,6 +19,7 @@ from sqlalchemy.pool import NullPool
 
 from .base import Database, StatementRunner
 from .errors import DamagedError, ForeignFileError, StoreError
+from .files import open_private
 from .sqlite_file import WatchedFile, find_damage
 
 __all__ = ["SQLite"]
@@ -220,7 +222,7 @@ class SQLite(Database):
         super().close()
 
     def prepare(self) -> None:
-        self.path.touch(mode=0o600)
+        os.close(open_private(self.path))
         super().prepare()
 
     def check(self) -> None:

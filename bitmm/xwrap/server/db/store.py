@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import datetime
 from math import inf
 from pathlib import Path
 from typing import TypeVar
 
-from sqlalchemy import insert, select
-from sqlalchemy.exc import IntegrityError
-
-from . import tables as t
 from .accounts import AccountStore
 from .addresses import AddressStore
 from .audit import AuditStore
@@ -27,6 +22,7 @@ from .paper_ledger import PaperLedger
 from .postgresql import PostgreSQL
 from .registrations import RegistrationStore
 from .safety import SafetyStore
+from .sealed import SealedStore
 from .sqlite import SQLite
 
 __all__ = ["Store"]
@@ -35,8 +31,6 @@ T = TypeVar("T")
 
 #: Seconds between two rows that say that the data base is in use.
 _HEARTBEAT_SECONDS = 10.0
-
-_CHECK_VALUE, _ADD_CHECK_VALUE = select(t.vault_check.c.sealed), insert(t.vault_check)
 
 
 def open_database(where: Path | str, call_seconds: float) -> Database:
@@ -60,6 +54,7 @@ class Store:
         self.credentials = CredentialStore(self._database)
         self.addresses = AddressStore(self._database)
         self.safety = SafetyStore(self._database)
+        self.sealed = SealedStore(self._database)
         self.audit = AuditStore(self._database)
         self.counters = CounterStore(self._database)
         self.history = HistoryStore(self._database)
@@ -140,18 +135,6 @@ class Store:
     def prepare(self) -> None:
         """Create the tables, or migrate them to this version. Raises StoreError for a newer or damaged data base."""
         self._database.prepare()
-
-    def check_value(self, make: Callable[[], bytes] | None = None) -> bytes | None:
-        """Return the vault's check value. When there is none yet, keep and return what `make` gives."""
-        with self._database.reading() as runner:
-            value: bytes | None = runner.value(_CHECK_VALUE)
-        if value is None and make:
-            sealed = {"id": 1, "sealed": make()}
-            with suppress(IntegrityError):
-                self._database.write(lambda runner: runner.change(_ADD_CHECK_VALUE, sealed))
-            # Another process may have kept its own first.
-            return self.check_value()
-        return value
 
     def paper_ledger(self, registration: int) -> PaperLedger:
         """Return the ledger of one registration at the paper exchange."""
