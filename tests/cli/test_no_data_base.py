@@ -45,7 +45,8 @@ def all_commands(command, *names):
 
 def test_every_command_is_tried_or_named_here():
     tried = {
-        " ".join(args[:2] if args[0] in {"account", "orders", "sends", "history", "vault"} else args[:1]) for args in NEED_ONE
+        " ".join(args[:2] if args[0] in {"account", "orders", "sends", "history", "vault"} else args[:1])
+        for args in NEED_ONE
     }
     assert tried | OTHERS == all_commands(get_command(app))
 

@@ -254,6 +254,7 @@ KEYED = {**ORDER, "key": "mine"}
 BAD = ["NaN", "Infinity", "-Infinity", "1e999", "", True, [], None]
 
 #: Every other call, a right answer, and wrong ones. A wrong answer to those of `CHANGING` is OutcomeUnknown.
+DEADMAN = {"id": 7, "exchange": "kraken", "deadman_seconds": 60, "deadman_at": "2026-11-27T10:01:00Z"}
 QUESTIONS = {
     "list_exchanges": (lambda xwrap, backend: xwrap.list_exchanges(), [], [{}, [{}], [{"id": "kraken"}]]),
     "exchange_rates": (
@@ -434,8 +435,33 @@ QUESTIONS = {
         {**ALLOWED, "removed": "2026-11-27T10:00:00Z"},
         [{}, [], True, {"detail": "frozen"}, *({**ALLOWED, "id": id} for id in (6, "5", True, None))],
     ),
+    "freeze": (
+        lambda xwrap, _: xwrap.freeze(USER, PASSWORD, cancel_orders=True),
+        {"frozen": "2026-11-27T10:00:00Z", "canceled": [{"id": 7, "exchange": "kraken", "canceled": 2}]},
+        [
+            *({}, [], True, {"detail": "frozen"}),
+            *({"frozen": since, "canceled": []} for since in (None, True, 7, [])),
+            *({"frozen": "2026-11-27T10:00:00Z", "canceled": bad} for bad in (None, {}, [{}], [{"id": "7"}])),
+        ],
+    ),
+    "unfreeze": (
+        lambda xwrap, _: xwrap.unfreeze(USER, PASSWORD),
+        {"frozen": None},
+        [{}, [], True, {"detail": "frozen"}, {"frozen": "2026-11-27T10:00:00Z"}, {"frozen": False}],
+    ),
+    "deadman": (
+        lambda _, backend: backend.deadman(60),
+        DEADMAN,
+        [
+            *({}, [], True, [DEADMAN], {"detail": "frozen"}),
+            *({**DEADMAN, "id": id} for id in (8, "7", True, None)),
+            *({**DEADMAN, "deadman_seconds": seconds} for seconds in (61, "60", None)),
+        ],
+    ),
 }
-CHANGING = ("cancel", "cancel_all", "create_backend", "add_address", "remove_address")
+CHANGING = (
+    *("cancel", "cancel_all", "create_backend", "add_address", "remove_address", "freeze", "unfreeze", "deadman"),
+)
 
 
 @pytest.mark.parametrize("name", QUESTIONS)
