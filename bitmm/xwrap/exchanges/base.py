@@ -199,6 +199,14 @@ class Exchange:
         spent = EXACT.multiply(order.amount, price) if order.amount is not None else order.cost
         return Estimate(price, spent)
 
+    def market_cost(self, currency: str, asset: str, amount: Decimal) -> Decimal:
+        """Return what a market buy of `amount` costs at the order book as it is now; needs no credentials.
+
+        Raises Refused when the book lists less than that. What such an order costs in the end may be more: others buy,
+        and sellers leave.
+        """
+        raise self._lacks("market_cost")
+
     def check_kind(self, order: NewOrder) -> None:
         """Raise Refused when the exchange takes no order of this kind (market, limit, for a cost), and send nothing.
 

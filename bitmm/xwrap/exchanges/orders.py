@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import TypeVar
 
+from ..money import EXACT, parse_decimal, plain
 from .errors import Busy, NotListedYet, Refused, Unknown
 from .http import PARSING_ERRORS, parsing_errors
 from .models import NewOrder, OrderRef, OrderState, Status
@@ -20,6 +22,7 @@ __all__ = [
     "check_listed_by_now",
     "check_same_order",
     "closed_order",
+    "cost_of",
     "find_open",
     "find_open_or_closed",
     "listed_order",
@@ -210,3 +213,25 @@ def cancel_each(orders: Iterable[OrderState], cancel: Callable[[OrderState], obj
             raise Unknown(f"{canceled} orders were canceled, then: {error}") from error
         canceled += 1
     return canceled
+
+
+def cost_of(name: str, amount: Decimal, asks: Iterable[Sequence[object]], *, unit: str) -> Decimal:
+    """Return exactly what `amount` costs at the `asks` of an order book (price and amount, in any order).
+
+    Raises Refused when fewer are listed; `name` is the exchange's, `unit` the asset's. Raises ValueError, or another
+    of the PARSING_ERRORS, for an ask that is none.
+    """
+    listed = cost = Decimal(0)
+    for price, offered in sorted((parse_decimal(level[0]), parse_decimal(level[1])) for level in asks):
+        if price <= 0 or offered < 0:
+            raise ValueError("an ask that is not above zero")
+        taken = min(EXACT.subtract(amount, listed), offered)
+        cost = EXACT.add(cost, EXACT.multiply(taken, price))
+        listed = EXACT.add(listed, taken)
+        if listed == amount:
+            return cost
+    raise Refused(
+        f"the order book of {name} lists only {plain(listed)} {unit} of the {plain(amount)} that are to be bought, so"
+        " what they cost is not known; say the cost, or a price",
+        code="unsupported",
+    )

@@ -176,6 +176,22 @@ class ExchangeContract:
             check((fee is None) == (estimate.fee_currency is None), f"a fee has a currency: {estimate!r}")
             check(fee is None or fee >= 0, f"a fee is negative: {estimate!r}")
 
+    def test_a_market_buy_costs_what_the_order_book_says_and_one_above_all_that_it_lists_is_refused(
+        self, exchange: Exchange
+    ) -> None:
+        try:
+            cost = exchange.market_cost(self.currency, self.asset, self.amount)
+        except Unsupported:
+            return
+        best = EXACT.multiply(self.amount, exchange.rate(self.currency, self.asset).buy)
+        check(best <= cost <= best * 2, f"{self.amount} cost {cost}, at the best price {best}")
+        twice = EXACT.multiply(self.amount, Decimal(2))
+        dearer = exchange.market_cost(self.currency, self.asset, twice)
+        check(dearer >= cost * 2 - Decimal("0.01"), f"{twice} cost {dearer}, and half of it {cost}")
+        if exchange.lifecycle != "paper":
+            with expect_refusal("unsupported"):
+                exchange.market_cost(self.currency, self.asset, Decimal(10**12))
+
     def test_the_pair_is_among_the_markets_with_rules_that_can_be_kept(self, exchange: Exchange) -> None:
         _skip_without(exchange, "markets")
         markets = [check_record(market, Market) for market in exchange.markets()]

@@ -14,8 +14,9 @@ from bitmm.xwrap.exchanges.ccxt import adapter as ccxt_adapter
 from bitmm.xwrap.exchanges.ccxt import exchange_class
 from bitmm.xwrap.exchanges.ccxt import orders as ccxt_orders
 from bitmm.xwrap.exchanges.ccxt.orders import CcxtOrders
-from bitmm.xwrap.exchanges.ccxt.placing import BUYS_BY_COST, cost_of, placing_call
+from bitmm.xwrap.exchanges.ccxt.placing import BUYS_BY_COST, placing_call
 from bitmm.xwrap.exchanges.errors import Refused, Unknown, Unsupported
+from bitmm.xwrap.exchanges.orders import cost_of
 from bitmm.xwrap.transport import Transport
 from tests.exchanges.ccxt.support import connected, listed, order, ref_of
 

@@ -30,7 +30,7 @@ from ..models import (
     Side,
     Withdrawal,
 )
-from ..orders import cancel_errors, listed_order, poll_fills, poll_until_final
+from ..orders import cancel_errors, cost_of, listed_order, poll_fills, poll_until_final
 from ..parsing import (
     address_and_tag,
     list_of_rows,
@@ -110,6 +110,11 @@ class Backpack(Exchange):
                 raise no_rate(self.name, currency, asset)
             time = optional_time(book.get("timestamp")) or datetime.now(UTC)
             return Rate(buy=min(asks), sell=max(bids), time=time)
+
+    def market_cost(self, currency: str, asset: str, amount: Decimal) -> Decimal:
+        book = self.api.depth(market_symbol(currency, asset))
+        with parsing_errors(self.name):
+            return cost_of(self.name, amount, book["asks"] or (), unit=asset)
 
     def markets(self) -> list[Market]:
         return [market for market in self._markets().values() if market is not None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from functools import partial
 from typing import ClassVar, Literal
 
@@ -24,7 +25,7 @@ from ..models import (
     Rate,
     Withdrawal,
 )
-from ..orders import cancel_errors, check_same_order, listed_order, poll_until_final
+from ..orders import cancel_errors, check_same_order, cost_of, listed_order, poll_until_final
 from ..parsing import (
     address_and_tag,
     id_from_number,
@@ -99,6 +100,11 @@ class Bitstamp(Exchange):
             if not 0 < sell <= buy:
                 raise no_rate(self.name, currency, asset)
             return Rate(buy=buy, sell=sell, time=optional_time(ticker.get("timestamp")) or datetime.now(UTC))
+
+    def market_cost(self, currency: str, asset: str, amount: Decimal) -> Decimal:
+        book = self.api.public(f"order_book/{market_symbol(currency, asset)}")
+        with parsing_errors(self.name):
+            return cost_of(self.name, amount, book["asks"], unit=asset)
 
     def markets(self) -> list[Market]:
         return [market for market in self._markets().values() if market is not None]

@@ -28,7 +28,7 @@ from ..models import (
     Rate,
     Withdrawal,
 )
-from ..orders import poll_until_final
+from ..orders import cost_of, poll_until_final
 from ..parsing import listed_withdrawals, newest_first, optional, readable_rows, required_text, time_from_milliseconds
 from ..rules import check, market_closed, no_rate, no_such_asset
 from .expiry import is_expired
@@ -44,7 +44,7 @@ from .parsing import (
     order_from_row,
     withdrawal_from_row,
 )
-from .placing import BOUNDED_BY_PRICE, cost_field, cost_of, placing_call
+from .placing import BOUNDED_BY_PRICE, cost_field, placing_call
 from .precision import check_order_digits, long_numbers, withdrawal_amount
 
 __all__ = ["CcxtExchange"]
@@ -75,6 +75,13 @@ class CcxtExchange(CcxtOrders):
             if not rate.buy >= rate.sell > 0:
                 raise no_rate(self.name, currency, asset)
             return rate
+
+    def market_cost(self, currency: str, asset: str, amount: Decimal) -> Decimal:
+        if "fetchOrderBook" not in self.has:
+            raise self._lacks("market_cost")
+        row = self._call("fetch_order_book", self._symbol(currency, asset))
+        with parsing_errors(self.name):
+            return cost_of(self.name, amount, row["asks"], unit=asset)
 
     def markets(self) -> list[Market]:
         listed = self._markets()

@@ -1,16 +1,14 @@
-"""How ccxt's classes take an order, and what a market buy costs where an exchange takes no amount for it."""
+"""How ccxt's classes take an order."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from ...money import EXACT, parse_decimal, plain
-from ..errors import Refused
+from ...money import plain
 from ..models import NewOrder
 
-__all__ = ["BOUNDED_BY_PRICE", "BUYS_BY_COST", "PlacingCall", "cost_field", "cost_of", "placing_call"]
+__all__ = ["BOUNDED_BY_PRICE", "BUYS_BY_COST", "PlacingCall", "cost_field", "placing_call"]
 
 #: Classes that take the cost of a market buy as a parameter of this name, and not by ccxt's own call for it.
 _COST_PARAMETERS = {
@@ -78,22 +76,3 @@ def placing_call(
 def cost_field(id: str) -> str:
     """Return by which of ccxt's precisions the class `id` rounds the cost of a market buy: "cost" or "amount"."""
     return "amount" if _COST_AS_AMOUNT.get(id, "") is None else "cost"
-
-
-def cost_of(name: str, amount: Decimal, asks: Iterable[Sequence[object]], *, unit: str) -> Decimal:
-    """Return exactly what `amount` costs at the `asks` of an order book (price and amount, the best first).
-
-    Raises Refused when fewer are listed; `name` is the exchange's, `unit` the asset's.
-    """
-    listed = cost = Decimal(0)
-    for price, offered in ((parse_decimal(level[0]), parse_decimal(level[1])) for level in asks):
-        taken = min(EXACT.subtract(amount, listed), offered)
-        cost = EXACT.add(cost, EXACT.multiply(taken, price))
-        listed = EXACT.add(listed, taken)
-        if listed == amount:
-            return cost
-    raise Refused(
-        f"{name} takes a cost for a market buy, and its order book lists only {plain(listed)} {unit} of the"
-        f" {plain(amount)} to calculate it from; say the cost, or a price",
-        code="unsupported",
-    )

@@ -10,12 +10,18 @@ from functools import partial
 from ..._names import name_among, pair_among
 from ...money import EXACT
 from ..base import Exchange, ExchangeContext
+from ..http import parsing_errors
 from ..models import Estimate, NewOrder
+from ..orders import cost_of
 from ..rules import no_such_asset
 from .api import URL, KrakenAPI
 from .names import Pair, Pairs, assets_from_rows, pairs_from_rows
+from .parsing import only_entry
 
 __all__ = ["KrakenListings"]
+
+#: The most asks that Kraken lists ("Get Order Book", count).
+_MOST_ASKS = 500
 
 
 class KrakenListings(Exchange):
@@ -48,6 +54,12 @@ class KrakenListings(Exchange):
             return estimate
         fee = EXACT.multiply(EXACT.multiply(estimate.spent, percent), Decimal("0.01"))
         return replace(estimate, fee=fee, fee_currency=order.currency)
+
+    def market_cost(self, currency: str, asset: str, amount: Decimal) -> Decimal:
+        pair = self._find_open_pair(currency, asset)
+        books = self.api.public("Depth", {"pair": pair.key, "count": _MOST_ASKS})
+        with parsing_errors(self.name):
+            return cost_of(self.name, amount, only_entry(books)["asks"], unit=asset)
 
     def _assets(self) -> Mapping[str, str]:
         return self._cached("Assets", partial(self.api.public, "Assets"), assets_from_rows)

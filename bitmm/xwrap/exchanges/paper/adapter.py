@@ -88,6 +88,10 @@ class Paper(Exchange):
         execution = execute(order.side, amount_to_trade(order, price), price)
         return Estimate(price, execution.spent, execution.fee, order.currency)
 
+    def market_cost(self, currency: str, asset: str, amount: Decimal) -> Decimal:
+        _check_pair(currency, asset)
+        return execute("buy", amount, self._quote(self._minute()).ask).spent
+
     def place(self, order: NewOrder) -> OrderState:
         _check_pair(order.currency, order.asset)
         minute = self._minute()
