@@ -125,8 +125,9 @@ class Server:
         return name, password
 
     def registration(self, auth: tuple[str, str], exchange: str = "paper", **form: str) -> int:
-        """The id of a new registration of this account."""
-        answer = requests.post(f"{self.url}/exchanges/", data={"exchange": exchange, **form}, auth=auth, timeout=30)
+        """The id of a new registration of this account, which may send unless the form says otherwise."""
+        form = {"exchange": exchange, "allow_send": "true", **form}
+        answer = requests.post(f"{self.url}/exchanges/", data=form, auth=auth, timeout=30)
         assert answer.status_code == 201, answer.text
         return int(answer.json()["id"])
 

@@ -115,7 +115,7 @@ def registrations_query(exchange: str | None, *, active_only: bool) -> dict[str,
 
 
 def registration_form(
-    exchange: str, uname: str, key: str, secret: str, label: str, fields: Mapping[str, str]
+    exchange: str, uname: str, key: str, secret: str, label: str, fields: Mapping[str, str], *, allow_send: bool
 ) -> dict[str, str]:
     """Return the form of a new registration, under the names of the wire; `fields` are what an exchange wants more."""
     for name in fields.keys() & {"account", "apikey", "apisecret"}:
@@ -130,8 +130,10 @@ def registration_form(
         "label": check_text(label, "label"),
         **{name: check_text(value, name) for name, value in fields.items()},
     }
-    # Not sent when empty: a server of 2013 knows no labels.
-    return form if label else {name: value for name, value in form.items() if name != "label"}
+    # Not sent when empty or false: a server of 2013 knows neither.
+    if not label:
+        del form["label"]
+    return {**form, "allow_send": "true"} if allow_send else form
 
 
 def pair_query(currency: str, asset: str) -> dict[str, str]:

@@ -143,15 +143,16 @@ class XWrap(AccountCalls):
         secret: str,
         *,
         label: str = "",
+        allow_send: bool = False,
         **fields: str,
     ) -> Backend:
         """Register the exchange keys `key` and `secret`, and `uname`, the user name at exchanges that want one.
 
-        `label`: a name of your own for it. `fields`: what else the exchange wants, as `passphrase="..."`; the `form` of
-        its row in `list_exchanges` names them. Raises InvalidRequest, with the form, when one is missing or unknown,
-        and OutcomeUnknown when the answer was lost: look at `list_backends` before trying again.
+        `label`: your name for it. `allow_send`: sends may leave; without, a key that may withdraw is refused. `fields`:
+        what else its `form` in `list_exchanges` names, as `passphrase="..."`. Raises InvalidRequest, with the form,
+        when one is missing or unknown, and OutcomeUnknown when the answer was lost: look at `list_backends` then.
         """
-        form = arguments.registration_form(exchange, uname, key, secret, label, fields)
+        form = arguments.registration_form(exchange, uname, key, secret, label, fields, allow_send=allow_send)
         auth, expected = arguments.basic_auth(username, password), {"exchange": exchange}
         row = self._api.post("/exchanges/", form, parsing.registration, auth, expected=expected)
         return _backend(row, username, password, self)

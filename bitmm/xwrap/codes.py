@@ -43,6 +43,7 @@ ErrorCode = Literal[
     "invalid_price",
     "invalid_request",
     "invalid_url",
+    "key_may_send",
     "key_reused",
     "malformed_request",
     "method_not_allowed",
@@ -130,6 +131,9 @@ CODES: Mapping[str, Code] = {
     "invalid_request": Code(
         422,
         "A field is missing, unknown or malformed, or the exchange refuses the request as it is; `field` may name it.",
+    ),
+    "key_may_send": Code(
+        422, "The exchange key may withdraw, and the registration does not allow sends; make a key without that right."
     ),
     "key_reused": Code(422, "This key was used with other parameters; nothing was sent."),
     "network_required": Code(422, "The asset can be sent over several networks; name one."),

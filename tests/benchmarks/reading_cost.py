@@ -131,7 +131,7 @@ def measure(exchange: str) -> Order:
         subprocess.run(add, input=PASSWORD, text=True, check=True, stdout=subprocess.DEVNULL)
         recorder = Recorder()
         with recorder.installed(), run_in_background(Settings.read({}, data=Path(folder), port=0, **settings)) as url:
-            backend = XWrap(url).create_backend("ann", PASSWORD, exchange, *key)
+            backend = XWrap(url).create_backend("ann", PASSWORD, exchange, *key, allow_send=True)
             backend.buy(*order)
             orders = [record(recorder, backend, order) for _ in range(ORDERS)]
     return min(orders, key=lambda order: len(order.calls))

@@ -26,7 +26,8 @@ def backend(serving, venue, monkeypatch):
     monkeypatch.setattr(base, "_LISTING_SECONDS", 0.0)
     limits = {"kraken": None}
     with serving(exchanges=("kraken",), exchange_urls={"kraken": venue.url}, exchange_limits=limits) as server:
-        yield XWrap(server.url).create_backend(*server.account(), "kraken", "", venue.key, venue.secret)
+        keys = venue.key, venue.secret
+        yield XWrap(server.url).create_backend(*server.account(), "kraken", "", *keys, allow_send=True)
 
 
 @pytest.mark.answer_kind("C", exchange="kraken")

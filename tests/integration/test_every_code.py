@@ -76,10 +76,11 @@ class World:
     def __init__(self, serving, server, kraken, hub, monkeypatch):
         self.serving, self.server, self.kraken, self.hub, self.monkeypatch = serving, server, kraken, hub, monkeypatch
 
-    def register(self, exchange, username="", key="", secret="", *, server=None, timeout=10):
+    def register(self, exchange, username="", key="", secret="", *, server=None, timeout=10, allow_send=True):
         """A backend of a new account."""
         server = server or self.server
-        return XWrap(server.url, timeout=timeout).create_backend(*server.account(), exchange, username, key, secret)
+        xw, keys = XWrap(server.url, timeout=timeout), (key, secret)
+        return xw.create_backend(*server.account(), exchange, username, *keys, allow_send=allow_send)
 
     def paper(self, **options):
         return self.register("paper", **options)
@@ -159,7 +160,13 @@ def exchange_key_refused(world):
 def already_registered(world):
     backend = world.at_kraken()
     xw = XWrap(world.server.url)
-    xw.create_backend(backend.username, backend.password, "kraken", "", world.kraken.key, world.kraken.secret)
+    keys = world.kraken.key, world.kraken.secret
+    xw.create_backend(backend.username, backend.password, "kraken", "", *keys, allow_send=True)
+
+
+@case
+def key_may_send(world):
+    world.at_kraken(allow_send=False)
 
 
 @case

@@ -73,7 +73,7 @@ def test_a_server_that_gets_no_more_threads_calls_no_executed_order_a_failure(tm
 
 def orders_without_threads(venue: KrakenVenue, url: str, pid: int) -> list[tuple[Decimal, APIError | None]]:
     """The amounts of orders that are placed while the server cannot start a thread, and what their calls raised."""
-    backend = XWrap(url).create_backend(*ACCOUNT, "kraken", "", venue.key, venue.secret)
+    backend = XWrap(url).create_backend(*ACCOUNT, "kraken", "", venue.key, venue.secret, allow_send=True)
     backend.buy("EUR", "BTC", "0.01")
     [size] = re.findall(r"VmSize:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     resource.prlimit(pid, resource.RLIMIT_AS, (int(size) * 512, resource.RLIM_INFINITY))  # the half of it

@@ -30,7 +30,7 @@ def shared_server(serving, venue):
 @pytest.fixture
 def register(venue, shared_server):
     return lambda key=venue.key, secret=venue.secret: XWrap(shared_server.url).create_backend(
-        *shared_server.account(), "kraken", "", key, secret
+        *shared_server.account(), "kraken", "", key, secret, allow_send=True
     )
 
 

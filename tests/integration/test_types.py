@@ -128,7 +128,7 @@ def answers(serving) -> dict[str, tuple[Any, Any]]:
     ):
         xw, account = XWrap(server.url), server.account()
         paper = xw.create_backend(*account, "paper", "", "", "")
-        kraken = xw.create_backend(*account, "kraken", "", venue.key, venue.secret)
+        kraken = xw.create_backend(*account, "kraken", "", venue.key, venue.secret, allow_send=True)
         venue.deposit("BTC", Decimal("0.5"), network="Bitcoin")
         limit = kraken.buy("EUR", "BTC", "0.01", price="1000")
         with pytest.raises(InvalidRequest):
@@ -164,7 +164,7 @@ def answers(serving) -> dict[str, tuple[Any, Any]]:
             "refused withdrawal by its key": (paper.withdrawal(key="refused"), types.Withdrawal),
         }
         # The same order through a registration that did not place it: an account of its own, with the same key.
-        other = xw.create_backend(*server.account(), "kraken", "", venue.key, venue.secret)
+        other = xw.create_backend(*server.account(), "kraken", "", venue.key, venue.secret, allow_send=True)
         kraken.buy("EUR", "BTC", "0.01", price="1000")
         found["orders placed elsewhere"] = (other.orders("open"), list[types.Order])
         return found

@@ -29,7 +29,7 @@ class Trader:
         self.venue, self.pair, self.amount = venue, pair, Decimal(amount)
         self.server, self.auth = server, server.account()
         self.xw = XWrap(server.url)
-        self.backend = self.xw.create_backend(*self.auth, exchange, "1234", venue.key, venue.secret)
+        self.backend = self.xw.create_backend(*self.auth, exchange, "1234", venue.key, venue.secret, allow_send=True)
 
     def ledger(self):
         return requests.get(f"{self.venue.url}/_venue/ledger", timeout=10).json()
@@ -91,7 +91,9 @@ def test_an_order_costs_at_most_one_request_before_it(trader):
 def test_what_an_exchange_lists_is_asked_once_for_all_who_use_a_server(trader):
     markets = trader.backend.markets()
     keys = (trader.venue.key, trader.venue.secret)
-    other = trader.xw.create_backend(*trader.server.account(), trader.backend.exchange, "another", *keys)
+    other = trader.xw.create_backend(
+        *trader.server.account(), trader.backend.exchange, "another", *keys, allow_send=True
+    )
     start = len(trader.requests())
     assert other.markets() == markets
     assert trader.requests()[start:] == []

@@ -81,7 +81,7 @@ def test_sends_and_deposits_take_names_in_every_spelling(serving, asset):
         paper.buy("usd", asset, "0.1")
         assert [fill["asset"] for fill in paper.fills("usd", asset)] == ["BTC"]
         venue.deposit("BTC", Decimal("0.5"), network="Bitcoin")
-        kraken = xw.create_backend(*account, "kraken", "", venue.key, venue.secret)
+        kraken = xw.create_backend(*account, "kraken", "", venue.key, venue.secret, allow_send=True)
         assert [deposit["asset"] for deposit in kraken.deposits(asset)] == ["BTC"]
         assert kraken.deposit_address(asset)["asset"] == "BTC"
 

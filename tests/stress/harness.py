@@ -322,7 +322,13 @@ class Harness:
             key = str(uuid.uuid5(uuid.NAMESPACE_URL, name))
             if key not in venue.accounts:
                 venue.add_account(key, venue.secret)
-        form = {"exchange": exchange.id, "apikey": key, "apisecret": venue.secret, **exchange.form}
+        form = {
+            "exchange": exchange.id,
+            "apikey": key,
+            "apisecret": venue.secret,
+            "allow_send": "true",
+            **exchange.form,
+        }
         who = (user or self.user, PASSWORD)
         answer = requests.post(f"{self.server.url}/exchanges/", data=form, auth=who, timeout=LONGEST_WAIT)
         if answer.status_code != 201:

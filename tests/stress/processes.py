@@ -94,7 +94,7 @@ class ServerGroup:
 
     def register(self, venue: CountingKraken) -> int:
         """The one registration, with the venue's key; its id."""
-        form = {"exchange": "kraken", "apikey": venue.key, "apisecret": venue.secret}
+        form = {"exchange": "kraken", "apikey": venue.key, "apisecret": venue.secret, "allow_send": "true"}
         answer = requests.post(f"{self.urls[0]}/exchanges/", data=form, auth=self.auth, timeout=30)
         answer.raise_for_status()
         return int(answer.json()["id"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from decimal import Decimal
 from urllib.parse import parse_qsl
 
@@ -22,6 +23,10 @@ _MAX_AMOUNT = 40
 _NAME = re.compile(r"[A-Za-z0-9.:_-]{1,40}", re.ASCII)
 _WITH_BODY = {"POST", "PUT", "PATCH"}
 _NO, _YES = ("false", "0"), ("true", "1")
+#: Control characters, format characters (those that turn the direction of writing are among them), ends of lines.
+_NOT_IN_LABELS = {"Cc", "Cf", "Zl", "Zp"}
+#: Format characters that words of some scripts, and some emoji, are written with: zero width (non-)joiner.
+_JOINERS = "\u200c\u200d"
 
 
 class Params:
@@ -51,6 +56,17 @@ class Params:
             raise _bad(name, "has a character that is no text (NUL)")
         if len(value) > limit:
             raise _bad(name, f"has more than {limit} characters")
+        return value
+
+    def pop_label(self, name: str, *, limit: int = 100, default: str | None = "") -> str:
+        """Return a name of the caller's own for something, as `pop_text` does.
+
+        It is shown to people, also on terminals, so it has no character that is not seen and changes what is.
+        """
+        value = self.pop_text(name, limit=limit, default=default)
+        for char in value:
+            if unicodedata.category(char) in _NOT_IN_LABELS and char not in _JOINERS:
+                raise _bad(name, f"has a control or direction character (U+{ord(char):04X}); write it without")
         return value
 
     def has(self, name: str) -> bool:

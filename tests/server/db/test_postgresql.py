@@ -246,7 +246,9 @@ def test_a_frozen_server_holds_no_key_for_longer_than_a_call_may_take(url, tmp_p
             return requests.post(f"{at}/exchanges/{path}", data=form, headers=headers, auth=auth, timeout=30)
 
         with served(tmp_path, **environ) as (frozen, one), served(tmp_path, **environ) as (_healthy, two):
-            id = post(one, "", {"exchange": "kraken", "apikey": venue.key, "apisecret": venue.secret}).json()["id"]
+            id = post(
+                one, "", {"exchange": "kraken", "apikey": venue.key, "apisecret": venue.secret, "allow_send": "true"}
+            ).json()["id"]
             limit = post(two, f"{id}/buy", order | {"price": "100"}).json()
             asked = len(venue.requests)
             venue.fault("slow", path="AddOrder", seconds=1.5)

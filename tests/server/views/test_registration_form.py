@@ -113,8 +113,8 @@ def test_what_cannot_be_a_field_is_refused_before_it_is_sent(fields):
 
 
 def test_what_was_not_given_is_not_sent():
-    """A server of 2013 knows no labels."""
-    form = registration_form("kraken", "ann", "key", "secret", "", {})
+    """A server of 2013 knows no labels, and no switch for sends."""
+    form = registration_form("kraken", "ann", "key", "secret", "", {}, allow_send=False)
     assert form == {"exchange": "kraken", "username": "ann", "apikey": "key", "apisecret": "secret"}
 
 

@@ -129,7 +129,7 @@ def test_nothing_in_the_data_base_shows_the_key(server):
 def test_sends_are_switched_off_unless_the_owner_says_otherwise(server):
     auth = server.account()
     for form, allow_send in (({}, False), ({"allow_send": "false"}, False), ({"allow_send": "true"}, True)):
-        id = server.registration(auth, **form)
+        id = post(server, auth, "paper", **form).json()["id"]
         shown = requests.get(f"{server.url}/exchanges/{id}", auth=auth, timeout=30).json()
         assert shown["allow_send"] is allow_send
     refused = requests.post(

@@ -371,7 +371,7 @@ def make_template(exchange: str, folder: Path) -> Path:
         services.store.accounts.add(USER, parts.auth.hash_password(PASSWORD))
         world.server._app = parts.create_app(services)
         keys, xwrap = (world.exchange.venue.key, world.exchange.venue.secret), parts.XWrap(f"https://{SERVER_HOST}")
-        created = [xwrap.create_backend(USER, PASSWORD, exchange, "", *keys).id]
+        created = [xwrap.create_backend(USER, PASSWORD, exchange, "", *keys, allow_send=True).id]
         # The same key once more, as older servers registered it: the calls of both share one request queue.
         [first] = services.store.registrations.of_account(1)
         values = {name: getattr(first, name) for name in ("account_id", "exchange", "username", "label", "apikey_hint")}
