@@ -45,13 +45,13 @@ def server(serving, venue):
 
 
 def register(server, auth, key, secret):
-    form = {"exchange": "kraken", "apikey": key, "apisecret": secret}
+    form = {"exchange": "kraken", "apikey": key, "apisecret": secret, "allow_send": "true"}
     return requests.post(f"{server.url}/exchanges/", data=form, auth=auth, timeout=30)
 
 
 def test_a_foreign_account_that_tries_a_key_without_its_secret_does_not_hold_up_its_owner(server, venue):
     owner, other = server.account(), server.account()
-    backend = XWrap(server.url).create_backend(*owner, "kraken", "", venue.key, venue.secret)
+    backend = XWrap(server.url).create_backend(*owner, "kraken", "", venue.key, venue.secret, allow_send=True)
     assert backend.balance()
     venue.hangs = "GetApiKeyInfo"
     answers = []
@@ -69,7 +69,7 @@ def test_a_foreign_account_that_tries_a_key_without_its_secret_does_not_hold_up_
 
 def test_two_accounts_with_the_same_proven_key_have_one_queue_also_while_the_second_one_tries_it(server, venue):
     owner, other = server.account(), server.account()
-    first = XWrap(server.url).create_backend(*owner, "kraken", "", venue.key, venue.secret)
+    first = XWrap(server.url).create_backend(*owner, "kraken", "", venue.key, venue.secret, allow_send=True)
     venue.hangs = "BalanceEx"
     reads = threading.Thread(target=first.balance)
     reads.start()

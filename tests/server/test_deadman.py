@@ -40,7 +40,7 @@ def key(venue, request):
 
 @pytest.fixture
 def backend(server, venue, key):
-    return XWrap(server.url).create_backend(*server.account(), "kraken", "", key.key, key.secret)
+    return XWrap(server.url).create_backend(*server.account(), "kraken", "", key.key, key.secret, allow_send=True)
 
 
 def place(backend):

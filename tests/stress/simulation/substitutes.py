@@ -194,6 +194,11 @@ class Thread:
         self._ended = Event()
         self._started = False
 
+    @property
+    def ident(self) -> int | None:
+        """A number of a thread that was started."""
+        return id(self) if self._started else None
+
     def run(self) -> None:
         if self._target is not None:
             self._target(*self._args, **self._kwargs)
