@@ -97,7 +97,7 @@ def with_tables(where: Path | str) -> Path | str:
 @cache
 def hashed(password: str) -> str:
     """Its hash, which is slow by design: once for all tests that use the same password."""
-    from bitmm.xwrap.server.auth import hash_password
+    from bitmm.xwrap.server.passwords import hash_password
 
     return hash_password(password)
 
@@ -123,6 +123,19 @@ class Server:
         store.accounts.add(name, hashed(password))
         store.close()
         return name, password
+
+    def credential(self, account: str, scope: str, name: str = "bot1", **columns: object) -> tuple[str, str]:
+        """A credential of an account; its user name and password."""
+        from bitmm.xwrap.server.credential_passwords import make_password
+        from bitmm.xwrap.server.db.store import Store
+
+        store, password = Store(self.database), make_password()
+        owner = store.accounts.find(account)
+        assert owner is not None
+        username = f"{account}/{name}"
+        store.credentials.add({"account_id": owner.id, "name": name, "scope": scope, **columns}, password, username)
+        store.close()
+        return username, password
 
     def registration(self, auth: tuple[str, str], exchange: str = "paper", **form: str) -> int:
         """The id of a new registration of this account, which may send unless the form says otherwise."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from . import _arguments as arguments
 from . import _parsing as parsing
 from ._api import ServerAPI
-from .types import AllowedAddress, Amount, Balance, Freeze
+from .types import Account, AllowedAddress, Amount, Balance, Freeze
 
 __all__ = ["AccountCalls"]
 
@@ -18,6 +18,19 @@ class AccountCalls:
     def balance(self, username: str, password: str) -> list[Balance]:
         """Return the balances of all registrations of an account; a row whose exchange failed has an `error`."""
         return self._api.get("/balance", parsing.balances, arguments.basic_auth(username, password))
+
+    def account(self, username: str, password: str) -> Account:
+        """Return the account that calls, and what this user name may do."""
+        return self._api.get("/account", parsing.account, arguments.basic_auth(username, password))
+
+    def change_password(self, username: str, password: str, new: str) -> None:
+        """Give an account a new password, of at least 8 characters. It needs the account's own password.
+
+        Every login with the old one fails from then on; Backends and credentials are not changed. Raises OutcomeUnknown
+        when the answer was lost: `account` shows which of the two passwords is right.
+        """
+        auth, form = arguments.basic_auth(username, password), {"password": arguments.check_text(new, "new")}
+        self._api.post("/account", form, parsing.account, auth, expected={"name": username}, method="PATCH")
 
     def freeze(self, username: str, password: str, cancel_orders: bool = False) -> Freeze:
         """Let neither an order nor a send of an account leave any more; reads and cancels pass. Twice is no error.

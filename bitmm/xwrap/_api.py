@@ -114,9 +114,9 @@ class ServerAPI:
         auth: Mapping[str, str],
         *,
         expected: Mapping[str, object],
-        method: Literal["POST", "PUT"] = "POST",
+        method: Literal["POST", "PUT", "PATCH"] = "POST",
     ) -> _T:
-        """POST (or PUT) `form` to `path`, once, and return what `parse` makes of the answer."""
+        """POST (or PUT, or PATCH) `form` to `path`, once, and return what `parse` makes of the answer."""
         request = Request(method, self.url + path, {**_FORM_HEADERS, **auth}, encode(form).encode())
         response = self._transport.send(request)
         document = read_document(response, mutates=True)

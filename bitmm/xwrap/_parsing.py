@@ -14,6 +14,7 @@ from ._addresses import same_address
 from ._names import is_name_of
 from .money import parse_decimal
 from .types import (
+    Account,
     AllowedAddress,
     Balance,
     DeadMansSwitch,
@@ -72,6 +73,7 @@ fill = Record(Fill, "amount", "price")
 market = Record(Market, "currency", "asset")
 withdrawal = Record(Withdrawal, "id", "asset", "amount", statuses=WithdrawalStatus)
 deposit = Record(Deposit, "asset", "amount")
+account = Record(Account, "id", "name", "username", "scope", "frozen", "created")
 allowed_address = Record(AllowedAddress, "id", "asset", "address", "usable_from")
 _funds = Record(Funds, "total", "available", "held")
 

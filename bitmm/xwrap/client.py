@@ -36,6 +36,7 @@ from .errors import (
 )
 from .transport import Session
 from .types import (
+    Account,
     AllowedAddress,
     Amount,
     Balance,
@@ -62,6 +63,7 @@ from .types import (
 
 __all__ = [
     "APIError",
+    "Account",
     "AllowedAddress",
     "Amount",
     "AuthenticationError",
@@ -209,10 +211,6 @@ class Backend(RegistrationCalls):
     def funds(self) -> dict[str, Funds]:
         """Return what the account owns at the exchange by currency or asset, and how much of it is free."""
         return self._get("funds", parsing.funds)
-
-    def markets(self) -> list[Market]:
-        """Return the pairs that can be traded at the exchange, and the rules for their amounts and prices."""
-        return self._get("markets", parsing.markets)
 
     def buy(
         self,

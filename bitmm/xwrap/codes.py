@@ -54,6 +54,7 @@ ErrorCode = Literal[
     "not_found",
     "order_not_found",
     "order_not_open",
+    "out_of_scope",
     "outcome_unknown",
     "overview_refused",
     "permission_denied",
@@ -94,6 +95,7 @@ CODES: Mapping[str, Code] = {
     "frozen": Code(
         403, "The account is frozen: neither an order nor a send leaves; the account's own password lifts that."
     ),
+    "out_of_scope": Code(403, "The credential may not make this call, or not at this registration."),
     "permission_denied": Code(403, "The exchange key may not do this."),
     "registration_disabled": Code(403, "The registration is switched off; nothing was sent."),
     "no_such_key": Code(404, "Nothing was executed with this key."),

@@ -21,8 +21,8 @@ from rich.text import Text
 
 from .client import XWrap
 from .money import EXACT
-from .server.auth import hash_password
 from .server.db.store import Store
+from .server.passwords import hash_password
 from .server.runner import run_in_background
 from .server.settings import Settings
 

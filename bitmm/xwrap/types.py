@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Literal, NotRequired, TypedDict
 
 __all__ = [
+    "Account",
     "AllowedAddress",
     "Amount",
     "Balance",
@@ -269,6 +270,21 @@ class AllowedAddress(TypedDict):
     created: str
     usable_from: str
     removed: str | None
+
+
+class Account(TypedDict):
+    """The account that calls, and what the caller may do: "read", "trade", "send", or "owner" with its own password.
+
+    `username`: of the account itself, or of a credential like "ann/bot1". `frozen`: since when neither an order nor a
+    send leaves. `created` and `frozen` are times in ISO 8601, UTC.
+    """
+
+    id: int
+    name: str
+    username: str
+    scope: Literal["read", "trade", "send", "owner"]
+    frozen: str | None
+    created: str
 
 
 class CanceledOrders(TypedDict):

@@ -86,6 +86,37 @@ def test_an_account_can_be_added_once_also_while_the_server_runs(tmp_path):
     assert (again.returncode, again.stderr) == (1, "xwrap: there is an account 'ann' already; choose another name\n")
 
 
+def test_an_account_is_changed_while_the_server_runs_and_it_counts_at_once(tmp_path):
+    old = xwrap("account", "add", "ann", "--generate", "--data", tmp_path).stdout.strip()
+    with serve("--port", 0, "--data", tmp_path) as (_process, lines):
+
+        def status(password):
+            return requests.get(f"{url_of(lines)}/account", auth=("ann", password), timeout=30).status_code
+
+        assert status(old) == 200
+        new = xwrap("account", "passwd", "ann", "--generate", "--data", tmp_path).stdout.strip()
+        assert (status(old), status(new)) == (401, 200)
+        assert xwrap("account", "disable", "ann", "--data", tmp_path).stdout == "account 'ann' is switched off\n"
+        assert status(new) == 401
+        assert "(switched off)" in xwrap("account", "list", "--data", tmp_path).stdout
+        assert xwrap("account", "enable", "ann", "--data", tmp_path).stdout == "account 'ann' is switched on\n"
+        assert status(new) == 200
+        assert xwrap("account", "remove", "ann", "--data", tmp_path).stdout == "account 'ann' is removed\n"
+        assert status(new) == 401
+    assert xwrap("account", "list", "--data", tmp_path).stdout == ""
+    one_line(xwrap("account", "remove", "ann", "--data", tmp_path), "there is no account 'ann'")
+    with closing(sqlite3.connect(tmp_path / "xwrap.sqlite3")) as database:
+        told = database.execute("SELECT who, what, subject FROM audit_log WHERE what LIKE 'account.%' ORDER BY id")
+        changes = ("add", "password", "disable", "enable", "remove")
+        assert told.fetchall() == [("administrator", f"account.{what}", "account ann") for what in changes]
+
+
+def test_the_name_of_a_removed_account_is_free(tmp_path):
+    for _ in range(2):
+        assert xwrap("account", "add", "ann", "--generate", "--data", tmp_path).returncode == 0
+        assert xwrap("account", "remove", "ann", "--data", tmp_path).returncode == 0
+
+
 def test_a_taken_port_is_one_line_that_says_what_to_do(tmp_path):
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         port = taken.getsockname()[1]

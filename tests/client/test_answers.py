@@ -254,6 +254,7 @@ KEYED = {**ORDER, "key": "mine"}
 BAD = ["NaN", "Infinity", "-Infinity", "1e999", "", True, [], None]
 
 #: Every other call, a right answer, and wrong ones. A wrong answer to those of `CHANGING` is OutcomeUnknown.
+ACCOUNT = {"id": 1, "name": USER, "username": USER, "scope": "owner", "frozen": None, "created": "2026-11-27T10:00:00Z"}
 DEADMAN = {"id": 7, "exchange": "kraken", "deadman_seconds": 60, "deadman_at": "2026-11-27T10:01:00Z"}
 QUESTIONS = {
     "list_exchanges": (lambda xwrap, backend: xwrap.list_exchanges(), [], [{}, [{}], [{"id": "kraken"}]]),
@@ -435,6 +436,16 @@ QUESTIONS = {
         {**ALLOWED, "removed": "2026-11-27T10:00:00Z"},
         [{}, [], True, {"detail": "frozen"}, *({**ALLOWED, "id": id} for id in (6, "5", True, None))],
     ),
+    "account": (
+        lambda xwrap, _: xwrap.account(USER, PASSWORD),
+        ACCOUNT,
+        [{}, [], True, [ACCOUNT], {"detail": "frozen"}, *({**ACCOUNT, "id": id} for id in ("1", None, True))],
+    ),
+    "change_password": (
+        lambda xwrap, _: xwrap.change_password(USER, PASSWORD, "another password"),
+        ACCOUNT,
+        [{}, [], True, {"detail": "frozen"}, *({**ACCOUNT, "name": name} for name in ("bob", None, 1))],
+    ),
     "freeze": (
         lambda xwrap, _: xwrap.freeze(USER, PASSWORD, cancel_orders=True),
         {"frozen": "2026-11-27T10:00:00Z", "canceled": [{"id": 7, "exchange": "kraken", "canceled": 2}]},
@@ -461,6 +472,7 @@ QUESTIONS = {
 }
 CHANGING = (
     *("cancel", "cancel_all", "create_backend", "add_address", "remove_address", "freeze", "unfreeze", "deadman"),
+    "change_password",
 )
 
 

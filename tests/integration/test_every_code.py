@@ -170,6 +170,13 @@ def key_may_send(world):
 
 
 @case
+def out_of_scope(world):
+    backend = world.paper()
+    login = world.server.credential(backend.username, "read")
+    XWrap(world.server.url).backend(backend.id, *login).buy("USD", "BTC", "0.1")
+
+
+@case
 def permission_denied(world):
     backend = world.at_kraken()
     world.monkeypatch.setattr(world.kraken.account, "permissions", set())

@@ -28,8 +28,8 @@ import requests
 
 from bitmm.xwrap.client import Backend
 from bitmm.xwrap.exchanges import EXCHANGES
-from bitmm.xwrap.server.auth import hash_password
 from bitmm.xwrap.server.db.store import Store
+from bitmm.xwrap.server.passwords import hash_password
 from bitmm.xwrap.testing.exchanges.venue import Venue
 from tests.stress.limits import Limit
 

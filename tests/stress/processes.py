@@ -14,8 +14,8 @@ from typing import Any
 
 import requests
 
-from bitmm.xwrap.server.auth import hash_password
 from bitmm.xwrap.server.db.store import Store
+from bitmm.xwrap.server.passwords import hash_password
 from bitmm.xwrap.testing.exchanges.kraken import KrakenError, KrakenVenue
 from tests.support.databases import NoPostgres, drop_database, new_database, server
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import secrets
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,7 +17,13 @@ if TYPE_CHECKING:
 
 __all__ = ["account"]
 
-account = group("Who may log in.", "xwrap account add ann", "xwrap account list")
+Name = Annotated[str, typer.Argument(help="The user name: printable text without a colon and without a slash.")]
+PasswordStdin = Annotated[
+    bool, typer.Option("--password-stdin", help="Read the password from standard input, one line.")
+]
+Generate = Annotated[bool, typer.Option("--generate", help="Make a password and print it once.")]
+
+account = group("Who may log in.", "xwrap account add ann", "xwrap account passwd ann", "xwrap account list")
 
 
 @account.command(
@@ -28,18 +35,15 @@ account = group("Who may log in.", "xwrap account add ann", "xwrap account list"
     ),
 )
 def account_add(
-    name: Annotated[str, typer.Argument(help="The user name: printable text without a colon.")],
+    name: Name,
     data: Data = None,
-    password_stdin: Annotated[
-        bool, typer.Option("--password-stdin", help="Read the password from standard input, one line.")
-    ] = False,
-    generate: Annotated[bool, typer.Option("--generate", help="Make a password and print it once.")] = False,
+    password_stdin: PasswordStdin = False,
+    generate: Generate = False,
 ) -> None:
     """Add an account; the data base is made when there is none."""
-    if password_stdin and generate:
-        stop("--password-stdin and --generate are both given; choose one")
-    if not name or ":" in name or not name.isprintable():
-        stop(f"{name!r} is no user name; it is printable text without a colon")
+    _check_options(password_stdin=password_stdin, generate=generate)
+    with one_line_errors():
+        name = _check_name(name)
     with one_line_errors(), open_store(data, create=True) as store:
         if store.accounts.find(name):
             stop(f"there is an account '{name}' already; choose another name")
@@ -57,11 +61,108 @@ def account_list(data: Data = None) -> None:
             typer.echo(f"{row['id']:>4}  {row['name']}  since {row['created'][:10]}{state}")
 
 
+@account.command(
+    "passwd",
+    epilog=examples("xwrap account passwd ann", "xwrap account passwd bot --generate"),
+)
+def account_passwd(
+    name: Name,
+    data: Data = None,
+    password_stdin: PasswordStdin = False,
+    generate: Generate = False,
+) -> None:
+    """Give an account a new password; every login with the old one fails at once. Its credentials are not changed."""
+    _check_options(password_stdin=password_stdin, generate=generate)
+    with one_line_errors(), open_store(data) as store:
+        id = _find(store, name)
+        password = secrets.token_urlsafe(24) if generate else _ask_password(from_stdin=password_stdin)
+        _change(store, id, name, "password", lambda: store.accounts.set_password(id, _hash(password)))
+    typer.echo(password if generate else f"account '{name}' has a new password")
+
+
+@account.command("disable", epilog=examples("xwrap account disable ann"))
+def account_disable(name: Name, data: Data = None) -> None:
+    """Switch an account off: neither it nor its credentials log in. What is under way goes on."""
+    with one_line_errors(), open_store(data) as store:
+        id = _find(store, name)
+        _change(store, id, name, "disable", lambda: store.accounts.set_active(id, active=False))
+    typer.echo(f"account '{name}' is switched off")
+
+
+@account.command("enable", epilog=examples("xwrap account enable ann"))
+def account_enable(name: Name, data: Data = None) -> None:
+    """Switch an account on again."""
+    with one_line_errors(), open_store(data) as store:
+        id = _find(store, name)
+        _change(store, id, name, "enable", lambda: store.accounts.set_active(id, active=True))
+    typer.echo(f"account '{name}' is switched on")
+
+
+@account.command("remove", epilog=examples("xwrap account remove ann"))
+def account_remove(name: Name, data: Data = None) -> None:
+    """Remove an account for good: its exchange keys are deleted, its name is free, its orders stay in the journal."""
+    with one_line_errors(), open_store(data) as store:
+        found = store.accounts.find(name)
+        if found is None:
+            stop(_unknown(name))
+        try:
+            _change(store, found.id, name, "remove", lambda: store.accounts.remove(found))
+        except ValueError as error:
+            stop(str(error))
+    typer.echo(f"account '{name}' is removed")
+
+
+def _find(store: Store, name: str) -> int:
+    """Return the id of an account; without one the command ends."""
+    found = store.accounts.find(name)
+    if found is None:
+        stop(_unknown(name))
+    return found.id
+
+
+def _unknown(name: str) -> str:
+    return f"there is no account '{name}'; see: xwrap account list"
+
+
+def _change(store: Store, id: int, name: str, what: str, change: Callable[[], None]) -> None:
+    """Make a change of an account, and write it into the audit with it."""
+
+    def work() -> None:
+        change()
+        store.audit.add("administrator", f"account.{what}", f"account {name}", account_id=id)
+
+    store.atomic(work)
+
+
+def _check_options(*, password_stdin: bool, generate: bool) -> None:
+    if password_stdin and generate:
+        stop("--password-stdin and --generate are both given; choose one")
+
+
+def _hash(password: str) -> str:
+    from ..server.passwords import hash_password
+
+    return hash_password(password)
+
+
 def _add(store: Store, name: str, password: str) -> None:
-    from ..server.auth import hash_password
+    def work() -> None:
+        id = store.accounts.add(name, password_hash)
+        store.audit.add("administrator", "account.add", f"account {name}", account_id=id)
+
+    password_hash = _hash(password)
+    try:
+        store.atomic(work)
+    except ValueError as error:
+        stop(str(error))
+
+
+def _check_name(name: str) -> str:
+    """Return the name of a new account, in its normal form; one that is none ends the command."""
+    from ..server.passwords import check_name
 
     try:
-        store.accounts.add(name, hash_password(password))
+        return check_name(name)
     except ValueError as error:
         stop(str(error))
 

@@ -12,13 +12,14 @@ from .endpoints import endpoint
 from .error_handlers import EXCEPTION_HANDLERS
 from .metrics import Metrics
 from .middleware import (
+    AuthorizationMiddleware,
     MetricsMiddleware,
     OriginCheckMiddleware,
     ResponseHeadersMiddleware,
     TrailingSlashMiddleware,
 )
 from .services import Services
-from .views import addresses, balances, freeze, health, markets, orders, public, registrations, transfers
+from .views import accounts, addresses, balances, freeze, health, markets, orders, public, registrations, transfers
 
 __all__ = ["ROUTES", "create_app"]
 
@@ -59,6 +60,8 @@ ROUTES = [
     Route("/deadman", endpoint(freeze.set_each_deadman, pool="urgent", needs="trade"), methods=["PUT"]),
     Route("/freeze", endpoint(freeze.freeze, pool="urgent", needs="trade"), methods=["POST"]),
     Route("/freeze", endpoint(freeze.unfreeze, pool="database", needs="owner"), methods=["DELETE"]),
+    Route("/account", endpoint(accounts.show, pool="database")),
+    Route("/account", accounts.change, methods=["PATCH"]),
     Route("/health", health.health),
     Route("/ready", health.ready),
     Route("/metrics", health.metrics),
@@ -83,6 +86,7 @@ def create_app(services: Services) -> Starlette:
     app = _Application(
         routes=ROUTES,
         middleware=[
+            Middleware(AuthorizationMiddleware),
             Middleware(ResponseHeadersMiddleware),
             Middleware(MetricsMiddleware, metrics=metrics, paths={route.endpoint: route.path for route in ROUTES}),
             # Around the next ones, too: what fails in them is answered like what fails in a view.

@@ -1,8 +1,10 @@
-"""Authentication: from an Authorization header to an account, cheaply and without helping a guesser.
+"""Authentication: from an Authorization header to a caller, cheaply and without helping a guesser.
 
-Passwords are argon2id (19 MiB, 2 passes, 1 lane: about 25 ms). A verified one is remembered for some minutes under a
-digest keyed with bytes made at start over (account, stored hash, password), so a changed password or a switched-off
-account counts at once. The account's row is read at every call.
+`Authenticator.recognize` reads the account's row, at every call, and knows a password that was verified before by a
+digest, keyed with bytes made at start, over (account, stored hash, password): so a changed password, a switched-off
+account and a revoked credential count at once, in every server process. Each use keeps the digest for some minutes
+more. Any other password of an account is `UnprovenLogin`, and `Authenticator.prove` has it hashed, in a small pool of
+threads of its own, when `LoginThrottle` allows another try: a call whose login was verified never waits for a hash.
 """
 
 from __future__ import annotations
@@ -10,123 +12,247 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import os
+import hmac
 import secrets
 import threading
 import time
-from collections import OrderedDict, deque
+from asyncio import wrap_future
+from collections import OrderedDict
+from collections.abc import Sequence
+from concurrent.futures import Future
+from typing import TypeVar
 
-from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError
-
-from .db.accounts import AccountStore
-from .db.records import Account, Caller
+from .db.credentials import digest as credential_digest
+from .db.records import Account, Caller, Login, Scope
+from .db.store import Store
+from .login_failures import LoginFailures
+from .login_throttle import LoginThrottle, network_of, too_many_tries
+from .passwords import Secret, hash_password, normal_form, normal_name, stronger_hash, verify
 from .problems import Problem
+from .threads import ThreadPools
 
-__all__ = ["Authenticator", "hash_password"]
+__all__ = ["Authenticator", "UnprovenLogin", "only_header"]
 
-_HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
+K = TypeVar("K")
+V = TypeVar("V")
+
 #: Verified in place of an unknown account's password, so that both take the same time.
-_DUMMY_ACCOUNT = Account(0, "", _HASHER.hash(secrets.token_hex(16)), active=False)
+_DUMMY_HASH = hash_password(secrets.token_hex(16))
 _CACHE_SIZE = 10_000
-#: A guesser has this many tries a minute for one account from one address.
-_MAX_TRIES, _TRY_SECONDS = 10, 60.0
+#: So many passwords may be hashed or wait for it; one more is refused, and may come again in a second.
+_MOST_WAITING = 32
+#: How much is kept of the digest of an account's last verified password, when that is no longer remembered itself.
+_HINT_BYTES = 2
 
 
-def hash_password(password: str) -> str:
-    """Return the argon2id hash of `password`, as the data base keeps it."""
-    return _HASHER.hash(password)
+class UnprovenLogin(Exception):
+    """A login whose password was not verified yet, or is wrong for sure: then `password_hash` is None."""
+
+    def __init__(
+        self, name: str, address: str, found: Login | None, password: Secret, password_hash: str | None, digest: bytes
+    ) -> None:
+        super().__init__()
+        self.name = name
+        self.address = address
+        self.found = found
+        self.password = password
+        self.password_hash = password_hash
+        self.digest = digest
 
 
 class Authenticator:
     """Looks up who is calling, by the Authorization header of a request."""
 
-    def __init__(self, accounts: AccountStore, cache_seconds: float) -> None:
-        self._accounts = accounts
+    def __init__(self, store: Store, threads: ThreadPools, failures: LoginFailures, cache_seconds: float) -> None:
+        self._accounts = store.accounts
+        self._credentials = store.credentials
+        self._threads = threads
+        self._failures = failures
         self._key = secrets.token_bytes(32)
         self._seconds = cache_seconds
-        self._verified: OrderedDict[bytes, float] = OrderedDict()
-        self._failures: OrderedDict[tuple[str, str], deque[float]] = OrderedDict()
         self._lock = threading.Lock()
-        self._hashing = threading.Semaphore(os.cpu_count() or 1)
+        #: The digests of passwords that were verified, and until when.
+        self._verified: OrderedDict[bytes, float] = OrderedDict()
+        #: What the callers of verified headers may do, by the header's digest, and until when that is remembered.
+        self._headers: OrderedDict[bytes, tuple[float, Scope]] = OrderedDict()
+        #: From here on used by `prove` alone, in the thread of the event loop.
+        self._throttle = LoginThrottle()
+        self._hints: OrderedDict[int, bytes] = OrderedDict()
+        self._wrong: OrderedDict[bytes, None] = OrderedDict()
+        self._hashing: dict[bytes, Future[bool]] = {}
 
-    def authenticate(self, header: str | None, address: str, registration_id: int = 0) -> Caller:
-        """Return who `header` (HTTP Basic, UTF-8 or Latin-1) proves to call, with the registration of that id.
+    def known_scope(self, headers: Sequence[Secret]) -> Scope | None:
+        """Return what the caller of this header might do when it last called; None: it is not remembered.
 
-        Raises Problem 401, or 429 after too many wrong passwords from the same address.
+        It is looked up in memory alone, and proves nothing: `recognize` does.
         """
+        if len(headers) != 1:
+            return None
+        with self._lock:
+            until, scope = self._headers.get(self._header_digest(headers[0]), (0.0, None))
+        return scope if until > time.monotonic() else None
+
+    def recognize(self, headers: Sequence[Secret], address: str, registration_id: int = 0) -> Caller:
+        """Return who calls, with the registration of that id.
+
+        `headers`: the values of Authorization (HTTP Basic, UTF-8 or Latin-1). Raises Problem 400 or 401, and
+        UnprovenLogin for a password that `prove` must look at.
+        """
+        header = only_header(headers)
         name, password = _parse_basic(header)
-        account = self._accounts.find(name, registration_id) or _DUMMY_ACCOUNT
-        digest = self._digest(account, password)
-        if account.active and self._is_verified(digest):
+        found = self._accounts.find_login(name, registration_id)
+        if found is None and (normal := normal_name(name)) != name:
+            # Names are kept in this form now; there may be older ones that are not.
+            found = self._accounts.find_login(normal, registration_id)
+        if found.names_credential if found else "/" in name:
+            caller = self._recognize_credential(name, address, found, password)
+        else:
+            caller = self._recognize_account(name, address, found, password)
+        self._remember(header, caller)
+        return caller
+
+    def _recognize_account(self, name: str, address: str, found: Login | None, password: Secret) -> Caller:
+        account = found.account if found else Account(0, name, _DUMMY_HASH, active=False)
+        digest = self._digest(account, account.password_hash, password)
+        if account.active and self._renew(digest):
             return Caller(account, None, address)
-        self._throttle(name, address)
-        with self._hashing:
-            right = _verify(account.password_hash, password)
-        if not right or not account.active:
-            self._add_failure(name, address)
-            raise _unauthorized("wrong user name or password")
-        if _HASHER.check_needs_rehash(account.password_hash):
-            self._accounts.rehash(account.id, hash_password(password))
-        self._add_verified(digest)
-        return Caller(account, None, address)
+        raise UnprovenLogin(name, address, found, password, account.password_hash, digest)
 
-    def _digest(self, account: Account, password: str) -> bytes:
-        text = f"{account.id}\0{account.password_hash}\0{password}".encode()
-        return hashlib.blake2b(text, key=self._key, digest_size=32).digest()
+    def _recognize_credential(self, name: str, address: str, found: Login | None, password: Secret) -> Caller:
+        """Return the caller; the password is random, so its plain digest shows it, at once.
 
-    def _is_verified(self, digest: bytes) -> bool:
-        with self._lock:
-            return self._verified.get(digest, 0.0) > time.monotonic()
-
-    def _add_verified(self, digest: bytes) -> None:
-        with self._lock:
-            self._verified[digest] = time.monotonic() + self._seconds
-            self._verified.move_to_end(digest)
-            if len(self._verified) > _CACHE_SIZE:
-                self._verified.popitem(last=False)
-
-    def _throttle(self, name: str, address: str) -> None:
-        """Raise Problem 429 after too many wrong passwords for this account from this address.
-
-        The right password is refused then, too: an answer would show a guesser that it is right. A password that was
-        verified before is not throttled.
+        It takes the same steps whether there is such a credential or not.
         """
+        is_right = hmac.compare_digest(credential_digest(password.text), (found.digest if found else "") or "0" * 64)
+        if not is_right or found is None or found.credential is None or not found.account.active:
+            raise UnprovenLogin(name, address, found, password, None, b"")
+        self._credentials.mark_used(found.credential.id)
+        return Caller(found.account, found.credential, address)
+
+    async def prove(self, login: UnprovenLogin) -> None:
+        """Return when the password is right, so that `recognize` knows it.
+
+        Raises Problem 401 for a wrong one, and 429 when it is not looked at, because there were too many wrong ones.
+        """
+        network = network_of(login.address)
+        try:
+            if not await self._is_right(login, network):
+                self._throttle.count_answer(login.name, network)
+                raise _unauthorized("wrong user name or password")
+        except Problem:
+            self._failures.add(login.found, login.address)
+            raise
+
+    async def _is_right(self, login: UnprovenLogin, network: str) -> bool:
+        """Return whether the password is right; of many calls with the same one, one has it hashed."""
+        if login.password_hash is None or login.digest in self._wrong:
+            return False
+        if (running := self._hashing.get(login.digest)) is not None:
+            return await wrap_future(running)
+        account = login.found.account if login.found else None
+        if account is not None and self._hints.get(account.id) == login.digest[:_HINT_BYTES]:
+            counted = None
+        elif len(self._hashing) >= _MOST_WAITING:
+            raise too_many_tries(1)
+        else:
+            counted = self._throttle.count_try(login.name, network, login.digest)
+        future: Future[bool] = Future()
+        future.set_running_or_notify_cancel()  # From now on a waiting call that is canceled does not cancel it.
+        self._hashing[login.digest] = future
+        try:
+            is_right = await self._verify(login, account)
+        except BaseException as error:
+            # A caller that went away ends its own call only.
+            future.set_exception(error if isinstance(error, Exception) else too_many_tries(1))
+            raise
+        finally:
+            del self._hashing[login.digest]
+        if is_right and counted is not None:
+            self._throttle.take_back(counted)
+        elif not is_right and (account is None or account.active):
+            # Of an account that is switched off it may be the right one.
+            _put(self._wrong, login.digest, None)
+        future.set_result(is_right)
+        return is_right
+
+    async def _verify(self, login: UnprovenLogin, account: Account | None) -> bool:
+        """Hash, and remember a right password. The password of an account that is switched off is a wrong one."""
+        stored = login.password_hash or ""
+        fitting = await self._threads.run("passwords", _fitting_hash, stored, login.password)
+        if fitting is None or account is None or not account.active:
+            return False
+        if fitting != stored:
+            # Where the account has a third hash by now, `recognize` finds that, and the password is proven anew.
+            await self._threads.run("database", self._accounts.rehash, account.id, stored, fitting)
+        digest = self._digest(account, fitting, login.password)
         with self._lock:
-            tries = self._failures.get((name, address))
-            while tries and tries[0] <= time.monotonic() - _TRY_SECONDS:
-                tries.popleft()
-            if not tries or len(tries) < _MAX_TRIES:
-                return
-            wait = tries[0] + _TRY_SECONDS - time.monotonic()
-        raise Problem(
-            429,
-            "too_many_tries",
-            "too many wrong passwords; wait a minute",
-            retryable=True,
-            headers={"Retry-After": str(int(wait) + 1)},
-        )
+            _put(self._verified, digest, time.monotonic() + self._seconds)
+        _put(self._hints, account.id, digest[:_HINT_BYTES])
+        return True
 
-    def _add_failure(self, name: str, address: str) -> None:
+    def _digest(self, account: Account, password_hash: str, password: Secret) -> bytes:
+        text = "\0".join((str(account.id), "" if account.id else account.name, password_hash, normal_form(password)))
+        return hashlib.blake2b(text.encode(), key=self._key, digest_size=32).digest()
+
+    def _renew(self, digest: bytes) -> bool:
+        """Return whether a password was verified; then it is remembered for some minutes more."""
+        now = time.monotonic()
         with self._lock:
-            self._failures.setdefault((name, address), deque(maxlen=_MAX_TRIES)).append(time.monotonic())
-            self._failures.move_to_end((name, address))
-            if len(self._failures) > _CACHE_SIZE:
-                self._failures.popitem(last=False)
+            if self._verified.get(digest, 0.0) <= now:
+                return False
+            _put(self._verified, digest, now + self._seconds)
+        return True
+
+    def _remember(self, header: Secret, caller: Caller) -> None:
+        scope: Scope = "owner" if caller.credential is None else caller.credential.scope
+        with self._lock:
+            _put(self._headers, self._header_digest(header), (time.monotonic() + self._seconds, scope))
+
+    def _header_digest(self, header: Secret) -> bytes:
+        return hashlib.blake2b(header.text.encode(), key=self._key, digest_size=16).digest()
 
 
-def _parse_basic(header: str | None) -> tuple[str, str]:
-    if header is None:
+def _fitting_hash(password_hash: str, password: Secret) -> str | None:
+    """Return the hash that is to be kept of a right password, in today's form and strength; None: it is wrong."""
+    fitting = verify(password_hash, password)
+    return None if fitting is None else stronger_hash(fitting, password)
+
+
+def _put(cache: OrderedDict[K, V], key: K, value: V) -> None:
+    """Keep a value as the newest one; the oldest one goes when there are too many."""
+    cache[key] = value
+    cache.move_to_end(key)
+    if len(cache) > _CACHE_SIZE:
+        cache.popitem(last=False)
+
+
+def only_header(headers: Sequence[Secret]) -> Secret:
+    """Return the value of the Authorization header. Raises Problem 401 when there is none, and 400 for two."""
+    if not headers:
         raise _unauthorized("this call needs your user name and password (HTTP Basic)")
-    scheme, _, encoded = header.partition(" ")
+    if len(headers) > 1:
+        raise Problem(400, "invalid_request", "the header Authorization stands twice; send it once")
+    return headers[0]
+
+
+def _parse_basic(header: Secret) -> tuple[str, Secret]:
+    parsed = _decode_basic(header.text)
+    if parsed is None:
+        raise _unauthorized("the Authorization header is not HTTP Basic with a UTF-8 user name and password")
+    return parsed
+
+
+def _decode_basic(text: str) -> tuple[str, Secret] | None:
+    """Return the user name and the password; None when this is not HTTP Basic. Nothing is raised, so that no traceback
+    shows the text.
+    """
+    scheme, _, encoded = text.partition(" ")
     try:
         credentials = base64.b64decode(encoded.strip(), validate=True)
     except (binascii.Error, ValueError):
-        credentials = b""
+        return None
     name, colon, password = _decode_credentials(credentials).partition(":")
-    if scheme.lower() != "basic" or not colon:
-        raise _unauthorized("the Authorization header is not HTTP Basic with a UTF-8 user name and password")
-    return name, password
+    return (name, Secret(password)) if scheme.lower() == "basic" and colon else None
 
 
 def _decode_credentials(credentials: bytes) -> str:
@@ -135,13 +261,6 @@ def _decode_credentials(credentials: bytes) -> str:
         return credentials.decode()
     except UnicodeDecodeError:
         return credentials.decode("latin-1")
-
-
-def _verify(password_hash: str, password: str) -> bool:
-    try:
-        return _HASHER.verify(password_hash, password)
-    except (VerificationError, InvalidHashError):
-        return False
 
 
 def _unauthorized(detail: str) -> Problem:

@@ -47,11 +47,16 @@ class RequestContext:
         return path_id(self.request, name)
 
     def idempotency_key(self) -> str | None:
-        """Return the Idempotency-Key header, None without one. Raises Problem 422 when it cannot be a key."""
-        key: str | None = self.request.headers.get("idempotency-key")
-        if key is not None:
+        """Return the Idempotency-Key header, None without one.
+
+        Raises Problem 400 for two of them, and 422 for what cannot be a key.
+        """
+        keys: list[str] = self.request.headers.getlist("idempotency-key")
+        if len(keys) > 1:
+            raise Problem(400, "invalid_request", "the header Idempotency-Key stands twice; send it once")
+        for key in keys:
             check_key(key, "Idempotency-Key")
-        return key
+        return keys[0] if keys else None
 
 
 def services_of(request: Request) -> Services:

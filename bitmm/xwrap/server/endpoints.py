@@ -2,7 +2,9 @@
 
 There are two kinds of views. Those that anyone may call are Starlette's own (a coroutine of a request); they answer
 from memory and never block. All others are plain functions of a `RequestContext`: login, data base and exchange run in
-one thread, so that a call costs one hop to a thread and back.
+one thread, so that a call costs one hop to a thread and back. A caller who is not remembered is logged in before, in
+the threads of the data base: so the body of a request is read for those who may make the call, and no other call waits
+for a thread that looks at a wrong password.
 """
 
 from __future__ import annotations
@@ -13,15 +15,17 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from .auth import UnprovenLogin, only_header
 from .context import RequestContext, path_id, services_of
 from .db.records import Caller, Scope
+from .middleware import AUTHORIZATION
 from .order_views import StoredAnswer
 from .params import Params, read_params
-from .policy import check_scope
+from .policy import check_scope, includes
 from .services import Services
 from .threads import Pool
 
-__all__ = ["endpoint", "log_in"]
+__all__ = ["endpoint", "has_login", "log_in"]
 
 View = Callable[[RequestContext], Any]
 
@@ -37,23 +41,46 @@ def endpoint(
 
     async def call(request: Request) -> Response:
         services = services_of(request)
-        if "authorization" not in request.headers:
-            _authenticate(services, request)  # refuses, before the body is read
+        scope = services.authenticator.known_scope(request.scope[AUTHORIZATION])
+        if scope is None or not includes(scope, needs):
+            await _log_in(services, request, needs)
         params = await read_params(request)
-        return await services.threads.run(pool, _answer, view, needs, status, services, request, params)
+        while True:
+            try:
+                return await services.threads.run(pool, _answer, view, needs, status, services, request, params)
+            except UnprovenLogin as login:
+                # Its password was changed, or it is no longer remembered.
+                await services.authenticator.prove(login)
 
     return call
 
 
-async def log_in(request: Request) -> RequestContext:
-    """Return the context of a request whose view is a coroutine. Raises Problem 401 or 429."""
+async def log_in(request: Request, *, needs: Scope = "read") -> RequestContext:
+    """Return the context of a request whose view is a coroutine. Raises Problem 400, 401, 403 or 429."""
     services = services_of(request)
-    caller = await services.threads.run("database", _authenticate, services, request)
+    caller = await _log_in(services, request, needs)
     return RequestContext(services, caller, request, await read_params(request))
 
 
+def has_login(request: Request) -> bool:
+    """Return whether a request has an Authorization header; it proves nothing."""
+    return bool(request.scope[AUTHORIZATION])
+
+
+async def _log_in(services: Services, request: Request, needs: Scope) -> Caller:
+    only_header(request.scope[AUTHORIZATION])
+    while True:
+        try:
+            caller = await services.threads.run("database", _recognize, services, request)
+        except UnprovenLogin as login:
+            await services.authenticator.prove(login)
+        else:
+            check_scope(caller, needs)
+            return caller
+
+
 def _answer(view: View, needs: Scope, status: int, services: Services, request: Request, params: Params) -> Response:
-    caller = _authenticate(services, request)
+    caller = _recognize(services, request)
     check_scope(caller, needs)
     answer = view(RequestContext(services, caller, request, params))
     if isinstance(answer, StoredAnswer):
@@ -61,8 +88,7 @@ def _answer(view: View, needs: Scope, status: int, services: Services, request: 
     return JSONResponse(answer, status)
 
 
-def _authenticate(services: Services, request: Request) -> Caller:
-    """Return who calls, with the registration that the path names."""
+def _recognize(services: Services, request: Request) -> Caller:
+    """Return who calls, with the registration that the path names. Raises UnprovenLogin."""
     address = request.client.host if request.client else ""
-    header = request.headers.get("authorization")
-    return services.authenticator.authenticate(header, address, path_id(request, "id"))
+    return services.authenticator.recognize(request.scope[AUTHORIZATION], address, path_id(request, "id"))

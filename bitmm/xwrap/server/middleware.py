@@ -12,11 +12,42 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..transport import is_loopback
 from .metrics import Metrics
+from .passwords import Secret
 from .problems import Problem, problem_response
 
-__all__ = ["MetricsMiddleware", "OriginCheckMiddleware", "ResponseHeadersMiddleware", "TrailingSlashMiddleware"]
+__all__ = [
+    "AUTHORIZATION",
+    "AuthorizationMiddleware",
+    "MetricsMiddleware",
+    "OriginCheckMiddleware",
+    "ResponseHeadersMiddleware",
+    "TrailingSlashMiddleware",
+]
 
+_NAME = b"authorization"
 _HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9.-]+)(:\d{1,5})?", re.ASCII)
+
+
+#: Where in an ASGI scope the values of the Authorization headers are: a list of `Secret`.
+AUTHORIZATION = "xwrap.authorization"
+
+
+class AuthorizationMiddleware:
+    """Take the Authorization headers out of the request, so that nothing that shows its headers shows a password.
+
+    Tracebacks with local variables show the scope. It must be the first middleware.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            headers = scope["headers"]
+            scope[AUTHORIZATION] = [Secret(value.decode("latin-1")) for name, value in headers if name == _NAME]
+            scope["headers"] = [header for header in headers if header[0] != _NAME]
+            del headers
+        await self._app(scope, receive, send)
 
 
 class TrailingSlashMiddleware:

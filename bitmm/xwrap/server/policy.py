@@ -28,6 +28,7 @@ __all__ = [
     "check_enabled",
     "check_registration",
     "check_scope",
+    "includes",
     "may_use",
     "out_of_scope",
 ]
@@ -122,10 +123,13 @@ def _no_check() -> None:
 
 def check_scope(caller: Caller, needs: Scope) -> None:
     """Raise Problem 403 for a credential that may not make a call which needs this scope."""
-    if caller.credential is None:
-        return
-    if _SCOPES.index(caller.credential.scope) < _SCOPES.index(needs):
+    if caller.credential is not None and not includes(caller.credential.scope, needs):
         raise out_of_scope(caller, needs)
+
+
+def includes(scope: Scope, needs: Scope) -> bool:
+    """Return whether a scope is the one that is needed, or more."""
+    return _SCOPES.index(scope) >= _SCOPES.index(needs)
 
 
 def out_of_scope(caller: Caller, needs: Scope) -> Problem:

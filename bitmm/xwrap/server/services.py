@@ -15,6 +15,7 @@ from .db.store import Store
 from .deadman import DeadMansSwitch
 from .execution import ExecutionService
 from .follower import Follower
+from .login_failures import LoginFailures
 from .missing_history import MissingHistory
 from .policy import Policy
 from .rate_limiter import RateLimiter
@@ -36,6 +37,7 @@ class Services:
     store: Store
     registry: ExchangeRegistry
     authenticator: Authenticator
+    login_failures: LoginFailures
     execution: ExecutionService
     reconciler: Reconciler
     follower: Follower
@@ -50,6 +52,7 @@ class Services:
         self.reconciler.stop()
         self.follower.stop()
         self.deadman.stop()
+        self.login_failures.stop()
         self.threads.close()
         self.registry.close()
         self.store.close()
@@ -86,11 +89,13 @@ def _create(settings: Settings, store: Store, threads: ThreadPools, report: Call
         store, registry, client_ids, arrival_seconds=settings.call_seconds + settings.reconcile_grace_seconds
     )
     execution = ExecutionService(store, registry, Policy(store), client_ids, missing_history)
+    login_failures = LoginFailures(store)
     services = Services(
         settings=settings,
         store=store,
         registry=registry,
-        authenticator=Authenticator(store.accounts, settings.credential_cache_seconds),
+        authenticator=Authenticator(store, threads, login_failures, settings.credential_cache_seconds),
+        login_failures=login_failures,
         execution=execution,
         reconciler=Reconciler(
             store,
@@ -109,6 +114,7 @@ def _create(settings: Settings, store: Store, threads: ThreadPools, report: Call
     services.reconciler.start()
     services.follower.start()
     services.deadman.start()
+    services.login_failures.start()
     return services
 
 

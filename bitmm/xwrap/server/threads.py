@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from asyncio import get_running_loop
 from collections.abc import Callable
@@ -19,7 +20,8 @@ __all__ = ["Pool", "ThreadPools", "Workers", "start_thread"]
 T = TypeVar("T")
 
 #: outbound: calls that wait for an exchange. urgent: cancels, which have threads of their own. database: the rest.
-Pool = Literal["outbound", "urgent", "database"]
+#: passwords: hashes of passwords, one for each processor.
+Pool = Literal["outbound", "urgent", "database", "passwords"]
 
 
 class ThreadPools:
@@ -33,6 +35,7 @@ class ThreadPools:
             "outbound": settings.outbound_threads,
             "urgent": settings.urgent_threads,
             "database": settings.database_threads,
+            "passwords": os.cpu_count() or 1,
         }
         self._seconds = settings.queue_seconds
         self._limiters = {pool: CapacityLimiter(size) for pool, size in sizes.items()}

@@ -182,7 +182,7 @@ for name in ("pwrite", "pread", "fdatasync", "fork", "register_at_fork", "getuid
 from bitmm.xwrap.server.db import files
 from bitmm.xwrap.server.db.backup import back_up
 from bitmm.xwrap.server.db.store import Store
-from bitmm.xwrap.server.auth import hash_password
+from bitmm.xwrap.server.passwords import hash_password
 from bitmm.xwrap.server.runner import ServeError, run_in_background
 from bitmm.xwrap.server.settings import Settings
 

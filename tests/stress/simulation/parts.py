@@ -41,7 +41,7 @@ with substitutes.importing():
     from bitmm.xwrap.exchanges import backpack, bitstamp, kraken
     from bitmm.xwrap.exchanges.base import Credentials
     from bitmm.xwrap.exchanges.errors import ExchangeError, Unknown
-    from bitmm.xwrap.server import auth, services, settings
+    from bitmm.xwrap.server import passwords, services, settings
     from bitmm.xwrap.server.app import create_app
     from bitmm.xwrap.server.db import base, sqlite, state_file
     from bitmm.xwrap.server.settings import SetupError
@@ -66,10 +66,10 @@ __all__ = [
     "Unavailable",
     "Unknown",
     "XWrap",
-    "auth",
     "create_app",
     "messages",
     "other_settings",
+    "passwords",
     "services",
     "settings",
     "simulate",
@@ -185,7 +185,7 @@ services.ThreadPools = _ThreadPools  # type: ignore[misc, assignment]
 base.StatementRunner.command = _command_with_points  # type: ignore[method-assign]
 state_file.StateFile.__init__ = _open_state_file_until_exit  # type: ignore[method-assign]
 sqlite.SQLite.current_time = func.virtual_time(type_=Double)
-auth._HASHER = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)  # type: ignore[misc]
+passwords._HASHER = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)  # type: ignore[misc]
 _prices = services._load_prices(settings.Settings.read({}))
 services._load_prices = lambda _settings: _prices
 # What is logged is part of the history, and is not printed.

@@ -368,7 +368,7 @@ def make_template(exchange: str, folder: Path) -> Path:
 
     def work() -> None:
         services = parts.services.create_services(world.settings, world.log, world.log)
-        services.store.accounts.add(USER, parts.auth.hash_password(PASSWORD))
+        services.store.accounts.add(USER, parts.passwords.hash_password(PASSWORD))
         world.server._app = parts.create_app(services)
         keys, xwrap = (world.exchange.venue.key, world.exchange.venue.secret), parts.XWrap(f"https://{SERVER_HOST}")
         created = [xwrap.create_backend(USER, PASSWORD, exchange, "", *keys, allow_send=True).id]

@@ -40,18 +40,19 @@ class AuditStore:
         details: Mapping[str, str] | None = None,
         *,
         account_id: int | None = None,
+        address: str = "",
     ) -> None:
         """Add a row; within a write it is committed with that, and must be its last statement.
 
-        `who`: a caller, "administrator" (of this machine) or "server"; for the latter two `account_id` says whose
-        account it is about. `what` is a dotted noun, as "key.replace"; `subject` what it was done to; `details` are
-        never secret.
+        `who`: a caller, or else "administrator" (of this machine), "server" or "unknown": then `account_id` says whose
+        account it is about, and `address` from where. `what` is a dotted noun, as "key.replace"; `subject` what it was
+        done to; `details` are never secret.
         """
         row = {
             "time": now(),
             "account_id": who.account.id if isinstance(who, Caller) else account_id,
             "who": who.name if isinstance(who, Caller) else who,
-            "address": who.address if isinstance(who, Caller) else "",
+            "address": who.address if isinstance(who, Caller) else address,
             "what": what,
             "subject": subject,
             "details": json.dumps(dict(details or {}), sort_keys=True),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Literal
 
-__all__ = ["Account", "Caller", "Credential", "Intent", "Registration", "Scope", "now", "time_text"]
+__all__ = ["Account", "Caller", "Credential", "Intent", "Login", "Registration", "Scope", "now", "time_text"]
 
 
 #: What a caller may do; each includes the ones before. "owner": what the account's own password alone may do.
@@ -67,6 +67,7 @@ class Account:
     frozen: str | None = None
     #: The one that was looked up together with the account.
     registration: Registration | None = None
+    created: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,20 @@ class Credential:
     per_day: Decimal | None = None
     currency: str | None = None
     expires: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """What a user name stands for: an account, or a credential of it.
+
+    `digest`: the SHA-256 of the credential's password. `names_credential` without a credential: there is no live one of
+    this name.
+    """
+
+    account: Account
+    credential: Credential | None = None
+    digest: str = field(default="", repr=False)
+    names_credential: bool = False
 
 
 @dataclass(frozen=True, slots=True)

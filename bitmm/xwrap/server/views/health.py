@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from ...transport import is_loopback
 from ..context import services_of
 from ..db.records import time_text
-from ..endpoints import log_in
+from ..endpoints import has_login, log_in
 from ..metrics import CONTENT_TYPE_LATEST, Metrics
 from ..services import Services
 
@@ -34,7 +34,7 @@ async def ready(request: Request) -> Response:
     services = services_of(request)
     answer = await services.threads.run("database", _check, services)
     if not _is_local(request):
-        if "authorization" not in request.headers:
+        if not has_login(request):
             return JSONResponse({"status": answer["status"]})
         await log_in(request)
     return JSONResponse(answer)
