@@ -116,18 +116,21 @@ def caddy(server, folder):
         yield port
 
 
+LOGIN = "Authorization: Basic bm9ib2R5Ondyb25n"
+
+
 @pytest.mark.parametrize("proxy", [nginx, caddy], ids=["nginx", "Caddy"])
 def test_behind_the_documented_proxy_the_address_is_the_callers_and_a_forged_header_changes_nothing(
     server, tmp_path, monkeypatch, proxy
 ):
     seen = []
-    authenticate = endpoints._authenticate
+    recognize = endpoints._recognize
 
     def watch(services, request):
         seen.append(request.client.host)
-        return authenticate(services, request)
+        return recognize(services, request)
 
-    monkeypatch.setattr(endpoints, "_authenticate", watch)
+    monkeypatch.setattr(endpoints, "_recognize", watch)
     forged = [
         (),
         ("X-Forwarded-For: 198.51.100.1",),
@@ -143,7 +146,7 @@ def test_behind_the_documented_proxy_the_address_is_the_callers_and_a_forged_hea
 
 
 def call(port, *headers):
-    """Ask for the registrations without a password, from CALLER; the status."""
+    """Ask for the registrations with a wrong password, from CALLER; the status."""
     context = ssl.create_default_context()
     # Whose certificate it is, is not the question here.
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -151,7 +154,7 @@ def call(port, *headers):
         socket.create_connection(("127.0.0.1", port), 30, (CALLER, 0)) as plain,
         context.wrap_socket(plain, server_hostname="xwrap.example") as connection,
     ):
-        lines = ["GET /exchanges HTTP/1.1", f"Host: xwrap.example:{port}", "Connection: close", *headers, "", ""]
+        lines = ["GET /exchanges HTTP/1.1", f"Host: xwrap.example:{port}", "Connection: close", LOGIN, *headers, "", ""]
         connection.sendall("\r\n".join(lines).encode())
         answer = connection.makefile("rb").read().decode()
     assert '"not_authenticated"' in answer, answer

@@ -90,24 +90,28 @@ def test_a_proxy_that_is_no_address_is_refused_with_a_way_to_write_it(text):
         proxy_network(text)
 
 
+#: A wrong one: it is looked at, and refused.
+LOGIN = "Authorization: Basic bm9ib2R5Ondyb25n"
+
+
 @pytest.fixture
 def addresses(monkeypatch):
     """The addresses that the authenticator was given."""
     seen = []
-    authenticate = endpoints._authenticate
+    recognize = endpoints._recognize
 
     def watch(services, request):
         seen.append(request.client.host)
-        return authenticate(services, request)
+        return recognize(services, request)
 
-    monkeypatch.setattr(endpoints, "_authenticate", watch)
+    monkeypatch.setattr(endpoints, "_recognize", watch)
     return seen
 
 
 def call(server, *headers):
     address = urlsplit(server.url)
     with socket.create_connection((address.hostname, address.port), timeout=30) as connection:
-        lines = ["GET /exchanges HTTP/1.1", "Host: localhost", "Connection: close", *headers, "", ""]
+        lines = ["GET /exchanges HTTP/1.1", "Host: localhost", "Connection: close", LOGIN, *headers, "", ""]
         connection.sendall("\r\n".join(lines).encode("latin-1"))
         assert connection.makefile("rb").read().startswith(b"HTTP/1.1 401 ")
 
