@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import threading
 from asyncio import get_running_loop
@@ -18,6 +19,9 @@ from .settings import Settings, SetupError
 __all__ = ["Pool", "ThreadPools", "Workers", "start_thread"]
 
 T = TypeVar("T")
+
+#: Bytes that must be free before a thread is started: its stack, 8 MiB as a rule, and what it needs to begin.
+_ROOM = 16 * 2**20
 
 #: outbound: calls that wait for an exchange. urgent: cancels, which have threads of their own. database: the rest.
 #: passwords: hashes of passwords, one for each processor.
@@ -181,8 +185,11 @@ class _Work(NamedTuple):
 def start_thread(thread: threading.Thread) -> None:
     """Start a thread that the server cannot do without. Raises SetupError when the system gives none."""
     try:
+        # A thread that has its stack and no memory to begin ends without a word, and start() waits for it for ever
+        # (CPython 3.11, seen 2026-11-27 in one of 25 starts under a limit of address space).
+        mmap.mmap(-1, _ROOM).close()
         thread.start()
-    except (RuntimeError, MemoryError):
+    except (RuntimeError, MemoryError, OSError):
         raise _no_thread() from None
 
 
