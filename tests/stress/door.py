@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from tests.stress.attacks import Attack, Target, held_connections, long_header
+from tests.stress.attacks import Attack, Target, guessers, held_connections, long_header
 
 #: A new attack is a module in tests/stress/attacks/ and a line here.
 ATTACKS = {
@@ -41,6 +41,8 @@ ATTACKS = {
         held_connections.SLOW_HEADS,
         held_connections.IDLE,
         held_connections.HALF_BODIES,
+        guessers.FORGED,
+        guessers.SHARED,
     )
 }
 
@@ -245,7 +247,7 @@ def run(attack: Attack, seconds: float, size: int) -> list[str]:
         attacker = Caller(server.port, attacker_name)
         registration = int(attacker.call("POST", "/exchanges/", {"exchange": "paper"})["id"])
         attacker.close()
-        target = Target("127.0.0.1", server.port, attacker_name, PASSWORD, registration, environ)
+        target = Target("127.0.0.1", server.port, attacker_name, PASSWORD, registration, honest_name, environ)
         client = HonestClient(server.port, honest_name)
         with client.calling():  # What is made once is made: connections, threads, the rates.
             time.sleep(min(seconds, 1.0))

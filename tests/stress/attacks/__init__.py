@@ -20,6 +20,8 @@ class Target:
     user: str = ""
     password: str = field(default="", repr=False)
     registration: int = 0
+    #: The user name of the honest client.
+    honest_user: str = ""
     #: What `Attack.environment` gave to the server.
     environ: Mapping[str, str] = field(default_factory=dict)
 
