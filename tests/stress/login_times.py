@@ -32,7 +32,7 @@ MOST_DIFFERENCE = 0.05
 class NoThrottle(LoginThrottle):
     """Lets every try pass."""
 
-    def count_try(self, name: str, address: str, _digest: bytes) -> Try:
+    def count_try(self, name: str, address: str, _digest: bytes, _waiting: int) -> Try:
         return Try((name, address), [])
 
     def count_answer(self, name: str, address: str) -> None:

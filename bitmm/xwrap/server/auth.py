@@ -16,10 +16,11 @@ import hmac
 import secrets
 import threading
 import time
-from asyncio import wrap_future
+from asyncio import sleep, wrap_future
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import Future
+from random import uniform
 from typing import TypeVar
 
 from .db.credentials import digest as credential_digest
@@ -31,7 +32,7 @@ from .passwords import Secret, hash_password, normal_form, normal_name, stronger
 from .problems import Problem
 from .threads import ThreadPools
 
-__all__ = ["Authenticator", "UnprovenLogin", "only_header"]
+__all__ = ["Authenticator", "UnprovenLogin"]
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -39,14 +40,17 @@ V = TypeVar("V")
 #: Verified in place of an unknown account's password, so that both take the same time.
 _DUMMY_HASH = hash_password(secrets.token_hex(16))
 _CACHE_SIZE = 10_000
-#: So many passwords may be hashed or wait for it; one more is refused, and may come again in a second.
-_MOST_WAITING = 32
+#: So much later, or up to three times that, is an answer that costs nothing; not all at once.
+_HOLD_OFF_SECONDS = 0.5
 #: How much is kept of the digest of an account's last verified password, when that is no longer remembered itself.
 _HINT_BYTES = 2
 
 
 class UnprovenLogin(Exception):
     """A login whose password was not verified yet, or is wrong for sure: then `password_hash` is None."""
+
+    #: The digest of the header that it came with.
+    header = b""
 
     def __init__(
         self, name: str, address: str, found: Login | None, password: Secret, password_hash: str | None, digest: bytes
@@ -75,10 +79,14 @@ class Authenticator:
         self._verified: OrderedDict[bytes, float] = OrderedDict()
         #: What the callers of verified headers may do, by the header's digest, and until when that is remembered.
         self._headers: OrderedDict[bytes, tuple[float, Scope]] = OrderedDict()
-        #: From here on used by `prove` alone, in the thread of the event loop.
+        #: The headers that were verified since the start, the newest ones; only a right password comes in.
+        self._were_verified: OrderedDict[bytes, None] = OrderedDict()
+        #: From here on used in the thread of the event loop alone.
         self._throttle = LoginThrottle()
         self._hints: OrderedDict[int, bytes] = OrderedDict()
         self._wrong: OrderedDict[bytes, None] = OrderedDict()
+        #: What the names of the last failed logins stand for.
+        self._failed: OrderedDict[str, Login | None] = OrderedDict()
         self._hashing: dict[bytes, Future[bool]] = {}
 
     def known_scope(self, headers: Sequence[Secret]) -> Scope | None:
@@ -98,17 +106,22 @@ class Authenticator:
         `headers`: the values of Authorization (HTTP Basic, UTF-8 or Latin-1). Raises Problem 400 or 401, and
         UnprovenLogin for a password that `prove` must look at.
         """
-        header = only_header(headers)
+        header = _only_header(headers)
         name, password = _parse_basic(header)
         found = self._accounts.find_login(name, registration_id)
         if found is None and (normal := normal_name(name)) != name:
             # Names are kept in this form now; there may be older ones that are not.
             found = self._accounts.find_login(normal, registration_id)
-        if found.names_credential if found else "/" in name:
-            caller = self._recognize_credential(name, address, found, password)
-        else:
-            caller = self._recognize_account(name, address, found, password)
-        self._remember(header, caller)
+        digest = self._header_digest(header)
+        try:
+            if found.names_credential if found else "/" in name:
+                caller = self._recognize_credential(name, address, found, password)
+            else:
+                caller = self._recognize_account(name, address, found, password)
+        except UnprovenLogin as login:
+            login.header = digest
+            raise
+        self._remember(digest, caller)
         return caller
 
     def _recognize_account(self, name: str, address: str, found: Login | None, password: Secret) -> Caller:
@@ -129,6 +142,27 @@ class Authenticator:
         self._credentials.mark_used(found.credential.id)
         return Caller(found.account, found.credential, address)
 
+    async def hold_off(self, headers: Sequence[Secret], address: str) -> None:
+        """Return at once, or raise Problem 429, late, for a try of a password that `prove` would refuse for certain.
+
+        It costs neither a thread nor the data base, and a guesser who waits for the answer is slow. A header that was
+        verified since the start is always let pass, and so is a name that a credential may have.
+        """
+        header = _only_header(headers)
+        name, _password = _parse_basic(header)
+        digest = self._header_digest(header)
+        with self._lock:
+            if digest in self._were_verified:
+                return
+        if "/" in name:
+            return
+        try:
+            self._throttle.check(name, network_of(address), digest, len(self._hashing))
+        except Problem:
+            self._failures.add(self._failed.get(name), address)
+            await sleep(uniform(_HOLD_OFF_SECONDS, 3 * _HOLD_OFF_SECONDS))  # noqa: S311 - it is no secret
+            raise
+
     async def prove(self, login: UnprovenLogin) -> None:
         """Return when the password is right, so that `recognize` knows it.
 
@@ -140,6 +174,7 @@ class Authenticator:
                 self._throttle.count_answer(login.name, network)
                 raise _unauthorized("wrong user name or password")
         except Problem:
+            _put(self._failed, login.name, login.found)
             self._failures.add(login.found, login.address)
             raise
 
@@ -152,10 +187,8 @@ class Authenticator:
         account = login.found.account if login.found else None
         if account is not None and self._hints.get(account.id) == login.digest[:_HINT_BYTES]:
             counted = None
-        elif len(self._hashing) >= _MOST_WAITING:
-            raise too_many_tries(1)
         else:
-            counted = self._throttle.count_try(login.name, network, login.digest)
+            counted = self._throttle.count_try(login.name, network, login.header, len(self._hashing))
         future: Future[bool] = Future()
         future.set_running_or_notify_cancel()  # From now on a waiting call that is canceled does not cancel it.
         self._hashing[login.digest] = future
@@ -203,10 +236,11 @@ class Authenticator:
             _put(self._verified, digest, now + self._seconds)
         return True
 
-    def _remember(self, header: Secret, caller: Caller) -> None:
+    def _remember(self, header: bytes, caller: Caller) -> None:
         scope: Scope = "owner" if caller.credential is None else caller.credential.scope
         with self._lock:
-            _put(self._headers, self._header_digest(header), (time.monotonic() + self._seconds, scope))
+            _put(self._headers, header, (time.monotonic() + self._seconds, scope))
+            _put(self._were_verified, header, None)
 
     def _header_digest(self, header: Secret) -> bytes:
         return hashlib.blake2b(header.text.encode(), key=self._key, digest_size=16).digest()
@@ -226,7 +260,7 @@ def _put(cache: OrderedDict[K, V], key: K, value: V) -> None:
         cache.popitem(last=False)
 
 
-def only_header(headers: Sequence[Secret]) -> Secret:
+def _only_header(headers: Sequence[Secret]) -> Secret:
     """Return the value of the Authorization header. Raises Problem 401 when there is none, and 400 for two."""
     if not headers:
         raise _unauthorized("this call needs your user name and password (HTTP Basic)")

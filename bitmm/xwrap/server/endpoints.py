@@ -15,7 +15,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from .auth import UnprovenLogin, only_header
+from .auth import UnprovenLogin
 from .context import RequestContext, path_id, services_of
 from .db.records import Caller, Scope
 from .middleware import AUTHORIZATION
@@ -68,7 +68,7 @@ def has_login(request: Request) -> bool:
 
 
 async def _log_in(services: Services, request: Request, needs: Scope) -> Caller:
-    only_header(request.scope[AUTHORIZATION])
+    await services.authenticator.hold_off(request.scope[AUTHORIZATION], _address(request))
     while True:
         try:
             caller = await services.threads.run("database", _recognize, services, request)
@@ -90,5 +90,8 @@ def _answer(view: View, needs: Scope, status: int, services: Services, request: 
 
 def _recognize(services: Services, request: Request) -> Caller:
     """Return who calls, with the registration that the path names. Raises UnprovenLogin."""
-    address = request.client.host if request.client else ""
-    return services.authenticator.recognize(request.scope[AUTHORIZATION], address, path_id(request, "id"))
+    return services.authenticator.recognize(request.scope[AUTHORIZATION], _address(request), path_id(request, "id"))
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client else ""

@@ -1,8 +1,8 @@
 """How many passwords may be tried: a guesser is slowed down, and whoever has the right password is not.
 
 A hash of a password takes 25 ms of a processor and 19 MiB, so the tries are counted before they are hashed, in windows
-of a minute: 10 of one user name from one address, 30 of one address, 300 in all; a right one is not counted in the end.
-An IPv6 network of 64 bits is one address, because whoever has one address of it has all.
+of a minute: 10 of one user name from one address, 30 of one address; and 10 in two seconds in all. A right one is not
+counted in the end. An IPv6 network of 64 bits is one address, because whoever has one address of it has all.
 
 Others cannot lock the right user out, although he may share his name and his address with guessers:
 
@@ -35,7 +35,11 @@ from .problems import Problem
 __all__ = ["LoginThrottle", "Try", "network_of", "too_many_tries"]
 
 _SECONDS = 60.0
-_OF_PAIR, _OF_ADDRESS, _IN_ALL = 10, 30, 300
+_OF_PAIR, _OF_ADDRESS = 10, 30
+#: Of all: not more at once than leaves the processors to the other calls.
+_IN_ALL, _IN_ALL_SECONDS = 10, 2.0
+#: So many passwords may be hashed or wait for it, and so many more of those that come again.
+_MOST_WAITING, _RESERVE_WAITING = 16, 16
 _RESERVE_OF_PAIR, _RESERVE_OF_ADDRESS, _RESERVE_IN_ALL = 10, 30, 120
 #: When a refused try may come again: its `Retry-After`, and the bounds in which it is known to come again.
 _AGAIN_SECONDS, _FIRST_AGAIN, _LAST_AGAIN = 2, 1, 120
@@ -44,10 +48,11 @@ _REFUSED_SLOTS = 2**17
 
 
 class _Window:
-    """Counts what happened in the last minute, by a key."""
+    """Counts what happened in the last `seconds`, by a key."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, seconds: float = _SECONDS) -> None:
         self._most = most
+        self._seconds = seconds
         self._times: OrderedDict[object, deque[float]] = OrderedDict()
 
     def seconds_to_wait(self, key: object = None) -> float:
@@ -55,9 +60,9 @@ class _Window:
         times = self._times.get(key)
         if times is None:
             return 0.0
-        while times and times[0] <= time.monotonic() - _SECONDS:
+        while times and times[0] <= time.monotonic() - self._seconds:
             times.popleft()
-        return times[0] + _SECONDS - time.monotonic() if len(times) >= self._most else 0.0
+        return times[0] + self._seconds - time.monotonic() if len(times) >= self._most else 0.0
 
     def add(self, key: object = None) -> None:
         self._times.setdefault(key, deque(maxlen=self._most)).append(time.monotonic())
@@ -108,11 +113,12 @@ class Try(NamedTuple):
 class LoginThrottle:
     """Counts tries of passwords. Used in the thread of the event loop alone.
 
-    `address` is that of `network_of`; `digest` stands for the user name and the password.
+    `address` is that of `network_of`; `digest` stands for the header that has the user name and the password.
     """
 
     def __init__(self) -> None:
-        self._of_pair, self._of_address, self._in_all = _Window(_OF_PAIR), _Window(_OF_ADDRESS), _Window(_IN_ALL)
+        self._of_pair, self._of_address = _Window(_OF_PAIR), _Window(_OF_ADDRESS)
+        self._in_all = _Window(_IN_ALL, _IN_ALL_SECONDS)
         self._reserve_of_pair, self._reserve_of_address = _Window(_RESERVE_OF_PAIR), _Window(_RESERVE_OF_ADDRESS)
         self._reserve_in_all = _Window(_RESERVE_IN_ALL)
         #: Answers that a password is wrong, of one user name from one address: more than its tries are not given.
@@ -121,20 +127,30 @@ class LoginThrottle:
         #: Pairs of name and address that logged in.
         self._known: OrderedDict[tuple[str, str], None] = OrderedDict()
 
-    def count_try(self, name: str, address: str, digest: bytes) -> Try:
+    def count_try(self, name: str, address: str, digest: bytes, waiting: int) -> Try:
         """Count a try that is about to be hashed, and return it. Raises Problem 429 for one too many."""
+        allowed = self.check(name, address, digest, waiting)
+        for window, key in allowed.counts:
+            window.add(key)
+        return allowed
+
+    def check(self, name: str, address: str, digest: bytes, waiting: int) -> Try:
+        """Return a try that would be counted now. Raises Problem 429 for one too many.
+
+        `waiting`: how many passwords are hashed or wait for it.
+        """
         pair = name, address
         counts: list[tuple[_Window, object]] = [(self._of_pair, pair)]
         if pair not in self._known:
             counts += [(self._of_address, address), (self._in_all, None)]
-        if wait := _seconds_to_wait(counts):
+        wait = _seconds_to_wait(counts)
+        if wait or waiting >= _MOST_WAITING:
             counts = [(self._reserve_of_pair, pair), (self._reserve_of_address, address), (self._reserve_in_all, None)]
             wait_of_reserve = _seconds_to_wait(counts)
-            if wait_of_reserve or not self._refused.comes_again(digest):
+            comes_again = self._refused.comes_again(digest)
+            if wait_of_reserve or not comes_again or waiting >= _MOST_WAITING + _RESERVE_WAITING:
                 self._refused.add(digest)
-                raise too_many_tries(min(wait, wait_of_reserve or _AGAIN_SECONDS))
-        for window, key in counts:
-            window.add(key)
+                raise too_many_tries(min(wait or _AGAIN_SECONDS, wait_of_reserve or _AGAIN_SECONDS))
         return Try(pair, counts)
 
     def take_back(self, right: Try) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import mmap
 import os
+import sys
 import threading
 from asyncio import get_running_loop
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -22,6 +25,8 @@ T = TypeVar("T")
 
 #: Bytes that must be free before a thread is started: its stack, 8 MiB as a rule, and what it needs to begin.
 _ROOM = 16 * 2**20
+#: A parameter of mallopt(3).
+_M_MMAP_THRESHOLD = -3
 
 #: outbound: calls that wait for an exchange. urgent: cancels, which have threads of their own. database: the rest.
 #: passwords: hashes of passwords, one for each processor.
@@ -39,11 +44,18 @@ class ThreadPools:
             "outbound": settings.outbound_threads,
             "urgent": settings.urgent_threads,
             "database": settings.database_threads,
-            "passwords": os.cpu_count() or 1,
         }
         self._seconds = settings.queue_seconds
         self._limiters = {pool: CapacityLimiter(size) for pool, size in sizes.items()}
-        self._workers = Workers(sum(sizes.values()))
+        self._limiters["passwords"] = CapacityLimiter(os.cpu_count() or 1)
+        # The allocator keeps the 19 MiB of a hash for the thread that made it, so these threads make all of them.
+        passwords = Workers(os.cpu_count() or 1, begin=_give_memory_back)
+        try:
+            self._workers = Workers(sum(sizes.values()))
+        except BaseException:
+            passwords.shutdown()
+            raise
+        self._passwords = passwords
 
     async def run(self, pool: Pool, function: Callable[..., T], *args: Any) -> T:
         """Run `function` in a thread and return its result.
@@ -57,7 +69,8 @@ class ThreadPools:
             await self._wait(limiter, borrower)
         try:
             # anyio's to_thread takes three times as long for this hop (measured 2026-11-26 with 4.12).
-            return await get_running_loop().run_in_executor(self._workers, function, *args)
+            workers = self._passwords if pool == "passwords" else self._workers
+            return await get_running_loop().run_in_executor(workers, function, *args)
         finally:
             limiter.release_on_behalf_of(borrower)
 
@@ -73,6 +86,7 @@ class ThreadPools:
     def close(self) -> None:
         """Start no further call; those that still wait for an exchange are left behind."""
         self._workers.shutdown(wait=False)
+        self._passwords.shutdown(wait=False)
 
 
 class Workers(Executor):
@@ -82,11 +96,12 @@ class Workers(Executor):
     `submit` raises, and another thread carries the work out all the same. An order would be called a failure and
     executed. Here a thread sleeps until work comes and no other is idle; then it is woken, as it would be started
     there. So few threads do what few can do, with warm connections to the data base: when all wait at the queue, it
-    wakes each in turn (half as many calls a second, measured 2026-11-27).
+    wakes each in turn (half as many calls a second, measured 2026-11-27). `begin` is run by each thread first.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, *, begin: Callable[[], None] = lambda: None) -> None:
         self._lock = threading.Lock()
+        self._begin = begin
         self._queue: SimpleQueue[_Work | None] = SimpleQueue()
         #: The threads that wait at the queue, less the work in it.
         self._idle = 0
@@ -133,6 +148,7 @@ class Workers(Executor):
 
     def _run(self) -> None:
         this = threading.current_thread()
+        self._begin()
         self._alarm.acquire()
         while (work := self._next_work(this)) is not None:
             result, error = work.run()
@@ -180,6 +196,16 @@ class _Work(NamedTuple):
             self.future.set_result(result)
         else:
             self.future.set_exception(error)
+
+
+def _give_memory_back() -> None:
+    """Have blocks of a megabyte and more go back to the system when they are freed, where the C library is glibc.
+
+    Without, it keeps them after the first one: its threshold rises (mallopt(3), M_MMAP_THRESHOLD).
+    """
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):  # Another C library has no such call.
+            ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 2**20)
 
 
 def start_thread(thread: threading.Thread) -> None:
