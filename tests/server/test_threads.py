@@ -201,6 +201,89 @@ def test_200_calls_waiting_for_an_exchange_do_not_hold_up_the_others(serving, sl
     assert [answer.status_code for answer in answers] == [200] * 200
 
 
+def in_threads_at(server, method, path, auth, count):
+    """Start `count` calls; the threads and their answers."""
+    answers = []
+
+    def call():
+        answers.append(requests.request(method, server.url + path, auth=auth, timeout=60))
+
+    threads = [threading.Thread(target=call) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    return threads, answers
+
+
+def test_cancels_that_hang_hold_up_no_cancel_of_another_account(serving, slow, monkeypatch):
+    """The account gets a share of the threads; its other cancels wait without one, and are then refused."""
+    monkeypatch.setattr(slow, "cancel_all", lambda stub: len(stub.funds()), raising=False)
+    with serving(exchanges=("stub", "paper"), urgent_threads=10, queue_seconds=0.3) as server:
+        ann, bob = server.account(), server.account()
+        hanging, paper, other = (
+            server.registration(ann, "stub"),
+            server.registration(bob, "paper"),
+            server.registration(bob, "stub"),
+        )
+        threads, answers = in_threads_at(server, "DELETE", f"/exchanges/{hanging}/orders/", ann, 20)
+        try:
+            for _ in range(8):
+                assert slow.waiting.acquire(timeout=60)
+            until(lambda: len(answers) == 12)
+            assert {(answer.status_code, answer.json()["code"]) for answer in answers} == {(503, "server_busy")}
+            assert not slow.waiting.acquire(blocking=False)
+            for _ in range(20):
+                call = requests.delete(f"{server.url}/exchanges/{paper}/orders/", auth=bob, timeout=10)
+                assert (call.status_code, call.json()) == (200, {"canceled": 0})
+            order = requests.delete(f"{server.url}/exchanges/{other}/orders/1", auth=bob, timeout=10)
+            assert order.status_code == 503, "the share of the exchange that hangs"
+        finally:
+            slow.gate.set()
+            for thread in threads:
+                thread.join()
+
+
+def test_an_account_that_waits_for_an_exchange_leaves_threads_to_the_others(serving, slow):
+    with serving(exchanges=("stub",), outbound_threads=10, queue_seconds=0.3) as server:
+        ann, bob = server.account(), server.account()
+        hanging, other = server.registration(ann, "stub"), server.registration(bob, "stub")
+        threads, answers = waiting_calls(server, ann, hanging, 20)
+        try:
+            for _ in range(8):
+                assert slow.waiting.acquire(timeout=60)
+            until(lambda: len(answers) == 12)
+            address = requests.get(f"{server.url}/exchanges/{other}/deposit_address?asset=BTC", auth=bob, timeout=10)
+            assert address.status_code == 200
+        finally:
+            slow.gate.set()
+            for thread in threads:
+                thread.join()
+    assert sorted(answer.status_code for answer in answers) == [200] * 8 + [503] * 12
+
+
+def test_a_balance_of_many_registrations_that_hang_leaves_threads_and_names_those_not_asked(serving, slow):
+    with serving(exchanges=("stub", "paper"), outbound_threads=10, queue_seconds=0.3) as server:
+        ann, bob = server.account(), server.account()
+        for number in range(20):
+            server.registration(ann, "stub", apikey=f"the key {number}")
+        server.registration(ann, "paper")
+        other = server.registration(bob, "stub")
+        threads, answers = in_threads_at(server, "GET", "/balance", ann, 1)
+        try:
+            for _ in range(8):
+                assert slow.waiting.acquire(timeout=60)
+            address = requests.get(f"{server.url}/exchanges/{other}/deposit_address?asset=BTC", auth=bob, timeout=10)
+            assert address.status_code == 200
+        finally:
+            slow.gate.set()
+            for thread in threads:
+                thread.join()
+    rows = answers[0].json()
+    assert answers[0].status_code == 200
+    assert len(rows) == 21
+    assert rows[-1]["balance"]["BTC"] == "1"
+    assert {row.get("error", "")[:23] for row in rows} <= {"", "too many calls at once;"}
+
+
 @pytest.mark.parametrize("limit", ["exchange_threads", "outbound_threads"])
 def test_when_all_threads_wait_the_next_call_is_503_before_anything_is_sent(serving, slow, limit):
     with serving(exchanges=("stub",), queue_seconds=0.2, **{limit: 3}) as server:

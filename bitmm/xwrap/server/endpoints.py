@@ -4,12 +4,14 @@ There are two kinds of views. Those that anyone may call are Starlette's own (a 
 from memory and never block. All others are plain functions of a `RequestContext`: login, data base and exchange run in
 one thread, so that a call costs one hop to a thread and back. A caller who is not remembered is logged in before, in
 the threads of the data base: so the body of a request is read for those who may make the call, and no other call waits
-for a thread that looks at a wrong password.
+for a thread that looks at a wrong password. An account has no more than a share of the threads (see `shares`); what
+asks no exchange elsewhere (paper) runs in the threads of the data base, and never waits for what does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from starlette.requests import Request
@@ -23,6 +25,7 @@ from .order_views import StoredAnswer
 from .params import Params, read_params
 from .policy import check_scope, includes
 from .services import Services
+from .shares import Holder, Place, account_holder, exchange_holder
 from .threads import Pool
 
 __all__ = ["endpoint", "has_login", "log_in"]
@@ -42,17 +45,41 @@ def endpoint(
     async def call(request: Request) -> Response:
         services = services_of(request)
         scope = services.authenticator.known_scope(request.scope[AUTHORIZATION])
-        if scope is None or not includes(scope, needs):
-            await _log_in(services, request, needs)
+        place = services.callers.find(request.scope[AUTHORIZATION], path_id(request, "id"))
+        if place is None or scope is None or not includes(scope, needs):
+            place = _add_place(services, request, await _log_in(services, request, needs))
         params = await read_params(request)
+        chosen, holders = _share(services, pool, place)
+        work = partial(_answer, view, needs, status, services, request, params)
         while True:
             try:
-                return await services.threads.run(pool, _answer, view, needs, status, services, request, params)
+                return await services.threads.run(chosen, work, holders=holders)
             except UnprovenLogin as login:
                 # Its password was changed, or it is no longer remembered.
                 await services.authenticator.prove(login)
 
     return call
+
+
+def _share(services: Services, pool: Pool, place: Place) -> tuple[Pool, tuple[Holder, ...]]:
+    """Return in which pool a call runs, and who holds a share of its threads."""
+    account = account_holder(place.account)
+    if place.exchange is None:
+        return pool, (account,)
+    if services.registry.is_in_process(place.exchange):
+        return "database", (account,)
+    # Reads and orders have a share by exchange, too: ExchangeRegistry.exchange waits for it, so that what needs no
+    # exchange, a repeat, is answered.
+    return pool, (account, exchange_holder(place.exchange)) if pool == "urgent" else (account,)
+
+
+def _add_place(services: Services, request: Request, caller: Caller) -> Place:
+    """Return where the calls of this caller to this path belong, from now on without a login before."""
+    registration, id = caller.account.registration, path_id(request, "id")
+    place = Place(caller.account.id, None if registration is None else registration.exchange)
+    if id == 0 or registration is not None:  # else there may be one later
+        services.callers.add(request.scope[AUTHORIZATION], id, place)
+    return place
 
 
 async def log_in(request: Request, *, needs: Scope = "read") -> RequestContext:

@@ -1,7 +1,8 @@
 """The current prices of all exchanges at once.
 
 Each exchange is asked in a thread of its own with a deadline of its own. Its answer is kept for some seconds, and while
-one question is under way it is not asked again. An exchange that did not answer in time is left out of the list.
+one question is under way it is not asked again. An exchange that did not answer in time is left out of the list. The
+callers are not logged in: their questions have a small budget of their own, few threads, and go last.
 """
 
 from __future__ import annotations
@@ -9,22 +10,28 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from .._names import pair_among
 from ..exchanges.errors import ExchangeError, Refused
 from ..exchanges.models import Rate
 from ..exchanges.rules import traded_instead
 from ..money import plain
-from .problems import Problem, from_exchange
+from .problems import Problem, from_exchange, too_busy
+from .rate_limiter import Priority
 from .registry import ExchangeRegistry
 from .threads import ThreadPools
 
 __all__ = ["Rates", "rate_to_json"]
 
+_T = TypeVar("_T")
+
 _log = logging.getLogger(__name__)
 _CACHE_SIZE = 10_000
+#: So many threads ask one exchange at the same time, and so many questions to it ask or wait for that.
+_AT_ONCE, _MOST_ASKING = 8, 200
 #: The codes by which an exchange says that it has no such market, and those of one that has no rates at all: its
 #: address was not set, or there is no such call.
 _NOT_TRADED, _NOT_ASKED = {"unknown_market", "unknown_asset"}, {"exchange_url_missing", "unsupported"}
@@ -38,6 +45,9 @@ class Rates:
         self._threads = threads
         self._seconds = seconds
         self._cache_seconds = cache_seconds
+        #: Of each exchange: who may ask it now, and how many ask or wait.
+        self._turns: dict[str, asyncio.Semaphore] = {}
+        self._running: Counter[str] = Counter()
         #: (exchange, currency, asset) -> until when it is known, and the rate, which may still be under way.
         self._known: dict[tuple[str, str, str], tuple[float, asyncio.Future[Rate]]] = {}
 
@@ -74,7 +84,7 @@ class Rates:
 
     async def _not_traded(self, currency: str, asset: str, refusals: Mapping[str, Refused]) -> Problem:
         """Return the problem of a pair that these exchanges refused, with what they trade, if they say it in time."""
-        lists = [asyncio.ensure_future(self._threads.run("outbound", self._fetch_pairs, id)) for id in refusals]
+        lists = [asyncio.ensure_future(self._run(self._fetch_pairs, id)) for id in refusals]
         for answer in lists:
             # One that fails after the deadline is looked at by nothing else.
             answer.add_done_callback(lambda done: done.cancelled() or done.exception())
@@ -93,19 +103,40 @@ class Rates:
         until, answer = self._known.get(key, (0.0, None))
         if answer is not None and (not answer.done() or until > time.monotonic()):
             return answer
-        answer = asyncio.ensure_future(self._threads.run("outbound", self._fetch, id, currency, asset))
+        answer = asyncio.ensure_future(self._run(self._fetch, id, currency, asset))
         if len(self._known) >= _CACHE_SIZE:
             self._known.pop(next(iter(self._known)))
         self._known[key] = (time.monotonic() + self._cache_seconds, answer)
         answer.add_done_callback(lambda done: self._store(key, done))
         return answer
 
+    async def _run(self, fetch: Callable[..., _T], id: str, *pair: str) -> _T:
+        """Return what `fetch` returns of an exchange; the event loop waits where `_AT_ONCE` threads ask it.
+
+        Raises Problem 503 when that takes too long, or too many wait.
+        """
+        turns = self._turns.setdefault(id, asyncio.Semaphore(_AT_ONCE))
+        if self._running[id] >= _MOST_ASKING:
+            raise _busy()
+        self._running[id] += 1
+        try:
+            async with asyncio.timeout(self._seconds):
+                await turns.acquire()
+            try:
+                return await self._threads.run("outbound", fetch, id, *pair)
+            finally:
+                turns.release()
+        except TimeoutError:
+            raise _busy() from None
+        finally:
+            self._running[id] -= 1
+
     def _fetch(self, id: str, currency: str, asset: str) -> Rate:
-        with self._registry.exchange(id) as exchange:
+        with self._registry.exchange(id, priority=Priority.ANONYMOUS) as exchange:
             return exchange.rate(*exchange.common_pair(currency, asset))
 
     def _fetch_pairs(self, id: str) -> list[tuple[str, str]]:
-        with self._registry.exchange(id) as exchange:
+        with self._registry.exchange(id, priority=Priority.ANONYMOUS) as exchange:
             return [(market.currency, market.asset) for market in exchange.markets()]
 
     def _store(self, key: tuple[str, str, str], answer: asyncio.Future[Rate]) -> None:
@@ -114,6 +145,10 @@ class Rates:
             self._known.pop(key, None)
         else:
             self._known[key] = (time.monotonic() + self._cache_seconds, answer)
+
+
+def _busy() -> Problem:
+    return too_busy("exchange_busy", "too many calls wait for this exchange; nothing was sent; try again in a second")
 
 
 def rate_to_json(rate: Rate) -> dict[str, str]:

@@ -115,6 +115,10 @@ class ExchangeRegistry:
         entry = self._entries.get(id)
         return entry is not None and (entry.url is not None or not entry.kind.requires_url)
 
+    def is_in_process(self, id: str) -> bool:
+        """Return whether an exchange is a part of this server, so that nothing is waited for."""
+        return id in self._entries and self._entries[id].kind.in_process
+
     def _describe(self, id: str, kind: type[Exchange]) -> dict[str, object]:
         return {
             "id": id,

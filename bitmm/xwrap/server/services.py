@@ -23,6 +23,7 @@ from .rates import Rates
 from .reconciliation import Reconciler
 from .registry import ExchangeRegistry
 from .settings import Settings, SettingsError
+from .shares import KnownCallers
 from .threads import ThreadPools
 from .vault import Vault, VaultError
 
@@ -44,6 +45,7 @@ class Services:
     deadman: DeadMansSwitch
     rates: Rates
     threads: ThreadPools
+    callers: KnownCallers
 
     def close(self) -> None:
         """Stop the threads of the server and close every connection; a call that still waits for an exchange is left
@@ -110,6 +112,7 @@ def _create(settings: Settings, store: Store, threads: ThreadPools, report: Call
         ),
         rates=Rates(registry, threads, settings.rate_seconds, settings.rate_cache_seconds),
         threads=threads,
+        callers=KnownCallers(),
     )
     services.reconciler.start()
     services.follower.start()

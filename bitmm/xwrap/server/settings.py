@@ -60,8 +60,9 @@ class Settings:
     `reconcile_seconds` pass between two rounds of the reconciler, in the first minute less; a request may take
     `reconcile_grace_seconds` to arrive after it was sent.
     `outbound_threads` wait for exchanges, at most `exchange_threads` of them for one exchange; `urgent_threads` are for
-    cancels alone; `database_threads` do the rest. A call that finds no thread for `queue_seconds`, or would wait longer
-    than that in the queue of its exchange key, is answered 503 or 429 before anything was sent.
+    cancels alone; `database_threads` do the rest. Of each, an account has no more than a share (see `shares`). A call
+    that finds no thread for `queue_seconds`, or would wait longer than that in the queue of its exchange key, is
+    answered 503 or 429 before anything was sent.
     A request's head must be complete after `head_seconds`, its body `body_seconds` after it was asked for, and its
     answer be taken after `answer_seconds`; a connection without a request is closed after `idle_seconds`. One address
     has at most `address_connections`, unless it is one of the `proxies`.

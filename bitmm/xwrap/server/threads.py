@@ -7,17 +7,16 @@ import mmap
 import os
 import sys
 import threading
-from asyncio import get_running_loop
-from collections.abc import Callable
+from asyncio import get_running_loop, timeout
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, Literal, NamedTuple, TypeVar
 
-from anyio import CapacityLimiter, WouldBlock, fail_after
-
 from .problems import too_busy
 from .settings import Settings, SetupError
+from .shares import Holder, SharedSlots
 
 __all__ = ["Pool", "ThreadPools", "Workers", "start_thread"]
 
@@ -46,8 +45,8 @@ class ThreadPools:
             "database": settings.database_threads,
         }
         self._seconds = settings.queue_seconds
-        self._limiters = {pool: CapacityLimiter(size) for pool, size in sizes.items()}
-        self._limiters["passwords"] = CapacityLimiter(os.cpu_count() or 1)
+        self._slots = {pool: SharedSlots(size) for pool, size in sizes.items()}
+        self._slots["passwords"] = SharedSlots(os.cpu_count() or 1)
         # The allocator keeps the 19 MiB of a hash for the thread that made it, so these threads make all of them.
         passwords = Workers(os.cpu_count() or 1, begin=_give_memory_back)
         try:
@@ -57,31 +56,26 @@ class ThreadPools:
             raise
         self._passwords = passwords
 
-    async def run(self, pool: Pool, function: Callable[..., T], *args: Any) -> T:
+    async def run(self, pool: Pool, function: Callable[..., T], *args: Any, holders: Sequence[Holder] = ()) -> T:
         """Run `function` in a thread and return its result.
 
-        Raises Problem 503, before it ran, when no thread of the pool is free for some seconds.
+        `holders`: who has no more than a share of the threads, the account first. Raises Problem 503, before it ran,
+        when no thread of the pool is free for them for some seconds.
         """
-        limiter, borrower = self._limiters[pool], object()
+        slots = self._slots[pool]
         try:
-            limiter.acquire_on_behalf_of_nowait(borrower)
-        except WouldBlock:
-            await self._wait(limiter, borrower)
+            async with timeout(self._seconds):
+                await slots.acquire(holders)
+        except TimeoutError:
+            raise too_busy(
+                "server_busy", "too many calls at once; this call sent nothing; try again in a second"
+            ) from None
         try:
             # anyio's to_thread takes three times as long for this hop (measured 2026-11-26 with 4.12).
             workers = self._passwords if pool == "passwords" else self._workers
             return await get_running_loop().run_in_executor(workers, function, *args)
         finally:
-            limiter.release_on_behalf_of(borrower)
-
-    async def _wait(self, limiter: CapacityLimiter, borrower: object) -> None:
-        try:
-            with fail_after(self._seconds):
-                await limiter.acquire_on_behalf_of(borrower)
-        except TimeoutError:
-            raise too_busy(
-                "server_busy", "too many calls at once; this call sent nothing; try again in a second"
-            ) from None
+            slots.release(holders)
 
     def close(self) -> None:
         """Start no further call; those that still wait for an exchange are left behind."""

@@ -130,7 +130,7 @@ class _ThreadPools:
     def __init__(self, *_: Any) -> None:
         pass
 
-    async def run(self, pool: str, function: Any, *args: Any) -> Any:
+    async def run(self, pool: str, function: Any, *args: Any, holders: Any = ()) -> Any:
         return function(*args)
 
     def start(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 from starlette.requests import Request
@@ -15,19 +16,36 @@ from ..db.records import Registration
 from ..endpoints import log_in
 from ..policy import may_use
 from ..problems import Problem
+from ..shares import account_holder
+from ..threads import Pool
 from .shared import record_to_json
+
+#: So many registrations of one call are asked at the same time.
+_AT_ONCE = 32
 
 
 async def all_balances(request: Request) -> Response:
-    """GET /balance: each registration is asked in a thread of its own; one that fails says why and delays no other."""
+    """GET /balance: each registration is asked in a thread of its own; one that fails says why and delays no other.
+
+    At most `_AT_ONCE` are asked at the same time, as long as a call may take.
+    """
     context = await log_in(request)
     context.params.finish()
-    threads = context.services.threads
-    registrations = await threads.run("database", _active_registrations, context)
-    rows = await asyncio.gather(
-        *(threads.run("outbound", _balance_row, context, registration) for registration in registrations)
-    )
-    return JSONResponse(rows)
+    services, holder = context.services, account_holder(context.account.id)
+    registrations = await services.threads.run("database", _active_registrations, context, holders=(holder,))
+    turns, until = asyncio.Semaphore(_AT_ONCE), time.monotonic() + services.settings.call_seconds
+
+    async def read(registration: Registration) -> dict[str, Any]:
+        pool: Pool = "database" if services.registry.is_in_process(registration.exchange) else "outbound"
+        async with turns:
+            if time.monotonic() >= until:
+                return _row(registration) | {"error": "it was not asked, because the others took all the time"}
+            try:
+                return await services.threads.run(pool, _balance_row, context, registration, holders=(holder,))
+            except Problem as problem:
+                return _row(registration) | {"error": str(problem)}
+
+    return JSONResponse(await asyncio.gather(*map(read, registrations)))
 
 
 def balance(context: RequestContext) -> dict[str, str]:
@@ -48,8 +66,12 @@ def _active_registrations(context: RequestContext) -> list[Registration]:
     return [row for row in rows if may_use(context.caller, row)]
 
 
+def _row(registration: Registration) -> dict[str, Any]:
+    return {"id": registration.id, "exchange": registration.exchange, "balance": {}}
+
+
 def _balance_row(context: RequestContext, registration: Registration) -> dict[str, Any]:
-    row: dict[str, Any] = {"id": registration.id, "exchange": registration.exchange, "balance": {}}
+    row = _row(registration)
     try:
         return row | {"balance": _balance(context, registration)}
     except (ExchangeError, Problem) as error:

@@ -1,0 +1,130 @@
+"""Shares of a pool of threads: no account, and no exchange that hangs, takes all of them.
+
+A holder may take one more thread while it has fewer than `_SHARE` times as many as are free. So one account alone gets
+four fifths of a pool, and what several of them leave is never nothing (dynamic thresholds: Choudhury and Hahne, 1998).
+A call beyond that waits in the event loop, without a thread; of those that wait, the one whose account has the fewest
+threads goes first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from asyncio import Future, get_running_loop
+from collections import Counter, OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from .passwords import Secret
+
+__all__ = ["Holder", "KnownCallers", "Place", "SharedSlots", "account_holder", "exchange_holder"]
+
+#: How many times as many threads as are free one holder may have.
+_SHARE = 4
+_MOST_CALLERS = 10_000
+
+Holder = tuple[str, int | str]
+
+
+def account_holder(account: int) -> Holder:
+    """Return the account of this id as a holder of threads."""
+    return ("account", account)
+
+
+def exchange_holder(exchange: str) -> Holder:
+    """Return an exchange as a holder of threads: of the calls that wait for it."""
+    return ("exchange", exchange)
+
+
+@dataclass(eq=False, slots=True)
+class _Waiter:
+    holders: Sequence[Holder]
+    #: It is done when the slot is the waiter's.
+    turn: Future[None]
+
+
+class SharedSlots:
+    """The slots of one pool. All methods run in the event loop.
+
+    The first of the `holders` of a call is the account; it may have none.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._free = size
+        self._held: Counter[Holder] = Counter()
+        self._waiting: list[_Waiter] = []
+
+    async def acquire(self, holders: Sequence[Holder]) -> None:
+        """Take a slot, when there is one for all of these holders."""
+        if self._may_have(holders):
+            self._grant(holders)
+            return
+        waiter = _Waiter(holders, get_running_loop().create_future())
+        self._waiting.append(waiter)
+        try:
+            await waiter.turn
+        except BaseException:
+            if waiter.turn.done() and not waiter.turn.cancelled():
+                self.release(holders)
+            else:
+                self._waiting.remove(waiter)
+            raise
+
+    def release(self, holders: Sequence[Holder]) -> None:
+        """Give a slot back; those that wait and may have one take it."""
+        self._free += 1
+        for holder in holders:
+            self._held[holder] -= 1
+            if not self._held[holder]:
+                del self._held[holder]
+        while entitled := [waiter for waiter in self._waiting if self._may_have(waiter.holders)]:
+            first = min(entitled, key=lambda waiter: self._held[waiter.holders[0]] if waiter.holders else 0)
+            self._waiting.remove(first)
+            self._grant(first.holders)
+            first.turn.set_result(None)
+
+    def _may_have(self, holders: Sequence[Holder]) -> bool:
+        return self._free > 0 and all(self._held[holder] < _SHARE * self._free for holder in holders)
+
+    def _grant(self, holders: Sequence[Holder]) -> None:
+        self._free -= 1
+        self._held.update(holders)
+
+
+class Place(NamedTuple):
+    """Whose call it is, and to which exchange the registration in its path belongs; None: there is none."""
+
+    account: int
+    exchange: str | None
+
+
+class KnownCallers:
+    """Where the calls of a login belong, as the last one showed that was right.
+
+    It says in which share a call waits, and nothing more: each call is logged in.
+    """
+
+    def __init__(self) -> None:
+        self._key = secrets.token_bytes(32)
+        self._places: OrderedDict[bytes, Place] = OrderedDict()
+
+    def find(self, headers: Sequence[Secret], registration: int) -> Place | None:
+        """Return the place of a call with this Authorization header; None: it is not known."""
+        digest = self._digest(headers, registration)
+        place = self._places.get(digest)
+        if place is not None:
+            self._places.move_to_end(digest)
+        return place
+
+    def add(self, headers: Sequence[Secret], registration: int, place: Place) -> None:
+        """Remember the place of a call that was logged in."""
+        self._places[self._digest(headers, registration)] = place
+        if len(self._places) > _MOST_CALLERS:
+            self._places.popitem(last=False)
+
+    def _digest(self, headers: Sequence[Secret], registration: int) -> bytes:
+        digest = hashlib.blake2b(str(registration).encode(), key=self._key, digest_size=16)
+        for header in headers:
+            digest.update(b"\0" + header.text.encode())
+        return digest.digest()

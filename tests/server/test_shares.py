@@ -1,0 +1,93 @@
+"""No account, and no exchange that hangs, takes all threads of a pool."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from bitmm.xwrap.server.passwords import Secret
+from bitmm.xwrap.server.shares import KnownCallers, Place, SharedSlots, account_holder, exchange_holder
+
+ANN, BOB, CID = ((account_holder(number),) for number in (1, 2, 3))
+
+
+async def take(slots, holders, most):
+    """Return how many slots these holders get at once, of at most so many."""
+    for taken in range(most):
+        task = asyncio.ensure_future(slots.acquire(holders))
+        await asyncio.sleep(0)
+        if not task.done():
+            task.cancel()
+            await asyncio.sleep(0)
+            return taken
+    return most
+
+
+@pytest.mark.parametrize(("size", "first", "second", "third"), [(256, 205, 41, 8), (32, 26, 5, 1), (16, 13, 3, 0)])
+def test_an_account_leaves_a_fifth_and_others_share_what_is_left(size, first, second, third):
+    async def scenario():
+        slots = SharedSlots(size)
+        return [await take(slots, holders, size) for holders in (ANN, BOB, CID)]
+
+    taken = asyncio.run(scenario())
+    assert taken == [first, second, third]
+
+
+def test_an_exchange_that_hangs_leaves_threads_to_the_others_whoever_asks_it():
+    async def scenario():
+        slots, kraken = SharedSlots(32), exchange_holder("kraken")
+        hanging = sum([await take(slots, (account_holder(number), kraken), 8) for number in range(8)])
+        return hanging, await take(slots, (account_holder(1), exchange_holder("paper")), 1)
+
+    assert asyncio.run(scenario()) == (26, 1)
+
+
+def test_of_those_that_wait_the_account_with_the_fewest_threads_goes_first_and_each_keeps_its_order():
+    async def scenario():
+        slots, went = SharedSlots(10), []
+        for _ in range(8):
+            await slots.acquire(ANN)
+        for holders in (BOB, BOB):
+            await slots.acquire(holders)
+
+        async def wait(name, holders):
+            await slots.acquire(holders)
+            went.append(name)
+
+        names = [("ann 1", ANN), ("ann 2", ANN), ("bob 1", BOB), ("cid 1", CID), ("bob 2", BOB)]
+        waiting = [asyncio.ensure_future(wait(name, holders)) for name, holders in names]
+        await asyncio.sleep(0)
+        for _ in range(3):
+            slots.release(ANN)
+            await asyncio.sleep(0)
+        for task in waiting:
+            task.cancel()
+        return went
+
+    assert asyncio.run(scenario()) == ["cid 1", "bob 1", "bob 2"]
+
+
+def test_who_gives_up_waiting_leaves_no_slot_behind():
+    async def scenario():
+        slots = SharedSlots(1)
+        await slots.acquire(ANN)
+        given_up = asyncio.ensure_future(slots.acquire(BOB))
+        granted = asyncio.ensure_future(slots.acquire(CID))
+        await asyncio.sleep(0)
+        given_up.cancel()
+        await asyncio.sleep(0)
+        slots.release(ANN)
+        granted.cancel()  # after the slot became its own
+        await asyncio.sleep(0)
+        return await take(slots, ANN, 1)
+
+    assert asyncio.run(scenario()) == 1
+
+
+def test_a_caller_is_known_by_the_whole_header_and_the_registration():
+    callers, header = KnownCallers(), [Secret("Basic YTpi")]
+    callers.add(header, 7, Place(1, "kraken"))
+    assert callers.find([Secret("Basic YTpi")], 7) == Place(1, "kraken")
+    assert callers.find([Secret("Basic YTpj")], 7) is callers.find(header, 8) is callers.find(header * 2, 7) is None
+    assert "YTpi" not in repr(vars(callers))
