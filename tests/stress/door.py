@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from tests.stress.attacks import Attack, Target, guessers, held_connections, long_header
+from tests.stress.attacks import Attack, Target, guessers, held_connections, long_header, other_accounts
 
 #: A new attack is a module in tests/stress/attacks/ and a line here.
 ATTACKS = {
@@ -43,6 +43,7 @@ ATTACKS = {
         held_connections.HALF_BODIES,
         guessers.FORGED,
         guessers.SHARED,
+        other_accounts.HANGING_CANCELS,
     )
 }
 
