@@ -330,6 +330,13 @@ class Exchange:
         """Return what this key may do: a subset of read, trade, send."""
         raise self._lacks("permissions")
 
+    def account_id(self) -> str:
+        """Return what the exchange calls the account of this key: the same for each key of it, another for any other.
+
+        An exchange that does not tell, or whose answer has none, raises Unsupported.
+        """
+        raise self._lacks("account_id")
+
     def _cached(self, key: str, fetch: Callable[[], Any], parse: Callable[[Any], _T]) -> _T:
         """Return what `parse` makes of the answer to `fetch()`: a list that hardly changes, at most an hour old.
 

@@ -13,7 +13,7 @@ from decimal import Decimal
 import pytest
 
 from bitmm.xwrap.exchanges.base import Credentials, ExchangeContext
-from bitmm.xwrap.exchanges.errors import Busy, Refused, Unknown
+from bitmm.xwrap.exchanges.errors import Busy, Refused, Unknown, Unsupported
 from bitmm.xwrap.exchanges.kraken import Kraken
 from bitmm.xwrap.exchanges.kraken.names import assets_from_rows, pairs_from_rows
 from bitmm.xwrap.exchanges.models import DepositAddress, Funds, NewOrder, NewWithdrawal, OrderRef
@@ -1044,6 +1044,14 @@ def test_a_cancel_that_is_pending_was_taken(played):
 def test_a_right_of_tomorrow_hides_none_of_today(played):
     info = {"permissions": ["query-funds", None, {"name": "modify-trades"}, "fly", "withdraw-funds"]}
     assert played(GetApiKeyInfo=info).permissions() == {"read", "send"}
+
+
+@pytest.mark.parametrize("iban", [None, "", " ", 123, ["AA88 N84G WOAK NMOI"]])
+def test_an_account_that_is_not_named_is_not_told(played, iban):
+    info = {"permissions": []} | ({} if iban is None else {"iban": iban})
+    with pytest.raises(Unsupported):
+        played(GetApiKeyInfo=info).account_id()
+    assert played(GetApiKeyInfo={"iban": "AA88 N84G WOAK NMOI"}).account_id() == "AA88 N84G WOAK NMOI"
 
 
 def test_an_asset_without_deposit_methods_has_no_address(played):

@@ -187,6 +187,7 @@ def case(*names):
 @case("GetApiKeyInfo")
 def permissions(replay):
     assert replay("GetApiKeyInfo").permissions() == {"read", "trade", "send"}
+    assert replay("GetApiKeyInfo").account_id() == "123"
 
 
 @case("GetAvailableBalances")

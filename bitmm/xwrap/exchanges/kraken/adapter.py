@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from ...money import parse_decimal
 from ..base import Field, RateLimit
-from ..errors import Refused
+from ..errors import Refused, Unsupported
 from ..http import parsing_errors, unproved
 from ..models import (
     Deposit,
@@ -320,6 +320,18 @@ class Kraken(KrakenListings):
         ours = {"query-funds": "read", "modify-trades": "trade", "withdraw-funds": "send"}
         with parsing_errors(self.name):
             return frozenset(ours[right] for right in ours if right in result["permissions"])
+
+    def account_id(self) -> str:
+        """Return the IIBAN, Kraken's number of an account, that GetApiKeyInfo has as `iban` ("AA88 N84G ...").
+
+        docs.kraken.com, "Get API Key Info"; "Check v3 API key" says of the same number what it is.
+        """
+        result = self.api.private("GetApiKeyInfo")
+        with parsing_errors(self.name):
+            iban = result.get("iban")
+        if not isinstance(iban, str) or not iban.strip():
+            raise Unsupported(f"{self.name} does not tell which account this key belongs to")
+        return iban.strip()
 
     def _execute(self, method: str, form: Mapping[str, object]) -> Any:
         """Return the result of a call that moves money.

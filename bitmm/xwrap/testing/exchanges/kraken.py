@@ -339,6 +339,7 @@ class KrakenVenue(Venue):
             "nonce": str(account.nonce),
             "nonce_window": str(self.nonce_window),
             "permissions": sorted(account.permissions),
+            "iban": _iban(account),
         }
 
     def private_AddOrder(self, account: Account, given: Mapping[str, Any]) -> Any:
@@ -777,6 +778,12 @@ def _iso(moment: float) -> str:
 def _page(rows: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     skipped = int(given.get("ofs", 0))
     return dict(list(rows.items())[skipped : skipped + PAGE])
+
+
+def _iban(account: Account) -> str:
+    """Kraken's number of an account: "AA", two digits and three groups of four."""
+    digest = hashlib.sha256(account.key.encode()).hexdigest().upper()
+    return f"AA88 {digest[:4]} {digest[4:8]} {digest[8:12]}"
 
 
 def _invalid(field: str) -> KrakenError:
