@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from ..exchanges.base import Exchange
 from ..exchanges.errors import ExchangeError, NotListedYet, Unsupported
@@ -46,8 +46,8 @@ from .order_views import (
     withdrawal_intent,
 )
 from .outcomes import call_exchange
-from .policy import Policy, check_enabled
-from .problems import Problem, log_failure
+from .policy import KeyReplacedError, Policy, check_enabled
+from .problems import Problem, log_failure, too_busy
 from .rate_limiter import Priority
 from .refresh import (
     IN_FLIGHT,
@@ -73,7 +73,11 @@ _CLOSED = ("filled", "partly_filled", "canceled", "closed", "rejected", "done", 
 _STATUSES = {"open": ("open",), "closed": _CLOSED, "all": ("open", *_CLOSED, "unknown", "running", "pending")}
 _sorted_json = json.JSONEncoder(sort_keys=True).encode
 
+#: How often a call begins anew because the key of its registration was replaced meanwhile.
+_MOST_KEYS = 3
+
 Row = dict[str, Any]
+_T = TypeVar("_T")
 
 
 class ExecutionService:
@@ -95,13 +99,22 @@ class ExecutionService:
 
     def place(self, caller: Caller, registration: Registration, order: NewOrder, key: str | None) -> StoredAnswer:
         """Place `order` (its client id is given here); return the order, or why it was refused."""
-        return self._once(caller, registration, key, order)
+        return self._with_key(registration, lambda current: self._once(caller, current, key, order))
 
     def send(
         self, caller: Caller, registration: Registration, withdrawal: NewWithdrawal, key: str | None
     ) -> StoredAnswer:
         """Send `withdrawal` (its client id is given here); return the withdrawal, or why it was refused."""
-        return self._once(caller, registration, key, withdrawal)
+        return self._with_key(registration, lambda current: self._once(caller, current, key, withdrawal))
+
+    def _with_key(self, registration: Registration, call: Callable[[Registration], _T]) -> _T:
+        """Return what `call` returns, which begins anew when the key of the registration was replaced before it."""
+        for _ in range(_MOST_KEYS):
+            try:
+                return call(registration)
+            except KeyReplacedError as error:
+                registration = error.registration
+        raise too_busy("server_busy", "the key was replaced again and again; nothing was sent; try again in a second")
 
     def _once(
         self, caller: Caller, registration: Registration, key: str | None, request: NewOrder | NewWithdrawal
@@ -163,7 +176,7 @@ class ExecutionService:
 
     def _as_now(self, registration: Registration, journal: Journal, row: Row) -> Row:
         """Return a row as its exchange reports it now; as the journal has it when that cannot be read soon."""
-        if row["status"] not in IN_FLIGHT:
+        if row["status"] not in IN_FLIGHT or not registration.can_see(row):
             return row
         try:
             with self._registry.open(registration, seconds=_LOOK_SECONDS) as exchange:
@@ -207,6 +220,9 @@ class ExecutionService:
 
         Raises Refused and Problem as the order itself would.
         """
+        return self._with_key(registration, lambda current: self._try_out(caller, current, order))
+
+    def _try_out(self, caller: Caller, registration: Registration, order: NewOrder) -> dict[str, Any]:
         check_enabled(registration)
         check_frozen(caller.account)
         with self._registry.open(registration) as exchange:
@@ -225,7 +241,8 @@ class ExecutionService:
         with self._registry.open(registration) as exchange:
             pairs = sorted({(row["currency"], row["asset"]) for row in rows})
             listed = {state.exchange_order_id: state for state in _open_orders(exchange, pairs)}
-            states = listed | read_orders(exchange, [row for row in rows if row["exchange_order_id"] not in listed])
+            unlisted = [row for row in rows if row["exchange_order_id"] not in listed and registration.can_see(row)]
+            states = listed | read_orders(exchange, unlisted)
             mine = [self._with_state(row, states.pop(row["exchange_order_id"], None)) for row in rows]
         known = [row_to_json(row, ORDER_FIELDS) for row in mine if row["status"] == "open"]
         foreign = [] if before else [foreign_order_to_json(state) for state in states.values()]
@@ -237,7 +254,7 @@ class ExecutionService:
         Where the exchange has no call for that, or does not list it yet, it is as the journal has it.
         """
         row = self._row(registration, id)
-        if row["status"] == "open":
+        if row["status"] == "open" and registration.can_see(row):
             with self._registry.open(registration) as exchange, suppress(NotListedYet, Unsupported):
                 row = refresh_order(self._store.orders, exchange, row)
         return row_to_json(row, ORDER_FIELDS)
@@ -259,6 +276,13 @@ class ExecutionService:
                 409, "outcome_unknown", "nobody knows yet whether this order exists; ask again", retryable=True
             )
         if row["status"] == "open":
+            if not registration.can_see(row):
+                raise Problem(
+                    409,
+                    "other_account",
+                    "this order was placed with a key before, which may be of another account at the exchange; nothing"
+                    " was sent; look at the exchange",
+                )
             try:
                 with self._registry.open(registration, Priority.CANCEL) as exchange:
                     row = cancel_order(self._store.orders, exchange, row)
@@ -278,9 +302,12 @@ class ExecutionService:
     def cancel_open_orders(self, registration: Registration) -> int:
         """Cancel every open order of this exchange key, as `cancel_all` does; the audit says nothing of it."""
         with self._registry.open(registration, Priority.CANCEL) as exchange:
+            began = now()
             count = exchange.cancel_all()
             rows = self._store.orders.rows(registration.id, ("open",), 500, None)
-            refresh_after_cancel_all(self._store.orders, exchange, rows)
+            # One that was begun later may have been placed with another key, of another account.
+            mine = [row for row in rows if row["created"] <= began and registration.can_see(row)]
+            refresh_after_cancel_all(self._store.orders, exchange, mine)
         return count
 
     def withdrawals(self, registration: Registration, limit: int, before: int | None) -> list[dict[str, Any]]:

@@ -123,6 +123,7 @@ class MissingHistory:
         if gap is None or exchange.in_process:
             return None
         with _refusing(exchange):
+            _check_account(exchange, registration, gap)
             if isinstance(request, NewOrder):
                 found = self._find_order(exchange, registration, request, key, gap)
             else:
@@ -143,6 +144,7 @@ class MissingHistory:
             with self._registry.open(registration) as exchange:
                 if exchange.in_process:
                     return
+                _check_account(exchange, registration, gap)
                 if self._never_executed(exchange, registration, journal, key, gap):
                     return
         except (ExchangeError, Problem) as error:
@@ -194,7 +196,9 @@ class MissingHistory:
         with kept.lock:
             if not kept.is_over:
                 has_arrived = datetime.now(UTC) >= self._arrival(exchange, gap)
-                kept.is_over = has_arrived or exchange.confirm_no_older_request_pending()
+                # A nonce of this key proves nothing about the requests of another one.
+                is_of_key = registration.key_since is None or registration.key_since < time_text(gap.since)
+                kept.is_over = has_arrived or (is_of_key and exchange.confirm_no_older_request_pending())
                 if kept.is_over and not has_arrived:
                     # What arrived just before may not be listed at once.
                     time.sleep(LISTING_SECONDS)
@@ -322,6 +326,12 @@ class MissingHistory:
         """Return why it is not known yet whether something was executed."""
         seconds = (self._arrival(exchange, gap) - datetime.now(UTC)).total_seconds()
         return Busy("requests from before the loss may still arrive", retry_after=max(1.0, seconds))
+
+
+def _check_account(exchange: Exchange, registration: Registration, gap: HistoryGap) -> None:
+    """Raise Unsupported when the key may be of another account than what was lost."""
+    if registration.account_since is not None and registration.account_since >= time_text(gap.since):
+        raise Unsupported(f"{exchange.name} was left for another account there since then")
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from .trade_audit import add_intent
 
 __all__ = [
     "Admission",
+    "KeyReplacedError",
     "Policy",
     "Stopped",
     "check_enabled",
@@ -53,6 +54,18 @@ class Stopped(Refused):
 
     It is a Refused because an adapter that asks more than once for one order knows what that means.
     """
+
+
+class KeyReplacedError(Exception):
+    """The key of a registration was replaced after it was opened for a call: that begins anew with the `registration`
+    as it is now.
+
+    So no order leaves with the key before, once its replacement was answered, except one that was committed before.
+    """
+
+    def __init__(self, registration: Registration) -> None:
+        super().__init__(registration.id)
+        self.registration = registration
 
 
 class Policy:
@@ -87,6 +100,9 @@ class Policy:
 
     def _check(self, caller: Caller, registration: Registration) -> None:
         self._check_locked(caller, registration)
+        now = self._store.registrations.get(registration.id)
+        if now is not None and now.key_since != registration.key_since:
+            raise KeyReplacedError(now)
 
     def _check_locked(self, caller: Caller, registration: Registration) -> None:
         account = self._store.accounts.locked(caller.account.id)

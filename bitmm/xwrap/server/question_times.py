@@ -23,6 +23,7 @@ from typing import Any
 
 from ..exchanges.base import Exchange
 from .db.journal import Journal
+from .db.records import Registration
 from .db.store import Store
 from .lookups import LISTING_SECONDS
 
@@ -110,16 +111,19 @@ class TimesOfRows:
         self._grace = grace
         self._call_seconds = call_seconds
         self._retry = retry
-        #: By journal and exchange, and by the row's id and time of creation: one that was begun anew is another one.
-        self._times: dict[tuple[str, str], dict[tuple[int, str], QuestionTimes]] = {}
+        #: By journal and exchange, by the row's id and time of creation, because one that was begun anew is another
+        #: one, and by the key: what one key confirmed is true of its own requests only.
+        self._times: dict[tuple[str, str], dict[tuple[int, str, str | None], QuestionTimes]] = {}
 
-    def of(self, journal: Journal, exchange: str, rows: Sequence[Row], kind: type[Exchange]) -> list[QuestionTimes]:
-        """Return the times of `rows`, which are all of a journal that are unknown at an exchange, of this `kind`."""
+    def of(
+        self, journal: Journal, exchange: str, unknown: Sequence[tuple[Registration, Row]], kind: type[Exchange]
+    ) -> list[QuestionTimes]:
+        """Return the times of all rows of a journal that are `unknown` at an exchange, of this `kind`."""
         place = journal.name, exchange
         known, times = self._times.get(place, {}), {}
-        for row in rows:
-            attempt = row["id"], row["created"]
-            times[attempt] = known.get(attempt) or self._first_seen(journal, row, kind)
+        for registration, row in unknown:
+            attempt = row["id"], row["created"], registration.key_since
+            times[attempt] = known.get(attempt) or self._first_seen(journal, registration, row, kind)
         self._times[place] = times
         return list(times.values())
 
@@ -139,9 +143,12 @@ class TimesOfRows:
         may_go_on = row["server"] is not None and (self._store.is_shared or row["server"] == self._store.server_id)
         return last if may_go_on else min(last, _parse_time(row["updated"]))
 
-    def _first_seen(self, journal: Journal, row: Row, kind: type[Exchange]) -> QuestionTimes:
-        # A send is not proved to be missing by a nonce.
-        by_nonce = kind.ordered and journal is self._store.orders
+    def _first_seen(
+        self, journal: Journal, registration: Registration, row: Row, kind: type[Exchange]
+    ) -> QuestionTimes:
+        # A send is not proved to be missing by a nonce, nor is what was signed with another key by one of this key.
+        is_of_key = row["created"] > (registration.key_since or "")
+        by_nonce = kind.ordered and journal is self._store.orders and is_of_key
         now, way, call_seconds = time.monotonic(), self._longest_way(kind), self._call_seconds
         left = (self._latest_signing(row) - datetime.now(UTC)).total_seconds()
         if row["server"] == self._store.server_id:

@@ -157,7 +157,7 @@ class Reconciler:
         """Return every row of a journal whose outcome at an exchange is unknown, oldest first."""
         kind = self._registry.kind(exchange)
         unknown = journal.unknown(exchange)
-        times = self._times.of(journal, exchange, [row for _, row in unknown], kind)
+        times = self._times.of(journal, exchange, unknown, kind)
         return [_Unknown(*both, own) for both, own in zip(unknown, times, strict=True)]
 
     def _reconcile_orders(self, unknown: Sequence[_Unknown]) -> None:

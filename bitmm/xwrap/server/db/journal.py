@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple
 
-from sqlalchemy import Select, Table, Update, bindparam, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, Table, Update, and_, bindparam, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from ..._addresses import is_caseless
@@ -20,7 +20,7 @@ from .records import Intent, Registration, now, time_text
 from .registrations import LABELED_COLUMNS, pop_registration
 from .state_file import IntentRef
 
-__all__ = ["Journal", "OrderJournal", "WithdrawalJournal"]
+__all__ = ["Journal", "OrderJournal", "Unfinished", "WithdrawalJournal"]
 
 _ABOVE_EVERY_ID = 2**63 - 1
 #: More rows than a process may leave unknown or open in the seconds until it asks about them.
@@ -64,7 +64,15 @@ class Journal:
         self._select_page_of: dict[tuple[str, ...], Select[Any]] = {("open",): self._select_page.where(t.OPEN)}
         is_unknown = (c.status == "unknown", t.RUNNING_OR_UNKNOWN)
         self._select_unknown = select(table, *LABELED_COLUMNS).join(t.registrations).where(*is_unknown).order_by(c.id)
-        self._select_unknown_at = self._select_unknown.where(t.registrations.c.exchange == bindparam("exchange"))
+        self._select_unknown_at = self._select_unknown.where(
+            t.registrations.c.exchange == bindparam("exchange"), _can_be_seen(c.created)
+        )
+        self._count_unfinished = [
+            select(func.count().label("count"), func.max(c.created).label("began")).where(
+                c.registration_id == bindparam("registration"), status
+            )
+            for status in (t.RUNNING_OR_UNKNOWN, t.OPEN)
+        ]
         self._count_unknown = (
             select(t.registrations.c.exchange, func.count().label("unknown"))
             .join(table)
@@ -244,8 +252,20 @@ class Journal:
         with self._database.reading() as runner:
             return runner.rows(statement, values)
 
+    def unfinished(self, registration: int) -> Unfinished:
+        """Return how many rows of a registration run or are unknown, how many are open, and when the last was begun."""
+        values = {"registration": registration}
+        with self._database.reading() as runner:
+            unknown, still_open = (runner.rows(count, values)[0] for count in self._count_unfinished)
+        began = max(unknown["began"] or "", still_open["began"] or "")
+        return Unfinished(unknown["count"], still_open["count"], began)
+
     def unknown(self, exchange: str | None = None) -> list[tuple[Registration, dict[str, Any]]]:
-        """Return every row (of one exchange) whose outcome is unknown, with its registration, oldest first."""
+        """Return every row whose outcome is unknown, with its registration, oldest first.
+
+        With an `exchange` those of that one, without those about which it cannot be asked any more: the registration
+        was deleted, or has a key of another account now.
+        """
         with self._database.reading() as runner:
             if exchange is None:
                 rows = runner.rows(self._select_unknown)
@@ -280,6 +300,20 @@ class Journal:
                 self._own.popitem(last=False)
 
 
+class Unfinished(NamedTuple):
+    """How many rows of a registration are not final, and when the last of them was begun ("": there is none)."""
+
+    unknown: int
+    open: int
+    began: str
+
+
+def _can_be_seen(created: ColumnElement[str]) -> ColumnElement[bool]:
+    """Return in SQL what `Registration.can_see` says of a row; False where the registration was deleted."""
+    since = t.registrations.c.account_since
+    return and_(t.registrations.c.deleted.is_(None), or_(since.is_(None), created > since))
+
+
 def _change(unwritten: _Unwritten, runner: StatementRunner) -> int:
     return runner.change(*unwritten)
 
@@ -292,6 +326,7 @@ _OPEN_MARKET_ORDERS = (
         t.OPEN,
         t.orders.c.type == "market",
         t.orders.c.exchange_order_id.is_not(None),
+        _can_be_seen(t.orders.c.created),
     )
     .order_by(t.orders.c.id)
 )

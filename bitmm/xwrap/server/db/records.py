@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -53,6 +54,13 @@ class Registration:
     deadman_at: float | None
     #: The exchange accepted the key with its secret.
     proven: bool
+
+    def can_see(self, row: Mapping[str, Any]) -> bool:
+        """Return whether the key is of the account where the row of a journal was begun.
+
+        Else that the exchange does not find it proves nothing, and it is not asked.
+        """
+        return self.account_since is None or row["created"] > self.account_since
 
 
 @dataclass(frozen=True, slots=True)

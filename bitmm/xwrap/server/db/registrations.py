@@ -13,6 +13,7 @@ from .records import Registration, now
 
 __all__ = ["LABELED_COLUMNS", "AlreadyRegisteredError", "RegistrationStore", "pop_registration"]
 
+_SEALED = ("sealed_apikey", "sealed_apisecret", "sealed_more")
 _NAMES = tuple(Registration.__dataclass_fields__)
 _COLUMNS = [t.registrations.c[name] for name in _NAMES]
 #: The same for a statement that has columns of another table, too; `pop_registration` reads them. A journal has a
@@ -29,6 +30,9 @@ _SET_PROVEN = (
     update(t.registrations)
     .where(t.registrations.c.id == bindparam("row"), t.registrations.c.sealed_apisecret == bindparam("sealed"))
     .values(proven=True)
+)
+_DELETED = select(t.registrations.c.deleted).where(
+    t.registrations.c.id == bindparam("id"), t.registrations.c.account_id == bindparam("account")
 )
 _SEAL = update(t.registrations).where(t.registrations.c.id == bindparam("row")).returning(*_COLUMNS)
 
@@ -58,18 +62,54 @@ class RegistrationStore:
         Raises AlreadyRegisteredError when `is_same` of one that the account has, also of a disabled one.
         Of two calls at the same time the second sees what the first added.
         """
-        unsealed = dict.fromkeys(("sealed_apikey", "sealed_apisecret", "sealed_more"), b"")
+        unsealed = dict.fromkeys(_SEALED, b"")
 
         def work(runner: StatementRunner) -> Registration:
             self._database.lock_rows(runner, _LOCK_ACCOUNT, {"id": values["account_id"]})
-            for row in runner.rows(_OF_ACCOUNT, {"account": values["account_id"]}):
-                if is_same(Registration(**row)):
-                    raise AlreadyRegisteredError(Registration(**row))
+            _check_new(runner, values["account_id"], is_same)
             id = runner.insert(t.registrations, {**values, **unsealed, "created": now()})
             [row] = runner.rows(_SEAL, {"row": id, **seal(id)})
             return Registration(**row)
 
         return self._database.write(work)
+
+    def locked(self, account: int, id: int) -> Registration | None:
+        """Return a registration of an account as it is now; None: there is none, or it was deleted.
+
+        Within a write: until it ends, no intent of the account is committed, and none of its registrations is changed.
+        """
+
+        def work(runner: StatementRunner) -> Registration | None:
+            self._database.lock_rows(runner, _LOCK_ACCOUNT, {"id": account})
+            row = self.get(id)
+            return row if row is not None and row.account_id == account else None
+
+        return self._database.write(work)
+
+    def change(
+        self, row: Registration, columns: Mapping[str, Any], is_same: Callable[[Registration], bool] = lambda _: False
+    ) -> Registration:
+        """Write `columns` of a registration that is `locked`, and return it.
+
+        Raises AlreadyRegisteredError when `is_same` of another one that the account has.
+        """
+
+        def work(runner: StatementRunner) -> Registration:
+            _check_new(runner, row.account_id, lambda other: other.id != row.id and is_same(other))
+            [changed] = runner.rows(_SEAL, {"row": row.id, **columns})
+            return Registration(**changed)
+
+        return self._database.write(work)
+
+    def delete(self, row: Registration) -> None:
+        """Delete a registration that is `locked`: its key is gone, and its journal stays."""
+        gone = {"deleted": now(), **dict.fromkeys(_SEALED, b""), "deadman_seconds": None, "deadman_at": None}
+        self._database.write(lambda runner: runner.rows(_SEAL, {"row": row.id, **gone}))
+
+    def is_deleted(self, account: int, id: int) -> bool:
+        """Return whether an account has deleted the registration with this id."""
+        with self._database.reading() as runner:
+            return runner.value(_DELETED, {"account": account, "id": id}) is not None
 
     def get(self, id: int) -> Registration | None:
         """Return the registration with this id; None: there is none, or it was deleted."""
@@ -82,6 +122,17 @@ class RegistrationStore:
         values = {"row": registration.id, "sealed": registration.sealed_apisecret}
         self._database.write(lambda runner: runner.change(_SET_PROVEN, values))
 
+    def set_permissions(self, registration: Registration, permissions: str) -> None:
+        """Write what the exchange says that the key may do, unless the key was replaced meanwhile."""
+
+        def work(runner: StatementRunner) -> None:
+            row = self.locked(registration.account_id, registration.id)
+            if row is not None and row.key_since == registration.key_since:
+                runner.rows(_SEAL, {"row": row.id, "permissions": permissions})
+
+        if permissions != registration.permissions:
+            self._database.write(work)
+
     def of_account(self, account: int, *, exchange: str | None = None, active_only: bool = False) -> list[Registration]:
         """Return the registrations of an account (at one exchange, enabled), oldest first."""
         with self._database.reading() as runner:
@@ -91,6 +142,13 @@ class RegistrationStore:
             for row in rows
             if exchange in (None, row["exchange"]) and (row["enabled"] or not active_only)
         ]
+
+
+def _check_new(runner: StatementRunner, account: int, is_same: Callable[[Registration], bool]) -> None:
+    """Raise AlreadyRegisteredError when `is_same` of a registration of the account."""
+    for row in runner.rows(_OF_ACCOUNT, {"account": account}):
+        if is_same(Registration(**row)):
+            raise AlreadyRegisteredError(Registration(**row))
 
 
 def pop_registration(row: dict[str, Any]) -> Registration:

@@ -1,0 +1,36 @@
+"""When an exchange is asked about what is unknown: what a nonce proves, and about which requests."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+from bitmm.xwrap.exchanges.kraken import Kraken
+from bitmm.xwrap.server.question_times import TimesOfRows
+
+BEGUN, BEFORE, AFTER = (f"2026-11-27T10:00:0{second}.000000Z" for second in (1, 0, 2))
+
+
+def times(key_since):
+    """Whether an accepted nonce proves that a request which was begun then cannot arrive any more."""
+    journal = SimpleNamespace(name="orders", is_own=lambda _row: True)
+    store = SimpleNamespace(orders=journal, server_id=1, is_shared=False)
+    row = {"id": 1, "created": BEGUN, "updated": BEGUN, "server": None}
+    rows = TimesOfRows(store, grace=20.0, call_seconds=15.0, retry=1.0)
+    [known] = rows.of(journal, "kraken", [(SimpleNamespace(key_since=None), row)], Kraken)
+    [found] = rows.of(journal, "kraken", [(SimpleNamespace(key_since=key_since), row)], Kraken)
+    return known, found
+
+
+def test_a_nonce_proves_something_about_requests_of_its_own_key_only():
+    known, found = times(BEFORE)
+    assert known.by_nonce
+    assert found.by_nonce
+    known, found = times(AFTER)
+    assert known.by_nonce
+    assert not found.by_nonce
+    assert found.listed_by > found.arrived_by, "what the key before had confirmed is not kept either"
+
+
+def test_what_is_known_of_a_row_stays_as_long_as_its_key():
+    known, found = times(None)
+    assert found is known
