@@ -54,6 +54,8 @@ ErrorCode = Literal[
     "not_found",
     "order_not_found",
     "order_not_open",
+    "orders_unfinished",
+    "other_account",
     "out_of_scope",
     "outcome_unknown",
     "overview_refused",
@@ -108,6 +110,12 @@ CODES: Mapping[str, Code] = {
     "request_timeout": Code(408, "The request did not come in time; nothing was executed."),
     "cancel_pending": Code(
         409, "All orders of the registration are being canceled; its dead man's switch can be set after that."
+    ),
+    "orders_unfinished": Code(
+        409, "Orders or sends are open or not known yet, so the registration keeps its key; `force` lets them be."
+    ),
+    "other_account": Code(
+        409, "The new key is of another account at the exchange than the one before; `other_account` allows it."
     ),
     "still_running": Code(409, "The call with this key is still running; ask again."),
     "too_large": Code(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -162,6 +163,23 @@ def already_registered(world):
     xw = XWrap(world.server.url)
     keys = world.kraken.key, world.kraken.secret
     xw.create_backend(backend.username, backend.password, "kraken", "", *keys, allow_send=True)
+
+
+@case
+def other_account(world):
+    """A key of another account at Kraken, which tells the account of a key."""
+    backend = world.at_kraken()
+    key = str(uuid.uuid4())
+    world.kraken.add_account(key, world.kraken.secret)
+    form, auth = {"apikey": key, "apisecret": world.kraken.secret}, (backend.username, backend.password)
+    world.call("PATCH", f"/exchanges/{backend.id}", data=form, auth=auth)
+
+
+@case
+def orders_unfinished(world):
+    backend = world.paper()
+    backend.buy("USD", "BTC", "0.1", price=1000)
+    world.call("DELETE", f"/exchanges/{backend.id}", auth=(backend.username, backend.password))
 
 
 @case

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from ..exchanges.base import Credentials, Exchange
 from ..exchanges.capabilities import supports
 from ..exchanges.errors import ExchangeError, Refused
@@ -9,7 +11,7 @@ from .params import Params
 from .problems import Problem, from_exchange
 from .registry import ExchangeRegistry
 
-__all__ = ["check_permissions", "key_hint", "pop_credentials", "read_permissions"]
+__all__ = ["KeyFacts", "check_permissions", "key_hint", "not_tried", "pop_credentials", "try_key"]
 
 _STANDARD = ("username", "apikey", "apisecret")
 #: The codes of an exchange that cannot be asked about a key, and of a key that was accepted and may not ask.
@@ -18,12 +20,14 @@ _CANNOT_BE_ASKED = {"unsupported", "permission_denied", "exchange_url_missing"}
 _TRY_AGAIN_SECONDS = 10
 
 
-def pop_credentials(kind: type[Exchange], params: Params) -> Credentials:
+def pop_credentials(kind: type[Exchange], params: Params, *, username: str = "") -> Credentials:
     """Return what the exchange's form asks for, and leave nothing. Raises Problem for what is missing or not asked for.
 
-    The fields of 2013 may always be there; one that the exchange has no use for is not kept.
+    The fields of 2013 may always be there; one that the exchange has no use for is not kept. `username`: what it is
+    where it is not given.
     """
     standard = {name: params.pop_text(name, limit=8192, default="") for name in _STANDARD}
+    standard["username"] = standard["username"] or username
     given: dict[str, str] = {}
     for field in kind.form:
         texts = params.pop_optional({field.name, *field.also})
@@ -48,21 +52,30 @@ def _form_in_words(kind: type[Exchange]) -> str:
     return ", ".join(names) or "empty"
 
 
-def read_permissions(registry: ExchangeRegistry, id: str, credentials: Credentials, account: int) -> list[str] | None:
-    """Return what the exchange says that the key may do; None when it has no call that says it.
+class KeyFacts(NamedTuple):
+    """What an exchange says about a key: what it may do, and its account; None where it does not tell."""
+
+    permissions: list[str] | None
+    account_id: str | None
+
+
+def try_key(registry: ExchangeRegistry, id: str, credentials: Credentials, account: int) -> KeyFacts:
+    """Return what the exchange says about a key of an account of ours.
 
     Raises Problem for what it refuses for good, a wrong key or a wrong form, and for a key that could not be tried now.
     """
+    permissions: list[str] | None = None
     try:
         with registry.exchange(id, credentials, account=account) as exchange:
             if "permissions" in supports(type(exchange)):
-                return sorted(exchange.permissions())
-            _check_key(exchange)
+                permissions = sorted(exchange.permissions())
+            else:
+                _check_key(exchange)
+            return KeyFacts(permissions, exchange.account_id())
     except ExchangeError as error:
         if error.code in _CANNOT_BE_ASKED:
-            return None
-        raise _not_tried(error) if error.retryable else from_exchange(error) from error
-    return None
+            return KeyFacts(permissions, None)
+        raise not_tried(error) if error.retryable else from_exchange(error) from error
 
 
 def _check_key(exchange: Exchange) -> None:
@@ -79,7 +92,7 @@ def _check_key(exchange: Exchange) -> None:
             raise
 
 
-def _not_tried(error: ExchangeError) -> Problem:
+def not_tried(error: ExchangeError) -> Problem:
     """Return the problem of a key that the exchange could not be asked about: with a wrong secret it would be kept."""
     problem = from_exchange(error, "the key could not be tried, so it was not registered")
     problem.headers.setdefault("Retry-After", str(_TRY_AGAIN_SECONDS))

@@ -114,6 +114,10 @@ class Params:
         """Return those of `names` that are there, each of at most 8,192 characters."""
         return {name: self.pop_text(name, limit=8192) for name in sorted(names & self._remaining.keys())}
 
+    def has_any(self, names: set[str]) -> bool:
+        """Return whether a parameter of these is there and was not popped yet."""
+        return not names.isdisjoint(self._remaining)
+
     def remaining(self) -> list[str]:
         """Return the names of the parameters that were not popped."""
         return list(self._remaining)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from typing import Any
 
@@ -18,7 +19,10 @@ from ..policy import may_use
 from ..problems import Problem
 from ..shares import account_holder
 from ..threads import Pool
+from ..vault import VaultError
 from .shared import record_to_json
+
+_log = logging.getLogger(__name__)
 
 #: So many registrations of one call are asked at the same time.
 _AT_ONCE = 32
@@ -76,6 +80,12 @@ def _balance_row(context: RequestContext, registration: Registration) -> dict[st
         return row | {"balance": _balance(context, registration)}
     except (ExchangeError, Problem) as error:
         return row | {"error": str(error)}
+    except VaultError as error:
+        _log.error("registration %d: %s", registration.id, error)
+        words = (
+            "the server cannot open the key of this registration; replace the key, or ask the server's administrator"
+        )
+        return row | {"error": words}
 
 
 def _balance(context: RequestContext, registration: Registration) -> dict[str, str]:
