@@ -48,7 +48,7 @@ MAY_IMPORT = {
     "server/db": f"{BASE} exchanges server/settings",
     "server/migrations": "server/db",
     "server": f"{BASE} exchanges",
-    "cli": f"{BASE} exchanges server demo",
+    "cli": f"{BASE} client exchanges server demo",
     "demo": f"{BASE} client server",
     "__main__": "cli",
     "testing": f"{BASE} client exchanges",
