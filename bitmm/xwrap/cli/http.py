@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import getpass
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -67,9 +68,13 @@ def log_in(account: str, server: str | None, *, password_stdin: bool) -> Iterato
 
 def _read_secret(what: str, *, from_stdin: bool, required: bool) -> str:
     try:
-        text = sys.stdin.readline().rstrip("\r\n") if from_stdin else getpass.getpass(f"{what}: ")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", getpass.GetPassWarning)
+            text = sys.stdin.readline().rstrip("\r\n") if from_stdin else getpass.getpass(f"{what}: ")
     except EOFError:
         text = ""
+    except getpass.GetPassWarning:
+        stop("there is no terminal on which a secret can be asked for without being shown; use --password-stdin")
     if required and not text:
         stop(f"{what}: there is none; nothing was sent")
     return text
