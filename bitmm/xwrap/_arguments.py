@@ -22,6 +22,7 @@ __all__ = [
     "check_timeout",
     "encode",
     "idempotency_key",
+    "key_form",
     "only_key",
     "order_form",
     "page_query",
@@ -134,6 +135,15 @@ def registration_form(
     if not label:
         del form["label"]
     return {**form, "allow_send": "true"} if allow_send else form
+
+
+def key_form(key: str, secret: str, fields: Mapping[str, str]) -> dict[str, str]:
+    """Return the form of a key that replaces another; `fields` are what its exchange wants more."""
+    for name in fields.keys() & {"apikey", "apisecret", "label", "enabled", "allow_send"}:
+        words = f"'{name}' is no further field of a key; key and secret come before"
+        raise InvalidRequest(words, code="invalid_argument")
+    standard = {"apikey": check_text(key, "key"), "apisecret": check_text(secret, "secret")}
+    return {**standard, **{name: check_text(value, name) for name, value in fields.items()}}
 
 
 def pair_query(currency: str, asset: str) -> dict[str, str]:

@@ -189,6 +189,20 @@ def registration(document: Any) -> dict[str, Any]:
     return row
 
 
+def permissions(document: Any) -> list[str]:
+    """Return what a key may do."""
+    rows = _list(document)
+    for row in rows:
+        _text(row, "permission")
+    return rows
+
+
+def deleted(document: Any) -> None:
+    """Return nothing, of an answer that says that something is deleted."""
+    if _object(document, "deleted")["deleted"] is not True:
+        raise ValueError("it does not say that it is deleted")
+
+
 def registrations(document: Any) -> list[dict[str, Any]]:
     return [registration(row) for row in _list(document)]
 

@@ -16,7 +16,16 @@ _T = TypeVar("_T")
 
 
 class RegistrationCalls:
-    """What a Backend asks its server with. `info` is the whole registration, where the server was asked for it."""
+    """What a Backend asks its server with. `info` is the whole registration, where the server was asked for it.
+
+    What changes a registration needs the account's own password. Where such a call raises OutcomeUnknown, its answer
+    was lost: it is not repeated by itself, and may be made again.
+    """
+
+    exchange: str | None = None
+    enabled: bool | None = None
+    available: bool | None = None
+    label: str | None = None
 
     def __init__(self, id: int, username: str, password: str, api: ServerAPI) -> None:
         self.id = arguments.check_id(id)
@@ -49,6 +58,63 @@ class RegistrationCalls:
         expected = {"id": self.id, "deadman_seconds": int(form["seconds"]) or None}
         path = f"{self._path}/deadman"
         return self._api.post(path, form, parsing.deadman, self._auth, expected=expected, method="PUT")
+
+    def rename(self, label: str) -> None:
+        """Give the registration another label, a name of your own; an empty one takes it away."""
+        self._change({"label": arguments.check_text(label, "label")}, label=label)
+
+    def disable(self) -> None:
+        """Switch the registration off: neither an order nor a send leaves, in any server process; cancels and reads do.
+
+        Twice is no error.
+        """
+        self._change({"enabled": "false"}, enabled=False)
+
+    def enable(self) -> None:
+        """Switch the registration on again; twice is no error."""
+        self._change({"enabled": "true"}, enabled=True)
+
+    def replace_key(
+        self, key: str, secret: str, *, other_account: bool = False, force: bool = False, **fields: str
+    ) -> None:
+        """Replace the exchange key; the id, the journal, open orders and idempotency keys stay.
+
+        `fields`: what else the exchange's form names, all of it, as for `create_backend` (`username` for its `uname`).
+        The key is tried first. `other_account`: it is of another account at the exchange, on purpose; without, that is
+        InvalidRequest where the exchange tells. `force`: also where that cannot be told and orders are open or unknown,
+        which is an APIError (`orders_unfinished`) else; they are not asked about any more then.
+        """
+        form = arguments.key_form(key, secret, fields)
+        for name, flag in (("other_account", other_account), ("force", force)):
+            form |= {name: "true"} if flag else {}
+        self._change(form)
+
+    def permissions(self) -> list[str]:
+        """Return what the exchange says now that the key may do: of "read", "trade", "send".
+
+        Raises InvalidRequest (`unsupported`) where it does not tell.
+        """
+        return self._get("permissions", parsing.permissions)
+
+    def delete(self, force: bool = False) -> None:
+        """Delete the registration and its key; the journal stays on the server. Twice is no error.
+
+        Raises APIError (`orders_unfinished`) while something runs, is open or unknown, unless `force` lets that be: it
+        is not asked about any more then.
+        """
+        path = f"{self._path}?force=true" if force else self._path
+        self._api.delete(path, parsing.deleted, self._auth, expected={"id": self.id})
+
+    def _change(self, form: Mapping[str, str], **expected: object) -> None:
+        """Change the registration, which must have the `expected` fields then."""
+        expected["id"] = self.id
+        answer = self._api.post(self._path, form, parsing.registration, self._auth, expected=expected, method="PATCH")
+        self._take_over(answer)
+
+    def _take_over(self, info: dict[str, Any]) -> None:
+        """Let the attributes be what the server answered."""
+        self.exchange, self.enabled = info.get("exchange"), info.get("enabled")
+        self.available, self.label, self.info = info.get("available"), info.get("label"), info
 
     def _get(self, path: str, parse: Callable[[Any], _T], query: Mapping[str, str] | None = None) -> _T:
         """Return what `parse` makes of the answer to a read below the registration's path."""

@@ -48,6 +48,7 @@ _ERRORS: dict[int, type[APIError]] = {
 _ERRORS_BY_CODE: dict[str, type[APIError]] = {
     "already_registered": InvalidRequest,
     "insufficient_funds": InsufficientFunds,
+    "other_account": InvalidRequest,
 }
 _RETRYABLE = (429, 502, 503, 504)
 _ANYTHING: Mapping[str, object] = {}

@@ -175,10 +175,6 @@ class Backend(RegistrationCalls):
     """
 
     __copy__ = deepcopy
-    exchange: str | None = None
-    enabled: bool | None = None
-    available: bool | None = None
-    label: str | None = None
 
     def __init__(
         self,
@@ -323,5 +319,5 @@ class Backend(RegistrationCalls):
 
 def _backend(info: dict[str, Any], username: str, password: str, xwrap: XWrap) -> Backend:
     backend = Backend(info["id"], username, password, xwrap)
-    vars(backend).update({name: info.get(name) for name in ("exchange", "enabled", "available", "label")}, info=info)
+    backend._take_over(info)  # noqa: SLF001 - the two halves of one API
     return backend

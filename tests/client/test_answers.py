@@ -460,6 +460,46 @@ QUESTIONS = {
         {"frozen": None},
         [{}, [], True, {"detail": "frozen"}, {"frozen": "2026-11-27T10:00:00Z"}, {"frozen": False}],
     ),
+    "rename": (
+        lambda _, backend: backend.rename("new"),
+        {**REGISTRATION, "label": "new"},
+        [
+            *({}, [], True, {"detail": "frozen"}, {**REGISTRATION, "label": "old"}),
+            *({**REGISTRATION, "label": "new", "id": id} for id in (8, "7", True, None)),
+        ],
+    ),
+    "disable": (
+        lambda _, backend: backend.disable(),
+        {**REGISTRATION, "enabled": False},
+        [{}, [], True, *({**REGISTRATION, "enabled": bad} for bad in (True, None, "false"))],
+    ),
+    "enable": (
+        lambda _, backend: backend.enable(),
+        {**REGISTRATION, "enabled": True},
+        [{}, [], True, *({**REGISTRATION, "enabled": bad} for bad in (False, None, "true"))],
+    ),
+    "replace_key": (
+        lambda _, backend: backend.replace_key("key", "secret"),
+        REGISTRATION,
+        [{}, [], True, {"detail": "frozen"}, *({**REGISTRATION, "id": id} for id in (8, "7", True, None))],
+    ),
+    "permissions": (
+        lambda _, backend: backend.permissions(),
+        ["read", "trade"],
+        [{}, True, None, "read", [None], [1], [["read"]], {"detail": "frozen"}],
+    ),
+    "delete": (
+        lambda _, backend: backend.delete(),
+        {"id": 7, "deleted": True},
+        [
+            {},
+            [],
+            True,
+            {"id": 7},
+            {"id": 8, "deleted": True},
+            *({"id": 7, "deleted": bad} for bad in (False, 1, "true")),
+        ],
+    ),
     "deadman": (
         lambda _, backend: backend.deadman(60),
         DEADMAN,
@@ -472,7 +512,7 @@ QUESTIONS = {
 }
 CHANGING = (
     *("cancel", "cancel_all", "create_backend", "add_address", "remove_address", "freeze", "unfreeze", "deadman"),
-    "change_password",
+    *("change_password", "rename", "disable", "enable", "replace_key", "delete"),
 )
 
 

@@ -63,6 +63,7 @@ BY_CODE = {
     "history_missing": OutcomeUnknown,
     "insufficient_funds": InsufficientFunds,
     "cancel_pending": APIError,
+    "orders_unfinished": APIError,
     "still_running": APIError,
     "answer_too_big": APIError,
     "bad_answer": APIError,
