@@ -13,6 +13,7 @@ from .backups import backup, restore
 from .common import Data, examples, one_line_errors
 from .freeze import freeze
 from .history import history
+from .keys import key
 from .outcomes import orders, sends
 from .vault import vault
 
@@ -31,6 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(account, name="account")
+app.add_typer(key, name="key")
 app.add_typer(orders, name="orders")
 app.add_typer(sends, name="sends")
 app.add_typer(history, name="history")
