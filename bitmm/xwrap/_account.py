@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from urllib.parse import quote
+
 from . import _arguments as arguments
 from . import _parsing as parsing
 from ._api import ServerAPI
-from .types import Account, AllowedAddress, Amount, Balance, Freeze
+from .types import Account, AllowedAddress, Amount, Balance, Credential, Freeze, NewCredential
 
 __all__ = ["AccountCalls"]
 
@@ -44,6 +47,46 @@ class AccountCalls:
     def unfreeze(self, username: str, password: str) -> None:
         """Lift the freeze of an account; it needs the account's own password. Without a freeze it is no error."""
         self._api.delete("/freeze", parsing.unfrozen, arguments.basic_auth(username, password))
+
+    def credentials(self, username: str, password: str) -> list[Credential]:
+        """Return the credentials of an account that were not revoked, oldest first; never a password.
+
+        Needs the account's own password, as the next two.
+        """
+        return self._api.get("/credentials/", parsing.credentials, arguments.basic_auth(username, password))
+
+    def add_credential(
+        self,
+        username: str,
+        password: str,
+        name: str,
+        scope: str,
+        *,
+        exchanges: Iterable[int] | None = None,
+        pairs: Iterable[str] | None = None,
+        per_order: Amount | None = None,
+        per_day: Amount | None = None,
+        currency: str | None = None,
+        expires: str | None = None,
+    ) -> NewCredential:
+        """Make a password that may do less than the account's own; return it with its user name, as "ann/bot1".
+
+        The password is in this record only: keep it, and do not print the record. `scope`: "read", "trade" or "send".
+        `exchanges`: ids of registrations, `pairs`: like "BTC/USD"; None: all. `per_order` and `per_day` (of any 24
+        hours) are limits in units of `currency`. `expires`: an ISO 8601 time with its zone. When the answer was lost
+        (OutcomeUnknown), revoke the name and make it anew.
+        """
+        texts = {"currency": currency, "expires": expires}
+        form = arguments.credential_form(name, scope, exchanges, pairs, texts, per_order=per_order, per_day=per_day)
+        auth, expected = arguments.basic_auth(username, password), {"name": form["name"], "scope": scope}
+        return self._api.post("/credentials/", form, parsing.new_credential, auth, expected=expected)
+
+    def revoke_credential(self, username: str, password: str, name: str) -> Credential:
+        """Revoke a credential, at once, and return it. Twice is no error. Raises NotFound."""
+        name, auth = arguments.credential_name(name), arguments.basic_auth(username, password)
+        return self._api.delete(
+            f"/credentials/{quote(name, safe='')}", parsing.credential, auth, expected={"name": name}
+        )
 
     def addresses(self, username: str, password: str) -> list[AllowedAddress]:
         """Return the addresses that sends of an account may go to, oldest first."""

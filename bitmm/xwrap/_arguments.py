@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import os
 import re
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Iterable, Mapping
 from urllib.parse import urlencode
 
 from .errors import InvalidRequest
@@ -20,6 +21,8 @@ __all__ = [
     "check_key",
     "check_text",
     "check_timeout",
+    "credential_form",
+    "credential_name",
     "encode",
     "idempotency_key",
     "key_form",
@@ -179,6 +182,30 @@ def address_form(asset: str, address: str, texts: Mapping[str, str | None], **li
     """Return the form of an address for the allow-list, its limits in plain digits; what is None is left out."""
     given = {name: above_zero(limit, name) for name, limit in limits.items() if limit is not None}
     return {"asset": asset, "address": address, **without_none(**texts), **given}
+
+
+def credential_name(name: str) -> str:
+    """Return the name of a credential as a server keeps it, in the normal form C of Unicode."""
+    return unicodedata.normalize("NFC", check_text(name, "name"))
+
+
+def credential_form(
+    name: str,
+    scope: str,
+    exchanges: Iterable[int] | None,
+    pairs: Iterable[str] | None,
+    texts: Mapping[str, str | None],
+    **limits: Amount | None,
+) -> dict[str, str]:
+    """Return the form of a credential, its limits in plain digits; what is None is left out."""
+    form = {"name": credential_name(name), "scope": scope, **without_none(**texts)}
+    if exchanges is not None:
+        form["exchanges"] = ",".join(str(check_id(id)) for id in exchanges)
+    if pairs is not None:
+        if isinstance(pairs, str):
+            raise InvalidRequest("pairs is one text; pass a list, like ['BTC/USD']", code="invalid_argument")
+        form["pairs"] = ",".join(pairs)
+    return form | {name: above_zero(limit, name) for name, limit in limits.items() if limit is not None}
 
 
 def page_query(limit: int, before: int | None) -> dict[str, str]:

@@ -17,6 +17,7 @@ from .types import (
     Account,
     AllowedAddress,
     Balance,
+    Credential,
     DeadMansSwitch,
     Deposit,
     DepositAddress,
@@ -26,6 +27,7 @@ from .types import (
     Freeze,
     Funds,
     Market,
+    NewCredential,
     Order,
     OrderStatus,
     Rate,
@@ -75,6 +77,8 @@ withdrawal = Record(Withdrawal, "id", "asset", "amount", statuses=WithdrawalStat
 deposit = Record(Deposit, "asset", "amount")
 account = Record(Account, "id", "name", "username", "scope", "frozen", "created")
 allowed_address = Record(AllowedAddress, "id", "asset", "address", "usable_from")
+credential = Record(Credential, "name", "scope", "created")
+_new_credential = Record(NewCredential, "name", "scope", "created", "username", "password")
 _funds = Record(Funds, "total", "available", "held")
 
 
@@ -256,6 +260,17 @@ def deposit_address(document: Any) -> DepositAddress:
 
 def allowed_addresses(document: Any) -> list[AllowedAddress]:
     return [allowed_address(row) for row in _list(document)]
+
+
+def credentials(document: Any) -> list[Credential]:
+    return [credential(row) for row in _list(document)]
+
+
+def new_credential(document: Any) -> NewCredential:
+    row = _new_credential(document)
+    _text(row["username"], "user name")
+    _text(row["password"], "password")
+    return row
 
 
 def address(document: Any) -> str:

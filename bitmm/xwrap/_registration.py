@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from . import _arguments as arguments
 from . import _parsing as parsing
 from ._api import ServerAPI
-from .types import DeadMansSwitch, Market, Order, Side
+from .types import DeadMansSwitch, Deposit, Market, Order, Side
 
 __all__ = ["RegistrationCalls"]
 
@@ -115,6 +115,10 @@ class RegistrationCalls:
         """Let the attributes be what the server answered."""
         self.exchange, self.enabled = info.get("exchange"), info.get("enabled")
         self.available, self.label, self.info = info.get("available"), info.get("label"), info
+
+    def deposits(self, asset: str | None = None) -> list[Deposit]:
+        """Return what came in, of one asset or of all, newest first."""
+        return self._get("deposits", parsing.deposits, arguments.without_none(asset=asset))
 
     def _get(self, path: str, parse: Callable[[Any], _T], query: Mapping[str, str] | None = None) -> _T:
         """Return what `parse` makes of the answer to a read below the registration's path."""

@@ -47,6 +47,7 @@ _ERRORS: dict[int, type[APIError]] = {
 #: The class of the error where its code says more than the status.
 _ERRORS_BY_CODE: dict[str, type[APIError]] = {
     "already_registered": InvalidRequest,
+    "name_taken": InvalidRequest,
     "insufficient_funds": InsufficientFunds,
     "other_account": InvalidRequest,
 }

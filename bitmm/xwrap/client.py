@@ -41,6 +41,7 @@ from .types import (
     Amount,
     Balance,
     CanceledOrders,
+    Credential,
     DeadMansSwitch,
     Deposit,
     DepositAddress,
@@ -51,6 +52,7 @@ from .types import (
     Freeze,
     Funds,
     Market,
+    NewCredential,
     Order,
     OrderStatus,
     OrderType,
@@ -70,6 +72,7 @@ __all__ = [
     "Backend",
     "Balance",
     "CanceledOrders",
+    "Credential",
     "DeadMansSwitch",
     "Deposit",
     "DepositAddress",
@@ -82,6 +85,7 @@ __all__ = [
     "InsufficientFunds",
     "InvalidRequest",
     "Market",
+    "NewCredential",
     "NotFound",
     "Order",
     "OrderStatus",
@@ -276,10 +280,6 @@ class Backend(RegistrationCalls):
     def fills(self, currency: str, asset: str) -> list[Fill]:
         """Return the latest executions of one pair, newest first."""
         return self._get("fills", parsing.fills, {"currency": currency, "asset": asset})
-
-    def deposits(self, asset: str | None = None) -> list[Deposit]:
-        """Return what came in, of one asset or of all, newest first."""
-        return self._get("deposits", parsing.deposits, arguments.without_none(asset=asset))
 
     def withdrawals(self, *, limit: int = 50, before: int | None = None) -> list[Withdrawal]:
         """Return what was sent through this registration, newest first; `limit` and `before` as for `orders`."""

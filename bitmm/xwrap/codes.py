@@ -45,8 +45,10 @@ ErrorCode = Literal[
     "invalid_url",
     "key_may_send",
     "key_reused",
+    "limit_exceeded",
     "malformed_request",
     "method_not_allowed",
+    "name_taken",
     "network_required",
     "no_answer",
     "no_such_key",
@@ -97,7 +99,10 @@ CODES: Mapping[str, Code] = {
     "frozen": Code(
         403, "The account is frozen: neither an order nor a send leaves; the account's own password lifts that."
     ),
-    "out_of_scope": Code(403, "The credential may not make this call, or not at this registration."),
+    "limit_exceeded": Code(
+        403, "It would be more than a limit of the credential, or it cannot be counted in the limit's currency."
+    ),
+    "out_of_scope": Code(403, "The credential may not make this call, or not with this registration or pair."),
     "permission_denied": Code(403, "The exchange key may not do this."),
     "registration_disabled": Code(403, "The registration is switched off; nothing was sent."),
     "no_such_key": Code(404, "Nothing was executed with this key."),
@@ -117,6 +122,7 @@ CODES: Mapping[str, Code] = {
     "other_account": Code(
         409, "The new key is of another account at the exchange than the one before; `other_account` allows it."
     ),
+    "name_taken": Code(409, "There is a credential or an account of this name already."),
     "still_running": Code(409, "The call with this key is still running; ask again."),
     "too_large": Code(
         413, "The body of the request is too large, its URL (414) or its head (431); nothing was executed."

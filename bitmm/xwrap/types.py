@@ -15,6 +15,7 @@ __all__ = [
     "Amount",
     "Balance",
     "CanceledOrders",
+    "Credential",
     "DeadMansSwitch",
     "Deposit",
     "DepositAddress",
@@ -25,6 +26,7 @@ __all__ = [
     "Freeze",
     "Funds",
     "Market",
+    "NewCredential",
     "Order",
     "OrderStatus",
     "OrderType",
@@ -285,6 +287,35 @@ class Account(TypedDict):
     scope: Literal["read", "trade", "send", "owner"]
     frozen: str | None
     created: str
+
+
+class Credential(TypedDict):
+    """A named password of an account, which logs in as `username` and may do less than the account's own.
+
+    `exchanges`: ids of registrations, `pairs`: as "BTC/USD"; None: all. `per_order` and `per_day`: the most that one
+    order or send may count, and all of any 24 hours together, in units of `currency`; `used`: what is used of that. It
+    may do nothing from `expires` on. `last_used`: within a minute. `revoked`: when it was; None: it was not.
+    """
+
+    name: str
+    scope: Literal["read", "trade", "send"]
+    exchanges: list[int] | None
+    pairs: list[str] | None
+    per_order: Decimal | None
+    per_day: Decimal | None
+    currency: str | None
+    expires: str | None
+    created: str
+    last_used: str | None
+    revoked: str | None
+    used: Decimal | None
+
+
+class NewCredential(Credential):
+    """A credential that was just made. The `password` is told only here: keep it, and do not print the record."""
+
+    username: str
+    password: str
 
 
 class CanceledOrders(TypedDict):

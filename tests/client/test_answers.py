@@ -241,6 +241,15 @@ REGISTRATION = {"id": 7, "exchange": "kraken"}
 FILL = {"id": "F1", "side": "buy", "currency": "USD", "asset": "BTC", "amount": "0.1", "price": "100", "fee": None}
 DEPOSIT = {"id": "D1", "asset": "BTC", "amount": "0.1", "address": ADDRESS}
 DEPOSIT_ADDRESS = {"asset": "BTC", "address": ADDRESS, "tag": None, "network": None}
+CREDENTIAL = {
+    "name": "bot1",
+    "scope": "trade",
+    "exchanges": [7],
+    "per_order": "1.0",
+    "currency": "USD",
+    "created": "2026-11-27T10:00:00Z",
+}
+NEW_CREDENTIAL = {**CREDENTIAL, "username": "ann/bot1", "password": "xwrap_0"}
 ALLOWED = {
     "id": 5,
     "asset": "BTC",
@@ -446,6 +455,28 @@ QUESTIONS = {
         ACCOUNT,
         [{}, [], True, {"detail": "frozen"}, *({**ACCOUNT, "name": name} for name in ("bob", None, 1))],
     ),
+    "credentials": (
+        lambda xwrap, _: xwrap.credentials(USER, PASSWORD),
+        [CREDENTIAL],
+        [{}, [{}], CREDENTIAL, *([{**CREDENTIAL, "per_day": bad}] for bad in BAD[:-1])],
+    ),
+    "add_credential": (
+        lambda xwrap, _: xwrap.add_credential(USER, PASSWORD, "bot1", "trade"),
+        NEW_CREDENTIAL,
+        [
+            *({}, [], True, [NEW_CREDENTIAL], {"detail": "frozen"}, CREDENTIAL),
+            *({**NEW_CREDENTIAL, "name": name} for name in (None, "bot2", 7)),
+            *({**NEW_CREDENTIAL, "scope": scope} for scope in (None, "send")),
+            *({**NEW_CREDENTIAL, "password": bad} for bad in (None, "", 7)),
+            *({**NEW_CREDENTIAL, "username": bad} for bad in (None, "", 7)),
+            *({**NEW_CREDENTIAL, "per_order": bad} for bad in BAD[:-1]),
+        ],
+    ),
+    "revoke_credential": (
+        lambda xwrap, _: xwrap.revoke_credential(USER, PASSWORD, "bot1"),
+        {**CREDENTIAL, "revoked": "2026-11-27T10:00:00Z"},
+        [{}, [], True, {"detail": "frozen"}, *({**CREDENTIAL, "name": name} for name in ("bot2", 5, None))],
+    ),
     "freeze": (
         lambda xwrap, _: xwrap.freeze(USER, PASSWORD, cancel_orders=True),
         {"frozen": "2026-11-27T10:00:00Z", "canceled": [{"id": 7, "exchange": "kraken", "canceled": 2}]},
@@ -513,6 +544,7 @@ QUESTIONS = {
 CHANGING = (
     *("cancel", "cancel_all", "create_backend", "add_address", "remove_address", "freeze", "unfreeze", "deadman"),
     *("change_password", "rename", "disable", "enable", "replace_key", "delete"),
+    *("add_credential", "revoke_credential"),
 )
 
 

@@ -176,6 +176,18 @@ def test_the_readme_of_2013_works_with_paper_money(client, paper):
     assert client.balance(paper)["BTC"] == 0
 
 
+def test_a_credential_works_as_an_account_does_and_its_limit_has_words(client, server, paper):
+    form = {"name": "bot1", "scope": "send", "exchanges": str(paper), "per_order": "10", "currency": "BTC"}
+    made = client.post("/credentials/", **form)
+    bot = Client(server.url, made["username"], made["password"])
+    assert bot.list_backends() == [(paper, "paper")]
+    assert bot.trade(paper, "buy", "USD", "BTC", "0.5")["status"] == "filled"
+    assert bot.send_to_address(paper, "BTC", "0.5", bot.get_address(paper))
+    with pytest.raises(Error, match="may place at most 10 BTC at once"):
+        bot.trade(paper, "sell", "USD", "BTC", 11)
+    assert all(answer.request.headers["authorization"].startswith("Basic ") for answer in bot.answers)
+
+
 @pytest.mark.parametrize(("amount", "sent"), [("0.00000001", "1E-8"), ("1E+0", "1"), ("0.10", "0.10")])
 def test_amounts_are_sent_as_decimal_writes_them(client, paper, amount, sent):
     order = client.trade(paper, "sell", "USD", "BTC", amount)

@@ -196,6 +196,21 @@ def out_of_scope(world):
 
 
 @case
+def limit_exceeded(world):
+    backend = world.paper()
+    xw, auth = XWrap(world.server.url), (backend.username, backend.password)
+    made = xw.add_credential(*auth, "bot1", "trade", per_order="10", currency="USD")
+    xw.backend(backend.id, made["username"], made["password"]).buy("USD", "BTC", cost="10.01")
+
+
+@case
+def name_taken(world):
+    xw, auth = XWrap(world.server.url), world.server.account()
+    for _ in range(2):
+        xw.add_credential(*auth, "bot1", "read")
+
+
+@case
 def permission_denied(world):
     backend = world.at_kraken()
     world.monkeypatch.setattr(world.kraken.account, "permissions", set())

@@ -87,6 +87,8 @@ def misfit(value: object, hint: Any, name: str) -> list[str]:
             wrong += misfit(value[field], fields[field], f"{name}.{field}")
         return wrong
     if origin is list:
+        if not isinstance(value, list):
+            return [f"{name} is {value!r}"]
         return [one for item in value for one in misfit(item, get_args(hint)[0], name)]
     if origin is dict:
         return [one for key, item in value.items() for one in misfit(item, get_args(hint)[1], f"{name}.{key}")]
@@ -137,7 +139,11 @@ def answers(serving) -> dict[str, tuple[Any, Any]]:
             paper.send_to_address("BTC", 10**6, paper.get_address(), key="refused")
         assert paper.send_to_address("BTC", "0.1", paper.get_address(), key="sent")
         address = xw.add_address(*account, "BTC", paper.get_address(), per_day="0.5")
+        credential = xw.add_credential(*account, "bot1", "trade", pairs=["BTC/USD"], per_day=9, currency="USD")
         found = {
+            "added credential": (credential, types.NewCredential),
+            "credentials": (xw.credentials(*account), list[types.Credential]),
+            "revoked credential": (xw.revoke_credential(*account, "bot1"), types.Credential),
             "addresses": (xw.addresses(*account), list[types.AllowedAddress]),
             "added address": (address, types.AllowedAddress),
             "removed address": (xw.remove_address(*account, address["id"]), types.AllowedAddress),

@@ -19,7 +19,19 @@ from .middleware import (
     TrailingSlashMiddleware,
 )
 from .services import Services
-from .views import accounts, addresses, balances, freeze, health, markets, orders, public, registrations, transfers
+from .views import (
+    accounts,
+    addresses,
+    balances,
+    credentials,
+    freeze,
+    health,
+    markets,
+    orders,
+    public,
+    registrations,
+    transfers,
+)
 
 __all__ = ["ROUTES", "create_app"]
 
@@ -59,6 +71,9 @@ ROUTES = [
     Route("/addresses", endpoint(addresses.create, pool="database", needs="owner", status=201), methods=["POST"]),
     Route("/addresses/{address_id}", endpoint(addresses.remove, pool="database", needs="owner"), methods=["DELETE"]),
     Route("/exchanges/{id}/permissions", endpoint(registrations.permissions, pool="outbound")),
+    Route("/credentials", endpoint(credentials.index, pool="database", needs="owner")),
+    Route("/credentials", endpoint(credentials.create, pool="database", needs="owner", status=201), methods=["POST"]),
+    Route("/credentials/{name}", endpoint(credentials.revoke, pool="database", needs="owner"), methods=["DELETE"]),
     Route("/exchanges/{id}/deadman", endpoint(freeze.set_deadman, pool="urgent", needs="trade"), methods=["PUT"]),
     Route("/deadman", endpoint(freeze.set_each_deadman, pool="urgent", needs="trade"), methods=["PUT"]),
     Route("/freeze", endpoint(freeze.freeze, pool="urgent", needs="trade"), methods=["POST"]),

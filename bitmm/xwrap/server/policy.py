@@ -1,14 +1,15 @@
 """What a caller may do. It is checked before a call, and again in the transaction that commits an intent.
 
 So what was committed before that transaction counts, in every server process: a key that was disabled, an account that
-was switched off or frozen. What was committed after it counts, too, as long as the request waits for its turn at the
-exchange: `confirm` is the last look before it leaves.
+was switched off or frozen, a credential that was revoked. What was committed after it counts, too, as long as the
+request waits for its turn at the exchange: `confirm` is the last look before it leaves.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import partial
 from typing import Any
 
@@ -18,6 +19,7 @@ from ..exchanges.models import NewOrder, NewWithdrawal
 from .db.records import Account, Caller, Registration, Scope
 from .db.store import Store
 from .freeze import check_frozen
+from .limits import check_credential, check_live, limit_value
 from .problems import Problem
 from .trade_audit import add_intent
 
@@ -86,23 +88,25 @@ class Policy:
         `request` has the exchange's names of currencies and assets.
         """
         check_enabled(registration)
+        value = limit_value(caller, exchange, request)
         columns = {
             "credential_id": None if caller.credential is None else caller.credential.id,
-            "limit_value": None,
+            "limit_value": None if value is None else format(value, "f"),
         }
         return Admission(
-            columns, partial(self._check, caller, registration), partial(add_intent, self._store.audit, caller)
+            columns, partial(self._check, caller, registration, value), partial(add_intent, self._store.audit, caller)
         )
 
     def admit_executed(self, caller: Caller) -> Admission:
         """Return the admission of what its exchange was found to have executed before, when the journal was lost."""
         return Admission({}, _no_check, partial(add_intent, self._store.audit, caller))
 
-    def _check(self, caller: Caller, registration: Registration) -> None:
+    def _check(self, caller: Caller, registration: Registration, value: Decimal | None) -> None:
         self._check_locked(caller, registration)
         now = self._store.registrations.get(registration.id)
         if now is not None and now.key_since != registration.key_since:
             raise KeyReplacedError(now)
+        check_credential(self._store, caller, value)
 
     def _check_locked(self, caller: Caller, registration: Registration) -> None:
         account = self._store.accounts.locked(caller.account.id)
@@ -119,6 +123,8 @@ class Policy:
             else:
                 account = self._store.accounts.find(caller.account.name, registration.id)
                 _check_state(account, None if account is None else account.registration)
+            if caller.credential is not None:
+                check_live(self._store.credentials.get(caller.credential.id))
         except Problem as problem:
             raise Stopped(str(problem), code=problem.code) from problem
 

@@ -69,12 +69,13 @@ def test_a_credential_never_gets_the_user_name_of_an_account(store, account):
 
 def test_revoking_twice_is_no_error_and_one_that_never_was_is_none(store, account):
     id = add(store, account)["id"]
-    first = store.credentials.revoke(account, "bot1")
+    is_revoked, first = store.credentials.revoke(account, "bot1")
+    assert is_revoked
     assert first["id"] == id
     assert first["revoked"] is not None
-    assert store.credentials.revoke(account, "bot1") == first
-    assert store.credentials.revoke(account, "bot2") is None
-    assert store.credentials.revoke(account + 1, "bot1") is None
+    assert store.credentials.revoke(account, "bot1") == (False, first)
+    assert store.credentials.revoke(account, "bot2") == (False, None)
+    assert store.credentials.revoke(account + 1, "bot1") == (False, None)
 
 
 def test_what_is_locked_is_as_it_is_now(store, account):

@@ -196,6 +196,8 @@ NEVER = datetime(2020, 1, 1, tzinfo=UTC)
             "ix_withdrawals_registration_id_id (registration_id=?)",
         ),
         (lambda store: store.orders.count_unknown(), "ix_orders_unsettled (status=?)"),
+        (lambda store: store.orders.limited(1, "2026"), "ix_orders_limited (credential_id=? AND created>?)"),
+        (lambda store: store.withdrawals.limited(1, "2026"), "ix_withdrawals_limited (credential_id=? AND created>?)"),
         (lambda store: store.paper_ledger(1).open_orders(), "ix_paper_orders_open (registration_id=?)"),
     ],
 )

@@ -86,14 +86,15 @@ class CredentialStore:
         with self._database.reading() as runner:
             return runner.rows(_OF_ACCOUNT, {"account": account})
 
-    def revoke(self, account: int, name: str) -> dict[str, Any] | None:
-        """Revoke the live credential of this name, and return its columns; they are those of the last one that was
-        revoked where there is none, and None where there never was one.
+    def revoke(self, account: int, name: str) -> tuple[bool, dict[str, Any] | None]:
+        """Revoke the live credential of this name; return whether there was one, and its columns.
+
+        They are those of the last one of this name where all were revoked before, and None where there never was one.
         """
 
-        def work(runner: StatementRunner) -> dict[str, Any] | None:
-            runner.change(_REVOKE, {"account": account, "of_name": name, "revoked": now()})
-            return runner.first(_LAST_OF_NAME, {"account": account, "of_name": name})
+        def work(runner: StatementRunner) -> tuple[bool, dict[str, Any] | None]:
+            changed = runner.change(_REVOKE, {"account": account, "of_name": name, "revoked": now()})
+            return changed == 1, runner.first(_LAST_OF_NAME, {"account": account, "of_name": name})
 
         return self._database.write(work)
 
@@ -102,13 +103,15 @@ class CredentialStore:
 
         Within a write: until it ends, no other write locks or revokes the credential.
         """
-
-        def work(runner: StatementRunner) -> Credential | None:
+        with self._database.reading() as runner:
             self._database.lock_rows(runner, _LOCK, {"id": id})
-            row = runner.first(_LIVE, {"id": id})
-            return None if row is None else credential_from_row(row)
+        return self.get(id)
 
-        return self._database.write(work)
+    def get(self, id: int) -> Credential | None:
+        """Return a live credential; None: it was revoked."""
+        with self._database.reading() as runner:
+            row = runner.first(_LIVE, {"id": id})
+        return None if row is None else credential_from_row(row)
 
     def mark_used(self, id: int) -> None:
         """Write that a credential was used now, at most once a minute. A failure to write it is logged only."""

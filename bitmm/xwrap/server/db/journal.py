@@ -28,6 +28,9 @@ _MOST_OWN = 10_000
 #: What a row has of an answer, unless it is rejected or may turn out to be.
 _NO_ANSWER: Mapping[str, Any] = {"answer_status": None, "answer": None}
 
+#: What the limits of a credential need of a row.
+_COUNTED = ("status", "side", "asset", "amount", "filled", "spent", "limit_value")
+
 _Unwritten = tuple[Update, Mapping[str, Any]]
 Row = dict[str, Any]
 
@@ -78,6 +81,14 @@ class Journal:
             .join(table)
             .where(*is_unknown)
             .group_by(t.registrations.c.exchange)
+        )
+        counted = [c[name] for name in _COUNTED if name in c]
+        self._select_limited = select(*counted).where(
+            t.LIMITED,
+            c.credential_id == bindparam("credential"),
+            c.created > bindparam("since"),
+            c.limit_value.is_not(None),
+            c.status != "rejected",
         )
         self._defaults = dict.fromkeys(c.keys()) | {"released": False, "attempt": 0}
         self._update = update(table).where(c.id == bindparam("row"))
@@ -272,6 +283,11 @@ class Journal:
             else:
                 rows = runner.rows(self._select_unknown_at, {"exchange": exchange})
         return [(pop_registration(row), row) for row in rows]
+
+    def limited(self, credential: int, since: str) -> list[dict[str, Any]]:
+        """Return what counts against the limits of a credential: rows after `since` that are not refused, in parts."""
+        with self._database.reading() as runner:
+            return runner.rows(self._select_limited, {"credential": credential, "since": since})
 
     def count_unknown(self) -> dict[str, int]:
         """Return the number of rows whose outcome is unknown, by exchange."""
