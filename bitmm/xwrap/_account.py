@@ -109,7 +109,6 @@ class AccountCalls:
 
         `per_send`: the most that one send may be; `per_day`: the most within any 24 hours, fees not counted; both in
         units of the asset. An address that is there already stays as it is. Needs the account's own password.
-        The list is kept; in this version sends do not look at it yet.
         """
         form = arguments.address_form(
             asset, address, {"network": network, "tag": tag, "label": label or None}, per_send=per_send, per_day=per_day

@@ -154,7 +154,7 @@ class XWrap(AccountCalls):
     ) -> Backend:
         """Register the exchange keys `key` and `secret`, and `uname`, the user name at exchanges that want one.
 
-        `label`: your name for it. `allow_send`: without it a key that may withdraw is refused. `fields`:
+        `label`: your name for it. `allow_send`: sends may leave; without, a key that may withdraw is refused. `fields`:
         what else its `form` in `list_exchanges` names, as `passphrase="..."`. Raises InvalidRequest, with the form,
         when one is missing or unknown, and OutcomeUnknown when the answer was lost: look at `list_backends` then.
         """

@@ -13,7 +13,9 @@ from typing import Literal, NamedTuple
 __all__ = ["CODES", "Code", "ErrorCode"]
 
 ErrorCode = Literal[
+    "address_not_allowed",
     "address_not_registered",
+    "address_waiting",
     "already_registered",
     "amount_min",
     "amount_step",
@@ -44,6 +46,7 @@ ErrorCode = Literal[
     "invalid_request",
     "invalid_url",
     "key_may_send",
+    "key_required",
     "key_reused",
     "limit_exceeded",
     "malformed_request",
@@ -67,6 +70,7 @@ ErrorCode = Literal[
     "rate_limited",
     "registration_disabled",
     "request_timeout",
+    "sends_off",
     "server_busy",
     "server_error",
     "still_running",
@@ -94,17 +98,25 @@ CODES: Mapping[str, Code] = {
         400, "The request is not HTTP/1.1 as RFC 9112 writes it, or its body has no length (411); nothing was executed."
     ),
     "not_authenticated": Code(401, "There are no credentials, or wrong ones."),
+    "address_not_allowed": Code(
+        403, "The address, with this tag and network, is not on the account's allow-list; nothing was sent."
+    ),
+    "address_waiting": Code(
+        403, "The address is on the allow-list, and may not be sent to before `usable_from`; nothing was sent."
+    ),
     "exchange_key_refused": Code(403, "The exchange does not accept the exchange key, or its secret."),
     "foreign_origin": Code(403, "The call comes from a web page of another site."),
     "frozen": Code(
         403, "The account is frozen: neither an order nor a send leaves; the account's own password lifts that."
     ),
     "limit_exceeded": Code(
-        403, "It would be more than a limit of the credential, or it cannot be counted in the limit's currency."
+        403,
+        "It would be more than a limit of the credential or of the address, or cannot be counted in its currency.",
     ),
     "out_of_scope": Code(403, "The credential may not make this call, or not with this registration or pair."),
     "permission_denied": Code(403, "The exchange key may not do this."),
     "registration_disabled": Code(403, "The registration is switched off; nothing was sent."),
+    "sends_off": Code(403, "Sends are switched off for the registration (`allow_send`); nothing was sent."),
     "no_such_key": Code(404, "Nothing was executed with this key."),
     "not_found": Code(404, "There is no such URL or registration, or it is another account's."),
     "order_not_found": Code(404, "There is no such order."),
@@ -151,6 +163,7 @@ CODES: Mapping[str, Code] = {
     "key_may_send": Code(
         422, "The exchange key may withdraw, and the registration does not allow sends; make a key without that right."
     ),
+    "key_required": Code(422, "A send needs an Idempotency-Key, except at the paper exchange; nothing was sent."),
     "key_reused": Code(422, "This key was used with other parameters; nothing was sent."),
     "network_required": Code(422, "The asset can be sent over several networks; name one."),
     "order_not_open": Code(422, "The order is final, so it cannot be canceled."),

@@ -15,6 +15,7 @@ from bitmm.xwrap.errors import APIError, InvalidRequest, NotFound, OutcomeUnknow
 from bitmm.xwrap.exchanges.backpack import adapter as backpack_adapter
 from bitmm.xwrap.testing.exchanges.backpack import BackpackVenue
 from bitmm.xwrap.testing.exchanges.bitstamp import BitstampVenue
+from tests.support.sends import allow_sends
 
 
 @pytest.fixture
@@ -32,7 +33,9 @@ def backend_at(serving):
         )
         server = serve.__enter__()
         opened.append(serve)
-        return XWrap(server.url).create_backend(*server.account(), venue.name, "1234", venue.key, venue.secret)
+        backend = XWrap(server.url).create_backend(*server.account(), venue.name, "1234", venue.key, venue.secret)
+        allow_sends(server.database, backend.username, ["So1Example"], asset="SOL")
+        return backend
 
     yield backend_at
     for serve in reversed(opened):

@@ -18,6 +18,7 @@ import requests
 pytest.importorskip("starlette", reason="the server is not installed")
 
 from bitmm.xwrap.testing.exchanges.kraken import KrakenVenue
+from tests.support.sends import allow_sends
 
 #: A name and a password that are other bytes in Latin-1 than in UTF-8.
 USER, PASSWORD = "jürgen", "correct horse: grüße"
@@ -201,16 +202,24 @@ def test_a_round_amount_is_sent_with_an_exponent(client, paper):
     assert "amount=1E%2B2" in client.answers[-1].request.body
 
 
-def test_every_call_of_a_backend_works_at_kraken(client, venue, kraken):
+def test_every_call_of_a_backend_but_the_send_works_at_kraken(client, venue, kraken):
     before = client.balance(kraken)
     rate = client.exchange_rate(kraken, "EUR", "BTC")
     assert Decimal(rate["buy"]) >= Decimal(rate["sell"]) > 0
     assert client.trade(kraken, "buy", "EUR", "BTC", "0.01")["status"] == "filled"
     assert client.trade(kraken, "sell", "EUR", "BTC", "0.004")["status"] == "filled"
     assert client.balance(kraken)["BTC"] == before["BTC"] + Decimal("0.006")
-    assert client.send_to_address(kraken, "BTC", "0.003", ADDRESS)["address"] == ADDRESS
     assert client.get_address(kraken) in venue.account.addresses["Bitcoin"]
-    assert [row["kind"] for row in venue.ledger()] == ["order", "order", "withdrawal"]
+    assert [row["kind"] for row in venue.ledger()] == ["order", "order"]
+
+
+def test_a_send_at_a_real_exchange_is_refused_in_words_because_it_has_no_key(client, server, venue, kraken):
+    """The one call of 2013 that no longer works: it knew no keys, and a send that is repeated would leave twice."""
+    allow_sends(server.database, USER, [ADDRESS])
+    with pytest.raises(Error, match="a send at Kraken needs the header Idempotency-Key"):
+        client.send_to_address(kraken, "BTC", "0.003", ADDRESS)
+    assert client.answers[-1].json()["code"] == "key_required"
+    assert "withdrawal" not in {row["kind"] for row in venue.ledger()}
 
 
 @pytest.mark.parametrize(

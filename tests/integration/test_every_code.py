@@ -45,6 +45,7 @@ from bitmm.xwrap.testing.exchanges.hub import HubVenue
 from bitmm.xwrap.testing.exchanges.kraken import KrakenError, KrakenVenue
 from tests.support.exchanges import change_answers
 from tests.support.raw_server import raw_server
+from tests.support.sends import allow_sends
 from tests.support.stub import Stub
 
 BY_STATUS = {
@@ -468,7 +469,38 @@ def invalid_address(world):
 
 @case
 def address_not_registered(world):
-    world.at_kraken().send_to_address("BTC", "0.1", ADDRESS)
+    backend = world.at_kraken()
+    allow_sends(world.server.database, backend.username, [ADDRESS])
+    backend.send_to_address("BTC", "0.1", ADDRESS)
+
+
+@case
+def sends_off(world):
+    backend = world.at_kraken()
+    world.server.sql("UPDATE registrations SET allow_send = :off WHERE id = :id", off=False, id=backend.id)
+    backend.send_to_address("BTC", "0.1", ADDRESS)
+
+
+@case
+def address_not_allowed(world):
+    backend = world.at_kraken()
+    allow_sends(world.server.database, backend.username, [])
+    backend.send_to_address("BTC", "0.1", ADDRESS)
+
+
+@case
+def address_waiting(world):
+    backend = world.at_kraken()
+    allow_sends(world.server.database, backend.username, [])
+    XWrap(world.server.url).add_address(backend.username, backend.password, "BTC", ADDRESS)
+    backend.send_to_address("BTC", "0.1", ADDRESS)
+
+
+@case
+def key_required(world):
+    backend = world.at_kraken()
+    auth, form = (backend.username, backend.password), {"asset": "BTC", "amount": "0.1", "address": ADDRESS}
+    world.call("POST", f"/exchanges/{backend.id}/send_to_address", data=form, auth=auth)
 
 
 @case

@@ -20,6 +20,7 @@ from bitmm.xwrap.server.reconciliation import Reconciler
 from bitmm.xwrap.testing.exchanges.venue import Reply
 from tests.stress.harness import EXCHANGE_CASES, open_venue
 from tests.support.reconciling import make_due
+from tests.support.sends import allow_sends
 
 AMOUNT = Decimal("0.01")
 
@@ -32,6 +33,7 @@ class Sender:
         auth = server.account()
         form = {"apikey": venue.key, "apisecret": venue.secret, **exchange.form}
         self.backend = XWrap(server.url).backend(server.registration(auth, exchange.id, **form), *auth)
+        allow_sends(server.database, auth[0], [exchange.address])
 
     def send(self, amount=AMOUNT, key="k1"):
         return self.backend.send_to_address("BTC", amount, self.exchange.address, key=key)

@@ -22,6 +22,7 @@ from bitmm.xwrap.server.db import history
 from bitmm.xwrap.server.db.store import Store
 from bitmm.xwrap.server.reconciliation import Reconciler
 from tests.stress.harness import EXCHANGE_CASES, open_venue
+from tests.support.sends import allow_sends
 
 
 class Loser:
@@ -31,6 +32,7 @@ class Loser:
         self.case, self.venue, self.server, self.auth = case, venue, server, server.account()
         form = {"apikey": venue.key, "apisecret": venue.secret, **case.form}
         self.id = server.registration(self.auth, case.id, **form)
+        allow_sends(server.database, self.auth[0], [case.address])
         self.backend = XWrap(server.url).backend(self.id, *self.auth)
 
     def buy(self, key, amount="0.01", **more):

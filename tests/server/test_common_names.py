@@ -15,6 +15,7 @@ from bitmm.xwrap._names import name_among, pair_among
 from bitmm.xwrap.client import APIError, InvalidRequest, OutcomeUnknown, XWrap
 from bitmm.xwrap.exchanges.errors import Refused
 from bitmm.xwrap.exchanges.models import OrderState, Withdrawal
+from tests.support.sends import allow_sends
 from tests.support.stub import Stub
 
 #: id of the exchange, a pair that it trades, other ways to write it.
@@ -124,7 +125,10 @@ def stub(stub_server, monkeypatch):
     sent = lambda send: Withdrawal("X", send.asset, send.amount, "done", address=send.address)
     act = lambda request: filled(request) if hasattr(request, "side") else sent(request)
     monkeypatch.setattr(Stub, "act", staticmethod(act))
-    return XWrap(stub_server.url).create_backend(*stub_server.account(), "stub", "", "", "")
+    backend = XWrap(stub_server.url).create_backend(*stub_server.account(), "stub", "", "", "")
+    for asset in ("kPEPE", "AAPLx", "Om", "OM"):
+        allow_sends(stub_server.database, backend.username, ["x"], asset=asset)
+    return backend
 
 
 @pytest.mark.parametrize(

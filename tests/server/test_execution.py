@@ -16,6 +16,7 @@ from bitmm.xwrap.server import lookups
 from bitmm.xwrap.server.db.journal import Journal
 from bitmm.xwrap.server.db.store import Store
 from bitmm.xwrap.server.reconciliation import Reconciler, not_placed
+from tests.support.sends import allow_sends
 from tests.support.stub import Stub
 
 FILLED = OrderState("X1", "filled", filled=Decimal("0.1"), average=Decimal(10), spent=Decimal(1), fee=Decimal("0.01"))
@@ -53,7 +54,9 @@ def bench(serving, monkeypatch):
     monkeypatch.setattr(Reconciler, "reconcile", lambda _self, _exchange: None)
     with serving(exchanges=("stub", "paper")) as server:
         auth = server.account()
-        yield Bench(server, auth, server.registration(auth, "stub"))
+        bench = Bench(server, auth, server.registration(auth, "stub"))
+        allow_sends(server.database, auth[0], [SEND["address"]])
+        yield bench
 
 
 def answer_with(result):
@@ -116,6 +119,7 @@ def test_the_same_key_gets_the_first_answer_again_byte_for_byte(bench):
 def test_a_key_that_an_older_server_kept_is_known_to_this_one(bench, call, form, fingerprint):
     """The fingerprints are those of version 0.1.0: one more field in them, and every kept key is "reused"."""
     answer_with(Refused("no"))
+    allow_sends(bench.server.database, bench.auth[0], ["rX"], asset="XRP", tag="7")
     bench.post(call, form, "k1")
     table = "withdrawals" if call == "send_to_address" else "orders"
     assert bench.rows(f"SELECT fingerprint FROM {table}") == [(fingerprint,)]

@@ -28,10 +28,12 @@ from bitmm.xwrap.server.execution import ExecutionService
 from bitmm.xwrap.server.reconciliation import Reconciler, not_placed
 from tests.support.command import xwrap
 from tests.support.reconciling import make_due
+from tests.support.sends import allow_sends
 from tests.support.stub import Silent, Stub
 
 ORDER = {"currency": "USD", "asset": "BTC", "amount": "0.1"}
 SEND = {"asset": "BTC", "amount": "0.1", "address": "tb1qx"}
+WALLET = "0xAb5801a7D398351b8bE11C439e05C5B3259aeC9B"
 FILLED = OrderState("X1", "filled", filled=Decimal("0.1"), average=Decimal(10), spent=Decimal(1), fee=Decimal("0.01"))
 
 
@@ -58,6 +60,7 @@ class Bench:
     def __init__(self, server, reconciler):
         self.server, self.reconciler, self.auth = server, reconciler, server.account()
         self.id = server.registration(self.auth, "stub")
+        allow_sends(server.database, self.auth[0], [SEND["address"], WALLET])
 
     def post(self, call="buy", form=ORDER, key="k1"):
         url = f"{self.server.url}/exchanges/{self.id}/{call}"
@@ -310,7 +313,7 @@ def test_a_send_that_is_known_to_be_another_one_is_not_taken_for_it(bench, monke
 )
 def test_a_send_is_recognised_by_its_address_in_another_spelling(bench, monkeypatch, reported):
     """Exchanges report an Ethereum address with its checksum in the case, or in lower case."""
-    given = {**SEND, "address": "0xAb5801a7D398351b8bE11C439e05C5B3259aeC9B"}
+    given = {**SEND, "address": WALLET}
     sent = replace(SENT, address=reported, created=datetime.now(UTC))
     assert bench.post("send_to_address", given, key="k1").json()["status"] == "unknown"
     bench.reconcile([sent])

@@ -15,6 +15,7 @@ from bitmm.xwrap.exchanges.http import unproved
 from bitmm.xwrap.exchanges.models import OrderState, Withdrawal
 from bitmm.xwrap.exchanges.orders import find_open_or_closed
 from bitmm.xwrap.server.reconciliation import Reconciler
+from tests.support.sends import allow_sends
 from tests.support.stub import Stub
 
 LIMIT = {"currency": "USD", "asset": "BTC", "amount": "0.1", "price": "10"}
@@ -55,6 +56,7 @@ class Owner:
     def __init__(self, server, exchange):
         self.auth = server.account()
         self.url = f"{server.url}/exchanges/{server.registration(self.auth, exchange)}"
+        allow_sends(server.database, self.auth[0], [SEND["address"]])
 
     def call(self, method, path, key=None, **form):
         headers = {"Idempotency-Key": key} if key else {}

@@ -32,11 +32,14 @@ from bitmm.xwrap.server.db.store import Store
 from bitmm.xwrap.server.passwords import hash_password
 from bitmm.xwrap.testing.exchanges.venue import Venue
 from tests.stress.limits import Limit
+from tests.support.sends import allow_sends
 
 ROOT = Path(__file__).parents[2]
 PASSWORD = "correct horse battery"
 #: Longer than anything here takes on a busy machine.
 LONGEST_WAIT = 120.0
+#: Sends whose numbers differ by this go to the same address.
+_ADDRESSES = 200
 
 
 class HarnessError(Exception):
@@ -89,11 +92,17 @@ class ExchangeCase:
         return self.amount + number * self.step
 
     def address_of(self, number: int) -> str:
-        """Where a send goes: every second one to an address of its own, the others all to the same one."""
+        """Where a send goes: every second one to one of a hundred addresses, the others all to the same one."""
         if self.has_address_book or number % 2:
             return self.address
-        digits = f"{number:05}".translate(str.maketrans("01", "zy"))  # no address has a 0, and some have no 1
+        digits = f"{number % _ADDRESSES:05}".translate(
+            str.maketrans("01", "zy")
+        )  # no address has a 0, and some have no 1
         return self.address[: -len(digits)] + digits
+
+    def addresses(self) -> list[str]:
+        """Return all addresses that sends go to."""
+        return sorted({self.address_of(number) for number in range(_ADDRESSES)})
 
     def submit(self, backend: Backend, verb: str, number: int, key: str) -> Any:
         """Place order `number`, or send it, through the real client."""
@@ -312,7 +321,7 @@ class Harness:
         _account(self.database, name)
 
     def register(self, name: str, user: str | None = None) -> int:
-        """Return the id of a new registration at the local exchange of this case.
+        """Return the id of a new registration at the local exchange of this case, which sends to all of its addresses.
 
         Cases of one exchange share its local exchange, and each of them has a key of its own there.
         """
@@ -333,6 +342,7 @@ class Harness:
         answer = requests.post(f"{self.server.url}/exchanges/", data=form, auth=who, timeout=LONGEST_WAIT)
         if answer.status_code != 201:
             raise HarnessError(f"{name}: {answer.text}")
+        allow_sends(self.database, who[0], exchange.addresses())
         return int(answer.json()["id"])
 
     def backend(self, id: int, timeout: float, user: str | None = None, server: ServerProcess | None = None) -> Backend:

@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 from ..exchanges.base import Exchange
 from ..exchanges.errors import ExchangeError, NotListedYet, Unsupported
 from ..exchanges.models import ORDER_FIELDS, WITHDRAWAL_FIELDS, NewOrder, NewWithdrawal, OrderState
+from .allow_list import check_key_given
 from .client_ids import ClientIds
 from .common_names import order_with_common_names, with_common_names, with_names_of
 from .db.errors import UNUSABLE
@@ -130,18 +131,19 @@ class ExecutionService:
         confirm = partial(self._policy.confirm, caller, registration)
         with self._registry.open(registration, Priority.ORDER, check=confirm) as exchange:
             request = with_common_names(exchange, request)
+            check_key_given(exchange, request, key)
             values = _intent(request)
             fingerprint = _fingerprint(values)
             # A key that is made here cannot have been executed before.
             found = None if key is None else self._missing_history.find(exchange, registration, request, key, known)
-            if found is None:
-                admission = self._policy.admit(caller, registration, exchange, request)
-            else:
-                admission = self._policy.admit_executed(caller)
             key = key or secrets.token_hex(16)
             client_ids = self._client_ids.of(journal.name, registration.id, key)
-            columns = {**values, **admission.columns}
             try:
+                if found is None:
+                    admission = self._policy.admit(caller, registration, exchange, request)
+                else:
+                    admission = self._policy.admit_executed(caller)
+                columns = {**values, **admission.columns}
                 intent = journal.begin(
                     registration.id, key, fingerprint, columns, client_ids, admission.check, admission.record
                 )

@@ -16,6 +16,7 @@ from typing import Any
 from ..exchanges.base import Exchange
 from ..exchanges.errors import Refused
 from ..exchanges.models import NewOrder, NewWithdrawal
+from .allow_list import check_send, is_guarded
 from .db.records import Account, Caller, Registration, Scope
 from .db.store import Store
 from .freeze import check_frozen
@@ -89,28 +90,37 @@ class Policy:
         """
         check_enabled(registration)
         value = limit_value(caller, exchange, request)
+        guarded = request if isinstance(request, NewWithdrawal) and is_guarded(exchange, request) else None
+        if guarded is not None:
+            check_send(self._store.addresses, registration, guarded)
         columns = {
             "credential_id": None if caller.credential is None else caller.credential.id,
             "limit_value": None if value is None else format(value, "f"),
         }
         return Admission(
-            columns, partial(self._check, caller, registration, value), partial(add_intent, self._store.audit, caller)
+            columns,
+            partial(self._check, caller, registration, value, guarded),
+            partial(add_intent, self._store.audit, caller),
         )
 
     def admit_executed(self, caller: Caller) -> Admission:
         """Return the admission of what its exchange was found to have executed before, when the journal was lost."""
         return Admission({}, _no_check, partial(add_intent, self._store.audit, caller))
 
-    def _check(self, caller: Caller, registration: Registration, value: Decimal | None) -> None:
-        self._check_locked(caller, registration)
-        now = self._store.registrations.get(registration.id)
-        if now is not None and now.key_since != registration.key_since:
+    def _check(
+        self, caller: Caller, registration: Registration, value: Decimal | None, guarded: NewWithdrawal | None
+    ) -> None:
+        now = self._check_locked(caller, registration)
+        if now.key_since != registration.key_since:
             raise KeyReplacedError(now)
         check_credential(self._store, caller, value)
+        if guarded is not None:
+            check_send(self._store.addresses, now, guarded, lock=True)
 
-    def _check_locked(self, caller: Caller, registration: Registration) -> None:
+    def _check_locked(self, caller: Caller, registration: Registration) -> Registration:
+        """Return the registration as it is now."""
         account = self._store.accounts.locked(caller.account.id)
-        _check_state(account, self._store.registrations.get(registration.id))
+        return _check_state(account, self._store.registrations.get(registration.id))
 
     def confirm(self, caller: Caller, registration: Registration) -> None:
         """Raise Stopped for a request that may not leave any more, though its intent was committed.
@@ -129,14 +139,15 @@ class Policy:
             raise Stopped(str(problem), code=problem.code) from problem
 
 
-def _check_state(account: Account | None, registration: Registration | None) -> None:
-    """Raise Problem for an account or a registration that nothing may be sent for, as they are now."""
+def _check_state(account: Account | None, registration: Registration | None) -> Registration:
+    """Return the registration. Raises Problem when nothing may be sent for it or its account, as they are now."""
     if account is None or not account.active:
         raise Problem(401, "not_authenticated", "this account is switched off; nothing was sent")
     if registration is None:
         raise Problem(404, "not_found", "this registration was deleted; nothing was sent")
     check_frozen(account)
     check_enabled(registration)
+    return registration
 
 
 def _no_check() -> None:

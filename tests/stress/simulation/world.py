@@ -374,11 +374,15 @@ def make_template(exchange: str, folder: Path) -> Path:
         created = [xwrap.create_backend(USER, PASSWORD, exchange, "", *keys, allow_send=True).id]
         # The same key once more, as older servers registered it: the calls of both share one request queue.
         [first] = services.store.registrations.of_account(1)
-        values = {name: getattr(first, name) for name in ("account_id", "exchange", "username", "label", "apikey_hint")}
+        names = ("account_id", "exchange", "username", "label", "apikey_hint", "allow_send")
+        values = {name: getattr(first, name) for name in names}
         credentials = parts.Credentials(apikey=keys[0], apisecret=keys[1])
         seal = partial(services.registry.seal, first.account_id, credentials=credentials)
         created += [services.store.registrations.add(values, seal).id for _ in REGISTRATIONS[1:]]
         assert created == [*REGISTRATIONS]
+        # Long ago, so that no jump of a clock makes an address wait.
+        for address in world.case.addresses():
+            services.store.addresses.add(first.account_id, world.case.asset, address, usable_from="2000")
         services.close()
         world.scheduler.finish()
 
