@@ -9,8 +9,10 @@ import typer
 
 from .. import __version__
 from .accounts import account
+from .addresses import address
 from .backups import backup, restore
 from .common import Data, examples, one_line_errors
+from .credentials import credential
 from .freeze import freeze
 from .history import history
 from .keys import key
@@ -33,6 +35,8 @@ app = typer.Typer(
 )
 app.add_typer(account, name="account")
 app.add_typer(key, name="key")
+app.add_typer(credential, name="credential")
+app.add_typer(address, name="address")
 app.add_typer(orders, name="orders")
 app.add_typer(sends, name="sends")
 app.add_typer(history, name="history")

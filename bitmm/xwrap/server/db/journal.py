@@ -5,22 +5,20 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Select, Table, Update, and_, bindparam, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from ..._addresses import is_caseless
 from . import tables as t
 from .base import Database, StatementRunner
 from .errors import UNUSABLE
-from .records import Intent, Registration, now, time_text
+from .records import Intent, Registration, now
 from .registrations import LABELED_COLUMNS, pop_registration
 from .state_file import IntentRef
 
-__all__ = ["Journal", "OrderJournal", "Unfinished", "WithdrawalJournal"]
+__all__ = ["Journal", "Unfinished", "can_be_seen"]
 
 _ABOVE_EVERY_ID = 2**63 - 1
 #: More rows than a process may leave unknown or open in the seconds until it asks about them.
@@ -68,7 +66,7 @@ class Journal:
         is_unknown = (c.status == "unknown", t.RUNNING_OR_UNKNOWN)
         self._select_unknown = select(table, *LABELED_COLUMNS).join(t.registrations).where(*is_unknown).order_by(c.id)
         self._select_unknown_at = self._select_unknown.where(
-            t.registrations.c.exchange == bindparam("exchange"), _can_be_seen(c.created)
+            t.registrations.c.exchange == bindparam("exchange"), can_be_seen(c.created)
         )
         self._count_unfinished = [
             select(func.count().label("count"), func.max(c.created).label("began")).where(
@@ -324,7 +322,7 @@ class Unfinished(NamedTuple):
     began: str
 
 
-def _can_be_seen(created: ColumnElement[str]) -> ColumnElement[bool]:
+def can_be_seen(created: ColumnElement[str]) -> ColumnElement[bool]:
     """Return in SQL what `Registration.can_see` says of a row; False where the registration was deleted."""
     since = t.registrations.c.account_since
     return and_(t.registrations.c.deleted.is_(None), or_(since.is_(None), created > since))
@@ -332,74 +330,3 @@ def _can_be_seen(created: ColumnElement[str]) -> ColumnElement[bool]:
 
 def _change(unwritten: _Unwritten, runner: StatementRunner) -> int:
     return runner.change(*unwritten)
-
-
-_OPEN_MARKET_ORDERS = (
-    select(t.orders, *LABELED_COLUMNS)
-    .join(t.registrations)
-    .where(
-        t.registrations.c.exchange == bindparam("exchange"),
-        t.OPEN,
-        t.orders.c.type == "market",
-        t.orders.c.exchange_order_id.is_not(None),
-        _can_be_seen(t.orders.c.created),
-    )
-    .order_by(t.orders.c.id)
-)
-
-
-_UNDER_WAY = select(t.orders.c.id).where(
-    t.orders.c.registration_id == bindparam("registration"),
-    t.RUNNING_OR_UNKNOWN,
-    t.orders.c.created > bindparam("since"),
-)
-
-
-class OrderJournal(Journal):
-    """The journal of orders."""
-
-    def __init__(self, database: Database) -> None:
-        super().__init__(t.orders, database)
-
-    def under_way(self, registration: int, seconds: float) -> set[int]:
-        """Return the ids of the orders of the last so many seconds that may still reach their exchange."""
-        with self._database.reading() as runner:
-            rows = runner.rows(_UNDER_WAY, {"registration": registration, "since": now(seconds)})
-        return {row["id"] for row in rows}
-
-    def open_market_orders(self, exchange: str) -> list[tuple[Registration, dict[str, Any]]]:
-        """Return every market order at an exchange that was open when it was read last, with its registration."""
-        with self._database.reading() as runner:
-            rows = runner.rows(_OPEN_MARKET_ORDERS, {"exchange": exchange})
-        return [(pop_registration(row), row) for row in rows]
-
-
-_SENDS = t.withdrawals.c
-_OTHER_SENDS = select(t.withdrawals).where(
-    _SENDS.registration_id.in_(select(t.registrations.c.id).where(t.registrations.c.exchange == bindparam("exchange"))),
-    _SENDS.asset == bindparam("asset"),
-    _SENDS.id != bindparam("id"),
-    _SENDS.created.between(bindparam("since"), bindparam("until")),
-)
-_SIMILAR_SENDS = _OTHER_SENDS.where(_SENDS.address == bindparam("address"))
-_SIMILAR_SENDS_IN_ANY_CASE = _OTHER_SENDS.where(func.lower(_SENDS.address) == bindparam("address"))
-
-
-class WithdrawalJournal(Journal):
-    """The journal of sends."""
-
-    def __init__(self, database: Database) -> None:
-        super().__init__(t.withdrawals, database)
-
-    def similar(self, exchange: str, row: Mapping[str, Any], since: datetime, until: datetime) -> list[dict[str, Any]]:
-        """Return the other sends of the asset of `row` to its address that were created in this time.
-
-        They may be of any registration: two registrations may have the same key.
-        """
-        values = {name: row[name] for name in ("id", "asset", "address")}
-        statement = _SIMILAR_SENDS
-        if is_caseless(row["address"]):
-            statement, values["address"] = _SIMILAR_SENDS_IN_ANY_CASE, row["address"].lower()
-        values |= {"exchange": exchange, "since": time_text(since), "until": time_text(until)}
-        with self._database.reading() as runner:
-            return runner.rows(statement, values)

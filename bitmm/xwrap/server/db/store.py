@@ -17,7 +17,7 @@ from .completeness import check_running, open_state_file
 from .counters import CounterStore
 from .credentials import CredentialStore
 from .history import HistoryStore
-from .journal import OrderJournal, WithdrawalJournal
+from .journals import OrderJournal, WithdrawalJournal
 from .paper_ledger import PaperLedger
 from .postgresql import PostgreSQL
 from .registrations import RegistrationStore
