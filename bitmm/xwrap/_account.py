@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from urllib.parse import quote
 
 from . import _arguments as arguments
 from . import _parsing as parsing
 from ._api import ServerAPI
-from .types import Account, AllowedAddress, Amount, Balance, Credential, Freeze, NewCredential
+from .types import Account, AllowedAddress, Amount, AuditRow, Balance, Credential, Freeze, NewCredential
 
 __all__ = ["AccountCalls"]
 
@@ -123,3 +124,21 @@ class AccountCalls:
         """
         id, auth = arguments.check_id(id), arguments.basic_auth(username, password)
         return self._api.delete(f"/addresses/{id}", parsing.allowed_address, auth, expected={"id": id})
+
+    def audit(
+        self,
+        username: str,
+        password: str,
+        *,
+        since: str | datetime | None = None,
+        limit: int = 50,
+        before: int | None = None,
+    ) -> list[AuditRow]:
+        """Return what was done with an account, newest first: who did it, when and from where.
+
+        At most `limit` (1 to 500) rows, from the time `since` on, those with an id below `before`: pass the last id of
+        a page to get the next. Needs the account's own password.
+        """
+        query = arguments.audit_query(since, limit, before)
+        auth = arguments.basic_auth(username, password)
+        return self._api.get(f"/audit?{arguments.encode(query)}", parsing.audit, auth)

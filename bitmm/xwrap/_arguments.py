@@ -7,6 +7,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from urllib.parse import urlencode
 
 from .errors import InvalidRequest
@@ -16,6 +17,7 @@ from .types import Amount
 __all__ = [
     "address_form",
     "asked_for",
+    "audit_query",
     "basic_auth",
     "check_id",
     "check_key",
@@ -214,6 +216,14 @@ def page_query(limit: int, before: int | None) -> dict[str, str]:
     if before is not None:
         query["before"] = str(check_id(before))
     return query
+
+
+def audit_query(since: object, limit: int, before: int | None) -> dict[str, str]:
+    """Return the query for a page of the audit. `since`: a datetime, or its text in ISO 8601."""
+    if isinstance(since, datetime):
+        since = since.isoformat()
+    start = {} if since is None else {"since": check_text(since, "since")}
+    return {**start, **page_query(limit, before)}
 
 
 def asked_for(query: Mapping[str, str] | None) -> dict[str, str]:

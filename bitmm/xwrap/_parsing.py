@@ -16,6 +16,7 @@ from .money import parse_decimal
 from .types import (
     Account,
     AllowedAddress,
+    AuditRow,
     Balance,
     Credential,
     DeadMansSwitch,
@@ -79,6 +80,7 @@ account = Record(Account, "id", "name", "username", "scope", "frozen", "created"
 allowed_address = Record(AllowedAddress, "id", "asset", "address", "usable_from")
 credential = Record(Credential, "name", "scope", "created")
 _new_credential = Record(NewCredential, "name", "scope", "created", "username", "password")
+_audit_row = Record(AuditRow, "id", "time", "who", "address", "what", "subject", "details")
 _funds = Record(Funds, "total", "available", "held")
 
 
@@ -271,6 +273,14 @@ def new_credential(document: Any) -> NewCredential:
     _text(row["username"], "user name")
     _text(row["password"], "password")
     return row
+
+
+def audit(document: Any) -> list[AuditRow]:
+    """Return rows of the audit; their details are texts."""
+    rows = [_audit_row(row) for row in _list(document)]
+    if any(not all(isinstance(text, str) for text in _object(row["details"]).values()) for row in rows):
+        raise ValueError("a detail is not text")
+    return rows
 
 
 def address(document: Any) -> str:

@@ -13,6 +13,7 @@ __all__ = [
     "Account",
     "AllowedAddress",
     "Amount",
+    "AuditRow",
     "Balance",
     "CanceledOrders",
     "Credential",
@@ -316,6 +317,22 @@ class NewCredential(Credential):
 
     username: str
     password: str
+
+
+class AuditRow(TypedDict):
+    """What was done with an account, by whom, when and from where.
+
+    `id`: the server's own. `time`: a time. `who`: the user name of the caller, "administrator" or "server". `address`:
+    the IP address of the caller. `what`: as "order.buy" or "key.replace". `subject`: what it was done to, as "order 7".
+    """
+
+    id: int
+    time: str
+    who: str
+    address: str
+    what: str
+    subject: str
+    details: dict[str, str]
 
 
 class CanceledOrders(TypedDict):

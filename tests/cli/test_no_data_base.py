@@ -27,6 +27,7 @@ NEED_ONE = [
     ["account", "remove", "ann"],
     ["freeze"],
     ["vault", "rotate"],
+    ["audit", "verify"],
     ["vault", "drop-old"],
     ["backup", "FILE"],
 ]
@@ -51,7 +52,7 @@ def all_commands(command, *names):
 
 def test_every_command_is_tried_or_named_here():
     tried = {
-        " ".join(args[:2] if args[0] in {"account", "orders", "sends", "history", "vault"} else args[:1])
+        " ".join(args[:2] if args[0] in {"account", "orders", "sends", "history", "vault", "audit"} else args[:1])
         for args in NEED_ONE
     }
     over_http = {name for name in all_commands(get_command(app)) if name.split()[0] in OVER_HTTP}

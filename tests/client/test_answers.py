@@ -265,6 +265,15 @@ BAD = ["NaN", "Infinity", "-Infinity", "1e999", "", True, [], None]
 #: Every other call, a right answer, and wrong ones. A wrong answer to those of `CHANGING` is OutcomeUnknown.
 ACCOUNT = {"id": 1, "name": USER, "username": USER, "scope": "owner", "frozen": None, "created": "2026-11-27T10:00:00Z"}
 DEADMAN = {"id": 7, "exchange": "kraken", "deadman_seconds": 60, "deadman_at": "2026-11-27T10:01:00Z"}
+AUDIT_ROW = {
+    "id": 5,
+    "time": "2026-11-27T10:00:00Z",
+    "who": "ann/bot1",
+    "address": "127.0.0.1",
+    "what": "order.buy",
+    "subject": "order 7",
+    "details": {"amount": "0.1"},
+}
 QUESTIONS = {
     "list_exchanges": (lambda xwrap, backend: xwrap.list_exchanges(), [], [{}, [{}], [{"id": "kraken"}]]),
     "exchange_rates": (
@@ -423,6 +432,14 @@ QUESTIONS = {
         lambda xwrap, _: xwrap.create_backend(USER, PASSWORD, "kraken", "", "", ""),
         REGISTRATION,
         [{}, [], True, {"detail": "frozen"}, {**REGISTRATION, "id": "7"}, {**REGISTRATION, "exchange": "bitstamp"}],
+    ),
+    "audit": (
+        lambda xwrap, _: xwrap.audit(USER, PASSWORD),
+        [AUDIT_ROW],
+        [
+            *({}, [{}], AUDIT_ROW, [{**AUDIT_ROW, "id": "5"}]),
+            *([{**AUDIT_ROW, "details": bad}] for bad in (None, [], "text", {"amount": 1}, {"amount": None})),
+        ],
     ),
     "addresses": (
         lambda xwrap, _: xwrap.addresses(USER, PASSWORD),

@@ -95,6 +95,10 @@ CALLS = [
     ("post", "/freeze", {"cancel_orders": "true"}, 200),
     ("post", "/freeze", {"cancel": "true"}, 422),
     ("delete", "/freeze", None, 200),
+    ("get", "/audit", None, 200),
+    ("get", "/audit?since=2026-11-27T10:00:00Z&limit=5", None, 200),
+    ("get", "/audit?since=yesterday", None, 422),
+    ("get", "/audit?account=1", None, 422),
     ("get", "/exchanges/{id}/fills?currency=USD&asset=BTC", None, 200),
     (
         "post",

@@ -10,6 +10,7 @@ import typer
 from .. import __version__
 from .accounts import account
 from .addresses import address
+from .audit import audit
 from .backups import backup, restore
 from .common import Data, examples, one_line_errors
 from .credentials import credential
@@ -42,6 +43,7 @@ app.add_typer(sends, name="sends")
 app.add_typer(history, name="history")
 app.command(epilog=examples("xwrap freeze", "xwrap freeze --account ann --cancel-orders"))(freeze)
 app.add_typer(vault, name="vault")
+app.add_typer(audit, name="audit")
 app.command(epilog=examples("xwrap backup xwrap-2026-11-27.sqlite3"))(backup)
 app.command(epilog=examples("xwrap restore xwrap-2026-11-27.sqlite3"))(restore)
 

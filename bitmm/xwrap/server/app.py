@@ -22,6 +22,7 @@ from .services import Services
 from .views import (
     accounts,
     addresses,
+    audit,
     balances,
     credentials,
     freeze,
@@ -80,6 +81,7 @@ ROUTES = [
     Route("/freeze", endpoint(freeze.unfreeze, pool="database", needs="owner"), methods=["DELETE"]),
     Route("/account", endpoint(accounts.show, pool="database")),
     Route("/account", accounts.change, methods=["PATCH"]),
+    Route("/audit", endpoint(audit.index, pool="database", needs="owner")),
     Route("/health", health.health),
     Route("/ready", health.ready),
     Route("/metrics", health.metrics),

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 
+from .. import __version__
 from ..exchanges.paper import PACKED_PRICES, Paper, PaperConfig, Prices, PricesError
 from .auth import Authenticator
 from .client_ids import ClientIds
+from .db.errors import UNUSABLE, driver_message
 from .db.files import make_private_folder
 from .db.store import Store
 from .deadman import DeadMansSwitch
@@ -28,6 +31,9 @@ from .threads import ThreadPools
 from .vault import Vault, VaultError
 
 __all__ = ["Services", "create_services"]
+
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +120,20 @@ def _create(settings: Settings, store: Store, threads: ThreadPools, report: Call
         threads=threads,
         callers=KnownCallers(),
     )
+    _audit_start(settings, store)
     services.reconciler.start()
     services.follower.start()
     services.deadman.start()
     services.login_failures.start()
     return services
+
+
+def _audit_start(settings: Settings, store: Store) -> None:
+    """Write with which settings the server starts. It starts, too, when that cannot be written: cancels must pass."""
+    try:
+        store.audit.add("server", "server.start", f"bitmm {__version__}", settings.changed())
+    except UNUSABLE as error:
+        _log.error("the start could not be written into the audit: %s", driver_message(error))
 
 
 def _load_prices(settings: Settings) -> Prices:

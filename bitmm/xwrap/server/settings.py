@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from decimal import Decimal
 from difflib import get_close_matches
 from pathlib import Path
@@ -117,6 +117,16 @@ class Settings:
         """Return the file that shows whether the data base has all that was written."""
         return self.data / ("postgresql.state" if self.database_url else "xwrap.sqlite3.state")
 
+    def changed(self) -> dict[str, str]:
+        """Return what differs from the defaults, as text; of what may hold a secret, that it is set."""
+        texts = {}
+        for each in fields(self):
+            value = getattr(self, each.name)
+            default = each.default if each.default_factory is MISSING else each.default_factory()
+            if value != default:
+                texts[each.name] = _setting_text(value) if each.repr else "set"
+        return texts
+
     @classmethod
     def read(cls, environ: Mapping[str, str], *, data: Path | None = None, **given: Any) -> Settings:
         """Return the settings of `environ`; what is `given` (from the command line) wins. Raises SettingsError."""
@@ -149,6 +159,12 @@ class Settings:
             exchange_urls={**urls, **settings.exchange_urls},
             exchange_limits={**limits, **settings.exchange_limits},
         )
+
+
+def _setting_text(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}={item}" for name, item in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _check_names(environ: Mapping[str, str]) -> None:
