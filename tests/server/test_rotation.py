@@ -21,6 +21,7 @@ from bitmm.xwrap.server.client_ids import ClientIds
 from bitmm.xwrap.server.db.sealed import SEALED_COLUMNS
 from bitmm.xwrap.server.db.store import Store
 from bitmm.xwrap.server.key_file import add_key, read_keys
+from bitmm.xwrap.server.passwords import Secret
 from bitmm.xwrap.server.rotation import drop_old, new_key, rotate
 from bitmm.xwrap.server.vault import Vault, VaultError, sealed_with
 from bitmm.xwrap.testing.exchanges.kraken import KrakenVenue
@@ -49,7 +50,9 @@ class Installation:
         return self.store.registrations.add(values, self.sealed)
 
     def sealed(self, id):
-        return {f"sealed_{name}": self.vault.seal(self.account, id, name, text) for name, text in SECRETS.items()}
+        return {
+            f"sealed_{name}": self.vault.seal(self.account, id, name, Secret(text)) for name, text in SECRETS.items()
+        }
 
     def opened(self, vault):
         """What a vault makes of every registration."""
@@ -124,7 +127,7 @@ def test_a_key_that_is_replaced_meanwhile_is_not_written_over(installation, monk
     def seal_while_another_writes(vault, row):
         sealed = seal(vault, row)
         if row.id == 2:
-            new = installation.vault.seal(row.account_id, 2, "apikey", "replaced")
+            new = installation.vault.seal(row.account_id, 2, "apikey", Secret("replaced"))
             sql(installation.store.where, "UPDATE registrations SET sealed_apikey = :new WHERE id = 2", new=new)
         return sealed
 

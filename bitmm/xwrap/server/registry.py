@@ -24,6 +24,7 @@ from ..transport import Transport
 from .db.records import Registration
 from .db.registrations import RegistrationStore
 from .exchange_names import find_exchange, nearest_names, no_such_exchange
+from .passwords import Secret
 from .problems import too_busy
 from .rate_limiter import ExchangeLimits, KeyHolder, Priority, RateLimiter, RequestSlot
 from .settings import Settings, SettingsError
@@ -252,9 +253,9 @@ class ExchangeRegistry:
     def seal(self, account_id: int, registration_id: int, credentials: Credentials) -> dict[str, bytes]:
         """Return the sealed columns of a registration."""
         texts = {
-            "apikey": credentials.apikey,
-            "apisecret": credentials.apisecret,
-            "more": json.dumps(dict(credentials.more)),
+            "apikey": Secret(credentials.apikey),
+            "apisecret": Secret(credentials.apisecret),
+            "more": Secret(json.dumps(dict(credentials.more))),
         }
         return {
             f"sealed_{name}": self._vault.seal(account_id, registration_id, name, text) for name, text in texts.items()

@@ -14,6 +14,7 @@ from .db.records import Registration
 from .db.sealed import SEALED_COLUMNS
 from .db.store import Store
 from .key_file import MasterKeys, add_key, drop_old_keys, locked, read_keys
+from .passwords import Secret
 from .vault import Vault, VaultError, sealed_with
 
 __all__ = ["Rotation", "drop_old", "new_key", "rotate"]
@@ -124,6 +125,6 @@ def _sealed_anew(vault: Vault, row: Registration) -> dict[str, bytes]:
     for name in SEALED_COLUMNS:
         sealed, field = getattr(row, name), name.removeprefix("sealed_")
         if sealed:
-            text = vault.open(row.account_id, row.id, field, sealed)
-            columns[name] = vault.seal_with_newest(row.account_id, row.id, field, text)
+            secret = Secret(vault.open(row.account_id, row.id, field, sealed))
+            columns[name] = vault.seal_with_newest(row.account_id, row.id, field, secret)
     return columns

@@ -19,6 +19,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from .key_file import MasterKeys, VaultError, create_keys, key_id, read_keys
+from .passwords import Secret
 
 __all__ = ["Vault", "VaultError", "sealed_with"]
 
@@ -61,17 +62,17 @@ class Vault:
         """Return a vault with a new master key in `path`. Raises FileExistsError rather than overwrite a file."""
         return cls(create_keys(path), path, check_value)
 
-    def seal(self, account_id: int, registration_id: int, field: str, text: str) -> bytes:
-        """Return `text`, sealed for this field of this registration alone. Raises VaultError without the key for it."""
+    def seal(self, account_id: int, registration_id: int, field: str, secret: Secret) -> bytes:
+        """Return a secret, sealed for this field of this registration alone. Raises VaultError without its key."""
         check_value = self._check_value()
         id = self._newest if check_value is None else sealed_with(check_value)
         if (cipher := self._cipher(id)) is None:
             raise _wrong_key(self._path)
-        return _seal(cipher, id, account_id, registration_id, field, text)
+        return _seal(cipher, id, account_id, registration_id, field, secret)
 
-    def seal_with_newest(self, account_id: int, registration_id: int, field: str, text: str) -> bytes:
+    def seal_with_newest(self, account_id: int, registration_id: int, field: str, secret: Secret) -> bytes:
         """Return the same, sealed with the newest key of the file."""
-        return _seal(self._ciphers[self._newest], self._newest, account_id, registration_id, field, text)
+        return _seal(self._ciphers[self._newest], self._newest, account_id, registration_id, field, secret)
 
     def open(self, account_id: int, registration_id: int, field: str, sealed: bytes) -> str:
         """Return the text that was sealed for this field. Raises VaultError for any other field, key or content.
@@ -88,7 +89,7 @@ class Vault:
 
     def check_value(self) -> bytes:
         """Return a known text, sealed with the newest key, to keep with the data base; `check` opens it again."""
-        return self.seal_with_newest(0, 0, "check", "xwrap")
+        return self.seal_with_newest(0, 0, "check", Secret("xwrap"))
 
     def check(self, sealed: bytes) -> None:
         """Raise VaultError when `sealed` was not made with one of these master keys."""
@@ -118,11 +119,10 @@ def _ciphers(keys: MasterKeys) -> dict[bytes, AESGCM]:
     return {key_id(key): AESGCM(key) for key in keys.keys}
 
 
-def _seal(cipher: AESGCM, id: bytes, account_id: int, registration_id: int, field: str, text: str) -> bytes:
+def _seal(cipher: AESGCM, id: bytes, account_id: int, registration_id: int, field: str, secret: Secret) -> bytes:
     head, nonce = _VERSION + id, secrets.token_bytes(12)
-    return (
-        head + nonce + cipher.encrypt(nonce, text.encode(), _associated_data(head, account_id, registration_id, field))
-    )
+    bound_to = _associated_data(head, account_id, registration_id, field)
+    return head + nonce + cipher.encrypt(nonce, secret.text.encode(), bound_to)
 
 
 def _associated_data(head: bytes, account_id: int, registration_id: int, field: str) -> bytes:
