@@ -161,7 +161,7 @@ class KeyHolder:
     `is_proven`: the exchange accepted this key with the secret that the account gave. No account: 0.
     """
 
-    key: str = ""
+    key: str = field(default="", repr=False)
     account: int = 0
     is_proven: bool = False
 
