@@ -23,11 +23,12 @@ from concurrent.futures import Future
 from random import uniform
 from typing import TypeVar
 
+from .callers import origin_network
 from .db.credentials import digest as credential_digest
 from .db.records import Account, Caller, Login, Scope
 from .db.store import Store
 from .login_failures import LoginFailures
-from .login_throttle import LoginThrottle, network_of, too_many_tries
+from .login_throttle import LoginThrottle, too_many_tries
 from .passwords import Secret, hash_password, normal_form, normal_name, stronger_hash, verify
 from .problems import Problem
 from .threads import ThreadPools
@@ -157,7 +158,7 @@ class Authenticator:
         if "/" in name:
             return
         try:
-            self._throttle.check(name, network_of(address), digest, len(self._hashing))
+            self._throttle.check(name, origin_network(address), digest, len(self._hashing))
         except Problem:
             self._failures.add(self._failed.get(name), address)
             await sleep(uniform(_HOLD_OFF_SECONDS, 3 * _HOLD_OFF_SECONDS))  # noqa: S311 - it is no secret
@@ -168,7 +169,7 @@ class Authenticator:
 
         Raises Problem 401 for a wrong one, and 429 when it is not looked at, because there were too many wrong ones.
         """
-        network = network_of(login.address)
+        network = origin_network(login.address)
         try:
             if not await self._is_right(login, network):
                 self._throttle.count_answer(login.name, network)

@@ -57,7 +57,9 @@ def plain_address(text: str) -> str:
 def origin_network(text: str) -> str:
     """Return what counts as one caller: an IPv4 address, or the /64 of an IPv6 address, which one host has whole."""
     address = _read_address(text)
-    return str(IPv6Network((address, 64), strict=False)) if isinstance(address, IPv6Address) else text
+    if isinstance(address, IPv6Address):
+        return str(IPv6Network((address, 64), strict=False))
+    return text if address is None else str(address)
 
 
 def is_in(address: Address | str, networks: Iterable[Network]) -> bool:

@@ -26,13 +26,12 @@ import time
 from array import array
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Sequence
-from ipaddress import IPv6Address, ip_address, ip_network
 from math import ceil
 from typing import NamedTuple
 
 from .problems import Problem
 
-__all__ = ["LoginThrottle", "Try", "network_of", "too_many_tries"]
+__all__ = ["LoginThrottle", "Try", "too_many_tries"]
 
 _SECONDS = 60.0
 _OF_PAIR, _OF_ADDRESS = 10, 30
@@ -113,7 +112,8 @@ class Try(NamedTuple):
 class LoginThrottle:
     """Counts tries of passwords. Used in the thread of the event loop alone.
 
-    `address` is that of `network_of`; `digest` stands for the header that has the user name and the password.
+    `address` is that of `callers.origin_network`; `digest` stands for the header that has the user name and the
+    password.
     """
 
     def __init__(self) -> None:
@@ -183,14 +183,3 @@ def too_many_tries(seconds: float) -> Problem:
         retryable=True,
         headers={"Retry-After": str(ceil(seconds))},
     )
-
-
-def network_of(address: str) -> str:
-    """Return what counts as one address: an IPv4 address, an IPv6 network of 64 bits."""
-    try:
-        ip = ip_address(address)
-    except ValueError:
-        return address
-    if not isinstance(ip, IPv6Address):
-        return address
-    return str(ip.ipv4_mapped or ip_network((ip, 64), strict=False))
