@@ -18,7 +18,7 @@ from bitmm.xwrap.cli import app
 from bitmm.xwrap.client import XWrap
 from bitmm.xwrap.server import rotation
 from bitmm.xwrap.server.client_ids import ClientIds
-from bitmm.xwrap.server.db.sealed import SEALED_COLUMNS
+from bitmm.xwrap.server.db.registrations import SEALED_COLUMNS
 from bitmm.xwrap.server.db.store import Store
 from bitmm.xwrap.server.key_file import add_key, read_keys
 from bitmm.xwrap.server.passwords import Secret

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .db.records import Registration
-from .db.sealed import SEALED_COLUMNS
+from .db.registrations import SEALED_COLUMNS
 from .db.store import Store
 from .key_file import MasterKeys, add_key, drop_old_keys, locked, read_keys
 from .passwords import Secret

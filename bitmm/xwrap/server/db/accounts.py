@@ -11,7 +11,7 @@ from . import tables as t
 from .base import Database, StatementRunner
 from .credentials import CREDENTIAL_COLUMNS, credential_from_row
 from .records import Account, Login, now
-from .registrations import LABELED_COLUMNS, pop_registration
+from .registrations import GONE, LABELED_COLUMNS, pop_registration
 
 __all__ = ["AccountStore"]
 
@@ -53,8 +53,7 @@ _NOT_KNOWN = [
 _EMPTY_REGISTRATIONS = (
     update(t.registrations)
     .where(_R.account_id == bindparam("account"), _R.deleted.is_(None))
-    .values(sealed_apikey=b"", sealed_apisecret=b"", sealed_more=b"", enabled=False, allow_send=False)
-    .values(deadman_seconds=None, deadman_at=None)
+    .values(**GONE, enabled=False, allow_send=False)
 )
 _REVOKE_CREDENTIALS = update(t.credentials).where(_C.account_id == bindparam("account"), _C.revoked.is_(None))
 

@@ -14,6 +14,7 @@ from ...money import exact, plain, total
 from . import tables as t
 from .base import Database, StatementRunner
 from .records import now
+from .registrations import LOCK_ACCOUNT
 
 __all__ = ["AddressStore", "AllowedAddress", "same_network"]
 
@@ -50,8 +51,6 @@ _OF_ADDRESS = _OF_ACCOUNT.where(
     or_(_A.address == bindparam("address"), func.lower(_A.address) == bindparam("lower")),
 )
 _LOCK_ADDRESS = _OF_ADDRESS.with_for_update()
-#: Those who add addresses to one account wait for each other, and for its sends (`AccountStore.locked`).
-_LOCK_ACCOUNT = select(t.accounts.c.id).where(t.accounts.c.id == bindparam("account")).with_for_update(key_share=True)
 _REMOVE = update(t.addresses).where(
     _A.account_id == bindparam("account"), _A.id == bindparam("row"), _A.removed.is_(None)
 )
@@ -109,7 +108,7 @@ class AddressStore:
         }
 
         def work(runner: StatementRunner) -> tuple[AllowedAddress, bool]:
-            self._database.lock_rows(runner, _LOCK_ACCOUNT, {"account": account})
+            self._database.lock_rows(runner, LOCK_ACCOUNT, {"id": account})
             for entry in _of_address(runner, account, asset, address):
                 if entry.tag == tag and same_network(entry.network, network):
                     return entry, False

@@ -19,6 +19,7 @@ from . import tables as t
 from .base import Database, StatementRunner
 from .errors import UNUSABLE
 from .records import Credential, now
+from .registrations import LOCK_ACCOUNT
 
 __all__ = ["CREDENTIAL_COLUMNS", "CredentialStore", "NameTakenError", "credential_from_row", "digest"]
 
@@ -39,8 +40,6 @@ _MARK_USED = update(t.credentials).where(
     _C.id == bindparam("credential"), or_(_C.last_used.is_(None), _C.last_used < bindparam("before"))
 )
 _ACCOUNT_OF_NAME = select(t.accounts.c.id).where(t.accounts.c.name == bindparam("name"))
-#: Until the transaction ends, the account's other credentials and registrations wait.
-_LOCK_ACCOUNT = select(t.accounts.c.id).where(t.accounts.c.id == bindparam("id")).with_for_update(key_share=True)
 
 #: `last_used` is at most so many seconds older than the last use.
 _USED_SECONDS = 60.0
@@ -69,7 +68,7 @@ class CredentialStore:
         row = {**values, "digest": digest(password), "created": now()}
 
         def work(runner: StatementRunner) -> dict[str, Any]:
-            self._database.lock_rows(runner, _LOCK_ACCOUNT, {"id": values["account_id"]})
+            self._database.lock_rows(runner, LOCK_ACCOUNT, {"id": values["account_id"]})
             if runner.first(_ACCOUNT_OF_NAME, {"name": username}):
                 raise NameTakenError
             runner.insert(t.credentials, row)

@@ -11,21 +11,36 @@ from . import tables as t
 from .base import Database, StatementRunner
 from .records import Registration, now
 
-__all__ = ["LABELED_COLUMNS", "AlreadyRegisteredError", "RegistrationStore", "pop_registration"]
+__all__ = [
+    "GONE",
+    "LABELED_COLUMNS",
+    "LOCK_ACCOUNT",
+    "REGISTRATION_COLUMNS",
+    "SEALED_COLUMNS",
+    "AlreadyRegisteredError",
+    "RegistrationStore",
+    "pop_registration",
+]
 
-_SEALED = ("sealed_apikey", "sealed_apisecret", "sealed_more")
+#: The sealed columns of a registration; each is empty in one that was deleted.
+SEALED_COLUMNS = ("sealed_apikey", "sealed_apisecret", "sealed_more")
+#: What is left of the columns of a deleted one, beside `deleted`, the time.
+GONE: Mapping[str, Any] = {**dict.fromkeys(SEALED_COLUMNS, b""), "deadman_seconds": None, "deadman_at": None}
 _NAMES = tuple(Registration.__dataclass_fields__)
-_COLUMNS = [t.registrations.c[name] for name in _NAMES]
+REGISTRATION_COLUMNS = [t.registrations.c[name] for name in _NAMES]
 #: The same for a statement that has columns of another table, too; `pop_registration` reads them. A journal has a
 #: column `registration_id` of its own.
-LABELED_COLUMNS = [column.label(f"of_registration_{column.name}") for column in _COLUMNS]
+LABELED_COLUMNS = [column.label(f"of_registration_{column.name}") for column in REGISTRATION_COLUMNS]
 _OF_ACCOUNT = (
-    select(*_COLUMNS)
+    select(*REGISTRATION_COLUMNS)
     .where(t.registrations.c.account_id == bindparam("account"), t.registrations.c.deleted.is_(None))
     .order_by(t.registrations.c.id)
 )
-_BY_ID = select(*_COLUMNS).where(t.registrations.c.id == bindparam("id"), t.registrations.c.deleted.is_(None))
-_LOCK_ACCOUNT = select(t.accounts.c.id).where(t.accounts.c.id == bindparam("id")).with_for_update(key_share=True)
+_BY_ID = select(*REGISTRATION_COLUMNS).where(
+    t.registrations.c.id == bindparam("id"), t.registrations.c.deleted.is_(None)
+)
+#: Until the transaction ends, no intent of the account is committed, and nothing of what belongs to it is added.
+LOCK_ACCOUNT = select(t.accounts.c.id).where(t.accounts.c.id == bindparam("id")).with_for_update(key_share=True)
 _SET_PROVEN = (
     update(t.registrations)
     .where(t.registrations.c.id == bindparam("row"), t.registrations.c.sealed_apisecret == bindparam("sealed"))
@@ -34,7 +49,7 @@ _SET_PROVEN = (
 _DELETED = select(t.registrations.c.deleted).where(
     t.registrations.c.id == bindparam("id"), t.registrations.c.account_id == bindparam("account")
 )
-_SEAL = update(t.registrations).where(t.registrations.c.id == bindparam("row")).returning(*_COLUMNS)
+_SEAL = update(t.registrations).where(t.registrations.c.id == bindparam("row")).returning(*REGISTRATION_COLUMNS)
 
 
 class AlreadyRegisteredError(Exception):
@@ -62,10 +77,10 @@ class RegistrationStore:
         Raises AlreadyRegisteredError when `is_same` of one that the account has, also of a disabled one.
         Of two calls at the same time the second sees what the first added.
         """
-        unsealed = dict.fromkeys(_SEALED, b"")
+        unsealed = dict.fromkeys(SEALED_COLUMNS, b"")
 
         def work(runner: StatementRunner) -> Registration:
-            self._database.lock_rows(runner, _LOCK_ACCOUNT, {"id": values["account_id"]})
+            self._database.lock_rows(runner, LOCK_ACCOUNT, {"id": values["account_id"]})
             _check_new(runner, values["account_id"], is_same)
             id = runner.insert(t.registrations, {**values, **unsealed, "created": now()})
             [row] = runner.rows(_SEAL, {"row": id, **seal(id)})
@@ -80,7 +95,7 @@ class RegistrationStore:
         """
 
         def work(runner: StatementRunner) -> Registration | None:
-            self._database.lock_rows(runner, _LOCK_ACCOUNT, {"id": account})
+            self._database.lock_rows(runner, LOCK_ACCOUNT, {"id": account})
             row = self.get(id)
             return row if row is not None and row.account_id == account else None
 
@@ -103,8 +118,7 @@ class RegistrationStore:
 
     def delete(self, row: Registration) -> None:
         """Delete a registration that is `locked`: its key is gone, and its journal stays."""
-        gone = {"deleted": now(), **dict.fromkeys(_SEALED, b""), "deadman_seconds": None, "deadman_at": None}
-        self._database.write(lambda runner: runner.rows(_SEAL, {"row": row.id, **gone}))
+        self._database.write(lambda runner: runner.rows(_SEAL, {"row": row.id, "deleted": now(), **GONE}))
 
     def is_deleted(self, account: int, id: int) -> bool:
         """Return whether an account has deleted the registration with this id."""

@@ -14,6 +14,7 @@ from sqlalchemy import bindparam, or_, select, update
 from . import tables as t
 from .base import Database, StatementRunner
 from .records import Registration, now
+from .registrations import REGISTRATION_COLUMNS
 
 __all__ = ["SafetyStore", "Switch"]
 
@@ -21,7 +22,6 @@ _A, _R = t.accounts.c, t.registrations.c
 _FROZEN = select(_A.frozen).where(_A.id == bindparam("account"))
 _FREEZE = update(t.accounts).where(_A.id == bindparam("account"), _A.frozen.is_(None)).returning(_A.frozen)
 _UNFREEZE = update(t.accounts).where(_A.id == bindparam("account"), _A.frozen.is_not(None))
-_COLUMNS = [_R[name] for name in Registration.__dataclass_fields__]
 _OF_ACCOUNT = select(_R.id).where(_R.account_id == bindparam("account"), _R.deleted.is_(None)).order_by(_R.id)
 _ONE = update(t.registrations).where(_R.id == bindparam("row"), _R.deleted.is_(None))
 _SECONDS = select(_R.deadman_seconds).where(_R.id == bindparam("row"))
@@ -44,14 +44,18 @@ class SafetyStore:
         clock = database.current_time
         is_free = or_(_R.deadman_seconds.is_(None), _R.deadman_seconds > 0)
         is_same = _R.deadman_at == bindparam("seen")
-        self._set = _ONE.where(is_free).values(deadman_at=clock + bindparam("after")).returning(*_COLUMNS)
-        self._switch_off = _ONE.where(is_free).values(deadman_seconds=None, deadman_at=None).returning(*_COLUMNS)
+        self._set = _ONE.where(is_free).values(deadman_at=clock + bindparam("after")).returning(*REGISTRATION_COLUMNS)
+        self._switch_off = (
+            _ONE.where(is_free).values(deadman_seconds=None, deadman_at=None).returning(*REGISTRATION_COLUMNS)
+        )
         self._make_due = _ONE.values(deadman_seconds=0, deadman_at=clock).returning(_R.id, _R.exchange, _R.deadman_at)
         self._switches = select(_R.id, _R.exchange, _R.deadman_at.label("at"), clock.label("now")).where(
             _R.deadman_at.is_not(None), _R.deleted.is_(None)
         )
         self._claim = (
-            _ONE.where(is_same).values(deadman_seconds=0, deadman_at=clock + bindparam("after")).returning(*_COLUMNS)
+            _ONE.where(is_same)
+            .values(deadman_seconds=0, deadman_at=clock + bindparam("after"))
+            .returning(*REGISTRATION_COLUMNS)
         )
         self._finish = _ONE.where(is_same).values(deadman_seconds=None, deadman_at=None)
         self._postpone = _ONE.where(is_same).values(deadman_at=clock + bindparam("after"))

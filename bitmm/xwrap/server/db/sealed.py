@@ -15,23 +15,17 @@ from sqlalchemy.exc import IntegrityError
 from . import tables as t
 from .base import Database
 from .records import Registration
+from .registrations import REGISTRATION_COLUMNS, SEALED_COLUMNS
 
-__all__ = ["SEALED_COLUMNS", "SealedStore"]
+__all__ = ["SealedStore"]
 
-#: The sealed columns of a registration; each is empty in one that was deleted.
-SEALED_COLUMNS = ("sealed_apikey", "sealed_apisecret", "sealed_more")
 _PAGE = 200
 
 _R = t.registrations.c
 _CHECK_VALUE, _ADD_CHECK_VALUE = select(t.vault_check.c.sealed), insert(t.vault_check)
 _SHARE_CHECK_VALUE = _CHECK_VALUE.with_for_update(read=True)
 _REPLACE_CHECK_VALUE = update(t.vault_check).where(t.vault_check.c.sealed == bindparam("seen"))
-_AFTER = (
-    select(*(_R[name] for name in Registration.__dataclass_fields__))
-    .where(_R.id > bindparam("after"))
-    .order_by(_R.id)
-    .limit(_PAGE)
-)
+_AFTER = select(*REGISTRATION_COLUMNS).where(_R.id > bindparam("after")).order_by(_R.id).limit(_PAGE)
 _RESEAL = update(t.registrations).where(
     _R.id == bindparam("row"), *(_R[name] == bindparam(f"seen_{name}") for name in SEALED_COLUMNS)
 )
