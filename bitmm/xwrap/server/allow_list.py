@@ -16,12 +16,11 @@ from ..exchanges.models import NewOrder, NewWithdrawal
 from ..exchanges.paper.addresses import is_bitcoin_address
 from ..money import plain, total
 from .db.addresses import AddressStore, AllowedAddress, same_network
-from .db.records import Registration, now
+from .db.records import DAY_SECONDS, Registration, now
 from .problems import Problem
 
 __all__ = ["check_address", "check_key_given", "check_send", "is_guarded"]
 
-_DAY_SECONDS = 86400
 #: How the addresses begin that have the checksum of Bech32 (SLIP-0173): of Bitcoin and its test networks, of Litecoin.
 _BECH32 = re.compile(r"(bc|tb|bcrt|ltc|tltc)1", re.IGNORECASE)
 _ETHEREUM = re.compile(r"0x[0-9a-fA-F]{40}")
@@ -106,7 +105,7 @@ def _check_limits(addresses: AddressStore, entry: AllowedAddress, withdrawal: Ne
         )
     if entry.per_day is None:
         return
-    before = addresses.sum_since(entry.account_id, asset, withdrawal.address, now(ago=_DAY_SECONDS))
+    before = addresses.sum_since(entry.account_id, asset, withdrawal.address, now(ago=DAY_SECONDS))
     if total((before, amount)) > entry.per_day:
         raise Problem(
             403,

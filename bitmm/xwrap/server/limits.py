@@ -18,14 +18,13 @@ from typing import Any
 from ..exchanges.base import Exchange
 from ..exchanges.errors import Refused
 from ..exchanges.models import NewOrder, NewWithdrawal
-from ..money import EXACT, total
-from .db.records import Caller, Credential, now
+from ..money import EXACT, plain, total
+from .db.records import DAY_SECONDS, Caller, Credential, now
 from .db.store import Store
 from .problems import Problem
 
-__all__ = ["DAY_SECONDS", "check_credential", "check_limits", "check_live", "limit_value", "used_value"]
+__all__ = ["check_credential", "check_limits", "check_live", "limit_value", "used_value"]
 
-DAY_SECONDS = 86400.0
 _ZERO = Decimal(0)
 #: Statuses of orders that are over, whose row says what was traded, if the exchange said it.
 _OVER = {"filled", "partly_filled", "canceled"}
@@ -87,7 +86,7 @@ def check_limits(store: Store, name: str, credential: Credential, value: Decimal
     if EXACT.add(used, value) > credential.per_day:
         raise _too_much(
             f"'{name}' may place {_shown(credential.per_day, credential)} in 24 hours, of which"
-            f" {_digits(used)} are used, and this counts {_shown(value, credential)}",
+            f" {plain(used)} are used, and this counts {_shown(value, credential)}",
             credential.per_day,
             value,
         )
@@ -172,16 +171,12 @@ def _send_value(exchange: Exchange, send: NewWithdrawal, currency: str) -> Decim
 
 
 def _shown(value: Decimal, credential: Credential) -> str:
-    return f"{_digits(value)} {credential.currency}"
-
-
-def _digits(value: Decimal) -> str:
-    return format(value, "f")
+    return f"{plain(value)} {credential.currency}"
 
 
 def _too_much(detail: str, limit: Decimal, value: Decimal) -> Problem:
     words = f"{detail}; nothing was sent"
-    return Problem(403, "limit_exceeded", words, limit=_digits(limit), value=_digits(value))
+    return Problem(403, "limit_exceeded", words, limit=plain(limit), value=plain(value))
 
 
 def _not_counted(currency: str, why: str) -> Problem:

@@ -16,6 +16,7 @@ from typing import Any
 from ..exchanges.base import Exchange
 from ..exchanges.errors import Refused
 from ..exchanges.models import NewOrder, NewWithdrawal
+from ..money import plain
 from .allow_list import check_send, is_guarded
 from .db.records import Account, Caller, Registration, Scope
 from .db.store import Store
@@ -95,7 +96,7 @@ class Policy:
             check_send(self._store.addresses, registration, guarded)
         columns = {
             "credential_id": None if caller.credential is None else caller.credential.id,
-            "limit_value": None if value is None else format(value, "f"),
+            "limit_value": None if value is None else plain(value),
         }
         return Admission(
             columns,

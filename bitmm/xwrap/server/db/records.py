@@ -8,11 +8,26 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Literal
 
-__all__ = ["Account", "Caller", "Credential", "Intent", "Login", "Registration", "Scope", "now", "time_text"]
+__all__ = [
+    "DAY_SECONDS",
+    "Account",
+    "Caller",
+    "Credential",
+    "Intent",
+    "Login",
+    "Registration",
+    "Scope",
+    "now",
+    "time_text",
+]
 
 
 #: What a caller may do; each includes the ones before. "owner": what the account's own password alone may do.
 Scope = Literal["read", "trade", "send", "owner"]
+
+
+#: The seconds of a day; limits of a day are those of so many seconds, and begin anew at no midnight.
+DAY_SECONDS = 86400.0
 
 
 def now(ago: float = 0.0) -> str:

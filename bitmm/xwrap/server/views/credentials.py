@@ -173,7 +173,7 @@ def _to_json(context: RequestContext, row: dict[str, Any]) -> dict[str, Any]:
     shown = {name: row[name] for name in _SHOWN}
     shown |= {name: json.loads(row[name]) for name in _LISTS if row[name] is not None}
     credential = credential_from_row(row)
-    used = None if credential.per_day is None else format(used_value(context.services.store, credential), "f")
+    used = None if credential.per_day is None else plain(used_value(context.services.store, credential))
     return shown | {"used": used}
 
 
