@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 
-from .common import Data, examples, one_line_errors, open_store, stop
+from .common import Data, examples, one_line_errors, open_store, read_since, stop
 
 __all__ = ["audit"]
 
@@ -34,8 +33,11 @@ def audit_rows(
     """Print the rows, oldest first, with tabs between time, who, from where, what, what it was done to, and details."""
     if context.invoked_subcommand is not None:
         return
-    start = "" if since is None else _time(since)
+    time = None if since is None else read_since(since)
     with one_line_errors(), open_store(data) as store:
+        from ..server.db.records import time_text
+
+        start = "" if time is None else time_text(time)
         for row in store.audit.rows(start):
             typer.echo(json.dumps({**row, "details": json.loads(row["details"])}) if as_json else _line(row))
 
@@ -65,13 +67,3 @@ def _line(row: dict[str, Any]) -> str:
 
 def _printable(text: str) -> str:
     return "".join(c if c.isprintable() and c != "\\" else c.encode("unicode_escape").decode() for c in text)
-
-
-def _time(text: str) -> str:
-    from ..server.db.records import time_text
-
-    try:
-        time = datetime.fromisoformat(text)
-        return time_text((time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC))
-    except (ValueError, OverflowError):
-        stop(f"--since is {text!r}; it takes a time like 2026-11-27T10:00:00+00:00")

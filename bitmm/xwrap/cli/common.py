@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -16,7 +17,7 @@ import typer
 if TYPE_CHECKING:
     from ..server.db.store import Store
 
-__all__ = ["Data", "examples", "group", "one_line_errors", "open_store", "stop"]
+__all__ = ["Data", "examples", "group", "one_line_errors", "open_store", "read_since", "stop"]
 
 Data = Annotated[
     Path | None,
@@ -89,6 +90,15 @@ def one_line_errors() -> Iterator[None]:
         if not isinstance(error, UNUSABLE):
             raise
         stop(f"the data base cannot be used: {driver_message(error)}")
+
+
+def read_since(text: str) -> datetime:
+    """Return the time that --since names, in UTC; one without a zone is in UTC, and what is none ends the command."""
+    try:
+        time = datetime.fromisoformat(text)
+        return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        stop(f"--since is {text!r}; it takes a time like 2026-11-27T10:00:00+00:00")
 
 
 def stop(line: str) -> NoReturn:

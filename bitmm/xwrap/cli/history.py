@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .common import Data, examples, group, one_line_errors, open_store, stop
+from .common import Data, examples, group, one_line_errors, open_store, read_since
 
 if TYPE_CHECKING:
     from ..server.db.history import HistoryGap
@@ -57,17 +56,9 @@ def history_restored(
     Say so after it was restored by other means than `xwrap restore`, before the first server starts.
     """
     with one_line_errors(), open_store(data) as store:
-        time = _time(since or store.history.create()["heartbeat"])
+        time = read_since(since or store.history.create()["heartbeat"])
         gap = store.history.report_gap(time, "the data base was restored from a backup")
     typer.echo(missing(gap))
-
-
-def _time(text: str) -> datetime:
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        stop(f"--since is {text!r}; it takes a time like 2026-11-27T10:00:00+00:00")
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def missing(gap: HistoryGap) -> str:
