@@ -13,6 +13,9 @@ import typer
 from .common import Data, examples, group, one_line_errors, open_store, stop
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ..server.db.records import Account
     from ..server.db.store import Store
 
 __all__ = ["account"]
@@ -74,27 +77,23 @@ def account_passwd(
     """Give an account a new password; every login with the old one fails at once. Its credentials are not changed."""
     _check_options(password_stdin=password_stdin, generate=generate)
     with one_line_errors(), open_store(data) as store:
-        id = _find(store, name)
+        found = _find(store, name)
         password = secrets.token_urlsafe(24) if generate else _ask_password(from_stdin=password_stdin)
-        _change(store, id, name, "password", lambda: store.accounts.set_password(id, _hash(password)))
+        _change(store, found, "password", lambda: store.accounts.set_password(found.id, _hash(password)))
     typer.echo(password if generate else f"account '{name}' has a new password")
 
 
 @account.command("disable", epilog=examples("xwrap account disable ann"))
 def account_disable(name: Name, data: Data = None) -> None:
     """Switch an account off: neither it nor its credentials log in. What is under way goes on."""
-    with one_line_errors(), open_store(data) as store:
-        id = _find(store, name)
-        _change(store, id, name, "disable", lambda: store.accounts.set_active(id, active=False))
+    _set_active(data, name, active=False)
     typer.echo(f"account '{name}' is switched off")
 
 
 @account.command("enable", epilog=examples("xwrap account enable ann"))
 def account_enable(name: Name, data: Data = None) -> None:
     """Switch an account on again."""
-    with one_line_errors(), open_store(data) as store:
-        id = _find(store, name)
-        _change(store, id, name, "enable", lambda: store.accounts.set_active(id, active=True))
+    _set_active(data, name, active=True)
     typer.echo(f"account '{name}' is switched on")
 
 
@@ -102,34 +101,35 @@ def account_enable(name: Name, data: Data = None) -> None:
 def account_remove(name: Name, data: Data = None) -> None:
     """Remove an account for good: its exchange keys are deleted, its name is free, its orders stay in the journal."""
     with one_line_errors(), open_store(data) as store:
-        found = store.accounts.find(name)
-        if found is None:
-            stop(_unknown(name))
+        found = _find(store, name)
         try:
-            _change(store, found.id, name, "remove", lambda: store.accounts.remove(found))
+            _change(store, found, "remove", lambda: store.accounts.remove(found))
         except ValueError as error:
             stop(str(error))
     typer.echo(f"account '{name}' is removed")
 
 
-def _find(store: Store, name: str) -> int:
-    """Return the id of an account; without one the command ends."""
+def _set_active(data: Path | None, name: str, *, active: bool) -> None:
+    with one_line_errors(), open_store(data) as store:
+        found = _find(store, name)
+        what = "enable" if active else "disable"
+        _change(store, found, what, lambda: store.accounts.set_active(found.id, active=active))
+
+
+def _find(store: Store, name: str) -> Account:
+    """Return an account; without one the command ends."""
     found = store.accounts.find(name)
     if found is None:
-        stop(_unknown(name))
-    return found.id
+        stop(f"there is no account '{name}'; see: xwrap account list")
+    return found
 
 
-def _unknown(name: str) -> str:
-    return f"there is no account '{name}'; see: xwrap account list"
-
-
-def _change(store: Store, id: int, name: str, what: str, change: Callable[[], None]) -> None:
+def _change(store: Store, account: Account, what: str, change: Callable[[], None]) -> None:
     """Make a change of an account, and write it into the audit with it."""
 
     def work() -> None:
         change()
-        store.audit.add("administrator", f"account.{what}", f"account {name}", account_id=id)
+        store.audit.add("administrator", f"account.{what}", f"account {account.name}", account_id=account.id)
 
     store.atomic(work)
 
@@ -168,12 +168,16 @@ def _check_name(name: str) -> str:
 
 
 def _ask_password(*, from_stdin: bool) -> str:
+    from ..server.passwords import Secret, check_password
+
     if from_stdin:
         password = sys.stdin.readline().rstrip("\r\n")
     else:
         password = getpass.getpass("Password: ")
         if getpass.getpass("Once more: ") != password:
             stop("the two passwords differ; nothing was changed")
-    if len(password) < 8:
-        stop(f"this password has {len(password)} characters; it needs at least 8")
+    try:
+        check_password(Secret(password))
+    except ValueError as error:
+        stop(f"this password {error}")
     return password

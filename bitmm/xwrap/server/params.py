@@ -12,7 +12,7 @@ from starlette.requests import Request
 from ..money import advice, exact, not_above_zero
 from .problems import Problem
 
-__all__ = ["Params", "read_params"]
+__all__ = ["Params", "bad_field", "read_params"]
 
 MAX_BODY = 64 * 1024
 _MAX_PARAMS = 50
@@ -39,7 +39,7 @@ class Params:
         self._remaining: dict[str, str] = {}
         for name, value in pairs:
             if name in self._remaining:
-                raise _bad(name, "stands twice")
+                raise bad_field(name, "stands twice")
             self._remaining[name] = value
 
     def pop_text(self, name: str, *, limit: int = 255, default: str | None = None) -> str:
@@ -48,14 +48,14 @@ class Params:
         if value is None and default is not None:
             return default
         if value is None:
-            raise _bad(name, "is missing")
+            raise bad_field(name, "is missing")
         if not value and default is None:
-            raise _bad(name, "is empty")
+            raise bad_field(name, "is empty")
         if "\0" in value:
             # PostgreSQL has no such text.
-            raise _bad(name, "has a character that is no text (NUL)")
+            raise bad_field(name, "has a character that is no text (NUL)")
         if len(value) > limit:
-            raise _bad(name, f"has more than {limit} characters")
+            raise bad_field(name, f"has more than {limit} characters")
         return value
 
     def pop_label(self, name: str, *, limit: int = 100, default: str | None = "") -> str:
@@ -66,7 +66,7 @@ class Params:
         value = self.pop_text(name, limit=limit, default=default)
         for char in value:
             if unicodedata.category(char) in _NOT_IN_LABELS and char not in _JOINERS:
-                raise _bad(name, f"has a control or direction character (U+{ord(char):04X}); write it without")
+                raise bad_field(name, f"has a control or direction character (U+{ord(char):04X}); write it without")
         return value
 
     def has(self, name: str) -> bool:
@@ -77,14 +77,14 @@ class Params:
         """Return a whole number that is not negative."""
         value = self.pop_text(name, limit=18, default=str(default))
         if not (value.isascii() and value.isdigit()):
-            raise _bad(name, f"is '{value[:40]}'; it must be a whole number")
+            raise bad_field(name, f"is '{value[:40]}'; it must be a whole number")
         return int(value)
 
     def pop_name(self, name: str, *, default: str | None = None) -> str:
         """Return the name of a currency or an asset, as the caller wrote it."""
         value = self.pop_text(name, default=default)
         if not _NAME.fullmatch(value):
-            raise _bad(name, f"is '{value[:40]}', which is not the name of anything here; write it like BTC")
+            raise bad_field(name, f"is '{value[:40]}', which is not the name of anything here; write it like BTC")
         return value
 
     def pop_amount(self, name: str = "amount") -> Decimal:
@@ -93,21 +93,21 @@ class Params:
         try:
             amount = exact(value)
         except ValueError:
-            raise _bad(name, advice(value), code="invalid_amount") from None
+            raise bad_field(name, advice(value), code="invalid_amount") from None
         digits = format(amount, "f")
         if len(digits) > _MAX_AMOUNT:
-            raise _bad(name, f"has more than {_MAX_AMOUNT} digits", code="invalid_amount")
+            raise bad_field(name, f"has more than {_MAX_AMOUNT} digits", code="invalid_amount")
         if amount <= 0:
-            raise _bad(name, not_above_zero(amount, name), code="invalid_amount")
+            raise bad_field(name, not_above_zero(amount, name), code="invalid_amount")
         if not _AMOUNT.fullmatch(value):
-            raise _bad(name, f'is "{value[:_MAX_AMOUNT]}"; write "{digits.lstrip("+")}"', code="invalid_amount")
+            raise bad_field(name, f'is "{value[:_MAX_AMOUNT]}"; write "{digits.lstrip("+")}"', code="invalid_amount")
         return exact(digits)
 
     def pop_bool(self, name: str, *, default: bool) -> bool:
         """Return a flag, sent as true, false, 1 or 0."""
         value = self.pop_text(name, default=str(default)).lower()
         if value not in _YES + _NO:
-            raise _bad(name, f"is '{value[:40]}'; it must be true or false")
+            raise bad_field(name, f"is '{value[:40]}'; it must be true or false")
         return value in _YES
 
     def pop_optional(self, names: set[str]) -> dict[str, str]:
@@ -125,7 +125,7 @@ class Params:
     def finish(self) -> None:
         """Raise Problem 422 when a parameter was not popped: this call does not know it."""
         for name in self._remaining:
-            raise _bad(name[:40], "is not a field of this call")
+            raise bad_field(name[:40], "is not a field of this call")
 
 
 async def read_params(request: Request) -> Params:
@@ -177,5 +177,6 @@ def _parse_form(text: str) -> list[tuple[str, str]]:
         ) from None
 
 
-def _bad(name: str, why: str, *, code: str = "invalid_request") -> Problem:
+def bad_field(name: str, why: str, *, code: str = "invalid_request") -> Problem:
+    """Return the problem of a field; `why` goes on after its name."""
     return Problem(422, code, f"'{name}' {why}", field=name)

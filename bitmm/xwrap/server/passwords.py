@@ -16,9 +16,9 @@ from argon2.exceptions import HashingError, InvalidHashError, VerificationError,
 from .problems import Problem, too_busy
 
 __all__ = [
-    "MIN_PASSWORD",
     "Secret",
     "check_name",
+    "check_password",
     "hash_password",
     "normal_form",
     "normal_name",
@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 #: The fewest characters of a new password.
-MIN_PASSWORD = 8
+_MIN_PASSWORD = 8
 _MAX_NAME = 100
 _HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 
@@ -95,6 +95,12 @@ def check_name(name: str) -> str:
             f"{name!r} is no user name; it has at most {_MAX_NAME} characters, and no space at its beginning or end"
         )
     return name
+
+
+def check_password(password: Secret) -> None:
+    """Raise ValueError, which says what is wrong with it, for a new password that is too short."""
+    if len(password.text) < _MIN_PASSWORD:
+        raise ValueError(f"has {len(password.text)} characters; it needs at least {_MIN_PASSWORD}")
 
 
 def _fits(password_hash: str, password: str) -> bool:

@@ -10,7 +10,8 @@ from starlette.responses import JSONResponse, Response
 from ..context import RequestContext, services_of
 from ..db.records import Caller
 from ..endpoints import log_in
-from ..passwords import MIN_PASSWORD, Secret, hash_password
+from ..params import bad_field
+from ..passwords import Secret, check_password, hash_password
 from ..problems import Problem
 from ..services import Services
 
@@ -29,13 +30,10 @@ async def change(request: Request) -> Response:
     context = await log_in(request, needs="owner")
     password = Secret(context.params.pop_text("password", limit=1000))
     context.params.finish()
-    if len(password.text) < MIN_PASSWORD:
-        raise Problem(
-            422,
-            "invalid_request",
-            f"'password' has {len(password.text)} characters; it needs at least {MIN_PASSWORD}",
-            field="password",
-        )
+    try:
+        check_password(password)
+    except ValueError as error:
+        raise bad_field("password", str(error)) from None
     services = services_of(request)
     password_hash = await services.threads.run("passwords", hash_password, password)
     await services.threads.run("database", _change, services, context.caller, password_hash)

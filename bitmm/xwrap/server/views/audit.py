@@ -7,8 +7,7 @@ from typing import Any
 
 from ..context import RequestContext
 from ..db.records import time_text
-from ..params import Params
-from ..problems import Problem
+from ..params import Params, bad_field
 from .shared import pop_page
 
 
@@ -26,5 +25,4 @@ def _pop_time(params: Params, name: str) -> str:
         time = datetime.fromisoformat(text)
         return time_text((time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC))
     except (ValueError, OverflowError):
-        problem = f"'{name}' is '{text[:40]}'; it must be a time like 2026-11-27T10:00:00Z"
-        raise Problem(422, "invalid_request", problem, field=name) from None
+        raise bad_field(name, f"is '{text[:40]}'; it must be a time like 2026-11-27T10:00:00Z") from None

@@ -15,25 +15,12 @@ from ..credential_passwords import is_password, make_password
 from ..db.credentials import NameTakenError, credential_from_row
 from ..db.records import now, time_text
 from ..limits import used_value
-from ..params import Params
+from ..params import Params, bad_field
 from ..problems import Problem
 
 _SCOPES = ("read", "trade", "send")
 _MOST_CHARACTERS, _MOST_LISTED = 64, 100
 _PAIR = re.compile(r"[A-Za-z0-9.:_-]{1,40}/[A-Za-z0-9.:_-]{1,40}", re.ASCII)
-_SHOWN = (
-    "name",
-    "scope",
-    "exchanges",
-    "pairs",
-    "per_order",
-    "per_day",
-    "currency",
-    "expires",
-    "created",
-    "last_used",
-    "revoked",
-)
 _LISTS = ("exchanges", "pairs")
 _IN_AUDIT = ("scope", "exchanges", "pairs", "per_order", "per_day", "currency", "expires")
 
@@ -97,16 +84,16 @@ def _pop_credential_name(params: Params) -> str:
     is_good = name.isprintable() and name == name.strip() and not set(name) & set("/:") and name not in {".", ".."}
     if not is_good or len(name) > _MOST_CHARACTERS:
         words = f"is no name of a credential; it has at most {_MOST_CHARACTERS} printable characters, without / and :"
-        raise _bad("name", words)
+        raise bad_field("name", words)
     if is_password(name):
-        raise _bad("name", "is a password; choose a name that is no secret, like bot1")
+        raise bad_field("name", "is a password; choose a name that is no secret, like bot1")
     return name
 
 
 def _pop_scope(params: Params) -> str:
     scope = params.pop_text("scope")
     if scope not in _SCOPES:
-        raise _bad("scope", f"is '{scope[:40]}'; it must be read, trade or send")
+        raise bad_field("scope", f"is '{scope[:40]}'; it must be read, trade or send")
     return scope
 
 
@@ -116,7 +103,7 @@ def _pop_exchanges(context: RequestContext) -> list[int]:
     given = _pop_list(context.params, "exchanges")
     for text in given:
         if text not in own:
-            raise _bad("exchanges", f"names '{text[:40]}', and this account has no such registration")
+            raise bad_field("exchanges", f"names '{text[:40]}', and this account has no such registration")
     return sorted({own[text] for text in given})
 
 
@@ -124,14 +111,14 @@ def _pop_pairs(params: Params) -> list[str]:
     given = _pop_list(params, "pairs")
     for text in given:
         if not _PAIR.fullmatch(text):
-            raise _bad("pairs", f"names '{text[:40]}', which is no pair; write the asset first, like BTC/USD")
+            raise bad_field("pairs", f"names '{text[:40]}', which is no pair; write the asset first, like BTC/USD")
     return sorted({"/".join(map(_common_name, text.split("/"))) for text in given})
 
 
 def _pop_list(params: Params, name: str) -> list[str]:
     texts = [text.strip() for text in params.pop_text(name, limit=8192).split(",")]
     if len(texts) > _MOST_LISTED or not all(texts):
-        raise _bad(name, f"is a list with commas between, of at most {_MOST_LISTED}, none of them empty")
+        raise bad_field(name, f"is a list with commas between, of at most {_MOST_LISTED}, none of them empty")
     return texts
 
 
@@ -141,10 +128,10 @@ def _pop_limits(params: Params) -> dict[str, str]:
     if params.has("currency"):
         currency = _common_name(params.pop_name("currency"))
         if not limits:
-            raise _bad("currency", "is that of the limits; give per_order or per_day, too")
+            raise bad_field("currency", "is that of the limits; give per_order or per_day, too")
         return {**limits, "currency": currency}
     if limits:
-        raise _bad("currency", f"is missing: {next(iter(limits))} is counted in it")
+        raise bad_field("currency", f"is missing: {next(iter(limits))} is counted in it")
     return {}
 
 
@@ -157,9 +144,9 @@ def _pop_expires(params: Params) -> str:
     except (ValueError, OverflowError):
         expires = None
     if expires is None:
-        raise _bad("expires", f"is '{text}'; {example}")
+        raise bad_field("expires", f"is '{text}'; {example}")
     if expires <= now():
-        raise _bad("expires", f"is '{text}', which is over; {example}")
+        raise bad_field("expires", f"is '{text}', which is over; {example}")
     return expires
 
 
@@ -170,12 +157,8 @@ def _common_name(name: str) -> str:
 
 def _to_json(context: RequestContext, row: dict[str, Any]) -> dict[str, Any]:
     """Return a credential as its owner sees it. `used`: of its limit of a day, None where it has none."""
-    shown = {name: row[name] for name in _SHOWN}
+    shown = {name: value for name, value in row.items() if name != "id"}
     shown |= {name: json.loads(row[name]) for name in _LISTS if row[name] is not None}
     credential = credential_from_row(row)
     used = None if credential.per_day is None else plain(used_value(context.services.store, credential))
     return shown | {"used": used}
-
-
-def _bad(name: str, why: str) -> Problem:
-    return Problem(422, "invalid_request", f"'{name}' {why}", field=name)

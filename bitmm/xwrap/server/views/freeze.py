@@ -7,8 +7,8 @@ from typing import Any
 from ..context import RequestContext
 from ..db.safety import Switch
 from ..deadman import LONGEST, SHORTEST
+from ..params import bad_field
 from ..policy import may_use
-from ..problems import Problem
 
 
 def freeze(context: RequestContext) -> dict[str, Any]:
@@ -62,5 +62,4 @@ def _pop_seconds(context: RequestContext) -> int:
     context.params.finish()
     if text.isascii() and text.isdigit() and (int(text) == 0 or SHORTEST <= int(text) <= LONGEST):
         return int(text)
-    words = f"'seconds' is '{text}'; it must be 0 (off) or a whole number from {SHORTEST} to {LONGEST}"
-    raise Problem(422, "invalid_request", words, field="seconds")
+    raise bad_field("seconds", f"is '{text}'; it must be 0 (off) or a whole number from {SHORTEST} to {LONGEST}")
