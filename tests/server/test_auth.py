@@ -347,7 +347,9 @@ def test_a_caller_that_goes_away_while_its_password_is_hashed_ends_no_other_call
 
 
 def test_a_header_is_known_while_its_login_is(door, clock, quick_hashes):
-    known = door.authenticator.known_scope
+    def known(headers):
+        return door.authenticator.known_scope(door.authenticator.header_digest(headers))
+
     assert known([Secret(RIGHT)]) is None
     door.opens(RIGHT)
     assert known([Secret(RIGHT)]) == "owner"
@@ -355,6 +357,13 @@ def test_a_header_is_known_while_its_login_is(door, clock, quick_hashes):
     assert known([]) is None
     clock.now += 301
     assert known([Secret(RIGHT)]) is None
+
+
+def test_the_digest_of_a_header_is_that_of_the_whole_header_and_shows_nothing_of_it(door):
+    digest, other = (door.authenticator.header_digest([Secret(text)]) for text in ("Basic YTpi", "Basic YTpj"))
+    assert digest == door.authenticator.header_digest([Secret("Basic YTpi")]) != other
+    assert b"YTpi" not in digest
+    assert Door(Parts()).authenticator.header_digest([Secret("Basic YTpi")]) != digest
 
 
 @pytest.mark.parametrize(

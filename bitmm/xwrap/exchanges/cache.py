@@ -1,14 +1,20 @@
-"""What an exchange answered a while ago, for exchanges that forbid to ask more often and for what hardly changes."""
+"""What an exchange answered a while ago, for exchanges that forbid to ask more often and for what hardly changes; and
+how the newest of many things are kept.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
-__all__ = ["TTLCache"]
+__all__ = ["TTLCache", "put_newest"]
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 @dataclass(slots=True)
@@ -50,3 +56,11 @@ class TTLCache:
         """Forget the value of `key`: the next caller fetches it."""
         with self._lock:
             self._entries.pop(key, None)
+
+
+def put_newest(cache: OrderedDict[K, V], key: K, value: V, *, most: int) -> None:
+    """Keep a value as the newest one of at most `most`; the oldest one goes when there are more."""
+    cache[key] = value
+    cache.move_to_end(key)
+    if len(cache) > most:
+        cache.popitem(last=False)

@@ -21,8 +21,8 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import Future
 from random import uniform
-from typing import TypeVar
 
+from ..exchanges.cache import put_newest
 from .callers import origin_network
 from .db.credentials import digest as credential_digest
 from .db.records import Account, Caller, Login, Scope
@@ -34,9 +34,6 @@ from .problems import Problem
 from .threads import ThreadPools
 
 __all__ = ["Authenticator", "UnprovenLogin"]
-
-K = TypeVar("K")
-V = TypeVar("V")
 
 #: Verified in place of an unknown account's password, so that both take the same time.
 _DUMMY_HASH = hash_password(secrets.token_hex(16))
@@ -90,15 +87,19 @@ class Authenticator:
         self._failed: OrderedDict[str, Login | None] = OrderedDict()
         self._hashing: dict[bytes, Future[bool]] = {}
 
-    def known_scope(self, headers: Sequence[Secret]) -> Scope | None:
-        """Return what the caller of this header might do when it last called; None: it is not remembered.
+    def header_digest(self, headers: Sequence[Secret]) -> bytes | None:
+        """Return what stands for the one Authorization header of a request, in this process; None: there is not one."""
+        return self._header_digest(headers[0]) if len(headers) == 1 else None
+
+    def known_scope(self, header: bytes | None) -> Scope | None:
+        """Return what the caller of a header of this digest might do when it last called; None: it is not remembered.
 
         It is looked up in memory alone, and proves nothing: `recognize` does.
         """
-        if len(headers) != 1:
+        if header is None:
             return None
         with self._lock:
-            until, scope = self._headers.get(self._header_digest(headers[0]), (0.0, None))
+            until, scope = self._headers.get(header, (0.0, None))
         return scope if until > time.monotonic() else None
 
     def recognize(self, headers: Sequence[Secret], address: str, registration_id: int = 0) -> Caller:
@@ -175,7 +176,7 @@ class Authenticator:
                 self._throttle.count_answer(login.name, network)
                 raise _unauthorized("wrong user name or password")
         except Problem:
-            _put(self._failed, login.name, login.found)
+            put_newest(self._failed, login.name, login.found, most=_CACHE_SIZE)
             self._failures.add(login.found, login.address)
             raise
 
@@ -205,7 +206,7 @@ class Authenticator:
             self._throttle.take_back(counted)
         elif not is_right and (account is None or account.active):
             # Of an account that is switched off it may be the right one.
-            _put(self._wrong, login.digest, None)
+            put_newest(self._wrong, login.digest, None, most=_CACHE_SIZE)
         future.set_result(is_right)
         return is_right
 
@@ -220,8 +221,8 @@ class Authenticator:
             await self._threads.run("database", self._accounts.rehash, account.id, stored, fitting)
         digest = self._digest(account, fitting, login.password)
         with self._lock:
-            _put(self._verified, digest, time.monotonic() + self._seconds)
-        _put(self._hints, account.id, digest[:_HINT_BYTES])
+            put_newest(self._verified, digest, time.monotonic() + self._seconds, most=_CACHE_SIZE)
+        put_newest(self._hints, account.id, digest[:_HINT_BYTES], most=_CACHE_SIZE)
         return True
 
     def _digest(self, account: Account, password_hash: str, password: Secret) -> bytes:
@@ -234,14 +235,14 @@ class Authenticator:
         with self._lock:
             if self._verified.get(digest, 0.0) <= now:
                 return False
-            _put(self._verified, digest, now + self._seconds)
+            put_newest(self._verified, digest, now + self._seconds, most=_CACHE_SIZE)
         return True
 
     def _remember(self, header: bytes, caller: Caller) -> None:
         scope: Scope = "owner" if caller.credential is None else caller.credential.scope
         with self._lock:
-            _put(self._headers, header, (time.monotonic() + self._seconds, scope))
-            _put(self._were_verified, header, None)
+            put_newest(self._headers, header, (time.monotonic() + self._seconds, scope), most=_CACHE_SIZE)
+            put_newest(self._were_verified, header, None, most=_CACHE_SIZE)
 
     def _header_digest(self, header: Secret) -> bytes:
         return hashlib.blake2b(header.text.encode(), key=self._key, digest_size=16).digest()
@@ -251,14 +252,6 @@ def _fitting_hash(password_hash: str, password: Secret) -> str | None:
     """Return the hash that is to be kept of a right password, in today's form and strength; None: it is wrong."""
     fitting = verify(password_hash, password)
     return None if fitting is None else stronger_hash(fitting, password)
-
-
-def _put(cache: OrderedDict[K, V], key: K, value: V) -> None:
-    """Keep a value as the newest one; the oldest one goes when there are too many."""
-    cache[key] = value
-    cache.move_to_end(key)
-    if len(cache) > _CACHE_SIZE:
-        cache.popitem(last=False)
 
 
 def _only_header(headers: Sequence[Secret]) -> Secret:

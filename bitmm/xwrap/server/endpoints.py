@@ -44,10 +44,12 @@ def endpoint(
 
     async def call(request: Request) -> Response:
         services = services_of(request)
-        scope = services.authenticator.known_scope(request.scope[AUTHORIZATION])
-        place = services.callers.find(request.scope[AUTHORIZATION], path_id(request, "id"))
+        header, id = services.authenticator.header_digest(request.scope[AUTHORIZATION]), path_id(request, "id")
+        scope, place = services.authenticator.known_scope(header), services.callers.find(header, id)
         if place is None or scope is None or not includes(scope, needs):
-            place = _add_place(services, request, await _log_in(services, request, needs))
+            place = _place(await _log_in(services, request, needs))
+            if header is not None and (place.exchange is not None or id == 0):  # else there may be one later
+                services.callers.add(header, id, place)
         params = await read_params(request)
         chosen, holders = _share(services, pool, place)
         work = partial(_answer, view, needs, status, services, request, params)
@@ -73,13 +75,9 @@ def _share(services: Services, pool: Pool, place: Place) -> tuple[Pool, tuple[Ho
     return pool, (account, exchange_holder(place.exchange)) if pool == "urgent" else (account,)
 
 
-def _add_place(services: Services, request: Request, caller: Caller) -> Place:
-    """Return where the calls of this caller to this path belong, from now on without a login before."""
-    registration, id = caller.account.registration, path_id(request, "id")
-    place = Place(caller.account.id, None if registration is None else registration.exchange)
-    if id == 0 or registration is not None:  # else there may be one later
-        services.callers.add(request.scope[AUTHORIZATION], id, place)
-    return place
+def _place(caller: Caller) -> Place:
+    registration = caller.account.registration
+    return Place(caller.account.id, None if registration is None else registration.exchange)
 
 
 async def log_in(request: Request, *, needs: Scope = "read") -> RequestContext:

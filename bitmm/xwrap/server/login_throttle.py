@@ -29,6 +29,7 @@ from collections.abc import Iterable, Sequence
 from math import ceil
 from typing import NamedTuple
 
+from ..exchanges.cache import put_newest
 from .problems import Problem
 
 __all__ = ["LoginThrottle", "Try", "too_many_tries"]
@@ -64,10 +65,9 @@ class _Window:
         return times[0] + self._seconds - time.monotonic() if len(times) >= self._most else 0.0
 
     def add(self, key: object = None) -> None:
-        self._times.setdefault(key, deque(maxlen=self._most)).append(time.monotonic())
-        self._times.move_to_end(key)
-        if len(self._times) > _MOST_KEYS:
-            self._times.popitem(last=False)
+        times = self._times.get(key) or deque(maxlen=self._most)
+        times.append(time.monotonic())
+        put_newest(self._times, key, times, most=_MOST_KEYS)
 
     def take_back(self, key: object = None) -> None:
         if times := self._times.get(key):
@@ -157,10 +157,7 @@ class LoginThrottle:
         """Take back a try whose password was right, and remember that the name logs in from this address."""
         for window, key in right.counts:
             window.take_back(key)
-        self._known[right.pair] = None
-        self._known.move_to_end(right.pair)
-        if len(self._known) > _MOST_KEYS:
-            self._known.popitem(last=False)
+        put_newest(self._known, right.pair, None, most=_MOST_KEYS)
 
     def count_answer(self, name: str, address: str) -> None:
         """Count the answer that a password is wrong. Raises Problem 429 in place of one too many."""

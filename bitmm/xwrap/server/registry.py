@@ -17,7 +17,7 @@ from math import inf
 from .._addresses import is_caseless
 from ..exchanges import load
 from ..exchanges.base import Credentials, Exchange, ExchangeContext
-from ..exchanges.cache import TTLCache
+from ..exchanges.cache import TTLCache, put_newest
 from ..exchanges.capabilities import supports
 from ..exchanges.errors import ExchangeError
 from ..transport import Transport
@@ -217,9 +217,7 @@ class ExchangeRegistry:
         if registration is not None:
             self._registrations.set_proven(registration)
         with self._proofs_lock:
-            self._proofs[self._proof(id, credentials)] = None
-            while len(self._proofs) > _MOST_PROOFS:
-                self._proofs.popitem(last=False)
+            put_newest(self._proofs, self._proof(id, credentials), None, most=_MOST_PROOFS)
 
     def _proof(self, id: str, credentials: Credentials) -> bytes:
         """Return a digest of a key and all that was given with it, which tells nothing outside of this process."""

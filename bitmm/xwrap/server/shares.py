@@ -8,15 +8,13 @@ threads goes first.
 
 from __future__ import annotations
 
-import hashlib
-import secrets
 from asyncio import Future, get_running_loop
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from .passwords import Secret
+from ..exchanges.cache import put_newest
 
 __all__ = ["Holder", "KnownCallers", "Place", "SharedSlots", "account_holder", "exchange_holder"]
 
@@ -106,25 +104,15 @@ class KnownCallers:
     """
 
     def __init__(self) -> None:
-        self._key = secrets.token_bytes(32)
-        self._places: OrderedDict[bytes, Place] = OrderedDict()
+        self._places: OrderedDict[tuple[bytes, int], Place] = OrderedDict()
 
-    def find(self, headers: Sequence[Secret], registration: int) -> Place | None:
-        """Return the place of a call with this Authorization header; None: it is not known."""
-        digest = self._digest(headers, registration)
-        place = self._places.get(digest)
-        if place is not None:
-            self._places.move_to_end(digest)
+    def find(self, header: bytes | None, registration: int) -> Place | None:
+        """Return the place of a call whose Authorization header has this digest; None: it is not known."""
+        if header is None or (place := self._places.get((header, registration))) is None:
+            return None
+        self._places.move_to_end((header, registration))
         return place
 
-    def add(self, headers: Sequence[Secret], registration: int, place: Place) -> None:
+    def add(self, header: bytes, registration: int, place: Place) -> None:
         """Remember the place of a call that was logged in."""
-        self._places[self._digest(headers, registration)] = place
-        if len(self._places) > _MOST_CALLERS:
-            self._places.popitem(last=False)
-
-    def _digest(self, headers: Sequence[Secret], registration: int) -> bytes:
-        digest = hashlib.blake2b(str(registration).encode(), key=self._key, digest_size=16)
-        for header in headers:
-            digest.update(b"\0" + header.text.encode())
-        return digest.digest()
+        put_newest(self._places, (header, registration), place, most=_MOST_CALLERS)

@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import bindparam, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
+from ...exchanges.cache import put_newest
 from . import tables as t
 from .base import Database, StatementRunner
 from .errors import UNUSABLE
@@ -117,10 +118,7 @@ class CredentialStore:
         with self._marked_lock:
             if self._marked.get(id, 0.0) > time.monotonic():
                 return
-            self._marked[id] = time.monotonic() + _USED_SECONDS
-            self._marked.move_to_end(id)
-            if len(self._marked) > _MOST_REMEMBERED:
-                self._marked.popitem(last=False)
+            put_newest(self._marked, id, time.monotonic() + _USED_SECONDS, most=_MOST_REMEMBERED)
         # Other processes may have written it.
         values = {"credential": id, "before": now(_USED_SECONDS), "last_used": now()}
         try:
