@@ -19,21 +19,21 @@ from .db.addresses import AddressStore, AllowedAddress, same_network
 from .db.records import DAY_SECONDS, Registration, now
 from .problems import Problem
 
-__all__ = ["check_address", "check_key_given", "check_send", "is_guarded"]
+__all__ = ["check_address", "check_key_given", "check_send", "guarded_send"]
 
 #: How the addresses begin that have the checksum of Bech32 (SLIP-0173): of Bitcoin and its test networks, of Litecoin.
 _BECH32 = re.compile(r"(bc|tb|bcrt|ltc|tltc)1", re.IGNORECASE)
 _ETHEREUM = re.compile(r"0x[0-9a-fA-F]{40}")
 
 
-def is_guarded(exchange: Exchange, request: NewOrder | NewWithdrawal) -> bool:
-    """Return whether a request is a send that needs a key and an address of the allow-list."""
-    return isinstance(request, NewWithdrawal) and not exchange.in_process
+def guarded_send(exchange: Exchange, request: NewOrder | NewWithdrawal) -> NewWithdrawal | None:
+    """Return a request that is a send which needs a key and an address of the allow-list; None for any other."""
+    return request if isinstance(request, NewWithdrawal) and not exchange.in_process else None
 
 
 def check_key_given(exchange: Exchange, request: NewOrder | NewWithdrawal, key: str | None) -> None:
     """Raise Problem 422 for a send without a key: repeated after a lost answer, it would be executed twice."""
-    if key is None and is_guarded(exchange, request):
+    if key is None and guarded_send(exchange, request) is not None:
         raise Problem(
             422,
             "key_required",

@@ -17,7 +17,7 @@ from ..exchanges.base import Exchange
 from ..exchanges.errors import Refused
 from ..exchanges.models import NewOrder, NewWithdrawal
 from ..money import plain
-from .allow_list import check_send, is_guarded
+from .allow_list import check_send, guarded_send
 from .db.records import Account, Caller, Registration, Scope
 from .db.store import Store
 from .freeze import check_frozen
@@ -91,7 +91,7 @@ class Policy:
         """
         check_enabled(registration)
         value = limit_value(caller, exchange, request)
-        guarded = request if isinstance(request, NewWithdrawal) and is_guarded(exchange, request) else None
+        guarded = guarded_send(exchange, request)
         if guarded is not None:
             check_send(self._store.addresses, registration, guarded)
         columns = {

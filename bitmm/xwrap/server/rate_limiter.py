@@ -3,11 +3,10 @@
 There is one queue for each exchange key, and one for each exchange's view of our address. Everything that uses a key
 goes through its queue: several registrations, many threads, any number of processes. Until the exchange has accepted a
 key with its secret, the queue is the account's own: who knows no more than a key does not reach the queue of its owner.
-In a queue the accounts take turns. Nonces only rise. Where an
-exchange insists on their order, one request at a time is made, sent and answered. The counter of calls that the
-exchange keeps is kept here too: a call that it would refuse waits, or is refused before it is sent. Cancels go first,
-then the questions of the reconciler, orders, and reads. Nonces and counters are in the data base: they hold for all
-processes, after a restart, and when a clock was set back.
+In a queue the accounts take turns. Nonces only rise. Where an exchange insists on their order, one request at a time is
+made, sent and answered. The counter of calls that the exchange keeps is kept here too: a call that it would refuse
+waits, or is refused before it is sent. Cancels go first, then the questions of the reconciler, orders, and reads.
+Nonces and counters are in the data base: they hold for all processes, after a restart, and when a clock was set back.
 
 Calls that need no login, of prices, have a small budget of their own, and go last.
 
