@@ -17,7 +17,7 @@ import pytest
 
 pytest.importorskip("starlette", reason="the server is not installed")
 
-from bitmm.xwrap.server import endpoints
+from tests.support.callers import WRONG_LOGIN, watch_addresses
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "bitmm/xwrap/server/README.md"
@@ -116,21 +116,11 @@ def caddy(server, folder):
         yield port
 
 
-LOGIN = "Authorization: Basic bm9ib2R5Ondyb25n"
-
-
 @pytest.mark.parametrize("proxy", [nginx, caddy], ids=["nginx", "Caddy"])
 def test_behind_the_documented_proxy_the_address_is_the_callers_and_a_forged_header_changes_nothing(
     server, tmp_path, monkeypatch, proxy
 ):
-    seen = []
-    recognize = endpoints._recognize
-
-    def watch(services, request):
-        seen.append(request.client.host)
-        return recognize(services, request)
-
-    monkeypatch.setattr(endpoints, "_recognize", watch)
+    seen = watch_addresses(monkeypatch)
     forged = [
         (),
         ("X-Forwarded-For: 198.51.100.1",),
@@ -154,7 +144,15 @@ def call(port, *headers):
         socket.create_connection(("127.0.0.1", port), 30, (CALLER, 0)) as plain,
         context.wrap_socket(plain, server_hostname="xwrap.example") as connection,
     ):
-        lines = ["GET /exchanges HTTP/1.1", f"Host: xwrap.example:{port}", "Connection: close", LOGIN, *headers, "", ""]
+        lines = [
+            "GET /exchanges HTTP/1.1",
+            f"Host: xwrap.example:{port}",
+            "Connection: close",
+            WRONG_LOGIN,
+            *headers,
+            "",
+            "",
+        ]
         connection.sendall("\r\n".join(lines).encode())
         answer = connection.makefile("rb").read().decode()
     assert '"not_authenticated"' in answer, answer

@@ -10,8 +10,8 @@ import pytest
 pytest.importorskip("starlette", reason="the server is not installed")
 
 from bitmm.xwrap.errors import InvalidRequest
-from bitmm.xwrap.server import endpoints
 from bitmm.xwrap.server.callers import caller_address, is_in, origin_network, plain_address, proxy_network
+from tests.support.callers import WRONG_LOGIN, watch_addresses
 
 PROXIES = tuple(proxy_network(text) for text in ("127.0.0.1", "10.0.0.0/8", "2001:db8:1::/48"))
 PEER = "127.0.0.1"
@@ -90,28 +90,16 @@ def test_a_proxy_that_is_no_address_is_refused_with_a_way_to_write_it(text):
         proxy_network(text)
 
 
-#: A wrong one: it is looked at, and refused.
-LOGIN = "Authorization: Basic bm9ib2R5Ondyb25n"
-
-
 @pytest.fixture
 def addresses(monkeypatch):
     """The addresses that the authenticator was given."""
-    seen = []
-    recognize = endpoints._recognize
-
-    def watch(services, request):
-        seen.append(request.client.host)
-        return recognize(services, request)
-
-    monkeypatch.setattr(endpoints, "_recognize", watch)
-    return seen
+    return watch_addresses(monkeypatch)
 
 
 def call(server, *headers):
     address = urlsplit(server.url)
     with socket.create_connection((address.hostname, address.port), timeout=30) as connection:
-        lines = ["GET /exchanges HTTP/1.1", "Host: localhost", "Connection: close", LOGIN, *headers, "", ""]
+        lines = ["GET /exchanges HTTP/1.1", "Host: localhost", "Connection: close", WRONG_LOGIN, *headers, "", ""]
         connection.sendall("\r\n".join(lines).encode("latin-1"))
         assert connection.makefile("rb").read().startswith(b"HTTP/1.1 401 ")
 

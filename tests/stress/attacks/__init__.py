@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 
-__all__ = ["Attack", "Target", "open_connection"]
+__all__ = ["Attack", "Target", "in_threads", "open_connection", "status_of"]
 
 
 @dataclass(frozen=True)
@@ -56,3 +57,23 @@ def open_connection(target: Target, number: int = 0, *, timeout: float = 30.0) -
     number += 2
     source = f"127.0.{number >> 8}.{number & 255}"
     return socket.create_connection((target.host, target.port), timeout, (source, 0))
+
+
+@contextmanager
+def in_threads(count: int, attack: Callable[[int, threading.Event], object]) -> Iterator[None]:
+    """Run `attack` with the number of its thread, in so many of them, until the block ends and its event is set."""
+    stop = threading.Event()
+    threads = [threading.Thread(target=attack, args=(number, stop)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def status_of(answer: bytes) -> str:
+    """Return the status at the beginning of an answer, or "closed" where there is none."""
+    return answer.split()[1].decode() if answer.startswith(b"HTTP/") else "closed"

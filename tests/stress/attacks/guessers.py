@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from tests.stress.attacks import Attack, Target
+from tests.stress.attacks import Attack, Target, in_threads
 
 __all__ = ["FORGED", "SHARED"]
 
@@ -21,9 +21,9 @@ _FORGED_ADDRESSES = 1000
 def _guess(target: Target, size: int, *, forged: bool) -> Iterator[Counter[str]]:
     """Let `size` guessers try one password after the other, half of them for the honest client's own user name."""
     seen: Counter[str] = Counter()
-    lock, stop, numbers = threading.Lock(), threading.Event(), itertools.count()
+    lock, numbers = threading.Lock(), itertools.count()
 
-    def guess(guesser: int) -> None:
+    def guess(guesser: int, stop: threading.Event) -> None:
         mine: Counter[str] = Counter()
         source = f"127.0.{2 + guesser // 250}.{1 + guesser % 250}" if forged else "127.0.0.1"
         connection = http.client.HTTPConnection(target.host, target.port, timeout=30, source_address=(source, 0))
@@ -48,15 +48,8 @@ def _guess(target: Target, size: int, *, forged: bool) -> Iterator[Counter[str]]
         with lock:
             seen.update(mine)
 
-    guessers = [threading.Thread(target=guess, args=(guesser,)) for guesser in range(size)]
-    for guesser in guessers:
-        guesser.start()
-    try:
+    with in_threads(size, guess):
         yield seen
-    finally:
-        stop.set()
-        for guesser in guessers:
-            guesser.join()
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
-from tests.stress.attacks import Attack, Target, open_connection
+from tests.stress.attacks import Attack, Target, in_threads, open_connection, status_of
 
 __all__ = ["HALF_BODIES", "IDLE", "SLOW_HEADS"]
 
@@ -27,23 +27,19 @@ def _hold(
     @contextmanager
     def start(target: Target, size: int) -> Iterator[Counter[str]]:
         seen: Counter[str] = Counter()
-        stop = threading.Event()
         opened = [_open(target, number, first, seen) for number in range(size)]
 
-        def keep_open() -> None:
+        def keep_open(_number: int, stop: threading.Event) -> None:
             while not stop.wait(1.0):
                 for number, connection in enumerate(opened):
                     if _is_closed(connection, drip, seen):
                         connection.close()
                         opened[number] = _open(target, number, first, seen)
 
-        attacker = threading.Thread(target=keep_open)
-        attacker.start()
         try:
-            yield seen
+            with in_threads(1, keep_open):
+                yield seen
         finally:
-            stop.set()
-            attacker.join()
             for connection in opened:
                 connection.close()
 
@@ -72,7 +68,7 @@ def _is_closed(connection: socket.socket, drip: bytes, seen: Counter[str]) -> bo
         return False
     except OSError:
         answer = b""
-    seen[answer.split()[1].decode() if answer.startswith(b"HTTP/") else "closed"] += 1
+    seen[status_of(answer)] += 1
     return True
 
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.stress.attacks import Attack, Target, open_connection
+from tests.stress.attacks import Attack, Target, in_threads, open_connection, status_of
 
 __all__ = ["ATTACK", "send_long_header"]
 
@@ -16,19 +16,13 @@ __all__ = ["ATTACK", "send_long_header"]
 def start(target: Target, size: int) -> Iterator[Counter[str]]:
     """Send one header after the other, each of `size` MB."""
     seen: Counter[str] = Counter()
-    stop = threading.Event()
 
-    def attack() -> None:
+    def attack(_number: int, stop: threading.Event) -> None:
         while not stop.is_set():
             seen[send_long_header(target, size)] += 1
 
-    attacker = threading.Thread(target=attack)
-    attacker.start()
-    try:
+    with in_threads(1, attack):
         yield seen
-    finally:
-        stop.set()
-        attacker.join()
 
 
 def send_long_header(target: Target, size: int) -> str:
@@ -45,7 +39,7 @@ def send_long_header(target: Target, size: int) -> str:
             answer = connection.recv(100)
         except OSError:
             answer = b""
-    return answer.split()[1].decode() if answer.startswith(b"HTTP/") else "closed"
+    return status_of(answer)
 
 
 ATTACK = Attack("long-header", "one header of 150 MB, again and again", start, 150)

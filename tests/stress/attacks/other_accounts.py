@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import requests
 
 from bitmm.xwrap.testing.exchanges.bitstamp import BitstampVenue
-from tests.stress.attacks import Attack, Target
+from tests.stress.attacks import Attack, Target, in_threads
 
 __all__ = ["HANGING_CANCELS"]
 
@@ -33,9 +33,8 @@ def _hanging_exchange() -> Iterator[Mapping[str, str]]:
 def _repeating(work: Callable[[], str], count: int) -> Iterator[Counter[str]]:
     """Do it again and again in so many threads; give what it returned."""
     seen: Counter[str] = Counter()
-    stop = threading.Event()
 
-    def repeat() -> None:
+    def repeat(_number: int, stop: threading.Event) -> None:
         while not stop.is_set():
             try:
                 seen[work()] += 1
@@ -43,15 +42,8 @@ def _repeating(work: Callable[[], str], count: int) -> Iterator[Counter[str]]:
                 seen[type(error).__name__] += 1
                 stop.wait(0.1)
 
-    threads = [threading.Thread(target=repeat, daemon=True) for _ in range(count)]
-    for thread in threads:
-        thread.start()
-    try:
+    with in_threads(count, repeat):
         yield seen
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
 
 
 @contextmanager
