@@ -67,7 +67,7 @@ def test_a_key_that_could_not_be_tried_is_not_kept(serving, id, kind, fault, sta
     with kind() as venue, serving(exchanges=(id,), exchange_urls={id: venue.url}) as server:
         auth, xw = server.account(), XWrap(server.url)
         venue.fault(fault, times=9)
-        with pytest.raises(error, match=r"^the key could not be tried, so it was not registered: ") as caught:
+        with pytest.raises(error, match=r"^the key could not be tried, so it was not kept: ") as caught:
             xw.create_backend(*auth, id, "", venue.key, WRONG)
         assert (caught.value.status, caught.value.code, caught.value.retryable) == (status, code, True)
         assert not caught.value.may_have_executed

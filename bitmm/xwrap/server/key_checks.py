@@ -94,7 +94,7 @@ def _check_key(exchange: Exchange) -> None:
 
 def not_tried(error: ExchangeError) -> Problem:
     """Return the problem of a key that the exchange could not be asked about: with a wrong secret it would be kept."""
-    problem = from_exchange(error, "the key could not be tried, so it was not registered")
+    problem = from_exchange(error, "the key could not be tried, so it was not kept")
     problem.headers.setdefault("Retry-After", str(_TRY_AGAIN_SECONDS))
     return problem
 
