@@ -67,6 +67,7 @@ ErrorCode = Literal[
     "permission_denied",
     "price_required",
     "price_step",
+    "quota_exceeded",
     "rate_limited",
     "registration_disabled",
     "request_timeout",
@@ -174,6 +175,10 @@ CODES: Mapping[str, Code] = {
     "unknown_exchange": Code(422, "The server does not offer this exchange."),
     "unknown_market": Code(422, "The exchange does not trade this pair; the words say what it trades instead."),
     "unsupported": Code(422, "The exchange has no such call, or not with these fields."),
+    "quota_exceeded": Code(
+        429,
+        "The account has as many registrations, or placed as many orders and sends in 24 hours, as the server allows.",
+    ),
     "rate_limited": Code(429, "The exchange's limit for its callers is reached; `Retry-After` says when to come back."),
     "too_many_tries": Code(429, "Too many wrong passwords; `Retry-After` says when to come back."),
     "server_error": Code(500, "Something failed that the server did not foresee."),

@@ -519,6 +519,13 @@ def invalid_nonce(world):
 
 
 @case
+def quota_exceeded(world):
+    with world.serving(registration_quota=1) as server:
+        backend = world.paper(server=server)
+        XWrap(server.url).create_backend(backend.username, backend.password, "paper", "", "", "")
+
+
+@case
 def rate_limited(world):
     # With a key of its own, for the server does not call with it for a while.
     # The client would come back within the time that it has, if that were long enough.

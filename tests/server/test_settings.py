@@ -68,6 +68,7 @@ def test_every_name_that_the_code_and_the_documents_have_is_known():
     assert len(names) > 10
     good = {"XWRAP_LOG_LEVEL": "INFO", "XWRAP_EXCHANGES": "paper,kraken,hub,mtgox", "XWRAP_PAPER_FUNDS": "USD=1"}
     good |= {"XWRAP_PROXIES": "127.0.0.1", "XWRAP_ADDRESS_WAIT_HOURS": "24"}
+    good |= {"XWRAP_QUOTA_REGISTRATIONS": "1", "XWRAP_QUOTA_ORDERS": "1"}
     for name in names:
         value = good.get(name, "none" if "_LIMIT_" in name else "https://exchange.example")
         Settings.read({"XWRAP_EXCHANGES": good["XWRAP_EXCHANGES"], name: value})
@@ -106,3 +107,15 @@ def test_the_waiting_time_of_addresses_is_read_in_hours(text, seconds):
 def test_another_waiting_time_is_refused(text):
     words = refusal(XWRAP_ADDRESS_WAIT_HOURS=text)
     assert words == f'XWRAP_ADDRESS_WAIT_HOURS has "{text}"; write hours like 24 or 0.5, at most 8760'
+
+
+def test_the_quotas_are_whole_numbers():
+    read = Settings.read({"XWRAP_QUOTA_REGISTRATIONS": "0", "XWRAP_QUOTA_ORDERS": "9999999"})
+    assert (read.registration_quota, read.order_quota) == (0, 9_999_999)
+    assert (Settings.read({}).registration_quota, Settings.read({}).order_quota) == (100, 20_000)
+
+
+@pytest.mark.parametrize("text", ["-1", "1.5", "1e3", "1_000", "10000000", "٢٤", "none"])
+@pytest.mark.parametrize("name", ["XWRAP_QUOTA_REGISTRATIONS", "XWRAP_QUOTA_ORDERS"])
+def test_another_quota_is_refused(name, text):
+    assert refusal(**{name: text}) == f'{name} has "{text}"; write a whole number, 0 to 9999999'

@@ -23,6 +23,7 @@ from .db.store import Store
 from .freeze import check_frozen
 from .limits import check_credential, check_live, limit_value
 from .problems import Problem
+from .quotas import Quotas
 from .trade_audit import add_intent
 
 __all__ = [
@@ -75,8 +76,9 @@ class KeyReplacedError(Exception):
 class Policy:
     """Says which orders and sends a caller may place."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, quotas: Quotas) -> None:
         self._store = store
+        self._quotas = quotas
 
     def admit(
         self,
@@ -111,16 +113,18 @@ class Policy:
     def _check(
         self, caller: Caller, registration: Registration, value: Decimal | None, guarded: NewWithdrawal | None
     ) -> None:
-        now = self._check_locked(caller, registration)
+        # The next one of this account waits here until this one is counted.
+        now = self._check_locked(caller, registration, exclusive=True)
         if now.key_since != registration.key_since:
             raise KeyReplacedError(now)
+        self._quotas.check_order(caller.account.id)
         check_credential(self._store, caller, value)
         if guarded is not None:
             check_send(self._store.addresses, now, guarded, lock=True)
 
-    def _check_locked(self, caller: Caller, registration: Registration) -> Registration:
+    def _check_locked(self, caller: Caller, registration: Registration, *, exclusive: bool = False) -> Registration:
         """Return the registration as it is now."""
-        account = self._store.accounts.locked(caller.account.id)
+        account = self._store.accounts.locked(caller.account.id, exclusive=exclusive)
         return _check_state(account, self._store.registrations.get(registration.id))
 
     def confirm(self, caller: Caller, registration: Registration) -> None:

@@ -21,6 +21,7 @@ from .follower import Follower
 from .login_failures import LoginFailures
 from .missing_history import MissingHistory
 from .policy import Policy
+from .quotas import Quotas
 from .rate_limiter import RateLimiter
 from .rates import Rates
 from .reconciliation import Reconciler
@@ -43,6 +44,7 @@ class Services:
     settings: Settings
     store: Store
     registry: ExchangeRegistry
+    quotas: Quotas
     authenticator: Authenticator
     login_failures: LoginFailures
     execution: ExecutionService
@@ -96,12 +98,14 @@ def _create(settings: Settings, store: Store, threads: ThreadPools, report: Call
     missing_history = MissingHistory(
         store, registry, client_ids, arrival_seconds=settings.call_seconds + settings.reconcile_grace_seconds
     )
-    execution = ExecutionService(store, registry, Policy(store), client_ids, missing_history)
+    quotas = Quotas(store, settings.registration_quota, settings.order_quota)
+    execution = ExecutionService(store, registry, Policy(store, quotas), client_ids, missing_history)
     login_failures = LoginFailures(store)
     services = Services(
         settings=settings,
         store=store,
         registry=registry,
+        quotas=quotas,
         authenticator=Authenticator(store, threads, login_failures, settings.credential_cache_seconds),
         login_failures=login_failures,
         execution=execution,

@@ -27,7 +27,8 @@ LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 _SETTINGS = (
     *("XWRAP_DATA_DIR", "XWRAP_MASTER_KEY_FILE", "XWRAP_DATABASE_URL", "XWRAP_HOSTS", "XWRAP_EXCHANGES"),
-    *("XWRAP_PROXIES", "XWRAP_ADDRESS_WAIT_HOURS", "XWRAP_LOG_LEVEL"),
+    *("XWRAP_PROXIES", "XWRAP_ADDRESS_WAIT_HOURS", "XWRAP_QUOTA_REGISTRATIONS", "XWRAP_QUOTA_ORDERS"),
+    "XWRAP_LOG_LEVEL",
     *("XWRAP_PAPER_PRICES", "XWRAP_PAPER_FUNDS"),
 )
 #: Settings of one exchange: its id follows.
@@ -104,6 +105,9 @@ class Settings:
     address_connections: int = 256
     #: So long after it was added, an address may be sent to. An address keeps what was set when it was added.
     address_wait_seconds: float = 86400.0
+    #: So many registrations an account may have; and so many orders and sends, together, it may place in 24 hours.
+    registration_quota: int = 100
+    order_quota: int = 20_000
     #: From which level on the server and its web server log; one of `LOG_LEVELS`.
     log_level: str = "WARNING"
 
@@ -150,6 +154,12 @@ class Settings:
             values["paper_funds"] = _funds(funds)
         if hours := environ.get("XWRAP_ADDRESS_WAIT_HOURS"):
             values["address_wait_seconds"] = _wait_seconds(hours)
+        for name, variable in (
+            ("registration_quota", "XWRAP_QUOTA_REGISTRATIONS"),
+            ("order_quota", "XWRAP_QUOTA_ORDERS"),
+        ):
+            if quota := environ.get(variable):
+                values[name] = _quota(variable, quota)
         values.update(given)
         settings = cls(**values)
         urls = _by_exchange(environ, _URL_PREFIX, settings.exchanges, base_url)
@@ -247,6 +257,12 @@ def _wait_seconds(text: str) -> int:
             f'XWRAP_ADDRESS_WAIT_HOURS has "{text}"; write hours like 24 or 0.5, at most {_HOURS_OF_A_YEAR}'
         )
     return int(hours * 3600)
+
+
+def _quota(name: str, text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,7}", text):
+        raise SettingsError(f'{name} has "{text}"; write a whole number, 0 to 9999999')
+    return int(text)
 
 
 def _names(text: str) -> list[str]:

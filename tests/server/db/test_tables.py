@@ -18,7 +18,7 @@ from sqlalchemy.exc import IntegrityError
 
 import bitmm.xwrap.server
 from bitmm.xwrap.exchanges import models
-from bitmm.xwrap.server.db import tables
+from bitmm.xwrap.server.db import tables, usage
 from bitmm.xwrap.server.db.base import StatementRunner
 from bitmm.xwrap.server.db.errors import StoreError
 from bitmm.xwrap.server.db.store import Store
@@ -193,7 +193,7 @@ NEVER = datetime(2020, 1, 1, tzinfo=UTC)
         ),
         (
             lambda store: store.withdrawals.similar("kraken", {**SEND, "address": "0xAb"}, NEVER, NEVER),
-            "ix_withdrawals_registration_id_id (registration_id=?)",
+            "ix_withdrawals_registration_id_created (registration_id=? AND created>? AND created<?)",
         ),
         (lambda store: store.orders.count_unknown(), "ix_orders_unsettled (status=?)"),
         (lambda store: store.orders.limited(1, "2026"), "ix_orders_limited (credential_id=? AND created>?)"),
@@ -212,6 +212,11 @@ def test_a_question_to_a_journal_is_answered_from_an_index_whatever_its_values_a
     monkeypatch.setattr(StatementRunner, "rows", note)
     ask(sqlite)
     [(statement, values)] = asked
+    check_plan(sqlite, statement, values, index)
+
+
+def check_plan(sqlite, statement, values, index):
+    """Look at the plan of a statement: the index is used, and no journal is read from one end to the other."""
     compiled = sqlite._database.compiled(statement, values)
     nulls = dict.fromkeys({**compiled.constants, **values})
     with closing(sqlite3.connect(sqlite.where)) as connection:
@@ -219,3 +224,10 @@ def test_a_question_to_a_journal_is_answered_from_an_index_whatever_its_values_a
     steps = [step for *_, step in plan]
     assert [step for step in steps if index in step], steps
     assert not [step for step in steps if step.startswith("SCAN orders") or "ORDER BY" in step], steps
+
+
+@pytest.mark.parametrize("journal", ["orders", "withdrawals"])
+def test_what_an_account_placed_in_a_day_is_counted_in_an_index_alone(sqlite, journal):
+    [statement] = [count for count in usage._COUNT_ROWS if journal in str(count)]
+    index = f"{journal} USING COVERING INDEX ix_{journal}_registration_id_created (registration_id=? AND created>?)"
+    check_plan(sqlite, statement, {"account": 1, "since": "2026"}, index)

@@ -14,6 +14,7 @@ from bitmm.xwrap.exchanges.models import OrderState
 from bitmm.xwrap.server.db.records import Caller, now
 from bitmm.xwrap.server.db.store import Store
 from bitmm.xwrap.server.policy import Policy
+from bitmm.xwrap.server.quotas import Quotas
 from bitmm.xwrap.testing.exchanges.kraken import KrakenVenue
 from tests.support.stub import Stub
 from tests.support.threads import until
@@ -243,6 +244,6 @@ def test_confirm_is_a_refusal_that_adapters_know(bench):
     account = store.accounts.find(bench.auth[0], id)
     bench.freeze()
     with pytest.raises(Refused) as caught:
-        Policy(store).confirm(Caller(account, None, ""), account.registration)
+        Policy(store, Quotas(store, 1, 1)).confirm(Caller(account, None, ""), account.registration)
     assert (caught.value.code, caught.value.may_have_executed) == ("frozen", False)
     store.close()

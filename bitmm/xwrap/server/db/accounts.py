@@ -36,7 +36,8 @@ _LOGINS = (
     .where(or_(_A.name == bindparam("name"), _A.name == _OWNER))
 )
 _LOCKED = select(*_COLUMNS).where(_A.id == bindparam("id"))
-_LOCK = _LOCKED.with_for_update(read=True)
+_LOCK_SHARED = _LOCKED.with_for_update(read=True)
+_LOCK_EXCLUSIVE = _LOCKED.with_for_update(key_share=True)
 _LOCK_FOR_CHANGE = select(_A.id).where(_A.id == bindparam("id")).with_for_update()
 #: The row of a removed account stays for what names it by its id. It has no hash.
 _IS_THERE = _A.password_hash != ""
@@ -97,11 +98,14 @@ class AccountStore:
         rows.sort(key=lambda row: row["name"] != name)
         return _pop_login(rows[0], name) if rows else None
 
-    def locked(self, id: int) -> Account | None:
-        """Return an account as it is now. Within a write: until it ends, no other write changes the account."""
+    def locked(self, id: int, *, exclusive: bool = False) -> Account | None:
+        """Return an account as it is now. Within a write: until it ends, no other write changes the account.
+
+        `exclusive`: until then, every other write that calls this for the account waits, too.
+        """
 
         def work(runner: StatementRunner) -> Account | None:
-            self._database.lock_rows(runner, _LOCK, {"id": id})
+            self._database.lock_rows(runner, _LOCK_EXCLUSIVE if exclusive else _LOCK_SHARED, {"id": id})
             row = runner.first(_LOCKED, {"id": id})
             return None if row is None else Account(**row)
 

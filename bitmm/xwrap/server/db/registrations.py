@@ -71,10 +71,12 @@ class RegistrationStore:
         values: Mapping[str, Any],
         seal: Callable[[int], dict[str, bytes]],
         is_same: Callable[[Registration], bool] = lambda _: False,
+        check: Callable[[], None] = lambda: None,
     ) -> Registration:
         """Add a registration and return it. `seal` gives its sealed columns, for which it needs the id.
 
-        Raises AlreadyRegisteredError when `is_same` of one that the account has, also of a disabled one.
+        Raises AlreadyRegisteredError when `is_same` of one that the account has, also of a disabled one. `check` is run
+        in the transaction, after that; what it raises is raised here, and nothing is added.
         Of two calls at the same time the second sees what the first added.
         """
         unsealed = dict.fromkeys(SEALED_COLUMNS, b"")
@@ -82,6 +84,7 @@ class RegistrationStore:
         def work(runner: StatementRunner) -> Registration:
             self._database.lock_rows(runner, LOCK_ACCOUNT, {"id": values["account_id"]})
             _check_new(runner, values["account_id"], is_same)
+            check()
             id = runner.insert(t.registrations, {**values, **unsealed, "created": now()})
             [row] = runner.rows(_SEAL, {"row": id, **seal(id)})
             return Registration(**row)

@@ -24,6 +24,7 @@ from .registrations import RegistrationStore
 from .safety import SafetyStore
 from .sealed import SealedStore
 from .sqlite import SQLite
+from .usage import UsageStore
 
 __all__ = ["Store"]
 
@@ -60,6 +61,7 @@ class Store:
         self.history = HistoryStore(self._database)
         self.orders = OrderJournal(self._database)
         self.withdrawals = WithdrawalJournal(self._database)
+        self.usage = UsageStore(self._database)
 
     def history_gap(self) -> datetime | None:
         """Return the time since which orders and sends may be missing in the journals; None: they are complete.

@@ -209,6 +209,7 @@ def _journal(name: str, fields: Iterable[str], required: Container[str], *column
         Column("limit_value", Text),
         UniqueConstraint("registration_id", "key"),
         Index(f"ix_{name}_registration_id_id", "registration_id", "id"),
+        Index(f"ix_{name}_registration_id_created", "registration_id", "created"),
         Index(f"ix_{name}_limited", "credential_id", "created", sqlite_where=LIMITED, postgresql_where=LIMITED),
         Index(f"ix_{name}_unsettled", "status", sqlite_where=RUNNING_OR_UNKNOWN, postgresql_where=RUNNING_OR_UNKNOWN),
     )

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from ...exchanges.base import Credentials
 from ..context import RequestContext
 from ..db.records import Registration
 from ..db.registrations import AlreadyRegisteredError
@@ -50,6 +51,7 @@ def create(context: RequestContext) -> dict[str, Any]:
     label = params.pop_label("label")
     allow_send = params.pop_bool("allow_send", default=False)
     credentials = pop_credentials(kind, params)
+    _check_quota(context, id, credentials)
     facts = try_key(registry, id, credentials, context.account.id)
     check_permissions(kind, facts.permissions, allow_send=allow_send)
     values = {
@@ -70,6 +72,7 @@ def create(context: RequestContext) -> dict[str, Any]:
             values,
             lambda registration_id: registry.seal(context.account.id, registration_id, credentials),
             lambda other: registry.is_same_key(other, id, credentials),
+            lambda: context.services.quotas.check_registration(context.account.id),
         )
         details = {"exchange": id, "label": label, "allow_send": _text(allow_send)}
         store.audit.add(context.caller, "key.add", f"registration {row.id}", details)
@@ -192,6 +195,18 @@ def _record_change(
         rows.append(("key.replace", {"same_account": is_same, **{name: _text(flag) for name, flag in flags.items()}}))
     for what, details in rows:
         context.services.store.audit.add(context.caller, what, f"registration {after.id}", details)
+
+
+def _check_quota(context: RequestContext, exchange: str, credentials: Credentials) -> None:
+    """Raise Problem 429 before the exchange is asked; or 409 for a key that the account has registered already."""
+    services = context.services
+    try:
+        services.quotas.check_registration(context.account.id)
+    except Problem:
+        for row in services.store.registrations.of_account(context.account.id):
+            if services.registry.is_same_key(row, exchange, credentials):
+                raise _already_registered(row) from None
+        raise
 
 
 def _text(flag: bool) -> str:

@@ -1,0 +1,136 @@
+"""The quotas of an account, at the real server: exactly so much is taken, and reads and cancels always are."""
+
+from __future__ import annotations
+
+import secrets
+
+import pytest
+import requests
+
+from bitmm.xwrap import exchanges
+from bitmm.xwrap.server.db.records import now
+from tests.support.stub import Stub
+from tests.support.threads import in_threads
+
+ADDRESS = "tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx"
+ORDER = {"currency": "USD", "asset": "BTC", "amount": "0.001", "price": "1"}
+
+
+class Trader:
+    """An account, with a registration on paper."""
+
+    def __init__(self, server):
+        self.server, self.auth = server, server.account()
+        self.id = server.registration(self.auth)
+
+    def call(self, method, path, key=None, **form):
+        headers = {"Idempotency-Key": key} if key else {}
+        return requests.request(method, self.server.url + path, data=form, headers=headers, auth=self.auth, timeout=60)
+
+    def buy(self, key=None, server=None):
+        """Place a limit order that waits, at this server."""
+        url = f"{(server or self.server).url}/exchanges/{self.id}/buy"
+        headers = {"Idempotency-Key": key or secrets.token_hex(8)}
+        return requests.post(url, ORDER, headers=headers, auth=self.auth, timeout=60)
+
+    def register(self, exchange="paper", **form):
+        return self.call("POST", "/exchanges/", exchange=exchange, **form)
+
+
+def refused(answer):
+    assert (answer.status_code, answer.json()["code"]) == (429, "quota_exceeded"), answer.text
+    assert not answer.json()["may_have_executed"]
+    return answer.json()
+
+
+@pytest.fixture(scope="module")
+def small(serving):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(exchanges.EXCHANGES, "stub", "tests.support.stub:Stub")
+        with serving(exchanges=("paper", "stub"), order_quota=4, registration_quota=3) as server:
+            yield server
+
+
+def test_orders_and_sends_are_taken_up_to_the_quota_and_the_next_is_told_when_to_come_back(small):
+    trader = Trader(small)
+    first = trader.buy("mine")
+    assert [trader.buy().status_code for _ in range(2)] == [200] * 2
+    send = {"asset": "BTC", "amount": "0.1", "address": ADDRESS}
+    assert trader.call("POST", f"/exchanges/{trader.id}/send_to_address", "s1", **send).status_code == 200
+    answer = trader.buy()
+    body = refused(answer)
+    assert (body["retryable"], body["limit"]) == (True, "4")
+    assert "nothing was sent" in body["detail"]
+    assert 86_300 < int(answer.headers["Retry-After"]) <= 86_400
+    refused(trader.call("POST", f"/exchanges/{trader.id}/send_to_address", "s2", **send))
+    refused(trader.call("POST", f"/exchanges/{trader.id}/buy", **ORDER, dry_run="true"))
+    assert trader.buy("mine").json() == first.json()
+    assert Trader(small).buy().status_code == 200
+    order = f"/exchanges/{trader.id}/orders/{first.json()['id']}"
+    assert trader.call("GET", order).json()["status"] == "open"
+    assert trader.call("DELETE", order).json()["status"] == "canceled"
+    assert trader.call("DELETE", f"/exchanges/{trader.id}/orders/").json() == {"canceled": 2}
+    # A day after the first one there is room for one more.
+    small.sql("UPDATE orders SET created = :then WHERE id = :id", then=now(86_400), id=first.json()["id"])
+    assert trader.buy().status_code == 200
+    refused(trader.buy())
+
+
+def test_what_was_placed_with_a_registration_that_was_deleted_counts(small):
+    trader = Trader(small)
+    assert [trader.buy().status_code for _ in range(4)] == [200] * 4
+    trader.call("DELETE", f"/exchanges/{trader.id}/orders/")
+    assert trader.call("DELETE", f"/exchanges/{trader.id}").status_code == 200
+    trader.id = small.registration(trader.auth)
+    refused(trader.buy())
+
+
+def test_registrations_are_taken_up_to_the_quota_with_those_that_were_deleted_in_the_last_day(small):
+    trader = Trader(small)
+    assert trader.register("stub", apikey="one").status_code == 201
+    last = trader.register("stub", apikey="two").json()["id"]
+    answer = trader.register()
+    assert refused(answer)["retryable"] is False
+    assert "Retry-After" not in answer.headers
+    repeat = trader.register("stub", apikey="two")
+    assert (repeat.status_code, repeat.json()["registration"]) == (409, last)
+    assert Trader(small).register().status_code == 201
+    for _ in range(2):
+        assert trader.call("DELETE", f"/exchanges/{trader.id}").status_code == 200
+    refused(trader.register())
+    small.sql("UPDATE registrations SET deleted = :then WHERE id = :id", then=now(86_400), id=trader.id)
+    assert trader.register().status_code == 201
+    refused(trader.register())
+
+
+def test_an_exchange_is_not_asked_about_a_key_beyond_the_quota(small, monkeypatch):
+    trader = Trader(small)
+    assert [trader.register().status_code for _ in range(2)] == [201] * 2
+    asked = []
+    monkeypatch.setattr(Stub, "permissions", lambda _self: asked.append(1) or set())
+    refused(trader.register("stub", apikey="one"))
+    assert asked == []
+
+
+def test_of_many_calls_at_once_exactly_the_quota_is_taken(small):
+    trader = Trader(small)
+    answers = in_threads(12, lambda _number: trader.buy())
+    assert sorted(answer.status_code for answer in answers) == [200] * 4 + [429] * 8
+    answers = in_threads(12, lambda _number: trader.register())
+    assert sorted(answer.status_code for answer in answers) == [201] * 2 + [429] * 10
+    [[rows]] = small.sql("SELECT count(*) FROM orders WHERE registration_id = :id", id=trader.id)
+    assert rows == 4
+
+
+def test_two_server_processes_hold_a_quota_together(postgres, serving, tmp_path, request):
+    """Each of them counts what the other one committed, because the account is locked before."""
+    settings = {"database_url": request.getfixturevalue("database")(tmp_path, tables=True)}
+    settings |= {"order_quota": 5, "registration_quota": 3}
+    (tmp_path / "two").mkdir(mode=0o700)
+    with (
+        serving(tmp_path, **settings) as first,
+        serving(tmp_path / "two", master_key_file=tmp_path / "master.key", **settings) as second,
+    ):
+        trader = Trader(first)
+        answers = in_threads(16, lambda number: trader.buy(server=(first, second)[number % 2]))
+        assert sorted(answer.status_code for answer in answers) == [200] * 5 + [429] * 11
