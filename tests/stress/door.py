@@ -44,6 +44,7 @@ ATTACKS = {
         guessers.FORGED,
         guessers.SHARED,
         other_accounts.HANGING_CANCELS,
+        other_accounts.REGISTRATIONS,
     )
 }
 

@@ -1,4 +1,4 @@
-"""An attack by somebody who has an account: cancels that hang at an exchange."""
+"""Attacks by somebody who has an account: cancels that hang at an exchange, and thousands of registrations."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ import requests
 from bitmm.xwrap.testing.exchanges.bitstamp import BitstampVenue
 from tests.stress.attacks import Attack, Target, in_threads
 
-__all__ = ["HANGING_CANCELS"]
+__all__ = ["HANGING_CANCELS", "REGISTRATIONS"]
+
+#: On how many connections registrations are made at the same time.
+_CONNECTIONS = 16
 
 
 @contextmanager
@@ -68,3 +71,25 @@ def _cancel(target: Target, size: int) -> Iterator[Counter[str]]:
 HANGING_CANCELS = Attack(
     "hanging-cancels", "cancels of another account that hang at their exchange", _cancel, 64, _hanging_exchange
 )
+
+
+@contextmanager
+def _register(target: Target, size: int) -> Iterator[Counter[str]]:
+    """Register on paper as fast as the server answers, until the block ends, and so many times at least."""
+    seen: Counter[str] = Counter()
+
+    def repeat(_number: int, stop: threading.Event) -> None:
+        with requests.Session() as session:
+            session.auth = (target.user, target.password)
+            while not stop.is_set() or seen.total() < size:
+                try:
+                    answer = session.post(f"{target.url}/exchanges/", {"exchange": "paper"}, timeout=30)
+                    seen[str(answer.status_code)] += 1
+                except requests.RequestException as error:
+                    seen[type(error).__name__] += 1
+
+    with in_threads(_CONNECTIONS, repeat):
+        yield seen
+
+
+REGISTRATIONS = Attack("registrations", "registrations of another account, as fast as it can", _register, 3000)

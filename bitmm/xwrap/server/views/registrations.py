@@ -198,13 +198,16 @@ def _record_change(
 
 
 def _check_quota(context: RequestContext, exchange: str, credentials: Credentials) -> None:
-    """Raise Problem 429 before the exchange is asked; or 409 for a key that the account has registered already."""
+    """Raise Problem 429 before the exchange is asked, or 409 for an API key that is registered there already."""
     services = context.services
     try:
         services.quotas.check_registration(context.account.id)
     except Problem:
-        for row in services.store.registrations.of_account(context.account.id):
-            if services.registry.is_same_key(row, exchange, credentials):
+        hint = key_hint(credentials.apikey)
+        # Of the others no sealed key is opened: a refusal costs little, however many registrations there are.
+        rows = services.store.registrations.of_account(context.account.id, exchange=exchange) if hint else []
+        for row in rows:
+            if row.apikey_hint == hint and services.registry.is_same_key(row, exchange, credentials):
                 raise _already_registered(row) from None
         raise
 
