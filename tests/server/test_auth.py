@@ -103,7 +103,8 @@ RIGHT = basic("ann", "right password")
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch):
     """What is held off is answered at once."""
-    monkeypatch.setattr(auth_module, "_HOLD_OFF_SECONDS", 0)
+    monkeypatch.setattr(login_throttle, "_HOLD_OFF_SECONDS", 0)
+    monkeypatch.setattr(login_throttle, "_APART_SECONDS", 0)
 
 
 @pytest.fixture
@@ -237,6 +238,46 @@ def test_a_wrong_password_that_is_repeated_is_hashed_once_and_does_not_use_up_th
     assert door.statuses([(basic("ann", "old password"), "127.0.0.1")] * 50) == [401] * 10 + [429] * 40
     assert len(quick_hashes) == 1
     assert door.opens(RIGHT).name == "ann"
+
+
+@pytest.mark.parametrize("name", ["ann", "ann/bot1", "nobody"])
+def test_a_wrong_password_that_is_repeated_is_soon_refused_without_a_look_into_the_data_base(
+    door, accounts, quick_hashes, clock, name
+):
+    again = basic(name, "old password")
+    assert door.statuses([(again, "127.0.0.1")] * 50) == [401] * 10 + [429] * 40
+    asked = accounts.asked
+    assert door.statuses([(again, "127.0.0.1")] * 50) == [429] * 50
+    assert accounts.asked == asked
+    # From elsewhere, and after a minute, it is looked at: it may be the right one by now.
+    assert door.refuses(again, "10.0.0.1").status == 401
+    asked = accounts.asked
+    clock.now += 61
+    assert door.refuses(again).status == 401
+    assert accounts.asked == asked + 1
+
+
+def test_answers_to_failed_logins_are_five_milliseconds_apart_and_at_most_ten_seconds_late(monkeypatch, clock):
+    pauses = []
+
+    async def sleep(seconds):
+        pauses.append(seconds)
+
+    monkeypatch.undo()  # of the tests here, which wait for nothing
+    monkeypatch.setattr(login_throttle, "sleep", sleep)
+    monkeypatch.setattr(login_throttle, "time", clock)
+    paced = login_throttle.PacedAnswers()
+
+    async def answers(count, least=0.0):
+        for _ in range(count):
+            await paced.wait(least)
+        return pauses[-count:]
+
+    assert asyncio.run(answers(4)) == pytest.approx([0, 0.005, 0.01, 0.015])
+    assert asyncio.run(answers(2, least=0.5)) == [0.5, 0.5]
+    assert asyncio.run(answers(5000))[-1] == pytest.approx(10)
+    clock.now += 11
+    assert asyncio.run(answers(2)) == pytest.approx([0, 0.005])
 
 
 def test_a_guesser_is_stopped_after_ten_tries_and_not_hashed_for(door, quick_hashes, clock):

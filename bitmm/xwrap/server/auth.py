@@ -16,11 +16,10 @@ import hmac
 import secrets
 import threading
 import time
-from asyncio import sleep, wrap_future
+from asyncio import wrap_future
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import Future
-from random import uniform
 
 from ..exchanges.cache import put_newest
 from .callers import origin_network
@@ -28,7 +27,7 @@ from .db.credentials import digest as credential_digest
 from .db.records import Account, Caller, Login, Scope
 from .db.store import Store
 from .login_failures import LoginFailures
-from .login_throttle import LoginThrottle, too_many_tries
+from .login_throttle import LoginThrottle, PacedAnswers, too_many_tries
 from .passwords import Secret, hash_password, normal_form, normal_name, stronger_hash, verify
 from .problems import Problem
 from .threads import ThreadPools
@@ -38,8 +37,6 @@ __all__ = ["Authenticator", "UnprovenLogin"]
 #: Verified in place of an unknown account's password, so that both take the same time.
 _DUMMY_HASH = hash_password(secrets.token_hex(16))
 _CACHE_SIZE = 10_000
-#: So much later, or up to three times that, is an answer that costs nothing; not all at once.
-_HOLD_OFF_SECONDS = 0.5
 #: How much is kept of the digest of an account's last verified password, when that is no longer remembered itself.
 _HINT_BYTES = 2
 
@@ -83,6 +80,9 @@ class Authenticator:
         self._throttle = LoginThrottle()
         self._hints: OrderedDict[int, bytes] = OrderedDict()
         self._wrong: OrderedDict[bytes, None] = OrderedDict()
+        #: The digests of headers that were wrong when they were looked at.
+        self._wrong_headers: OrderedDict[bytes, None] = OrderedDict()
+        self._answers = PacedAnswers()
         #: What the names of the last failed logins stand for.
         self._failed: OrderedDict[str, Login | None] = OrderedDict()
         self._hashing: dict[bytes, Future[bool]] = {}
@@ -145,10 +145,10 @@ class Authenticator:
         return Caller(found.account, found.credential, address)
 
     async def hold_off(self, headers: Sequence[Secret], address: str) -> None:
-        """Return at once, or raise Problem 429, late, for a try of a password that `prove` would refuse for certain.
+        """Return at once, or raise Problem 429, late, for a login that `prove` would refuse for certain.
 
         It costs neither a thread nor the data base, and a guesser who waits for the answer is slow. A header that was
-        verified since the start is always let pass, and so is a name that a credential may have.
+        verified since the start is always let pass, and so is a name that a credential may have with a new password.
         """
         header = _only_header(headers)
         name, _password = _parse_basic(header)
@@ -156,13 +156,15 @@ class Authenticator:
         with self._lock:
             if digest in self._were_verified:
                 return
-        if "/" in name:
-            return
+        network = origin_network(address)
         try:
-            self._throttle.check(name, origin_network(address), digest, len(self._hashing))
+            if digest in self._wrong_headers:
+                self._throttle.check_answer(name, network)
+            if "/" not in name:
+                self._throttle.check(name, network, digest, len(self._hashing))
         except Problem:
             self._failures.add(self._failed.get(name), address)
-            await sleep(uniform(_HOLD_OFF_SECONDS, 3 * _HOLD_OFF_SECONDS))  # noqa: S311 - it is no secret
+            await self._answers.wait_long()
             raise
 
     async def prove(self, login: UnprovenLogin) -> None:
@@ -173,11 +175,13 @@ class Authenticator:
         network = origin_network(login.address)
         try:
             if not await self._is_right(login, network):
+                put_newest(self._wrong_headers, login.header, None, most=_CACHE_SIZE)
                 self._throttle.count_answer(login.name, network)
                 raise _unauthorized("wrong user name or password")
         except Problem:
             put_newest(self._failed, login.name, login.found, most=_CACHE_SIZE)
             self._failures.add(login.found, login.address)
+            await self._answers.wait()
             raise
 
     async def _is_right(self, login: UnprovenLogin, network: str) -> bool:

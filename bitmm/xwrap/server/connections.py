@@ -13,6 +13,7 @@ from asyncio import AbstractEventLoop, TimerHandle
 from collections import Counter, OrderedDict
 from typing import NamedTuple, Protocol
 
+from .allocator import give_back
 from .callers import is_in, origin_network
 from .metrics import Metrics
 from .settings import Settings
@@ -26,6 +27,8 @@ READ_SIZE = 8 * 1024
 #: Gathered of heads that are not complete, in all. One head has at most 64 KiB.
 MAX_GATHERED = 16 * 2**20
 _SWEEP_SECONDS = 1.0
+#: When so many connections and half of the most since the last time are gone, their memory is given back.
+_MANY_GONE = 200
 
 
 class Reason(NamedTuple):
@@ -92,6 +95,8 @@ class Connections:
         self._most_of_address = min(settings.address_connections, most // 2)
         self._metrics = metrics
         self._all: set[Connection] = set()
+        #: How many there were at most since memory was given back.
+        self._peak = 0
         self._by_address: Counter[str] = Counter()
         #: Those that wait for a request, by the time of their last answer; and those with a part of a head, by its
         #: first byte.
@@ -115,6 +120,7 @@ class Connections:
         origin = origin_network(connection.peer)
         self._by_address[origin] += 1
         self._all.add(connection)
+        self._peak = max(self._peak, len(self._all))
         if self._sweep is None:
             self._sweep = loop.call_later(_SWEEP_SECONDS, self._check_times, loop)
         if self._by_address[origin] > self._most_of_address and not self.is_proxy(connection.peer):
@@ -166,7 +172,7 @@ class Connections:
         return True
 
     def _check_times(self, loop: AbstractEventLoop) -> None:
-        """Close what has taken too long, and log what was refused since the last time."""
+        """Close what has taken too long, log what was refused since the last time, and give memory back."""
         now = loop.time()
         for connection in list(self._all):
             connection.check_time(now)
@@ -174,4 +180,7 @@ class Connections:
             last = self._last_refused[name]
             _log.warning("refused: %s, %d times, last from %s: %s", name, count, last, REASONS[name].detail)
         self._refusals.clear()
+        if self._peak - len(self._all) >= max(_MANY_GONE, self._peak // 2):
+            self._peak = len(self._all)
+            give_back()
         self._sweep = loop.call_later(_SWEEP_SECONDS, self._check_times, loop) if self._all else None

@@ -31,6 +31,8 @@ from .threads import Pool
 __all__ = ["endpoint", "has_login", "log_in"]
 
 View = Callable[[RequestContext], Any]
+#: All calls whose caller is not known yet have one share of the threads together.
+_UNKNOWN = account_holder(0)
 
 
 def endpoint(
@@ -96,7 +98,7 @@ async def _log_in(services: Services, request: Request, needs: Scope) -> Caller:
     await services.authenticator.hold_off(request.scope[AUTHORIZATION], _address(request))
     while True:
         try:
-            caller = await services.threads.run("database", _recognize, services, request)
+            caller = await services.threads.run("database", _recognize, services, request, holders=(_UNKNOWN,))
         except UnprovenLogin as login:
             await services.authenticator.prove(login)
         else:

@@ -24,15 +24,17 @@ from __future__ import annotations
 
 import time
 from array import array
+from asyncio import sleep
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Sequence
 from math import ceil
+from random import uniform
 from typing import NamedTuple
 
 from ..exchanges.cache import put_newest
 from .problems import Problem
 
-__all__ = ["LoginThrottle", "Try", "too_many_tries"]
+__all__ = ["LoginThrottle", "PacedAnswers", "Try", "too_many_tries"]
 
 _SECONDS = 60.0
 _OF_PAIR, _OF_ADDRESS = 10, 30
@@ -43,6 +45,10 @@ _MOST_WAITING, _RESERVE_WAITING = 16, 16
 _RESERVE_OF_PAIR, _RESERVE_OF_ADDRESS, _RESERVE_IN_ALL = 10, 30, 120
 #: When a refused try may come again: its `Retry-After`, and the bounds in which it is known to come again.
 _AGAIN_SECONDS, _FIRST_AGAIN, _LAST_AGAIN = 2, 1, 120
+#: So much later, or up to three times that, is an answer that costs nothing; not all at once.
+_HOLD_OFF_SECONDS = 0.5
+#: Answers to failed logins are at least so far apart, unless one of them would be later than that.
+_APART_SECONDS, _LATEST_SECONDS = 0.005, 10.0
 _MOST_KEYS = 10_000
 _REFUSED_SLOTS = 2**17
 
@@ -159,12 +165,37 @@ class LoginThrottle:
             window.take_back(key)
         put_newest(self._known, right.pair, None, most=_MOST_KEYS)
 
+    def check_answer(self, name: str, address: str) -> None:
+        """Raise Problem 429 in place of one answer too many that a password is wrong."""
+        if wait := self._answers.seconds_to_wait((name, address)):
+            raise too_many_tries(wait)
+
     def count_answer(self, name: str, address: str) -> None:
         """Count the answer that a password is wrong. Raises Problem 429 in place of one too many."""
-        pair = name, address
-        if wait := self._answers.seconds_to_wait(pair):
-            raise too_many_tries(wait)
-        self._answers.add(pair)
+        self.check_answer(name, address)
+        self._answers.add((name, address))
+
+
+class PacedAnswers:
+    """Lets the answers to failed logins go one after the other, 200 a second at most.
+
+    Thousands of callers who come again as soon as they are refused would keep the server busy with that alone
+    (2026-11-27: 1,500 a second, and a call of another waited for a second and a half). So they wait for each other.
+    """
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    async def wait(self, least: float = 0.0) -> None:
+        """Wait for the turn of an answer, and `least` seconds."""
+        now = time.monotonic()
+        turn = max(now, self._next)
+        self._next = min(turn + _APART_SECONDS, now + _LATEST_SECONDS)
+        await sleep(max(turn - now, least))
+
+    async def wait_long(self) -> None:
+        """Wait before an answer that cost nothing."""
+        await self.wait(uniform(_HOLD_OFF_SECONDS, 3 * _HOLD_OFF_SECONDS))  # noqa: S311 - it is no secret
 
 
 def _seconds_to_wait(counts: Iterable[tuple[_Window, object]]) -> float:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import ctypes
 import mmap
 import os
-import sys
 import threading
 from asyncio import get_running_loop, timeout
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
-from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, Literal, NamedTuple, TypeVar
 
+from .allocator import keep_no_large_blocks
 from .problems import too_busy
 from .settings import Settings, SetupError
 from .shares import Holder, SharedSlots
@@ -24,8 +22,6 @@ T = TypeVar("T")
 
 #: Bytes that must be free before a thread is started: its stack, 8 MiB as a rule, and what it needs to begin.
 _ROOM = 16 * 2**20
-#: A parameter of mallopt(3).
-_M_MMAP_THRESHOLD = -3
 
 #: outbound: calls that wait for an exchange. urgent: cancels, which have threads of their own. database: the rest.
 #: passwords: hashes of passwords, one for each processor.
@@ -48,7 +44,7 @@ class ThreadPools:
         self._slots = {pool: SharedSlots(size) for pool, size in sizes.items()}
         self._slots["passwords"] = SharedSlots(os.cpu_count() or 1)
         # The allocator keeps the 19 MiB of a hash for the thread that made it, so these threads make all of them.
-        passwords = Workers(os.cpu_count() or 1, begin=_give_memory_back)
+        passwords = Workers(os.cpu_count() or 1, begin=keep_no_large_blocks)
         try:
             self._workers = Workers(sum(sizes.values()))
         except BaseException:
@@ -190,16 +186,6 @@ class _Work(NamedTuple):
             self.future.set_result(result)
         else:
             self.future.set_exception(error)
-
-
-def _give_memory_back() -> None:
-    """Have blocks of a megabyte and more go back to the system when they are freed, where the C library is glibc.
-
-    Without, it keeps them after the first one: its threshold rises (mallopt(3), M_MMAP_THRESHOLD).
-    """
-    if sys.platform == "linux":
-        with suppress(OSError, AttributeError):  # Another C library has no such call.
-            ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 2**20)
 
 
 def start_thread(thread: threading.Thread) -> None:

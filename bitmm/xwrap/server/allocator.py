@@ -1,0 +1,31 @@
+"""Memory that was freed goes back to the system, where the C library is glibc, which would keep much of it."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from contextlib import suppress
+
+__all__ = ["give_back", "keep_no_large_blocks"]
+
+#: A parameter of mallopt(3).
+_M_MMAP_THRESHOLD = -3
+
+
+def keep_no_large_blocks() -> None:
+    """Have blocks of a megabyte and more go back when they are freed; to be called in the thread that makes them.
+
+    Without, the C library keeps them after the first one: its threshold rises (mallopt(3), M_MMAP_THRESHOLD).
+    """
+    _call("mallopt", _M_MMAP_THRESHOLD, 2**20)
+
+
+def give_back() -> None:
+    """Give back what is free by now (malloc_trim(3)). It takes some milliseconds."""
+    _call("malloc_trim", 0)
+
+
+def _call(name: str, *args: int) -> None:
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):  # Another C library has no such call.
+            getattr(ctypes.CDLL(None), name)(*args)
