@@ -20,6 +20,7 @@ from .execution import ExecutionService
 from .follower import Follower
 from .login_failures import LoginFailures
 from .missing_history import MissingHistory
+from .old_refusals import OldRefusals
 from .policy import Policy
 from .quotas import Quotas
 from .rate_limiter import RateLimiter
@@ -51,6 +52,7 @@ class Services:
     reconciler: Reconciler
     follower: Follower
     deadman: DeadMansSwitch
+    old_refusals: OldRefusals
     rates: Rates
     threads: ThreadPools
     callers: KnownCallers
@@ -62,6 +64,7 @@ class Services:
         self.reconciler.stop()
         self.follower.stop()
         self.deadman.stop()
+        self.old_refusals.stop()
         self.login_failures.stop()
         self.threads.close()
         self.registry.close()
@@ -120,6 +123,7 @@ def _create(settings: Settings, store: Store, threads: ThreadPools, report: Call
         deadman=DeadMansSwitch(
             store, registry, execution, every=settings.reconcile_seconds, call_seconds=settings.call_seconds
         ),
+        old_refusals=OldRefusals(store),
         rates=Rates(registry, threads, settings.rate_seconds, settings.rate_cache_seconds),
         threads=threads,
         callers=KnownCallers(),
@@ -128,6 +132,7 @@ def _create(settings: Settings, store: Store, threads: ThreadPools, report: Call
     services.reconciler.start()
     services.follower.start()
     services.deadman.start()
+    services.old_refusals.start()
     services.login_failures.start()
     return services
 

@@ -18,7 +18,7 @@ from sqlalchemy.exc import IntegrityError
 
 import bitmm.xwrap.server
 from bitmm.xwrap.exchanges import models
-from bitmm.xwrap.server.db import tables, usage
+from bitmm.xwrap.server.db import refusals, tables, usage
 from bitmm.xwrap.server.db.base import StatementRunner
 from bitmm.xwrap.server.db.errors import StoreError
 from bitmm.xwrap.server.db.store import Store
@@ -231,3 +231,11 @@ def test_what_an_account_placed_in_a_day_is_counted_in_an_index_alone(sqlite, jo
     [statement] = [count for count in usage._COUNT_ROWS if journal in str(count)]
     index = f"{journal} USING COVERING INDEX ix_{journal}_registration_id_created (registration_id=? AND created>?)"
     check_plan(sqlite, statement, {"account": 1, "since": "2026"}, index)
+
+
+@pytest.mark.parametrize("journal", ["orders", "withdrawals"])
+def test_old_refusals_are_found_in_an_index_whatever_else_the_journal_has(sqlite, journal):
+    old = sqlite.refusals._statements[journal].old
+    values = {"until": "2026", "first_kept": 9, "passed_over": 0, "most": 500}
+    check_plan(sqlite, old, values, f"{journal} USING INDEX ix_{journal}_refused (updated<?)")
+    check_plan(sqlite, refusals._DECISIONS, {}, "audit_log USING INDEX ix_audit_log_decisions")

@@ -9,7 +9,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from . import tables as t
@@ -33,6 +33,7 @@ _INTENT = {
     table.name: select(*(table.c[name] for name in INTENT_COLUMNS)).where(table.c.id == bindparam("id"))
     for table in t.JOURNALS
 }
+_NEWEST_ID = {table.name: select(func.max(table.c.id)) for table in t.JOURNALS}
 _NEWEST = [select(table.c.updated).order_by(table.c.id.desc()).limit(1) for table in t.JOURNALS]
 
 
@@ -81,7 +82,12 @@ class HistoryStore:
         newest = {(intent.journal, intent.id): intent for intent in intents}
         with self._database.reading() as runner:
             rows = [runner.first(_INTENT[intent.journal], {"id": intent.id}) for intent in newest.values()]
-        return [intent for intent, row in zip(newest.values(), rows, strict=True) if not intent.is_kept_in(row)]
+            ids = {name: runner.value(newest_id) for name, newest_id in _NEWEST_ID.items()}
+        return [
+            intent
+            for intent, row in zip(newest.values(), rows, strict=True)
+            if not intent.is_kept_in(row, ids[intent.journal])
+        ]
 
     def gap(self) -> HistoryGap | None:
         """Return what may be missing; None: the journals are complete, or it was accepted or is too long ago."""

@@ -149,29 +149,34 @@ class Journal:
             **values,
         }
         try:
-            try:
-                id = self._database.write(lambda runner: self._add(runner, row, guards))
-            except IntegrityError:
-                return self._database.write(lambda runner: self._begin_again(runner, row, client_ids, guards))
+            intent: Intent | None = None
+            while intent is None:
+                try:
+                    intent = self._database.write(lambda runner: self._add(runner, row, guards))
+                except IntegrityError:
+                    intent = self._database.write(lambda runner: self._begin_again(runner, row, client_ids, guards))
         except UNUSABLE:
             # The data base may have committed it, and only its answer was lost; the exchange will not hear of it.
             place = {"registration": registration, "of_key": row["key"], "begun": time}
             outcome = {"status": "rejected", "released": True, "server": None, **_NO_ANSWER}
             self._unwritten.append((self._update_not_begun, place | outcome))
             raise
-        return Intent({**self._defaults, **row, "id": id}, is_new=True)
+        return intent
 
-    def _add(self, runner: StatementRunner, row: Row, guards: _Guards) -> int:
+    def _add(self, runner: StatementRunner, row: Row, guards: _Guards) -> Intent:
         guards.check()
         id = runner.insert(self._table, row)
         runner.intents.append(IntentRef.of(self.name, {**row, "id": id}))
         guards.record({**row, "id": id})
-        return id
+        return Intent({**self._defaults, **row, "id": id}, is_new=True)
 
-    def _begin_again(self, runner: StatementRunner, new: Row, client_ids: Sequence[str], guards: _Guards) -> Intent:
+    def _begin_again(
+        self, runner: StatementRunner, new: Row, client_ids: Sequence[str], guards: _Guards
+    ) -> Intent | None:
+        """Return the row that has the key; None: it was an old refusal, and has been removed meanwhile."""
         values = {"registration": new["registration_id"], "key": new["key"]}
-        [row] = runner.rows(self._select_by_key, values)
-        if row["released"] and row["fingerprint"] == new["fingerprint"]:
+        row = runner.first(self._select_by_key, values)
+        if row is not None and row["released"] and row["fingerprint"] == new["fingerprint"]:
             guards.check()
             # It was certainly not executed before, so its exchange is to be asked about from now on only.
             again = {"row": row["id"], "status": "running", "released": False, **_NO_ANSWER}
@@ -183,8 +188,8 @@ class Journal:
                 runner.intents.append(IntentRef.of(self.name, begun))
                 guards.record(begun)
                 return Intent(begun, is_new=True)
-            [row] = runner.rows(self._select_by_key, values)
-        return Intent(row, is_new=False)
+            row = runner.first(self._select_by_key, values)
+        return None if row is None else Intent(row, is_new=False)
 
     def finish(self, row: Mapping[str, Any], columns: Mapping[str, Any]) -> bool:
         """Commit the outcome of a row; False: the row was taken for abandoned meanwhile, and has been begun anew, or

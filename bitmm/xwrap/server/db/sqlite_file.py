@@ -41,7 +41,8 @@ def find_damage(path: Path, intents: Iterable[IntentRef] = ()) -> str | None:
                 # The names of the two journals come from our own code.
                 question = f"SELECT {', '.join(INTENT_COLUMNS)} FROM {intent.journal} WHERE id = ?"  # noqa: S608
                 row = connection.execute(question, (intent.id,)).fetchone()
-                if not intent.is_kept_in(row and dict(zip(INTENT_COLUMNS, row, strict=True))):
+                [newest] = connection.execute(f"SELECT max(id) FROM {intent.journal}").fetchone()  # noqa: S608
+                if not intent.is_kept_in(row and dict(zip(INTENT_COLUMNS, row, strict=True)), newest):
                     return f"row {intent.id} of the {intent.journal} is missing"
     except sqlite3.OperationalError:
         raise

@@ -18,13 +18,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .files import lock_file, open_private, sync_folder, write_whole
+from .records import now
 
-__all__ = ["INTENT_COLUMNS", "IntentRef", "State", "StateFile"]
+__all__ = ["INTENT_COLUMNS", "KEPT_INTENTS", "REFUSED_SECONDS", "IntentRef", "State", "StateFile"]
 
 #: Each write replaces the whole file, which is so small that it is written as one block of a disk.
 _SIZE = 4096
 #: More than can be committed by one process at the same time, so that the newest one is among them.
-_KEPT_INTENTS = 32
+KEPT_INTENTS = 32
+#: After so long an order or a send that was refused may be removed from its journal.
+REFUSED_SECONDS = 30 * 86400.0
 
 
 class IntentRef(NamedTuple):
@@ -43,12 +46,16 @@ class IntentRef(NamedTuple):
         """Return the reference of a row of `journal`."""
         return cls(journal, row["id"], row["created"], _digest(row))
 
-    def is_kept_in(self, row: Mapping[str, Any] | None) -> bool:
+    def is_kept_in(self, row: Mapping[str, Any] | None, newest: int | None) -> bool:
         """Return whether this row of the journal, with its INTENT_COLUMNS, is that of the intent, or of a later one.
 
-        Of an order that the exchange had already, `created` is the exchange's time.
+        Of an order that the exchange had already, `created` is the exchange's time. `newest`: the highest id in the
+        journal. Below it an old row may have been removed because it was refused; a copy from before the intent ends
+        before its id.
         """
-        if row is None or _digest(row) != self.digest:
+        if row is None:
+            return newest is not None and self.id < newest and self.created < now(REFUSED_SECONDS)
+        if _digest(row) != self.digest:
             return False
         may_be_earlier = row["released"] or row["status"] in {"running", "unknown"}
         return bool(row["created"] >= self.created or not may_be_earlier)
@@ -81,7 +88,7 @@ class StateFile:
         self.path = path
         self._lock = threading.Lock()
         self._state: State | None = None
-        self._intents: deque[IntentRef] = deque(maxlen=_KEPT_INTENTS)
+        self._intents: deque[IntentRef] = deque(maxlen=KEPT_INTENTS)
         self._descriptor: int | None = open_private(path)
         try:
             lock_file(self._descriptor)
@@ -106,7 +113,7 @@ class StateFile:
     def write(self, state: State) -> None:
         """Replace what the file says; it is on the disk when this returns."""
         with self._lock:
-            self._state, self._intents = state, deque(state.intents, _KEPT_INTENTS)
+            self._state, self._intents = state, deque(state.intents, KEPT_INTENTS)
             self._write()
             sync_folder(self.path.parent)
 
@@ -125,7 +132,7 @@ class StateFile:
         """Name these intents no longer."""
         gone = set(intents)
         with self._lock:
-            self._intents = deque([intent for intent in self._intents if intent not in gone], _KEPT_INTENTS)
+            self._intents = deque([intent for intent in self._intents if intent not in gone], KEPT_INTENTS)
             self._write()
 
     def _write(self) -> None:

@@ -20,6 +20,7 @@ from .history import HistoryStore
 from .journals import OrderJournal, WithdrawalJournal
 from .paper_ledger import PaperLedger
 from .postgresql import PostgreSQL
+from .refusals import RefusalStore
 from .registrations import RegistrationStore
 from .safety import SafetyStore
 from .sealed import SealedStore
@@ -61,6 +62,7 @@ class Store:
         self.history = HistoryStore(self._database)
         self.orders = OrderJournal(self._database)
         self.withdrawals = WithdrawalJournal(self._database)
+        self.refusals = RefusalStore(self._database)
         self.usage = UsageStore(self._database)
 
     def history_gap(self) -> datetime | None:

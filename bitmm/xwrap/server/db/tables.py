@@ -178,6 +178,8 @@ history = Table(
 RUNNING_OR_UNKNOWN = text("status IN ('running', 'unknown')")
 OPEN = text("status = 'open'")
 LIMITED = text("credential_id IS NOT NULL")
+REFUSED = text("status = 'rejected'")
+DECISIONS = text("what = 'settle'")
 
 
 def _journal(name: str, fields: Iterable[str], required: Container[str], *columns: Column[Any]) -> Table:
@@ -212,6 +214,7 @@ def _journal(name: str, fields: Iterable[str], required: Container[str], *column
         Index(f"ix_{name}_registration_id_created", "registration_id", "created"),
         Index(f"ix_{name}_limited", "credential_id", "created", sqlite_where=LIMITED, postgresql_where=LIMITED),
         Index(f"ix_{name}_unsettled", "status", sqlite_where=RUNNING_OR_UNKNOWN, postgresql_where=RUNNING_OR_UNKNOWN),
+        Index(f"ix_{name}_refused", "updated", sqlite_where=REFUSED, postgresql_where=REFUSED),
     )
 
 
@@ -245,6 +248,7 @@ audit_log = Table(
     Column("previous", Text, nullable=False),
     Column("hash", Text, nullable=False),
     Index("ix_audit_log_account_id_id", "account_id", "id"),
+    Index("ix_audit_log_decisions", "id", sqlite_where=DECISIONS, postgresql_where=DECISIONS),
 )
 
 #: One row: the hash of the newest row of `audit_log`. A writer holds it until its transaction ends.

@@ -13,6 +13,8 @@ depends_on = None
 
 _Id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 _IS_LIMITED = sa.text("credential_id IS NOT NULL")
+_IS_REFUSED = sa.text("status = 'rejected'")
+_IS_DECISION = sa.text("what = 'settle'")
 
 
 def upgrade() -> None:
@@ -42,6 +44,8 @@ def upgrade() -> None:
         )
         # What an account placed within a day is counted before each order.
         op.create_index(f"ix_{name}_registration_id_created", name, ["registration_id", "created"])
+        # What was refused is removed when it is old.
+        op.create_index(f"ix_{name}_refused", name, ["updated"], sqlite_where=_IS_REFUSED, postgresql_where=_IS_REFUSED)
     _create_credentials()
     _create_addresses()
     _replace_audit()
@@ -123,6 +127,9 @@ def _replace_audit() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_audit_log")),
     )
     op.create_index("ix_audit_log_account_id_id", "audit_log", ["account_id", "id"])
+    op.create_index(
+        "ix_audit_log_decisions", "audit_log", ["id"], sqlite_where=_IS_DECISION, postgresql_where=_IS_DECISION
+    )
     head = op.create_table(
         "audit_head",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -168,6 +175,7 @@ def downgrade() -> None:
     op.drop_table("addresses")
     op.drop_table("credentials")
     for name in ("withdrawals", "orders"):
+        op.drop_index(f"ix_{name}_refused", name)
         op.drop_index(f"ix_{name}_registration_id_created", name)
         op.drop_index(f"ix_{name}_limited", name)
         op.drop_column(name, "limit_value")
