@@ -35,6 +35,7 @@ TEST = [
     "hypothesis>=6.120",
     "PyYAML>=6",
     "jsonschema>=4.20",
+    "schemathesis>=4.32",
     "mypy>=1.18",  # the documents' samples are type-checked
     "types-requests",
     "setuptools>=77.0.3",  # the documents' commands install this checkout, without a registry

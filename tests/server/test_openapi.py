@@ -71,6 +71,7 @@ CALLS = [
     ("get", "/exchange_rates?from=USD", None, 422),
     ("get", "/balance", None, 200),
     ("get", "/exchanges", None, 200),
+    ("get", "/exchanges?exchange=", None, 200),
     ("post", "/exchanges", {"exchange": "paper"}, 201),
     ("post", "/exchanges", {"exchange": "nowhere"}, 422),
     ("get", "/exchanges/{id}", None, 200),
@@ -122,6 +123,42 @@ def test_every_answer_has_the_shape_of_the_contract(server, owner, method, path,
     assert answer.status_code == status, answer.text
     schema = promised(path.partition("?")[0], method, status)
     assert sorted(error.message for error in Draft202012Validator(schema).iter_errors(answer.json())) == []
+
+
+COST = {"currency": "USD", "asset": "BTC", "cost": "100"}
+ADDRESS = {"asset": "BTC", "address": "tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx"}
+FORMS = [
+    ("post", "/exchanges/{id}/buy", ORDER, True),
+    ("post", "/exchanges/{id}/buy", COST, True),
+    ("post", "/exchanges/{id}/buy", ORDER | COST, False),
+    ("post", "/exchanges/{id}/buy", COST | {"price": "100"}, False),
+    ("post", "/exchanges/{id}/buy", {"currency": "USD", "asset": "BTC"}, False),
+    ("post", "/exchanges/{id}/sell", ORDER, True),
+    ("post", "/exchanges/{id}/sell", COST, False),
+    ("post", "/exchanges/{id}/sell", ORDER | COST, False),
+    *(("put", "/exchanges/{id}/deadman", {"seconds": each}, True) for each in ("0", "5", "0060", "999", "86400")),
+    *(
+        ("put", "/exchanges/{id}/deadman", {"seconds": each}, False)
+        for each in ("", "4", "86401", "100000", "-5", "6.0")
+    ),
+    ("post", "/addresses", ADDRESS, True),
+    *(("post", "/addresses", ADDRESS | {each: ""}, False) for each in ("asset", "address", "network", "tag", "label")),
+    ("post", "/credentials", {"name": "bot 1", "scope": "read"}, True),
+    *(("post", "/credentials", {"name": each, "scope": "read"}, False) for each in ("", "a/b", "a:b", "b" * 65)),
+    ("post", "/credentials", {"name": "bot2", "scope": "read", "pairs": ""}, False),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "form", "is_allowed"), FORMS, ids=[f"{c[1]} {c[2]}" for c in FORMS])
+def test_the_contract_allows_the_forms_that_the_server_takes(server, owner, method, path, form, is_allowed):
+    auth, id = owner
+    answer = requests.request(method, server.url + path.replace("{id}", str(id)), data=form, auth=auth, timeout=30)
+    assert answer.ok == is_allowed, answer.text
+    body = DOCUMENT["paths"][path][method]["requestBody"]
+    if "$ref" in body:
+        body = DOCUMENT["components"]["requestBodies"][body["$ref"].rpartition("/")[2]]
+    promise = body["content"]["application/x-www-form-urlencoded"]["schema"]
+    assert Draft202012Validator({**promise, "components": DOCUMENT["components"]}).is_valid(form) == is_allowed
 
 
 def test_one_order_has_the_shape_of_the_contract(server, owner):
