@@ -17,6 +17,7 @@ from bitmm.xwrap.server.allow_list import check_send
 from bitmm.xwrap.server.db.store import Store
 from bitmm.xwrap.server.policy import Policy
 from bitmm.xwrap.server.reconciliation import Reconciler
+from bitmm.xwrap.testing.exchanges.bitstamp import BitstampVenue
 from tests.support.sends import allow_sends
 from tests.support.stub import Stub
 from tests.support.threads import in_threads
@@ -243,6 +244,75 @@ def test_what_changes_after_the_first_look_counts_when_the_intent_is_committed(o
     monkeypatch.setattr(Policy, "admit", admit_before)
     assert owner.code_of_send() == code
     assert owner.backend.withdrawals() == []
+
+
+@pytest.fixture(scope="module")
+def bitstamp():
+    with BitstampVenue() as venue:
+        yield venue
+
+
+@pytest.fixture
+def at_bitstamp(serving, bitstamp):
+    """An owner whose registration is at a local Bitstamp, which has received nothing."""
+    with serving(
+        exchanges=("stub", "bitstamp"), exchange_urls={"bitstamp": bitstamp.url}, address_wait_seconds=0
+    ) as server:
+        owner = Owner(server)
+        owner.backend = owner.xw.create_backend(
+            *owner.auth, "bitstamp", "", bitstamp.key, bitstamp.secret, allow_send=True
+        )
+        yield owner
+
+
+def _off(owner, _added):
+    form = {"allow_send": "false"}
+    url = f"{owner.server.url}/exchanges/{owner.backend.id}"
+    requests.patch(url, form, auth=owner.auth, timeout=10).raise_for_status()
+
+
+def _on(owner, added):
+    form = {"allow_send": "true"}
+    url = f"{owner.server.url}/exchanges/{owner.backend.id}"
+    requests.patch(url, form, auth=owner.auth, timeout=10).raise_for_status()
+    owner.add(address=added["address"], per_day="0.1")
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (_off, "sends_off"),
+        (lambda owner, added: owner.xw.remove_address(*owner.auth, added["id"]), "address_not_allowed"),
+        (
+            lambda owner, _added: owner.server.sql("UPDATE addresses SET usable_from = '2999-01-01T00:00:00.000000Z'"),
+            "address_waiting",
+        ),
+    ],
+)
+def test_a_send_that_waits_for_its_turn_does_not_leave_when_its_place_is_taken_away(
+    at_bitstamp, bitstamp, monkeypatch, change, code
+):
+    """Its intent is committed; it is refused with proof, and its key is free."""
+    owner, before = at_bitstamp, len(bitstamp.ledger())
+    added = owner.add(per_day="0.1")
+    confirm, changed = Policy.confirm, []
+
+    def confirm_late(self, *arguments):
+        if not changed and owner.server.sql("SELECT status FROM withdrawals") == [("running",)]:
+            changed.append(change(owner, added))
+        return confirm(self, *arguments)
+
+    monkeypatch.setattr(Policy, "confirm", confirm_late)
+    with pytest.raises(PermissionDenied) as caught:
+        owner.send(key="mine")
+    assert caught.value.code == code
+    assert changed
+    assert len(bitstamp.ledger()) == before
+    assert owner.server.sql("SELECT status FROM withdrawals") == [("rejected",)]
+    if code != "address_waiting":
+        _on(owner, added)
+        assert owner.send(key="mine") is True, "what is counted in its limit already is not counted twice"
+        assert len(bitstamp.ledger()) == before + 1
 
 
 def test_a_key_is_answered_with_what_was_done_after_its_address_was_removed(owner):

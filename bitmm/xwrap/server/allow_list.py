@@ -19,7 +19,7 @@ from .db.addresses import AddressStore, AllowedAddress, same_network
 from .db.records import DAY_SECONDS, Registration, now
 from .problems import Problem
 
-__all__ = ["check_address", "check_key_given", "check_send", "guarded_send"]
+__all__ = ["check_address", "check_key_given", "check_place", "check_send", "guarded_send"]
 
 #: How the addresses begin that have the checksum of Bech32 (SLIP-0173): of Bitcoin and its test networks, of Litecoin.
 _BECH32 = re.compile(r"(bc|tb|bcrt|ltc|tltc)1", re.IGNORECASE)
@@ -51,6 +51,13 @@ def check_send(
     With `lock`, within the write that commits the send, no other send to the address is committed before that ends, so
     that both together stay within its limits.
     """
+    _check_limits(addresses, check_place(addresses, registration, withdrawal, lock=lock), withdrawal)
+
+
+def check_place(
+    addresses: AddressStore, registration: Registration, withdrawal: NewWithdrawal, *, lock: bool = False
+) -> AllowedAddress:
+    """Return the entry of the allow-list that lets a send go where it goes, whatever its amount. Raises Problem 403."""
     if not registration.allow_send:
         raise Problem(
             403,
@@ -69,7 +76,7 @@ def check_send(
             field="address",
             usable_from=entry.usable_from,
         )
-    _check_limits(addresses, entry, withdrawal)
+    return entry
 
 
 def _choose(entries: list[AllowedAddress], withdrawal: NewWithdrawal) -> AllowedAddress:

@@ -15,13 +15,12 @@ import secrets
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from typing import Any, TypeVar
 
 from ..exchanges.base import Exchange
 from ..exchanges.errors import ExchangeError, NotListedYet, Unsupported
 from ..exchanges.models import ORDER_FIELDS, WITHDRAWAL_FIELDS, NewOrder, NewWithdrawal, OrderState
-from .allow_list import check_key_given
+from .allow_list import check_key_given, guarded_send
 from .client_ids import ClientIds
 from .common_names import order_with_common_names, with_common_names, with_names_of
 from .db.errors import UNUSABLE
@@ -47,7 +46,7 @@ from .order_views import (
     withdrawal_intent,
 )
 from .outcomes import call_exchange
-from .policy import KeyReplacedError, Policy, check_enabled
+from .policy import KeyReplacedError, LastLook, Policy, check_enabled
 from .problems import Problem, log_failure, too_busy
 from .rate_limiter import Priority
 from .refresh import (
@@ -128,7 +127,7 @@ class ExecutionService:
             return self._repeat(registration, journal, known, names, _fingerprint(_intent(request)))
         check_enabled(registration)
         check_frozen(caller.account)
-        confirm = partial(self._policy.confirm, caller, registration)
+        confirm = LastLook(self._policy, caller, registration)
         with self._registry.open(registration, Priority.ORDER, check=confirm) as exchange:
             request = with_common_names(exchange, request)
             check_key_given(exchange, request, key)
@@ -153,6 +152,7 @@ class ExecutionService:
                 if known is None or known["released"]:
                     raise
                 return self._repeat(registration, journal, known, names, fingerprint)
+            confirm.send = guarded_send(exchange, request)
             if intent.is_new and found is not None:
                 return replace(_finish(journal, names, intent.row, found, None), headers=REPLAYED)
             if intent.is_new and exchange.in_process:

@@ -1,8 +1,9 @@
 """What a caller may do. It is checked before a call, and again in the transaction that commits an intent.
 
 So what was committed before that transaction counts, in every server process: a key that was disabled, an account that
-was switched off or frozen, a credential that was revoked. What was committed after it counts, too, as long as the
-request waits for its turn at the exchange: `confirm` is the last look before it leaves.
+was switched off or frozen, a credential that was revoked, an address that was taken from the allow-list. What was
+committed after it counts, too, as long as the request waits for its turn at the exchange: `confirm` is the last look
+before it leaves.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from ..exchanges.base import Exchange
 from ..exchanges.errors import Refused
 from ..exchanges.models import NewOrder, NewWithdrawal
 from ..money import plain
-from .allow_list import check_send, guarded_send
+from .allow_list import check_place, check_send, guarded_send
 from .db.records import Account, Caller, Registration, Scope
 from .db.store import Store
 from .freeze import check_frozen
@@ -29,6 +30,7 @@ from .trade_audit import add_intent
 __all__ = [
     "Admission",
     "KeyReplacedError",
+    "LastLook",
     "Policy",
     "Stopped",
     "check_enabled",
@@ -127,21 +129,38 @@ class Policy:
         account = self._store.accounts.locked(caller.account.id, exclusive=exclusive)
         return _check_state(account, self._store.registrations.get(registration.id))
 
-    def confirm(self, caller: Caller, registration: Registration) -> None:
+    def confirm(self, caller: Caller, registration: Registration, send: NewWithdrawal | None = None) -> None:
         """Raise Stopped for a request that may not leave any more, though its intent was committed.
 
-        Within a write it holds until that ends; else it is a read.
+        Within a write it holds until that ends; else it is a read. `send`: a guarded send whose intent was committed,
+        and with it its amount counted: only whether it may go to its address is asked again.
         """
         try:
             if self._store.is_writing:
-                self._check_locked(caller, registration)
+                now = self._check_locked(caller, registration)
             else:
                 account = self._store.accounts.find(caller.account.name, registration.id)
-                _check_state(account, None if account is None else account.registration)
+                now = _check_state(account, None if account is None else account.registration)
+            if send is not None:
+                check_place(self._store.addresses, now, send)
             if caller.credential is not None:
                 check_live(self._store.credentials.get(caller.credential.id))
         except Problem as problem:
             raise Stopped(str(problem), code=problem.code) from problem
+
+
+@dataclass(slots=True)
+class LastLook:
+    """Raises Stopped, when it is called, for a request that may not leave any more (see `Policy.confirm`)."""
+
+    policy: Policy
+    caller: Caller
+    registration: Registration
+    #: Set when the intent of a guarded send was committed; what is asked of the exchange before that is no send.
+    send: NewWithdrawal | None = None
+
+    def __call__(self) -> None:
+        self.policy.confirm(self.caller, self.registration, self.send)
 
 
 def _check_state(account: Account | None, registration: Registration | None) -> Registration:

@@ -139,10 +139,10 @@ def test_an_order_that_waits_for_its_turn_when_the_freeze_comes_is_not_sent(benc
     id = at_kraken(bench, kraken)
     confirm, asked = Policy.confirm, []
 
-    def confirm_late(self, caller, registration):
+    def confirm_late(self, *arguments):
         if bench.server.sql("SELECT count(*) FROM orders WHERE status = 'running'") == [(1,)] and not asked:
             asked.append(bench.freeze())
-        return confirm(self, caller, registration)
+        return confirm(self, *arguments)
 
     monkeypatch.setattr(Policy, "confirm", confirm_late)
     answer = bench.call("POST", f"/exchanges/{id}/buy", key="mine", **RESTING)
