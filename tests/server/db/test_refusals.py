@@ -18,24 +18,25 @@ def journal(request, store):
     return getattr(store, request.param)
 
 
-def begin(store, journal, key, status="rejected", *, days=31, created=None, released=False):
-    """A row that became this so many days ago."""
-    intent = ORDER if journal.name == "orders" else SEND
-    row = journal.begin(1, key, "f", intent, CLIENT_IDS).row
+def refuse(journal, key, status="rejected", *, released=False):
+    """A row that became this now."""
+    row = journal.begin(1, key, "f", ORDER if journal.name == "orders" else SEND, CLIENT_IDS).row
     journal.finish(row, {"status": status, "released": released})
-    times = {"updated": now(days * DAY), "created": now((created or days) * DAY)}
-    where = journal._database.engine.url.render_as_string(hide_password=False)
-    where = where if where.startswith("postgresql") else journal._database.path
-    sql(
-        where, f"UPDATE {journal.name} SET updated = :updated, created = :created WHERE id = :id", id=row["id"], **times
-    )
     return row["id"]
 
 
+def begin(store, journal, key, status="rejected", *, days=31, created=None, released=False):
+    """A row that became this so many days ago."""
+    id = refuse(journal, key, status, released=released)
+    times = {"updated": now(days * DAY), "created": now((created or days) * DAY)}
+    sql(store.where, f"UPDATE {journal.name} SET updated = :updated, created = :created WHERE id = :id", id=id, **times)
+    return id
+
+
 def fill(store, journal):
-    """As many newer rows as stay in any case."""
-    for number in range(KEPT_INTENTS):
-        begin(store, journal, f"newer {number}", days=31)
+    """As many newer rows as stay in any case, all of them old."""
+    first = min(refuse(journal, f"newer {number}") for number in range(KEPT_INTENTS))
+    sql(store.where, f"UPDATE {journal.name} SET updated = :t, created = :t WHERE id >= :id", id=first, t=now(31 * DAY))
 
 
 def test_what_was_refused_30_days_ago_goes_and_all_else_stays(store, journal):
