@@ -1,0 +1,234 @@
+"""What a thief gets who has a password of somebody else's account; the local exchange's own records count.
+
+    python -m tests.stress.stolen_password [--postgres] [--threads 8] [--wait 20]
+
+First the thief has a credential that may trade: it asks every route for keys, tries to send, to get more rights, and to
+pass its limit of a day with many threads, over a kill -9 and a restart. Then it has the account's own password: it
+switches sends on, adds its address, makes a credential of its own, and sends all the time. The owner gives the commands
+`xwrap account passwd` and `xwrap freeze`, and revokes what the thief made. The servers (two with --postgres) are real,
+on loopback, with a local Bitstamp. The waiting time of an address is shortened to `--wait` seconds (it is 24 hours).
+It exits with 1 unless nothing was sent, no key was read, and the limit held.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import requests
+
+from tests.stress.harness import PASSWORD, ROOT, Harness, open_harness
+from tests.support.databases import new_database, server, sql
+
+#: In EUR: ten orders of 29 and one of 25.001.
+LIMIT = Decimal("315.001")
+THIEFS = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4"
+SEND = {"asset": "BTC", "amount": "0.01", "address": THIEFS}
+_NEW_PASSWORD = "the owner's new password"
+Auth = tuple[str, str]
+
+
+@dataclass
+class Figures:
+    """What was counted. Times in seconds."""
+
+    keys_read: int = 0
+    sent: Decimal = Decimal(0)
+    placed: Decimal = Decimal(0)
+    #: Calls that a trade credential may not make, by status and code.
+    refused: Counter[str] = field(default_factory=Counter)
+    #: Sends with the account's password, by status and code.
+    sends: Counter[str] = field(default_factory=Counter)
+    announced: int = 0
+    traded: int = 0
+    last_accepted: float = 0.0
+    later: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def good(self) -> bool:
+        """Whether everything is as promised."""
+        return (
+            not self.keys_read
+            and not self.sent
+            and self.placed == LIMIT
+            and all(name.startswith("403") for name in self.refused)
+            and self.sends["403 address_waiting"] > 0
+            and self.announced == 1
+            and set(self.later) <= {"401 not_authenticated", "429 too_many_tries"}
+            and self.last_accepted < 1
+        )
+
+    def __str__(self) -> str:
+        return (
+            f"trade credential: keys read: {self.keys_read}; refused: {dict(self.refused)}\n"
+            f"trade credential: placed {self.placed} EUR of {LIMIT} EUR a day\n"
+            f"account's password: sends: {dict(self.sends)}; rows address.add in the audit: {self.announced}\n"
+            f"account's password: orders that the thief placed before the freeze: {self.traded}\n"
+            f"last call accepted, from the end of the owner's last command: {self.last_accepted * 1000:+.0f} ms\n"
+            f"sends after that (and after the waiting time, where it was shortened): {dict(self.later)}\n"
+            f"lost by sends: {self.sent}"
+        )
+
+
+def run(threads: int, wait: float, database: str | None = None) -> Figures:
+    """Return the figures; `database`: the URL of a PostgreSQL, for two servers. `wait`: of an address, in seconds."""
+    figures = Figures()
+    count = 2 if database else 1
+    with open_harness("bitstamp", database=database, servers=count, address_wait_seconds=wait) as harness:
+        for process in harness.servers:
+            process.start()
+        venue, owner = harness.venues["bitstamp"], (harness.user, PASSWORD)
+        form = {"exchange": "bitstamp", "apikey": venue.key, "apisecret": venue.secret}
+        id = _call(harness, owner, "POST", "/exchanges/", **form).json()["id"]
+        _with_trade_credential(harness, owner, id, threads, figures)
+        _with_password(harness, owner, id, figures)
+        figures.sent = sum((row.amount for row in venue.withdrawals.values()), Decimal(0))
+    return figures
+
+
+def _with_trade_credential(harness: Harness, owner: Auth, id: int, threads: int, figures: Figures) -> None:
+    form = {"name": "bot1", "scope": "trade", "per_day": str(LIMIT), "currency": "EUR"}
+    made = _call(harness, owner, "POST", "/credentials/", **form).json()
+    thief = made["username"], made["password"]
+    venue = harness.venues["bitstamp"]
+    one = f"/exchanges/{id}"
+    reads = ("/exchanges/", one, f"{one}/permissions", f"{one}/funds", f"{one}/orders", "/account", "/addresses/")
+    for path in (*reads, f"{one}/withdrawals", "/list_exchanges", "/metrics", "/ready", "/openapi.yaml"):
+        text = _call(harness, thief, "GET", path).text
+        figures.keys_read += venue.key in text or venue.secret in text
+    for method, path, values in (
+        ("POST", f"{one}/send_to_address", SEND),
+        ("PATCH", one, {"allow_send": "true"}),
+        ("DELETE", one, {}),
+        ("POST", "/addresses/", {"asset": "BTC", "address": THIEFS}),
+        ("POST", "/credentials/", {"name": "more", "scope": "send"}),
+        ("DELETE", "/credentials/bot1", {}),
+        ("GET", "/credentials/", {}),
+        ("GET", "/audit", {}),
+        ("PATCH", "/account", {"password": "the thief's password"}),
+        ("DELETE", "/freeze", {}),
+    ):
+        answer = _call(harness, thief, method, path, **values)
+        figures.refused[_name(answer)] += 1
+        figures.keys_read += venue.key in answer.text or venue.secret in answer.text
+
+    def buy(number: int) -> None:
+        try:
+            _buy(harness, thief, id, "29000", number)
+        except requests.ConnectionError:
+            time.sleep(0.05)  # the server was killed
+
+    with ThreadPoolExecutor(threads) as pool:
+        first = [pool.submit(buy, number) for number in range(3 * threads)]
+        while len(venue.orders) < 2:
+            time.sleep(0.005)
+        harness.server.stop(signal.SIGKILL)
+        harness.server.start()
+        for call in first:
+            call.result()
+        list(pool.map(buy, range(4 * threads)))
+    # What the kill interrupted counts until it is known that the exchange did not get it.
+    while sql(harness.database, "SELECT id FROM orders WHERE status IN ('running', 'unknown')"):
+        time.sleep(0.02)
+    for price in ("29000", "25001"):
+        while _buy(harness, thief, id, price, 0).status_code == 200:
+            pass
+    figures.placed = sum((order.limit_price * order.amount for order in venue.orders.values()), Decimal(0))
+
+
+def _with_password(harness: Harness, owner: Auth, id: int, figures: Figures) -> None:
+    before = len(harness.venues["bitstamp"].orders)
+    _call(harness, owner, "PATCH", f"/exchanges/{id}", allow_send="true").raise_for_status()
+    _call(harness, owner, "POST", "/addresses/", asset="BTC", address=THIEFS).raise_for_status()
+    made = _call(harness, owner, "POST", "/credentials/", name="thief", scope="send").json()
+    logins = [owner, (made["username"], made["password"])]
+    waited = time.monotonic() + _wait_of(harness)
+    ended, accepted = threading.Event(), [0.0]
+
+    def steal(number: int, thief: Auth) -> None:
+        while not ended.is_set():
+            answer = _call(harness, thief, "POST", f"/exchanges/{id}/send_to_address", number, **SEND)
+            figures.sends[_name(answer)] += 1
+            for status in (answer, _call(harness, thief, "GET", "/account", number)):
+                if status.status_code == 200:
+                    accepted[0] = time.monotonic()
+
+    workers = [threading.Thread(target=steal, args=job) for job in enumerate(logins * len(harness.servers))]
+    for worker in workers:
+        worker.start()
+    _buy(harness, owner, id, "29000", 0)
+    figures.traded = len(harness.venues["bitstamp"].orders) - before
+    while not figures.sends["403 address_waiting"]:
+        time.sleep(0.005)
+    [(figures.announced,)] = sql(harness.database, "SELECT count(*) FROM audit_log WHERE what = 'address.add'")
+    _xwrap(harness, "account", "passwd", harness.user, "--password-stdin", text=_NEW_PASSWORD)
+    _xwrap(harness, "freeze", "--account", harness.user)
+    new = harness.user, _NEW_PASSWORD
+    _call(harness, new, "DELETE", "/credentials/thief").raise_for_status()
+    done = time.monotonic()
+    # A waiting time that is not shortened is not waited for.
+    while time.monotonic() < max(done + 1, waited if waited < done + 60 else 0):
+        time.sleep(0.05)
+    ended.set()
+    for worker in workers:
+        worker.join()
+    figures.last_accepted = accepted[0] - done
+    for number, login in enumerate(logins * 2):
+        figures.later[_name(_call(harness, login, "POST", f"/exchanges/{id}/send_to_address", number, **SEND))] += 1
+
+
+def _wait_of(harness: Harness) -> float:
+    """Return the seconds from when an address was added until it may be sent to, and a little more."""
+    [(created, usable)] = sql(harness.database, "SELECT created, usable_from FROM addresses")
+    return (datetime.fromisoformat(usable) - datetime.fromisoformat(created)).total_seconds() + 0.2
+
+
+def _buy(harness: Harness, login: Auth, id: int, price: str, number: int) -> requests.Response:
+    form = {"currency": "EUR", "asset": "BTC", "amount": "0.001", "price": price}
+    return _call(harness, login, "POST", f"/exchanges/{id}/buy", number, **form)
+
+
+def _call(harness: Harness, login: Auth, method: str, path: str, number: int = 0, **form: Any) -> requests.Response:
+    """Call the server of this number."""
+    url = harness.servers[number % len(harness.servers)].url + path
+    headers = {"Idempotency-Key": os.urandom(12).hex()} if "send_to" in path else {}
+    return requests.request(method, url, data=form or None, headers=headers, auth=login, timeout=60)
+
+
+def _name(answer: requests.Response) -> str:
+    return f"{answer.status_code} {answer.json().get('code', '')}".strip() if answer.content else "204"
+
+
+def _xwrap(harness: Harness, *arguments: str, text: str = "") -> None:
+    url = {"XWRAP_DATABASE_URL": harness.database} if isinstance(harness.database, str) else {}
+    command = [sys.executable, "-m", "bitmm.xwrap", *arguments, "--data", str(harness.data)]
+    subprocess.run(command, input=text, text=True, check=True, cwd=ROOT, env={**os.environ, **url}, timeout=60)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--postgres", action="store_true", help="two servers on one PostgreSQL")
+    parser.add_argument("--threads", type=int, default=8)
+    parser.add_argument("--wait", type=float, default=20, help="seconds that a new address waits")
+    given = parser.parse_args()
+    with ExitStack() as stack:
+        database = new_database(stack.enter_context(server())) if given.postgres else None
+        figures = run(given.threads, given.wait, database)
+    print(figures)
+    return 0 if figures.good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
