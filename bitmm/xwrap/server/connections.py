@@ -23,7 +23,7 @@ __all__ = ["READ_SIZE", "REASONS", "Connection", "Connections", "Reason"]
 _log = logging.getLogger(__name__)
 
 #: What is read at once; of a body no more stands in memory before the application asks for it.
-READ_SIZE = 8 * 1024
+READ_SIZE = 2 * 1024
 #: Gathered of heads that are not complete, in all. One head has at most 64 KiB.
 MAX_GATHERED = 16 * 2**20
 _SWEEP_SECONDS = 1.0
