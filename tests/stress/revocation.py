@@ -2,10 +2,11 @@
 
     python -m tests.stress.revocation [--processes 4] [--sqlite]
 
-Callers ask every server without a pause, with a login that the server remembers. Then the right is taken away, in the
-data base, as the command does it: the password is changed, the account switched off or frozen, the credential revoked,
-the registration switched off. Printed are the milliseconds from then to the last accepted answer of each process, which
-must be less than a second. Four processes share a PostgreSQL; with --sqlite, one server has SQLite.
+Callers ask every server without a pause, with a login that the server remembers. Then the right is taken away: in the
+data base, as the command does it, the password is changed, the account switched off, the credential revoked; by a call
+of the first server the account is frozen, the registration switched off. Printed are the milliseconds from then to the
+last accepted answer of each process, which must be less than a second. Four processes share a PostgreSQL; with
+--sqlite, one server has SQLite.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ import requests
 from bitmm.xwrap.server.credential_passwords import make_password
 from bitmm.xwrap.server.db.store import Store
 from bitmm.xwrap.server.passwords import hash_password
-from tests.support.databases import drop_database, new_database, server, sql
+from tests.support.databases import drop_database, new_database, server
 
 MOST_SECONDS = 1.0
 PASSWORD = "correct horse battery"
@@ -39,7 +40,7 @@ class Case:
     """An account with a registration and a credential, of which something is taken away."""
 
     def __init__(self, where: Path | str, url: str) -> None:
-        self.store, self.where = Store(where), where
+        self.store, self.url = Store(where), url
         self.name = f"user-{secrets.token_hex(4)}"
         self.id = self.store.accounts.add(self.name, hash_password(PASSWORD))
         self.auth = self.name, PASSWORD
@@ -58,8 +59,12 @@ class Case:
         path = f"{url}/exchanges/{self.registration}/buy"
         return session.post(path, data=ORDER, auth=auth, timeout=30).status_code
 
+    def freeze(self) -> None:
+        requests.post(f"{self.url}/freeze", auth=self.auth, timeout=30).raise_for_status()
+
     def disable_registration(self) -> None:
-        sql(self.where, "UPDATE registrations SET enabled = false WHERE id = :id", id=self.registration)
+        url = f"{self.url}/exchanges/{self.registration}"
+        requests.patch(url, data={"enabled": "false"}, auth=self.auth, timeout=30).raise_for_status()
 
 
 #: By name: who calls, what, and what takes the right away.
@@ -72,7 +77,7 @@ CASES: Mapping[str, tuple[bool, Callable[..., int], Callable[[Case], object]]] =
     "disabled account": (False, Case.read, lambda case: case.store.accounts.set_active(case.id, active=False)),
     "its credential": (True, Case.read, lambda case: case.store.accounts.set_active(case.id, active=False)),
     "revoked credential": (True, Case.read, lambda case: case.store.credentials.revoke(case.id, "bot")),
-    "frozen account": (False, Case.buy, lambda case: case.store.safety.freeze(case.id)),
+    "frozen account": (False, Case.buy, Case.freeze),
     "disabled registration": (True, Case.buy, Case.disable_registration),
 }
 
