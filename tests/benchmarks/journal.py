@@ -54,7 +54,8 @@ def fill(path: Path, orders: int, accounts: int) -> int:
     keys = {n: f"own-{at}" for at, n in enumerate(mine)}
     with closing(sqlite3.connect(path)) as connection:
         connection.executemany(
-            "INSERT INTO accounts VALUES (?, 'other-' || ?, 'x', 1, ?)", ((i, i, MOMENT) for i in ids)
+            "INSERT INTO accounts (id, name, password_hash, active, created) VALUES (?, 'other-' || ?, 'x', 1, ?)",
+            ((i, i, MOMENT) for i in ids),
         )
         connection.executemany(
             "INSERT INTO registrations (id, account_id, exchange, username, label, apikey_hint, sealed_apikey,"
