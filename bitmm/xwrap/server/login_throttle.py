@@ -48,7 +48,7 @@ _AGAIN_SECONDS, _FIRST_AGAIN, _LAST_AGAIN = 2, 1, 120
 #: So much later, or up to three times that, is an answer that costs nothing; not all at once.
 _HOLD_OFF_SECONDS = 0.5
 #: Answers to failed logins are at least so far apart, unless one of them would be later than that.
-_APART_SECONDS, _LATEST_SECONDS = 0.005, 10.0
+_APART_SECONDS, _LATEST_SECONDS = 0.005, 5.0
 _MOST_KEYS = 10_000
 _REFUSED_SLOTS = 2**17
 
