@@ -11,6 +11,8 @@ from contextlib import closing
 import pytest
 import requests
 
+from bitmm.xwrap.server.credential_passwords import make_password
+from bitmm.xwrap.server.db.store import Store
 from tests.support.command import one_line, prepared, serve, url_of, xwrap
 
 
@@ -109,6 +111,21 @@ def test_an_account_is_changed_while_the_server_runs_and_it_counts_at_once(tmp_p
         told = database.execute("SELECT who, what, subject FROM audit_log WHERE what LIKE 'account.%' ORDER BY id")
         changes = ("add", "password", "disable", "enable", "remove")
         assert told.fetchall() == [("administrator", f"account.{what}", "account ann") for what in changes]
+
+
+def test_a_new_password_names_what_stays_of_the_old_one(tmp_path):
+    xwrap("account", "add", "ann", "--generate", "--data", tmp_path)
+    new = ("account", "passwd", "ann", "--generate", "--data", tmp_path)
+    assert xwrap(*new).stderr == ""
+    store = Store(tmp_path / "xwrap.sqlite3")
+    id = store.accounts.find("ann").id
+    store.credentials.add({"account_id": id, "name": "bot1", "scope": "send"}, make_password(), "ann/bot1")
+    store.addresses.add(id, "BTC", "1BoatSLRHtKNngkdXEeobR76b53LETtpyT", usable_from="2026")
+    store.close()
+    assert xwrap(*new).stderr == (
+        "its credentials stay: ann/bot1 (send); xwrap credential revoke ends one\n"
+        "addresses on its allow-list that stay: 1; xwrap address list shows them\n"
+    )
 
 
 def test_the_name_of_a_removed_account_is_free(tmp_path):

@@ -80,7 +80,10 @@ def account_passwd(
         found = _find(store, name)
         password = secrets.token_urlsafe(24) if generate else _ask_password(from_stdin=password_stdin)
         _change(store, found, "password", lambda: store.accounts.set_password(found.id, _hash(password)))
+        kept = _what_stays(store, found)
     typer.echo(password if generate else f"account '{name}' has a new password")
+    for line in kept:
+        typer.echo(line, err=True)
 
 
 @account.command("disable", epilog=examples("xwrap account disable ann"))
@@ -107,6 +110,17 @@ def account_remove(name: Name, data: Data = None) -> None:
         except ValueError as error:
             stop(str(error))
     typer.echo(f"account '{name}' is removed")
+
+
+def _what_stays(store: Store, account: Account) -> list[str]:
+    """Return in words what whoever had the old password may have left behind."""
+    lines = []
+    if live := store.credentials.of_account(account.id):
+        names = ", ".join(f"{account.name}/{row['name']} ({row['scope']})" for row in live)
+        lines.append(f"its credentials stay: {names}; xwrap credential revoke ends one")
+    if addresses := store.addresses.of_account(account.id):
+        lines.append(f"addresses on its allow-list that stay: {len(addresses)}; xwrap address list shows them")
+    return lines
 
 
 def _set_active(data: Path | None, name: str, *, active: bool) -> None:
