@@ -308,6 +308,7 @@ def test_under_load_no_call_fails_and_a_new_start_needs_the_new_key_alone(servin
             "exchanges": ("paper", "kraken"),
             "exchange_urls": {"kraken": venue.url},
             "exchange_limits": {"kraken": None},
+            "registration_quota": 100_000,
         }
         with serving(data=data, **options) as server:
             environ = {} if not isinstance(server.database, str) else {"XWRAP_DATABASE_URL": server.database}

@@ -78,7 +78,7 @@ def fuzz(
                 *("--url", url, "--auth", ":".join(login), "--phases", phases, "--max-examples", str(examples)),
             ]
             environ = os.environ | {
-                "XWRAP_FUZZ_OWNER": ":".join(owner),
+                "FUZZ_OWNER": ":".join(owner),
                 "SCHEMATHESIS_HOOKS": "tests.stress.schema_fuzz_hooks",
                 "PYTHONPATH": os.pathsep.join(sys.path),
             }

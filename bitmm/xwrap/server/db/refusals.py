@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 from sqlalchemy import Delete, Select, Table, bindparam, delete, select
@@ -64,25 +65,30 @@ class RefusalStore:
     def _remove_from(self, journal: str, is_stopping: Callable[[], bool]) -> int:
         statements, kept, until = self._statements[journal], self._kept_ids(journal), now(REFUSED_SECONDS)
         removed = passed_over = 0
-
-        def work(runner: StatementRunner) -> tuple[int, int]:
-            first_kept = runner.value(statements.first_kept)
-            if first_kept is None:
-                return 0, 0
-            values = {"until": until, "first_kept": first_kept, "passed_over": passed_over, "most": _TOGETHER}
-            rows = runner.rows(statements.old, values)
-            gone = [{"row": row["id"], "until": until} for row in rows if row["id"] not in kept]
-            runner.change_each(statements.remove, gone)
-            return len(gone), len(rows)
-
         found = _TOGETHER
         while found == _TOGETHER and not is_stopping():
-            gone, found = self._database.write(work)
-            removed, passed_over = removed + gone, passed_over + found - gone
+            ids = self._find_old(statements, until, passed_over)
+            gone = [{"row": id, "until": until} for id in ids if id not in kept]
+            if gone:
+                self._database.write(partial(_remove, statements.remove, gone))
+            found = len(ids)
+            removed, passed_over = removed + len(gone), passed_over + found - len(gone)
         return removed
+
+    def _find_old(self, statements: _Statements, until: str, passed_over: int) -> list[int]:
+        with self._database.reading() as runner:
+            first_kept = runner.value(statements.first_kept)
+            if first_kept is None:
+                return []
+            values = {"until": until, "first_kept": first_kept, "passed_over": passed_over, "most": _TOGETHER}
+            return [row["id"] for row in runner.rows(statements.old, values)]
 
     def _kept_ids(self, journal: str) -> set[int]:
         """Return the ids of the rows whose outcome the administrator decided."""
         with self._database.reading() as runner:
             subjects = [row["subject"].split() for row in runner.rows(_DECISIONS)]
         return {int(id) for noun, id, *_ in subjects if noun in _SUBJECTS[journal]}
+
+
+def _remove(statement: Delete, rows: list[dict[str, Any]], runner: StatementRunner) -> None:
+    runner.change_each(statement, rows)
