@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -15,12 +15,14 @@ from bitmm.xwrap.server.app import ROUTES
 from bitmm.xwrap.server.db import tables
 from tests.conftest import Server
 
-__all__ = ["SCOPES", "Call", "Party", "calls", "compared", "owned_rows", "reaches"]
+__all__ = ["SCOPES", "Call", "Party", "absent_is_taken", "calls", "compared", "owned_rows", "reaches"]
 
 SCOPES = ("read", "trade", "send", "owner")
 ADDRESS = "1BoatSLRHtKNngkdXEeobR76b53LETtpyT"
-#: An id that nobody has; it has as many digits as the real ones.
+REMOVED_ADDRESS = "1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNa"
+#: An id that nobody has; it has as many digits as the real ones, so that answers have the same length.
 _ABSENT = "9"
+_ABSENT_NAME = "nobodys-bot"
 _UNICODE = str.maketrans("0123456789", "٠١٢٣٤٥٦٧٨٩")
 #: What is sent to each route that takes something, so that its owner would get it done.
 _BODIES = {
@@ -33,9 +35,10 @@ _QUERIES = {"exchange_rate": {"from": "USD", "to": "BTC"}, "fills": {"currency":
 
 
 class Party:
-    """An account with a paper registration, an order, a send, an address and a credential, all with texts of its own.
+    """An account with a paper registration, orders, a send, an address and a credential, all with texts of its own.
 
-    `mark`: these texts begin with it, and no other account has one like it.
+    One more registration, address and credential were removed again. `mark`: the texts begin with it, and no other
+    account has one like it. `amount`, of BTC, is of its orders, and no other account has the same.
     """
 
     def __init__(self, server: Server, name: str, mark: str, amount: str) -> None:
@@ -43,21 +46,35 @@ class Party:
         self.auth = server.account(name, f"{mark} password")
         xw = XWrap(server.url)
         self.label, self.key, self.bot, self.amount = f"{mark}-label", f"{mark}-key", f"{mark}-bot", amount
+        self.wallet = f"{mark}-wallet"
+        # The live ones are older than the removed ones, and have ids of one digit like these.
         backend = xw.create_backend(*self.auth, "paper", self.name, "", "", label=self.label)
         self.registration = str(backend.id)
-        backend.buy("USD", "BTC", "0.02", key=self.key)
+        backend.buy("USD", "BTC", amount, key=self.key)
         self.order = str(backend.buy("USD", "BTC", amount, price="1", key=f"{self.key}-2")["id"])
         backend.send_to_address("BTC", "0.001", ADDRESS, key=f"{self.key}-3")
-        self.wallet = f"{mark}-wallet"
+        self.keys = (self.key, f"{self.key}-2", f"{self.key}-3")
         self.address = str(xw.add_address(*self.auth, "BTC", ADDRESS, label=self.wallet)["id"])
-        xw.add_credential(*self.auth, self.bot, "read")
+        self.bot_password = xw.add_credential(*self.auth, self.bot, "read")["password"]
         backend.deadman(86_400)
+        self._remove_others(server, xw)
+        # To the last digit it is this account's alone.
+        self.balance = requests.get(f"{server.url}/exchanges/{backend.id}/balance", auth=self.auth, timeout=30).json()
         self.logins = {scope: server.credential(name, scope, scope) for scope in SCOPES[:-1]} | {"owner": self.auth}
+
+    def _remove_others(self, server: Server, xw: XWrap) -> None:
+        gone = xw.create_backend(*self.auth, "paper", f"{self.name}-2", "", "", label=f"{self.label}-2")
+        self.removed_registration, self.removed_bot = str(gone.id), f"{self.bot}-2"
+        self.removed_address = str(xw.add_address(*self.auth, "BTC", REMOVED_ADDRESS, label=f"{self.wallet}-2")["id"])
+        xw.add_credential(*self.auth, self.removed_bot, "read")
+        for path in (f"exchanges/{gone.id}", f"addresses/{self.removed_address}", f"credentials/{self.removed_bot}"):
+            answer = requests.delete(f"{server.url}/{path}", auth=self.auth, timeout=30)
+            assert answer.ok, answer.text
 
     @property
     def marks(self) -> Sequence[str]:
         """What only this account has, and no answer to another may have."""
-        return self.label, self.key, self.bot, self.amount, self.wallet
+        return self.label, self.key, self.bot, self.amount, self.wallet, *self.balance.values()
 
 
 @dataclass(frozen=True)
@@ -67,16 +84,21 @@ class Call:
     method: str
     route: str
     url: str
-    #: The call with the absent id; None: it has no id in it.
+    #: The call with the absent id; None: it has no id in it, or one that nobody has.
     absent: str | None
     data: dict[str, str] = field(default_factory=dict)
     absent_data: dict[str, str] = field(default_factory=dict)
+    #: The Idempotency-Key, which is one that the other account used; "": none.
+    key: str = ""
+    #: It names what the caller does not have, and so it must be refused.
+    is_foreign: bool = True
 
     def send(self, session: requests.Session, base: str, *, absent: bool = False) -> requests.Response:
         """Send it, or the same with the absent id."""
         url, data = (self.absent, self.absent_data) if absent else (self.url, self.data)
         # Built here: a session would tidy up a path like "/exchanges/." before it leaves.
-        request = session.prepare_request(requests.Request(self.method, base, data=data))
+        headers = {"Idempotency-Key": self.key} if self.key else {}
+        request = session.prepare_request(requests.Request(self.method, base, data=data, headers=headers))
         request.url = f"{base}{url}"
         return session.send(request, timeout=30)
 
@@ -89,23 +111,63 @@ def calls(own: Party, other: Party) -> Iterator[Call]:
             if names:
                 for found, absent in _paths(route.path, names, own, other):
                     yield _call(method, route.path, found, absent)
+                if "id" in names:
+                    yield from _with_keys(method, route.path, own, other)
+                    yield from _at_home(method, route.path, own, other)
             else:
                 yield from _without_id(method, route.path, other)
 
 
 def _paths(path: str, names: Sequence[str], own: Party, other: Party) -> Iterator[tuple[str, str]]:
     places = {"id": other.registration, "order_id": other.order, "address_id": other.address, "name": other.bot}
+    removed = {"id": other.removed_registration, "address_id": other.removed_address, "name": other.removed_bot}
     last = names[-1]
-    for found, absent in _spellings(places[last], "nobodys-bot" if last == "name" else _ABSENT, other):
+    nobodys = _ABSENT_NAME if last == "name" else _ABSENT
+    pairs = list(_spellings(places[last], nobodys, other))
+    if last in removed:
+        pairs.append((removed[last], nobodys))
+    for found, absent in pairs:
         if last != "order_id":
             yield path.replace(f"{{{last}}}", found), path.replace(f"{{{last}}}", absent)
             continue
         # In a registration of one's own, and in the other's.
-        for registration, nobodys in ((own.registration, own.registration), (other.registration, _ABSENT)):
+        for registration, absent_registration in ((own.registration, own.registration), (other.registration, _ABSENT)):
             yield (
                 path.format(id=registration, order_id=found),
-                path.format(id=nobodys, order_id=absent),
+                path.format(id=absent_registration, order_id=absent),
             )
+
+
+def _with_keys(method: str, path: str, own: Party, other: Party) -> Iterator[Call]:
+    """What names a registration, with a parameter that may find or do more than the path alone."""
+    last = path.rsplit("/", 1)[-1]
+    theirs, nobodys = path.replace("{id}", other.registration), path.replace("{id}", _ABSENT)
+    if method == "GET" and last in ("orders", "withdrawals"):
+        for key in other.keys:
+            unused = "x" * len(key)
+            home = path.replace("{id}", own.registration)
+            yield Call(method, path, f"{theirs}?key={key}", f"{nobodys}?key={unused}")
+            yield Call(method, path, f"{home}?key={key}", f"{home}?key={unused}")
+    elif method == "POST" and last in ("buy", "sell", "send_to_address"):
+        for key in other.keys:
+            yield Call(method, path, theirs, nobodys, _BODIES[last], _BODIES[last], key=key)
+    elif (method, path) == ("DELETE", "/exchanges/{id}"):
+        yield Call(method, path, f"{theirs}?force=true", f"{nobodys}?force=true")
+
+
+def _at_home(method: str, path: str, own: Party, other: Party) -> Iterator[Call]:
+    """The same route in the caller's own registration, which must not tell or change more than that one.
+
+    Not what places an order, whose ids would soon be the absent one, and not what removes the registration.
+    """
+    last = path.rsplit("/", 1)[-1]
+    if last in ("buy", "sell") or (method, path) == ("DELETE", "/exchanges/{id}"):
+        return
+    call = _call(method, path, *[path.format(id=own.registration, order_id=own.order)] * 2)
+    yield replace(call, is_foreign=False)
+    if method == "GET" and last in ("orders", "withdrawals"):
+        for before in (other.order, "9" * 9):
+            yield replace(call, url=f"{call.url}?before={before}", is_foreign=False)
 
 
 def _spellings(id: str, absent: str, other: Party) -> Iterator[tuple[str, str]]:
@@ -125,28 +187,29 @@ def _call(method: str, route: str, found: str, absent: str) -> Call:
     query = "&".join(f"{name}={value}" for name, value in _QUERIES.get(last, {}).items())
     data = _BODIES.get(last, {"label": "changed"} if method == "PATCH" else {})
     found, absent = (f"{path}?{query}" if query else path for path in (found, absent))
-    return Call(method, route, found, absent, data, data)
+    # The same call twice would show nothing.
+    return Call(method, route, found, absent if absent != found else None, data, data)
 
 
 def _without_id(method: str, path: str, other: Party) -> Iterator[Call]:
     """The routes without an id: what they list, and what they take by an id elsewhere."""
-    if method == "GET":
-        yield Call(method, path, path, None)
-        for name, value in (("key", other.key), ("before", "9" * 9), ("since", "2000-01-01")):
-            yield Call(method, path, f"{path}?{name}={value}", None)
     if (method, path) == ("POST", "/credentials"):
         data = {"name": "reach", "scope": "trade"}
         yield Call(method, path, path, path, data | {"exchanges": other.registration}, data | {"exchanges": _ABSENT})
-    elif method == "POST" and path == "/exchanges":
-        yield Call(method, path, path, None, {"exchange": "paper", "username": other.name, "label": "reach"})
-    elif method == "POST" and path == "/addresses":
-        yield Call(method, path, path, None, {"asset": "BTC", "address": ADDRESS, "label": "reach"})
-    elif (method, path) == ("PATCH", "/account"):
-        yield Call(method, path, path, None, {"name": other.name, "password": "a password of another one"})
-    elif path == "/deadman":
-        yield Call(method, path, path, None, _BODIES["deadman"])
-    elif method != "GET":
-        yield Call(method, path, path, None)
+        return
+    urls = [path]
+    if method == "GET":
+        queries = (("key", other.key), ("before", "9" * 9), ("since", "2000-01-01"))
+        urls += [f"{path}?{name}={value}" for name, value in queries]
+    bodies = {
+        ("POST", "/exchanges"): {"exchange": "paper", "username": other.name, "label": "reach"},
+        ("POST", "/addresses"): {"asset": "BTC", "address": ADDRESS, "label": "reach"},
+        ("PATCH", "/account"): {"name": other.name, "password": "a password of another one"},
+        ("PUT", "/deadman"): _BODIES["deadman"],
+        ("POST", "/freeze"): {"cancel_orders": "true"},
+    }
+    for url in urls:
+        yield Call(method, path, url, None, bodies.get((method, path), {}), is_foreign=False)
 
 
 def reaches(answer: requests.Response, call: Call, other: Party) -> list[str]:
@@ -169,6 +232,12 @@ def compared(answer: requests.Response, call: Call, *, absent: bool = False) -> 
     # The connection stays open after a refusal only when the body had come by then, which is a matter of chance.
     headers = {name: value for name, value in answer.headers.items() if name.lower() not in ("date", "connection")}
     return answer.status_code, text, headers
+
+
+def absent_is_taken(server: Server) -> list[str]:
+    """The tables that have a row with the id that nobody is to have."""
+    statement = "SELECT 1 FROM {} WHERE id = " + _ABSENT
+    return [table for table in ("registrations", "orders", "addresses") if server.sql(statement.format(table))]
 
 
 def owned_rows(server: Server, name: str) -> dict[str, list[tuple[Any, ...]]]:
