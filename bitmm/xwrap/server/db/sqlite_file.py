@@ -37,12 +37,16 @@ def find_damage(path: Path, intents: Iterable[IntentRef] = ()) -> str | None:
             [said] = connection.execute(f"PRAGMA {check}(1)").fetchone()
             if said != "ok":
                 return str(said).replace("\n", " ")
-            for intent in {(intent.journal, intent.id): intent for intent in intents}.values():
-                # The names of the two journals come from our own code.
+            kept = {(intent.journal, intent.id): intent for intent in intents}.values()
+            # The names of the two journals come from our own code.
+            newest = {
+                journal: connection.execute(f"SELECT max(id) FROM {journal}").fetchone()[0]  # noqa: S608
+                for journal in {intent.journal for intent in kept}
+            }
+            for intent in kept:
                 question = f"SELECT {', '.join(INTENT_COLUMNS)} FROM {intent.journal} WHERE id = ?"  # noqa: S608
                 row = connection.execute(question, (intent.id,)).fetchone()
-                [newest] = connection.execute(f"SELECT max(id) FROM {intent.journal}").fetchone()  # noqa: S608
-                if not intent.is_kept_in(row and dict(zip(INTENT_COLUMNS, row, strict=True)), newest):
+                if not intent.is_kept_in(row and dict(zip(INTENT_COLUMNS, row, strict=True)), newest[intent.journal]):
                     return f"row {intent.id} of the {intent.journal} is missing"
     except sqlite3.OperationalError:
         raise
