@@ -69,8 +69,7 @@ def run(rounds: int, threads: int, database: str | None = None) -> Figures:
     """Return the figures of so many rounds; `database`: the URL of a PostgreSQL, for two servers."""
     figures = Figures()
     with open_harness(*_VENUES, database=database, servers=2 if database else 1) as harness:
-        for process in harness.servers:
-            process.start()
+        harness.start()
         ids = {name: harness.register(name) for name in _VENUES}
         for _ in range(rounds):
             _freeze(harness, ids, threads, figures)
@@ -124,8 +123,7 @@ def _kill(harness: Harness, id: int, figures: Figures) -> None:
     harness.venues["kraken"]._cancel_after.clear()  # type: ignore[attr-defined]
     time.sleep(5.5)
     started = time.monotonic()
-    for process in harness.servers:
-        process.start()
+    harness.start()
     _wait_until_canceled(harness)
     figures.after_restart.append(time.monotonic() - started)
     _count_fired(harness, fired, figures)

@@ -317,6 +317,11 @@ class Harness:
         """The server, or the first one."""
         return self.servers[0]
 
+    def start(self) -> None:
+        """Start every server."""
+        for process in self.servers:
+            process.start()
+
     def account(self, name: str) -> None:
         _account(self.database, name)
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -29,8 +28,10 @@ from typing import Any
 
 import requests
 
-from tests.stress.harness import PASSWORD, ROOT, Harness, open_harness
+from tests.stress.harness import PASSWORD, Harness, open_harness
+from tests.support.command import xwrap
 from tests.support.databases import new_database, server, sql
+from tests.support.threads import until
 
 #: In EUR: ten orders of 29 and one of 25.001.
 LIMIT = Decimal("315.001")
@@ -87,8 +88,7 @@ def run(threads: int, wait: float, database: str | None = None) -> Figures:
     figures = Figures()
     count = 2 if database else 1
     with open_harness("bitstamp", database=database, servers=count, address_wait_seconds=wait) as harness:
-        for process in harness.servers:
-            process.start()
+        harness.start()
         venue, owner = harness.venues["bitstamp"], (harness.user, PASSWORD)
         form = {"exchange": "bitstamp", "apikey": venue.key, "apisecret": venue.secret}
         id = _call(harness, owner, "POST", "/exchanges/", **form).json()["id"]
@@ -132,16 +132,14 @@ def _with_trade_credential(harness: Harness, owner: Auth, id: int, threads: int,
 
     with ThreadPoolExecutor(threads) as pool:
         first = [pool.submit(buy, number) for number in range(3 * threads)]
-        while len(venue.orders) < 2:
-            time.sleep(0.005)
+        until(lambda: len(venue.orders) >= 2)
         harness.server.stop(signal.SIGKILL)
         harness.server.start()
         for call in first:
             call.result()
         list(pool.map(buy, range(4 * threads)))
     # What the kill interrupted counts until it is known that the exchange did not get it.
-    while sql(harness.database, "SELECT id FROM orders WHERE status IN ('running', 'unknown')"):
-        time.sleep(0.02)
+    until(lambda: not sql(harness.database, "SELECT id FROM orders WHERE status IN ('running', 'unknown')"))
     for price in ("29000", "25001"):
         while _buy(harness, thief, id, price, 0).status_code == 200:
             pass
@@ -170,10 +168,9 @@ def _with_password(harness: Harness, owner: Auth, id: int, figures: Figures) -> 
         worker.start()
     _buy(harness, owner, id, "29000", 0)
     figures.traded = len(harness.venues["bitstamp"].orders) - before
-    while not figures.sends["403 address_waiting"]:
-        time.sleep(0.005)
+    until(lambda: figures.sends["403 address_waiting"])
     [(figures.announced,)] = sql(harness.database, "SELECT count(*) FROM audit_log WHERE what = 'address.add'")
-    _xwrap(harness, "account", "passwd", harness.user, "--password-stdin", text=_NEW_PASSWORD)
+    _xwrap(harness, "account", "passwd", harness.user, "--password-stdin", stdin=_NEW_PASSWORD)
     _xwrap(harness, "freeze", "--account", harness.user)
     new = harness.user, _NEW_PASSWORD
     _call(harness, new, "DELETE", "/credentials/thief").raise_for_status()
@@ -211,10 +208,9 @@ def _name(answer: requests.Response) -> str:
     return f"{answer.status_code} {answer.json().get('code', '')}".strip() if answer.content else "204"
 
 
-def _xwrap(harness: Harness, *arguments: str, text: str = "") -> None:
+def _xwrap(harness: Harness, *arguments: str, stdin: str = "") -> None:
     url = {"XWRAP_DATABASE_URL": harness.database} if isinstance(harness.database, str) else {}
-    command = [sys.executable, "-m", "bitmm.xwrap", *arguments, "--data", str(harness.data)]
-    subprocess.run(command, input=text, text=True, check=True, cwd=ROOT, env={**os.environ, **url}, timeout=60)
+    xwrap(*arguments, "--data", harness.data, stdin=stdin, **url).check_returncode()
 
 
 def main() -> int:
