@@ -105,6 +105,7 @@ def _at_once(monkeypatch):
     """What is held off is answered at once."""
     monkeypatch.setattr(login_throttle, "_HOLD_OFF_SECONDS", 0)
     monkeypatch.setattr(login_throttle, "_APART_SECONDS", 0)
+    monkeypatch.setattr(login_throttle, "_STEP_SECONDS", 1e-9)
 
 
 @pytest.fixture
@@ -278,6 +279,27 @@ def test_answers_to_failed_logins_are_five_milliseconds_apart_and_at_most_five_s
     assert asyncio.run(answers(5000))[-1] == pytest.approx(5)
     clock.now += 6
     assert asyncio.run(answers(2)) == pytest.approx([0, 0.005])
+
+
+def test_a_login_fails_after_a_tenth_of_a_second_whatever_was_done_about_it(parts, monkeypatch, clock):
+    """A hash that takes 30 ms, one that takes 110, none as the password is known to be wrong, and a comparison."""
+    pauses, hash_seconds = [], [0.03, 0.11, 0.03]
+
+    async def sleep(seconds):
+        pauses.append(seconds)
+
+    def verify(_password_hash, _password):
+        clock.now += hash_seconds.pop(0)
+
+    monkeypatch.setattr(login_throttle, "_STEP_SECONDS", 0.1)
+    monkeypatch.setattr(login_throttle, "sleep", sleep)
+    monkeypatch.setattr(auth_module, "verify", verify)
+    parts.accounts.add("off", "right password", active=False)
+    door = Door(parts)
+    for name in ("ann", "nobody", "off", "ann", "ann/bot1"):
+        assert door.refuses(basic(name, "wrong")).status == 401
+    assert pauses == pytest.approx([0.07, 0.09, 0.07, 0.1, 0.1])
+    assert not hash_seconds
 
 
 def test_a_guesser_is_stopped_after_ten_tries_and_not_hashed_for(door, quick_hashes, clock):

@@ -172,7 +172,7 @@ class Authenticator:
 
         Raises Problem 401 for a wrong one, and 429 when it is not looked at, because there were too many wrong ones.
         """
-        network = origin_network(login.address)
+        network, began = origin_network(login.address), time.monotonic()
         try:
             if not await self._is_right(login, network):
                 put_newest(self._wrong_headers, login.header, None, most=_CACHE_SIZE)
@@ -181,7 +181,7 @@ class Authenticator:
         except Problem:
             put_newest(self._failed, login.name, login.found, most=_CACHE_SIZE)
             self._failures.add(login.found, login.address)
-            await self._answers.wait()
+            await self._answers.wait_for_step(began)
             raise
 
     async def _is_right(self, login: UnprovenLogin, network: str) -> bool:

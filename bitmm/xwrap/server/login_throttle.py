@@ -17,7 +17,8 @@ Others cannot lock the right user out, although he may share his name and his ad
   each guess share the reserve with him, and he waits for his turn among them; that is the one case in which he waits,
   and a credential never does.
 
-All of this is the same for a user name that does not exist.
+All of this is the same for a user name that does not exist. Whatever was done about a wrong password (a hash, none
+because it was wrong before, or a comparison), the answer comes a tenth of a second later, or the next one.
 """
 
 from __future__ import annotations
@@ -49,6 +50,8 @@ _AGAIN_SECONDS, _FIRST_AGAIN, _LAST_AGAIN = 2, 1, 120
 _HOLD_OFF_SECONDS = 0.5
 #: Answers to failed logins are at least so far apart, unless one of them would be later than that.
 _APART_SECONDS, _LATEST_SECONDS = 0.005, 5.0
+#: A login fails after a whole number of these, whatever it cost to find that out: a hash takes 25 ms.
+_STEP_SECONDS = 0.1
 _MOST_KEYS = 10_000
 _REFUSED_SLOTS = 2**17
 
@@ -192,6 +195,13 @@ class PacedAnswers:
         turn = max(now, self._next)
         self._next = min(turn + _APART_SECONDS, now + _LATEST_SECONDS)
         await sleep(max(turn - now, least))
+
+    async def wait_for_step(self, began: float) -> None:
+        """Wait before the answer to a login whose password was looked at from `began` (time.monotonic()) on.
+
+        So the time does not tell whether a password was hashed, compared, or known to be wrong.
+        """
+        await self.wait(_STEP_SECONDS - (time.monotonic() - began) % _STEP_SECONDS)
 
     async def wait_long(self) -> None:
         """Wait before an answer that cost nothing."""
