@@ -61,7 +61,7 @@ class Door:
 
     async def log_in(self, header, address="127.0.0.1"):
         headers = [] if header is None else [Secret(header)]
-        await self.authenticator.hold_off(headers, address)
+        self.authenticator.hold_off(headers, address)
         while True:
             try:
                 return self.authenticator.recognize(headers, address)
@@ -98,14 +98,6 @@ def basic(name, password, encoding="utf-8"):
 
 
 RIGHT = basic("ann", "right password")
-
-
-@pytest.fixture(autouse=True)
-def _at_once(monkeypatch):
-    """What is held off is answered at once."""
-    monkeypatch.setattr(login_throttle, "_HOLD_OFF_SECONDS", 0)
-    monkeypatch.setattr(login_throttle, "_APART_SECONDS", 0)
-    monkeypatch.setattr(login_throttle, "_STEP_SECONDS", 1e-9)
 
 
 @pytest.fixture
@@ -258,47 +250,32 @@ def test_a_wrong_password_that_is_repeated_is_soon_refused_without_a_look_into_t
     assert accounts.asked == asked + 1
 
 
-def test_answers_to_failed_logins_are_five_milliseconds_apart_and_at_most_five_seconds_late(monkeypatch, clock):
-    pauses = []
-
-    async def sleep(seconds):
-        pauses.append(seconds)
-
-    monkeypatch.undo()  # of the tests here, which wait for nothing
-    monkeypatch.setattr(login_throttle, "sleep", sleep)
-    monkeypatch.setattr(login_throttle, "time", clock)
+def test_answers_to_failed_logins_are_five_milliseconds_apart_and_at_most_five_seconds_late(clock):
     paced = login_throttle.PacedAnswers()
 
-    async def answers(count, least=0.0):
-        for _ in range(count):
-            await paced.wait(least)
-        return pauses[-count:]
+    def delays(count, least=0.0):
+        return [paced.delay(least) for _ in range(count)]
 
-    assert asyncio.run(answers(4)) == pytest.approx([0, 0.005, 0.01, 0.015])
-    assert asyncio.run(answers(2, least=0.5)) == [0.5, 0.5]
-    assert asyncio.run(answers(5000))[-1] == pytest.approx(5)
+    assert delays(4) == pytest.approx([0, 0.005, 0.01, 0.015])
+    assert delays(2, least=0.5) == [0.5, 0.5]
+    assert delays(5000)[-1] == pytest.approx(5)
     clock.now += 6
-    assert asyncio.run(answers(2)) == pytest.approx([0, 0.005])
+    assert delays(2) == pytest.approx([0, 0.005])
 
 
 def test_a_login_fails_after_a_tenth_of_a_second_whatever_was_done_about_it(parts, monkeypatch, clock):
     """A hash that takes 30 ms, one that takes 110, none as the password is known to be wrong, and a comparison."""
-    pauses, hash_seconds = [], [0.03, 0.11, 0.03]
-
-    async def sleep(seconds):
-        pauses.append(seconds)
+    hash_seconds = [0.03, 0.11, 0.03]
 
     def verify(_password_hash, _password):
         clock.now += hash_seconds.pop(0)
 
-    monkeypatch.setattr(login_throttle, "_STEP_SECONDS", 0.1)
-    monkeypatch.setattr(login_throttle, "sleep", sleep)
     monkeypatch.setattr(auth_module, "verify", verify)
     parts.accounts.add("off", "right password", active=False)
     door = Door(parts)
-    for name in ("ann", "nobody", "off", "ann", "ann/bot1"):
-        assert door.refuses(basic(name, "wrong")).status == 401
-    assert pauses == pytest.approx([0.07, 0.09, 0.07, 0.1, 0.1])
+    refusals = [door.refuses(basic(name, "wrong")) for name in ("ann", "nobody", "off", "ann", "ann/bot1")]
+    assert [refusal.status for refusal in refusals] == [401] * 5
+    assert [refusal.delay for refusal in refusals] == pytest.approx([0.07, 0.09, 0.07, 0.1, 0.1])
     assert not hash_seconds
 
 

@@ -26,6 +26,7 @@ from bitmm.xwrap import exchanges
 from bitmm.xwrap.server import connections, runner
 from bitmm.xwrap.server.connections import READ_SIZE, Connections
 from bitmm.xwrap.server.metrics import Metrics
+from bitmm.xwrap.server.problems import DELAY
 from bitmm.xwrap.server.protocol import BoundedProtocol
 from bitmm.xwrap.server.settings import Settings
 from tests.support.stub import Stub
@@ -446,10 +447,83 @@ def test_of_a_body_no_more_is_read_than_comes_with_its_head_until_it_is_asked_fo
         sender = threading.Thread(target=connection.sendall, args=(head + body,))
         sender.start()
         assert called.wait(WAIT)
-        [protocol] = state.connections
-        assert len(protocol.cycle.body) <= READ_SIZE
-        assert protocol.flow.read_paused
+        [connected] = state.connections
+        assert len(connected._active_http.cycle.body) <= READ_SIZE
+        assert connected._active_http.flow.read_paused
         asked.set()
         assert connection.recv(100).startswith(b"HTTP/1.1 204 ")
         sender.join()
     assert bodies == [body]
+
+
+def late_app(seconds, done):
+    """An application whose answers are held back by so many seconds; it sets `done` when it has answered."""
+
+    async def app(scope, _receive, send):
+        scope[DELAY] = seconds
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+        done.set()
+
+    return app
+
+
+def test_a_late_answer_waits_without_its_call_and_the_next_request_is_answered_after_it():
+    done = threading.Event()
+    with reading(late_app(0.3, done)) as (port, state), socket.create_connection(("127.0.0.1", port), WAIT) as caller:
+        caller.sendall(GET + LAST)
+        assert done.wait(WAIT)
+        [connected] = state.connections
+        wait_until(lambda: not state.tasks)
+        assert connected._active_http.cycle is None
+        caller.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            caller.recv(1)
+        caller.settimeout(WAIT)
+        assert [status for status, _headers, _body in read_all(caller)] == [204, 204]
+        wait_until(lambda: not state.connections)
+
+
+def test_a_late_answer_to_a_body_that_did_not_come_whole_closes_the_connection():
+    head = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nhalf"
+    with (
+        reading(late_app(0.2, threading.Event())) as (port, _),
+        socket.create_connection(("127.0.0.1", port), WAIT) as caller,
+    ):
+        caller.sendall(head)
+        [(status, headers, _body)] = read_all(caller)
+    assert (status, headers["connection"]) == (204, "close")
+
+
+def test_a_caller_who_goes_away_before_a_late_answer_holds_nothing():
+    done = threading.Event()
+    with reading(late_app(WAIT, done)) as (port, state):
+        with socket.create_connection(("127.0.0.1", port), WAIT) as caller:
+            caller.sendall(GET)
+            assert done.wait(WAIT)
+        wait_until(lambda: not state.connections)
+
+
+def test_a_late_answer_is_sent_at_once_when_the_server_stops():
+    done = threading.Event()
+    with (
+        reading(late_app(2 * WAIT, done)) as (port, state),
+        socket.create_connection(("127.0.0.1", port), WAIT) as caller,
+    ):
+        caller.sendall(GET)
+        assert done.wait(WAIT)
+        [connected] = state.connections
+        connected._loop.call_soon_threadsafe(connected.shutdown)
+        assert [status for status, _headers, _body in read_all(caller)] == [204]
+
+
+def test_a_connection_that_has_asked_for_nothing_has_no_parser():
+    with (
+        reading(late_app(0, threading.Event())) as (port, state),
+        socket.create_connection(("127.0.0.1", port), WAIT) as caller,
+    ):
+        wait_until(lambda: state.connections)
+        [connected] = state.connections
+        assert connected._http is None
+        caller.sendall(LAST)
+        assert [status for status, _headers, _body in read_all(caller)] == [204]

@@ -144,8 +144,8 @@ class Authenticator:
         self._credentials.mark_used(found.credential.id)
         return Caller(found.account, found.credential, address)
 
-    async def hold_off(self, headers: Sequence[Secret], address: str) -> None:
-        """Return at once, or raise Problem 429, late, for a login that `prove` would refuse for certain.
+    def hold_off(self, headers: Sequence[Secret], address: str) -> None:
+        """Raise Problem 429, with a delay, for a login that `prove` would refuse for certain.
 
         It costs neither a thread nor the data base, and a guesser who waits for the answer is slow. A header that was
         verified since the start is always let pass, and so is a name that a credential may have with a new password.
@@ -162,9 +162,9 @@ class Authenticator:
                 self._throttle.check_answer(name, network)
             if "/" not in name:
                 self._throttle.check(name, network, digest, len(self._hashing))
-        except Problem:
+        except Problem as problem:
             self._failures.add(self._failed.get(name), address)
-            await self._answers.wait_long()
+            problem.delay = self._answers.long_delay()
             raise
 
     async def prove(self, login: UnprovenLogin) -> None:
@@ -178,10 +178,10 @@ class Authenticator:
                 put_newest(self._wrong_headers, login.header, None, most=_CACHE_SIZE)
                 self._throttle.count_answer(login.name, network)
                 raise _unauthorized("wrong user name or password")
-        except Problem:
+        except Problem as problem:
             put_newest(self._failed, login.name, login.found, most=_CACHE_SIZE)
             self._failures.add(login.found, login.address)
-            await self._answers.wait_for_step(began)
+            problem.delay = self._answers.delay_to_step(began)
             raise
 
     async def _is_right(self, login: UnprovenLogin, network: str) -> bool:

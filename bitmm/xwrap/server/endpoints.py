@@ -95,7 +95,7 @@ def has_login(request: Request) -> bool:
 
 
 async def _log_in(services: Services, request: Request, needs: Scope) -> Caller:
-    await services.authenticator.hold_off(request.scope[AUTHORIZATION], _address(request))
+    services.authenticator.hold_off(request.scope[AUTHORIZATION], _address(request))
     while True:
         try:
             caller = await services.threads.run("database", _recognize, services, request, holders=(_UNKNOWN,))

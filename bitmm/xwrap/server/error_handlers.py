@@ -15,7 +15,7 @@ from starlette.routing import BaseRoute, Match, Route
 
 from ..exchanges.errors import ExchangeError
 from .db.errors import UNUSABLE, DamagedError, driver_message, public_reason
-from .problems import Problem, from_exchange, problem_response
+from .problems import DELAY, Problem, from_exchange, problem_response
 
 __all__ = ["EXCEPTION_HANDLERS", "nearest_paths"]
 
@@ -26,8 +26,9 @@ _SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 _MAX_PATH = 100
 
 
-async def on_problem(_request: Request, problem: Any) -> Response:
+async def on_problem(request: Request, problem: Any) -> Response:
     """Answer with a problem that the server itself found."""
+    request.scope[DELAY] = problem.delay
     return problem_response(problem)
 
 

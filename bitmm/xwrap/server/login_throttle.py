@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import time
 from array import array
-from asyncio import sleep
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Sequence
 from math import ceil
@@ -189,23 +188,23 @@ class PacedAnswers:
     def __init__(self) -> None:
         self._next = 0.0
 
-    async def wait(self, least: float = 0.0) -> None:
-        """Wait for the turn of an answer, and `least` seconds."""
+    def delay(self, least: float = 0.0) -> float:
+        """Return the seconds until the turn of one more answer, and no less than `least`."""
         now = time.monotonic()
         turn = max(now, self._next)
         self._next = min(turn + _APART_SECONDS, now + _LATEST_SECONDS)
-        await sleep(max(turn - now, least))
+        return max(turn - now, least)
 
-    async def wait_for_step(self, began: float) -> None:
-        """Wait before the answer to a login whose password was looked at from `began` (time.monotonic()) on.
+    def delay_to_step(self, began: float) -> float:
+        """Return the delay of the answer to a login whose password was looked at from `began` (time.monotonic()) on.
 
         So the time does not tell whether a password was hashed, compared, or known to be wrong.
         """
-        await self.wait(_STEP_SECONDS - (time.monotonic() - began) % _STEP_SECONDS)
+        return self.delay(_STEP_SECONDS - (time.monotonic() - began) % _STEP_SECONDS)
 
-    async def wait_long(self) -> None:
-        """Wait before an answer that cost nothing."""
-        await self.wait(uniform(_HOLD_OFF_SECONDS, 3 * _HOLD_OFF_SECONDS))  # noqa: S311 - it is no secret
+    def long_delay(self) -> float:
+        """Return the delay of an answer that cost nothing."""
+        return self.delay(uniform(_HOLD_OFF_SECONDS, 3 * _HOLD_OFF_SECONDS))  # noqa: S311 - it is no secret
 
 
 def _seconds_to_wait(counts: Iterable[tuple[_Window, object]]) -> float:

@@ -16,11 +16,17 @@ from starlette.responses import JSONResponse, Response
 from ..codes import CODES
 from ..exchanges.errors import ExchangeError
 
-__all__ = ["Problem", "from_exchange", "log_failure", "problem_response", "too_busy"]
+__all__ = ["DELAY", "Problem", "from_exchange", "log_failure", "problem_response", "too_busy"]
+
+#: Where in an ASGI scope the seconds are for which the answer is held back.
+DELAY = "xwrap.delay"
 
 
 class Problem(Exception):
-    """An error that ends a call. `detail` is a sentence to show a person; `more` are further members of the answer."""
+    """An error that ends a call. `detail` is a sentence to show a person; `more` are further members of the answer.
+
+    `delay`: for so many seconds the answer is held back, after the call is over; see `protocol`.
+    """
 
     def __init__(
         self,
@@ -36,6 +42,7 @@ class Problem(Exception):
         super().__init__(detail)
         self.status = status
         self.code = code
+        self.delay = 0.0
         self.headers = dict(headers or {})
         self.body = {
             "detail": detail,

@@ -3,23 +3,28 @@
 A head is gathered here, and handed on when it is complete, well-formed and within its bounds. Of a body no more is read
 than comes along with the head until the application asks for it, which it does after the login. One request is handed
 on at a time; what follows it on the connection waits, and is dropped when the request is refused.
+
+An answer that is to be late (`problems.DELAY`) waits here, when its call is over: a connection that waits has neither a
+task nor a request.
 """
 
 from __future__ import annotations
 
 import json
-from asyncio import AbstractEventLoop, BaseTransport, BufferedProtocol, Transport, get_running_loop
+from asyncio import AbstractEventLoop, BaseTransport, BufferedProtocol, TimerHandle, Transport, get_running_loop
+from functools import partial
 from math import inf
 from typing import Any, cast
 
-from httptools import HttpParserError
 from uvicorn import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+from uvicorn.protocols.utils import get_remote_addr
 from uvicorn.server import ServerState
 
-from .callers import caller_address, plain_address
+from .callers import plain_address
 from .connections import REASONS, Connections, Reason
 from .heads import RefusedError, check_head, take_head
+from .http_protocol import HttpProtocol
 
 __all__ = ["BoundedProtocol"]
 
@@ -44,7 +49,10 @@ class BoundedProtocol(BufferedProtocol):
         self._settings = connections.settings
         self.proxies = connections.settings.proxies
         self._loop = _loop or get_running_loop()
-        self._http = _HttpProtocol(self, config, server_state, app_state, self._loop)
+        self._server_state = server_state
+        #: uvicorn's protocol, which is made with the first request: an idle connection takes half the memory without.
+        self._http: HttpProtocol | None = None
+        self._make_http = partial(HttpProtocol, config, server_state, app_state, self._loop)
         self._transport: Transport
         #: The address at the other end.
         self.peer = ""
@@ -52,6 +60,10 @@ class BoundedProtocol(BufferedProtocol):
         self._received = bytearray()
         self._body_left = 0
         self._has_call = False
+        #: An answer that is held back, what sends it, and whether the connection is closed after it.
+        self._late_answer: bytearray | None = None
+        self._late_timer: TimerHandle | None = None
+        self._closes_after = False
         self._is_closing = False
         #: After a refusal so many bytes are still dropped.
         self._drop_left = 0
@@ -64,11 +76,9 @@ class BoundedProtocol(BufferedProtocol):
     def connection_made(self, transport: BaseTransport) -> None:
         """Take a new connection, or refuse it when there are too many."""
         self._transport = cast("Transport", transport)
-        self._http.connection_made(self)  # type: ignore[arg-type]
-        host, port = self._http.client or ("", 0)
+        self._server_state.connections.add(self)  # type: ignore[arg-type]
+        host, _port = get_remote_addr(self._transport) or ("", 0)
         self.peer = plain_address(host)
-        self._http.client = (self.peer, port)
-        self._http.is_proxy = self._connections.is_proxy(self.peer)
         if reason := self._connections.add(self, self._loop):
             self._refuse(reason, linger=False)
         else:
@@ -78,9 +88,20 @@ class BoundedProtocol(BufferedProtocol):
         """Forget the connection; a call that runs is not interrupted."""
         self._is_closing = True
         self._connections.remove(self)
-        self._http.connection_lost(exc)
-        # Without the circle of references the memory is free at once.
-        self._http = None  # type: ignore[assignment]
+        self._server_state.connections.discard(self)
+        self._drop_http(exc)
+        if self._late_timer is not None:
+            self._late_timer.cancel()
+
+    def shutdown(self) -> None:
+        """Close the connection because the server stops; after the answer to a call that runs."""
+        self._closes_after = True
+        if self._late_answer is not None:
+            self._send_late_answer()
+        elif self._has_call and not self._is_closing:
+            self._active_http.cycle.keep_alive = False
+        else:
+            self.close()
 
     def get_buffer(self, _size: int) -> memoryview:
         """Return where to read to. It is emptied before the next reading, so all connections share it."""
@@ -102,17 +123,21 @@ class BoundedProtocol(BufferedProtocol):
     def eof_received(self) -> bool:
         """Return whether the connection stays open for the answer, although the caller sends nothing more."""
         if self._has_call and not self._body_left and not self._is_closing:
-            self._http.cycle.keep_alive = False
+            if self._late_answer is None:
+                self._active_http.cycle.keep_alive = False
+            self._closes_after = True
             return True
         return False
 
     def pause_writing(self) -> None:
         """Let the application wait until the caller has taken the answer so far."""
-        self._http.pause_writing()
+        if self._http is not None:
+            self._http.pause_writing()
 
     def resume_writing(self) -> None:
         """Let the application go on."""
-        self._http.resume_writing()
+        if self._http is not None:
+            self._http.resume_writing()
 
     # The transport of uvicorn's protocol.
 
@@ -121,8 +146,24 @@ class BoundedProtocol(BufferedProtocol):
         return self._transport.get_extra_info(name)
 
     def write(self, data: bytes) -> None:
-        """Send a part of an answer."""
-        self._transport.write(data)
+        """Send a part of an answer, or hold it back until its time."""
+        if self._late_answer is not None:
+            self._late_answer += data
+        elif delay := self._active_http.delay():
+            self._late_answer, self._deadline = bytearray(data), inf
+            self._late_timer = self._loop.call_later(delay, self._send_late_answer)
+        else:
+            self._transport.write(data)
+
+    def _send_late_answer(self) -> None:
+        answer, self._late_answer = self._late_answer, None
+        if answer is None or self.is_closing():
+            return
+        self._transport.write(answer)
+        if self._closes_after:
+            self.close()
+        else:
+            self.end_call()
 
     def is_closing(self) -> bool:
         """Return whether no further request is taken."""
@@ -142,7 +183,10 @@ class BoundedProtocol(BufferedProtocol):
 
     def close(self) -> None:
         """Close the connection after what was written; a body that nobody asked for is dropped."""
-        self._close(linger=self._body_left > 0)
+        if self._late_answer is not None:
+            self._closes_after = True
+        else:
+            self._close(linger=self._body_left > 0)
 
     # What `Connections` asks for.
 
@@ -175,16 +219,22 @@ class BoundedProtocol(BufferedProtocol):
 
     def end_call(self) -> None:
         """Note that a request was answered, and take the next one."""
-        if self.is_closing():
+        self._active_http.forget_call()
+        if self._late_answer is not None or self.is_closing():
             return
         self._has_call = False
         self._wait_for_request(self._settings.idle_seconds)
-        self._http.flow.resume_reading()
+        self._active_http.flow.resume_reading()
         if self._received:
             try:
                 self._hand_on()
             except RefusedError as error:
                 self._refuse(str(error))
+
+    @property
+    def _active_http(self) -> HttpProtocol:
+        """uvicorn's protocol, which is there while a call runs."""
+        return cast("HttpProtocol", self._http)
 
     def _wait_for_request(self, seconds: float) -> None:
         self._deadline = self._loop.time() + seconds
@@ -197,7 +247,7 @@ class BoundedProtocol(BufferedProtocol):
         elif self._body_left:
             self._hand_on_body()
         else:
-            self._http.flow.pause_reading()  # the next request waits
+            self._active_http.flow.pause_reading()  # the next request waits
 
     def _hand_on_head(self) -> None:
         head = take_head(self._received)
@@ -206,13 +256,15 @@ class BoundedProtocol(BufferedProtocol):
             self._connections.set_partial(self, len(self._received))
             return
         head, body_length = check_head(head)
+        if self._http is None:
+            self._http = self._make_http(self, is_proxy=self._connections.is_proxy(self.peer))
         self._http.take_head(head, has_body=body_length > 0)
         self._connections.set_busy(self)
         self._has_call, self._body_left, self._deadline = True, body_length, inf
         if body_length:
             self._hand_on_body()
         elif self._received:
-            self._http.flow.pause_reading()
+            self._active_http.flow.pause_reading()
 
     def _hand_on_body(self) -> None:
         part = bytes(self._received[: self._body_left])
@@ -221,20 +273,19 @@ class BoundedProtocol(BufferedProtocol):
         if not self._body_left:
             self._deadline = inf
         if part:
-            self._http.take_body(part, is_complete=not self._body_left)
+            self._active_http.take_body(part, is_complete=not self._body_left)
         if self._body_left or self._received:
-            self._http.flow.pause_reading()
+            self._active_http.flow.pause_reading()
 
     def _refuse(self, name: str, *, linger: bool = True) -> None:
         """Refuse what was received, with the answer of a reason in `REASONS` where it has one."""
         self._connections.refuse(name, self.peer)
-        cycle = self._http.cycle
-        has_begun = self._has_call and cycle is not None and cycle.response_started
+        has_begun = self._has_call and self._active_http.has_answered()
         if REASONS[name].status and not has_begun and not self._transport.is_closing():
-            self._transport.write(_answer(REASONS[name], self._http.server_state.default_headers))
+            self._transport.write(_answer(REASONS[name], self._server_state.default_headers))
+        if self._has_call and self._active_http.cycle is not None:
+            self._active_http.end_call()
         self._close(linger=linger)
-        if self._has_call:
-            self._http.end_call()
 
     def _close(self, *, linger: bool) -> None:
         if self._is_closing:
@@ -245,62 +296,17 @@ class BoundedProtocol(BufferedProtocol):
         if not linger or self._transport.is_closing():
             self._transport.close()
             return
+        self._drop_http(None)
         self._drop_left = _LINGER_BYTES
         self._deadline = self._loop.time() + _LINGER_SECONDS
         self._transport.write_eof()
         self._transport.resume_reading()
 
-
-class _HttpProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, which is given whole heads, and bodies of the length that they name."""
-
-    def __init__(
-        self,
-        connection: BoundedProtocol,
-        config: Config,
-        server_state: ServerState,
-        app_state: dict[str, Any],
-        loop: AbstractEventLoop,
-    ) -> None:
-        super().__init__(config, server_state, app_state, loop)
-        self._connection = connection
-        self._proxies = connection.proxies
-        #: Whether the connection is that of a proxy whose X-Forwarded-For is believed.
-        self.is_proxy = False
-        self._keep_alive = True
-
-    def take_head(self, head: bytes, *, has_body: bool) -> None:
-        """Parse a head and start its call. Raises RefusedError, and then no call is started."""
-        try:
-            self.parser.feed_data(head)
-        except HttpParserError:
-            raise RefusedError("malformed") from None
-        if has_body:
-            # Until all of it came, the connection cannot be used again after the answer.
-            self._keep_alive, self.cycle.keep_alive = self.cycle.keep_alive, False
-
-    def take_body(self, part: bytes, *, is_complete: bool) -> None:
-        """Give the application a part of the body."""
-        self.parser.feed_data(part)
-        if is_complete and not self.cycle.response_started:
-            self.cycle.keep_alive = self._keep_alive
-
-    def end_call(self) -> None:
-        """Let the application see that the caller is gone."""
-        self.cycle.disconnected = True
-        self.cycle.message_event.set()
-
-    def on_headers_complete(self) -> None:
-        """Start the call, with the address of the caller."""
-        if self.is_proxy:
-            forwarded = [value.decode("latin-1") for name, value in self.headers if name == b"x-forwarded-for"]
-            self.scope["client"] = caller_address(self._connection.peer, forwarded, self._proxies), 0
-        super().on_headers_complete()
-
-    def on_response_complete(self) -> None:
-        """Go on with the next request."""
-        self.server_state.total_requests += 1
-        self._connection.end_call()
+    def _drop_http(self, error: Exception | None) -> None:
+        """Free the memory of what parsed requests; a call that runs sees that its caller is gone."""
+        if self._http is not None:
+            self._http.connection_lost(error)
+            self._http = None
 
 
 def _answer(reason: Reason, headers: list[tuple[bytes, bytes]]) -> bytes:
