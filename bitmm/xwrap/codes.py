@@ -95,9 +95,7 @@ class Code(NamedTuple):
 
 
 CODES: Mapping[str, Code] = {
-    "malformed_request": Code(
-        400, "The request is not HTTP/1.1 as RFC 9112 writes it, or its body has no length (411); nothing was executed."
-    ),
+    "malformed_request": Code(400, "The request is not HTTP/1.1 as RFC 9112 writes it; nothing was executed."),
     "not_authenticated": Code(401, "There are no credentials, or wrong ones."),
     "address_not_allowed": Code(
         403, "The address, with this tag and network, is not on the account's allow-list; nothing was sent."

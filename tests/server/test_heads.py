@@ -34,10 +34,16 @@ def head(*lines, start="GET / HTTP/1.1"):
         (head(HOST, "Content-Length: \xb2"), "malformed"),
         (head(HOST, "Content-Length: 65537"), "body_too_large"),
         (head(HOST, "Content-Length: " + "9" * 18), "body_too_large"),
-        (head(HOST, "Transfer-Encoding: chunked"), "no_length"),
-        (head(HOST, "Transfer-Encoding: chunked", "Content-Length: 1"), "no_length"),
-        (head(HOST, "Content-Length: 1", "transfer-encoding: identity"), "no_length"),
-        (head(HOST, "Transfer-Encoding: xchunked"), "no_length"),
+        (head(HOST, "Transfer-Encoding: chunked", "Content-Length: 1"), "malformed"),
+        (head(HOST, "Content-Length: 1", "transfer-encoding: identity"), "malformed"),
+        (head(HOST, "Transfer-Encoding: chunked", "Transfer-Encoding: chunked"), "malformed"),
+        (head(HOST, "Transfer-Encoding: xchunked"), "malformed"),
+        (head(HOST, "Transfer-Encoding: gzip, chunked"), "malformed"),
+        (head(HOST, "Transfer-Encoding: chunked;x=y"), "malformed"),
+        (head(HOST, "Transfer-Encoding: \x0bchunked"), "malformed"),
+        (head(HOST, "Transfer-Encoding: chunked\t"), "malformed"),
+        (head(HOST, "Transfer-Encoding:"), "malformed"),
+        (head(HOST, "Transfer-Encoding: chunked", start="POST / HTTP/1.0"), "malformed"),
         (head(HOST, "X: a\0b"), "malformed"),
         (head(HOST, "X: a\x01b"), "malformed"),
         (head(HOST, "X: a\x7fb"), "malformed"),
@@ -54,7 +60,12 @@ def head(*lines, start="GET / HTTP/1.1"):
         (head(HOST, start="GET / HTTP/1.1 "), "malformed"),
         (head(HOST, start=" GET / HTTP/1.1"), "malformed"),
         (head(HOST, start="get / HTTP/1.1"), "malformed"),
-        (head(HOST, start="GET http://localhost/ HTTP/1.1"), "malformed"),
+        (head(HOST, start="GET http://elsewhere/ HTTP/1.1"), "malformed"),
+        (head(HOST, start="GET http://localhost:80/ HTTP/1.1"), "malformed"),
+        (head(HOST, start="GET http://ann@localhost/ HTTP/1.1"), "malformed"),
+        (head(HOST, start="GET http:///localhost/ HTTP/1.1"), "malformed"),
+        (head(HOST, start="GET ftp://localhost/ HTTP/1.1"), "malformed"),
+        (head(start="GET http://localhost/ HTTP/1.1"), "malformed"),
         (head(HOST, start="GET elsewhere/ HTTP/1.1"), "malformed"),
         (head(HOST, start="GET /# HTTP/1.1"), "malformed"),
         (head(HOST, start="GET /\xe4 HTTP/1.1"), "malformed"),
@@ -85,10 +96,25 @@ def test_what_could_be_read_in_two_ways_or_is_too_large_is_refused(bad, reason):
         (head(HOST, "Content-Length:0"), 0),
         (head(HOST, "content-length: \t 65536 "), 65536),
         (head(HOST, "X-Content-Length: 5", "X: Host: y"), 0),
+        (head(HOST, "Transfer-Encoding: chunked"), None),
+        (head(HOST, "transfer-encoding:Chunked", start="POST / HTTP/1.1"), None),
     ],
 )
 def test_what_is_within_the_bounds_is_taken_as_it_is(good, length):
     assert check_head(good) == (good, length)
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "origin"),
+    [
+        ("http://localhost/a?b=c", "localhost", "/a?b=c"),
+        ("HTTPS://Localhost:8000/", "lOCALHOST:8000", "/"),
+        ("http://[::1]:8000/http://[::1]:8000/", "[::1]:8000", "/http://[::1]:8000/"),
+    ],
+)
+def test_an_absolute_target_with_the_host_of_the_header_is_made_one_in_origin_form(url, host, origin):
+    asked = head(f"Host:  {host} ", start=f"GET {url} HTTP/1.1")
+    assert check_head(asked) == (head(f"Host:  {host} ", start=f"GET {origin} HTTP/1.1"), 0)
 
 
 def test_an_upgrade_is_left_out():

@@ -163,8 +163,8 @@ def test_a_body_over_64_kib_is_413(server, owner):
     assert balance(server, owner) == before
 
 
-def test_an_endless_body_is_411_before_its_end(server, owner):
-    """A chunked body has no length: it is refused at its head (RFC 9110, 15.5.12), although the sender never ends."""
+def test_an_endless_body_is_413_before_its_end(server, owner):
+    """A body in chunks has no length: it is refused when it has become too large, although the sender never ends."""
     address = urlsplit(server.url)
     with socket.create_connection((address.hostname, address.port), timeout=30) as connection:
         token = requests.Request(auth=owner[0], url=server.url, method="GET").prepare().headers["Authorization"]
@@ -173,7 +173,7 @@ def test_an_endless_body_is_411_before_its_end(server, owner):
             "Content-Type: application/x-www-form-urlencoded\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
         )
         connection.sendall(b"10000\r\n" + b"x" * 0x10000 + b"\r\n10\r\n" + b"x" * 0x10 + b"\r\n")
-        assert connection.recv(12) == b"HTTP/1.1 411"
+        assert connection.recv(12) == b"HTTP/1.1 413"
 
 
 def test_parameters_in_the_url_of_a_post_are_refused(server, owner):

@@ -48,8 +48,11 @@ REASONS = {
     "body_timeout": Reason(
         408, "request_timeout", "the body of the request did not come in time; nothing was executed", retryable=True
     ),
-    "no_length": Reason(411, "malformed_request", "send the body with a Content-Length, not in chunks"),
-    "body_too_large": Reason(413, "too_large", "the body has more than 64 KiB, which is the most that a call may have"),
+    "body_too_large": Reason(
+        413,
+        "too_large",
+        "the body has more than 64 KiB, or 4 KiB around its chunks, which is the most that a call may have",
+    ),
     "url_too_long": Reason(414, "too_large", "the URL has more than 8 KiB, which is the most that a call may have"),
     "head_too_large": Reason(
         431,

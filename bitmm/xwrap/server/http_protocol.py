@@ -50,19 +50,35 @@ class HttpProtocol(HttpToolsProtocol):
         self.connections.discard(self)
         _host, port = self.client or ("", 0)
         self.client = connection.peer, port
+        self._application = self.app
+        self.app = self._run
+
+    async def _run(self, scope: Any, receive: Any, send: Any) -> None:
+        """Run the application, unless the request was refused since its call was started."""
+        if not self.cycle.disconnected:
+            await self._application(scope, receive, send)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let the application see that the caller is gone."""
+        super().connection_lost(exc)
+        # Without the circle of references the memory is free at once.
+        self.app = self._application
 
     def take_head(self, head: bytes, *, has_body: bool) -> None:
-        """Parse a head and start its call. Raises RefusedError, and then no call is started."""
+        """Parse a head and start its call. Raises RefusedError, and then the application does not see it."""
         try:
             self.parser.feed_data(head)
         except HttpParserError:
+            # The parser looks at some fields only after it has started the call.
+            if self.cycle is not None:
+                self.end_call()
             raise RefusedError("malformed") from None
         if has_body:
             # Until all of it came, the connection cannot be used again after the answer.
             self._keep_alive, self.cycle.keep_alive = self.cycle.keep_alive, False
 
     def take_body(self, part: bytes, *, is_complete: bool) -> None:
-        """Give the application a part of the body."""
+        """Give the application a part of the body, framed as the head says."""
         self.parser.feed_data(part)
         if is_complete and not self.cycle.response_started:
             self.cycle.keep_alive = self._keep_alive

@@ -21,6 +21,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.protocols.utils import get_remote_addr
 from uvicorn.server import ServerState
 
+from .bodies import Chunks, Sized
 from .callers import plain_address
 from .connections import REASONS, Connections, Reason
 from .heads import RefusedError, check_head, take_head
@@ -58,7 +59,8 @@ class BoundedProtocol(BufferedProtocol):
         self.peer = ""
         #: What came in and was not handed on yet: a part of a head, or what follows the request that is answered.
         self._received = bytearray()
-        self._body_left = 0
+        #: The body of which more is to come.
+        self._body: Sized | Chunks | None = None
         self._has_call = False
         #: An answer that is held back, what sends it, and whether the connection is closed after it.
         self._late_answer: bytearray | None = None
@@ -122,7 +124,7 @@ class BoundedProtocol(BufferedProtocol):
 
     def eof_received(self) -> bool:
         """Return whether the connection stays open for the answer, although the caller sends nothing more."""
-        if self._has_call and not self._body_left and not self._is_closing:
+        if self._has_call and not self._body and not self._is_closing:
             if self._late_answer is None:
                 self._active_http.cycle.keep_alive = False
             self._closes_after = True
@@ -176,7 +178,7 @@ class BoundedProtocol(BufferedProtocol):
 
     def resume_reading(self) -> None:
         """Read on: the application asks for the body, or waits for the next request."""
-        if self._body_left:
+        if self._body:
             self._deadline = min(self._deadline, self._loop.time() + self._settings.body_seconds)
         if not self._is_closing:
             self._transport.resume_reading()
@@ -186,7 +188,7 @@ class BoundedProtocol(BufferedProtocol):
         if self._late_answer is not None:
             self._closes_after = True
         else:
-            self._close(linger=self._body_left > 0)
+            self._close(linger=self._body is not None)
 
     # What `Connections` asks for.
 
@@ -208,7 +210,7 @@ class BoundedProtocol(BufferedProtocol):
             self._deadline = inf
             if self._is_closing:
                 self._transport.close()
-            elif self._body_left:
+            elif self._body:
                 self._refuse("body_timeout")
             elif self._received:
                 self._refuse("head_timeout")
@@ -244,8 +246,8 @@ class BoundedProtocol(BufferedProtocol):
         """Hand on what was received, as far as it may be: a head, or more of a body. Raises RefusedError."""
         if not self._has_call:
             self._hand_on_head()
-        elif self._body_left:
-            self._hand_on_body()
+        elif self._body:
+            self._hand_on_body(self._body)
         else:
             self._active_http.flow.pause_reading()  # the next request waits
 
@@ -255,26 +257,26 @@ class BoundedProtocol(BufferedProtocol):
             self._deadline = min(self._deadline, self._loop.time() + self._settings.head_seconds)
             self._connections.set_partial(self, len(self._received))
             return
-        head, body_length = check_head(head)
+        text, length = check_head(head)
         if self._http is None:
             self._http = self._make_http(self, is_proxy=self._connections.is_proxy(self.peer))
-        self._http.take_head(head, has_body=body_length > 0)
+        self._http.take_head(text, has_body=length != 0)
         self._connections.set_busy(self)
-        self._has_call, self._body_left, self._deadline = True, body_length, inf
-        if body_length:
-            self._hand_on_body()
-        elif self._received:
+        self._has_call, self._deadline = True, inf
+        if length != 0:
+            self._body = Chunks() if length is None else Sized(length)
+            self._hand_on_body(self._body)
+        if self._body or self._received:  # No more is read before the application asks for it.
             self._active_http.flow.pause_reading()
 
-    def _hand_on_body(self) -> None:
-        part = bytes(self._received[: self._body_left])
-        del self._received[: len(part)]
-        self._body_left -= len(part)
-        if not self._body_left:
-            self._deadline = inf
+    def _hand_on_body(self, body: Sized | Chunks) -> None:
+        part = body.pop(self._received)
+        if body.is_complete:
+            self._body, self._deadline = None, inf
         if part:
-            self._active_http.take_body(part, is_complete=not self._body_left)
-        if self._body_left or self._received:
+            self._active_http.take_body(part, is_complete=body.is_complete)
+        # Without a part, as after a half line of a chunk, the application still waits for one.
+        if part and (self._body or self._received):
             self._active_http.flow.pause_reading()
 
     def _refuse(self, name: str, *, linger: bool = True) -> None:
