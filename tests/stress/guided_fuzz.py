@@ -1,4 +1,4 @@
-"""Coverage-guided fuzzing of what reads a caller's bytes: parameters, logins, addresses, heads, amounts.
+"""Coverage-guided fuzzing of what reads a caller's bytes: parameters, logins, addresses, heads, chunks, amounts.
 
     python -m tests.stress.guided_fuzz [--minutes 10] [--seed 1]
 
@@ -27,7 +27,7 @@ from starlette.requests import Request
 
 from bitmm.xwrap import money
 from bitmm.xwrap.errors import InvalidRequest
-from bitmm.xwrap.server import auth, callers, heads, middleware, params, passwords
+from bitmm.xwrap.server import auth, bodies, callers, heads, middleware, params, passwords
 from bitmm.xwrap.server.problems import Problem
 
 _PROXIES = (ip_network("127.0.0.0/8"), ip_network("fd00::/8"))
@@ -138,9 +138,38 @@ def read_head(data: bytes) -> None:
         kept = heads.check_head(head)
     except heads.RefusedError:
         return
-    assert kept[0].endswith(b"\r\n\r\n")
-    assert kept[0].count(b"\n") == kept[0].count(b"\r") == kept[0].count(b"\r\n")
-    assert b"\0" not in kept[0]
+    text, length = kept
+    assert text.endswith(b"\r\n\r\n")
+    assert text.count(b"\n") == text.count(b"\r") == text.count(b"\r\n")
+    assert b"\0" not in text
+    assert text.split(b" ", 2)[1].startswith(b"/")
+    assert length is None or 0 <= length <= params.MAX_BODY
+
+
+def read_chunks(data: bytes) -> None:
+    """A body in chunks: it ends at the same byte with the same data at once and byte by byte, or is refused."""
+    assert _unchunk(data, len(data)) == _unchunk(data, 1)
+
+
+def _unchunk(data: bytes, step: int) -> tuple[bytes, bytes] | str:
+    """Return the data of a body and what follows it, or why it is refused; `step` bytes come at once."""
+    body, received, found, rest = bodies.Chunks(), bytearray(), b"", data
+    try:
+        while rest and not body.is_complete:
+            received += rest[:step]
+            rest = rest[step:]
+            taken = body.pop(received)
+            if body.is_complete:
+                assert taken.endswith(b"0\r\n\r\n")
+                taken = taken[:-5]
+            if taken:
+                size, _, chunk = taken.partition(b"\r\n")
+                assert len(chunk) == int(size, 16) + 2
+                found += chunk[:-2]
+    except heads.RefusedError as error:
+        return str(error)
+    assert len(found) <= params.MAX_BODY
+    return (found, bytes(received) + rest) if body.is_complete else (found, b"")
 
 
 #: What reads an input, with inputs to begin with.
@@ -160,7 +189,12 @@ READERS: tuple[tuple[Callable[[bytes], None], tuple[bytes, ...]], ...] = (
             b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
             b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nUpgrade: b\r\n\r\n",
             b"POST /x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
+            b"GET http://a:1/x HTTP/1.1\r\nHost: A:1\r\n\r\n",
         ),
+    ),
+    (
+        read_chunks,
+        (b"3\r\nabc\r\n0\r\n\r\nGET", b'01;a="b"\r\nx\r\n2 ;c\r\nyz\r\n0;d\r\nX: y\r\n\r\n', b"10001\r\n"),
     ),
 )
 
@@ -193,7 +227,7 @@ def read_changed(*, count: int, seed: int) -> Counter[str]:
 
 def _fuzz(arguments: list[str]) -> None:
     atheris = import_module("atheris")
-    for module in (params, auth, passwords, middleware, money, callers, heads):
+    for module in (params, bodies, auth, passwords, middleware, money, callers, heads):
         _instrument(atheris, module)
     atheris.Setup([sys.argv[0], *arguments], read)
     atheris.Fuzz()

@@ -16,7 +16,7 @@ from bitmm.xwrap.codes import CODES
 #: Without it nothing can be called: then the module is only looked at.
 OWNER = tuple(os.environ.get("FUZZ_OWNER", "").split(":", 1))
 #: The statuses, besides the one that codes.py has, with which it says that a code may come.
-OTHER_STATUSES = {"malformed_request": {411}, "too_large": {414, 431}}
+OTHER_STATUSES = {"too_large": {414, 431}}
 #: What the document has in words alone, because it depends on other fields, on what is stored, on the time or on more
 #: than a pattern says: in the words of the refusal.
 IN_WORDS_ALONE = (
@@ -105,7 +105,7 @@ def the_document_is_as_strict_as_the_server(_ctx, response, case):
 
     It may be refused: a market that is not traded, too little money, and what `IN_WORDS_ALONE` lists.
     """
-    if response.status_code not in {400, 411, 413, 414, 415, 422} or not is_allowed(case):
+    if response.status_code not in {400, 413, 414, 415, 422} or not is_allowed(case):
         return
     answer = response.json()
     words = (*IN_WORDS_ALONE, NOT_HERE) if case.method == "PATCH" or "key" in (case.query or {}) else IN_WORDS_ALONE
