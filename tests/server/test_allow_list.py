@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -278,6 +279,13 @@ def _on(owner, added):
     owner.add(address=added["address"], per_day="0.1")
 
 
+def _refusal(owner):
+    """The answer to a send that is refused now."""
+    url = f"{owner.server.url}/exchanges/{owner.backend.id}/send_to_address"
+    form = {"asset": "BTC", "amount": "0.1", "address": ADDRESS}
+    return requests.post(url, form, auth=owner.auth, headers={"Idempotency-Key": "now"}, timeout=10).json()
+
+
 @pytest.mark.parametrize(
     ("change", "code"),
     [
@@ -307,6 +315,10 @@ def test_a_send_that_waits_for_its_turn_does_not_leave_when_its_place_is_taken_a
         owner.send(key="mine")
     assert caught.value.code == code
     assert changed
+    [(late,)] = owner.server.sql("SELECT answer FROM withdrawals")
+    soon = _refusal(owner)
+    assert json.loads(late).keys() - {"key"} == soon.keys() - {"key"}, "it is told as much as one that comes now"
+    assert ("usable_from" in soon) == (code == "address_waiting")
     assert len(bitstamp.ledger()) == before
     assert owner.server.sql("SELECT status FROM withdrawals") == [("rejected",)]
     if code != "address_waiting":

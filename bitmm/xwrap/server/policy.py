@@ -127,7 +127,7 @@ class Policy:
     def _check_locked(self, caller: Caller, registration: Registration, *, exclusive: bool = False) -> Registration:
         """Return the registration as it is now."""
         account = self._store.accounts.locked(caller.account.id, exclusive=exclusive)
-        return _check_state(account, self._store.registrations.get(registration.id))
+        return _check_state(caller, account, self._store.registrations.get(registration.id))
 
     def confirm(self, caller: Caller, registration: Registration, send: NewWithdrawal | None = None) -> None:
         """Raise Stopped for a request that may not leave any more, though its intent was committed.
@@ -140,13 +140,13 @@ class Policy:
                 now = self._check_locked(caller, registration)
             else:
                 account = self._store.accounts.find(caller.account.name, registration.id)
-                now = _check_state(account, None if account is None else account.registration)
+                now = _check_state(caller, account, None if account is None else account.registration)
             if send is not None:
                 check_place(self._store.addresses, now, send)
             if caller.credential is not None:
                 check_live(self._store.credentials.get(caller.credential.id))
         except Problem as problem:
-            raise Stopped(str(problem), code=problem.code) from problem
+            raise Stopped(str(problem), code=problem.code, details=problem.more) from problem
 
 
 @dataclass(slots=True)
@@ -163,10 +163,15 @@ class LastLook:
         self.policy.confirm(self.caller, self.registration, self.send)
 
 
-def _check_state(account: Account | None, registration: Registration | None) -> Registration:
-    """Return the registration. Raises Problem when nothing may be sent for it or its account, as they are now."""
+def _check_state(caller: Caller, account: Account | None, registration: Registration | None) -> Registration:
+    """Return the registration. Raises Problem when the caller may send nothing for it, as it and its account are now.
+
+    What was called with a password before waits in vain, so that a new password ends it, too.
+    """
     if account is None or not account.active:
         raise Problem(401, "not_authenticated", "this account is switched off; nothing was sent")
+    if caller.credential is None and account.password_hash != caller.account.password_hash:
+        raise Problem(401, "not_authenticated", "the password of this account was changed; nothing was sent")
     if registration is None:
         raise Problem(404, "not_found", "this registration was deleted; nothing was sent")
     check_frozen(account)

@@ -44,6 +44,7 @@ class Problem(Exception):
         self.code = code
         self.delay = 0.0
         self.headers = dict(headers or {})
+        self.more = more
         self.body = {
             "detail": detail,
             "code": code,

@@ -155,6 +155,35 @@ def test_an_order_that_waits_for_its_turn_when_the_freeze_comes_is_not_sent(benc
     assert len(kraken.ledger()) == 1
 
 
+@pytest.mark.parametrize("status", ["", "running"], ids=["before its intent", "after its intent"])
+def test_an_order_with_the_password_before_waits_in_vain_though_the_freeze_is_lifted(
+    bench, kraken, monkeypatch, status
+):
+    """The owner freezes, changes the stolen password, and lifts the freeze; the thief's order waits all that time."""
+    id = at_kraken(bench, kraken)
+    old, new = bench.auth, (bench.auth[0], "another password")
+    confirm = Policy.confirm
+
+    def confirm_late(self, *arguments):
+        if bench.auth == old and bench.server.sql("SELECT status FROM orders") == [(status,)] * bool(status):
+            bench.freeze()
+            bench.call("PATCH", "/account", password=new[1]).raise_for_status()
+            bench.auth = new
+            bench.call("DELETE", "/freeze").raise_for_status()
+        return confirm(self, *arguments)
+
+    monkeypatch.setattr(Policy, "confirm", confirm_late)
+    answer = bench.call("POST", f"/exchanges/{id}/buy", key="thiefs", **RESTING)
+    assert bench.auth == new
+    assert (answer.status_code, answer.json()["code"], answer.json()["may_have_executed"]) == (
+        401,
+        "not_authenticated",
+        False,
+    )
+    assert kraken.ledger() == []
+    assert bench.call("POST", f"/exchanges/{id}/buy", key="mine", **RESTING).json()["status"] == "open"
+
+
 def test_an_order_on_paper_is_stopped_in_the_transaction_that_would_execute_it(bench, monkeypatch):
     id = bench.server.registration(bench.auth, "paper")
     atomic = Store.atomic
