@@ -2,7 +2,7 @@
 
     python -m tests.stress.stolen_password [--postgres] [--threads 8] [--wait 20]
 
-First the thief has a credential that may trade: it asks every route for keys, tries to send, to get more rights, and to
+First the thief has a credential that may trade: it asks every route for keys, tries each call that needs more, and to
 pass its limit of a day with many threads, over a kill -9 and a restart. Then it has the account's own password: it
 switches sends on, adds its address, makes a credential of its own, and sends all the time. The owner gives the commands
 `xwrap account passwd` and `xwrap freeze`, and revokes what the thief made. The servers (two with --postgres) are real,
@@ -19,6 +19,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ from typing import Any
 
 import requests
 
+from bitmm.xwrap.server.app import ROUTES
 from tests.stress.harness import PASSWORD, Harness, open_harness
 from tests.support.command import xwrap
 from tests.support.databases import new_database, server, sql
@@ -38,6 +40,31 @@ LIMIT = Decimal("315.001")
 THIEFS = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4"
 SEND = {"asset": "BTC", "amount": "0.01", "address": THIEFS}
 _NEW_PASSWORD = "the owner's new password"
+#: What a credential may do that may trade; all other calls that change something are refused.
+_TRADES = {
+    "POST /exchanges/{id}/buy",
+    "POST /exchanges/{id}/sell",
+    "DELETE /exchanges/{id}/orders",
+    "DELETE /exchanges/{id}/orders/{order_id}",
+    "PUT /exchanges/{id}/deadman",
+    "PUT /deadman",
+    "POST /freeze",
+}
+#: What the owner alone may read.
+_OWNERS = {"GET /credentials", "GET /audit"}
+#: What is sent where something must be, so that the owner would get it done.
+_FORMS = {
+    "POST /exchanges/{id}/send_to_address": SEND,
+    "POST /exchanges": {"exchange": "bitstamp", "apikey": "k", "apisecret": "s"},
+    "PATCH /exchanges/{id}": {"allow_send": "true"},
+    "POST /addresses": {"asset": "BTC", "address": THIEFS},
+    "POST /credentials": {"name": "more", "scope": "send"},
+    "PATCH /account": {"password": "the thief's password"},
+    "GET /exchanges/{id}/deposit_address": {"asset": "BTC"},
+    "GET /exchanges/{id}/exchange_rate": {"from": "EUR", "to": "BTC"},
+    "GET /exchange_rates": {"from": "EUR", "to": "BTC"},
+    "GET /exchanges/{id}/fills": {"currency": "EUR", "asset": "BTC"},
+}
 Auth = tuple[str, str]
 
 
@@ -45,6 +72,8 @@ Auth = tuple[str, str]
 class Figures:
     """What was counted. Times in seconds."""
 
+    #: Routes that were read, and those among all answers in which a key was.
+    reads: int = 0
     keys_read: int = 0
     sent: Decimal = Decimal(0)
     placed: Decimal = Decimal(0)
@@ -62,6 +91,7 @@ class Figures:
         """Whether everything is as promised."""
         return (
             not self.keys_read
+            and self.reads >= 20
             and not self.sent
             and self.placed == LIMIT
             and all(name.startswith("403") for name in self.refused)
@@ -73,7 +103,7 @@ class Figures:
 
     def __str__(self) -> str:
         return (
-            f"trade credential: keys read: {self.keys_read}; refused: {dict(self.refused)}\n"
+            f"trade credential: keys read: {self.keys_read} in {self.reads} reads; refused: {dict(self.refused)}\n"
             f"trade credential: placed {self.placed} EUR of {LIMIT} EUR a day\n"
             f"account's password: sends: {dict(self.sends)}; rows address.add in the audit: {self.announced}\n"
             f"account's password: orders that the thief placed before the freeze: {self.traded}\n"
@@ -83,8 +113,11 @@ class Figures:
         )
 
 
-def run(threads: int, wait: float, database: str | None = None) -> Figures:
-    """Return the figures; `database`: the URL of a PostgreSQL, for two servers. `wait`: of an address, in seconds."""
+def run(threads: int, wait: float, database: str | None = None, *, stop: signal.Signals = signal.SIGKILL) -> Figures:
+    """Return the figures; `database`: the URL of a PostgreSQL, for two servers. `wait`: of an address, in seconds.
+
+    `stop`: what ends a server while orders are placed. After a kill it takes some seconds until all outcomes are known.
+    """
     figures = Figures()
     count = 2 if database else 1
     with open_harness("bitstamp", database=database, servers=count, address_wait_seconds=wait) as harness:
@@ -92,37 +125,28 @@ def run(threads: int, wait: float, database: str | None = None) -> Figures:
         venue, owner = harness.venues["bitstamp"], (harness.user, PASSWORD)
         form = {"exchange": "bitstamp", "apikey": venue.key, "apisecret": venue.secret}
         id = _call(harness, owner, "POST", "/exchanges/", **form).json()["id"]
-        _with_trade_credential(harness, owner, id, threads, figures)
+        _with_trade_credential(harness, owner, id, threads, figures, stop)
         _with_password(harness, owner, id, figures)
         figures.sent = sum((row.amount for row in venue.withdrawals.values()), Decimal(0))
     return figures
 
 
-def _with_trade_credential(harness: Harness, owner: Auth, id: int, threads: int, figures: Figures) -> None:
+def _with_trade_credential(
+    harness: Harness, owner: Auth, id: int, threads: int, figures: Figures, stop: signal.Signals
+) -> None:
     form = {"name": "bot1", "scope": "trade", "per_day": str(LIMIT), "currency": "EUR"}
     made = _call(harness, owner, "POST", "/credentials/", **form).json()
     thief = made["username"], made["password"]
     venue = harness.venues["bitstamp"]
-    one = f"/exchanges/{id}"
-    reads = ("/exchanges/", one, f"{one}/permissions", f"{one}/funds", f"{one}/orders", "/account", "/addresses/")
-    for path in (*reads, f"{one}/withdrawals", "/list_exchanges", "/metrics", "/ready", "/openapi.yaml"):
-        text = _call(harness, thief, "GET", path).text
-        figures.keys_read += venue.key in text or venue.secret in text
-    for method, path, values in (
-        ("POST", f"{one}/send_to_address", SEND),
-        ("PATCH", one, {"allow_send": "true"}),
-        ("DELETE", one, {}),
-        ("POST", "/addresses/", {"asset": "BTC", "address": THIEFS}),
-        ("POST", "/credentials/", {"name": "more", "scope": "send"}),
-        ("DELETE", "/credentials/bot1", {}),
-        ("GET", "/credentials/", {}),
-        ("GET", "/audit", {}),
-        ("PATCH", "/account", {"password": "the thief's password"}),
-        ("DELETE", "/freeze", {}),
-    ):
-        answer = _call(harness, thief, method, path, **values)
-        figures.refused[_name(answer)] += 1
+    for method, path, name in _routes(id):
+        if name in _TRADES:
+            continue
+        answer = _call(harness, thief, method, path, **_FORMS.get(name, {}))
         figures.keys_read += venue.key in answer.text or venue.secret in answer.text
+        if method == "GET" and name not in _OWNERS:
+            figures.reads += 1
+        else:
+            figures.refused[_name(answer)] += 1
 
     def buy(number: int) -> None:
         try:
@@ -133,7 +157,7 @@ def _with_trade_credential(harness: Harness, owner: Auth, id: int, threads: int,
     with ThreadPoolExecutor(threads) as pool:
         first = [pool.submit(buy, number) for number in range(3 * threads)]
         until(lambda: len(venue.orders) >= 2)
-        harness.server.stop(signal.SIGKILL)
+        harness.server.stop(stop)
         harness.server.start()
         for call in first:
             call.result()
@@ -144,6 +168,14 @@ def _with_trade_credential(harness: Harness, owner: Auth, id: int, threads: int,
         while _buy(harness, thief, id, price, 0).status_code == 200:
             pass
     figures.placed = sum((order.limit_price * order.amount for order in venue.orders.values()), Decimal(0))
+
+
+def _routes(id: int) -> Iterator[tuple[str, str, str]]:
+    """Yield the method and the path of every call that the server has, and the name of its route as in `_FORMS`."""
+    values = {"id": str(id), "order_id": "1", "address_id": "1", "name": "bot1"}
+    for route in ROUTES:
+        for method in sorted(route.methods - {"HEAD"}):
+            yield method, route.path.format(**values), f"{method} {route.path}"
 
 
 def _with_password(harness: Harness, owner: Auth, id: int, figures: Figures) -> None:
@@ -201,7 +233,8 @@ def _call(harness: Harness, login: Auth, method: str, path: str, number: int = 0
     """Call the server of this number."""
     url = harness.servers[number % len(harness.servers)].url + path
     headers = {"Idempotency-Key": os.urandom(12).hex()} if "send_to" in path else {}
-    return requests.request(method, url, data=form or None, headers=headers, auth=login, timeout=60)
+    fields = {"params" if method == "GET" else "data": form or None}
+    return requests.request(method, url, headers=headers, auth=login, timeout=60, **fields)
 
 
 def _name(answer: requests.Response) -> str:
