@@ -221,7 +221,8 @@ class BoundedProtocol(BufferedProtocol):
 
     def end_call(self) -> None:
         """Note that a request was answered, and take the next one."""
-        self._active_http.forget_call()
+        if self._http is not None:  # None: the answer came before the whole body, and the connection closes.
+            self._http.forget_call()
         if self._late_answer is not None or self.is_closing():
             return
         self._has_call = False
