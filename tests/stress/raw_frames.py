@@ -33,7 +33,7 @@ QUIET_SECONDS, HANG_SECONDS = 2.0, 20.0
 
 _REQUEST_LINE = re.compile(rb"[A-Z]+ [!-~]+ HTTP/1\.([01])")
 _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")
-_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,8})(;[^\r\n]*)?\r\n")
+_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,16})([ \t]*;[^\r\n]*)?\r\n")
 
 
 def _frame(request_line: bytes, *lines: bytes, body: bytes = b"") -> bytes:
@@ -58,6 +58,24 @@ def _valid(rng: random.Random) -> bytes:
     post = _post(_length(len(body)), body=body)
     orders = _frame(b"GET /exchanges/ HTTP/1.1", _HOST, _AUTH)
     return rng.choice((get, post, orders)) + rng.choice((b"", HIDDEN))
+
+
+def _valid_chunks(rng: random.Random) -> bytes:
+    body = rng.choice((b"exchange=nowhere", b"a=b", HIDDEN, b""))
+    size = rng.choice((1, 5, 100))
+    extension = rng.choice((b"", b"", b";a", b' ; a="b;c"'))
+    parts = [body[start : start + size] for start in range(0, len(body), size)]
+    chunks = b"".join(b"%x%b\r\n%b\r\n" % (len(part), extension, part) for part in parts)
+    trailers = rng.choice((b"", b"", b"X: y\r\n", b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n"))
+    frame = _post(b"Transfer-Encoding: chunked", body=chunks + b"0" + extension + b"\r\n" + trailers + b"\r\n")
+    return frame + rng.choice((b"", HIDDEN))
+
+
+def _absolute(rng: random.Random) -> bytes:
+    origin = rng.choice(
+        (b"http://127.0.0.1", b"HTTP://127.0.0.1", b"https://127.0.0.1", b"http://elsewhere", b"http://")
+    )
+    return _frame(b"GET " + origin + b"/exchange_rates/?from=USD&to=BTC HTTP/1.1", _HOST) + rng.choice((b"", HIDDEN))
 
 
 def _two_lengths(rng: random.Random) -> bytes:
@@ -158,7 +176,17 @@ def _folded(rng: random.Random) -> bytes:
 
 
 def _mutated(rng: random.Random) -> bytes:
-    frame = rng.choice((_valid, _two_lengths, _length_and_chunked, _chunk_tricks, _odd_length, _folded))(rng)
+    makers = (
+        _valid,
+        _valid_chunks,
+        _absolute,
+        _two_lengths,
+        _length_and_chunked,
+        _chunk_tricks,
+        _odd_length,
+        _folded,
+    )
+    frame = rng.choice(makers)(rng)
     for _ in range(rng.randint(1, 4)):
         frame = rng.choice((_flip, _cut, _repeat_line, _change_case, _insert, _change_number))(frame, rng)
     return frame
@@ -202,6 +230,8 @@ def _change_number(frame: bytes, rng: random.Random) -> bytes:
 
 KINDS: dict[str, Callable[[random.Random], bytes]] = {
     "valid": _valid,
+    "valid chunks": _valid_chunks,
+    "absolute URI": _absolute,
     "two lengths": _two_lengths,
     "length + chunked": _length_and_chunked,
     "chunk tricks": _chunk_tricks,
