@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import json
 import logging
 import re
@@ -11,6 +12,7 @@ import socket
 import struct
 import threading
 import time
+import weakref
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from urllib.parse import urlsplit
@@ -642,6 +644,26 @@ def test_a_call_that_is_answered_before_its_body_came_whole_ends_without_an_erro
         wait_until(lambda: not state.tasks)
     assert (status, headers["connection"]) == (204, "close")
     assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.fixture
+def without_collector():
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("without_collector")
+def test_the_memory_of_a_connection_is_free_as_soon_as_it_is_lost():
+    app = count_calls([])
+    with reading(app) as (port, state), socket.create_connection(("127.0.0.1", port), WAIT) as connection:
+        connection.sendall(GET)
+        assert connection.recv(100)
+        [connected] = state.connections
+        http = weakref.ref(connected._http)
+        del connected
+        connection.close()
+        wait_until(lambda: http() is None)
 
 
 @pytest.mark.parametrize("form", [b"x\r\n", b"1;\n", b"10001\r\n"])

@@ -28,7 +28,7 @@ class Connection(Protocol):
 
 
 class HttpProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, which is given whole heads, and bodies of the length that they name."""
+    """uvicorn's protocol, which is given whole heads, and bodies framed as they say."""
 
     def __init__(
         self,
