@@ -23,8 +23,8 @@ async def take(slots, holders, most):
     return most
 
 
-@pytest.mark.parametrize(("size", "first", "second", "third"), [(256, 205, 41, 8), (32, 26, 5, 1), (16, 13, 3, 0)])
-def test_an_account_leaves_a_fifth_and_others_share_what_is_left(size, first, second, third):
+@pytest.mark.parametrize(("size", "first", "second", "third"), [(256, 200, 40, 8), (32, 20, 4, 1), (16, 10, 2, 1)])
+def test_an_account_leaves_a_fifth_and_more_and_others_share_what_is_left(size, first, second, third):
     async def scenario():
         slots = SharedSlots(size)
         return [await take(slots, holders, size) for holders in (ANN, BOB, CID)]
@@ -33,21 +33,30 @@ def test_an_account_leaves_a_fifth_and_others_share_what_is_left(size, first, se
     assert taken == [first, second, third]
 
 
+@pytest.mark.parametrize(("size", "hostile"), [(256, 10), (32, 9), (16, 5)])
+def test_what_many_accounts_leave_of_a_pool_is_enough_for_one_more(size, hostile):
+    async def scenario():
+        slots = SharedSlots(size)
+        taken = [await take(slots, (account_holder(3 + number),), size) for number in range(hostile)]
+        return taken[-1], await take(slots, ANN, 1), await take(slots, BOB, 1)
+
+    assert asyncio.run(scenario()) == (1, 1, 0)
+
+
 def test_an_exchange_that_hangs_leaves_threads_to_the_others_whoever_asks_it():
     async def scenario():
         slots, kraken = SharedSlots(32), exchange_holder("kraken")
         hanging = sum([await take(slots, (account_holder(number), kraken), 8) for number in range(8)])
         return hanging, await take(slots, (account_holder(1), exchange_holder("paper")), 1)
 
-    assert asyncio.run(scenario()) == (26, 1)
+    assert asyncio.run(scenario()) == (20, 1)
 
 
 def test_of_those_that_wait_the_account_with_the_fewest_threads_goes_first_and_each_keeps_its_order():
     async def scenario():
-        slots, went = SharedSlots(10), []
-        for _ in range(8):
-            await slots.acquire(ANN)
-        for holders in (BOB, BOB):
+        slots, went = SharedSlots(20), []
+        others = [(account_holder(number),) for number in range(4, 9)]
+        for holders in [ANN] * 12 + [BOB] * 3 + others:
             await slots.acquire(holders)
 
         async def wait(name, holders):
@@ -57,8 +66,8 @@ def test_of_those_that_wait_the_account_with_the_fewest_threads_goes_first_and_e
         names = [("ann 1", ANN), ("ann 2", ANN), ("bob 1", BOB), ("cid 1", CID), ("bob 2", BOB)]
         waiting = [asyncio.ensure_future(wait(name, holders)) for name, holders in names]
         await asyncio.sleep(0)
-        for _ in range(3):
-            slots.release(ANN)
+        for holders in [*others, *[ANN] * 4]:
+            slots.release(holders)
             await asyncio.sleep(0)
         for task in waiting:
             task.cancel()

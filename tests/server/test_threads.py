@@ -226,9 +226,9 @@ def test_cancels_that_hang_hold_up_no_cancel_of_another_account(serving, slow, m
         )
         threads, answers = in_threads_at(server, "DELETE", f"/exchanges/{hanging}/orders/", ann, 20)
         try:
-            for _ in range(8):
+            for _ in range(7):
                 assert slow.waiting.acquire(timeout=60)
-            until(lambda: len(answers) == 12)
+            until(lambda: len(answers) == 13)
             assert {(answer.status_code, answer.json()["code"]) for answer in answers} == {(503, "server_busy")}
             assert not slow.waiting.acquire(blocking=False)
             for _ in range(20):
@@ -248,16 +248,41 @@ def test_an_account_that_waits_for_an_exchange_leaves_threads_to_the_others(serv
         hanging, other = server.registration(ann, "stub"), server.registration(bob, "stub")
         threads, answers = waiting_calls(server, ann, hanging, 20)
         try:
-            for _ in range(8):
+            for _ in range(7):
                 assert slow.waiting.acquire(timeout=60)
-            until(lambda: len(answers) == 12)
+            until(lambda: len(answers) == 13)
             address = requests.get(f"{server.url}/exchanges/{other}/deposit_address?asset=BTC", auth=bob, timeout=10)
             assert address.status_code == 200
         finally:
             slow.gate.set()
             for thread in threads:
                 thread.join()
-    assert sorted(answer.status_code for answer in answers) == [200] * 8 + [503] * 12
+    assert sorted(answer.status_code for answer in answers) == [200] * 7 + [503] * 13
+
+
+def test_eight_accounts_whose_calls_hang_leave_a_thread_to_a_ninth(serving, slow):
+    """They take all that they get, one after the other; what is beyond that is refused."""
+    with serving(exchanges=("stub",), outbound_threads=32, exchange_threads=32, queue_seconds=0.1) as server:
+        honest, hostile = server.account(), [server.account() for _ in range(8)]
+        other = server.registration(honest, "stub")
+        ids = [server.registration(auth, "stub") for auth in hostile]
+        started, hung = [], 0
+        try:
+            for auth, id, share in zip(hostile, ids, [20, 4] + [1] * 6, strict=True):
+                threads, answers = waiting_calls(server, auth, id, share + 2)
+                started += threads
+                for _ in range(share):
+                    assert slow.waiting.acquire(timeout=60)
+                until(lambda answers=answers: len(answers) == 2)
+                hung += share
+            assert hung == 30
+            for _ in range(5):
+                path = f"{server.url}/exchanges/{other}/deposit_address?asset=BTC"
+                assert requests.get(path, auth=honest, timeout=10).status_code == 200
+        finally:
+            slow.gate.set()
+            for thread in started:
+                thread.join()
 
 
 def test_a_balance_of_many_registrations_that_hang_leaves_threads_and_names_those_not_asked(serving, slow):
@@ -269,7 +294,7 @@ def test_a_balance_of_many_registrations_that_hang_leaves_threads_and_names_thos
         other = server.registration(bob, "stub")
         threads, answers = in_threads_at(server, "GET", "/balance", ann, 1)
         try:
-            for _ in range(8):
+            for _ in range(7):
                 assert slow.waiting.acquire(timeout=60)
             address = requests.get(f"{server.url}/exchanges/{other}/deposit_address?asset=BTC", auth=bob, timeout=10)
             assert address.status_code == 200

@@ -1,7 +1,9 @@
 """Shares of a pool of threads: no account, and no exchange that hangs, takes all of them.
 
-A holder may take one more thread while it has fewer than `_SHARE` times as many as are free. So one account alone gets
-four fifths of a pool, and what several of them leave is never nothing (dynamic thresholds: Choudhury and Hahne, 1998).
+The last seven threads of a pool are for holders that have none: each takes one there. So eight accounts leave a thread
+to a ninth, however their calls hang. Of the others a holder may take one more while it has fewer than `_SHARE` times as
+many as are free: four fifths, when it is alone, and less when others are there (dynamic thresholds: Choudhury and
+Hahne, 1998).
 A call beyond that waits in the event loop, without a thread; of those that wait, the one whose account has the fewest
 threads goes first.
 """
@@ -18,8 +20,10 @@ from ..exchanges.cache import put_newest
 
 __all__ = ["Holder", "KnownCallers", "Place", "SharedSlots", "account_holder", "exchange_holder"]
 
-#: How many times as many threads as are free one holder may have.
+#: How many times as many threads as are free one holder may have, beside those that are kept for who has none: so
+#: many, and a quarter at most.
 _SHARE = 4
+_KEPT, _MOST_KEPT = 7, 1 / 4
 _MOST_CALLERS = 10_000
 
 Holder = tuple[str, int | str]
@@ -50,6 +54,7 @@ class SharedSlots:
 
     def __init__(self, size: int) -> None:
         self._free = size
+        self._kept = min(_KEPT, int(size * _MOST_KEPT))
         self._held: Counter[Holder] = Counter()
         self._waiting: list[_Waiter] = []
 
@@ -83,7 +88,8 @@ class SharedSlots:
             first.turn.set_result(None)
 
     def _may_have(self, holders: Sequence[Holder]) -> bool:
-        return self._free > 0 and all(self._held[holder] < _SHARE * self._free for holder in holders)
+        most = max(1, _SHARE * (self._free - self._kept))
+        return self._free > 0 and all(self._held[holder] < most for holder in holders)
 
     def _grant(self, holders: Sequence[Holder]) -> None:
         self._free -= 1
