@@ -175,7 +175,8 @@ CODES: Mapping[str, Code] = {
     "unsupported": Code(422, "The exchange has no such call, or not with these fields."),
     "quota_exceeded": Code(
         429,
-        "The account has as many registrations, or placed as many orders and sends in 24 hours, as the server allows.",
+        "The account has as many registrations, credentials or allowed addresses, or placed as many orders and sends in"
+        " 24 hours, as the server allows.",
     ),
     "rate_limited": Code(429, "The exchange's limit for its callers is reached; `Retry-After` says when to come back."),
     "too_many_tries": Code(429, "Too many wrong passwords; `Retry-After` says when to come back."),

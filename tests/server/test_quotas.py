@@ -50,7 +50,8 @@ def refused(answer):
 def small(serving):
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(exchanges.EXCHANGES, "stub", "tests.support.stub:Stub")
-        with serving(exchanges=("paper", "stub"), order_quota=4, registration_quota=3) as server:
+        quotas = {"order_quota": 4, "registration_quota": 3, "credential_quota": 3, "address_quota": 3}
+        with serving(exchanges=("paper", "stub"), **quotas) as server:
             yield server
 
 
@@ -104,6 +105,48 @@ def test_registrations_are_taken_up_to_the_quota_with_those_that_were_deleted_in
     small.sql("UPDATE registrations SET deleted = :then WHERE id = :id", then=now(86_400), id=trader.id)
     assert trader.register().status_code == 201
     refused(trader.register())
+
+
+def test_credentials_are_taken_up_to_the_quota_with_those_that_were_revoked_in_the_last_day(small):
+    trader = Trader(small)
+    answers = in_threads(9, lambda number: trader.call("POST", "/credentials/", name=f"bot{number}", scope="read"))
+    assert sorted(answer.status_code for answer in answers) == [201] * 3 + [429] * 6
+    body = refused(next(answer for answer in answers if answer.status_code == 429))
+    assert (body["retryable"], body["limit"]) == (False, "3")
+    assert "XWRAP_QUOTA_CREDENTIALS" in body["detail"]
+    names = [row["name"] for row in trader.call("GET", "/credentials/").json()]
+    assert len(names) == 3
+    # The audit has what was added alone.
+    audit = [row["subject"] for row in trader.call("GET", "/audit").json() if row["what"] == "credential.add"]
+    assert sorted(audit) == sorted(f"credential {name}" for name in names)
+    assert trader.call("POST", "/credentials/", name=names[0], scope="read").json()["code"] == "name_taken"
+    assert trader.call("DELETE", f"/credentials/{names[0]}").status_code == 200
+    refused(trader.call("POST", "/credentials/", name="more", scope="read"))
+    assert Trader(small).call("POST", "/credentials/", name="bot", scope="read").status_code == 201
+    small.sql("UPDATE credentials SET revoked = :then WHERE revoked IS NOT NULL", then=now(86_400))
+    assert trader.call("POST", "/credentials/", name="more", scope="read").status_code == 201
+    refused(trader.call("POST", "/credentials/", name="one more", scope="read"))
+
+
+def test_addresses_are_taken_up_to_the_quota_with_those_that_were_removed_in_the_last_day(small):
+    trader = Trader(small)
+
+    def allow(number):
+        return trader.call("POST", "/addresses", asset="BTC", address=ADDRESS, tag=str(number))
+
+    answers = in_threads(9, allow)
+    assert sorted(answer.status_code for answer in answers) == [201] * 3 + [429] * 6
+    body = refused(next(answer for answer in answers if answer.status_code == 429))
+    assert (body["retryable"], body["limit"]) == (False, "3")
+    assert "XWRAP_QUOTA_ADDRESSES" in body["detail"]
+    listed = trader.call("GET", "/addresses").json()
+    assert len(listed) == 3
+    assert allow(listed[0]["tag"]).json() == listed[0]
+    assert trader.call("DELETE", f"/addresses/{listed[0]['id']}").status_code == 200
+    refused(allow("more"))
+    small.sql("UPDATE addresses SET removed = :then WHERE removed IS NOT NULL", then=now(86_400))
+    assert allow("more").status_code == 201
+    refused(allow("one more"))
 
 
 def test_an_exchange_is_not_asked_about_a_key_beyond_the_quota(small, monkeypatch):

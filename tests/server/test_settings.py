@@ -69,6 +69,7 @@ def test_every_name_that_the_code_and_the_documents_have_is_known():
     good = {"XWRAP_LOG_LEVEL": "INFO", "XWRAP_EXCHANGES": "paper,kraken,hub,mtgox", "XWRAP_PAPER_FUNDS": "USD=1"}
     good |= {"XWRAP_PROXIES": "127.0.0.1", "XWRAP_ADDRESS_WAIT_HOURS": "24"}
     good |= {"XWRAP_QUOTA_REGISTRATIONS": "1", "XWRAP_QUOTA_ORDERS": "1"}
+    good |= {"XWRAP_QUOTA_CREDENTIALS": "1", "XWRAP_QUOTA_ADDRESSES": "1"}
     for name in names:
         value = good.get(name, "none" if "_LIMIT_" in name else "https://exchange.example")
         Settings.read({"XWRAP_EXCHANGES": good["XWRAP_EXCHANGES"], name: value})
@@ -113,9 +114,15 @@ def test_the_quotas_are_whole_numbers():
     read = Settings.read({"XWRAP_QUOTA_REGISTRATIONS": "0", "XWRAP_QUOTA_ORDERS": "9999999"})
     assert (read.registration_quota, read.order_quota) == (0, 9_999_999)
     assert (Settings.read({}).registration_quota, Settings.read({}).order_quota) == (100, 20_000)
+    read = Settings.read({"XWRAP_QUOTA_CREDENTIALS": "0", "XWRAP_QUOTA_ADDRESSES": "7"})
+    assert (read.credential_quota, read.address_quota) == (0, 7)
+    assert (Settings.read({}).credential_quota, Settings.read({}).address_quota) == (100, 1000)
 
 
 @pytest.mark.parametrize("text", ["-1", "1.5", "1e3", "1_000", "10000000", "٢٤", "none"])
-@pytest.mark.parametrize("name", ["XWRAP_QUOTA_REGISTRATIONS", "XWRAP_QUOTA_ORDERS"])
+@pytest.mark.parametrize(
+    "name",
+    ["XWRAP_QUOTA_REGISTRATIONS", "XWRAP_QUOTA_ORDERS", "XWRAP_QUOTA_CREDENTIALS", "XWRAP_QUOTA_ADDRESSES"],
+)
 def test_another_quota_is_refused(name, text):
     assert refusal(**{name: text}) == f'{name} has "{text}"; write a whole number, 0 to 9999999'

@@ -20,26 +20,31 @@ __all__ = ["Quotas"]
 
 @dataclass(frozen=True, slots=True)
 class Quotas:
-    """The quotas of each account: `registrations`, and `orders`, with sends, that it may place in 24 hours."""
+    """The quotas of each account: what it may have, and how many `orders`, with sends, it may place in 24 hours."""
 
     store: Store
     registrations: int
     orders: int
+    credentials: int
+    addresses: int
 
     def check_registration(self, account: int) -> None:
         """Raise Problem 429 when an account may not have one more registration.
 
         Within the write that adds it, the account must be locked before.
         """
-        used = self.store.usage.registrations(account)
-        if used >= self.registrations:
-            raise Problem(
-                429,
-                "quota_exceeded",
-                f"an account may have {self.registrations} registrations on this server, and yours has {used} (one"
-                " that was deleted counts for 24 hours more); its administrator sets XWRAP_QUOTA_REGISTRATIONS",
-                limit=str(self.registrations),
-            )
+        if self.store.usage.registrations(account) >= self.registrations:
+            raise _too_many(self.registrations, "registrations", "deleted", "XWRAP_QUOTA_REGISTRATIONS")
+
+    def check_credentials(self, account: int) -> None:
+        """Raise Problem 429 when an account has more credentials than it may; within the write that added one."""
+        if self.store.usage.credentials(account) > self.credentials:
+            raise _too_many(self.credentials, "credentials", "revoked", "XWRAP_QUOTA_CREDENTIALS")
+
+    def check_addresses(self, account: int) -> None:
+        """Raise Problem 429 when an account has more addresses than it may; within the write that added one."""
+        if self.store.usage.addresses(account) > self.addresses:
+            raise _too_many(self.addresses, "addresses on its allow-list", "removed", "XWRAP_QUOTA_ADDRESSES")
 
     def check_order(self, account: int) -> None:
         """Raise Problem 429 when an account may not place one more order, or send.
@@ -58,6 +63,16 @@ class Quotas:
                 headers={"Retry-After": str(seconds)},
                 limit=str(self.orders),
             )
+
+
+def _too_many(quota: int, what: str, ended: str, setting: str) -> Problem:
+    return Problem(
+        429,
+        "quota_exceeded",
+        f"an account may have {quota} {what} on this server, and yours has them (one that was {ended} counts for 24"
+        f" hours more); nothing was added; its administrator sets {setting}",
+        limit=str(quota),
+    )
 
 
 def _seconds_until_over(oldest: str | None) -> int:

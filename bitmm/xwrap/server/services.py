@@ -101,7 +101,13 @@ def _create(settings: Settings, store: Store, threads: ThreadPools, report: Call
     missing_history = MissingHistory(
         store, registry, client_ids, arrival_seconds=settings.call_seconds + settings.reconcile_grace_seconds
     )
-    quotas = Quotas(store, settings.registration_quota, settings.order_quota)
+    quotas = Quotas(
+        store,
+        registrations=settings.registration_quota,
+        orders=settings.order_quota,
+        credentials=settings.credential_quota,
+        addresses=settings.address_quota,
+    )
     execution = ExecutionService(store, registry, Policy(store, quotas), client_ids, missing_history)
     login_failures = LoginFailures(store)
     services = Services(

@@ -28,6 +28,7 @@ LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _SETTINGS = (
     *("XWRAP_DATA_DIR", "XWRAP_MASTER_KEY_FILE", "XWRAP_DATABASE_URL", "XWRAP_HOSTS", "XWRAP_EXCHANGES"),
     *("XWRAP_PROXIES", "XWRAP_ADDRESS_WAIT_HOURS", "XWRAP_QUOTA_REGISTRATIONS", "XWRAP_QUOTA_ORDERS"),
+    *("XWRAP_QUOTA_CREDENTIALS", "XWRAP_QUOTA_ADDRESSES"),
     "XWRAP_LOG_LEVEL",
     *("XWRAP_PAPER_PRICES", "XWRAP_PAPER_FUNDS"),
 )
@@ -108,6 +109,9 @@ class Settings:
     #: So many registrations an account may have; and so many orders and sends, together, it may place in 24 hours.
     registration_quota: int = 100
     order_quota: int = 20_000
+    #: So many credentials an account may have, and addresses on its allow-list.
+    credential_quota: int = 100
+    address_quota: int = 1000
     #: From which level on the server and its web server log; one of `LOG_LEVELS`.
     log_level: str = "WARNING"
 
@@ -157,6 +161,8 @@ class Settings:
         for name, variable in (
             ("registration_quota", "XWRAP_QUOTA_REGISTRATIONS"),
             ("order_quota", "XWRAP_QUOTA_ORDERS"),
+            ("credential_quota", "XWRAP_QUOTA_CREDENTIALS"),
+            ("address_quota", "XWRAP_QUOTA_ADDRESSES"),
         ):
             if quota := environ.get(variable):
                 values[name] = _quota(variable, quota)

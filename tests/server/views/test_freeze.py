@@ -273,6 +273,6 @@ def test_confirm_is_a_refusal_that_adapters_know(bench):
     account = store.accounts.find(bench.auth[0], id)
     bench.freeze()
     with pytest.raises(Refused) as caught:
-        Policy(store, Quotas(store, 1, 1)).confirm(Caller(account, None, ""), account.registration)
+        Policy(store, Quotas(store, 1, 1, 1, 1)).confirm(Caller(account, None, ""), account.registration)
     assert (caught.value.code, caught.value.may_have_executed) == ("frozen", False)
     store.close()

@@ -50,6 +50,7 @@ def create(context: RequestContext) -> dict[str, Any]:
             **limits,
         )
         if is_new:
+            context.services.quotas.check_addresses(context.account.id)
             store.audit.add(context.caller, "address.add", f"address {entry.id}", _details(entry))
         else:
             _check_same_limits(entry, limits)

@@ -48,6 +48,7 @@ def create(context: RequestContext) -> dict[str, Any]:
 
     def work() -> dict[str, Any]:
         row = store.credentials.add({"account_id": context.account.id, **values}, password, username)
+        context.services.quotas.check_credentials(context.account.id)
         details = {column: str(row[column]) for column in _IN_AUDIT if row[column] is not None}
         store.audit.add(context.caller, "credential.add", f"credential {name}", details)
         return row
