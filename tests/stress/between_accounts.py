@@ -1,6 +1,6 @@
 """What an account can learn about another one: every call with every foreign id, and how long the answers take.
 
-    python -m tests.stress.between_accounts [--pairs 300]
+    python -m tests.stress.between_accounts [--pairs 300] [--postgres]
 
 Two accounts reach for each other with each of the four scopes. It prints the calls, what was read, changed or answered
 differently from an absent id, and the medians of the times for foreign and for absent ids, taken in turns.
@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import requests
@@ -22,6 +22,8 @@ import requests
 from bitmm.xwrap.server.runner import run_in_background
 from bitmm.xwrap.server.settings import Settings
 from tests.conftest import Server
+from tests.support.databases import new_database
+from tests.support.databases import server as postgres_server
 from tests.support.two_accounts import SCOPES, Call, Party, absent_is_taken, calls, compared, owned_rows, reaches
 
 #: Medians of foreign and absent ids differ by less, in milliseconds.
@@ -31,11 +33,13 @@ OWN = {("POST", "/freeze"), ("DELETE", "/freeze"), ("PATCH", "/account")}
 
 
 @contextmanager
-def _server() -> Iterator[Server]:
-    with tempfile.TemporaryDirectory(prefix="xwrap-accounts-") as folder:
-        data = Path(folder)
-        with run_in_background(Settings.read({}, data=data, port=0, exchanges=("paper",))) as url:
-            yield Server(url, data, data / "xwrap.sqlite3")
+def _server(*, postgres: bool) -> Iterator[Server]:
+    with ExitStack() as stack:
+        data = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="xwrap-accounts-")))
+        database = new_database(stack.enter_context(postgres_server())) if postgres else None
+        settings = Settings.read({}, data=data, port=0, exchanges=("paper",), database_url=database)
+        url = stack.enter_context(run_in_background(settings))
+        yield Server(url, data, database or data / "xwrap.sqlite3")
 
 
 def _reach(server: Server, own: Party, other: Party) -> tuple[int, int, int, int]:
@@ -86,8 +90,9 @@ def _times(server: Server, own: Party, other: Party, pairs: int) -> list[tuple[f
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.stress.between_accounts", description=__doc__)
     parser.add_argument("--pairs", type=int, default=300, help="calls of each route with a foreign and an absent id")
+    parser.add_argument("--postgres", action="store_true", help="on PostgreSQL; see tests/support/databases.py")
     options = parser.parse_args()
-    with _server() as server:
+    with _server(postgres=options.postgres) as server:
         ann, bob = Party(server, "ann", "anns", "0.01234567"), Party(server, "bob", "bobs", "0.07654321")
         figures = [sum(both) for both in zip(_reach(server, ann, bob), _reach(server, bob, ann), strict=True)]
         made, read, changed, different = figures

@@ -78,6 +78,14 @@ def test_revoking_twice_is_no_error_and_one_that_never_was_is_none(store, accoun
     assert store.credentials.revoke(account + 1, "bot1") == (False, None)
 
 
+@pytest.mark.parametrize("name", ["\0", "bot1\0"])
+def test_a_name_with_a_nul_is_no_ones_and_reaches_no_data_base(store, account, monkeypatch, name):
+    """PostgreSQL refuses such a text, where SQLite finds nothing."""
+    add(store, account)
+    monkeypatch.setattr(store._database, "write", None)
+    assert store.credentials.revoke(account, name) == (False, None)
+
+
 def test_what_is_locked_is_as_it_is_now(store, account):
     id = add(store, account)["id"]
     assert store.atomic(lambda: store.credentials.locked(id)).name == "bot1"

@@ -91,6 +91,8 @@ class CredentialStore:
 
         They are those of the last one of this name where all were revoked before, and None where there never was one.
         """
+        if "\0" in name:  # PostgreSQL has no such text.
+            return False, None
 
         def work(runner: StatementRunner) -> tuple[bool, dict[str, Any] | None]:
             changed = runner.change(_REVOKE, {"account": account, "of_name": name, "revoked": now()})
