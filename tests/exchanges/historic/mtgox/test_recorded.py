@@ -313,6 +313,23 @@ def test_a_recorded_answer_becomes_exactly_its_records(recording, play):
     OPERATIONS[recording](play)
 
 
+@pytest.mark.parametrize(
+    ("recording", "amount", "cost"),
+    [
+        (("v0", "marketdata/example-depth-data-v0.json"), D("22"), D("365.9483586")),
+        (("v1", "marketdata/polling/example-depth-data.json"), D("3"), D("548.9999753702547")),
+        (("v2", "marketdata/polling/example-depth-data.json"), D("3"), D("548.9999753702547")),
+    ],
+)
+def test_a_market_buy_costs_what_two_asks_of_a_recorded_book_make(recording, amount, cost, play):
+    group, name = recording
+    version = int(group[1])
+    exchange = play(version, CALLS[recording], xchange(version, name))
+    assert exchange.market_cost("USD", "BTC", amount) == cost
+    with pytest.raises(Refused, match="lists only"):
+        exchange.market_cost("USD", "BTC", D("1e9"))
+
+
 @pytest.mark.parametrize("recording", CALLS, ids="/".join)
 def test_a_recorded_answer_of_another_call_keeps_every_digit(recording, play):
     group, name = recording

@@ -106,6 +106,10 @@ class MtGox(Exchange):
         pair_name(currency, asset)
         return self.calls.rate(currency, asset)
 
+    def market_cost(self, currency: str, asset: str, amount: Decimal) -> Decimal:
+        pair_name(currency, asset)
+        return self.calls.market_cost(currency, asset, amount)
+
     def markets(self) -> list[Market]:
         """Return the pairs that Mt.Gox had, from its documentation: there is no call for them."""
         _ = self.api  # refused without a base URL, as every operation

@@ -11,12 +11,13 @@ from typing import Any, ClassVar
 from ...errors import Refused
 from ...http import parsing_errors
 from ...models import NewOrder, NewWithdrawal, OrderRef, OrderState, Rate, Withdrawal
-from ...orders import listed_order
+from ...orders import cost_of, listed_order
 from ...parsing import list_of_rows
 from ..common import parse_bitcoin_address
 from .api import MtGoxAPI
 from .parsing import (
     TYPES_BY_SIDE,
+    from_units,
     money_amount,
     order_from_row,
     parse_order_id,
@@ -30,6 +31,7 @@ __all__ = ["Calls"]
 _PATHS = {
     1: {
         "ticker": "{pair}/ticker",
+        "depth": "{pair}/depth/fetch",
         "info": "generic/info",
         "orders": "generic/orders",
         "add": "{pair}/order/add",
@@ -41,6 +43,7 @@ _PATHS = {
     },
     2: {
         "ticker": "{pair}/money/ticker",
+        "depth": "{pair}/money/depth/fetch",
         "info": "money/info",
         "orders": "money/orders",
         "add": "{pair}/money/order/add",
@@ -69,6 +72,15 @@ class Calls:
             return rate_from_ticker(
                 ticker, best_bid=money_amount(ticker["buy"], currency), best_ask=money_amount(ticker["sell"], currency)
             )
+
+    def market_cost(self, currency: str, asset: str, amount: Decimal) -> Decimal:
+        """Return what `amount` costs at the order book as it is now. Raises Refused when it lists less."""
+        book = self.api.public(self._path("depth", currency, asset))
+        with parsing_errors(self.api.name):
+            asks = [
+                (from_units(row["price_int"], currency), from_units(row["amount_int"], asset)) for row in book["asks"]
+            ]
+            return cost_of(self.api.name, amount, asks, unit=asset)
 
     def info(self) -> Mapping[str, Any]:
         """Return the account's wallets and the key's rights, as they came."""

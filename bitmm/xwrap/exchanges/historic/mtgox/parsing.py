@@ -31,6 +31,7 @@ __all__ = [
     "deposit_from_row",
     "fee_from_history",
     "fills_from_history",
+    "from_units",
     "funds_from_wallets",
     "money_amount",
     "order_from_row",
@@ -96,7 +97,12 @@ def money_amount(money: Mapping[str, Any], currency: str) -> Decimal:
     """
     if money["currency"] != currency:
         raise ValueError("another currency")
-    units = str(money["value_int"])
+    return from_units(money["value_int"], currency)
+
+
+def from_units(value: object, currency: str) -> Decimal:
+    """Return the amount of a whole number of units. Raises ValueError for what is none."""
+    units = str(value)
     if not re.fullmatch(r"-?\d{1,30}", units, re.ASCII):
         raise ValueError("not a whole number of units")
     return Decimal(units).scaleb(-_decimals(currency), EXACT)

@@ -16,7 +16,7 @@ from ....money import parse_decimal, plain
 from ...errors import Unsupported
 from ...http import parsing_errors
 from ...models import NewOrder, NewWithdrawal, OrderRef, OrderState, Rate, Withdrawal
-from ...orders import listed_order
+from ...orders import cost_of, listed_order
 from ...parsing import list_of_rows
 from ..common import parse_bitcoin_address
 from .api import MtGoxAPI
@@ -47,6 +47,13 @@ class CallsV0:
                 best_bid=_nearest_unit(ticker["buy"], currency),
                 best_ask=_nearest_unit(ticker["sell"], currency),
             )
+
+    def market_cost(self, currency: str, asset: str, amount: Decimal) -> Decimal:
+        """Return what `amount` costs at the order book as it is now. Raises Refused when it lists less."""
+        book = self.api.public("data/getDepth.php", {"Currency": currency})
+        with parsing_errors(self.api.name):
+            asks = [(_nearest_unit(price, currency), _nearest_unit(offered, asset)) for price, offered in book["asks"]]
+            return cost_of(self.api.name, amount, asks, unit=asset)
 
     def info(self) -> Mapping[str, Any]:
         """Return the account's wallets and the key's rights, as they came."""
