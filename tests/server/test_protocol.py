@@ -323,6 +323,28 @@ def test_a_body_that_takes_too_long_is_408_and_not_executed(serving, quick):
         assert refused(server, "body_timeout") == 1
 
 
+def test_of_too_many_calls_that_wait_for_their_bodies_the_oldest_is_refused_late(server, buy, monkeypatch):
+    monkeypatch.setattr(connections, "MAX_AWAITED", 2)
+    monkeypatch.setattr(protocol, "_REFUSED_BODY_SECONDS", 0.1)
+    request, orders = buy
+    request = request.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
+    head, _, form = request.partition(b"\r\n\r\n")
+    with ExitStack() as stack:
+        callers = [stack.enter_context(connect(server)) for _ in range(3)]
+        for caller in callers:
+            caller.sendall(head + b"\r\nExpect: 100-continue\r\n\r\n")
+            assert caller.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        [(status, headers, body)] = read_all(callers[0])
+        assert (status, headers["connection"], json.loads(body)["code"]) == (503, "close", "server_busy")
+        for caller in callers[1:]:
+            caller.sendall(form)
+            assert [status for status, _, _ in read_all(caller)] == [200]
+    assert orders() == 2
+    # A body that has come whole counts no more.
+    assert [status for status, _, _ in send(server, request[:-1], request[-1:])] == [200]
+    assert refused(server, "too_many_bodies") == 1
+
+
 def test_one_address_has_a_bounded_number_of_connections_and_others_are_served(serving):
     with serving(address_connections=3) as server, ExitStack() as stack:
         for _ in range(3):

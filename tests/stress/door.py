@@ -41,6 +41,7 @@ ATTACKS = {
         held_connections.SLOW_HEADS,
         held_connections.IDLE,
         held_connections.HALF_BODIES,
+        held_connections.OWN_HALF_BODIES,
         guessers.FORGED,
         guessers.SHARED,
         other_accounts.HANGING_CANCELS,

@@ -18,6 +18,7 @@ SMALL = [
     (held_connections.SLOW_HEADS, 50),
     (held_connections.IDLE, 300),
     (held_connections.HALF_BODIES, 50),
+    (held_connections.OWN_HALF_BODIES, 50),
 ]
 
 

@@ -4,6 +4,9 @@ A descriptor that a caller holds is one that the data base or an exchange does n
 follows from the descriptors that the process may have. When it is reached, a new connection takes the place of one
 that asks for nothing: of the one that has waited longest since its last answer, else of the one whose head takes
 longest. Only when every connection has a call in progress is the new one refused.
+
+A call that waits for its body holds a task and up to 64 KiB. So there is a bound on these, too, which any account could
+reach: the one whose body takes longest is refused for a new one.
 """
 
 from __future__ import annotations
@@ -26,6 +29,8 @@ _log = logging.getLogger(__name__)
 READ_SIZE = 2 * 1024
 #: Gathered of heads that are not complete, in all. One head has at most 64 KiB.
 MAX_GATHERED = 16 * 2**20
+#: Calls that wait for their bodies, in all. Nearly every body comes along with its head, and waits for nothing.
+MAX_AWAITED = 250
 _SWEEP_SECONDS = 1.0
 #: When so many connections and half of the most since the last time are gone, their memory is given back.
 _MANY_GONE = 200
@@ -68,6 +73,12 @@ REASONS = {
     "too_many": Reason(
         503, "server_busy", "too many calls at once; this call sent nothing; try again in a second", retryable=True
     ),
+    "too_many_bodies": Reason(
+        503,
+        "server_busy",
+        "too many calls wait for their bodies, and this one waited longest; it sent nothing; try again in a second",
+        retryable=True,
+    ),
     "displaced": Reason(0, "", "closed for a new connection, because there are too many"),
     "answer_not_read": Reason(0, "", "closed because the answer was not read"),
     "idle": Reason(0, "", "closed because no request came", is_logged=False),
@@ -82,6 +93,9 @@ class Connection(Protocol):
 
     def displace(self) -> None:
         """Close it; it has no call in progress."""
+
+    def refuse_body(self) -> None:
+        """Refuse its call, whose body has not come whole."""
 
     def check_time(self, now: float) -> None:
         """Close it, with an answer where HTTP allows one, when it has taken too long."""
@@ -106,6 +120,8 @@ class Connections:
         self._idle: OrderedDict[Connection, None] = OrderedDict()
         self._partial: OrderedDict[Connection, int] = OrderedDict()
         self._gathered = 0
+        #: Those whose body the application has asked for, by the time when it did.
+        self._awaited: OrderedDict[Connection, None] = OrderedDict()
         self._refusals: Counter[str] = Counter()
         self._last_refused: dict[str, str] = {}
         self._sweep: TimerHandle | None = None
@@ -147,8 +163,9 @@ class Connections:
         self._idle[connection] = None
 
     def set_busy(self, connection: Connection) -> None:
-        """Note that a connection has a call in progress, or is closing."""
+        """Note that a connection has a call in progress which waits for nothing, or is closing."""
         self._idle.pop(connection, None)
+        self._awaited.pop(connection, None)
         if self._partial:
             self._gathered -= self._partial.pop(connection, 0)
 
@@ -159,6 +176,12 @@ class Connections:
         self._partial[connection] = size
         while self._gathered > MAX_GATHERED:
             next(iter(self._partial)).displace()
+
+    def set_awaited(self, connection: Connection) -> None:
+        """Note that the application waits for the body of a connection."""
+        self._awaited.setdefault(connection)
+        if len(self._awaited) > MAX_AWAITED:
+            next(iter(self._awaited)).refuse_body()
 
     def refuse(self, name: str, peer: str) -> None:
         """Count a refusal (a name of `REASONS`); the log has one line a second for all of its kind."""

@@ -32,6 +32,8 @@ __all__ = ["BoundedProtocol"]
 #: After a refusal what the caller still sends is read and dropped for a while: to close a connection while bytes come
 #: in resets it, and the answer may be lost (RFC 9112, 9.6).
 _LINGER_SECONDS, _LINGER_BYTES = 2.0, 256 * 1024
+#: So late is the answer to a call that is refused because too many wait for their bodies.
+_REFUSED_BODY_SECONDS = 5.0
 
 
 class BoundedProtocol(BufferedProtocol):
@@ -152,10 +154,13 @@ class BoundedProtocol(BufferedProtocol):
         if self._late_answer is not None:
             self._late_answer += data
         elif delay := self._active_http.delay():
-            self._late_answer, self._deadline = bytearray(data), inf
-            self._late_timer = self._loop.call_later(delay, self._send_late_answer)
+            self._hold_back(data, delay)
         else:
             self._transport.write(data)
+
+    def _hold_back(self, answer: bytes, seconds: float) -> None:
+        self._late_answer, self._deadline = bytearray(answer), inf
+        self._late_timer = self._loop.call_later(seconds, self._send_late_answer)
 
     def _send_late_answer(self) -> None:
         answer, self._late_answer = self._late_answer, None
@@ -180,6 +185,7 @@ class BoundedProtocol(BufferedProtocol):
         """Read on: the application asks for the body, or waits for the next request."""
         if self._body:
             self._deadline = min(self._deadline, self._loop.time() + self._settings.body_seconds)
+            self._connections.set_awaited(self)
         if not self._is_closing:
             self._transport.resume_reading()
 
@@ -195,6 +201,24 @@ class BoundedProtocol(BufferedProtocol):
     def displace(self) -> None:
         """Close it for another one; it has no call in progress."""
         self._refuse("displaced", linger=False)
+
+    def refuse_body(self) -> None:
+        """Refuse the call, whose body has not come whole: too many wait for theirs.
+
+        The answer is late, so that whoever opens one connection after the other is slow.
+        """
+        name = "too_many_bodies"
+        if self._active_http.has_answered():
+            self._refuse(name)
+            return
+        self._connections.refuse(name, self.peer)
+        self._connections.set_busy(self)
+        self._transport.pause_reading()
+        self._received.clear()
+        self._closes_after = True
+        self._hold_back(_answer(REASONS[name], self._server_state.default_headers), _REFUSED_BODY_SECONDS)
+        self._active_http.end_call()
+        self._drop_http(None)
 
     def check_time(self, now: float) -> None:
         """Close it when it has taken too long, with an answer where HTTP allows one."""
@@ -274,6 +298,7 @@ class BoundedProtocol(BufferedProtocol):
         part = body.pop(self._received)
         if body.is_complete:
             self._body, self._deadline = None, inf
+            self._connections.set_busy(self)
         if part:
             self._active_http.take_body(part, is_complete=body.is_complete)
         # Without a part, as after a half line of a chunk, the application still waits for one.

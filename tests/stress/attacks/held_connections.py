@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 
 from tests.stress.attacks import Attack, Target, in_threads, open_connection, status_of
 
-__all__ = ["HALF_BODIES", "IDLE", "SLOW_HEADS"]
+__all__ = ["HALF_BODIES", "IDLE", "OWN_HALF_BODIES", "SLOW_HEADS"]
 
 _HEAD = b"GET /health HTTP/1.1\r\nHost: localhost\r\n"
 _BODY = 60_000
@@ -72,9 +72,9 @@ def _is_closed(connection: socket.socket, drip: bytes, seen: Counter[str]) -> bo
     return True
 
 
-def _half_body(target: Target) -> bytes:
-    """A POST with a wrong password, and a half of its body."""
-    token = base64.b64encode(f"{target.user}:wrong".encode()).decode()
+def _half_body(target: Target, password: str) -> bytes:
+    """A POST with this password, and a half of its body."""
+    token = base64.b64encode(f"{target.user}:{password}".encode()).decode()
     lines = [
         f"POST /exchanges/{target.registration}/buy HTTP/1.1",
         "Host: localhost",
@@ -87,4 +87,15 @@ def _half_body(target: Target) -> bytes:
 
 IDLE = Attack("idle", "silent connections, 100 of an address", _hold(lambda _: b"", b""), 5000)
 SLOW_HEADS = Attack("slow-heads", "heads of which a byte comes each second", _hold(lambda _: _HEAD, b"X"), 500)
-HALF_BODIES = Attack("half-bodies", "bodies of which a half comes, without the password", _hold(_half_body, b""), 2000)
+HALF_BODIES = Attack(
+    "half-bodies",
+    "bodies of which a half comes, without the password",
+    _hold(lambda target: _half_body(target, "wrong"), b""),
+    2000,
+)
+OWN_HALF_BODIES = Attack(
+    "own-half-bodies",
+    "bodies of which a half comes, of another account with its password",
+    _hold(lambda target: _half_body(target, target.password), b""),
+    2000,
+)
