@@ -36,6 +36,18 @@ class Trader:
         headers = {"Idempotency-Key": key or secrets.token_hex(8)}
         return requests.post(url, ORDER, headers=headers, auth=self.auth, timeout=60)
 
+    @property
+    def account(self):
+        [[id]] = self.server.sql("SELECT id FROM accounts WHERE name = :name", name=self.auth[0])
+        return id
+
+    def placed(self, counts):
+        """Make it so that the account began so many orders at these times."""
+        self.server.sql("DELETE FROM placed WHERE account_id = :account", account=self.account)
+        for time, begun in counts.items():
+            statement = "INSERT INTO placed (account_id, hour, begun) VALUES (:account, :hour, :begun)"
+            self.server.sql(statement, account=self.account, hour=time[:13], begun=begun)
+
     def register(self, exchange="paper", **form):
         return self.call("POST", "/exchanges/", exchange=exchange, **form)
 
@@ -65,7 +77,8 @@ def test_orders_and_sends_are_taken_up_to_the_quota_and_the_next_is_told_when_to
     body = refused(answer)
     assert (body["retryable"], body["limit"]) == (True, "4")
     assert "nothing was sent" in body["detail"]
-    assert 86_300 < int(answer.headers["Retry-After"]) <= 86_400
+    # The hour in which the oldest was begun counts as a whole.
+    assert 86_400 < int(answer.headers["Retry-After"]) <= 90_000
     refused(trader.call("POST", f"/exchanges/{trader.id}/send_to_address", "s2", **send))
     refused(trader.call("POST", f"/exchanges/{trader.id}/buy", **ORDER, dry_run="true"))
     assert trader.buy("mine").json() == first.json()
@@ -74,8 +87,8 @@ def test_orders_and_sends_are_taken_up_to_the_quota_and_the_next_is_told_when_to
     assert trader.call("GET", order).json()["status"] == "open"
     assert trader.call("DELETE", order).json()["status"] == "canceled"
     assert trader.call("DELETE", f"/exchanges/{trader.id}/orders/").json() == {"canceled": 2}
-    # A day after the first one there is room for one more.
-    small.sql("UPDATE orders SET created = :then WHERE id = :id", then=now(86_400), id=first.json()["id"])
+    # A day after the hour of the first one there is room for one more.
+    trader.placed({now(90_000): 1, now(): 3})
     assert trader.buy().status_code == 200
     refused(trader.buy())
 
@@ -166,13 +179,27 @@ def test_of_many_calls_at_once_exactly_the_quota_is_taken(small):
     assert sorted(answer.status_code for answer in answers) == [201] * 2 + [429] * 10
     [[rows]] = small.sql("SELECT count(*) FROM orders WHERE registration_id = :id", id=trader.id)
     assert rows == 4
+    assert small.sql("SELECT sum(begun) FROM placed WHERE account_id = :id", id=trader.account) == [(4,)]
+
+
+def test_the_hour_that_was_a_day_ago_counts_as_a_whole_and_the_one_before_not_at_all(small):
+    trader = Trader(small)
+    trader.placed({now(90_000): 9, now(86_400): 4})
+    refused(trader.buy())
+    trader.placed({now(90_000): 9, now(86_400): 3})
+    assert trader.buy().status_code == 200
+    refused(trader.buy())
+    # The first order of an hour removes the hours that do not count any more.
+    hours = small.sql("SELECT hour FROM placed WHERE account_id = :id ORDER BY hour", id=trader.account)
+    assert len(hours) == 2
+    assert (now(90_000)[:13],) not in hours
 
 
 def test_two_server_processes_hold_a_quota_together(postgres, serving, tmp_path, request, monkeypatch):
     """The second one counts when the first has committed, because the account is locked before."""
     settings = {"database_url": request.getfixturevalue("database")(tmp_path, tables=True), "order_quota": 1}
     (tmp_path / "two").mkdir(mode=0o700)
-    both_have_counted, count = threading.Barrier(2), UsageStore.rows
+    both_have_counted, count = threading.Barrier(2), UsageStore.placed
 
     def count_together(self, account):
         used = count(self, account)
@@ -180,7 +207,7 @@ def test_two_server_processes_hold_a_quota_together(postgres, serving, tmp_path,
             both_have_counted.wait(1)
         return used
 
-    monkeypatch.setattr(UsageStore, "rows", count_together)
+    monkeypatch.setattr(UsageStore, "placed", count_together)
     with (
         serving(tmp_path, **settings) as first,
         serving(tmp_path / "two", master_key_file=tmp_path / "master.key", **settings) as second,

@@ -332,8 +332,18 @@ def kill(
         raise HarnessError(f"a server that was to be killed ended with {status}")
 
 
+#: How often rows of the journals were begun, the first time and anew, and the sums that the quota reads.
+BEGUN_AND_COUNTED = """
+    SELECT (SELECT coalesce(sum(1 + attempt), 0) FROM orders) + (SELECT coalesce(sum(1 + attempt), 0) FROM withdrawals),
+        (SELECT coalesce(sum(begun), 0) FROM placed)
+"""
+
+
 def check(harness: Harness, figures: Figures) -> bool:
-    """Return whether the data base of a killed server is sound. A copy is checked, because opening it repairs it."""
+    """Return whether the data base of a killed server is sound. A copy is checked, because opening it repairs it.
+
+    The sums of the quota of orders must be those of the rows; otherwise that is written into the figures.
+    """
     if isinstance(harness.database, str):
         return False
     with tempfile.TemporaryDirectory() as folder:
@@ -341,6 +351,9 @@ def check(harness: Harness, figures: Figures) -> bool:
             shutil.copy(file, folder)
         with closing(sqlite3.connect(Path(folder) / "xwrap.sqlite3")) as connection:
             report = connection.execute("PRAGMA integrity_check").fetchall()
+            [(begun, counted)] = connection.execute(BEGUN_AND_COUNTED).fetchall()
+    if begun != counted:
+        figures.wrong.append(f"{begun} orders and sends were begun, and {counted} are counted for the quota")
     if report != [("ok",)]:
         figures.wrong.append(f"the data base is damaged: {report}")
     return report == [("ok",)]

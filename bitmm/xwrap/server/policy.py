@@ -52,7 +52,8 @@ class Admission:
     columns: Mapping[str, Any]
     #: Raises Problem. It is run within a write, and only reads and locks.
     check: Callable[[], None]
-    #: Writes into the audit who placed it; it is run last in the same write, with the row of the intent.
+    #: Counts it for the quota, and writes into the audit who placed it. It is run last in the same write, with the row
+    #: of the intent.
     record: Callable[[dict[str, Any]], None]
 
 
@@ -105,12 +106,21 @@ class Policy:
         return Admission(
             columns,
             partial(self._check, caller, registration, value, guarded),
-            partial(add_intent, self._store.audit, caller),
+            partial(self._record, caller),
         )
 
     def admit_executed(self, caller: Caller) -> Admission:
         """Return the admission of what its exchange was found to have executed before, when the journal was lost."""
-        return Admission({}, _no_check, partial(add_intent, self._store.audit, caller))
+        return Admission({}, partial(self._lock_account, caller), partial(self._record, caller))
+
+    def _lock_account(self, caller: Caller) -> None:
+        """Let the next write that counts what this account placed wait until this one ends."""
+        self._store.accounts.locked(caller.account.id, exclusive=True)
+
+    def _record(self, caller: Caller, row: dict[str, Any]) -> None:
+        """Count a row that was begun, and write into the audit who placed it; within the write that begins it."""
+        self._store.usage.add_placed(caller.account.id, row["created"])
+        add_intent(self._store.audit, caller, row)
 
     def _check(
         self, caller: Caller, registration: Registration, value: Decimal | None, guarded: NewWithdrawal | None
@@ -177,10 +187,6 @@ def _check_state(caller: Caller, account: Account | None, registration: Registra
     check_frozen(account)
     check_enabled(registration)
     return registration
-
-
-def _no_check() -> None:
-    """Let everything pass."""
 
 
 def check_scope(caller: Caller, needs: Scope) -> None:

@@ -51,7 +51,7 @@ class Quotas:
 
         Within the write that adds it, the account must be locked before.
         """
-        used = self.store.usage.rows(account)
+        used = self.store.usage.placed(account)
         if used.begun >= self.orders:
             seconds = _seconds_until_over(used.oldest)
             raise Problem(
@@ -76,8 +76,9 @@ def _too_many(quota: int, what: str, ended: str, setting: str) -> Problem:
 
 
 def _seconds_until_over(oldest: str | None) -> int:
-    """Return the seconds until what was begun at this time does not count any more; without one, those of a day."""
+    """Return the seconds until what was begun in this hour does not count any more; without one, those of a day."""
     if oldest is None:
         return int(DAY_SECONDS)
-    left = datetime.fromisoformat(oldest) + timedelta(seconds=DAY_SECONDS) - datetime.now(UTC)
+    end = datetime.fromisoformat(f"{oldest}:00:00Z") + timedelta(hours=1)
+    left = end + timedelta(seconds=DAY_SECONDS) - datetime.now(UTC)
     return max(1, ceil(left.total_seconds()))

@@ -21,6 +21,7 @@ from bitmm.xwrap.exchanges import models
 from bitmm.xwrap.server.db import refusals, tables, usage
 from bitmm.xwrap.server.db.base import StatementRunner
 from bitmm.xwrap.server.db.errors import StoreError
+from bitmm.xwrap.server.db.records import now
 from bitmm.xwrap.server.db.store import Store
 from tests.support.databases import CLIENT_IDS, ORDER, add_registration, sql
 from tests.support.threads import in_threads
@@ -86,7 +87,9 @@ def older(store, revision):
         config.set_main_option("script_location", str(Path(bitmm.xwrap.server.__path__[0]) / "migrations"))
         config.attributes["connection"] = connection
         command.upgrade(config, revision)
-        connection.exec_driver_sql("INSERT INTO accounts VALUES (1, 'ann', 'x', true, '2026')")
+        connection.exec_driver_sql(
+            "INSERT INTO accounts (id, name, password_hash, active, created) VALUES (1, 'ann', 'x', true, '2026')"
+        )
         connection.exec_driver_sql(
             "INSERT INTO registrations (id, account_id, exchange, username, label, apikey_hint, sealed_apikey,"
             " sealed_apisecret, sealed_more, created) VALUES (1, 1, 'paper', '', '', '', '', '', '', '2026')"
@@ -226,11 +229,23 @@ def check_plan(sqlite, statement, values, index):
     assert not [step for step in steps if step.startswith("SCAN orders") or "ORDER BY" in step], steps
 
 
-@pytest.mark.parametrize("journal", ["orders", "withdrawals"])
-def test_what_an_account_placed_in_a_day_is_counted_in_an_index_alone(sqlite, journal):
-    [statement] = [count for count in usage._COUNT_ROWS if journal in str(count)]
-    index = f"{journal} USING COVERING INDEX ix_{journal}_registration_id_created (registration_id=? AND created>?)"
-    check_plan(sqlite, statement, {"account": 1, "since": "2026"}, index)
+def test_what_an_account_placed_in_a_day_is_added_up_from_its_hours_alone(sqlite):
+    index = "placed USING INDEX sqlite_autoindex_placed_1 (account_id=? AND hour>?)"
+    check_plan(sqlite, usage._SUM_PLACED, {"account": 1, "since": "2026"}, index)
+
+
+def test_the_move_fills_the_hours_from_the_journals(where):
+    store = Store(where)
+    older(store, "0006")
+    recent, [[account]] = now(), sql(where, "SELECT account_id FROM registrations WHERE id = 1")
+    sql(where, "UPDATE orders SET created = :then WHERE id <= 3", then=recent)
+    sql(where, "UPDATE withdrawals SET created = :then WHERE id <= 2", then=recent)
+    sql(where, "UPDATE orders SET created = :then WHERE id > 3", then=now(90_000))
+    sql(where, "UPDATE withdrawals SET created = :then WHERE id > 2", then=now(90_000))
+    store.prepare()
+    assert sql(where, "SELECT account_id, hour, begun FROM placed") == [(account, recent[:13], 5)]
+    assert store.usage.placed(account) == (5, recent[:13])
+    store.close()
 
 
 @pytest.mark.parametrize("journal", ["orders", "withdrawals"])

@@ -232,6 +232,16 @@ Index("ix_withdrawals_address", withdrawals.c.address)
 Index("ix_withdrawals_created", withdrawals.c.created)
 JOURNALS = (orders, withdrawals)
 
+#: How many rows of the journals an account began, also anew, in each `hour` (in UTC, the first 13 characters of a time:
+#: 2026-11-27T18). Hours that do not count any more for its quota are removed when it begins the first row of another.
+placed = Table(
+    "placed",
+    metadata,
+    Column("account_id", _Id, ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True),
+    Column("hour", Text, primary_key=True),
+    Column("begun", Integer, nullable=False),
+)
+
 #: Who did what, when and from where. Each row carries the hash of the one before; see `db.audit`.
 audit_log = Table(
     "audit_log",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sqlalchemy import Column, Select, bindparam, func, or_, select
+from sqlalchemy import Column, Select, bindparam, delete, func, insert, or_, select, update
 
 from . import tables as t
-from .base import Database
+from .base import Database, StatementRunner
 from .records import DAY_SECONDS, now
 
-__all__ = ["UsageStore", "UsedRows"]
+__all__ = ["Placed", "UsageStore"]
 
 _R = t.registrations.c
 
@@ -25,17 +25,21 @@ def _count(account_id: Column[int], ended: Column[str]) -> Select[int]:
 _COUNT_REGISTRATIONS = _count(_R.account_id, _R.deleted)
 _COUNT_CREDENTIALS = _count(t.credentials.c.account_id, t.credentials.c.revoked)
 _COUNT_ADDRESSES = _count(t.addresses.c.account_id, t.addresses.c.removed)
-_OF_ACCOUNT = select(_R.id).where(_R.account_id == bindparam("account"))
-_COUNT_ROWS = [
-    select(func.count().label("count"), func.min(journal.c.created).label("oldest")).where(
-        journal.c.registration_id.in_(_OF_ACCOUNT), journal.c.created > bindparam("since")
-    )
-    for journal in t.JOURNALS
-]
+_P = t.placed.c
+_SUM_PLACED = select(func.sum(_P.begun).label("begun"), func.min(_P.hour).label("oldest")).where(
+    _P.account_id == bindparam("account"), _P.hour >= bindparam("since")
+)
+_ADD_PLACED = (
+    update(t.placed)
+    .where(_P.account_id == bindparam("account"), _P.hour == bindparam("of_hour"))
+    .values(begun=_P.begun + 1)
+)
+_NEW_HOUR = insert(t.placed)
+_REMOVE_HOURS = delete(t.placed).where(_P.account_id == bindparam("account"), _P.hour < bindparam("since"))
 
 
-class UsedRows(NamedTuple):
-    """How many rows of the journals were begun in the last 24 hours, and when the oldest of them was (None: none)."""
+class Placed(NamedTuple):
+    """How many orders and sends count now, and the oldest hour that they were begun in, as `tables.placed` has it."""
 
     begun: int
     oldest: str | None
@@ -63,10 +67,32 @@ class UsageStore:
         with self._database.reading() as runner:
             return int(runner.value(statement, {"account": account, "since": now(DAY_SECONDS)}))
 
-    def rows(self, account: int) -> UsedRows:
-        """Return what an account has begun in the journals, with the registrations that it deleted."""
-        values = {"account": account, "since": now(DAY_SECONDS)}
+    def placed(self, account: int) -> Placed:
+        """Return what an account has begun in the journals in the last 24 hours, with registrations that it deleted.
+
+        The hour that was 24 hours ago counts as a whole, so it is never less than that.
+        """
         with self._database.reading() as runner:
-            found = [runner.rows(count, values)[0] for count in _COUNT_ROWS]
-        oldest = min((row["oldest"] for row in found if row["oldest"] is not None), default=None)
-        return UsedRows(sum(row["count"] for row in found), oldest)
+            [row] = runner.rows(_SUM_PLACED, {"account": account, "since": _oldest_hour()})
+        return Placed(int(row["begun"] or 0), row["oldest"])
+
+    def add_placed(self, account: int, created: str) -> None:
+        """Count a row of a journal that was begun at this time; within that write, with the account locked before."""
+        hour = _hour(created)
+
+        def work(runner: StatementRunner) -> None:
+            if not runner.change(_ADD_PLACED, {"account": account, "of_hour": hour}):
+                runner.change(_REMOVE_HOURS, {"account": account, "since": _oldest_hour()})
+                runner.change(_NEW_HOUR, {"account_id": account, "hour": hour, "begun": 1})
+
+        self._database.write(work)
+
+
+def _hour(time: str) -> str:
+    """Return the hour of a time, both as the data base has them."""
+    return time[:13]
+
+
+def _oldest_hour() -> str:
+    """Return the oldest hour that has a moment of the last 24 hours."""
+    return _hour(now(DAY_SECONDS))
