@@ -34,6 +34,7 @@ ErrorCode = Literal[
     "foreign_origin",
     "frozen",
     "history_missing",
+    "history_unavailable",
     "inexact",
     "insecure_url",
     "insufficient_funds",
@@ -81,6 +82,7 @@ ErrorCode = Literal[
     "unknown_asset",
     "unknown_exchange",
     "unknown_host",
+    "unknown_interval",
     "unknown_market",
     "unsupported",
     "unsupported_media_type",
@@ -148,6 +150,9 @@ CODES: Mapping[str, Code] = {
     "cost_min": Code(422, "Amount times price is below the market's minimum; `nearest` is the minimum."),
     "exchange_dead": Code(422, "This exchange has closed; the words say why."),
     "exchange_refused": Code(422, "The exchange refused for a reason of its own; its words are the detail."),
+    "history_unavailable": Code(
+        422, "The exchange does not keep candles that are so old; the words say from when on it has them."
+    ),
     "inexact": Code(422, "The library ccxt loses digits of amounts at this exchange, so it is not used."),
     "insufficient_funds": Code(422, "There is not enough of the currency or asset."),
     "invalid_address": Code(422, "This is no address of the asset."),
@@ -171,6 +176,7 @@ CODES: Mapping[str, Code] = {
     "tag_required": Code(422, "The address needs a tag; ask for the deposit address."),
     "unknown_asset": Code(422, "The exchange does not list this currency or asset."),
     "unknown_exchange": Code(422, "The server does not offer this exchange."),
+    "unknown_interval": Code(422, "The exchange has no candles of this length; the words name those that it has."),
     "unknown_market": Code(422, "The exchange does not trade this pair; the words say what it trades instead."),
     "unsupported": Code(422, "The exchange has no such call, or not with these fields."),
     "quota_exceeded": Code(

@@ -17,20 +17,19 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, TypeVa
 from .._names import common_name
 from ..money import EXACT
 from .cache import TTLCache
-from .errors import Busy, Refused, Unsupported
+from .errors import Busy, Refused
 from .http import parsing_errors
+from .market_data import MarketData
 from .models import (
     Deposit,
     DepositAddress,
     Estimate,
     Fill,
     Funds,
-    Market,
     NewOrder,
     NewWithdrawal,
     OrderRef,
     OrderState,
-    Rate,
     Withdrawal,
 )
 from .rules import find_market, market_closed
@@ -119,14 +118,13 @@ class ExchangeContext:
     cache: TTLCache = field(default_factory=TTLCache)
 
 
-class Exchange:
+class Exchange(MarketData):
     """An exchange in our verbs. A class overrides those that its exchange has; the others raise Unsupported.
 
     They raise Refused, Busy or Unknown and nothing else; reads never raise Unknown (a read executes nothing).
     """
 
     id: ClassVar[str]
-    name: ClassVar[str]
     description: ClassVar[str]
     #: open: it trades. closed: it is history. paper: no real money.
     lifecycle: ClassVar[Literal["open", "closed", "paper"]] = "open"
@@ -171,14 +169,6 @@ class Exchange:
         """Return the common name of what a caller deposits or sends; see `common_pair`."""
         return common_name(asset)
 
-    def rate(self, currency: str, asset: str) -> Rate:
-        """Return the current prices of one unit of `asset` in `currency`; needs no credentials."""
-        raise self._lacks("rate")
-
-    def markets(self) -> list[Market]:
-        """Return every pair that can be traded, with its rules; needs no credentials."""
-        raise self._lacks("markets")
-
     def funds(self) -> dict[str, Funds]:
         """Return what is owned, by currency or asset, open orders included in `total`."""
         raise self._lacks("funds")
@@ -198,14 +188,6 @@ class Exchange:
             price = rate.buy if order.side == "buy" else rate.sell
         spent = EXACT.multiply(order.amount, price) if order.amount is not None else order.cost
         return Estimate(price, spent)
-
-    def market_cost(self, currency: str, asset: str, amount: Decimal) -> Decimal:
-        """Return what a market buy of `amount` costs at the order book as it is now; needs no credentials.
-
-        Raises Refused when the book lists less than that. What such an order costs in the end may be more: others buy,
-        and sellers leave.
-        """
-        raise self._lacks("market_cost")
 
     def check_kind(self, order: NewOrder) -> None:
         """Raise Refused when the exchange takes no order of this kind (market, limit, for a cost), and send nothing.
@@ -362,6 +344,3 @@ class Exchange:
             self.context.cache.invalidate(listing)
             raise market_closed(self.name, currency, asset)
         return market
-
-    def _lacks(self, verb: str) -> Unsupported:
-        return Unsupported(f"{self.name} has no call for '{verb}'; list_exchanges() tells what each exchange can do")

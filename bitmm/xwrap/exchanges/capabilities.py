@@ -11,6 +11,11 @@ __all__ = ["OPERATIONS", "lines", "supports"]
 #: The verbs of an exchange, in the order of the table.
 OPERATIONS = (
     "rate",
+    "order_book",
+    "ticker",
+    "candles",
+    "trades",
+    "fees",
     "markets",
     "funds",
     "place",

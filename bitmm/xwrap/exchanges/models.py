@@ -14,19 +14,25 @@ from typing import Literal
 __all__ = [
     "ORDER_FIELDS",
     "WITHDRAWAL_FIELDS",
+    "Candle",
     "Deposit",
     "DepositAddress",
     "Estimate",
+    "Fees",
     "Fill",
     "Funds",
+    "Level",
     "Market",
     "NewOrder",
     "NewWithdrawal",
+    "OrderBook",
     "OrderRef",
     "OrderState",
     "Rate",
     "Side",
     "Status",
+    "Ticker",
+    "Trade",
     "Withdrawal",
 ]
 
@@ -45,6 +51,73 @@ class Rate:
     time: datetime
 
 
+#: One line of an order book: a price, and what is offered at it in units of the asset.
+Level = tuple[Decimal, Decimal]
+
+
+@dataclass(frozen=True, slots=True)
+class OrderBook:
+    """The offers of others, best first: `bids` at falling prices, `asks` at rising ones; each price once, amounts > 0.
+
+    `time`: when it was asked for, or the exchange's own time of it.
+    """
+
+    bids: tuple[Level, ...]
+    asks: tuple[Level, ...]
+    time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Ticker:
+    """A market now, and in the last 24 hours: the `last` price, `high`, `low`, and the `volume` in units of the asset.
+
+    `bid` and `ask`: the best prices now. None: the exchange does not say. `time`: as for an OrderBook.
+    """
+
+    last: Decimal | None
+    high: Decimal | None
+    low: Decimal | None
+    volume: Decimal | None
+    bid: Decimal | None
+    ask: Decimal | None
+    time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Candle:
+    """The prices of one interval, which begins at `time`; `volume` counts the asset."""
+
+    time: datetime
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    volume: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Trade:
+    """One trade of a market, of whomever. `side`: of the one who took an offer that was there; None: not told."""
+
+    id: str | None
+    side: Side | None
+    amount: Decimal
+    price: Decimal
+    time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Fees:
+    """What a trade costs, as fractions of its value (0.0026 is 0.26 %): `maker` for an order that rests, else `taker`.
+
+    `source`: "account", those of the key's account now, or "published", those of an account without any volume.
+    """
+
+    maker: Decimal
+    taker: Decimal
+    source: Literal["account", "published"]
+
+
 @dataclass(frozen=True, slots=True)
 class Funds:
     """What is owned of one currency or asset. None: the exchange does not say."""
@@ -56,7 +129,10 @@ class Funds:
 
 @dataclass(frozen=True, slots=True)
 class Market:
-    """One pair and its rules: steps and smallest amount and cost. None: no such rule, or the exchange names none."""
+    """One pair and its rules: steps and smallest amount and cost. None: no such rule, or the exchange names none.
+
+    `maker_fee`, `taker_fee`: the published ones, as in `Fees`; None: the list of markets does not tell them.
+    """
 
     currency: str
     asset: str
@@ -64,6 +140,8 @@ class Market:
     amount_step: Decimal | None = None
     amount_min: Decimal | None = None
     cost_min: Decimal | None = None
+    maker_fee: Decimal | None = None
+    taker_fee: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)

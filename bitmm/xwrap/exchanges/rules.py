@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import decimal
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from decimal import Decimal
 from typing import TypeVar
 
@@ -14,10 +15,12 @@ from .models import Market, NewOrder
 __all__ = [
     "check",
     "find_market",
+    "history_unavailable",
     "market_closed",
     "network_required",
     "no_rate",
     "no_such_asset",
+    "no_such_interval",
     "no_such_market",
     "not_enough",
 ]
@@ -43,6 +46,25 @@ def no_such_market(name: str, currency: str, asset: str, offered: Iterable[tuple
     """Return the refusal of a pair that is not among `offered` (currency, asset); it says what is offered instead."""
     instead = traded_instead(currency, asset, offered, "there")
     return Refused(f"{name} has no market {asset}/{currency}; {instead}", code="unknown_market")
+
+
+def no_such_interval(name: str, interval: str, offered: Iterable[str]) -> Refused:
+    """Return the refusal of candles of an `interval` that is not among those `offered`."""
+    return Refused(
+        f"{name} has no candles of '{interval}'; it has {', '.join(offered)}",
+        code="unknown_interval",
+        details={"field": "interval"},
+    )
+
+
+def history_unavailable(name: str, interval: str, earliest: datetime) -> Refused:
+    """Return the refusal of candles from before the `earliest` one that the exchange keeps of this interval."""
+    return Refused(
+        f"{name} keeps candles of {interval} from {earliest:%Y-%m-%d %H:%M} UTC on; ask for those since then, or for"
+        " longer ones",
+        code="history_unavailable",
+        details={"field": "since"},
+    )
 
 
 def traded_instead(currency: str, asset: str, offered: Iterable[tuple[str, str]], where: str) -> str:

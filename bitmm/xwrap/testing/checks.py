@@ -12,10 +12,23 @@ from dataclasses import fields
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TypeVar
+from unittest import SkipTest
 
+from ..exchanges.base import Exchange
+from ..exchanges.capabilities import supports
 from ..exchanges.errors import Refused, Unknown
 
-__all__ = ["check", "check_equal", "check_in", "check_record", "check_stated", "expect_refusal"]
+__all__ = [
+    "check",
+    "check_equal",
+    "check_in",
+    "check_newest_first",
+    "check_record",
+    "check_stated",
+    "expect_refusal",
+    "has",
+    "skip_without",
+]
 
 _Value = TypeVar("_Value")
 
@@ -63,6 +76,24 @@ def check_record(record: _Value, kind: type[_Value]) -> _Value:
         else:
             check(type(value) is str and value, f"{found} a text that is not empty")
     return record
+
+
+def check_newest_first(name: str, times: list[datetime]) -> None:
+    """Raise AssertionError unless the times of what is called `name` fall."""
+    __tracebackhide__ = True
+    check_equal(f"the order of times in {name}", times, sorted(times, reverse=True))
+
+
+def has(exchange: Exchange, operation: str) -> bool:
+    """Return whether an exchange supports an operation."""
+    return operation in supports(type(exchange))
+
+
+def skip_without(exchange: Exchange, *operations: str) -> None:
+    """Skip the test of an exchange that lacks one of the operations."""
+    for operation in operations:
+        if not has(exchange, operation):
+            raise SkipTest(f"{type(exchange).name} has no call for '{operation}'")
 
 
 @contextmanager

@@ -42,13 +42,23 @@ from ..exchanges.models import (
     NewWithdrawal,
     OrderRef,
     OrderState,
-    Rate,
     Side,
     Withdrawal,
 )
 from ..money import EXACT, total
 from ..transport import Request, Response, Transport
-from .checks import check, check_equal, check_in, check_record, check_stated, expect_refusal
+from .checks import (
+    check,
+    check_equal,
+    check_in,
+    check_newest_first,
+    check_record,
+    check_stated,
+    expect_refusal,
+    has,
+    skip_without,
+)
+from .market_contract import MarketContract
 
 __all__ = ["ExchangeContract", "Ledger"]
 
@@ -57,11 +67,9 @@ Ledger = Callable[[], Sequence[Mapping[str, Any]]]
 _ZERO = Decimal(0)
 
 
-class ExchangeContract:
+class ExchangeContract(MarketContract):
     """The promises of exchanges/base.py as tests; each gets the fixtures `exchange` and `ledger` of the subclass."""
 
-    currency: ClassVar[str] = "EUR"
-    asset: ClassVar[str] = "BTC"
     #: An amount of the asset that the exchange takes, and a cost in the currency.
     amount: ClassVar[Decimal] = Decimal("0.01")
     cost: ClassVar[Decimal] = Decimal(100)
@@ -95,8 +103,9 @@ class ExchangeContract:
         order, ref = self._new("buy", amount=self.amount), self._unplaced()
         sent = NewWithdrawal(self.asset, self.send_amount, "nowhere", uuid.uuid4().hex)
         arguments: dict[str, tuple[Any, ...]] = {
-            "rate": (self.currency, self.asset),
-            "fills": (self.currency, self.asset),
+            **dict.fromkeys(("rate", "ticker", "fees", "fills"), (self.currency, self.asset)),
+            **dict.fromkeys(("order_book", "trades"), (self.currency, self.asset, 10)),
+            "candles": (self.currency, self.asset, "1h", None, 10),
             "place": (order,),
             **dict.fromkeys(("order", "find", "cancel"), (ref,)),
             "deadman": (60,),
@@ -146,18 +155,6 @@ class ExchangeContract:
                     getattr(watched, operation)(*arguments)
         check_equal("the list of requests outside a throttle", outside, [])
 
-    def test_the_user_buys_at_the_higher_price_and_sells_at_the_lower(self, exchange: Exchange) -> None:
-        _skip_without(exchange, "rate")
-        rate = check_record(exchange.rate(self.currency, self.asset), Rate)
-        check(rate.buy >= rate.sell > 0, f"expected buy >= sell > 0, got {rate!r}")
-        age = abs(datetime.now(UTC) - rate.time)
-        check(age < timedelta(days=366 * 20), f"the time of the rate is {rate.time}, {age} from now")
-
-    def test_a_rate_of_an_unknown_market_is_refused(self, exchange: Exchange) -> None:
-        _skip_without(exchange, "rate")
-        with expect_refusal("unknown_market", "unknown_asset"):
-            exchange.rate(self.currency, "NOSUCH")
-
     def test_names_are_taken_in_any_case(self, exchange: Exchange) -> None:
         pair = (self.currency, self.asset)
         for written in (pair, (self.currency.lower(), self.asset.lower()), (self.currency.upper(), self.asset.upper())):
@@ -165,7 +162,7 @@ class ExchangeContract:
             check_equal(f"the asset of {written[1]!r}", exchange.common_asset(written[1]), self.asset)
 
     def test_an_estimate_is_made_of_the_price_now(self, exchange: Exchange) -> None:
-        _skip_without(exchange, "rate")
+        skip_without(exchange, "rate")
         sides: tuple[Side, ...] = ("buy", "sell")
         for side in sides:
             estimate = check_record(exchange.estimate(self._new(side, amount=self.amount)), Estimate)
@@ -176,35 +173,8 @@ class ExchangeContract:
             check((fee is None) == (estimate.fee_currency is None), f"a fee has a currency: {estimate!r}")
             check(fee is None or fee >= 0, f"a fee is negative: {estimate!r}")
 
-    def test_a_market_buy_costs_what_the_order_book_says_and_one_above_all_that_it_lists_is_refused(
-        self, exchange: Exchange
-    ) -> None:
-        try:
-            cost = exchange.market_cost(self.currency, self.asset, self.amount)
-        except Unsupported:
-            return
-        best = EXACT.multiply(self.amount, exchange.rate(self.currency, self.asset).buy)
-        check(best <= cost <= best * 2, f"{self.amount} cost {cost}, at the best price {best}")
-        twice = EXACT.multiply(self.amount, Decimal(2))
-        dearer = exchange.market_cost(self.currency, self.asset, twice)
-        check(dearer >= cost * 2 - Decimal("0.01"), f"{twice} cost {dearer}, and half of it {cost}")
-        if exchange.lifecycle != "paper":
-            with expect_refusal("unsupported"):
-                exchange.market_cost(self.currency, self.asset, Decimal(10**12))
-
-    def test_the_pair_is_among_the_markets_with_rules_that_can_be_kept(self, exchange: Exchange) -> None:
-        _skip_without(exchange, "markets")
-        markets = [check_record(market, Market) for market in exchange.markets()]
-        names = [(market.currency, market.asset) for market in markets]
-        check_in("the pair", (self.currency, self.asset), names)
-        check(len(names) == len(set(names)), f"a pair is listed twice: {names!r}")
-        for market in markets:
-            for rule in (market.price_step, market.amount_step, market.amount_min, market.cost_min):
-                check(rule is None or rule >= 0, f"a rule is negative: {market!r}")
-            check(_ZERO not in (market.amount_step, market.price_step), f"a step is zero: {market!r}")
-
     def test_funds_add_up(self, exchange: Exchange) -> None:
-        _skip_without(exchange, "funds")
+        skip_without(exchange, "funds")
         funds = {name: check_record(line, Funds) for name, line in exchange.funds().items()}
         check_in("the asset", self.asset, funds)
         check_in("the currency", self.currency, funds)
@@ -216,7 +186,7 @@ class ExchangeContract:
         check_equal("balance()", exchange.balance(), totals)
 
     def test_the_permissions_of_the_key_are_told(self, exchange: Exchange) -> None:
-        _skip_without(exchange, "permissions")
+        skip_without(exchange, "permissions")
         check_equal("permissions()", exchange.permissions(), self.permitted)
 
     def test_a_market_buy_is_executed_once_and_its_result_is_told(self, exchange: Exchange, ledger: Ledger) -> None:
@@ -250,7 +220,7 @@ class ExchangeContract:
         self._check_totals(before, exchange, state)
 
     def test_kinds_of_orders_that_are_not_taken_are_refused(self, exchange: Exchange, ledger: Ledger) -> None:
-        _skip_without(exchange, "place")
+        skip_without(exchange, "place")
         orders = {
             "market": self._new("buy", amount=self.amount),
             "cost": self._new("buy", cost=self.cost),
@@ -265,12 +235,12 @@ class ExchangeContract:
         _check_nothing_executed(ledger)
 
     def test_fills_tell_what_was_executed_newest_first(self, exchange: Exchange) -> None:
-        _skip_without(exchange, "fills")
+        skip_without(exchange, "fills")
         self._skip_without_order(exchange, "market")
         states = [self._place(exchange, self._new(side, amount=self.amount)) for side in ("buy", "sell")]
         self.pause()
         fills = [check_record(fill, Fill) for fill in exchange.fills(self.currency, self.asset)]
-        _check_newest_first("fills()", [fill.time for fill in fills])
+        check_newest_first("fills()", [fill.time for fill in fills])
         ids = [fill.id for fill in fills]
         check(len(set(ids)) == len(ids), f"a fill is listed twice: {ids!r}")
         for state in states:
@@ -290,20 +260,20 @@ class ExchangeContract:
         self.pause()
         if before is not None:
             check_equal(f"what is held of {self.asset}", self._held(exchange), before + self.amount)
-        if _has(exchange, "open_orders"):
+        if has(exchange, "open_orders"):
             listed = self._open_orders(exchange)
             check_in("the order", state.exchange_order_id, listed)
             self._check_resting(listed[state.exchange_order_id], order, "open")
-        if _has(exchange, "order"):
+        if has(exchange, "order"):
             self._check_resting(check_record(exchange.order(ref), OrderState), order, "open")
-        if not _has(exchange, "cancel"):
+        if not has(exchange, "cancel"):
             return
         exchange.cancel(ref)
         self.pause()
-        if _has(exchange, "open_orders"):
+        if has(exchange, "open_orders"):
             listed = self._open_orders(exchange)
             check(state.exchange_order_id not in listed, f"the canceled order is among the open ones: {listed!r}")
-        if _has(exchange, "order"):
+        if has(exchange, "order"):
             gone = check_record(exchange.order(replace(ref, is_over=True)), OrderState)
             self._check_resting(gone, order, "canceled" if type(exchange).reads_closed_orders else "closed")
             check(gone.reason or gone.status != "closed", "the order is closed, and no reason says what is not known")
@@ -312,7 +282,7 @@ class ExchangeContract:
             exchange.cancel(ref)
 
     def test_cancel_all_leaves_no_order_open(self, exchange: Exchange) -> None:
-        _skip_without(exchange, "cancel_all", "open_orders")
+        skip_without(exchange, "cancel_all", "open_orders")
         for _ in range(2):
             self._place(exchange, self._resting_order(exchange))
         self.pause()
@@ -322,7 +292,7 @@ class ExchangeContract:
         check_equal("cancel_all() without an open order", exchange.cancel_all(), 0)
 
     def test_the_exchanges_own_timer_that_is_called_off_leaves_orders_alone(self, exchange: Exchange) -> None:
-        _skip_without(exchange, "deadman", "open_orders")
+        skip_without(exchange, "deadman", "open_orders")
         state = self._place(exchange, self._resting_order(exchange))
         for seconds in (60, 60, 0, 0):
             exchange.deadman(seconds)
@@ -333,7 +303,7 @@ class ExchangeContract:
         self, exchange: Exchange, ledger: Ledger
     ) -> None:
         """A throttle may refuse any request: also the reads that follow the one which places."""
-        _skip_without(exchange, "place")
+        skip_without(exchange, "place")
         throttle = exchange.context.throttle
 
         @contextmanager
@@ -354,7 +324,7 @@ class ExchangeContract:
         _check_executed_once(ledger)
 
     def test_an_open_order_is_found_by_our_id(self, exchange: Exchange) -> None:
-        _skip_without(exchange, "find")
+        skip_without(exchange, "find")
         order = self._resting_order(exchange)
         state = self._place(exchange, order)
         self.pause()
@@ -363,7 +333,7 @@ class ExchangeContract:
         check_equal("exchange_order_id", found.exchange_order_id, state.exchange_order_id)
 
     def test_a_finished_order_is_found_by_our_id(self, exchange: Exchange) -> None:
-        _skip_without(exchange, "find")
+        skip_without(exchange, "find")
         self._skip_without_order(exchange, "market")
         if type(exchange).order_lookup != "all":
             raise SkipTest("it finds open orders only")
@@ -376,11 +346,11 @@ class ExchangeContract:
         check_equal("filled", found.filled, self.amount)
 
     def test_an_order_that_never_came_is_not_found(self, exchange: Exchange) -> None:
-        _skip_without(exchange, "find")
+        skip_without(exchange, "find")
         check_equal("find()", exchange.find(self._unplaced()), None)
 
     def test_many_orders_are_read_at_once_as_each_would_be_alone(self, exchange: Exchange) -> None:
-        _skip_without(exchange, "order")
+        skip_without(exchange, "order")
         orders = [self._resting_order(exchange) for _ in range(2)]
         if "market" in self.takes:
             orders.append(self._new("buy", amount=self.amount))
@@ -413,12 +383,12 @@ class ExchangeContract:
 
     def test_an_order_that_is_delivered_twice_is_not_called_refused(self, exchange: Exchange, ledger: Ledger) -> None:
         """The first delivery of an order that takes all there is is executed; what comes back is the second answer."""
-        _skip_without(exchange, "place", "funds")
+        skip_without(exchange, "place", "funds")
         available = check_stated("what is there", exchange.funds()[self.asset].available)
         price = self._far_price(exchange) if "limit" in self.takes else None
         order = self._new("sell", amount=available, price=price)
         unknown = self._deliver_twice(exchange, ledger, "place", order)
-        if unknown is not None and _has(exchange, "find"):
+        if unknown is not None and has(exchange, "find"):
             self.pause()
             with suppress(NotListedYet):
                 check_stated("find()", exchange.find(_reference(order, None)))
@@ -426,10 +396,10 @@ class ExchangeContract:
     def test_a_withdrawal_that_is_delivered_twice_is_not_called_refused(
         self, exchange: Exchange, ledger: Ledger
     ) -> None:
-        _skip_without(exchange, "withdraw", "funds")
+        skip_without(exchange, "withdraw", "funds")
         sent = self._withdrawal(check_stated("what is there", exchange.funds()[self.asset].available))
         unknown = self._deliver_twice(exchange, ledger, "withdraw", sent)
-        if unknown is not None and _has(exchange, "find_withdrawal"):
+        if unknown is not None and has(exchange, "find_withdrawal"):
             self.pause()
             with suppress(NotListedYet):
                 check_stated("find_withdrawal()", exchange.find_withdrawal(sent.client_id, *self._just_now()))
@@ -447,7 +417,7 @@ class ExchangeContract:
         return None
 
     def test_more_than_is_there_is_refused(self, exchange: Exchange, ledger: Ledger) -> None:
-        _skip_without(exchange, "place", "funds")
+        skip_without(exchange, "place", "funds")
         line = exchange.funds()[self.asset]
         available = check_stated("what is there", line.total if line.available is None else line.available)
         price = None if "market" in self.takes else self._far_price(exchange)
@@ -456,7 +426,7 @@ class ExchangeContract:
         _check_nothing_executed(ledger)
 
     def test_an_unknown_market_is_refused(self, exchange: Exchange, ledger: Ledger) -> None:
-        _skip_without(exchange, "place")
+        skip_without(exchange, "place")
         price = None if "market" in self.takes else Decimal(1)
         order = NewOrder("buy", self.currency, "NOSUCH", uuid.uuid4().hex, amount=self.amount, price=price)
         with expect_refusal("unknown_market", "unknown_asset"):
@@ -486,18 +456,18 @@ class ExchangeContract:
         _check_nothing_executed(ledger)
 
     def test_there_is_an_address_to_send_the_asset_to(self, exchange: Exchange) -> None:
-        _skip_without(exchange, "deposit_address")
+        skip_without(exchange, "deposit_address")
         address = check_record(exchange.deposit_address(self.asset), DepositAddress)
         check_equal("asset", address.asset, self.asset)
         check_equal("the address", address.address, address.address.strip())
 
     def test_an_address_for_an_unknown_asset_is_refused(self, exchange: Exchange) -> None:
-        _skip_without(exchange, "deposit_address")
+        skip_without(exchange, "deposit_address")
         with expect_refusal("unknown_asset", "unsupported"):
             exchange.deposit_address("NOSUCH")
 
     def test_a_withdrawal_is_sent_once_and_listed(self, exchange: Exchange, ledger: Ledger) -> None:
-        _skip_without(exchange, "withdraw")
+        skip_without(exchange, "withdraw")
         before = self._totals(exchange)
         asked = self._withdrawal(self.send_amount)
         made = check_record(exchange.withdraw(asked), Withdrawal)
@@ -511,14 +481,14 @@ class ExchangeContract:
         if self.asset in before:
             taken, highest = before[self.asset] - after[self.asset], self.send_amount + (made.fee or _ZERO)
             check(self.send_amount <= taken <= highest, f"{taken} left, expected {self.send_amount} to {highest}")
-        if _has(exchange, "withdrawals"):
+        if has(exchange, "withdrawals"):
             listed = {row.id: check_record(row, Withdrawal) for row in exchange.withdrawals(self.asset)}
             check_in("the withdrawal", made.id, listed)
             check_equal("asset", listed[made.id].asset, self.asset)
             check_in("the withdrawal", made.id, [row.id for row in exchange.withdrawals()])
 
     def test_a_withdrawal_is_found_by_our_id(self, exchange: Exchange) -> None:
-        _skip_without(exchange, "find_withdrawal")
+        skip_without(exchange, "find_withdrawal")
         asked = self._withdrawal(self.send_amount)
         made = exchange.withdraw(asked)
         self.pause()
@@ -529,23 +499,23 @@ class ExchangeContract:
 
     def test_a_withdrawal_that_never_came_is_not_found(self, exchange: Exchange) -> None:
         """Another one, of the same asset and amount, is not taken for it."""
-        _skip_without(exchange, "find_withdrawal")
+        skip_without(exchange, "find_withdrawal")
         exchange.withdraw(self._withdrawal(self.send_amount))
         self.pause()
         since, until = (moment - timedelta(seconds=600) for moment in self._just_now())
         check_equal("find_withdrawal()", exchange.find_withdrawal(uuid.uuid4().hex, since, until), None)
 
     def test_a_withdrawal_of_more_than_is_there_is_refused(self, exchange: Exchange, ledger: Ledger) -> None:
-        _skip_without(exchange, "withdraw", "funds")
+        skip_without(exchange, "withdraw", "funds")
         owned = check_stated("the total", exchange.funds()[self.asset].total)
         with expect_refusal("insufficient_funds", "invalid_amount", proved=False):
             exchange.withdraw(self._withdrawal(owned + self.send_amount))
         _check_nothing_executed(ledger)
 
     def test_deposits_are_told_newest_first(self, exchange: Exchange) -> None:
-        _skip_without(exchange, "deposits")
+        skip_without(exchange, "deposits")
         rows = [check_record(row, Deposit) for row in exchange.deposits()]
-        _check_newest_first("deposits()", [row.time for row in rows if row.time is not None])
+        check_newest_first("deposits()", [row.time for row in rows if row.time is not None])
         for row in rows:
             check(row.amount > 0, f"a deposit is not above zero: {row!r}")
         for row in exchange.deposits(self.asset):
@@ -565,7 +535,7 @@ class ExchangeContract:
         return now - timedelta(seconds=60), now
 
     def _skip_without_order(self, exchange: Exchange, kind: str) -> None:
-        _skip_without(exchange, "place")
+        skip_without(exchange, "place")
         if kind not in self.takes:
             raise SkipTest(f"it takes no {kind} orders")
 
@@ -576,7 +546,7 @@ class ExchangeContract:
         return price if step is None else price - price % step
 
     def _market(self, exchange: Exchange) -> Market:
-        _skip_without(exchange, "place", "markets")
+        skip_without(exchange, "place", "markets")
         wanted = (self.currency, self.asset)
         return next(market for market in exchange.markets() if (market.currency, market.asset) == wanted)
 
@@ -615,10 +585,10 @@ class ExchangeContract:
         check_equal("the change of the balance", {name: after[name] - before[name] for name in changes}, changes)
 
     def _totals(self, exchange: Exchange) -> dict[str, Decimal]:
-        return exchange.balance() if _has(exchange, "funds") else {}
+        return exchange.balance() if has(exchange, "funds") else {}
 
     def _held(self, exchange: Exchange) -> Decimal | None:
-        return exchange.funds()[self.asset].held if _has(exchange, "funds") else None
+        return exchange.funds()[self.asset].held if has(exchange, "funds") else None
 
     def _open_orders(self, exchange: Exchange) -> dict[str, OrderState]:
         return {state.exchange_order_id: check_record(state, OrderState) for state in exchange.open_orders()}
@@ -650,16 +620,6 @@ class _DeliverTwice(Transport):
         return answer if len(self._ledger()) == executed else self._transport.send(request, timeout=timeout)
 
 
-def _has(exchange: Exchange, operation: str) -> bool:
-    return operation in supports(type(exchange))
-
-
-def _skip_without(exchange: Exchange, *operations: str) -> None:
-    for operation in operations:
-        if not _has(exchange, operation):
-            raise SkipTest(f"{type(exchange).name} has no call for '{operation}'")
-
-
 def _reference(order: NewOrder, state: OrderState | None) -> OrderRef:
     placed = None if state is None else state.exchange_order_id
     return OrderRef(
@@ -681,7 +641,3 @@ def _check_nothing_executed(ledger: Ledger) -> None:
 def _check_executed_once(ledger: Ledger) -> None:
     rows = ledger()
     check(len(rows) == 1, f"the ledger is {rows!r}, expected one row")
-
-
-def _check_newest_first(name: str, times: list[datetime]) -> None:
-    check_equal(f"the order of times in {name}", times, sorted(times, reverse=True))
