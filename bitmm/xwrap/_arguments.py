@@ -28,12 +28,14 @@ __all__ = [
     "encode",
     "idempotency_key",
     "key_form",
+    "market_query",
     "only_key",
     "order_form",
     "page_query",
     "pair_query",
     "registration_form",
     "registrations_query",
+    "time_query",
     "withdrawal_form",
     "without_none",
 ]
@@ -159,6 +161,20 @@ def pair_query(currency: str, asset: str) -> dict[str, str]:
     return {"from": currency, "to": asset}
 
 
+def market_query(currency: str, asset: str, **counts: int | None) -> dict[str, str]:
+    """Return the query of what is asked about a market; `counts` are how much of it, at most, where that is said."""
+    pair = pair_query(currency, asset)
+    numbers = {name: str(check_id(count)) for name, count in counts.items() if count is not None}
+    return {"currency": pair["from"], "asset": pair["to"], **numbers}
+
+
+def time_query(since: object) -> dict[str, str]:
+    """Return the query for what there is since a time: a datetime, its text in ISO 8601, or None for no such time."""
+    if isinstance(since, datetime):
+        since = since.isoformat()
+    return {} if since is None else {"since": check_text(since, "since")}
+
+
 def order_form(currency: str, asset: str, **amounts: Amount | None) -> dict[str, str]:
     """Return the form of an order: `amount` or `cost`, one of them, and `price` where given, in plain digits."""
     given = {name: above_zero(amount, name) for name, amount in amounts.items() if amount is not None}
@@ -220,10 +236,7 @@ def page_query(limit: int, before: int | None) -> dict[str, str]:
 
 def audit_query(since: object, limit: int, before: int | None) -> dict[str, str]:
     """Return the query for a page of the audit. `since`: a datetime, or its text in ISO 8601."""
-    if isinstance(since, datetime):
-        since = since.isoformat()
-    start = {} if since is None else {"since": check_text(since, "since")}
-    return {**start, **page_query(limit, before)}
+    return {**time_query(since), **page_query(limit, before)}
 
 
 def asked_for(query: Mapping[str, str] | None) -> dict[str, str]:

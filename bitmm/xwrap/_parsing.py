@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, Generic, TypeVar, cast, get_args
+from typing import Any, Generic, NotRequired, TypeVar, cast, get_args
 
 from ._addresses import same_address
 from ._names import is_name_of
@@ -27,7 +27,6 @@ from .types import (
     Fill,
     Freeze,
     Funds,
-    Market,
     NewCredential,
     Order,
     OrderStatus,
@@ -43,6 +42,10 @@ _R = TypeVar("_R")
 _NAMES = ("currency", "asset")
 
 
+#: How the types of records annotate an amount.
+_AMOUNTS: tuple[object, ...] = (Decimal, Decimal | None, NotRequired[Decimal | None])
+
+
 class Record(Generic[_R]):
     """Parses one kind of record: an object that has the `required` fields, whose amounts become Decimal.
 
@@ -52,13 +55,13 @@ class Record(Generic[_R]):
 
     def __init__(self, kind: type[_R], *required: str, statuses: Any = None) -> None:
         fields = kind.__annotations__
-        self.amounts = tuple(name for name, hint in fields.items() if hint in (Decimal, Decimal | None))
+        self.amounts = tuple(name for name, hint in fields.items() if hint in _AMOUNTS)
         self._required = required
         self._statuses = get_args(statuses)
 
     def __call__(self, document: Any) -> _R:
         """Return the record in `document`."""
-        record = dict(_object(document, *self._required))
+        record = dict(object_with(document, *self._required))
         if "id" in self._required:
             _whole(record["id"])
         if self._statuses and record.get("status") not in self._statuses:
@@ -73,7 +76,6 @@ order = Record(Order, "id", statuses=OrderStatus)
 _order_placed_elsewhere = Record(Order, "exchange_order_id", statuses=OrderStatus)
 _order_not_placed = Record(Order, "dry_run")
 fill = Record(Fill, "amount", "price")
-market = Record(Market, "currency", "asset")
 withdrawal = Record(Withdrawal, "id", "asset", "amount", statuses=WithdrawalStatus)
 deposit = Record(Deposit, "asset", "amount")
 account = Record(Account, "id", "name", "username", "scope", "frozen", "created")
@@ -128,27 +130,27 @@ def anything(document: Any) -> Any:
 
 
 def orders(document: Any) -> list[Order]:
-    return [_listed_order(row) for row in _list(document)]
+    return [_listed_order(row) for row in list_of(document)]
 
 
 def _listed_order(row: Any) -> Order:
     """Return an order of a list; one that was placed elsewhere has the exchange's id alone."""
-    if _object(row, "id")["id"] is not None:
+    if object_with(row, "id")["id"] is not None:
         return order(row)
-    _text(_object(row, "exchange_order_id")["exchange_order_id"], "id")
+    _text(object_with(row, "exchange_order_id")["exchange_order_id"], "id")
     return _order_placed_elsewhere(row)
 
 
 def order_not_placed(document: Any) -> Order:
     """Return the order of a dry run; a server that does not know dry runs places the order."""
-    if _object(document).get("dry_run") is not True:
+    if object_with(document).get("dry_run") is not True:
         raise ValueError("it does not say that it is one of a dry run")
     return _order_not_placed(document)
 
 
 def canceled(document: Any) -> int:
     """Return how many orders were canceled."""
-    count = _whole(_object(document, "canceled")["canceled"])
+    count = _whole(object_with(document, "canceled")["canceled"])
     if count < 0:
         raise ValueError("a count is below zero")
     return count
@@ -157,39 +159,39 @@ def canceled(document: Any) -> int:
 def accepted(document: Any) -> bool:
     """Return True for a send that is done or on its way: its record, or `true` from a server of 2013."""
     if document is not True:
-        _text(_object(document, "address")["address"], "address")
+        _text(object_with(document, "address")["address"], "address")
         if withdrawal(document)["status"] not in ("pending", "done"):
             raise ValueError("it is not one of a send that was accepted")
     return True
 
 
 def exchanges(document: Any) -> list[Exchange]:
-    return cast("list[Exchange]", [_object(row, "id", "name", "description") for row in _list(document)])
+    return cast("list[Exchange]", [object_with(row, "id", "name", "description") for row in list_of(document)])
 
 
 def rate(document: Any) -> Rate:
-    row = _object(document, "buy", "sell")
+    row = object_with(document, "buy", "sell")
     return cast("Rate", {**row, "buy": parse_decimal(row["buy"]), "sell": parse_decimal(row["sell"])})
 
 
 def exchange_rates(document: Any) -> list[ExchangeRate]:
-    rows = [_object(row, "exchange", "buy", "sell") for row in _list(document)]
+    rows = [object_with(row, "exchange", "buy", "sell") for row in list_of(document)]
     return cast("list[ExchangeRate]", [rate(row) for row in rows])
 
 
 def amounts(document: Any) -> dict[str, Decimal]:
     """Return amounts by currency or asset."""
-    return {name: parse_decimal(amount) for name, amount in _object(document).items()}
+    return {name: parse_decimal(amount) for name, amount in object_with(document).items()}
 
 
 def balances(document: Any) -> list[Balance]:
-    rows = [_object(row, "id", "exchange", "balance") for row in _list(document)]
+    rows = [object_with(row, "id", "exchange", "balance") for row in list_of(document)]
     return cast("list[Balance]", [{**row, "id": _whole(row["id"]), "balance": amounts(row["balance"])} for row in rows])
 
 
 def registration(document: Any) -> dict[str, Any]:
     """Return a registration with all its fields, as they came."""
-    row = _object(document, "id", "exchange")
+    row = object_with(document, "id", "exchange")
     _whole(row["id"])
     _text(row["exchange"], "exchange")
     return row
@@ -197,7 +199,7 @@ def registration(document: Any) -> dict[str, Any]:
 
 def permissions(document: Any) -> list[str]:
     """Return what a key may do."""
-    rows = _list(document)
+    rows = list_of(document)
     for row in rows:
         _text(row, "permission")
     return rows
@@ -205,55 +207,51 @@ def permissions(document: Any) -> list[str]:
 
 def deleted(document: Any) -> None:
     """Return nothing, of an answer that says that something is deleted."""
-    if _object(document, "deleted")["deleted"] is not True:
+    if object_with(document, "deleted")["deleted"] is not True:
         raise ValueError("it does not say that it is deleted")
 
 
 def registrations(document: Any) -> list[dict[str, Any]]:
-    return [registration(row) for row in _list(document)]
+    return [registration(row) for row in list_of(document)]
 
 
 def funds(document: Any) -> dict[str, Funds]:
     """Return the funds by currency or asset."""
-    return {name: _funds(row) for name, row in _object(document).items()}
-
-
-def markets(document: Any) -> list[Market]:
-    return [market(row) for row in _list(document)]
+    return {name: _funds(row) for name, row in object_with(document).items()}
 
 
 def fills(document: Any) -> list[Fill]:
-    return [fill(row) for row in _list(document)]
+    return [fill(row) for row in list_of(document)]
 
 
 def deposits(document: Any) -> list[Deposit]:
-    return [deposit(row) for row in _list(document)]
+    return [deposit(row) for row in list_of(document)]
 
 
 def withdrawals(document: Any) -> list[Withdrawal]:
-    return [withdrawal(row) for row in _list(document)]
+    return [withdrawal(row) for row in list_of(document)]
 
 
 def freeze(document: Any) -> Freeze:
-    row = _object(document, "frozen", "canceled")
+    row = object_with(document, "frozen", "canceled")
     _text(row["frozen"], "time")
-    for one in _list(row["canceled"]):
-        _whole(_object(one, "id", "exchange", "canceled")["id"])
+    for one in list_of(row["canceled"]):
+        _whole(object_with(one, "id", "exchange", "canceled")["id"])
     return cast("Freeze", row)
 
 
 def unfrozen(document: Any) -> None:
     """Return nothing, for an account that is not frozen."""
-    if _object(document, "frozen")["frozen"] is not None:
+    if object_with(document, "frozen")["frozen"] is not None:
         raise ValueError("it is still frozen")
 
 
 def deadman(document: Any) -> DeadMansSwitch:
-    return cast("DeadMansSwitch", _object(document, "id", "exchange", "deadman_seconds", "deadman_at"))
+    return cast("DeadMansSwitch", object_with(document, "id", "exchange", "deadman_seconds", "deadman_at"))
 
 
 def deposit_address(document: Any) -> DepositAddress:
-    row = _object(document, "asset", "address", "tag", "network")
+    row = object_with(document, "asset", "address", "tag", "network")
     address(row["address"])
     if row["tag"] is not None:
         _text(row["tag"], "tag")
@@ -261,11 +259,11 @@ def deposit_address(document: Any) -> DepositAddress:
 
 
 def allowed_addresses(document: Any) -> list[AllowedAddress]:
-    return [allowed_address(row) for row in _list(document)]
+    return [allowed_address(row) for row in list_of(document)]
 
 
 def credentials(document: Any) -> list[Credential]:
-    return [credential(row) for row in _list(document)]
+    return [credential(row) for row in list_of(document)]
 
 
 def new_credential(document: Any) -> NewCredential:
@@ -277,8 +275,8 @@ def new_credential(document: Any) -> NewCredential:
 
 def audit(document: Any) -> list[AuditRow]:
     """Return rows of the audit; their details are texts."""
-    rows = [_audit_row(row) for row in _list(document)]
-    if any(not all(isinstance(text, str) for text in _object(row["details"]).values()) for row in rows):
+    rows = [_audit_row(row) for row in list_of(document)]
+    if any(not all(isinstance(text, str) for text in object_with(row["details"]).values()) for row in rows):
         raise ValueError("a detail is not text")
     return rows
 
@@ -290,13 +288,14 @@ def address(document: Any) -> str:
     return document
 
 
-def _list(document: Any) -> list[Any]:
+def list_of(document: Any) -> list[Any]:
+    """Return the document, which must be a list."""
     if not isinstance(document, list):
         raise ValueError("it is not a list")  # noqa: TRY004 - one error for a bad document
     return document
 
 
-def _object(document: Any, *fields: str) -> dict[str, Any]:
+def object_with(document: Any, *fields: str) -> dict[str, Any]:
     """Return the document, which must be an object with these fields."""
     if not isinstance(document, dict):
         raise ValueError("it is not an object")  # noqa: TRY004 - one error for a bad document

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from . import _arguments as arguments
 from . import _parsing as parsing
 from ._api import ServerAPI
-from .types import DeadMansSwitch, Deposit, Market, Order, Side
+from .types import DeadMansSwitch, Deposit, Order, Side
 
 __all__ = ["RegistrationCalls"]
 
@@ -35,10 +35,6 @@ class RegistrationCalls:
         self._api = api
         self._auth = arguments.basic_auth(username, password)
         self._path = f"/exchanges/{self.id}"
-
-    def markets(self) -> list[Market]:
-        """Return the pairs that can be traded at the exchange, and the rules for their amounts and prices."""
-        return self._get("markets", parsing.markets)
 
     def cancel_all(self) -> int:
         """Cancel every open order of this exchange key, also those placed elsewhere; return how many there were.

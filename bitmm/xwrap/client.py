@@ -19,10 +19,11 @@ from decimal import Decimal
 from typing import Any
 
 from . import _arguments as arguments
+from . import _market_parsing as market_parsing
 from . import _parsing as parsing
 from ._account import AccountCalls
 from ._api import ServerAPI
-from ._registration import RegistrationCalls
+from ._markets import MarketCalls
 from .errors import (
     APIError,
     AuthenticationError,
@@ -42,24 +43,30 @@ from .types import (
     AuditRow,
     Balance,
     CanceledOrders,
+    Candle,
     Credential,
     DeadMansSwitch,
     Deposit,
     DepositAddress,
     Exchange,
     ExchangeRate,
+    Fees,
     Fill,
     FormField,
     Freeze,
     Funds,
+    Level,
     Market,
     NewCredential,
     Order,
+    OrderBook,
     OrderStatus,
     OrderType,
     Rate,
     Refusal,
     Side,
+    Ticker,
+    Trade,
     Withdrawal,
     WithdrawalStatus,
 )
@@ -74,22 +81,26 @@ __all__ = [
     "Backend",
     "Balance",
     "CanceledOrders",
+    "Candle",
     "Credential",
     "DeadMansSwitch",
     "Deposit",
     "DepositAddress",
     "Exchange",
     "ExchangeRate",
+    "Fees",
     "Fill",
     "FormField",
     "Freeze",
     "Funds",
     "InsufficientFunds",
     "InvalidRequest",
+    "Level",
     "Market",
     "NewCredential",
     "NotFound",
     "Order",
+    "OrderBook",
     "OrderStatus",
     "OrderType",
     "OutcomeUnknown",
@@ -98,6 +109,8 @@ __all__ = [
     "RateLimited",
     "Refusal",
     "Side",
+    "Ticker",
+    "Trade",
     "Unavailable",
     "Withdrawal",
     "WithdrawalStatus",
@@ -132,6 +145,12 @@ class XWrap(AccountCalls):
         """Return the prices of one unit of `asset` in `currency`, a row for every exchange that answered in time."""
         query = arguments.encode(arguments.pair_query(currency, asset))
         return self._api.get(f"/exchange_rates/?{query}", parsing.exchange_rates)
+
+    def order_book(self, exchange: str, currency: str, asset: str, *, depth: int | None = None) -> OrderBook:
+        """Return the offers of others at an exchange (its id), as `Backend.order_book` does; it needs no account."""
+        query = {"exchange": arguments.check_text(exchange, "exchange")}
+        query |= arguments.market_query(currency, asset, depth=depth)
+        return self._api.get(f"/order_book/?{arguments.encode(query)}", market_parsing.order_book)
 
     def list_backends(
         self, username: str, password: str, exchange: str | None = None, active_only: bool = True
@@ -172,7 +191,7 @@ class XWrap(AccountCalls):
         return _backend(row, username, password, self)
 
 
-class Backend(RegistrationCalls):
+class Backend(MarketCalls):
     """One exchange registration of one account.
 
     `baseurl`: the address of the server as for an XWrap, or an XWrap, whose connections are then shared. `exchange`,

@@ -9,6 +9,8 @@ no such rule; a server may send more fields than stand here.
 from decimal import Decimal
 from typing import Literal, NotRequired, TypedDict
 
+from ._market_types import Candle, Fees, Level, Market, OrderBook, Ticker, Trade
+
 __all__ = [
     "Account",
     "AllowedAddress",
@@ -16,24 +18,30 @@ __all__ = [
     "AuditRow",
     "Balance",
     "CanceledOrders",
+    "Candle",
     "Credential",
     "DeadMansSwitch",
     "Deposit",
     "DepositAddress",
     "Exchange",
     "ExchangeRate",
+    "Fees",
     "Fill",
     "FormField",
     "Freeze",
     "Funds",
+    "Level",
     "Market",
     "NewCredential",
     "Order",
+    "OrderBook",
     "OrderStatus",
     "OrderType",
     "Rate",
     "Refusal",
     "Side",
+    "Ticker",
+    "Trade",
     "Withdrawal",
     "WithdrawalStatus",
 ]
@@ -175,21 +183,6 @@ class Funds(TypedDict):
     total: Decimal | None
     available: Decimal | None
     held: Decimal | None
-
-
-class Market(TypedDict):
-    """One pair and its rules.
-
-    `price_step`: prices are multiples of it. `amount_step`, `amount_min`: amounts are multiples of the one and at least
-    the other, in units of the asset. `cost_min`: amount times price is at least this, in units of the currency.
-    """
-
-    currency: str
-    asset: str
-    price_step: Decimal | None
-    amount_step: Decimal | None
-    amount_min: Decimal | None
-    cost_min: Decimal | None
 
 
 class Fill(TypedDict):

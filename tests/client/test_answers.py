@@ -274,6 +274,17 @@ AUDIT_ROW = {
     "subject": "order 7",
     "details": {"amount": "0.1"},
 }
+NOON = "2026-11-27T12:00:00Z"
+BOOK = {"bids": [["99", "1.50"], ["98", "2"]], "asks": [["100", "0.1"]], "time": NOON}
+BAD_BOOKS = [
+    *({}, [], [BOOK], {**BOOK, "bids": None}, {**BOOK, "asks": {}}, {**BOOK, "asks": ["1"]}),
+    *({**BOOK, "bids": [["99"]]}, {**BOOK, "bids": [["99", "1", "2"]]}),
+    *({**BOOK, "asks": [["100", bad]]} for bad in BAD),
+]
+TICKER = {"last": "99.5", "high": None, "low": "90", "volume": "12.5", "bid": "99", "ask": "100", "time": NOON}
+CANDLE = {"time": NOON, "open": "1", "high": "3", "low": "0.5", "close": "2", "volume": "0"}
+TRADE = {"id": None, "side": None, "amount": "0.1", "price": "100", "time": NOON}
+FEES = {"maker": "0.0016", "taker": "0.0026", "source": "account"}
 QUESTIONS = {
     "list_exchanges": (lambda xwrap, backend: xwrap.list_exchanges(), [], [{}, [{}], [{"id": "kraken"}]]),
     "exchange_rates": (
@@ -387,6 +398,36 @@ QUESTIONS = {
             [FILL, {**FILL, "currency": "EUR"}],
             *([{**FILL, "price": bad}] for bad in BAD[:-1]),
         ],
+    ),
+    "order_book": (
+        lambda _, backend: backend.order_book("USD", "BTC"),
+        BOOK,
+        BAD_BOOKS,
+    ),
+    "order_book of an exchange": (
+        lambda xwrap, _: xwrap.order_book("kraken", "USD", "BTC"),
+        BOOK,
+        BAD_BOOKS,
+    ),
+    "ticker": (
+        lambda _, backend: backend.ticker("USD", "BTC"),
+        TICKER,
+        [{}, [], [TICKER], *({**TICKER, "last": bad} for bad in BAD[:-1])],
+    ),
+    "candles": (
+        lambda _, backend: backend.candles("USD", "BTC"),
+        [CANDLE],
+        [{}, [{}], CANDLE, *([{**CANDLE, "close": bad}] for bad in BAD)],
+    ),
+    "trades": (
+        lambda _, backend: backend.trades("USD", "BTC"),
+        [TRADE],
+        [{}, [{}], TRADE, *([{**TRADE, "amount": bad}] for bad in BAD)],
+    ),
+    "fees": (
+        lambda _, backend: backend.fees("USD", "BTC"),
+        FEES,
+        [{}, [], [FEES], *({**FEES, "taker": bad} for bad in BAD)],
     ),
     "deposits": (
         lambda _, backend: backend.deposits("BTC"),

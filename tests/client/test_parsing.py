@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 from responses.matchers import header_matcher, query_param_matcher
 
+from bitmm.xwrap import _market_parsing as market_parsing
 from bitmm.xwrap import _parsing as parsing
 from bitmm.xwrap.client import XWrap
 from bitmm.xwrap.money import parse_decimal
@@ -53,7 +54,14 @@ def test_an_address_is_text(mock, backend, arguments, asset):
 
 def test_the_amounts_of_a_record_are_the_fields_that_its_type_says():
     assert parsing.order.amounts == ("amount", "price", "cost", "filled", "average", "spent", "fee")
-    assert parsing.market.amounts == ("price_step", "amount_step", "amount_min", "cost_min")
+    assert market_parsing.market.amounts == (
+        "price_step",
+        "amount_step",
+        "amount_min",
+        "cost_min",
+        "maker_fee",
+        "taker_fee",
+    )
     assert parsing.fill.amounts == ("amount", "price", "fee")
     assert parsing.withdrawal.amounts == ("amount", "fee")
     assert parsing.deposit.amounts == ("amount",)
@@ -78,7 +86,17 @@ def test_a_record_keeps_what_is_not_known_here_and_leaves_the_document_alone():
     [
         (parsing.order, [], "not an object"),
         (parsing.orders, {}, "not a list"),
-        (parsing.market, {"currency": "USD"}, "'asset' is missing"),
+        (market_parsing.market, {"currency": "USD"}, "'asset' is missing"),
+        (market_parsing.order_book, {"bids": [["1", "2", "3"]], "asks": [], "time": "T"}, "too many values"),
+        (market_parsing.order_book, {"bids": [], "asks": [["1", None]], "time": "T"}, "not a decimal"),
+        (market_parsing.order_book, {"bids": [], "asks": []}, "'time' is missing"),
+        (
+            market_parsing.candles,
+            [{"time": "T", "open": None, **dict.fromkeys(("high", "low", "close", "volume"), "1")}],
+            "an amount is missing",
+        ),
+        (market_parsing.trades, [{"amount": "1", "price": "1"}], "'time' is missing"),
+        (market_parsing.fees, {"maker": "0.1", "taker": None, "source": "account"}, "an amount is missing"),
         (parsing.fill, {"amount": "x", "price": "1"}, "not a decimal"),
         (parsing.funds, {"BTC": {"total": "1", "available": "1"}}, "'held' is missing"),
         (parsing.rate, {"buy": None, "sell": "1"}, "not a decimal"),

@@ -602,6 +602,19 @@ def database_damaged(world):
     list_while_failing(world, DamagedError("SELECT 1", {}, Exception("database disk image is malformed")))
 
 
+# Markets.
+
+
+@case
+def unknown_interval(world):
+    world.paper().candles("USD", "BTC", "7s")
+
+
+@case
+def history_unavailable(world):
+    world.at_kraken().candles("EUR", "BTC", "1m", since="2013-11-01T00:00:00Z")
+
+
 # The client, by itself.
 
 

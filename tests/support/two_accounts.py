@@ -31,7 +31,11 @@ _BODIES = {
     "send_to_address": {"asset": "BTC", "amount": "0.001", "address": ADDRESS},
     "deadman": {"seconds": "600"},
 }
-_QUERIES = {"exchange_rate": {"from": "USD", "to": "BTC"}, "fills": {"currency": "USD", "asset": "BTC"}}
+_ABOUT_A_MARKET = ("fills", "order_book", "ticker", "candles", "trades", "fees")
+_QUERIES = {
+    "exchange_rate": {"from": "USD", "to": "BTC"},
+    **{name: {"currency": "USD", "asset": "BTC"} for name in _ABOUT_A_MARKET},
+}
 
 
 class Party:

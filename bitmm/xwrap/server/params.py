@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from datetime import UTC, datetime
 from decimal import Decimal
 from urllib.parse import parse_qsl
 
@@ -79,6 +80,24 @@ class Params:
         if not (value.isascii() and value.isdigit()):
             raise bad_field(name, f"is '{value[:40]}'; it must be a whole number")
         return int(value)
+
+    def pop_time(self, name: str) -> datetime | None:
+        """Return a time in UTC, None where none is given; one that is written without a zone is in UTC."""
+        if not self.has(name):
+            return None
+        text = self.pop_text(name, limit=100)
+        try:
+            time = datetime.fromisoformat(text)
+            return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
+        except (ValueError, OverflowError):
+            raise bad_field(name, f"is '{text[:40]}'; it must be a time like 2026-11-27T10:00:00Z") from None
+
+    def pop_count(self, name: str, *, default: int, most: int) -> int:
+        """Return how many are asked for: a whole number from 1 on."""
+        count = self.pop_int(name, default=default)
+        if not 1 <= count <= most:
+            raise bad_field(name, f"is {count}; it must be 1 to {most}")
+        return count
 
     def pop_name(self, name: str, *, default: str | None = None) -> str:
         """Return the name of a currency or an asset, as the caller wrote it."""

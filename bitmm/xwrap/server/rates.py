@@ -1,4 +1,4 @@
-"""The current prices of all exchanges at once.
+"""The current prices of all exchanges at once, and the order book of one, for callers who are not logged in.
 
 Each exchange is asked in a thread of its own with a deadline of its own. Its answer is kept for some seconds, and while
 one question is under way it is not asked again. An exchange that did not answer in time is left out of the list. The
@@ -12,13 +12,15 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 from .._names import pair_among
 from ..exchanges.errors import ExchangeError, Refused
-from ..exchanges.models import Rate
+from ..exchanges.models import OrderBook, Rate
 from ..exchanges.rules import traded_instead
 from ..money import plain
+from .market_reads import read_order_book
 from .problems import Problem, from_exchange, too_busy
 from .rate_limiter import Priority
 from .registry import ExchangeRegistry
@@ -82,6 +84,10 @@ class Rates:
             raise await self._not_traded(currency, asset, refusals) if refusals else from_exchange(not_asked[0])
         return rows
 
+    async def order_book(self, name: str, currency: str, asset: str, depth: int) -> OrderBook:
+        """Return the order book at the exchange that a caller calls so. Raises Problem and Refused."""
+        return await self._run(partial(self._fetch_book, depth), self._registry.find(name), currency, asset)
+
     async def _not_traded(self, currency: str, asset: str, refusals: Mapping[str, Refused]) -> Problem:
         """Return the problem of a pair that these exchanges refused, with what they trade, if they say it in time."""
         lists = [asyncio.ensure_future(self._run(self._fetch_pairs, id)) for id in refusals]
@@ -134,6 +140,10 @@ class Rates:
     def _fetch(self, id: str, currency: str, asset: str) -> Rate:
         with self._registry.exchange(id, priority=Priority.ANONYMOUS) as exchange:
             return exchange.rate(*exchange.common_pair(currency, asset))
+
+    def _fetch_book(self, depth: int, id: str, currency: str, asset: str) -> OrderBook:
+        with self._registry.exchange(id, priority=Priority.ANONYMOUS) as exchange:
+            return read_order_book(exchange, *exchange.common_pair(currency, asset), depth)
 
     def _fetch_pairs(self, id: str) -> list[tuple[str, str]]:
         with self._registry.exchange(id, priority=Priority.ANONYMOUS) as exchange:

@@ -281,6 +281,7 @@ class TestTheContract(ExchangeContract):
 
     currency, asset, amount = "USD", "BTC", Decimal("0.01")
     send_to = ADDRESS
+    fees_of = "published"
 
     @pytest.fixture
     def exchange(self, paper):

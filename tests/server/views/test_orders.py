@@ -228,6 +228,8 @@ def test_the_rules_of_a_market_are_told(owner):
             "amount_step": "0.00000001",
             "amount_min": "0.00000001",
             "cost_min": None,
+            "maker_fee": "0.0026",
+            "taker_fee": "0.0026",
         }
     ]
 

@@ -6,31 +6,30 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Self
 
 from ...money import EXACT, exact, plain, total
-from ..base import Exchange, ExchangeContext
+from ..base import ExchangeContext
 from ..errors import Refused
 from ..models import (
     DepositAddress,
     Estimate,
     Fill,
     Funds,
-    Market,
     NewOrder,
     NewWithdrawal,
     OrderRef,
     OrderState,
-    Rate,
     Withdrawal,
 )
 from ..rules import check, not_enough
 from .addresses import is_bitcoin_address
 from .bech32 import testnet_address
 from .ledger import LedgerTransaction, PaperConfig
-from .matching import ASSET, CURRENCY, MARKET, Execution, Quote, amount_to_trade, execute, quote_around
+from .market_data import PaperMarkets, check_pair
+from .matching import ASSET, CURRENCY, MARKET, Execution, amount_to_trade, execute
 
 __all__ = ["Paper"]
 
@@ -39,7 +38,7 @@ _CANCELED = {"status": "canceled", "held": "0"}
 _LATEST = 100
 
 
-class Paper(Exchange):
+class Paper(PaperMarkets):
     """Orders against the recorded prices; fee 0.26 % in USD, every rounding against the user.
 
     A market order, and a limit order whose price is reached at once, are filled at the current price. Another limit
@@ -54,21 +53,11 @@ class Paper(Exchange):
     in_process = True
 
     def __init__(self, context: ExchangeContext, config: PaperConfig) -> None:
-        super().__init__(context)
-        self._config = config
+        super().__init__(context, config)
         self._ledger = config.open_ledger(context.registration)
 
     def with_context(self, context: ExchangeContext) -> Self:
         return type(self)(context, self._config)
-
-    def rate(self, currency: str, asset: str) -> Rate:
-        _check_pair(currency, asset)
-        time = self._config.clock()
-        quote = self._quote(int(time // 60))
-        return Rate(quote.ask, quote.bid, datetime.fromtimestamp(time, UTC))
-
-    def markets(self) -> list[Market]:
-        return [MARKET]
 
     def funds(self) -> dict[str, Funds]:
         orders = self._open_orders()
@@ -80,7 +69,7 @@ class Paper(Exchange):
 
     def estimate(self, order: NewOrder) -> Estimate:
         """Return what the order costs if it is placed in this minute, or later at its limit."""
-        _check_pair(order.currency, order.asset)
+        check_pair(order.currency, order.asset)
         quote = self._quote(self._minute())
         price = quote.price(order.side)
         if order.price is not None and not quote.reaches(order.side, order.price):
@@ -88,12 +77,8 @@ class Paper(Exchange):
         execution = execute(order.side, amount_to_trade(order, price), price)
         return Estimate(price, execution.spent, execution.fee, order.currency)
 
-    def market_cost(self, currency: str, asset: str, amount: Decimal) -> Decimal:
-        _check_pair(currency, asset)
-        return execute("buy", amount, self._quote(self._minute()).ask).spent
-
     def place(self, order: NewOrder) -> OrderState:
-        _check_pair(order.currency, order.asset)
+        check_pair(order.currency, order.asset)
         minute = self._minute()
         quote = self._quote(minute)
         price = quote.price(order.side)
@@ -151,7 +136,7 @@ class Paper(Exchange):
         return len(rows)
 
     def fills(self, currency: str, asset: str) -> list[Fill]:
-        _check_pair(currency, asset)
+        check_pair(currency, asset)
         self._open_orders()
         return [_fill_from_row(row) for row in self._ledger.orders(_LATEST) if row["status"] == "filled"]
 
@@ -197,12 +182,6 @@ class Paper(Exchange):
     def permissions(self) -> frozenset[str]:
         return frozenset({"read", "trade", "send"})
 
-    def _minute(self) -> int:
-        return int(self._config.clock() // 60)
-
-    def _quote(self, minute: int) -> Quote:
-        return quote_around(self._config.prices.at(minute * 60))
-
     def _opening(self) -> dict[str, Decimal]:
         return {CURRENCY: Decimal(0), ASSET: Decimal(0), **self._config.opening}
 
@@ -238,16 +217,6 @@ class Paper(Exchange):
                 return
         if minute > row["checked"]:
             transaction.change_order(row["id"], {"checked": minute})
-
-
-def _check_pair(currency: str, asset: str) -> None:
-    field = "asset" if currency == CURRENCY else "currency"
-    if (currency, asset) != (CURRENCY, ASSET):
-        raise Refused(
-            f"the paper exchange trades {ASSET} for {CURRENCY}, not '{asset}' for '{currency}'",
-            code="unknown_market",
-            details={"field": field},
-        )
 
 
 def _check_has_addresses(asset: str) -> None:

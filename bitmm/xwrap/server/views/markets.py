@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
+from ...exchanges.models import OrderBook
+from ...money import plain
 from ..context import RequestContext
+from ..market_reads import MOST_LEVELS, read_candles, read_fees, read_order_book, read_ticker, read_trades
+from ..order_views import value_to_json
+from ..params import Params, bad_field
 from ..rates import rate_to_json
 from .shared import record_to_json
+
+_LEVELS, _TRADES, _CANDLES = 20, 50, 100
+_MOST_TRADES, _MOST_CANDLES = 1000, 1000
 
 
 def exchange_rate(context: RequestContext) -> dict[str, str]:
@@ -26,7 +35,73 @@ def markets(context: RequestContext) -> list[dict[str, Any]]:
 
 def fills(context: RequestContext) -> list[dict[str, Any]]:
     """GET /exchanges/ID/fills?currency=USD&asset=BTC"""
-    currency, asset = context.params.pop_name("currency"), context.params.pop_name("asset")
+    currency, asset = _pop_pair(context.params)
     context.params.finish()
     with context.services.registry.open(context.registration()) as exchange:
         return [record_to_json(fill) for fill in exchange.fills(*exchange.common_pair(currency, asset))]
+
+
+def order_book(context: RequestContext) -> dict[str, Any]:
+    """GET /exchanges/ID/order_book?currency=USD&asset=BTC&depth=20"""
+    currency, asset, depth = pop_depth(context.params)
+    with context.services.registry.open(context.registration()) as exchange:
+        return book_to_json(read_order_book(exchange, *exchange.common_pair(currency, asset), depth))
+
+
+def ticker(context: RequestContext) -> dict[str, Any]:
+    """GET /exchanges/ID/ticker?currency=USD&asset=BTC"""
+    currency, asset = _pop_pair(context.params)
+    context.params.finish()
+    with context.services.registry.open(context.registration()) as exchange:
+        return record_to_json(read_ticker(exchange, *exchange.common_pair(currency, asset)))
+
+
+def candles(context: RequestContext) -> list[dict[str, Any]]:
+    """GET /exchanges/ID/candles?currency=USD&asset=BTC&interval=1h&since=TIME&limit=100"""
+    params = context.params
+    currency, asset = _pop_pair(params)
+    interval, since = params.pop_name("interval", default="1h"), params.pop_time("since")
+    limit = params.pop_count("limit", default=_CANDLES, most=_MOST_CANDLES)
+    params.finish()
+    if since is not None and since > datetime.now(UTC):
+        raise bad_field("since", "lies ahead, where there are no candles yet")
+    with context.services.registry.open(context.registration()) as exchange:
+        pair = exchange.common_pair(currency, asset)
+        return [record_to_json(candle) for candle in read_candles(exchange, *pair, interval, since, limit)]
+
+
+def trades(context: RequestContext) -> list[dict[str, Any]]:
+    """GET /exchanges/ID/trades?currency=USD&asset=BTC&limit=50"""
+    currency, asset = _pop_pair(context.params)
+    limit = context.params.pop_count("limit", default=_TRADES, most=_MOST_TRADES)
+    context.params.finish()
+    with context.services.registry.open(context.registration()) as exchange:
+        pair = exchange.common_pair(currency, asset)
+        return [record_to_json(trade) for trade in read_trades(exchange, *pair, limit)]
+
+
+def fees(context: RequestContext) -> dict[str, Any]:
+    """GET /exchanges/ID/fees?currency=USD&asset=BTC"""
+    currency, asset = _pop_pair(context.params)
+    context.params.finish()
+    with context.services.registry.open(context.registration()) as exchange:
+        return record_to_json(read_fees(exchange, *exchange.common_pair(currency, asset)))
+
+
+def pop_depth(params: Params) -> tuple[str, str, int]:
+    """Return the pair of an order book that is asked for, and how many levels, as the last parameters of a request."""
+    currency, asset = _pop_pair(params)
+    depth = params.pop_count("depth", default=_LEVELS, most=MOST_LEVELS)
+    params.finish()
+    return currency, asset, depth
+
+
+def book_to_json(book: OrderBook) -> dict[str, Any]:
+    """Return an order book as a caller gets it: pairs of price and amount, in plain digits."""
+    sides = {"bids": book.bids, "asks": book.asks}
+    levels = {name: [[plain(price), plain(amount)] for price, amount in side] for name, side in sides.items()}
+    return {**levels, "time": value_to_json(book.time)}
+
+
+def _pop_pair(params: Params) -> tuple[str, str]:
+    return params.pop_name("currency"), params.pop_name("asset")

@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse, Response
 
 from ..context import services_of
 from ..params import read_params
+from .markets import book_to_json, pop_depth
 
 _OPENAPI = (Path(__file__).parents[1] / "openapi.yaml").read_bytes()
 
@@ -31,3 +32,11 @@ async def exchange_rates(request: Request) -> Response:
     currency, asset = params.pop_name("from"), params.pop_name("to")
     params.finish()
     return JSONResponse(await services_of(request).rates.all(currency, asset))
+
+
+async def order_book(request: Request) -> Response:
+    """GET /order_book/?exchange=kraken&currency=USD&asset=BTC&depth=20"""
+    params = await read_params(request)
+    exchange = params.pop_text("exchange")
+    currency, asset, depth = pop_depth(params)
+    return JSONResponse(book_to_json(await services_of(request).rates.order_book(exchange, currency, asset, depth)))

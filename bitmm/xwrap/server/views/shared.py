@@ -22,11 +22,9 @@ def record_to_json(record: Any) -> dict[str, Any]:
 
 def pop_page(params: Params) -> tuple[int, int | None]:
     """Return how many rows are asked for, and below which id, as the last parameters of a request."""
-    limit = params.pop_int("limit", default=_PAGE)
+    limit = params.pop_count("limit", default=_PAGE, most=_MAX_PAGE)
     before = params.pop_int("before", default=0)
     params.finish()
-    if not 1 <= limit <= _MAX_PAGE:
-        raise Problem(422, "invalid_request", f"'limit' is {limit}; it must be 1 to {_MAX_PAGE}", field="limit")
     return limit, before or None
 
 

@@ -1,0 +1,56 @@
+"""What servers answer about markets; see `_parsing`, whose records these are too."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar, cast
+
+from ._parsing import Record, list_of, object_with
+from .money import parse_decimal
+from .types import Candle, Fees, Level, Market, OrderBook, Ticker, Trade
+
+__all__ = ["candles", "fees", "market", "markets", "order_book", "ticker", "trades"]
+
+_R = TypeVar("_R")
+
+market = Record(Market, "currency", "asset")
+_candle = Record(Candle, "time", "open", "high", "low", "close", "volume")
+_trade = Record(Trade, "amount", "price", "time")
+_fees = Record(Fees, "maker", "taker", "source")
+ticker = Record(Ticker, "last", "bid", "ask", "time")
+
+
+def markets(document: Any) -> list[Market]:
+    return [market(row) for row in list_of(document)]
+
+
+def order_book(document: Any) -> OrderBook:
+    book = object_with(document, "bids", "asks", "time")
+    return cast("OrderBook", {**book, "bids": _levels(book["bids"]), "asks": _levels(book["asks"])})
+
+
+def candles(document: Any) -> list[Candle]:
+    return [_whole_row(_candle, row) for row in list_of(document)]
+
+
+def trades(document: Any) -> list[Trade]:
+    return [_whole_row(_trade, row) for row in list_of(document)]
+
+
+def fees(document: Any) -> Fees:
+    return _whole_row(_fees, document)
+
+
+def _levels(rows: Any) -> list[Level]:
+    levels = []
+    for row in list_of(rows):
+        price, amount = list_of(row)
+        levels.append((parse_decimal(price), parse_decimal(amount)))
+    return levels
+
+
+def _whole_row(kind: Record[_R], row: Any) -> _R:
+    """Return a record in which every amount is known."""
+    record = kind(row)
+    if any(row.get(name) is None for name in kind.amounts):
+        raise ValueError("an amount is missing")
+    return record

@@ -1,0 +1,61 @@
+"""What is asked about markets. Answers are kept for some seconds, so that many callers cost one question."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from ..exchanges.base import Exchange
+from ..exchanges.models import Candle, Fees, OrderBook, Ticker, Trade
+
+__all__ = ["MOST_LEVELS", "read_candles", "read_fees", "read_order_book", "read_ticker", "read_trades"]
+
+#: How many levels of each side of an order book are asked for: as many as a caller wants, or the next number of these.
+_DEPTHS = (20, 100, 1000)
+MOST_LEVELS = _DEPTHS[-1]
+#: For so many seconds an answer is given again. Fees hardly change; an order book is soon another one.
+_SECONDS = {"order_book": 1.0, "ticker": 2.0, "trades": 2.0, "candles": 5.0, "fees": 60.0}
+
+
+def read_order_book(exchange: Exchange, currency: str, asset: str, depth: int) -> OrderBook:
+    """Return at most `depth` levels of each side of an order book, a second old at most."""
+    asked = next(most for most in _DEPTHS if depth <= most)
+    book: OrderBook = _read(exchange, "order_book", currency, asset, asked)
+    return replace(book, bids=book.bids[:depth], asks=book.asks[:depth])
+
+
+def read_ticker(exchange: Exchange, currency: str, asset: str) -> Ticker:
+    """Return the figures of a day."""
+    ticker: Ticker = _read(exchange, "ticker", currency, asset)
+    return ticker
+
+
+def read_candles(
+    exchange: Exchange, currency: str, asset: str, interval: str, since: datetime | None, limit: int
+) -> list[Candle]:
+    """Return candles, oldest first."""
+    candles: list[Candle] = _read(exchange, "candles", currency, asset, interval, since, limit)
+    return candles
+
+
+def read_trades(exchange: Exchange, currency: str, asset: str, limit: int) -> list[Trade]:
+    """Return the latest trades of everybody, newest first."""
+    trades: list[Trade] = _read(exchange, "trades", currency, asset, limit)
+    return trades
+
+
+def read_fees(exchange: Exchange, currency: str, asset: str) -> Fees:
+    """Return the fees of the account of the exchange's key, or the published ones; at most a minute old."""
+    fees: Fees = _read(exchange, "fees", currency, asset)
+    return fees
+
+
+def _read(exchange: Exchange, verb: str, *arguments: Any) -> Any:
+    """Return what a verb of the exchange returns. What is a part of this server is asked anew each time."""
+    ask = getattr(exchange, verb)
+    if exchange.in_process:
+        return ask(*arguments)
+    # Fees belong to the account of a key, all else to everybody.
+    of = exchange.context.registration if verb == "fees" else 0
+    return exchange.context.cache.get_or_fetch((verb, of, *arguments), lambda: ask(*arguments), seconds=_SECONDS[verb])
