@@ -11,9 +11,7 @@ from functools import partial
 from typing import Any, ClassVar, Literal
 
 from ..._addresses import same_address
-from ..._names import name_among, pair_among
-from ...money import parse_decimal
-from ..base import Exchange, ExchangeContext, Field, RateLimit
+from ..base import Field, RateLimit
 from ..errors import NotListedYet, Refused, Unknown
 from ..http import PARSING_ERRORS, parsing_errors
 from ..models import (
@@ -21,28 +19,25 @@ from ..models import (
     DepositAddress,
     Fill,
     Funds,
-    Market,
     NewOrder,
     NewWithdrawal,
     OrderRef,
     OrderState,
-    Rate,
     Side,
     Withdrawal,
 )
-from ..orders import cancel_errors, cost_of, listed_order, poll_fills, poll_until_final
+from ..orders import cancel_errors, listed_order, poll_fills, poll_until_final
 from ..parsing import (
     address_and_tag,
     list_of_rows,
     list_or_nothing,
     listed_withdrawals,
-    optional_time,
     readable_rows,
     required_text,
     time_from_field,
 )
-from ..rules import check, find_market, network_required, no_rate, no_such_asset
-from .api import URL, BackpackAPI
+from ..rules import check, network_required, no_such_asset
+from .market_data import BackpackMarkets
 from .parsing import (
     MAX_SKEW,
     client_number,
@@ -53,11 +48,9 @@ from .parsing import (
     is_same_order,
     is_same_withdrawal,
     market_symbol,
-    markets_from_rows,
     open_chain_from_row,
     order_from_row,
     order_id_text,
-    tokens_from_rows,
     withdrawal_from_row,
 )
 
@@ -68,7 +61,7 @@ _LAG = timedelta(seconds=30)
 _PAGE = 1000
 
 
-class Backpack(Exchange):
+class Backpack(BackpackMarkets):
     """Spot markets of Backpack. It cannot tell what a key may do. Funds cost two calls: what is lent is told apart.
 
     A client id is a number of 32 bits there: the last eight digits of ours. It protects from nothing (the same one
@@ -85,39 +78,6 @@ class Backpack(Exchange):
     order_lookup: ClassVar[Literal["all", "open", "none"]] = "all"
     #: No number is published; ccxt sends 20 a second at most, and so does this.
     per_address = RateLimit(10, 10)
-
-    def __init__(self, context: ExchangeContext) -> None:
-        super().__init__(context)
-        keys = context.credentials
-        self.api = BackpackAPI(
-            keys.apikey, keys.apisecret, url=context.url or URL, transport=context.transport, throttle=context.throttle
-        )
-
-    def common_pair(self, currency: str, asset: str) -> tuple[str, str]:
-        return pair_among(currency, asset, self._markets())
-
-    def common_asset(self, asset: str) -> str:
-        return name_among(asset, self._assets())
-
-    def rate(self, currency: str, asset: str) -> Rate:
-        find_market(self.name, currency, asset, self._markets())  # an invented pair costs no call
-        book = self.api.depth(market_symbol(currency, asset), limit=5)
-        with parsing_errors(self.name):
-            asks = [parse_decimal(level[0]) for level in book["asks"] or ()]
-            bids = [parse_decimal(level[0]) for level in book["bids"] or ()]
-            # Both sides ascend in the documentation's examples; nothing promises it, so position says nothing.
-            if not asks or not bids or not 0 < max(bids) <= min(asks):
-                raise no_rate(self.name, currency, asset)
-            time = optional_time(book.get("timestamp")) or datetime.now(UTC)
-            return Rate(buy=min(asks), sell=max(bids), time=time)
-
-    def market_cost(self, currency: str, asset: str, amount: Decimal) -> Decimal:
-        book = self.api.depth(market_symbol(currency, asset))
-        with parsing_errors(self.name):
-            return cost_of(self.name, amount, book["asks"] or (), unit=asset)
-
-    def markets(self) -> list[Market]:
-        return [market for market in self._markets().values() if market is not None]
 
     def funds(self) -> dict[str, Funds]:
         """Return the funds, with what is lent; where Backpack tells nothing of loans there are none."""
@@ -270,14 +230,6 @@ class Backpack(Exchange):
         with parsing_errors(self.name):
             found = listed_withdrawals(self.name, rows, withdrawal_from_row, asset)
         return [withdrawal for withdrawal in found if asset in (None, withdrawal.asset)]
-
-    def _markets(self) -> Mapping[tuple[str, str], Market | None]:
-        """Return the spot markets by (currency, asset); None for one that takes no orders now."""
-        return self._cached("markets", self.api.markets, partial(markets_from_rows, self.name))
-
-    def _assets(self) -> Mapping[str, list[Mapping[str, Any]]]:
-        """Return the tokens of each asset, one a blockchain."""
-        return self._cached("assets", self.api.assets, partial(tokens_from_rows, self.name))
 
     def _chain(self, asset: str, network: str | None, switch: str) -> str:
         """Return the blockchain called `network`; without one, the only one that the asset has."""

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from functools import partial
 from typing import ClassVar, Literal
 
-from ...money import parse_decimal, plain
-from ..base import Exchange, ExchangeContext, Field, RateLimit
+from ...money import plain
+from ..base import Field, RateLimit
 from ..errors import Refused, Unsupported
 from ..http import parsing_errors
 from ..models import (
@@ -17,27 +16,24 @@ from ..models import (
     DepositAddress,
     Fill,
     Funds,
-    Market,
     NewOrder,
     NewWithdrawal,
     OrderRef,
     OrderState,
-    Rate,
     Withdrawal,
 )
-from ..orders import cancel_errors, check_same_order, cost_of, listed_order, poll_until_final
+from ..orders import cancel_errors, check_same_order, listed_order, poll_until_final
 from ..parsing import (
     address_and_tag,
     id_from_number,
     list_or_nothing,
     listed_withdrawals,
     newest_first,
-    optional_time,
     readable_rows,
     required_text,
 )
-from ..rules import check, find_market, network_required, no_rate, no_such_asset
-from .api import URL, BitstampAPI
+from ..rules import check, network_required, no_such_asset
+from .market_data import BitstampMarkets
 from .parsing import (
     Currency,
     client_order_id,
@@ -47,7 +43,6 @@ from .parsing import (
     fill_from_row,
     funds_from_rows,
     market_symbol,
-    markets_from_rows,
     money_deposits_from_row,
     new_order_call,
     open_order_from_row,
@@ -64,7 +59,7 @@ _TIME_BACK = 50_000_000
 _KEPT = timedelta(days=30)
 
 
-class Bitstamp(Exchange):
+class Bitstamp(BitstampMarkets):
     """Spot markets of Bitstamp. Market buys by cost are its "instant" orders.
 
     Open orders are up to 10 s old (Bitstamp caches them); `order` and `find` tell the truth of the moment, for 30 days
@@ -84,30 +79,6 @@ class Bitstamp(Exchange):
     valid_seconds = 300.0
     #: Documentation, "Request limits": 400 a second and 10,000 in ten minutes; this stays below both.
     per_address = RateLimit(385, 15)
-
-    def __init__(self, context: ExchangeContext) -> None:
-        super().__init__(context)
-        keys = context.credentials
-        self.api = BitstampAPI(
-            keys.apikey, keys.apisecret, url=context.url or URL, transport=context.transport, throttle=context.throttle
-        )
-
-    def rate(self, currency: str, asset: str) -> Rate:
-        find_market(self.name, currency, asset, self._markets())  # an invented pair costs no call
-        ticker = self.api.public(f"ticker/{market_symbol(currency, asset)}")
-        with parsing_errors(self.name):
-            buy, sell = parse_decimal(ticker["ask"]), parse_decimal(ticker["bid"])
-            if not 0 < sell <= buy:
-                raise no_rate(self.name, currency, asset)
-            return Rate(buy=buy, sell=sell, time=optional_time(ticker.get("timestamp")) or datetime.now(UTC))
-
-    def market_cost(self, currency: str, asset: str, amount: Decimal) -> Decimal:
-        book = self.api.public(f"order_book/{market_symbol(currency, asset)}")
-        with parsing_errors(self.name):
-            return cost_of(self.name, amount, book["asks"], unit=asset)
-
-    def markets(self) -> list[Market]:
-        return [market for market in self._markets().values() if market is not None]
 
     def funds(self) -> dict[str, Funds]:
         rows = self.api.private("account_balances")
@@ -241,10 +212,6 @@ class Bitstamp(Exchange):
         with parsing_errors(self.name):
             found = listed_withdrawals(self.name, rows, withdrawal_from_row, asset)
         return [withdrawal for withdrawal in found if asset is None or withdrawal.asset in (asset, "")]
-
-    def _markets(self) -> Mapping[tuple[str, str], Market | None]:
-        """Return the spot markets by (currency, asset); None for one that is not open now."""
-        return self._cached("markets", partial(self.api.public, "markets"), partial(markets_from_rows, self.name))
 
     def _currencies(self) -> Mapping[str, Currency]:
         return self._cached(
