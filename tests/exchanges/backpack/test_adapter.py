@@ -652,3 +652,84 @@ def test_one_odd_open_order_hides_no_other_and_does_not_vanish(venue, exchange):
     change_answers(venue, "GET", "/api/v1/orders", lambda rows: [{**rows[0], "id": None}, *rows[1:]])
     with pytest.raises(Refused, match="cannot be understood"):
         exchange.open_orders()
+
+
+def asked(venue) -> list[tuple[str, dict[str, str]]]:
+    """Each call since the start but the one for the markets, with its parameters."""
+    return [
+        (request.path.removeprefix("/api/v1/"), request.args)
+        for request in venue.requests
+        if request.path != "/api/v1/markets"
+    ]
+
+
+def test_what_is_asked_of_a_market(venue, exchange):
+    for depth in (1, 5, 6, 20, 101, 501, 1000):
+        exchange.order_book("USDC", "BTC", depth)
+    assert [query["limit"] for _, query in asked(venue)] == ["5", "5", "10", "20", "500", "1000", "1000"]
+    venue.requests.clear()
+    exchange.ticker("USDC", "BTC")
+    exchange.trades("USDC", "BTC", 7)
+    exchange.fees("USDC", "BTC")
+    assert asked(venue) == [
+        ("ticker", {"symbol": "BTC_USDC"}),
+        ("trades", {"symbol": "BTC_USDC", "limit": "7"}),
+        ("account", {}),
+    ]
+
+
+def test_a_day_without_trades_has_a_ticker_that_tells_nothing(venue, exchange, monkeypatch):
+    monkeypatch.setattr(exchange.api, "ticker", lambda symbol: None)
+    day = exchange.ticker("USDC", "BTC")
+    assert (day.last, day.high, day.low, day.volume, day.bid, day.ask) == (None,) * 6
+
+
+def test_candles_are_asked_for_between_two_seconds(venue, exchange):
+    since = datetime(2024, 2, 28, 23, 30, tzinfo=UTC)
+    candles = exchange.candles("USDC", "BTC", "1h", since, 3)
+    assert [candle.time for candle in candles] == [datetime(2024, 2, 29, hour, tzinfo=UTC) for hour in (0, 1, 2)]
+    query = {"symbol": "BTC_USDC", "interval": "1h", "startTime": "1709163000", "endTime": str(1709163000 + 3 * 3600)}
+    assert asked(venue) == [("klines", query)]
+    venue.requests.clear()
+    exchange.candles("USDC", "BTC", "1M", since, 3)
+    assert asked(venue)[0][1]["interval"] == "1month"
+
+
+def test_intervals_without_a_trade_have_no_candle_and_later_ones_are_looked_for(venue, exchange):
+    venue.untraded = {f"2024-02-29 {hour:02}:00:00" for hour in range(12)}
+    since = datetime(2024, 2, 29, tzinfo=UTC)
+    candles = exchange.candles("USDC", "BTC", "1h", since, 2)
+    assert [candle.time.hour for candle in candles] == [12, 13]
+    starts = [(query["startTime"], int(query["endTime"]) - int(query["startTime"])) for _, query in asked(venue)]
+    assert starts == [("1709164800", 2 * 3600), ("1709164800", 1000 * 3600)]
+
+
+def test_candles_up_to_now_are_asked_for_once(venue, exchange):
+    since = datetime.now(UTC) - timedelta(hours=3)
+    assert len(exchange.candles("USDC", "BTC", "1h", since, 100)) == 3
+    assert len(asked(venue)) == 1
+
+
+def test_fees_are_fractions_of_what_backpack_tells_in_basis_points(exchange):
+    fees = exchange.fees("USDC", "BTC")
+    assert (fees.maker, fees.taker, fees.source) == (Decimal("0.001"), Decimal("0.001"), "account")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "depth?symbol=BTC_USDC&limit=7",
+        "trades?symbol=BTC_USDC&limit=0",
+        "trades?symbol=BTC_USDC&limit=1001",
+        "trades?symbol=BTC_USDC&limit=all",
+        "klines?symbol=BTC_USDC&interval=7m&startTime=1709163000",
+        "klines?symbol=BTC_USDC&interval=1M&startTime=1709163000",
+        "klines?symbol=BTC_USDC&interval=1h",
+        "klines?symbol=BTC_USDC&interval=1h&startTime=yesterday",
+        "klines?symbol=NOSUCH_USDC&interval=1h&startTime=1709163000",
+    ],
+)
+def test_the_local_backpack_refuses_parameters_that_backpack_does_not_have(venue, path):
+    path, _, query = path.partition("?")
+    answer = venue.answer(core.Request("GET", f"/api/v1/{path}", query, {}, b""))
+    assert answer.status == 400, answer

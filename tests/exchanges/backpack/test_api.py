@@ -37,6 +37,7 @@ def api(line: Line | None = None, *, seconds: float = 1614550000, secret: str = 
 
 #: The call, and the signature of its text at 1614550000000 with a window of 5000. The first eight are what the seed's
 #: client, bpx-py 2.0.11 and ccxt sign; reduceOnly is bpx-py's and ccxt's, the withdrawal is the seed's and bpx-py's.
+#: The account is what ccxt 4.5.90 signs.
 VECTORS = {
     "balances": (
         lambda api: api.balances(),
@@ -81,6 +82,10 @@ VECTORS = {
             "bitcoincash:qq07l6rr5lsdm3m80qxw80ku2ex0tj76vvsxpvmgme", "BCH", "BitcoinCash", Decimal("0.1")
         ),
         "/tZuiwCtYfQAxMFscXv+SFkblTVI50VeByFMHYhrBYwT9rDiTowjCEY5eNKwW/m1KINfBLh8ceRYnof+MOCKCQ==",
+    ),
+    "account": (
+        lambda api: api.account(),
+        "l+USZ6/lu1JbnMDrAGwcWHrodrUD4J3bmU/YegMzAXcb2iMkwDhWF0KXfYj896lGWs8d+BG82GhXKa4usTgFAA==",
     ),
 }
 

@@ -527,3 +527,100 @@ def test_one_odd_open_order_hides_no_other_and_does_not_vanish(exchange, monkeyp
     monkeypatch.setattr(exchange.api, "private", lambda path: [{**rows[0], "id": None}, *rows[1:]])
     with pytest.raises(Refused, match="cannot be understood"):
         exchange.open_orders()
+
+
+def asked(venue) -> list[tuple[str, dict[str, str]]]:
+    """Each call since the start but the one for the markets, with its parameters."""
+    return [
+        (request.path.removeprefix("/api/v2/"), request.args)
+        for request in venue.requests
+        if request.path != "/api/v2/markets/"
+    ]
+
+
+def test_what_is_asked_of_a_market(venue, exchange):
+    exchange.order_book("EUR", "BTC", 20)
+    exchange.ticker("EUR", "BTC")
+    exchange.candles("EUR", "BTC", "4h", None, 7)
+    exchange.fees("EUR", "BTC")
+    assert asked(venue) == [
+        ("order_book/btceur/", {"group": "1"}),
+        ("ticker/btceur/", {}),
+        ("ohlc/btceur/", {"step": "14400", "limit": "7"}),
+        ("fees/trading/btceur/", {}),
+    ]
+
+
+def test_candles_since_a_time_are_asked_for_in_a_window_that_has_no_more_than_the_limit(venue, exchange):
+    since = datetime(2024, 2, 28, 23, 30, tzinfo=UTC)
+    candles = exchange.candles("EUR", "BTC", "1h", since, 3)
+    assert [candle.time for candle in candles] == [datetime(2024, 2, 29, hour, tzinfo=UTC) for hour in (0, 1, 2)]
+    query = {"step": "3600", "limit": "1000", "start": "1709163000", "end": str(1709163000 + 3_600_000 - 1)}
+    assert asked(venue) == [("ohlc/btceur/", query)]
+    venue.requests.clear()
+    exchange.candles("EUR", "BTC", "1h", since + timedelta(microseconds=1), 3)
+    assert asked(venue)[0][1]["start"] == "1709163001"
+
+
+def test_the_latest_candles_are_the_last_ones_that_began(venue, exchange):
+    venue.clock = lambda: datetime(2024, 2, 29, 1, 59, 59, tzinfo=UTC).timestamp()
+    candles = exchange.candles("EUR", "BTC", "1h", None, 2)
+    assert [
+        (candle.time.hour, candle.open, candle.high, candle.low, candle.close, candle.volume) for candle in candles
+    ] == [
+        (0, Decimal(30000), Decimal(30010), Decimal(30000), Decimal(30000), Decimal("0.25")),
+        (1, Decimal(30000), Decimal(30010), Decimal(30000), Decimal(30010), Decimal("1.5")),
+    ]
+
+
+def test_trades_of_the_day_are_asked_for_only_when_those_of_the_hour_are_too_few(venue, exchange):
+    exchange.place(new(amount=Decimal("0.1")))
+    for order in venue.orders.values():
+        order.fills = [dataclasses.replace(fill, time=fill.time - 7200) for fill in order.fills]
+    exchange.place(new("sell", amount=Decimal("0.2")))
+    venue.requests.clear()
+    (latest,) = exchange.trades("EUR", "BTC", 1)
+    assert (latest.side, latest.amount, latest.price) == ("sell", Decimal("0.2"), Decimal(30000))
+    assert asked(venue) == [("transactions/btceur/", {"time": "hour"})]
+    assert [(trade.side, trade.amount) for trade in exchange.trades("EUR", "BTC", 2)] == [
+        ("sell", Decimal("0.2")),
+        ("buy", Decimal("0.1")),
+    ]
+    assert asked(venue)[1:] == [
+        ("transactions/btceur/", {"time": "hour"}),
+        ("transactions/btceur/", {"time": "day"}),
+    ]
+
+
+def test_fees_are_fractions_of_what_bitstamp_tells_in_percent(exchange):
+    fees = exchange.fees("EUR", "BTC")
+    assert (fees.maker, fees.taker, fees.source) == (Decimal("0.004"), Decimal("0.004"), "account")
+
+
+@pytest.mark.parametrize("row", [{"market": "btcusd"}, {"market": None}, {}])
+def test_fees_of_another_market_are_not_taken(exchange, monkeypatch, row):
+    fees = {"fees": {"maker": "0.1", "taker": "0.2"}}
+    monkeypatch.setattr(exchange.api, "private", lambda path, form=None: {**row, **fees})
+    with pytest.raises(Refused) as caught:
+        exchange.fees("EUR", "BTC")
+    assert caught.value.code == "exchange_unavailable"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "order_book/btceur/?group=3",
+        "transactions/btceur/?time=week",
+        "ohlc/btceur/?step=61&limit=1",
+        "ohlc/btceur/?step=604800&limit=1",
+        "ohlc/btceur/?limit=1",
+        "ohlc/btceur/?step=60&limit=0",
+        "ohlc/btceur/?step=60&limit=1001",
+        "ohlc/btceur/?step=60",
+        "ohlc/btceur/?step=60&limit=1&start=yesterday",
+    ],
+)
+def test_the_local_bitstamp_refuses_parameters_that_bitstamp_does_not_have(venue, path):
+    path, _, query = path.partition("?")
+    answer = venue.answer(core.Request("GET", f"/api/v2/{path}", query, {}, b""))
+    assert answer.status == 400, answer

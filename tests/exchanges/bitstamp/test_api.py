@@ -21,7 +21,7 @@ def api(url: str = "https://www.bitstamp.net", **keys: str) -> BitstampAPI:
     )
 
 
-#: V1 and V2 equal what ccxt 4.5.90 signs, V3 too; V4 to V6 follow the documentation and bitstamp-go.
+#: V1 and V2 equal what ccxt 4.5.90 signs, V3 too; V4 to V7 follow the documentation and bitstamp-go.
 VECTORS = {
     "V1": (
         ("user_transactions", {"offset": 1}),
@@ -58,6 +58,12 @@ VECTORS = {
         {"url": "http://127.0.0.1:8080"},
         None,
         "b387356a247fd4a24776895ac2be92821a892771ad1077d24e26ea224643475c",
+    ),
+    "V7": (
+        ("fees/trading/btceur",),
+        {},
+        None,
+        "2805e3e0692345cbb3390333b2a373f4d9ea760ebc820999ec8c60cc3c132a0f",
     ),
 }
 

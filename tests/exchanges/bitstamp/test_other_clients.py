@@ -53,3 +53,16 @@ def test_ccxt_trades_on_the_venue(venue):
 def test_ccxt_with_a_wrong_secret_is_refused(venue):
     with pytest.raises(ccxt.AuthenticationError, match="invalid signature"):
         account(venue, "wrong").fetch_balance()
+
+
+def test_ccxt_reads_the_markets_of_the_venue(venue):
+    exchange = account(venue)
+    exchange.create_order("BTC/EUR", "market", "sell", 0.1)
+    book = exchange.fetch_order_book("BTC/EUR")
+    assert (book["bids"][0][0], book["asks"][0][0]) == (30000.0, 30010.0)
+    (trade,) = exchange.fetch_trades("BTC/EUR")
+    assert (trade["side"], trade["amount"], trade["price"]) == ("sell", 0.1, 30000.0)
+    since = 1709164800000
+    candles = exchange.fetch_ohlcv("BTC/EUR", "1h", since, 2)
+    assert candles == [[since, 30000, 30010, 30000, 30000, 0.25], [since + 3600000, 30000, 30010, 30000, 30010, 1.5]]
+    assert exchange.fetch_trading_fee("BTC/EUR")["taker"] == 0.4

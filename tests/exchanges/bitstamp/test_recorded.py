@@ -25,8 +25,11 @@ from bitmm.xwrap.exchanges.models import (
     Fill,
     NewOrder,
     NewWithdrawal,
+    OrderBook,
     OrderState,
     Rate,
+    Ticker,
+    Trade,
     Withdrawal,
 )
 from bitmm.xwrap.transport import Response
@@ -38,9 +41,9 @@ NET, XCHANGE = RECORDED["net"], RECORDED["xchange"]
 SECRET = "secret"
 MARKETS = [
     {
-        "name": "BTC/USD",
-        "market_symbol": "btcusd",
-        "base_currency": "BTC",
+        "name": f"{asset}/USD",
+        "market_symbol": f"{asset.lower()}usd",
+        "base_currency": asset,
         "base_decimals": 8,
         "counter_currency": "USD",
         "counter_decimals": 2,
@@ -48,6 +51,7 @@ MARKETS = [
         "trading": "Enabled",
         "market_type": "SPOT",
     }
+    for asset in ("BTC", "ETH")
 ]
 CURRENCIES = [
     {"currency": "BTC", "type": "crypto"},
@@ -94,8 +98,38 @@ INSTANT = NewOrder("buy", "USD", "BTC", CLIENT, cost=Decimal("1.25"))
 
 
 def ticker():
-    answer = bitstamp(**{"ticker/btcusd": XCHANGE["marketdata/example-ticker-data"]}).rate("USD", "BTC")
-    assert answer == Rate(Decimal("134.92"), Decimal("134.89"), utc(2013, 10, 14, 21, 45, 33))
+    exchange, time = (
+        bitstamp(**{"ticker/btcusd": XCHANGE["marketdata/example-ticker-data"]}),
+        utc(2013, 10, 14, 21, 45, 33),
+    )
+    assert exchange.rate("USD", "BTC") == Rate(Decimal("134.92"), Decimal("134.89"), time)
+    assert exchange.ticker("USD", "BTC") == Ticker(
+        last=Decimal("134.89"),
+        high=Decimal("138.22"),
+        low=Decimal("131.79"),
+        volume=Decimal("21982.44926674"),
+        bid=Decimal("134.89"),
+        ask=Decimal("134.92"),
+        time=time,
+    )
+
+
+def order_book():
+    answer = NET["ExchangeData"]["GetOrderBook"]["body"]
+    level = (Decimal("9484.34"), Decimal("1.00000000"))
+    book = bitstamp(**{"order_book/ethusd": answer}).order_book("USD", "ETH", 20)
+    assert book == OrderBook((level,), (level,), utc(2022, 1, 31, 15, 39, 44, 684047))
+
+
+def public_trades():
+    """In 2013 the rows did not tell who took whose offer."""
+    rows = XCHANGE["marketdata/example-trades-data"]
+    listed = bitstamp(**{"transactions/btcusd": rows}).trades("USD", "BTC", 1000)
+    assert len(listed) == len(rows)
+    assert listed[0] == Trade("122260", None, Decimal("28.75328052"), Decimal("13.06"), utc(2013, 1, 6, 17, 11, 4))
+    assert [(trade.id, trade.amount, trade.price, trade.time.timestamp()) for trade in listed] == [
+        (str(row["tid"]), Decimal(row["amount"]), Decimal(row["price"]), int(row["date"])) for row in rows
+    ]
 
 
 def limit_order():
@@ -245,12 +279,14 @@ OF_A_VERB = {
     "net/Account/GetDepositAddress": deposit_addresses,
     "net/Account/GetWithdrawals": withdrawals,
     "net/Account/WithdrawCrypto": withdrawal,
+    "net/ExchangeData/GetOrderBook": order_book,
     "xchange/account/example-deposit-error": random_error,
     "xchange/account/example-deposit-response": deposit_addresses,
     "xchange/account/example-v2-deposit-response": deposit_addresses,
     "xchange/account/withdrawals": withdrawals,
     "xchange/errors": errors,
     "xchange/marketdata/example-ticker-data": ticker,
+    "xchange/marketdata/example-trades-data": public_trades,
     "xchange/trade/example-cancel-all-orders": cancel_all,
     "xchange/trade/example-openorders": open_orders,
     "xchange/trade/example-place-instant-order": instant_order,
@@ -264,11 +300,9 @@ OF_NO_VERB = {
     "net/Account/GetDeposits": "the same deposits come with crypto-transactions",
     "net/Account/GetFiatWithdrawalStatus": "withdrawals are listed",
     "net/Account/WithdrawFiat": "money goes to bank accounts, which no verb names",
-    "net/ExchangeData/GetOrderBook": "the ticker has the best prices",
     "net/Trading/GetOrderHistory": "order_status tells an order",
     "xchange/account/example-accountinfo-data": "of API v1",
-    "xchange/account/withdrawal-fees": "no verb asks for fees",
-    "xchange/marketdata/example-trades-data": "no verb asks for public trades",
+    "xchange/account/withdrawal-fees": "no verb asks for the fees of withdrawals",
     "xchange/trade/example-cancel-order": "of API v1",
 }
 
@@ -280,7 +314,7 @@ def recorded_names() -> set[str]:
 
 def test_every_recorded_answer_is_accounted_for():
     assert set(OF_A_VERB) | set(OF_NO_VERB) == recorded_names()
-    assert (len(OF_A_VERB), len(OF_NO_VERB)) == (16, 10)
+    assert (len(OF_A_VERB), len(OF_NO_VERB)) == (18, 8)
 
 
 @pytest.mark.parametrize("name", OF_A_VERB)

@@ -146,6 +146,11 @@ class BackpackAPI(ExchangeAPI):
         """Return the latest public trades, newest first."""
         return self.public("api/v1/trades", {"symbol": symbol, "limit": limit})
 
+    def klines(self, symbol: str, interval: str, *, start: int, end: int | None = None) -> Any:
+        """Return the candles of a market: `interval` as "1m", "1h" or "1month", the times in seconds since 1970."""
+        params: dict[str, Value] = {"symbol": symbol, "interval": interval, "startTime": start, "endTime": end}
+        return self.public("api/v1/klines", params)
+
     def account(self) -> Any:
         """Return fees in basis points, limits, switches."""
         return self.private("GET", "api/v1/account", "accountQuery")

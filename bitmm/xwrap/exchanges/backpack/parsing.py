@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from ...money import mean, parse_decimal, parse_unsigned, total
 from ..models import (
+    Candle,
     Deposit,
     Fill,
     Funds,
@@ -17,6 +18,8 @@ from ..models import (
     OrderState,
     Side,
     Status,
+    Ticker,
+    Trade,
     Withdrawal,
 )
 from ..orders import check_same_order
@@ -31,6 +34,7 @@ from ..parsing import (
     readable_rows,
     required_text,
     time_from_field,
+    time_from_utc_text,
 )
 
 _SIDES: dict[str, Side] = {"Bid": "buy", "Ask": "sell"}
@@ -111,6 +115,37 @@ def _named_market_from_row(row: Mapping[str, Any]) -> tuple[tuple[str, str], Mar
         amount_min=optional_amount(quantity.get("minQuantity")),
     )
     return (currency, asset), market
+
+
+def ticker_from_row(row: Mapping[str, Any], time: datetime) -> Ticker:
+    """Return the answer to ticker, which has neither bid nor ask, nor a time: it was asked for at `time`."""
+    last, high, low, volume = (optional_amount(row.get(name)) for name in ("lastPrice", "high", "low", "volume"))
+    return Ticker(last, high, low, volume, bid=None, ask=None, time=time)
+
+
+def candle_from_row(row: Mapping[str, Any]) -> Candle | None:
+    """Return a row of the answer to klines; None for one without prices, of an interval in which nothing was traded."""
+    opening, high, low, close = (optional_amount(row.get(name)) for name in ("open", "high", "low", "close"))
+    if opening is None or high is None or low is None or close is None:
+        return None
+    return Candle(time_from_utc_text(row["start"]), opening, high, low, close, parse_unsigned(row["volume"]))
+
+
+def trade_from_row(row: Mapping[str, Any]) -> Trade:
+    """Return a public trade. Who took the offer sold when the buyer was the maker."""
+    return Trade(
+        id=id_from_number(row["id"]),
+        side="sell" if _is_true(row["isBuyerMaker"]) else "buy",
+        amount=parse_unsigned(row["quantity"]),
+        price=parse_unsigned(row["price"]),
+        time=time_from_field(row["timestamp"]),
+    )
+
+
+def _is_true(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError("neither true nor false")
+    return value
 
 
 def tokens_from_rows(name: str, rows: list[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Literal
 
 from ...money import EXACT, mean, parse_decimal, parse_unsigned, total
 from ..errors import Refused
 from ..models import (
+    Candle,
     Deposit,
     Fill,
     Funds,
@@ -20,6 +22,8 @@ from ..models import (
     OrderState,
     Side,
     Status,
+    Ticker,
+    Trade,
     Withdrawal,
 )
 from ..orders import accepted_order
@@ -105,6 +109,34 @@ def _named_market_from_row(row: Mapping[str, Any]) -> tuple[tuple[str, str], Mar
         cost_min=optional_amount(row.get("minimum_order_value") or None),
     )
     return (currency, asset), market
+
+
+def ticker_from_row(row: Mapping[str, Any]) -> Ticker:
+    """Return the answer to ticker."""
+    last, high, low, volume, bid, ask = (
+        optional_amount(row.get(name) or None) for name in ("last", "high", "low", "volume", "bid", "ask")
+    )
+    return Ticker(last, high, low, volume, bid, ask, optional_time(row.get("timestamp")) or datetime.now(UTC))
+
+
+def candle_from_row(row: Mapping[str, Any]) -> Candle:
+    """Return a row of the answer to ohlc."""
+    opening, high, low, close, volume = (
+        parse_unsigned(row[name]) for name in ("open", "high", "low", "close", "volume")
+    )
+    return Candle(time_from_field(row["timestamp"]), opening, high, low, close, volume)
+
+
+def trade_from_row(row: Mapping[str, Any]) -> Trade:
+    """Return a row of the answer to transactions. Those of API v1 told no side."""
+    kind = row.get("type")
+    return Trade(
+        id=id_from_number(row["tid"]),
+        side=None if kind is None else _SIDES[str(kind)],
+        amount=parse_unsigned(row["amount"]),
+        price=parse_unsigned(row["price"]),
+        time=time_from_field(row["date"]),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,8 @@ Protocol: the OpenAPI 1.0 text of docs.backpack.exchange (August 2026). Switches
 an order that is over, and its fills, are in the history), `accepts_cancels` (cancellations answer 202 without a body),
 `two_factor` (the token that a withdrawal needs), `lent` (what of each asset is lent, beside the balances),
 `leaves_out` (what is optional and unknown is left out of rows, and is not null), `unparsed` (how many orders cannot be
-parsed), `waiting_status` (of a withdrawal that is not sent yet).
+parsed), `untraded` (the starts of the candles that have no trade), `waiting_status` (of a withdrawal that is not sent
+yet).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from .candles import candles
 from .venue import (
     Account,
     Fill,
@@ -43,6 +45,15 @@ CHAINS = {
     "SOL": [("Solana", "0.01", "0.02")],
     "ETH": [("Ethereum", "0.001", "0.002")],
     "USDC": [("Solana", "1", "2"), ("Ethereum", "3", "6")],
+}
+#: How many seconds each interval of candles lasts; a month is taken as 30 days.
+INTERVALS = {
+    **{f"{minutes}m": 60 * minutes for minutes in (1, 3, 5, 15, 30)},
+    **{f"{hours}h": 3600 * hours for hours in (1, 2, 4, 6, 8, 12)},
+    "1d": 86400,
+    "3d": 3 * 86400,
+    "1w": 7 * 86400,
+    "1month": 30 * 86400,
 }
 DEPTHS = {"5", "10", "20", "50", "100", "500", "1000"}
 
@@ -94,6 +105,7 @@ class BackpackVenue(Venue):
         self.lent: dict[str, Decimal] = {}
         self.leaves_out = False
         self.unparsed = 0
+        self.untraded: set[str] = set()
         self.waiting_status = "pending"
         super().__init__(**options)
 
@@ -122,6 +134,7 @@ class BackpackVenue(Venue):
             "/api/v1/ticker": self.ticker,
             "/api/v1/depth": self.depth,
             "/api/v1/trades": self.trades,
+            "/api/v1/klines": self.klines,
         }
         private = {
             ("GET", "/api/v1/account"): ("accountQuery", "read", self.account_facts),
@@ -321,6 +334,9 @@ class BackpackVenue(Venue):
 
     def trades(self, request: Request) -> Any:
         known = self.pair_of(request.args.get("symbol"))
+        limit = self.whole_number(request, "limit", "100")
+        if not 1 <= limit <= 1000:
+            raise RequestRefused("INVALID_CLIENT_REQUEST", "Invalid limit")
         fills = [fill for order in self.orders.values() if order.pair is known for fill in order.fills]
         return [
             {
@@ -331,8 +347,40 @@ class BackpackVenue(Venue):
                 "quoteQuantity": f"{fill.cost:f}",
                 "timestamp": int(fill.time * 1000),
             }
-            for fill in reversed(fills)
+            for fill in fills[: -limit - 1 : -1]
         ]
+
+    def klines(self, request: Request) -> Any:
+        known, interval = self.pair_of(request.args.get("symbol")), request.args.get("interval", "")
+        if interval not in INTERVALS:
+            raise UnreadableRequest(
+                'failed to parse parameter `interval`: failed to parse "KlineInterval": Expect a valid value.'
+            )
+        step, now = INTERVALS[interval], int(self.clock())
+        start = self.whole_number(request, "startTime")
+        end = min(self.whole_number(request, "endTime", str(now)), now)
+        traded = [
+            {
+                "start": naive(row.start)[:19].replace("T", " "),
+                "end": naive(row.start + step)[:19].replace("T", " "),
+                "open": f"{row.open:f}",
+                "high": f"{row.high:f}",
+                "low": f"{row.low:f}",
+                "close": f"{row.close:f}",
+                "volume": f"{row.volume:f}",
+                "quoteVolume": f"{row.volume * row.close:f}",
+                "trades": "12",
+            }
+            for row in candles(known, step, start, end)
+        ]
+        nothing: dict[str, Any] = {"open": None, "high": None, "low": None, "close": None, "volume": "0"}
+        return [{**row, **nothing} if row["start"] in self.untraded else row for row in traded]
+
+    def whole_number(self, request: Request, name: str, default: str = "") -> int:
+        text = request.args.get(name, default)
+        if not re.fullmatch(r"[0-9]{1,12}", text):
+            raise UnreadableRequest(f"failed to parse parameter `{name}`: invalid digit found in string")
+        return int(text)
 
     def account_facts(self, account: Account, parameters: dict[str, Any]) -> Any:
         return {"spotMakerFee": "10", "spotTakerFee": "10", "liquidating": False, "limitOrders": len(self.open)}

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from .candles import candles
 from .venue import (
     Account,
     Fill,
@@ -46,6 +47,9 @@ AUTH_HEADERS = {
 WINDOW = 150
 NONCE_LIFE = 300
 ORDER_LIFE = 30 * 86400
+#: What `time` of the transactions and `step` of the candles may be.
+PERIODS = {"minute": 60, "hour": 3600, "day": 86400}
+STEPS = tuple("60 180 300 900 1800 3600 7200 14400 21600 43200 86400 259200".split())
 #: asset -> network, withdrawal fee, withdrawal minimum, decimals
 NETWORKS = {
     "BTC": ("bitcoin", "0.00015000", "0.00020000", 8),
@@ -113,6 +117,7 @@ class BitstampVenue(Venue):
             "ticker_hour/{market}/": self.ticker,
             "order_book/{market}/": self.order_book,
             "transactions/{market}/": self.trades,
+            "ohlc/{market}/": self.ohlc,
         }
         private: dict[str, tuple[str, Callable[..., Any]]] = {
             "account_balances/": ("balance", self.balances),
@@ -304,6 +309,7 @@ class BitstampVenue(Venue):
 
     def order_book(self, request: Request, market: str) -> Any:
         known, now = self.market(market), self.clock()
+        self.choice(request, "group", ("0", "1", "2"), "1")
         rest = self.resting(known)
         bids = known.bids + [(order.limit_price, order.left) for order in rest if order.side == "buy"]
         asks = known.asks + [(order.limit_price, order.left) for order in rest if order.side == "sell"]
@@ -316,7 +322,14 @@ class BitstampVenue(Venue):
 
     def trades(self, request: Request, market: str) -> Any:
         known = self.market(market)
-        fills = [fill for order in self.orders.values() if order.pair is known for fill in order.fills]
+        period = PERIODS[self.choice(request, "time", tuple(PERIODS), "hour")]
+        fills = [
+            fill
+            for order in self.orders.values()
+            if order.pair is known
+            for fill in order.fills
+            if self.clock() - fill.time <= period
+        ]
         return [
             {
                 "date": str(int(fill.time)),
@@ -327,6 +340,41 @@ class BitstampVenue(Venue):
             }
             for fill in reversed(fills)
         ]
+
+    def ohlc(self, request: Request, market: str) -> Any:
+        known, now = self.market(market), int(self.clock())
+        step = int(self.choice(request, "step", STEPS))
+        limit = self.whole_number(request, "limit")
+        if limit is None or not 1 <= limit <= 1000:
+            raise RequestRefused(refusal({"limit": ["Ensure this value is between 1 and 1000."]}, "400.005"))
+        start, end = self.whole_number(request, "start"), self.whole_number(request, "end")
+        rows = candles(known, step, start or 0, now if end is None else min(end, now))
+        # Without an end they are the first ones, else the last ones before it.
+        rows = rows[:limit] if start is not None and end is None else rows[-limit:]
+        listed = [
+            {
+                "timestamp": str(row.start),
+                "open": f"{row.open:f}",
+                "high": f"{row.high:f}",
+                "low": f"{row.low:f}",
+                "close": f"{row.close:f}",
+                "volume": places(row.volume, 8),
+            }
+            for row in rows
+        ]
+        return {"data": {"pair": known.name, "ohlc": listed}}
+
+    def choice(self, request: Request, name: str, allowed: tuple[str, ...], default: str = "") -> str:
+        value = request.args.get(name, default)
+        if value not in allowed:
+            raise RequestRefused(refusal({name: [f"Select one of {', '.join(allowed)}."]}, "400.005"))
+        return value
+
+    def whole_number(self, request: Request, name: str) -> int | None:
+        text = request.args.get(name)
+        if text is not None and not re.fullmatch(r"[0-9]{1,12}", text):
+            raise RequestRefused(refusal({name: ["Enter a whole number."]}, "400.005"))
+        return None if text is None else int(text)
 
     def one_balance(self, account: Account, form: dict[str, str], currency: str) -> Any:
         for row in self.balances(account, form):

@@ -1,0 +1,32 @@
+"""The candles of the local exchanges: one for every interval, with prices that any reader can work out."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from .venue import Pair
+
+#: Every local market began at this time: 2020-01-01.
+FIRST = 1_577_836_800
+
+
+class Candle(NamedTuple):
+    start: int
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    volume: Decimal
+
+
+def candles(pair: Pair, step: int, first: int, last: int) -> list[Candle]:
+    """The candles of `step` seconds that begin from second `first` to second `last` since 1970, oldest first."""
+    start = max(first, FIRST)
+    start += -start % step
+    bid, ask = pair.bids[0][0], pair.asks[0][0]
+    return [
+        Candle(time, bid, ask, bid, *((ask, Decimal("1.5")) if time // step % 2 else (bid, Decimal("0.25"))))
+        for time in range(start, last + 1, step)
+    ]
