@@ -573,6 +573,23 @@ def test_the_latest_candles_are_the_last_ones_that_began(venue, exchange):
     ]
 
 
+def test_of_more_candles_than_were_asked_for_the_latest_stay(exchange, monkeypatch):
+    """The rows are those of the comment in ccxt 4.5.90, bitstamp.py, fetch_ohlcv; in no order here."""
+    names = ("timestamp", "open", "high", "low", "close", "volume")
+    table = (
+        ("1593961560", "9067.33", "9067.33", "9061.94", "9061.94", "0.04142833"),
+        ("1593961440", "9040.87", "9064.77", "9040.87", "9064.77", "18.49436608"),
+        ("1593961500", "9064.66", "9071.59", "9058.76", "9061.07", "3.48631711"),
+    )
+    answer = {"data": {"pair": "BTC/EUR", "ohlc": [dict(zip(names, row, strict=True)) for row in table]}}
+    exchange.markets()
+    monkeypatch.setattr(exchange.api, "public", lambda path, query=None: answer)
+    second, third = exchange.candles("EUR", "BTC", "1m", None, 2)
+    assert (second.time, third.time) == tuple(datetime(2020, 7, 5, 15, minute, tzinfo=UTC) for minute in (5, 6))
+    prices = (second.open, second.high, second.low, second.close, second.volume)
+    assert prices == tuple(map(Decimal, table[2][1:]))
+
+
 def test_trades_of_the_day_are_asked_for_only_when_those_of_the_hour_are_too_few(venue, exchange):
     exchange.place(new(amount=Decimal("0.1")))
     for order in venue.orders.values():
