@@ -24,6 +24,8 @@ _log = logging.getLogger(__name__)
 _SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 #: A longer path is not compared with the known ones: that would take time, and it is no mistyped one.
 _MAX_PATH = 100
+#: Of more siblings only the last parts are named.
+_MOST_WHOLE = 5
 
 
 async def on_problem(request: Request, problem: Any) -> Response:
@@ -108,7 +110,9 @@ def nearest_paths(path: str, known: Iterable[str]) -> list[str]:
     if similar := get_close_matches(last, siblings, cutoff=0.6):
         return [siblings[name] for name in similar]
     if parent and siblings:
-        return list(siblings.values())
+        return (
+            [f"{parent}/ and one of {' '.join(siblings)}"] if len(siblings) > _MOST_WHOLE else list(siblings.values())
+        )
     return get_close_matches(asked, paths, n=2, cutoff=0.8)
 
 

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from ..exchanges.base import Exchange
+from ..exchanges.errors import Refused
 from ..exchanges.models import Candle, Fees, OrderBook, Ticker, Trade
 
-__all__ = ["MOST_LEVELS", "read_candles", "read_fees", "read_order_book", "read_ticker", "read_trades"]
+__all__ = [
+    "MOST_LEVELS",
+    "read_candles",
+    "read_fees",
+    "read_fresh_book",
+    "read_order_book",
+    "read_ticker",
+    "read_trades",
+]
 
 #: How many levels of each side of an order book are asked for: as many as a caller wants, or the next number of these.
 _DEPTHS = (20, 100, 1000)
 MOST_LEVELS = _DEPTHS[-1]
+#: An order book whose own time is longer ago, in seconds, is no book of now.
+_OLDEST_SECONDS = 60.0
 #: For so many seconds an answer is given again. Fees hardly change; an order book is soon another one.
 _SECONDS = {"order_book": 1.0, "ticker": 2.0, "trades": 2.0, "candles": 5.0, "fees": 60.0}
 
@@ -23,6 +34,19 @@ def read_order_book(exchange: Exchange, currency: str, asset: str, depth: int) -
     asked = next(most for most in _DEPTHS if depth <= most)
     book: OrderBook = _read(exchange, "order_book", currency, asset, asked)
     return replace(book, bids=book.bids[:depth], asks=book.asks[:depth])
+
+
+def read_fresh_book(exchange: Exchange, currency: str, asset: str, depth: int) -> OrderBook:
+    """Return an order book to count with. Raises Refused when the exchange's own time of it is too long ago."""
+    book = read_order_book(exchange, currency, asset, depth)
+    age = (datetime.now(UTC) - book.time).total_seconds()
+    if age > _OLDEST_SECONDS:
+        raise Refused(
+            f"the order book of {exchange.name} is {age:.0f} seconds old, so what an order costs is not known now",
+            code="exchange_unavailable",
+            retryable=True,
+        )
+    return book
 
 
 def read_ticker(exchange: Exchange, currency: str, asset: str) -> Ticker:
