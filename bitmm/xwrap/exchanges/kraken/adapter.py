@@ -18,22 +18,20 @@ from ..models import (
     DepositAddress,
     Fill,
     Funds,
-    Market,
     NewOrder,
     NewWithdrawal,
     OrderRef,
     OrderState,
-    Rate,
     Status,
     Withdrawal,
 )
 from ..orders import accepted_order, cancel_errors, listed_order, poll_until_final
 from ..parsing import list_or_nothing, listed_withdrawals, newest_first, readable_rows, required_text, time_from_seconds
-from ..rules import check, find_market, no_rate, no_such_market
+from ..rules import check, no_such_market
 from .batches import read_in_batches
 from .executions import with_amount
 from .funding import check_takes_deposits, choose_address, choose_method, usable_addresses
-from .listings import KrakenListings
+from .market_data import KrakenMarketData
 from .names import former_names
 from .pages import read_pages
 from .parsing import (
@@ -62,7 +60,7 @@ _REPEATABLE = {"insufficient_funds", "invalid_amount", "exchange_refused"}
 _CLOCK_SKEW = timedelta(seconds=60)
 
 
-class Kraken(KrakenListings):
+class Kraken(KrakenMarketData):
     """Spot markets of Kraken. Fees are always taken in the pair's currency (`oflags=fciq`)."""
 
     id = "kraken"
@@ -87,19 +85,6 @@ class Kraken(KrakenListings):
     )
     #: The same page: public calls are counted by address; about one a second is safe.
     per_address = RateLimit(5, 1)
-
-    def rate(self, currency: str, asset: str) -> Rate:
-        pair = find_market(self.name, currency, asset, self._pairs().listed())
-        rows = self.api.public("Ticker", {"pair": pair.key})
-        with parsing_errors(self.name):
-            row = only_entry(rows)
-            buy, sell = parse_decimal(row["a"][0]), parse_decimal(row["b"][0])
-            if not buy >= sell > 0:
-                raise no_rate(self.name, currency, asset)
-        return Rate(buy, sell, datetime.now(UTC))
-
-    def markets(self) -> list[Market]:
-        return [pair.market for pair in self._pairs().open_ones().values()]
 
     def funds(self) -> dict[str, Funds]:
         assets = self._assets()

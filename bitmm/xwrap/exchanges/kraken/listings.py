@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from decimal import Decimal
 from functools import partial
 
 from ..._names import name_among, pair_among
-from ...money import EXACT
 from ..base import Exchange, ExchangeContext
-from ..http import parsing_errors
-from ..models import Estimate, NewOrder
-from ..orders import cost_of
 from ..rules import no_such_asset
 from .api import URL, KrakenAPI
 from .names import Pair, Pairs, assets_from_rows, pairs_from_rows
-from .parsing import only_entry
 
 __all__ = ["KrakenListings"]
-
-#: The most asks that Kraken lists ("Get Order Book", count).
-_MOST_ASKS = 500
 
 
 class KrakenListings(Exchange):
@@ -45,21 +35,6 @@ class KrakenListings(Exchange):
 
     def common_asset(self, asset: str) -> str:
         return name_among(asset, set(self._assets().values()), self._assets)
-
-    def estimate(self, order: NewOrder) -> Estimate:
-        """Return what the order would cost, with the fee of one executed at once by an account without a volume."""
-        estimate = super().estimate(order)
-        percent = self._find_open_pair(order.currency, order.asset).fee_percent
-        if percent is None or estimate.spent is None:
-            return estimate
-        fee = EXACT.multiply(EXACT.multiply(estimate.spent, percent), Decimal("0.01"))
-        return replace(estimate, fee=fee, fee_currency=order.currency)
-
-    def market_cost(self, currency: str, asset: str, amount: Decimal) -> Decimal:
-        pair = self._find_open_pair(currency, asset)
-        books = self.api.public("Depth", {"pair": pair.key, "count": _MOST_ASKS})
-        with parsing_errors(self.name):
-            return cost_of(self.name, amount, only_entry(books)["asks"], unit=asset)
 
     def _assets(self) -> Mapping[str, str]:
         return self._cached("Assets", partial(self.api.public, "Assets"), assets_from_rows)
