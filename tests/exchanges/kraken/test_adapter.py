@@ -6,9 +6,10 @@ import dataclasses
 import threading
 import time
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
+from urllib.parse import parse_qs
 
 import pytest
 
@@ -18,7 +19,7 @@ from bitmm.xwrap.exchanges.cache import TTLCache
 from bitmm.xwrap.exchanges.errors import Busy, ExchangeError, Refused, Unknown
 from bitmm.xwrap.exchanges.kraken import Kraken
 from bitmm.xwrap.exchanges.kraken.names import assets_from_rows, pairs_from_rows
-from bitmm.xwrap.exchanges.models import NewOrder, NewWithdrawal, OrderRef
+from bitmm.xwrap.exchanges.models import Fees, NewOrder, NewWithdrawal, OrderRef
 from bitmm.xwrap.exchanges.orders import poll
 from bitmm.xwrap.testing.exchange_contract import ExchangeContract
 from bitmm.xwrap.testing.exchanges.kraken import ASSETS, PAIRS, KrakenVenue
@@ -709,3 +710,32 @@ def test_an_answer_about_another_time_is_not_believed(venue, exchange, answer):
     lying(venue, "CancelAllOrdersAfter", lambda _: answer)
     with pytest.raises(Unknown):
         exchange.deadman(60)
+
+
+def test_fees_are_the_published_ones_only_where_the_key_may_not_ask_for_its_own(exchange, venue):
+    assert exchange.fees("EUR", "BTC") == Fees(Decimal("0.0014"), Decimal("0.0024"), "account")
+    [call] = [request for request in venue.requests if request.path == "/0/private/TradeVolume"]
+    assert parse_qs(call.body.decode())["pair"] == ["XXBTZEUR"]
+    venue.account.permissions.discard("query-funds")
+    assert exchange.fees("EUR", "BTC") == Fees(Decimal("0.0016"), Decimal("0.0026"), "published")
+    venue.account.permissions.add("query-funds")
+    venue.fault("maintenance", path="TradeVolume", times=10)
+    refused("exchange_unavailable", exchange.fees, "EUR", "BTC")
+
+
+def test_candles_from_before_the_last_720_are_refused_and_those_after_are_whole(exchange):
+    first = exchange.candles("EUR", "BTC", "1d", None, 1000)[0].time
+    for since in (first, first - timedelta(hours=23)):
+        assert [candle.time for candle in exchange.candles("EUR", "BTC", "1d", since, 2)] == [
+            first,
+            first + timedelta(days=1),
+        ]
+    refusal = refused("history_unavailable", exchange.candles, "EUR", "BTC", "1d", first - timedelta(days=1), 2)
+    assert f"{first:%Y-%m-%d %H:%M} UTC" in str(refusal)
+
+
+def test_the_latest_trades_of_everybody_have_the_side_of_the_taker(exchange):
+    exchange.place(order("buy", amount="0.1"))
+    exchange.place(order("sell", amount="0.2"))
+    told = exchange.trades("EUR", "BTC", 1)
+    assert [(trade.side, trade.amount) for trade in told] == [("sell", Decimal("0.2"))]

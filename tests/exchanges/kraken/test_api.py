@@ -22,7 +22,7 @@ from bitmm.xwrap.transport import Request, Transport
 SECRET = "kQH5HW/8p1uGOVjbgWA7FunAmGO8lsSUXNsu3eow76sz84Q18fWxnyRzBHCd3pd5nE9qa99HAZtuZuj6F1huXg=="
 NONCE = 1616492376594
 #: Method, parameters, body, API-Sign. K1 is the example of Kraken's page "Spot REST Authentication", and krakenex,
-#: python-kraken-sdk and ccxt compute the same; K2 and K3 were computed by the same rule apart from this code.
+#: python-kraken-sdk and ccxt compute the same; K2 to K4 were computed by the same rule apart from this code.
 VECTORS = {
     "K1": (
         "AddOrder",
@@ -50,6 +50,12 @@ VECTORS = {
             b"&cl_ord_id=6d1b345e-2821-40e2-ad83-4ecb18a06876"
         ),
         "1SSatK+9e9A0r++o9ugd5nvMd8liLNE1A/cFvDuuxNmlx6/rV4lLgBSyXRdk8nNDyOvvuiwqtl7zBO5y3JTPyw==",
+    ),
+    "K4": (
+        "TradeVolume",
+        {"pair": "XXBTZEUR"},
+        b"nonce=1616492376594&pair=XXBTZEUR",
+        "oliloleEUGiMpcHqcAqhjDkdp4zdq3p6I/ec2zrxEOc6sNlvaLgJyf7m4fRPIBghQ+PKULv1IJR8tHgVMijsnQ==",
     ),
 }
 

@@ -401,3 +401,26 @@ def test_a_venue_is_run_from_the_command_line():
         finally:
             process.send_signal(signal.SIGINT)
         assert process.wait(10) == 0
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("Depth?pair=XBTEUR&count=0", "count"),
+        ("Depth?pair=XBTEUR&count=501", "count"),
+        ("Trades?pair=XBTEUR&count=1001", "count"),
+        ("OHLC?pair=XBTEUR&interval=2", "interval"),
+        ("OHLC?pair=XBTEUR&interval=1h", "interval"),
+        ("OHLC?pair=XBTEUR&since=-1", "since"),
+    ],
+)
+def test_what_is_asked_about_a_market_is_checked(ask, query, field):
+    assert ask.fetch(f"/0/public/{query}")["error"] == [f"EGeneral:Invalid arguments:{field}"]
+
+
+def test_candles_are_the_last_720_and_those_after_since_alone(ask):
+    rows = ask.fetch("/0/public/OHLC?pair=XBTEUR&interval=1440")["result"]["XXBTZEUR"]
+    assert len(rows) == 720
+    since = rows[-3][0]
+    later = ask.fetch(f"/0/public/OHLC?pair=XBTEUR&interval=1440&since={since}")["result"]["XXBTZEUR"]
+    assert [row[0] for row in later] == [since + 86400, since + 2 * 86400]

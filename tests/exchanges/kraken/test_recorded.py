@@ -1,4 +1,4 @@
-"""Every recorded answer of Kraken: 65 of 65 through KrakenAPI, and the 36 that belong to a verb to exact records.
+"""Every recorded answer of Kraken: 65 of 65 through KrakenAPI, and the 44 that belong to a verb to exact records.
 
 `recorded/kraken-response-more.json` beside the local exchange holds them with their provenance. They are replayed over
 real HTTP. What Kraken lists of pairs and assets was recorded for a few only; the others that the answers name stand
@@ -21,15 +21,20 @@ from bitmm.xwrap.exchanges.kraken import Kraken, KrakenAPI
 from bitmm.xwrap.exchanges.kraken.names import pairs_from_rows
 from bitmm.xwrap.exchanges.kraken.parsing import order_from_row
 from bitmm.xwrap.exchanges.models import (
+    Candle,
     Deposit,
     DepositAddress,
+    Fees,
     Fill,
     Funds,
     Market,
     NewOrder,
     NewWithdrawal,
+    OrderBook,
     OrderRef,
     OrderState,
+    Ticker,
+    Trade,
     Withdrawal,
 )
 from bitmm.xwrap.testing.exchanges import kraken as local_exchange
@@ -79,6 +84,7 @@ RECORDED = {name: (XCHANGE[name], body) for name, body in DATA["xchange"].items(
 #: The calls that the adapter's verbs make.
 CALLS = {
     *("Assets", "AssetPairs", "Ticker", "BalanceEx", "GetApiKeyInfo"),
+    *("Depth", "OHLC", "Trades", "TradeVolume"),
     *("AddOrder", "QueryOrders", "OpenOrders", "ClosedOrders", "CancelOrder", "CancelAll", "TradesHistory"),
     "CancelAllOrdersAfter",
     *("DepositMethods", "DepositAddresses", "DepositStatus", "Withdraw", "WithdrawAddresses", "WithdrawStatus"),
@@ -218,8 +224,8 @@ def names_of_2019(replay):
 def markets(replay):
     rows = RECORDED["GetSymbols"][1]["result"]
     assert replay(AssetPairs=rows).markets() == [
-        Market("BTC", "ETH", D("0.00001"), D("0.00000001"), D("0.01"), D("0.00002")),
-        Market("USD", "BTC", D("0.1"), D("0.00000001"), D("0.0001"), D("0.5")),
+        Market("BTC", "ETH", D("0.00001"), D("0.00000001"), D("0.01"), D("0.00002"), D("0.0016"), D("0.0026")),
+        Market("USD", "BTC", D("0.1"), D("0.00000001"), D("0.0001"), D("0.5"), D("0.0016"), D("0.0026")),
     ]
 
 
@@ -227,12 +233,74 @@ def markets(replay):
 def rate(replay):
     told = replay("GetTicker").rate("USD", "BTC")
     assert (told.buy, told.sell) == (D("30300.10000"), D("30300.00000"))
+    day = replay("GetTicker").ticker("USD", "BTC")
+    figures = ("30303.20000", "31631.00000", "29868.30000", "4412.73601799", "30300.00000", "30300.10000")
+    assert day == Ticker(*map(D, figures), time=day.time)
 
 
 @case("marketdata/example-ticker-data")
 def rate_of_2014(replay):
     told = replay("marketdata/example-ticker-data").rate("EUR", "BTC")
     assert (told.buy, told.sell) == (D("562.26651"), D("560.46600"))
+    day = replay("marketdata/example-ticker-data").ticker("EUR", "BTC")
+    figures = ("560.87711", "591.11000", "560.00000", "600.91850325", "560.46600", "562.26651")
+    assert day == Ticker(*map(D, figures), time=day.time)
+
+
+def levels(*rows):
+    return tuple((D(price), D(amount)) for price, amount in (row.split() for row in rows))
+
+
+@case("GetOrderBook")
+def order_book(replay):
+    book = replay("GetOrderBook").order_book("USD", "BTC", 20)
+    bids = levels("30297.00000 1.115", "30296.70000 2.002", "30289.80000 5.001")
+    asks = levels("30384.10000 2.059", "30387.90000 1.500", "30393.70000 9.871")
+    assert book == OrderBook(bids, asks, book.time)
+
+
+@case("marketdata/example-depth-data")
+def order_book_of_2014(replay):
+    book = replay("marketdata/example-depth-data").order_book("EUR", "BTC", 2)
+    bids, asks = levels("526.26000 0.500", "526.25000 5.562"), levels("530.75513 0.248", "530.76113 1.014")
+    assert book == OrderBook(bids, asks, book.time)
+
+
+@case("GetKlines")
+def candles(replay):
+    expected = [
+        Candle(at(start), *map(D, figures.split()))
+        for start, figures in (
+            ("1688671200", "30306.1 30306.2 30305.7 30305.7 3.39243896"),
+            ("1688671260", "30304.5 30304.5 30300.0 30300.0 4.42996871"),
+            ("1688671320", "30300.3 30300.4 30291.4 30291.4 2.13024789"),
+            ("1688671380", "30291.8 30295.1 30291.8 30295.0 1.01836275"),
+        )
+    ]
+    exchange = replay("GetKlines")
+    assert exchange.candles("USD", "BTC", "1m", None, 100) == expected
+    assert exchange.candles("USD", "BTC", "1m", at("1688671260"), 2) == expected[1:3]
+
+
+@case("GetTradeHistory", "marketdata/example-trades-data")
+def trades(replay):
+    assert replay("GetTradeHistory").trades("USD", "BTC", 2) == [
+        Trade("61044956", "sell", D("0.01235716"), D("30243.30000"), at("1688669602.698379")),
+        Trade("61044953", "sell", D("0.00376960"), D("30243.30000"), at("1688669598.2804112")),
+    ]
+    told = replay("marketdata/example-trades-data").trades("USD", "BTC", 50)
+    assert len(told) == 14
+    assert told[0] == Trade(None, "sell", D("0.02300000"), D("999.56699"), at("1385579841.8818"))
+    assert told[-1] == Trade(None, "sell", D("0.00435995"), D("1023.82219"), at("1385579841.7774"))
+
+
+@case("GetTradeVolume", "account/example-tradevolume-data")
+def fees(replay):
+    for name, maker, taker in (
+        ("GetTradeVolume", "0", "0.001"),
+        ("account/example-tradevolume-data", "0.0016", "0.003"),
+    ):
+        assert replay(name).fees("USD", "BTC") == Fees(D(maker), D(taker), "account")
 
 
 @case("GetDepositMethods", "GetDepositAddresses")
@@ -515,7 +583,7 @@ def test_all_recorded_answers_that_belong_to_a_verb_are_read():
     belonging = {name for name, (method, _) in RECORDED.items() if method in CALLS}
     read = [name for names in CASES for name in names]
     print(f"{len(read)} of {len(belonging)} recorded answers that belong to a verb")
-    assert len(read) == len(set(read)) == 37
+    assert len(read) == len(set(read)) == 44
     assert set(read) == belonging
 
 

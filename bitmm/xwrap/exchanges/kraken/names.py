@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from ...money import parse_decimal, parse_unsigned
+from ...money import EXACT, parse_decimal
 from ..http import PARSING_ERRORS
 from ..models import Market
 from ..parsing import optional_amount, readable_rows, required_text, step_from_places
 
-__all__ = ["Pair", "Pairs", "assets_from_rows", "balance_name", "former_names", "pairs_from_rows"]
+__all__ = ["Pair", "Pairs", "assets_from_rows", "balance_name", "former_names", "fraction_of", "pairs_from_rows"]
 
 #: Kraken's altnames that differ from the common names, or clash with another asset's (as ccxt 4.5 maps them).
 _COMMON = {
@@ -30,6 +30,7 @@ _COMMON = {
 _CLOSED = {"cancel_only", "delisted", "maintenance", "work_in_progress"}
 #: Those that may take some later.
 _CLOSED_NOW = _CLOSED - {"delisted"}
+_PERCENT = Decimal("0.01")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +45,6 @@ class Pair:
     is_closed_now: bool = False
     #: Kraken's own market; others of the same assets are those of partners, for accounts of some countries.
     is_international: bool = True
-    #: The percentage that is taken of an order executed at once, at the least volume of 30 days; None: it is not said.
-    fee_percent: Decimal | None = None
 
 
 class Pairs:
@@ -110,6 +109,11 @@ def pairs_from_rows(rows: Mapping[str, Any]) -> Pairs:
     return Pairs(readable_rows("Kraken", rows.items(), lambda entry: _pair_from_row(*entry, named)))
 
 
+def fraction_of(percent: object) -> Decimal:
+    """Return the fraction that a percentage is: 0.0026 for "0.26"."""
+    return EXACT.multiply(parse_decimal(percent), _PERCENT)
+
+
 def _pair_from_row(key: str, row: Mapping[str, Any], named: Mapping[str, str]) -> Pair:
     """Return a pair: its orders can be read as soon as its names can be; it takes none when its rules cannot be.
 
@@ -122,7 +126,8 @@ def _pair_from_row(key: str, row: Mapping[str, Any], named: Mapping[str, str]) -
     except PARSING_ERRORS:
         is_named = False
         asset, currency = _names_in_altname(altname, required_text(row["base"]), required_text(row["quote"]), named)
-    market = Market(currency, asset)
+    maker_fee, taker_fee = _published_fees(row)
+    market = Market(currency, asset, maker_fee=maker_fee, taker_fee=taker_fee)
     takes_orders = False
     with suppress(*PARSING_ERRORS):
         market = Market(
@@ -132,20 +137,28 @@ def _pair_from_row(key: str, row: Mapping[str, Any], named: Mapping[str, str]) -
             amount_step=_optional_step(row.get("lot_decimals")),
             amount_min=optional_amount(row.get("ordermin")),
             cost_min=optional_amount(row.get("costmin")),
+            maker_fee=maker_fee,
+            taker_fee=taker_fee,
         )
         # Without a `wsname` it is no open market: the dark pools had none.
         takes_orders = is_named and row.get("status") not in _CLOSED
     is_closed_now = is_named and isinstance(row.get("status"), str) and row["status"] in _CLOSED_NOW
     names = (altname, row["wsname"]) if is_named else (altname,)
     is_international = row.get("execution_venue") in (None, "international")
-    return Pair(key, names, market, takes_orders, is_closed_now, is_international, _fee_percent(row))
+    return Pair(key, names, market, takes_orders, is_closed_now, is_international)
 
 
-def _fee_percent(row: Mapping[str, Any]) -> Decimal | None:
-    """Return the first rate of the schedule: `fees` has [volume, percentage] each ("Get Tradable Asset Pairs")."""
+def _published_fees(row: Mapping[str, Any]) -> tuple[Decimal | None, Decimal | None]:
+    """Return what a maker and a taker pay at the least volume of 30 days, by a row of AssetPairs; None: it is not said.
+
+    "Get Tradable Asset Pairs": `fees` and `fees_maker` have [volume, percentage] each, and a pair whose makers pay what
+    takers do has `fees` only.
+    """
     with suppress(*PARSING_ERRORS):
-        return parse_unsigned(row["fees"][0][1])
-    return None
+        taker = fraction_of(row["fees"][0][1])
+        makers = row.get("fees_maker")
+        return (fraction_of(makers[0][1]) if makers else taker), taker
+    return None, None
 
 
 def _names_in_wsname(row: Mapping[str, Any]) -> tuple[str, str]:

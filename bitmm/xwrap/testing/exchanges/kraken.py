@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
+from .candles import candles
 from .venue import ZERO, Account, Order, Pair, Reject, Reply, Request, Transfer, Venue, fits, pair, places
 
 if TYPE_CHECKING:
@@ -60,7 +61,9 @@ FEES = {"XXBT": Decimal("0.0002"), "XXRP": Decimal("0.02")}
 
 #: Rights by call ("API keys"); a call that is not here needs none.
 RIGHTS = {
-    **dict.fromkeys(("Balance", "BalanceEx", "DepositMethods", "DepositStatus", "WithdrawStatus"), "query-funds"),
+    **dict.fromkeys(
+        ("Balance", "BalanceEx", "DepositMethods", "DepositStatus", "WithdrawStatus", "TradeVolume"), "query-funds"
+    ),
     **dict.fromkeys(("OpenOrders", "QueryOrders"), "query-open-trades"),
     **dict.fromkeys(("ClosedOrders", "TradesHistory", "QueryTrades"), "query-closed-trades"),
     **dict.fromkeys(("AddOrder",), "modify-trades"),
@@ -93,6 +96,9 @@ NUMBER = re.compile(r"\d+(\.\d+)?", re.ASCII)
 CL_ORD_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{32}|[ -~]{1,18}", re.ASCII | re.IGNORECASE)
 TXID = re.compile(r"O[A-Z0-9]{5}-[A-Z0-9]{5}-[A-Z0-9]{6}", re.ASCII)
 PAGE = 50
+#: Minutes that a candle may have, and how many candles are kept.
+MINUTES = (1, 5, 15, 30, 60, 240, 1440, 10080, 21600)
+KEPT_CANDLES = 720
 
 
 class KrakenError(Exception):
@@ -296,7 +302,7 @@ class KrakenVenue(Venue):
 
     def public_Depth(self, given: Mapping[str, str]) -> Any:
         key, now = self._pair(given.get("pair")), int(self.clock())
-        count = int(given.get("count", 100))
+        count = _whole_number(given, "count", 100, most=500)
         return {
             key: {
                 side: [[places(price, 5), f"{amount:.3f}", now] for price, amount in rows[:count]]
@@ -304,8 +310,29 @@ class KrakenVenue(Venue):
             }
         }
 
+    def public_OHLC(self, given: Mapping[str, str]) -> Any:
+        """The last 720 candles, those after `since` alone; the current one always ("Get OHLC Data")."""
+        key, now = self._pair(given.get("pair")), int(self.clock())
+        minutes = _whole_number(given, "interval", 1)
+        if minutes not in MINUTES:
+            raise _invalid("interval")
+        since = _whole_number(given, "since", 0, least=0)
+        step = minutes * 60
+        found = candles(self.pairs[_common(key)], step, now - step * KEPT_CANDLES + 1, now)
+        rows = [
+            [
+                candle.start,
+                *(f"{price:f}" for price in (candle.open, candle.high, candle.low, candle.close, candle.open)),
+                places(candle.volume, 8),
+                1,
+            ]
+            for candle in found
+            if candle.start > since or candle is found[-1]
+        ]
+        return {key: rows, "last": found[-1].start - step}
+
     def public_Trades(self, given: Mapping[str, str]) -> Any:
-        key = self._pair(given.get("pair"))
+        key, count = self._pair(given.get("pair")), _whole_number(given, "count", 1000, most=1000)
         fills = [fill for order in self.orders.values() if order.pair.name == _common(key) for fill in order.fills]
         rows = [
             [
@@ -319,7 +346,7 @@ class KrakenVenue(Venue):
             ]
             for number, fill in enumerate(sorted(fills, key=lambda fill: fill.time), start=1)
         ]
-        return {key: rows, "last": str(int(self.clock() * 10**9))}
+        return {key: rows[-count:], "last": str(int(self.clock() * 10**9))}
 
     def private_Balance(self, account: Account, given: Mapping[str, Any]) -> Any:
         return {_asset_key(name): places(amount, _decimals(name)) for name, amount in account.balances.items()}
@@ -341,6 +368,16 @@ class KrakenVenue(Venue):
             "permissions": sorted(account.permissions),
             "iban": _iban(account),
         }
+
+    def private_TradeVolume(self, account: Account, given: Mapping[str, Any]) -> Any:
+        """The volume and the fees of the pairs that are asked for: those of an account that trades little."""
+        rows: dict[str, dict[str, Any]] = {"fees": {}, "fees_maker": {}}
+        for key in [self._pair(name) for name in _names(given.get("pair"))]:
+            for name, fees in rows.items():
+                row = {"minfee": "0.0000", "maxfee": "0.4000", "nextfee": None, "nextvolume": None}
+                percent = places(Decimal(str(PAIRS[key][name][1][1])), 4)
+                fees[key] = {"fee": percent, **row, "tiervolume": "50000.0000"}
+        return {"currency": "ZUSD", "volume": "61000.0000"} | rows
 
     def private_AddOrder(self, account: Account, given: Mapping[str, Any]) -> Any:
         key = self._pair(given.get("pair"))
@@ -763,6 +800,13 @@ def _parse_decimal(given: Mapping[str, Any], name: str) -> Decimal:
     if not NUMBER.fullmatch(text) or len(text) > 40:
         raise _invalid(name)
     return Decimal(text)
+
+
+def _whole_number(given: Mapping[str, Any], name: str, default: int, *, least: int = 1, most: int = 10**12) -> int:
+    text = str(given.get(name, default))
+    if not re.fullmatch(r"[0-9]{1,13}", text) or not least <= int(text) <= most:
+        raise _invalid(name)
+    return int(text)
 
 
 def _between(rows: dict[str, Any], given: Mapping[str, Any], *fields: str) -> dict[str, Any]:
