@@ -35,6 +35,7 @@ __all__ = [
     "pair_query",
     "registration_form",
     "registrations_query",
+    "size_query",
     "time_query",
     "withdrawal_form",
     "without_none",
@@ -166,6 +167,16 @@ def market_query(currency: str, asset: str, **counts: int | None) -> dict[str, s
     pair = pair_query(currency, asset)
     numbers = {name: str(check_id(count)) for name, count in counts.items() if count is not None}
     return {"currency": pair["from"], "asset": pair["to"], **numbers}
+
+
+def size_query(side: str, *, amount: Amount | None = None, cost: Amount | None = None) -> dict[str, str]:
+    """Return the query of what an order would cost: of an `amount` of the asset, or of a `cost` in the currency."""
+    given = {"amount": amount, "cost": cost}
+    sizes = {name: above_zero(size, name) for name, size in given.items() if size is not None}
+    if len(sizes) != 1:
+        words = f"an order has either an amount or a cost; {'both are' if sizes else 'neither is'} given"
+        raise InvalidRequest(words, code="invalid_amount")
+    return {"side": check_text(side, "side"), **sizes}
 
 
 def time_query(since: object) -> dict[str, str]:

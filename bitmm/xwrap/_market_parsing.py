@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, TypeVar, cast
 
-from ._parsing import Record, list_of, object_with
+from ._parsing import Record, list_of, object_with, whole_number
 from .money import parse_decimal
-from .types import Candle, Fees, Level, Market, OrderBook, Ticker, Trade
+from .types import Candle, Fees, Level, Market, Offer, OrderBook, Ticker, Trade
 
-__all__ = ["candles", "fees", "market", "markets", "order_book", "ticker", "trades"]
+__all__ = ["candles", "fees", "market", "markets", "offers", "order_book", "ticker", "trades"]
 
 _R = TypeVar("_R")
 
@@ -16,11 +16,21 @@ market = Record(Market, "currency", "asset")
 _candle = Record(Candle, "time", "open", "high", "low", "close", "volume")
 _trade = Record(Trade, "amount", "price", "time")
 _fees = Record(Fees, "maker", "taker", "source")
+_offer = Record(Offer, "exchange", "amount", "total", "reason")
 ticker = Record(Ticker, "last", "bid", "ask", "time")
 
 
 def markets(document: Any) -> list[Market]:
     return [market(row) for row in list_of(document)]
+
+
+def offers(document: Any) -> list[Offer]:
+    rows = [_offer(row) for row in list_of(document)]
+    for row in rows:
+        whole_number(row["id"])
+        if row["reason"] is None and (row["amount"] is None or row["total"] is None):
+            raise ValueError("an offer without a reason has no total")
+    return rows
 
 
 def order_book(document: Any) -> OrderBook:

@@ -4,7 +4,7 @@
 from decimal import Decimal
 from typing import Literal, NotRequired, TypedDict
 
-__all__ = ["Candle", "Fees", "Level", "Market", "OrderBook", "Ticker", "Trade"]
+__all__ = ["Candle", "Fees", "Level", "Market", "Offer", "OrderBook", "Ticker", "Trade"]
 
 #: A price, and how many units of the asset are offered at it.
 Level = tuple[Decimal, Decimal]
@@ -26,6 +26,25 @@ class Market(TypedDict):
     cost_min: Decimal | None
     maker_fee: NotRequired[Decimal | None]
     taker_fee: NotRequired[Decimal | None]
+
+
+class Offer(TypedDict):
+    """What a market order would cost, or bring, at one registration; None: it is not known, and `reason` says why.
+
+    `id`: the registration's. `amount`: units of the asset. `average`: the mean price. `spent`: units of the currency
+    paid, or got, without the fee; `total`: paid with the fee, or got after it. `fee_source`: as in `Fees`. `reason`:
+    why the order would not be executed there, with what is there instead in the other fields; None: it would.
+    """
+
+    id: int
+    exchange: str
+    amount: Decimal | None
+    average: Decimal | None
+    spent: Decimal | None
+    fee: Decimal | None
+    fee_source: Literal["account", "published"] | None
+    total: Decimal | None
+    reason: str | None
 
 
 class OrderBook(TypedDict):

@@ -63,7 +63,7 @@ class Record(Generic[_R]):
         """Return the record in `document`."""
         record = dict(object_with(document, *self._required))
         if "id" in self._required:
-            _whole(record["id"])
+            whole_number(record["id"])
         if self._statuses and record.get("status") not in self._statuses:
             raise ValueError("its status is none that is known here")
         for name in self.amounts:
@@ -84,6 +84,7 @@ credential = Record(Credential, "name", "scope", "created")
 _new_credential = Record(NewCredential, "name", "scope", "created", "username", "password")
 _audit_row = Record(AuditRow, "id", "time", "who", "address", "what", "subject", "details")
 _funds = Record(Funds, "total", "available", "held")
+_exchange_rate = Record(ExchangeRate, "exchange", "buy", "sell")
 
 
 def check_same(record: Mapping[str, Any], expected: Mapping[str, object]) -> None:
@@ -150,7 +151,7 @@ def order_not_placed(document: Any) -> Order:
 
 def canceled(document: Any) -> int:
     """Return how many orders were canceled."""
-    count = _whole(object_with(document, "canceled")["canceled"])
+    count = whole_number(object_with(document, "canceled")["canceled"])
     if count < 0:
         raise ValueError("a count is below zero")
     return count
@@ -175,8 +176,16 @@ def rate(document: Any) -> Rate:
 
 
 def exchange_rates(document: Any) -> list[ExchangeRate]:
-    rows = [object_with(row, "exchange", "buy", "sell") for row in list_of(document)]
+    rows = [cast("dict[str, Any]", _exchange_rate(row)) for row in list_of(document)]
     return cast("list[ExchangeRate]", [rate(row) for row in rows])
+
+
+def ranked_rates(document: Any) -> list[ExchangeRate]:
+    """Return rates for an amount; a server that knows no amounts answers without what an order would cost."""
+    rates = exchange_rates(document)
+    if any("total" not in row for row in rates):
+        raise ValueError("it does not say what the amount costs")
+    return rates
 
 
 def amounts(document: Any) -> dict[str, Decimal]:
@@ -186,13 +195,15 @@ def amounts(document: Any) -> dict[str, Decimal]:
 
 def balances(document: Any) -> list[Balance]:
     rows = [object_with(row, "id", "exchange", "balance") for row in list_of(document)]
-    return cast("list[Balance]", [{**row, "id": _whole(row["id"]), "balance": amounts(row["balance"])} for row in rows])
+    return cast(
+        "list[Balance]", [{**row, "id": whole_number(row["id"]), "balance": amounts(row["balance"])} for row in rows]
+    )
 
 
 def registration(document: Any) -> dict[str, Any]:
     """Return a registration with all its fields, as they came."""
     row = object_with(document, "id", "exchange")
-    _whole(row["id"])
+    whole_number(row["id"])
     _text(row["exchange"], "exchange")
     return row
 
@@ -236,7 +247,7 @@ def freeze(document: Any) -> Freeze:
     row = object_with(document, "frozen", "canceled")
     _text(row["frozen"], "time")
     for one in list_of(row["canceled"]):
-        _whole(object_with(one, "id", "exchange", "canceled")["id"])
+        whole_number(object_with(one, "id", "exchange", "canceled")["id"])
     return cast("Freeze", row)
 
 
@@ -315,7 +326,8 @@ def _letters(name: str) -> str:
     return re.sub(r"[\W_]", "", name).casefold()
 
 
-def _whole(value: object) -> int:
+def whole_number(value: object) -> int:
+    """Return an id or a count."""
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     raise ValueError("an id or a count is not a whole number")

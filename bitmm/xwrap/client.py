@@ -58,6 +58,7 @@ from .types import (
     Level,
     Market,
     NewCredential,
+    Offer,
     Order,
     OrderBook,
     OrderStatus,
@@ -99,6 +100,7 @@ __all__ = [
     "Market",
     "NewCredential",
     "NotFound",
+    "Offer",
     "Order",
     "OrderBook",
     "OrderStatus",
@@ -141,10 +143,43 @@ class XWrap(AccountCalls):
         """Return the exchanges that the server offers."""
         return self._api.get("/list_exchanges/", parsing.exchanges)
 
-    def exchange_rates(self, currency: str, asset: str) -> list[ExchangeRate]:
-        """Return the prices of one unit of `asset` in `currency`, a row for every exchange that answered in time."""
-        query = arguments.encode(arguments.pair_query(currency, asset))
-        return self._api.get(f"/exchange_rates/?{query}", parsing.exchange_rates)
+    def exchange_rates(
+        self, currency: str, asset: str, *, amount: Amount | None = None, side: Side = "buy"
+    ) -> list[ExchangeRate]:
+        """Return the prices of one unit of `asset` in `currency`, a row for every exchange that answered in time.
+
+        `amount`: the best exchange for an order of so many units comes first, by what is offered there and the
+        published fees; with `side` "sell" by what it would bring. Each row then has the `total`, or a `reason`.
+        """
+        query, parse = arguments.pair_query(currency, asset), parsing.exchange_rates
+        if amount is not None:
+            query |= arguments.size_query(side, amount=amount)
+            parse = parsing.ranked_rates
+        return self._api.get(f"/exchange_rates/?{arguments.encode(query)}", parse)
+
+    def best(
+        self,
+        currency: str,
+        asset: str,
+        username: str,
+        password: str,
+        *,
+        side: Side,
+        amount: Amount | None = None,
+        cost: Amount | None = None,
+        split: bool = False,
+    ) -> list[Offer]:
+        """Return what a market order would cost or bring at each active registration, the best first; order nothing.
+
+        What is offered, the fees, the market's rules and the funds count. `amount`: units of `asset`; `cost`, for buys:
+        units of `currency`. A registration that could not execute the order has a `reason` and comes last. `split`: the
+        parts in which `amount` is executed best, never worse than at the best single registration; those without a
+        `reason` add up to it, and there are none where all together cannot execute it.
+        """
+        query = arguments.market_query(currency, asset) | arguments.size_query(side, amount=amount, cost=cost)
+        query |= {"split": "true"} if split else {}
+        auth = arguments.basic_auth(username, password)
+        return self._api.get(f"/best?{arguments.encode(query)}", market_parsing.offers, auth)
 
     def order_book(self, exchange: str, currency: str, asset: str, *, depth: int | None = None) -> OrderBook:
         """Return the offers of others at an exchange (its id), as `Backend.order_book` does; it needs no account."""

@@ -9,7 +9,7 @@ no such rule; a server may send more fields than stand here.
 from decimal import Decimal
 from typing import Literal, NotRequired, TypedDict
 
-from ._market_types import Candle, Fees, Level, Market, OrderBook, Ticker, Trade
+from ._market_types import Candle, Fees, Level, Market, Offer, OrderBook, Ticker, Trade
 
 __all__ = [
     "Account",
@@ -33,6 +33,7 @@ __all__ = [
     "Level",
     "Market",
     "NewCredential",
+    "Offer",
     "Order",
     "OrderBook",
     "OrderStatus",
@@ -98,10 +99,21 @@ class Rate(TypedDict):
 
 
 class ExchangeRate(Rate):
-    """The rate at one exchange. `exchange`: its id. `id`: the row's, which is the exchange's again."""
+    """The rate at one exchange. `exchange`: its id. `id`: the row's, which is the exchange's again.
+
+    Where an amount was asked for, also what an order of that size would cost, or bring, by the order book and the
+    published fees, as in an `Offer`.
+    """
 
     id: NotRequired[str]
     exchange: str
+    amount: NotRequired[Decimal | None]
+    average: NotRequired[Decimal | None]
+    spent: NotRequired[Decimal | None]
+    fee: NotRequired[Decimal | None]
+    fee_source: NotRequired[Literal["published"] | None]
+    total: NotRequired[Decimal | None]
+    reason: NotRequired[str | None]
 
 
 class _Balance(TypedDict):

@@ -281,6 +281,9 @@ BAD_BOOKS = [
     *({**BOOK, "bids": [["99"]]}, {**BOOK, "bids": [["99", "1", "2"]]}),
     *({**BOOK, "asks": [["100", bad]]} for bad in BAD),
 ]
+SPENT = {"amount": "1", "average": "100", "spent": "100", "fee": "0.26", "fee_source": "account", "total": "100.26"}
+OFFER = {"id": 7, "exchange": "kraken", **SPENT, "reason": None}
+RANKED = {"id": "kraken", "exchange": "kraken", "buy": "100", "sell": "99", "amount": "1", "total": "100.26"}
 TICKER = {"last": "99.5", "high": None, "low": "90", "volume": "12.5", "bid": "99", "ask": "100", "time": NOON}
 CANDLE = {"time": NOON, "open": "1", "high": "3", "low": "0.5", "close": "2", "volume": "0"}
 TRADE = {"id": None, "side": None, "amount": "0.1", "price": "100", "time": NOON}
@@ -408,6 +411,24 @@ QUESTIONS = {
         lambda xwrap, _: xwrap.order_book("kraken", "USD", "BTC"),
         BOOK,
         BAD_BOOKS,
+    ),
+    "best": (
+        lambda xwrap, _: xwrap.best("USD", "BTC", USER, PASSWORD, side="buy", amount="1"),
+        [OFFER, {**OFFER, "total": None, "reason": "it is being repaired"}],
+        [
+            *({}, [{}], OFFER, [{**OFFER, "id": "7"}], [{**OFFER, "total": None}]),
+            *([{**OFFER, "spent": bad}] for bad in BAD[:-1]),
+        ],
+    ),
+    "exchange_rates for an amount": (
+        lambda xwrap, _: xwrap.exchange_rates("USD", "BTC", amount="1"),
+        [{**RANKED, "reason": None}],
+        [
+            {},
+            [{}],
+            [{"exchange": "kraken", "buy": "100", "sell": "99"}],
+            *([{**RANKED, "total": bad}] for bad in BAD[:-1]),
+        ],
     ),
     "ticker": (
         lambda _, backend: backend.ticker("USD", "BTC"),

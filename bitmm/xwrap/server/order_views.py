@@ -19,6 +19,7 @@ from ..exchanges.models import (
     NewWithdrawal,
     OrderRef,
     OrderState,
+    Rate,
     Withdrawal,
 )
 from ..money import exact, plain
@@ -36,6 +37,7 @@ __all__ = [
     "order_columns",
     "order_intent",
     "order_ref",
+    "rate_to_json",
     "refusal_answer",
     "refusal_columns",
     "repeated_answer",
@@ -134,6 +136,12 @@ def value_to_json(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.isoformat().replace("+00:00", "Z")
     return value
+
+
+def rate_to_json(rate: Rate) -> dict[str, str]:
+    """Return a rate as a caller gets it."""
+    time = rate.time.isoformat(timespec="seconds").replace("+00:00", "Z")
+    return {"buy": plain(rate.buy), "sell": plain(rate.sell), "time": time}
 
 
 def success_answer(row: Row, names: Iterable[str]) -> StoredAnswer:

@@ -12,21 +12,23 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from functools import partial
 from typing import Any, TypeVar
 
 from .._names import pair_among
 from ..exchanges.errors import ExchangeError, Refused
-from ..exchanges.models import OrderBook, Rate
+from ..exchanges.models import OrderBook, Rate, Side
 from ..exchanges.rules import traded_instead
-from ..money import plain
 from .market_reads import read_order_book
+from .order_views import rate_to_json
 from .problems import Problem, from_exchange, too_busy
+from .public_offers import PublicMarket, ranked_rows, read_public_market
 from .rate_limiter import Priority
 from .registry import ExchangeRegistry
 from .threads import ThreadPools
 
-__all__ = ["Rates", "rate_to_json"]
+__all__ = ["Rates"]
 
 _T = TypeVar("_T")
 
@@ -61,17 +63,37 @@ class Rates:
 
         The client of 2013 needs the `id` of each row; an exchange has one row, so it is the exchange's.
         """
-        answers = {id: self._one(id, currency, asset) for id in self._registry.ids()}
+        rates = await self._collect(
+            {id: self._one(id, currency, asset) for id in self._registry.ids()}, currency, asset
+        )
+        return [{"id": id, "exchange": id, **rate_to_json(rate)} for id, rate in rates.items()]
+
+    async def ranked(self, currency: str, asset: str, side: Side, amount: Decimal) -> list[dict[str, Any]]:
+        """Return the rows of `all` for an order of `amount` units, the best exchange first, by the published fees.
+
+        Each has in addition what the order would cost or bring there, and the `reason` where that is not known.
+        """
+        asked = {
+            id: asyncio.ensure_future(self._run(self._fetch_market, id, currency, asset)) for id in self._registry.ids()
+        }
+        for answer in asked.values():
+            # One that fails after the deadline is looked at by nothing else.
+            answer.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return ranked_rows(await self._collect(asked, currency, asset), side, amount)
+
+    async def _collect(self, answers: Mapping[str, asyncio.Future[_T]], currency: str, asset: str) -> dict[str, _T]:
+        """Return what the exchanges answered in time. Raises Problem 422 where none of them has the market."""
         if late := [answer for answer in answers.values() if not answer.done()]:
             await asyncio.wait(late, timeout=self._seconds)
-        rows, refusals, not_asked, may_have_it = [], {}, [], False
+        found: dict[str, _T] = {}
+        refusals, not_asked, may_have_it = {}, [], False
         for id, answer in answers.items():
             if not answer.done() or answer.cancelled():
                 may_have_it = True
                 continue
             error = answer.exception()
             if error is None:
-                rows.append({"id": id, "exchange": id, **rate_to_json(answer.result())})
+                found[id] = answer.result()
             elif isinstance(error, Refused) and error.code in _NOT_TRADED:
                 refusals[id] = error
             elif isinstance(error, Refused) and error.code in _NOT_ASKED:
@@ -80,9 +102,9 @@ class Rates:
                 may_have_it = True
                 if not isinstance(error, (ExchangeError, Problem)):
                     _log.error("rate of %s", id, exc_info=error)
-        if not rows and not may_have_it and (refusals or not_asked):
+        if not found and not may_have_it and (refusals or not_asked):
             raise await self._not_traded(currency, asset, refusals) if refusals else from_exchange(not_asked[0])
-        return rows
+        return found
 
     async def order_book(self, name: str, currency: str, asset: str, depth: int) -> OrderBook:
         """Return the order book at the exchange that a caller calls so. Raises Problem and Refused."""
@@ -145,6 +167,10 @@ class Rates:
         with self._registry.exchange(id, priority=Priority.ANONYMOUS) as exchange:
             return read_order_book(exchange, *exchange.common_pair(currency, asset), depth)
 
+    def _fetch_market(self, id: str, currency: str, asset: str) -> PublicMarket:
+        with self._registry.exchange(id, priority=Priority.ANONYMOUS) as exchange:
+            return read_public_market(exchange, id, currency, asset)
+
     def _fetch_pairs(self, id: str) -> list[tuple[str, str]]:
         with self._registry.exchange(id, priority=Priority.ANONYMOUS) as exchange:
             return [(market.currency, market.asset) for market in exchange.markets()]
@@ -159,9 +185,3 @@ class Rates:
 
 def _busy() -> Problem:
     return too_busy("exchange_busy", "too many calls wait for this exchange; nothing was sent; try again in a second")
-
-
-def rate_to_json(rate: Rate) -> dict[str, str]:
-    """Return a rate as a caller gets it."""
-    time = rate.time.isoformat(timespec="seconds").replace("+00:00", "Z")
-    return {"buy": plain(rate.buy), "sell": plain(rate.sell), "time": time}

@@ -9,9 +9,8 @@ from ...exchanges.models import OrderBook
 from ...money import plain
 from ..context import RequestContext
 from ..market_reads import MOST_LEVELS, read_candles, read_fees, read_order_book, read_ticker, read_trades
-from ..order_views import value_to_json
+from ..order_views import rate_to_json, value_to_json
 from ..params import Params, bad_field
-from ..rates import rate_to_json
 from .shared import record_to_json
 
 _LEVELS, _TRADES, _CANDLES = 20, 50, 100

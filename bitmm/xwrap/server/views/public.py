@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, Response
 from ..context import services_of
 from ..params import read_params
 from .markets import book_to_json, pop_depth
+from .shared import pop_side
 
 _OPENAPI = (Path(__file__).parents[1] / "openapi.yaml").read_bytes()
 
@@ -27,11 +28,14 @@ async def list_exchanges(request: Request) -> Response:
 
 
 async def exchange_rates(request: Request) -> Response:
-    """GET /exchange_rates/?from=USD&to=BTC"""
-    params = await read_params(request)
+    """GET /exchange_rates/?from=USD&to=BTC, also &amount=1&side=sell"""
+    params, rates = await read_params(request), services_of(request).rates
     currency, asset = params.pop_name("from"), params.pop_name("to")
+    amount, side = params.pop_amount() if params.has("amount") else None, pop_side(params, default="buy")
     params.finish()
-    return JSONResponse(await services_of(request).rates.all(currency, asset))
+    if amount is None:
+        return JSONResponse(await rates.all(currency, asset))
+    return JSONResponse(await rates.ranked(currency, asset, side, amount))
 
 
 async def order_book(request: Request) -> Response:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import Any
+from typing import Any, cast
 
+from ...exchanges.models import Side
 from ..context import check_key
 from ..order_views import value_to_json
-from ..params import Params
+from ..params import Params, bad_field
 from ..problems import Problem
 
-__all__ = ["check_printable", "pop_key", "pop_page", "record_to_json"]
+__all__ = ["check_printable", "pop_key", "pop_page", "pop_side", "record_to_json"]
 
 _PAGE, _MAX_PAGE = 50, 500
 
@@ -26,6 +27,14 @@ def pop_page(params: Params) -> tuple[int, int | None]:
     before = params.pop_int("before", default=0)
     params.finish()
     return limit, before or None
+
+
+def pop_side(params: Params, *, default: str | None = None) -> Side:
+    """Return the side of an order that is asked about."""
+    side = params.pop_text("side", default=default)
+    if side not in {"buy", "sell"}:
+        raise bad_field("side", f"is '{side[:40]}'; it must be buy or sell")
+    return cast("Side", side)
 
 
 def pop_key(params: Params) -> str:
