@@ -43,7 +43,12 @@ _NAMES = ("currency", "asset")
 
 
 #: How the types of records annotate an amount.
-_AMOUNTS: tuple[object, ...] = (Decimal, Decimal | None, NotRequired[Decimal | None])
+_AMOUNTS: tuple[object, ...] = (
+    Decimal,
+    Decimal | None,
+    NotRequired[Decimal],
+    NotRequired[Decimal | None],
+)
 
 
 class Record(Generic[_R]):

@@ -21,6 +21,7 @@ ErrorCode = Literal[
     "amount_step",
     "answer_too_big",
     "bad_answer",
+    "book_exhausted",
     "cancel_pending",
     "cost_min",
     "database_damaged",
@@ -147,6 +148,9 @@ CODES: Mapping[str, Code] = {
     ),
     "amount_min": Code(422, "The amount is below the market's minimum; `nearest` is the minimum."),
     "amount_step": Code(422, "The amount is no multiple of the market's step; `nearest` is the nearest allowed value."),
+    "book_exhausted": Code(
+        422, "The order book lists less than a market order wants; the words say how much, and nothing was sent."
+    ),
     "cost_min": Code(422, "Amount times price is below the market's minimum; `nearest` is the minimum."),
     "exchange_dead": Code(422, "This exchange has closed; the words say why."),
     "exchange_refused": Code(422, "The exchange refused for a reason of its own; its words are the detail."),

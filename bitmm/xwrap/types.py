@@ -107,9 +107,9 @@ class ExchangeRate(Rate):
 
     id: NotRequired[str]
     exchange: str
-    amount: NotRequired[Decimal | None]
+    amount: NotRequired[Decimal]
     average: NotRequired[Decimal | None]
-    spent: NotRequired[Decimal | None]
+    spent: NotRequired[Decimal]
     fee: NotRequired[Decimal | None]
     fee_source: NotRequired[Literal["published"] | None]
     total: NotRequired[Decimal | None]
@@ -156,8 +156,10 @@ class Order(TypedDict, total=False):
 
     `id`: the server's own. `key`: its idempotency key. In an order that was placed elsewhere only `exchange_order_id`
     is certain; all else, `id` and `key` first, may be None. So may all that is not known before it is placed in the
-    answer to a dry run, which alone has `dry_run`. There `spent`, `fee` and a market order's `price` are estimates, of
-    the best price now; None where the exchange does not say.
+    answer to a dry run, which alone has `dry_run`, `slippage` and `remaining`. There `average`, `spent` and `fee` are
+    estimates by the order book and the fees now, and a market order's `price` is the best one; None where the exchange
+    does not say. `slippage`: the part of the best price by which the mean one is worse. `remaining`: of the currency of
+    a buy, after the fee, or of the asset of a sell.
 
     `amount` and `filled`: units of the asset. `price`: the limit, None for a market order. `cost`: units of the
     currency to spend, where that was asked for. `average`: the mean price of what was filled. `spent`: units of the
@@ -185,6 +187,8 @@ class Order(TypedDict, total=False):
     reason: str | None
     created: str
     updated: str
+    slippage: Decimal | None
+    remaining: Decimal | None
     dry_run: Literal[True]
     error: Refusal
 

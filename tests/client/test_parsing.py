@@ -53,7 +53,17 @@ def test_an_address_is_text(mock, backend, arguments, asset):
 
 
 def test_the_amounts_of_a_record_are_the_fields_that_its_type_says():
-    assert parsing.order.amounts == ("amount", "price", "cost", "filled", "average", "spent", "fee")
+    assert parsing.order.amounts == (
+        "amount",
+        "price",
+        "cost",
+        "filled",
+        "average",
+        "spent",
+        "fee",
+        "slippage",
+        "remaining",
+    )
     assert market_parsing.market.amounts == (
         "price_step",
         "amount_step",

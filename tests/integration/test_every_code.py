@@ -606,6 +606,11 @@ def database_damaged(world):
 
 
 @case
+def book_exhausted(world):
+    world.at_kraken().sell("EUR", "BTC", "1000000", dry_run=True)
+
+
+@case
 def unknown_interval(world):
     world.paper().candles("USD", "BTC", "7s")
 

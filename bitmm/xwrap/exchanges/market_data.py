@@ -22,6 +22,8 @@ class MarketData:
     """
 
     name: ClassVar[str]
+    #: The fee of a buy is taken in the asset that is bought, and not in the currency.
+    buy_fee_in_asset: ClassVar[bool] = False
 
     def rate(self, currency: str, asset: str) -> Rate:
         """Return the current prices of one unit of `asset` in `currency`."""

@@ -165,13 +165,17 @@ class NewOrder:
 class Estimate:
     """What an order would cost, or bring, if it were executed now, as far as the exchange says it; None: it does not.
 
-    `price` is that of one unit of the asset, `spent` counts the currency, without the fee.
+    `price` is the best one of a unit of the asset now, `average` the mean one of the whole order, and `slippage` the
+    part of the best price by which that of what is executed at once is worse. `spent` counts the currency, without the
+    fee.
     """
 
     price: Decimal | None
     spent: Decimal | None
     fee: Decimal | None = None
     fee_currency: str | None = None
+    average: Decimal | None = None
+    slippage: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,8 @@ _ZERO, _ONE = Decimal(0), Decimal(1)
 class Place:
     """One registration, and what its exchange says of a market.
 
-    `taker`: the fee of an order that is executed at once, as a fraction, taken in the currency. `available`: what is
+    `taker`: the fee of an order that is executed at once, as a fraction. It is counted in the currency; where an
+    exchange takes it in the asset of a buy, that is the same part of its value. `available`: what is
     free of what the order gives, the currency of a buy and the asset of a sell; None: it is not known, or not asked.
     """
 

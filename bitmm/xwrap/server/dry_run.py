@@ -6,31 +6,39 @@ from decimal import Decimal
 from typing import Any
 
 from ..exchanges.base import Exchange
+from ..exchanges.capabilities import supports
 from ..exchanges.errors import Refused, Unsupported
+from ..exchanges.estimates import estimate_from_book
 from ..exchanges.models import ORDER_FIELDS, Estimate, Market, NewOrder
 from ..exchanges.rules import check, find_market, not_enough
 from ..money import EXACT
+from .market_reads import MOST_LEVELS, read_fees, read_fresh_book
 from .order_views import order_intent, value_to_json
 
 __all__ = ["try_order"]
+
+#: What is estimated of an order, besides what remains.
+_ESTIMATED = ("price", "average", "spent", "fee", "fee_currency", "slippage")
 
 
 def try_order(exchange: Exchange, order: NewOrder) -> dict[str, Any]:
     """Return the order as it would be sent, with estimates. Raises Refused as the order itself would.
 
-    `spent`, `fee` and, of a market order, `price` are what the exchange says now; null where it does not.
+    `spent`, `average`, `fee`, `slippage` and, of a market order, `price` follow from the order book and the fees now,
+    where the exchange has them; `remaining` is what would be left of what the order gives. Null: it is not known.
     """
     market = _find_market(exchange, order)
     if market is not None:
         check(order, market)
     exchange.check_kind(order)
     estimate = _estimate(exchange, order)
-    _check_funds(exchange, order, estimate)
-    estimated = {name: value_to_json(getattr(estimate, name)) for name in ("price", "spent", "fee", "fee_currency")}
+    available = _check_funds(exchange, order, estimate)
+    estimated = {name: value_to_json(getattr(estimate, name)) for name in _ESTIMATED}
     sent = order_intent(order)
     if order.price is not None:
         estimated["price"] = sent["price"]
-    return dict.fromkeys(ORDER_FIELDS) | sent | estimated | {"dry_run": True}
+    remaining = value_to_json(_remaining(order, estimate, available))
+    return dict.fromkeys(ORDER_FIELDS) | sent | estimated | {"remaining": remaining, "dry_run": True}
 
 
 def _find_market(exchange: Exchange, order: NewOrder) -> Market | None:
@@ -46,8 +54,10 @@ def _find_market(exchange: Exchange, order: NewOrder) -> Market | None:
 def _estimate(exchange: Exchange, order: NewOrder) -> Estimate:
     """Return what the order would cost. Raises Refused when what it needs depends on a price that cannot be read."""
     try:
-        return exchange.estimate(order)
+        return _estimate_from_book(exchange, order) or exchange.estimate(order)
     except Refused as error:
+        if error.code == "book_exhausted":
+            raise
         if order.side == "buy" and order.cost is None and order.price is None and not isinstance(error, Unsupported):
             raise
         spent = order.cost
@@ -56,14 +66,43 @@ def _estimate(exchange: Exchange, order: NewOrder) -> Estimate:
         return Estimate(order.price, spent)
 
 
-def _check_funds(exchange: Exchange, order: NewOrder, estimate: Estimate) -> None:
-    """Raise Refused when an order is not covered, fees left aside; where funds cannot be read, nothing is checked."""
+def _estimate_from_book(exchange: Exchange, order: NewOrder) -> Estimate | None:
+    """Return what the order would cost by the book and the fees; None where the exchange shows none, or is paper."""
+    if exchange.in_process or "order_book" not in supports(type(exchange)):
+        return None
+    pair = order.currency, order.asset
+    book = read_fresh_book(exchange, *pair, MOST_LEVELS)
+    try:
+        fees = read_fees(exchange, *pair)
+    except Refused:
+        fees = None
+    return estimate_from_book(exchange.name, order, book, fees, buy_fee_in_asset=exchange.buy_fee_in_asset)
+
+
+def _remaining(order: NewOrder, estimate: Estimate, available: Decimal | None) -> Decimal | None:
+    """Return what would be left of the currency of a buy, with its fee, or of the asset of a sell."""
+    if available is None:
+        return None
+    if order.side == "sell":
+        return None if order.amount is None else EXACT.subtract(available, order.amount)
+    if estimate.spent is None or estimate.fee is None:
+        return None
+    left = EXACT.subtract(available, estimate.spent)
+    return EXACT.subtract(left, estimate.fee) if estimate.fee_currency == order.currency else left
+
+
+def _check_funds(exchange: Exchange, order: NewOrder, estimate: Estimate) -> Decimal | None:
+    """Return what is there of what an order gives; None where that cannot be read, and nothing is checked.
+
+    Raises Refused when the order is not covered, fees left aside.
+    """
     name = order.asset if order.side == "sell" else order.currency
     needed = order.amount if order.side == "sell" else order.cost or estimate.spent
     try:
         there = exchange.funds().get(name)
     except Unsupported:
-        return
+        return None
     available = there.available if there else Decimal(0)
     if available is not None and needed is not None and available < needed:
         raise not_enough(name, needed=needed, available=available)
+    return available

@@ -25,7 +25,7 @@ from bitmm.xwrap.testing.exchange_contract import ExchangeContract
 from bitmm.xwrap.testing.exchanges.kraken import ASSETS, PAIRS, KrakenVenue
 from bitmm.xwrap.testing.exchanges.venue import FAULTS, Reply
 from bitmm.xwrap.transport import Transport
-from tests.support.exchanges import change_answers, connect, trade_in_a_harsh_decimal_context
+from tests.support.exchanges import connect, trade_in_a_harsh_decimal_context
 
 WALLET = "bc1qxdsh4sdd29h6ldehz0se5c61asq8cgwyjf2y3z"
 TAGGED = "rLHzPsX3oXdzU2qP17kHCH2G4csZv1rAJh"
@@ -150,35 +150,6 @@ def test_a_buy_by_cost_tells_its_exact_amount_whatever_its_volume_counts(exchang
 def test_a_market_order_that_the_book_cannot_fill_ends_partly_filled(exchange):
     state = exchange.place(order("sell", "20"))
     assert (state.status, state.amount, state.filled) == ("partly_filled", Decimal(20), Decimal(8))
-
-
-@pytest.mark.parametrize(
-    ("placed", "price", "spent", "fee"),
-    [
-        (order(), "27850.1", "2785.01", "7.241026"),
-        (order("sell"), "27850", "2785", "7.241"),
-        (order(price="50000.0"), "50000.0", "5000.00", "13.000000"),
-        (order(amount=None, cost="100"), "27850.1", "100", "0.26"),
-    ],
-)
-def test_an_estimate_has_the_fee_of_an_account_without_a_volume(exchange, placed, price, spent, fee):
-    estimate = exchange.estimate(placed)
-    assert (estimate.price, estimate.spent, estimate.fee) == (Decimal(price), Decimal(spent), Decimal(fee))
-    assert estimate.fee_currency == "EUR"
-
-
-def test_where_no_fees_are_listed_the_estimate_has_none(exchange, venue):
-    change_answers(venue, "GET", "/0/public/AssetPairs", _without_fees)
-    estimate = exchange.estimate(order())
-    assert (estimate.fee, estimate.fee_currency) == (None, None)
-    assert estimate.spent is not None
-
-
-def _without_fees(answer):
-    rows = {
-        key: {name: value for name, value in row.items() if name != "fees"} for key, row in answer["result"].items()
-    }
-    return {**answer, "result": rows}
 
 
 def test_a_limit_order_that_is_filled_in_part_stays_open_with_its_fills(exchange):
@@ -713,6 +684,7 @@ def test_an_answer_about_another_time_is_not_believed(venue, exchange, answer):
 
 
 def test_fees_are_the_published_ones_only_where_the_key_may_not_ask_for_its_own(exchange, venue):
+    venue.fee_tier = 1
     assert exchange.fees("EUR", "BTC") == Fees(Decimal("0.0014"), Decimal("0.0024"), "account")
     [call] = [request for request in venue.requests if request.path == "/0/private/TradeVolume"]
     assert parse_qs(call.body.decode())["pair"] == ["XXBTZEUR"]

@@ -60,6 +60,9 @@ _BASIS_POINT = Decimal("0.0001")
 class BackpackMarkets(Exchange):
     """Backpack's API, and what it tells about its markets."""
 
+    #: As in the recorded fills: feeSymbol is the base asset of a buy, and the quote asset of a sell.
+    buy_fee_in_asset = True
+
     def __init__(self, context: ExchangeContext) -> None:
         super().__init__(context)
         keys = context.credentials

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from ...money import EXACT, parse_decimal
+from ...money import parse_decimal
 from ..errors import Refused
 from ..http import parsing_errors
-from ..models import Candle, Estimate, Fees, Market, NewOrder, OrderBook, Rate, Ticker, Trade
+from ..models import Candle, Fees, Market, OrderBook, Rate, Ticker, Trade
 from ..order_books import order_book
 from ..orders import cost_of
 from ..parsing import newest_first, readable_rows
@@ -110,14 +109,6 @@ class KrakenMarketData(KrakenListings):
             return Fees(maker, taker, "published")
         with parsing_errors(self.name):
             return fees_from_row(result)
-
-    def estimate(self, order: NewOrder) -> Estimate:
-        """Return what the order would cost, with the fee of one executed at once by an account without a volume."""
-        estimate = super().estimate(order)
-        taker_fee = self._find_open_pair(order.currency, order.asset).market.taker_fee
-        if taker_fee is None or estimate.spent is None:
-            return estimate
-        return replace(estimate, fee=EXACT.multiply(estimate.spent, taker_fee), fee_currency=order.currency)
 
     def market_cost(self, currency: str, asset: str, amount: Decimal) -> Decimal:
         pair = self._find_open_pair(currency, asset)

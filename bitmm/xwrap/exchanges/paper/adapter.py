@@ -33,6 +33,8 @@ from .matching import ASSET, CURRENCY, MARKET, Execution, amount_to_trade, execu
 
 __all__ = ["Paper"]
 
+#: Every amount is traded at one price.
+_NO_SLIPPAGE = Decimal(0)
 _CANCELED = {"status": "canceled", "held": "0"}
 #: How many of the latest orders and sends are listed.
 _LATEST = 100
@@ -75,7 +77,7 @@ class Paper(PaperMarkets):
         if order.price is not None and not quote.reaches(order.side, order.price):
             price = order.price
         execution = execute(order.side, amount_to_trade(order, price), price)
-        return Estimate(price, execution.spent, execution.fee, order.currency)
+        return Estimate(price, execution.spent, execution.fee, order.currency, price, _NO_SLIPPAGE)
 
     def place(self, order: NewOrder) -> OrderState:
         check_pair(order.currency, order.asset)

@@ -135,6 +135,7 @@ class KrakenVenue(Venue):
         self._counters: dict[str, tuple[float, float]] = {}
         self._cancel_after: dict[str, float] = {}
         super().__init__(**options)
+        self.fee_tier = 0
         #: The address book of the web page: rows of WithdrawAddresses.
         self.withdraw_addresses: list[dict[str, Any]] = [
             *recorded("Account", "GetWithdrawAddresses"),
@@ -370,12 +371,12 @@ class KrakenVenue(Venue):
         }
 
     def private_TradeVolume(self, account: Account, given: Mapping[str, Any]) -> Any:
-        """The volume and the fees of the pairs that are asked for: those of an account that trades little."""
+        """The volume, and the fees of the pairs asked for: of `fee_tier` in their schedules; the first is charged."""
         rows: dict[str, dict[str, Any]] = {"fees": {}, "fees_maker": {}}
         for key in [self._pair(name) for name in _names(given.get("pair"))]:
             for name, fees in rows.items():
                 row = {"minfee": "0.0000", "maxfee": "0.4000", "nextfee": None, "nextvolume": None}
-                percent = places(Decimal(str(PAIRS[key][name][1][1])), 4)
+                percent = places(Decimal(str(PAIRS[key][name][self.fee_tier][1])), 4)
                 fees[key] = {"fee": percent, **row, "tiervolume": "50000.0000"}
         return {"currency": "ZUSD", "volume": "61000.0000"} | rows
 
