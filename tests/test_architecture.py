@@ -42,7 +42,7 @@ MAY_IMPORT = {
     "_responses": f"{BASE} _parsing",
     "_api": f"{BASE} types _arguments _parsing _responses",
     "_registration": f"{BASE} types _arguments _parsing _responses _api",
-    "_account": f"{BASE} types _arguments _parsing _responses _api",
+    "_account": f"{BASE} types _arguments _parsing _responses _api _market_parsing",
     "_market_parsing": f"{BASE} types _parsing",
     "_markets": f"{BASE} types _arguments _market_parsing _registration",
     "client": f"{BASE} {CLIENT_PARTS}",

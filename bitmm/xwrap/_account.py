@@ -7,9 +7,10 @@ from datetime import datetime
 from urllib.parse import quote
 
 from . import _arguments as arguments
+from . import _market_parsing as market_parsing
 from . import _parsing as parsing
 from ._api import ServerAPI
-from .types import Account, AllowedAddress, Amount, AuditRow, Balance, Credential, Freeze, NewCredential
+from .types import Account, AllowedAddress, Amount, AuditRow, Balance, Credential, Freeze, NewCredential, Value
 
 __all__ = ["AccountCalls"]
 
@@ -22,6 +23,17 @@ class AccountCalls:
     def balance(self, username: str, password: str) -> list[Balance]:
         """Return the balances of all registrations of an account; a row whose exchange failed has an `error`."""
         return self._api.get("/balance", parsing.balances, arguments.basic_auth(username, password))
+
+    def value(self, currency: str, username: str, password: str) -> Value:
+        """Return what all balances of an account would bring now, in units of `currency`, without fees.
+
+        Each asset counts what its own exchange pays for it; where only `currency` is traded in it there, its amount is
+        divided by that price, to 28 digits. What has no price is named, never guessed; a row whose exchange failed has
+        an `error` and is not counted.
+        """
+        query = arguments.encode({"currency": arguments.check_text(currency, "currency")})
+        auth = arguments.basic_auth(username, password)
+        return self._api.get(f"/value?{query}", market_parsing.value, auth)
 
     def account(self, username: str, password: str) -> Account:
         """Return the account that calls, and what this user name may do."""

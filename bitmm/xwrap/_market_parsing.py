@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, TypeVar, cast
 
-from ._parsing import Record, list_of, object_with, whole_number
+from ._parsing import Record, amounts, list_of, object_with, whole_number
 from .money import parse_decimal
-from .types import Candle, Fees, Level, Market, Offer, OrderBook, Ticker, Trade
+from .types import BackendValue, Candle, Fees, Level, Market, Offer, OrderBook, Ticker, Trade, Value
 
-__all__ = ["candles", "fees", "market", "markets", "offers", "order_book", "ticker", "trades"]
+__all__ = ["candles", "fees", "market", "markets", "offers", "order_book", "ticker", "trades", "value"]
 
 _R = TypeVar("_R")
 
@@ -16,6 +16,7 @@ market = Record(Market, "currency", "asset")
 _candle = Record(Candle, "time", "open", "high", "low", "close", "volume")
 _trade = Record(Trade, "amount", "price", "time")
 _fees = Record(Fees, "maker", "taker", "source")
+_backend_total = Record(BackendValue, "id", "exchange", "total")
 _offer = Record(Offer, "exchange", "amount", "total", "reason")
 ticker = Record(Ticker, "last", "bid", "ask", "time")
 
@@ -31,6 +32,26 @@ def offers(document: Any) -> list[Offer]:
         if row["reason"] is None and (row["amount"] is None or row["total"] is None):
             raise ValueError("an offer without a reason has no total")
     return rows
+
+
+def value(document: Any) -> Value:
+    row = object_with(document, "currency", "total", "not_priced", "backends")
+    backends = [_backend_value(each) for each in list_of(row["backends"])]
+    value = {
+        **row,
+        "total": parse_decimal(row["total"]),
+        "not_priced": amounts(row["not_priced"]),
+        "backends": backends,
+    }
+    return cast("Value", value)
+
+
+def _backend_value(document: Any) -> BackendValue:
+    row = _backend_total(object_with(document, "not_priced"))
+    row["not_priced"] = amounts(row["not_priced"])
+    if row["total"] is None and "error" not in row:
+        raise ValueError("a total is missing")
+    return row
 
 
 def order_book(document: Any) -> OrderBook:

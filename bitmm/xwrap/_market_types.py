@@ -4,7 +4,18 @@
 from decimal import Decimal
 from typing import Literal, NotRequired, TypedDict
 
-__all__ = ["Candle", "Fees", "Level", "Market", "Offer", "OrderBook", "Ticker", "Trade"]
+__all__ = [
+    "BackendValue",
+    "Candle",
+    "Fees",
+    "Level",
+    "Market",
+    "Offer",
+    "OrderBook",
+    "Ticker",
+    "Trade",
+    "Value",
+]
 
 #: A price, and how many units of the asset are offered at it.
 Level = tuple[Decimal, Decimal]
@@ -45,6 +56,28 @@ class Offer(TypedDict):
     fee_source: Literal["account", "published"] | None
     total: Decimal | None
     reason: str | None
+
+
+class BackendValue(TypedDict):
+    """What one registration is worth. None: its exchange failed, and `error` says why."""
+
+    id: int
+    exchange: str
+    total: Decimal | None
+    not_priced: dict[str, Decimal]
+    error: NotRequired[str]
+
+
+class Value(TypedDict):
+    """What an account is worth: the `total` in units of `currency`, without fees.
+
+    `not_priced`: amounts by currency or asset that it does not have, because no market of their exchange prices them.
+    """
+
+    currency: str
+    total: Decimal
+    not_priced: dict[str, Decimal]
+    backends: list[BackendValue]
 
 
 class OrderBook(TypedDict):

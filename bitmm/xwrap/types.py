@@ -9,13 +9,14 @@ no such rule; a server may send more fields than stand here.
 from decimal import Decimal
 from typing import Literal, NotRequired, TypedDict
 
-from ._market_types import Candle, Fees, Level, Market, Offer, OrderBook, Ticker, Trade
+from ._market_types import BackendValue, Candle, Fees, Level, Market, Offer, OrderBook, Ticker, Trade, Value
 
 __all__ = [
     "Account",
     "AllowedAddress",
     "Amount",
     "AuditRow",
+    "BackendValue",
     "Balance",
     "CanceledOrders",
     "Candle",
@@ -43,6 +44,7 @@ __all__ = [
     "Side",
     "Ticker",
     "Trade",
+    "Value",
     "Withdrawal",
     "WithdrawalStatus",
 ]

@@ -33,6 +33,7 @@ from .views import (
     public,
     registrations,
     transfers,
+    value,
 )
 
 __all__ = ["ROUTES", "create_app"]
@@ -44,6 +45,7 @@ ROUTES = [
     Route("/order_book", public.order_book),
     Route("/balance", balances.all_balances),
     Route("/best", best.best),
+    Route("/value", value.value),
     Route("/exchanges", endpoint(registrations.index, pool="database")),
     Route("/exchanges", endpoint(registrations.create, pool="outbound", needs="owner", status=201), methods=["POST"]),
     Route("/exchanges/{id}", endpoint(registrations.show, pool="database")),

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..exchanges.base import Exchange
 from ..exchanges.errors import Refused
-from ..exchanges.models import Candle, Fees, OrderBook, Ticker, Trade
+from ..exchanges.models import Candle, Fees, OrderBook, Rate, Ticker, Trade
 
 __all__ = [
     "MOST_LEVELS",
@@ -16,6 +16,7 @@ __all__ = [
     "read_fees",
     "read_fresh_book",
     "read_order_book",
+    "read_rate",
     "read_ticker",
     "read_trades",
 ]
@@ -26,7 +27,7 @@ MOST_LEVELS = _DEPTHS[-1]
 #: An order book whose own time is longer ago, in seconds, is no book of now.
 _OLDEST_SECONDS = 60.0
 #: For so many seconds an answer is given again. Fees hardly change; an order book is soon another one.
-_SECONDS = {"order_book": 1.0, "ticker": 2.0, "trades": 2.0, "candles": 5.0, "fees": 60.0}
+_SECONDS = {"order_book": 1.0, "rate": 2.0, "ticker": 2.0, "trades": 2.0, "candles": 5.0, "fees": 60.0}
 
 
 def read_order_book(exchange: Exchange, currency: str, asset: str, depth: int) -> OrderBook:
@@ -47,6 +48,12 @@ def read_fresh_book(exchange: Exchange, currency: str, asset: str, depth: int) -
             retryable=True,
         )
     return book
+
+
+def read_rate(exchange: Exchange, currency: str, asset: str) -> Rate:
+    """Return the best prices."""
+    rate: Rate = _read(exchange, "rate", currency, asset)
+    return rate
 
 
 def read_ticker(exchange: Exchange, currency: str, asset: str) -> Ticker:
