@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -13,24 +12,22 @@ from typing import Any, Literal
 
 from ...money import EXACT, parse_decimal, plain
 from ..base import Exchange
-from ..errors import Refused, Unsupported
+from ..errors import Refused
 from ..http import parsing_errors
 from ..models import (
     Deposit,
     DepositAddress,
     Fill,
     Funds,
-    Market,
     NewOrder,
     NewWithdrawal,
     OrderRef,
     OrderState,
-    Rate,
     Withdrawal,
 )
 from ..orders import cost_of, poll_until_final
-from ..parsing import listed_withdrawals, newest_first, optional, readable_rows, required_text, time_from_milliseconds
-from ..rules import check, market_closed, no_rate, no_such_asset
+from ..parsing import listed_withdrawals, newest_first, readable_rows, required_text
+from ..rules import check, market_closed, no_such_asset
 from .expiry import is_expired
 from .order_lookup import field_of
 from .orders import CcxtOrders
@@ -55,37 +52,6 @@ _NO_TAGS = {"backpack"}
 
 class CcxtExchange(CcxtOrders):
     """The verbs of an exchange by its class of ccxt; `exchange_class` takes away those that the exchange lacks."""
-
-    def rate(self, currency: str, asset: str) -> Rate:
-        symbol = self._symbol(currency, asset)
-        row: Mapping[str, Any] = {}
-        with suppress(Unsupported):  # of some classes it reads the tickers of futures alone
-            row = self._call("fetch_ticker", symbol) if "fetchTicker" in self.has else {}
-        with parsing_errors(self.name):
-            buy, sell = row.get("ask"), row.get("bid")
-        if (buy is None or sell is None) and "fetchOrderBook" in self.has:
-            row = self._call("fetch_order_book", symbol)
-            with parsing_errors(self.name):
-                if not (row["asks"] and row["bids"]):
-                    raise no_rate(self.name, currency, asset)
-                buy, sell = row["asks"][0][0], row["bids"][0][0]
-        with parsing_errors(self.name):
-            time = optional(time_from_milliseconds, row.get("timestamp")) or datetime.now(UTC)
-            rate = Rate(parse_decimal(buy), parse_decimal(sell), time)
-            if not rate.buy >= rate.sell > 0:
-                raise no_rate(self.name, currency, asset)
-            return rate
-
-    def market_cost(self, currency: str, asset: str, amount: Decimal) -> Decimal:
-        if "fetchOrderBook" not in self.has:
-            raise self._lacks("market_cost")
-        row = self._call("fetch_order_book", self._symbol(currency, asset))
-        with parsing_errors(self.name):
-            return cost_of(self.name, amount, row["asks"], unit=asset)
-
-    def markets(self) -> list[Market]:
-        listed = self._markets()
-        return [market for pair, market in listed.spot.items() if pair not in listed.closed]
 
     def funds(self) -> dict[str, Funds]:
         rows = self._call("fetch_balance")

@@ -19,7 +19,7 @@ __all__ = ["CcxtCalls"]
 #: One of ccxt's precisionMode: a number is rounded to so many significant digits.
 _SIGNIFICANT_DIGITS = 3
 #: Calls without a key.
-_UNSIGNED = {"fetch_ticker", "fetch_order_book"}
+_UNSIGNED = {"fetch_ticker", "fetch_order_book", "fetch_ohlcv", "fetch_trades"}
 #: Exchanges that list their markets, and tell their prices, for a key only.
 _MARKETS_BEHIND_A_KEY = {"alpaca"}
 

@@ -47,6 +47,11 @@ _LISTS_ONE_MARKET = {
 _NEEDED_CALLS: dict[str, tuple[set[str], ...]] = {
     "rate": ({"fetchTicker"}, {"fetchOrderBook"}),
     "markets": ({"fetchMarkets"},),
+    "order_book": ({"fetchOrderBook"},),
+    "ticker": ({"fetchTicker"},),
+    "candles": ({"fetchOHLCV"},),
+    "trades": ({"fetchTrades"},),
+    "fees": ({"fetchTradingFee"}, {"fetchTradingFees"}),
     "funds": ({"fetchBalance"},),
     "place": ({"createOrder"},),
     # Where there are open orders alone, an order that is none of them is told as closed.
@@ -88,6 +93,8 @@ def exchange_class(id: str) -> type[Exchange]:
     check_exactness(library, sample)
     has = _calls_of(library, sample)
     supported = _supported(name, has)
+    if sample.fees["trading"].get("taker") is not None:
+        supported |= {"fees"}  # the published ones, which ccxt has of each market
     client_ids = CLIENT_IDS.get(name)
     facts = {
         "id": id,
@@ -113,6 +120,8 @@ def _calls_of(library: Any, sample: Any) -> set[str]:
     """Return the unified calls, in ccxt's names, that the class of `sample` really has."""
     kind, name = type(sample), type(sample).__name__
     has = {call for call, implemented in sample.has.items() if implemented}
+    if sample.has.get("fetchOHLCV") == "emulated":
+        has -= {"fetchOHLCV"}  # ccxt makes candles of the latest trades, which may be too few
     if kind.fetch_order is library.Exchange.fetch_order:
         has -= {"fetchOrder"}
     has |= getattr(kind, "added", frozenset()) | _HAS_ALSO.get(name, set())

@@ -15,8 +15,8 @@ from ..errors import Busy, NotListedYet, Refused, Unknown, Unsupported
 from ..http import parsing_errors
 from ..models import NewOrder, OrderRef, OrderState
 from ..orders import cancel_errors, check_listed_by_now, closed_order, poll_fills
-from .calls import CcxtCalls
 from .client_ids import ClientIdRule
+from .market_data import CcxtMarkets
 from .order_lookup import Lookup, Question, field_of
 from .parsing import open_orders_from_rows, order_from_remaining, order_from_row, order_with_fills, symbol_of
 from .placing import BUYS_BY_COST
@@ -39,7 +39,7 @@ _LISTS_WHAT_IS_LEFT = {"coincheck"}
 _CLOCK_SKEW = timedelta(minutes=1)
 
 
-class CcxtOrders(CcxtCalls):
+class CcxtOrders(CcxtMarkets):
     """The verbs about orders that were placed."""
 
     def order(self, ref: OrderRef) -> OrderState:

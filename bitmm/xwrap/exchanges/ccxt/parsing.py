@@ -83,10 +83,18 @@ def spot_markets(ccxt: Any) -> dict[tuple[str, str], Market]:
             amount_step=_step(row["precision"].get("amount"), ccxt.precisionMode),
             amount_min=optional_amount(row["limits"]["amount"].get("min")),
             cost_min=optional_amount(row["limits"]["cost"].get("min")),
+            maker_fee=_fee(row, "maker"),
+            taker_fee=_fee(row, "taker"),
         )
 
     markets = readable_rows(f"{ccxt.name} (ccxt)", _spot_rows(ccxt), market_from_row)
     return {(market.currency, market.asset): market for market in markets}
+
+
+def _fee(row: Mapping[str, Any], name: str) -> Decimal | None:
+    """Return a published fee as a fraction; None where ccxt has none, or one that is no part of the value."""
+    fee = row.get(name)
+    return parse_decimal(fee) if isinstance(fee, str) and row.get("percentage") is not False else None
 
 
 def closed_pairs(ccxt: Any) -> frozenset[tuple[str, str]]:

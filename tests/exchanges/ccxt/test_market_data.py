@@ -1,0 +1,83 @@
+"""What ccxt tells of markets is, digit by digit, what our own adapters tell at the same local exchanges."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+
+from bitmm.xwrap.exchanges.backpack import Backpack
+from bitmm.xwrap.exchanges.kraken import Kraken
+from bitmm.xwrap.exchanges.models import Fees
+from tests.exchanges.ccxt.support import connected, order
+from tests.support.exchanges import change_answers, connect
+
+pytest.importorskip("ccxt", reason="ccxt is not installed")
+PAIRS = {"kraken": ("USD", "BTC"), "backpack": ("USDC", "BTC")}
+
+
+@pytest.fixture(params=PAIRS)
+def both(request, transport):
+    """The exchange by ccxt and by our own adapter, with a pair, and the local exchange itself."""
+    venue = request.getfixturevalue(request.param)
+    own = connect({"kraken": Kraken, "backpack": Backpack}[request.param], venue, transport)
+    return connected(venue, transport), own, PAIRS[request.param], venue
+
+
+def test_an_order_book_is_the_same(both):
+    by_ccxt, own, pair, _venue = both
+    ours, theirs = own.order_book(*pair, 20), by_ccxt.order_book(*pair, 20)
+    assert (theirs.bids, theirs.asks) == (ours.bids, ours.asks)
+
+
+def test_candles_are_the_same(both):
+    by_ccxt, own, pair, _venue = both
+    ours = own.candles(*pair, "1h", None, 10)
+    assert by_ccxt.candles(*pair, "1h", None, 10) == ours
+    since = ours[3].time - timedelta(minutes=1)
+    assert by_ccxt.candles(*pair, "1h", since, 4) == own.candles(*pair, "1h", since, 4) == ours[3:7]
+
+
+def test_trades_are_the_same(both):
+    by_ccxt, own, pair, _venue = both
+    for side in ("buy", "sell"):
+        own.place(order(side, "0.1", currency=pair[0]))
+    ours, theirs = own.trades(*pair, 20), by_ccxt.trades(*pair, 20)
+    assert ours
+
+    def without_microseconds(trades):
+        return [replace(trade, time=trade.time.replace(microsecond=0), id=None) for trade in trades]
+
+    assert without_microseconds(theirs) == without_microseconds(ours)
+
+
+def test_a_ticker_has_the_same_figures(both):
+    by_ccxt, own, pair, _venue = both
+    ours, theirs = own.ticker(*pair), by_ccxt.ticker(*pair)
+    assert (theirs.last, theirs.high, theirs.low, theirs.volume) == (ours.last, ours.high, ours.low, ours.volume)
+    assert isinstance(theirs.time, datetime)
+
+
+def test_the_digits_of_a_candle_are_not_those_of_a_float(kraken, transport):
+    exact = "27850.123456789012345678"
+
+    def change(answer):
+        if "last" in answer["result"]:  # the other public calls come this way, too
+            for row in next(rows for name, rows in answer["result"].items() if name != "last"):
+                row[2] = exact
+        return answer
+
+    change_answers(kraken, "GET", "/0/public/OHLC", change)
+    candles = connected(kraken, transport).candles("EUR", "BTC", "1h", None, 2)
+    assert [str(candle.high) for candle in candles] == [exact, exact]
+
+
+def test_fees_of_the_account_come_before_those_that_are_published(kraken, transport):
+    exchange = connected(kraken, transport)
+    market = next(one for one in exchange.markets() if (one.currency, one.asset) == ("EUR", "BTC"))
+    kraken.fee_tier = 1
+    found = exchange.fees("EUR", "BTC")
+    assert found.source == "account"
+    assert found == Fees(found.maker, found.taker, "account")
+    assert found.taker < market.taker_fee
