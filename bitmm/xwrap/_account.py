@@ -27,9 +27,10 @@ class AccountCalls:
     def value(self, currency: str, username: str, password: str) -> Value:
         """Return what all balances of an account would bring now, in units of `currency`, without fees.
 
-        Each asset counts what its own exchange pays for it; where only `currency` is traded in it there, its amount is
-        divided by that price, to 28 digits. What has no price is named, never guessed; a row whose exchange failed has
-        an `error` and is not counted.
+        Each asset counts what its own exchange pays for it, at a price of the last minute; where only `currency` is
+        traded in it there, its amount is divided by that price, to 28 digits. What is owed counts what it costs. What
+        has no price is named, never guessed; a row whose exchange failed, or could not tell all prices in time, has an
+        `error` and is not counted.
         """
         query = arguments.encode({"currency": arguments.check_text(currency, "currency")})
         auth = arguments.basic_auth(username, password)

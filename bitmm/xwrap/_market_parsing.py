@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any, TypeVar, cast
 
-from ._parsing import Record, amounts, list_of, object_with, whole_number
-from .money import parse_decimal
+from ._parsing import Record, list_of, object_with, whole_number
+from .money import parse_decimal, total
 from .types import BackendValue, Candle, Fees, Level, Market, Offer, OrderBook, Ticker, Trade, Value
 
 __all__ = ["candles", "fees", "market", "markets", "offers", "order_book", "ticker", "trades", "value"]
@@ -40,18 +41,25 @@ def value(document: Any) -> Value:
     value = {
         **row,
         "total": parse_decimal(row["total"]),
-        "not_priced": amounts(row["not_priced"]),
+        "not_priced": _not_priced(row["not_priced"]),
         "backends": backends,
     }
+    if total(each["total"] for each in backends if each["total"] is not None) != value["total"]:
+        raise ValueError("its total is not the sum of those of the registrations")
     return cast("Value", value)
 
 
 def _backend_value(document: Any) -> BackendValue:
     row = _backend_total(object_with(document, "not_priced"))
-    row["not_priced"] = amounts(row["not_priced"])
+    row["not_priced"] = _not_priced(row["not_priced"])
     if row["total"] is None and "error" not in row:
         raise ValueError("a total is missing")
     return row
+
+
+def _not_priced(document: Any) -> dict[str, Decimal | None]:
+    rows = object_with(document).items()
+    return {name: None if amount is None else parse_decimal(amount) for name, amount in rows}
 
 
 def order_book(document: Any) -> OrderBook:

@@ -64,19 +64,20 @@ class BackendValue(TypedDict):
     id: int
     exchange: str
     total: Decimal | None
-    not_priced: dict[str, Decimal]
+    not_priced: dict[str, Decimal | None]
     error: NotRequired[str]
 
 
 class Value(TypedDict):
-    """What an account is worth: the `total` in units of `currency`, without fees.
+    """What an account is worth: the `total` in units of `currency`, without fees; the exact sum of those of `backends`.
 
-    `not_priced`: amounts by currency or asset that it does not have, because no market of their exchange prices them.
+    `not_priced`: amounts by currency or asset that it does not have, because no market of their exchange prices them;
+    None where the exchange tells no amount.
     """
 
     currency: str
     total: Decimal
-    not_priced: dict[str, Decimal]
+    not_priced: dict[str, Decimal | None]
     backends: list[BackendValue]
 
 

@@ -284,7 +284,7 @@ BAD_BOOKS = [
 SPENT = {"amount": "1", "average": "100", "spent": "100", "fee": "0.26", "fee_source": "account", "total": "100.26"}
 OFFER = {"id": 7, "exchange": "kraken", **SPENT, "reason": None}
 RANKED = {"id": "kraken", "exchange": "kraken", "buy": "100", "sell": "99", "amount": "1", "total": "100.26"}
-WORTH = {"id": 7, "exchange": "kraken", "total": "12.5", "not_priced": {"XYZ": "3"}}
+WORTH = {"id": 7, "exchange": "kraken", "total": "12.5", "not_priced": {"XYZ": "3", "ODD": None}}
 FAILED = {"id": 8, "exchange": "paper", "total": None, "not_priced": {}, "error": "it is being repaired"}
 VALUE = {"currency": "EUR", "total": "12.50", "not_priced": {"XYZ": "3"}, "backends": [WORTH, FAILED]}
 TICKER = {"last": "99.5", "high": None, "low": "90", "volume": "12.5", "bid": "99", "ask": "100", "time": NOON}
@@ -439,7 +439,8 @@ QUESTIONS = {
         [
             *({}, [], [VALUE], {**VALUE, "backends": None}, {**VALUE, "not_priced": []}),
             *({**VALUE, "total": bad} for bad in BAD),
-            *({**VALUE, "not_priced": {"XYZ": bad}} for bad in BAD),
+            {**VALUE, "total": "12"},
+            *({**VALUE, "not_priced": {"XYZ": bad}} for bad in BAD[:-1]),
             *({**VALUE, "backends": [{**WORTH, "total": bad}]} for bad in BAD),
             {**VALUE, "backends": [{**WORTH, "id": "7"}]},
         ],

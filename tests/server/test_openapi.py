@@ -70,6 +70,8 @@ CALLS = [
     ("get", "/exchange_rates?from=USD&to=BTC", None, 200),
     ("get", "/exchange_rates?from=USD", None, 422),
     ("get", "/balance", None, 200),
+    ("get", "/value?currency=EUR", None, 200),
+    ("get", "/value", None, 422),
     ("get", "/exchanges", None, 200),
     ("get", "/exchanges?exchange=", None, 200),
     ("post", "/exchanges", {"exchange": "paper"}, 201),

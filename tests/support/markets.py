@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 from bitmm.xwrap import exchanges
 from bitmm.xwrap.exchanges.base import Exchange
 from bitmm.xwrap.exchanges.errors import Refused
-from bitmm.xwrap.exchanges.models import Fees, Funds, Market, OrderBook
+from bitmm.xwrap.exchanges.models import Fees, Funds, Market, OrderBook, Rate
+from bitmm.xwrap.exchanges.rules import no_such_market
 
 __all__ = ["PLACES", "BestMarket", "add_markets", "book"]
 
@@ -29,6 +30,12 @@ class BestMarket(Exchange):
     owned: ClassVar[dict[str, Funds]]
     taker: ClassVar[Decimal | None]
     account_taker: ClassVar[Decimal | None]
+    #: What one unit of the asset costs and brings, by (currency, asset), or why there is no rate.
+    rates: ClassVar[dict[tuple[str, str], tuple[str, str] | Refused]]
+    #: The markets that are listed, by (currency, asset); None: there is no such list.
+    pairs: ClassVar[list[tuple[str, str]] | None]
+    #: The rates that were asked for.
+    asked: ClassVar[list[tuple[str, str]]]
 
     def _wait(self) -> None:
         with self.context.throttle("read", signed=False):
@@ -37,7 +44,19 @@ class BestMarket(Exchange):
             raise self.failure
 
     def markets(self) -> list[Market]:
-        return [Market("USD", "BTC", amount_step=Decimal("0.01"), maker_fee=self.taker, taker_fee=self.taker)]
+        if self.pairs is None:
+            raise self._lacks("markets")
+        rules = {"amount_step": Decimal("0.01"), "maker_fee": self.taker, "taker_fee": self.taker}
+        return [Market(*pair, **rules) for pair in self.pairs]
+
+    def rate(self, currency: str, asset: str) -> Rate:
+        self.asked.append((currency, asset))
+        answer = self.rates.get((currency, asset))
+        if answer is None:
+            raise no_such_market(self.name, currency, asset, self.rates)
+        if isinstance(answer, Refused):
+            raise answer
+        return Rate(*map(Decimal, answer), datetime.now(UTC))
 
     def order_book(self, currency: str, asset: str, depth: int) -> OrderBook:
         self._wait()
@@ -70,6 +89,9 @@ def add_markets(monkeypatch: Any, count: int) -> list[type[BestMarket]]:
             "owned": {name: Funds(Decimal(1000), Decimal(1000), Decimal(0)) for name in ("USD", "BTC")},
             "taker": Decimal("0.001"),
             "account_taker": None,
+            "rates": {},
+            "pairs": [("USD", "BTC")],
+            "asked": [],
         }
         kind = type(f"Market{number}", (BestMarket,), facts)
         PLACES[kind.id] = kind

@@ -37,6 +37,12 @@ _QUERIES = {
     **{name: {"currency": "USD", "asset": "BTC"} for name in _ABOUT_A_MARKET},
 }
 
+#: What routes without an id want, so that they list something.
+_COMPLETE_QUERIES = {
+    "/value": ("currency=USD",),
+    "/best": ("currency=USD&asset=BTC&side=buy&amount=0.01",),
+}
+
 
 class Party:
     """An account with a paper registration, orders, a send, an address and a credential, all with texts of its own.
@@ -205,6 +211,7 @@ def _without_id(method: str, path: str, other: Party) -> Iterator[Call]:
     if method == "GET":
         queries = (("key", other.key), ("before", "9" * 9), ("since", "2000-01-01"))
         urls += [f"{path}?{name}={value}" for name, value in queries]
+        urls += [f"{path}?{query}" for query in _COMPLETE_QUERIES.get(path, ())]
     bodies = {
         ("POST", "/exchanges"): {"exchange": "paper", "username": other.name, "label": "reach"},
         ("POST", "/addresses"): {"asset": "BTC", "address": ADDRESS, "label": "reach"},

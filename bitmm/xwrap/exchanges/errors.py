@@ -4,6 +4,7 @@
     └── ExchangeError        what an exchange, or the way to it, gave as the reason
         ├── Refused              certainly not executed
         │   ├── Unsupported          there is no such call
+        │   ├── NoOffers             a market has no buyer, or no seller, now
         │   ├── NotListedYet         an order is not there now, which proves nothing yet
         │   └── Busy                 a rate limit (also a RateLimited); or no proof, see `refusal`
         └── Unknown              it may have been executed (also an OutcomeUnknown)
@@ -19,7 +20,7 @@ from typing import Literal
 
 from ..errors import APIError, OutcomeUnknown, RateLimited
 
-__all__ = ["Busy", "ExchangeError", "NotListedYet", "Refused", "Unknown", "Unsupported", "malformed_key"]
+__all__ = ["Busy", "ExchangeError", "NoOffers", "NotListedYet", "Refused", "Unknown", "Unsupported", "malformed_key"]
 
 
 class ExchangeError(APIError):
@@ -82,6 +83,13 @@ class Unsupported(Refused):
 
 class NotListedYet(Refused):
     """The order is not there now, and that proves nothing yet: what the exchange lists lags behind. Ask again later."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason, code="exchange_unavailable", retryable=True)
+
+
+class NoOffers(Refused):
+    """The exchange answered that a market has no buyer, or no seller, now: so it has no rate."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason, code="exchange_unavailable", retryable=True)

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import TypeVar
 
 from ..money import EXACT, plain
-from .errors import Refused
+from .errors import NoOffers, Refused
 from .models import Market, NewOrder
 
 __all__ = [
@@ -85,10 +85,10 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(ordered[:_MOST_LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
-def no_rate(name: str, currency: str, asset: str) -> Refused:
+def no_rate(name: str, currency: str, asset: str) -> NoOffers:
     """Return the refusal of a rate at an exchange, called `name`, where one side of the order book is empty."""
     words = f"{name} has no buyer or no seller for {asset}/{currency} now; try again later"
-    return Refused(words, code="exchange_unavailable", retryable=True)
+    return NoOffers(words)
 
 
 def market_closed(name: str, currency: str, asset: str) -> Refused:

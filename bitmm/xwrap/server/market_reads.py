@@ -26,8 +26,9 @@ _DEPTHS = (20, 100, 1000)
 MOST_LEVELS = _DEPTHS[-1]
 #: An order book whose own time is longer ago, in seconds, is no book of now.
 _OLDEST_SECONDS = 60.0
-#: For so many seconds an answer is given again. Fees hardly change; an order book is soon another one.
-_SECONDS = {"order_book": 1.0, "rate": 2.0, "ticker": 2.0, "trades": 2.0, "candles": 5.0, "fees": 60.0}
+#: For so many seconds an answer is given again. Fees hardly change; an order book is soon another one. Rates are those
+#: of a valuation: an exchange may tell so few in one call that the next one must find those that are known.
+_SECONDS = {"rate": 60.0, "order_book": 1.0, "ticker": 2.0, "trades": 2.0, "candles": 5.0, "fees": 60.0}
 
 
 def read_order_book(exchange: Exchange, currency: str, asset: str, depth: int) -> OrderBook:
@@ -51,7 +52,7 @@ def read_fresh_book(exchange: Exchange, currency: str, asset: str, depth: int) -
 
 
 def read_rate(exchange: Exchange, currency: str, asset: str) -> Rate:
-    """Return the best prices."""
+    """Return the rate at which something that is owned is counted, a minute old at most; no order is placed by it."""
     rate: Rate = _read(exchange, "rate", currency, asset)
     return rate
 

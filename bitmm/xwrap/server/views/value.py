@@ -1,9 +1,7 @@
-"""What everything of an account is worth."""
+"""What an account owns at all its exchanges together, in one currency."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from decimal import Decimal
 from typing import Any, NamedTuple
 
 from starlette.requests import Request
@@ -11,48 +9,49 @@ from starlette.responses import JSONResponse, Response
 
 from ..._names import common_name
 from ...exchanges.base import Exchange
-from ...money import plain
 from ..db.records import Registration
 from ..endpoints import log_in
-from ..valuation import Valuation, sum_of, value_of
+from ..order_views import value_to_json
+from ..valuation import Valuation, add_up, read_valuation
 from .each_registration import read_each
+
+__all__ = ["value"]
 
 
 class _Found(NamedTuple):
-    """What one exchange has, or why that is not known."""
+    """What one exchange said: what is owned there is worth so much, or why that is not known."""
 
     registration: Registration
-    valuation: Valuation | None
-    error: str | None = None
+    valuation: Valuation | None = None
+    reason: str | None = None
 
 
 async def value(request: Request) -> Response:
-    """GET /value?currency=EUR: a registration whose exchange fails says why, and is not counted."""
+    """GET /value?currency=EUR: a registration whose exchange fails says why, and is not in the total."""
     context = await log_in(request)
     currency = context.params.pop_name("currency")
     context.params.finish()
 
     def read(registration: Registration, exchange: Exchange) -> _Found:
-        return _Found(registration, value_of(exchange, currency))
+        return _Found(registration, read_valuation(exchange, currency))
 
-    found = await read_each(context, read, lambda registration, reason: _Found(registration, None, reason))
-    whole = sum_of(one.valuation for one in found if one.valuation is not None)
+    def failed(registration: Registration, reason: str) -> _Found:
+        return _Found(registration, reason=reason)
+
+    answers = await read_each(context, read, failed)
+    together = add_up(answer.valuation for answer in answers if answer.valuation is not None)
     return JSONResponse(
-        {
-            "currency": common_name(currency),
-            "total": plain(whole.total),
-            "not_priced": _to_json(whole.not_priced),
-            "backends": [_row(one) for one in found],
-        }
+        {**_to_json(together), "currency": common_name(currency), "backends": [_row(answer) for answer in answers]}
     )
 
 
-def _row(found: _Found) -> dict[str, Any]:
-    row: dict[str, Any] = {"id": found.registration.id, "exchange": found.registration.exchange}
-    if found.valuation is None:
-        return row | {"total": None, "not_priced": {}, "error": found.error}
-    return row | {"total": plain(found.valuation.total), "not_priced": _to_json(found.valuation.not_priced)}
+def _row(answer: _Found) -> dict[str, Any]:
+    row = {"id": answer.registration.id, "exchange": answer.registration.exchange}
+    if answer.valuation is None:
+        return {**row, "total": None, "not_priced": {}, "error": answer.reason}
+    return {**row, **_to_json(answer.valuation)}
 
 
-def _to_json(amounts: Mapping[str, Decimal]) -> dict[str, str]:
-    return {name: plain(amount) for name, amount in amounts.items()}
+def _to_json(valuation: Valuation) -> dict[str, Any]:
+    not_priced = {name: value_to_json(amount) for name, amount in valuation.not_priced.items()}
+    return {"total": value_to_json(valuation.total), "not_priced": not_priced}
