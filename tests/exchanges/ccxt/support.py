@@ -103,6 +103,7 @@ class PaymiumVenue(Venue):
         return {
             ("GET", "/api/v1/data/eur/ticker"): lambda request: self.recorded["Example_TickerData.json"],
             ("GET", "/api/v1/data/eur/depth"): lambda request: self.recorded["Example_DepthData.json"],
+            ("GET", "/api/v1/data/eur/trades"): lambda request: self.recorded["Example_TradesData.json"],
             ("GET", "/api/v1/user"): self.signed(self.funds),
             ("GET", "/api/v1/user/addresses"): self.signed(self.addresses),
             ("GET", "/api/v1/user/orders"): self.signed(self.list_orders),

@@ -31,6 +31,8 @@ def later(placed, state):
 
 class TestTheContractAtPaymium(ExchangeContract):
     takes = frozenset({"market", "limit"})
+    fees_of = "published"
+    of_one_moment = False
 
     @pytest.fixture
     def exchange(self, paymium, transport):
