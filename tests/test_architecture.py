@@ -22,7 +22,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 #: What a part of the package may import of the package, besides itself. A part is a module, or a folder with all that
 #: is in it; for a module the longest name counts. What is not named here may not be imported and may not exist.
 BASE = "__init__ codes errors money transport _http _failures _deadline _retry_after _addresses _names"
-CLIENT_PARTS = "types _arguments _parsing _responses _api _registration _account _market_parsing _markets"
+CLIENT_PARTS = "types _arguments _parsing _responses _api _registration _account _market_parsing _markets _history"
 MAY_IMPORT = {
     "__init__": "",
     "codes": "",
@@ -45,6 +45,7 @@ MAY_IMPORT = {
     "_account": f"{BASE} types _arguments _parsing _responses _api _market_parsing",
     "_market_parsing": f"{BASE} types _parsing",
     "_markets": f"{BASE} types _arguments _market_parsing _registration",
+    "_history": f"{BASE} types _arguments _parsing _registration",
     "client": f"{BASE} {CLIENT_PARTS}",
     "exchanges": BASE,
     "exchanges/contract": f"{BASE} exchanges testing",

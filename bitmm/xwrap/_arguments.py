@@ -245,6 +245,14 @@ def page_query(limit: int, before: int | None) -> dict[str, str]:
     return query
 
 
+def history_status(status: str) -> str:
+    """Return which orders of a history are asked for."""
+    if check_text(status, "status") not in ("all", "closed"):
+        words = f"status is {_shown(status)}; it must be all or closed here, and orders() has the open ones"
+        raise InvalidRequest(words, code="invalid_argument")
+    return status
+
+
 def audit_query(since: object, limit: int, before: int | None) -> dict[str, str]:
     """Return the query for a page of the audit. `since`: a datetime, or its text in ISO 8601."""
     return {**time_query(since), **page_query(limit, before)}

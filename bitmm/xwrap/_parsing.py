@@ -6,8 +6,9 @@ It raises ValueError when the document is not one. Fields that are not known her
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any, Generic, NotRequired, TypeVar, cast, get_args
 
 from ._addresses import same_address
@@ -36,6 +37,7 @@ from .types import (
 )
 
 _R = TypeVar("_R")
+_H = TypeVar("_H", bound=Mapping[str, object])
 
 
 #: The fields whose text a server may write otherwise, as BTC for btc and XBT.
@@ -145,6 +147,15 @@ def _listed_order(row: Any) -> Order:
         return order(row)
     _text(object_with(row, "exchange_order_id")["exchange_order_id"], "id")
     return _order_placed_elsewhere(row)
+
+
+def page_below(document: Any, *, parse: Callable[[Any], list[_H]], before: int | None) -> list[_H]:
+    """Return one page of a history, newest first, whose ids are below `before`: a page that came again has no end."""
+    rows = parse(document)
+    ids = [whole_number(row["id"]) for row in rows]
+    if any(id >= higher for higher, id in pairwise(ids if before is None else [before, *ids])):
+        raise ValueError("its ids do not fall")
+    return rows
 
 
 def order_not_placed(document: Any) -> Order:

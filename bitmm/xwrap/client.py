@@ -23,6 +23,7 @@ from . import _market_parsing as market_parsing
 from . import _parsing as parsing
 from ._account import AccountCalls
 from ._api import ServerAPI
+from ._history import HistoryCalls
 from ._markets import MarketCalls
 from .errors import (
     APIError,
@@ -230,7 +231,7 @@ class XWrap(AccountCalls):
         return _backend(row, username, password, self)
 
 
-class Backend(MarketCalls):
+class Backend(MarketCalls, HistoryCalls):
     """One exchange registration of one account.
 
     `baseurl`: the address of the server as for an XWrap, or an XWrap, whose connections are then shared. `exchange`,

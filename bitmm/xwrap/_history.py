@@ -1,0 +1,49 @@
+"""The calls of one registration whose answers have no end of their own: they are read page by page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any, TypeVar
+
+from . import _arguments as arguments
+from . import _parsing as parsing
+from ._registration import RegistrationCalls
+from .types import Order, Withdrawal
+
+__all__ = ["HistoryCalls"]
+
+_R = TypeVar("_R", bound=Mapping[str, object])
+
+#: The most rows that the server tells at once.
+_PAGE = 500
+
+
+class HistoryCalls(RegistrationCalls):
+    """Histories as generators. What comes while one is read is not in it, or is at its beginning; nothing is left out.
+
+    A generator asks for a page when the rows of the one before are used up, and raises then what the call may raise.
+    """
+
+    def all_orders(self, status: str = "all") -> Iterator[Order]:
+        """Yield all orders that were placed through this registration, newest first: "all", or the "closed" ones.
+
+        Open ones change while they are read: `orders("open")` has those of one moment.
+        """
+        query = {"status": arguments.history_status(status)}
+        return self._read_pages("orders/", parsing.orders, query)
+
+    def all_withdrawals(self) -> Iterator[Withdrawal]:
+        """Yield everything that was sent through this registration, newest first."""
+        return self._read_pages("withdrawals/", parsing.withdrawals, {})
+
+    def _read_pages(self, path: str, parse: Callable[[Any], list[_R]], query: Mapping[str, str]) -> Iterator[_R]:
+        """Yield the records of a list of the server's own, whose ids rise and never come again."""
+        before: int | None = None
+        while True:
+            page_query = {**query, **arguments.page_query(_PAGE, before)}
+            page = self._get(path, partial(parsing.page_below, parse=parse, before=before), page_query)
+            yield from page
+            if len(page) < _PAGE:
+                return
+            before = parsing.whole_number(page[-1]["id"])

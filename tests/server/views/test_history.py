@@ -1,0 +1,85 @@
+"""Histories that are longer than a page, while new rows come: nothing twice, nothing left out."""
+
+from __future__ import annotations
+
+import json
+from itertools import islice
+
+import pytest
+
+from bitmm.xwrap.client import APIError, Backend, InvalidRequest
+from tests.support.raw_server import JSON, raw_server
+from tests.support.two_accounts import ADDRESS
+
+ROWS = 2500
+_NUMBERS = "WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < :rows) "
+_ORDERS = (
+    _NUMBERS + "INSERT INTO orders (registration_id, key, fingerprint, client_id, side, type, currency, asset, amount,"
+    " status, created, updated, released, attempt) SELECT :id, 'order-' || n, '', 'order-' || n, 'buy', 'limit', 'USD',"
+    " 'BTC', '0.1', CASE n % 2 WHEN 0 THEN 'filled' ELSE 'open' END, :time, :time, :no, 0 FROM numbers"
+)
+_SENDS = (
+    _NUMBERS + "INSERT INTO withdrawals (registration_id, key, fingerprint, client_id, asset, amount, address, status,"
+    " created, updated, released, attempt) SELECT :id, 'send-' || n, '', 'send-' || n, 'BTC', '0.1', :address, 'done',"
+    " :time, :time, :no, 0 FROM numbers"
+)
+
+
+@pytest.fixture
+def backend(server):
+    auth = server.account()
+    backend = Backend(server.registration(auth), *auth, server.url)
+    backend.server = server
+    return backend
+
+
+def add(backend, statement, **values):
+    common = {"rows": ROWS, "id": backend.id, "time": "2026-11-27T10:00:00Z", "no": False}
+    backend.server.sql(statement, **common, **values)
+
+
+def read_while_new_ones_come(rows, make):
+    """The keys that are read, while `make` makes another row after every 200 of them."""
+    keys = []
+    while batch := list(islice(rows, 200)):
+        keys += [row["key"] for row in batch]
+        make()
+    return keys
+
+
+def test_orders_beyond_a_page_come_once_each_while_new_ones_are_placed(backend):
+    add(backend, _ORDERS)
+    keys = read_while_new_ones_come(backend.all_orders(), lambda: backend.buy("USD", "BTC", "0.01"))
+    assert keys == [f"order-{number}" for number in range(ROWS, 0, -1)]
+
+
+def test_closed_orders_alone(backend):
+    add(backend, _ORDERS)
+    orders = list(backend.all_orders("closed"))
+    assert [order["key"] for order in orders] == [f"order-{number}" for number in range(ROWS, 0, -2)]
+    assert {order["status"] for order in orders} == {"filled"}
+
+
+def test_sends_beyond_a_page_come_once_each_while_new_ones_leave(backend):
+    add(backend, _SENDS, address=ADDRESS)
+    keys = read_while_new_ones_come(backend.all_withdrawals(), lambda: backend.send_to_address("BTC", "0.001", ADDRESS))
+    assert keys == [f"send-{number}" for number in range(ROWS, 0, -1)]
+
+
+def test_a_registration_without_any_has_none(backend):
+    assert list(backend.all_orders()) == list(backend.all_withdrawals()) == []
+
+
+def test_open_orders_are_no_history(backend):
+    with pytest.raises(InvalidRequest, match=r"all or closed here, and orders\(\) has the open ones"):
+        backend.all_orders("open")
+
+
+def test_a_page_that_comes_again_ends_the_history_as_a_wrong_answer():
+    row = {"status": "filled", "currency": "USD", "asset": "BTC", "side": "buy", "amount": "1"}
+    page = [{**row, "id": number} for number in range(500, 0, -1)]
+    with raw_server(lambda connection: connection.answer(json.dumps(page), "200 OK", JSON)) as server:
+        orders = Backend(1, "ann", "password", server.url).all_orders()
+        assert len(list(islice(orders, 500))) == 500
+        with pytest.raises(APIError, match="ids do not fall"):
+            next(orders)
