@@ -32,9 +32,12 @@ IN_WORDS_ALONE = (
     "is that of the limits",
     "write a time with its zone in the future",
     "it must be a time",
+    "lies ahead",
     "is no name of a credential",
     "cannot be printed",
     "control or direction character",
+    "an order has either an amount or",
+    "is for buys at one exchange",
 )
 #: A field that is known, but not beside that one, or not at this registration's exchange.
 NOT_HERE = "is not a field of this call"

@@ -59,9 +59,11 @@ def _pop_order(params: Params) -> tuple[_Order, bool]:
     """Return the order of the parameters, and whether it may be executed in parts."""
     currency, asset, side = params.pop_name("currency"), params.pop_name("asset"), pop_side(params)
     cost = params.pop_amount("cost") if params.has("cost") else None
-    amount = params.pop_amount() if cost is None or params.has("amount") else None
+    amount = params.pop_amount() if params.has("amount") else None
     in_parts = params.pop_bool("split", default=False)
     params.finish()
+    if amount is None and cost is None:
+        raise bad_field("amount", "is missing; an order has either an amount or, where it buys, a cost")
     if cost is not None and (amount is not None or side == "sell" or in_parts):
         raise bad_field("cost", "is for buys at one exchange; give the amount of the asset")
     return _Order(currency, asset, side, amount, cost), in_parts
