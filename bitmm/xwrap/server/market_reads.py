@@ -88,6 +88,8 @@ def _read(exchange: Exchange, verb: str, *arguments: Any) -> Any:
     ask = getattr(exchange, verb)
     if exchange.in_process:
         return ask(*arguments)
-    # Fees belong to the account of a key, all else to everybody.
-    of = exchange.context.registration if verb == "fees" else 0
+    # Fees belong to the account of a key, all else to everybody. But who asks at the same time waits for the first one,
+    # and a question without a login may wait for its small budget: it is no question of those who are logged in.
+    registration = exchange.context.registration
+    of = registration if verb == "fees" else registration > 0
     return exchange.context.cache.get_or_fetch((verb, of, *arguments), lambda: ask(*arguments), seconds=_SECONDS[verb])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import ClassVar
@@ -30,9 +31,15 @@ class Market(Stub):
 
     id = "market"
     calls: ClassVar[list[tuple]] = []
+    #: Holds up order books for callers who are not logged in; `held_up` counts those that wait.
+    public_gate: ClassVar[threading.Event] = threading.Event()
+    held_up: ClassVar[threading.Semaphore] = threading.Semaphore(0)
 
     def order_book(self, currency, asset, depth):
         self.calls.append(("order_book", currency, asset, depth))
+        if not self.context.registration:
+            self.held_up.release()
+            assert self.public_gate.wait(60)
         return OrderBook(BOOK.bids[:depth], BOOK.asks[:depth], BOOK.time)
 
     def ticker(self, currency, asset):
@@ -60,6 +67,8 @@ def serving_market(serving, monkeypatch):
     monkeypatch.setitem(exchanges.EXCHANGES, "market", "tests.server.views.test_markets:Market")
     monkeypatch.setitem(exchanges.EXCHANGES, "stub", "tests.support.stub:Stub")
     monkeypatch.setattr(Market, "calls", [])
+    monkeypatch.setattr(Market, "public_gate", threading.Event())
+    Market.public_gate.set()
     with serving(exchanges=("market", "stub", "paper")) as server:
         yield server
 
@@ -128,6 +137,20 @@ def test_an_order_book_needs_no_account(serving_market):
     with pytest.raises(InvalidRequest) as caught:
         xwrap.order_book("nowhere", "USD", "BTC")
     assert caught.value.code == "unknown_exchange"
+
+
+def test_one_that_is_asked_for_without_an_account_holds_up_nobody_who_has_one(serving_market):
+    backend, xwrap = backend_at(serving_market), XWrap(serving_market.url)
+    Market.public_gate.clear()
+    waiting = threading.Thread(target=xwrap.order_book, args=("market", "USD", "BTC"))
+    waiting.start()
+    try:
+        assert Market.held_up.acquire(timeout=60)
+        assert len(backend.order_book("USD", "BTC")["bids"]) == 20
+    finally:
+        Market.public_gate.set()
+        waiting.join()
+    assert Market.calls == [("order_book", "USD", "BTC", 20)] * 2
 
 
 @pytest.mark.parametrize(
