@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import random
 import threading
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -14,7 +14,7 @@ pytest.importorskip("sqlalchemy", reason="the server is not installed")
 
 from bitmm.xwrap.exchanges.base import ExchangeContext
 from bitmm.xwrap.exchanges.errors import Refused
-from bitmm.xwrap.exchanges.models import NewOrder, NewWithdrawal, OrderRef
+from bitmm.xwrap.exchanges.models import Candle, NewOrder, NewWithdrawal, OrderRef
 from bitmm.xwrap.exchanges.paper import PACKED_PRICES, Paper, PaperConfig, Prices, PricesError
 from bitmm.xwrap.server.db.store import Store
 from bitmm.xwrap.testing.exchange_contract import ExchangeContract
@@ -22,6 +22,8 @@ from tests.support.databases import sql
 
 #: 2025-01-07 00:01 UTC, the minute of the first packed price.
 FIRST = datetime(2025, 1, 7, 0, 1, tzinfo=UTC).timestamp()
+FIRST_MINUTE = int(FIRST // 60)
+NOON = datetime(2025, 1, 7, 12, tzinfo=UTC)
 #: An address of the test network (BIP 173, "Test vectors").
 ADDRESS = "tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx"
 OPENING = {"USD": Decimal(200_000), "BTC": Decimal(1)}
@@ -83,6 +85,38 @@ def test_the_packed_prices_are_the_closes_of_one_real_day():
 )
 def test_prices_are_replayed_by_the_clock_minute_by_minute_for_ever(moment, close):
     assert Prices.load().at(moment) == close
+
+
+@pytest.mark.parametrize("first", [FIRST_MINUTE, FIRST_MINUTE + 1439, FIRST_MINUTE - 1, FIRST_MINUTE + 700])
+@pytest.mark.parametrize("count", [1, 60, 1440, 4000])
+def test_the_prices_of_many_minutes_are_those_of_each(first, count):
+    prices = Prices.load()
+    assert list(prices.between(first, first + count)) == [prices.at((first + minute) * 60) for minute in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("since", "first"),
+    [
+        (NOON, NOON),
+        (NOON + timedelta(microseconds=1), NOON + timedelta(hours=1)),
+        (NOON - timedelta(microseconds=1), NOON),
+        (datetime(1969, 12, 31, tzinfo=UTC), datetime(1970, 1, 1, tzinfo=UTC)),
+        (datetime.min.replace(tzinfo=UTC), datetime(1970, 1, 1, tzinfo=UTC)),
+    ],
+)
+def test_candles_begin_at_the_time_that_is_asked_for_or_at_the_next_one(store, since, first):
+    paper = open_paper(store, moment=(NOON + timedelta(days=1)).timestamp())
+    times = [candle.time for candle in paper.candles("USD", "BTC", "1h", since, 3)]
+    assert times == [first + timedelta(hours=hours) for hours in range(3)]
+
+
+def test_a_candle_is_made_of_the_recorded_minutes(store):
+    paper = open_paper(store, moment=FIRST + 5 * 60)
+    closes = Prices.load().closes
+    (candle,) = paper.candles("USD", "BTC", "5m", datetime.fromtimestamp(FIRST, UTC), 9)
+    assert candle == Candle(
+        datetime(2025, 1, 7, 0, 5, tzinfo=UTC), closes[4], max(closes[4:6]), min(closes[4:6]), closes[5], Decimal(0)
+    )
 
 
 def test_the_buy_price_lies_half_a_spread_above_the_close_and_the_sell_price_below(paper):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from ..base import Exchange, ExchangeContext
@@ -19,6 +19,7 @@ _OFFERED = Decimal(21_000_000)
 #: The lengths of candles, in minutes.
 _INTERVALS = {"1m": 1, "5m": 5, "15m": 15, "1h": 60, "4h": 240, "1d": 1440}
 _DAY_MINUTES = 1440
+_BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class PaperMarkets(Exchange):
@@ -47,7 +48,7 @@ class PaperMarkets(Exchange):
         check_pair(currency, asset)
         quote, time = self._quote_now()
         minute = self._minute()
-        closes = self._closes(minute - _DAY_MINUTES + 1, minute + 1)
+        closes = self._config.prices.between(minute - _DAY_MINUTES + 1, minute + 1)
         return Ticker(closes[-1], max(closes), min(closes), None, quote.bid, quote.ask, time)
 
     def candle_intervals(self) -> tuple[str, ...]:
@@ -60,8 +61,10 @@ class PaperMarkets(Exchange):
             raise no_such_interval(self.name, interval, _INTERVALS)
         length, now = _INTERVALS[interval], self._minute()
         last = now // length
-        first = last - limit + 1 if since is None else -(-int(since.timestamp()) // (60 * length))
-        numbers = range(max(first, 0), min(first + limit - 1, last) + 1)
+        first = last - limit + 1 if since is None else -((_BEGINNING - since) // timedelta(minutes=length))
+        # The counting of minutes begins in 1970, and so do the candles.
+        first = max(first, 0)
+        numbers = range(first, min(first + limit - 1, last) + 1)
         return [self._candle(number * length, min((number + 1) * length, now + 1)) for number in numbers]
 
     def fees(self, currency: str, asset: str) -> Fees:
@@ -74,12 +77,9 @@ class PaperMarkets(Exchange):
 
     def _candle(self, start: int, end: int) -> Candle:
         """Return the candle of the minutes from `start` to before `end`."""
-        closes = self._closes(start, end)
-        time = datetime.fromtimestamp(start * 60, UTC)
+        closes = self._config.prices.between(start, end)
+        time = _BEGINNING + timedelta(minutes=start)
         return Candle(time, closes[0], max(closes), min(closes), closes[-1], Decimal(0))
-
-    def _closes(self, start: int, end: int) -> list[Decimal]:
-        return [self._config.prices.at(minute * 60) for minute in range(start, end)]
 
     def _minute(self) -> int:
         return int(self._config.clock() // 60)

@@ -47,3 +47,10 @@ class Prices:
     def at(self, seconds: float) -> Decimal:
         """Return the close that is replayed at `seconds` (Unix time)."""
         return self.closes[(int(seconds // 60) - self.first) % len(self.closes)]
+
+    def between(self, first: int, end: int) -> tuple[Decimal, ...]:
+        """Return the closes that are replayed in the minutes (since 1970) from `first` to before `end`."""
+        start = (first - self.first) % len(self.closes)
+        found = self.closes[start : start + end - first]
+        missing = end - first - len(found)
+        return found + (self.closes * -(-missing // len(self.closes)))[:missing]
