@@ -180,8 +180,14 @@ def size_query(side: str, *, amount: Amount | None = None, cost: Amount | None =
 
 
 def time_query(since: object) -> dict[str, str]:
-    """Return the query for what there is since a time: a datetime, its text in ISO 8601, or None for no such time."""
+    """Return the query for what there is since a time: a datetime, its text in ISO 8601, or None for no such time.
+
+    A datetime has its zone: one without would be taken for another time than it means to most of Python.
+    """
     if isinstance(since, datetime):
+        if since.tzinfo is None:
+            words = "since is a datetime without a zone; write it like datetime.now(timezone.utc)"
+            raise InvalidRequest(words, code="invalid_argument")
         since = since.isoformat()
     return {} if since is None else {"since": check_text(since, "since")}
 

@@ -15,11 +15,11 @@ _R = TypeVar("_R")
 
 market = Record(Market, "currency", "asset")
 _candle = Record(Candle, "time", "open", "high", "low", "close", "volume")
-_trade = Record(Trade, "amount", "price", "time")
+_trade = Record(Trade, "side", "amount", "price", "time")
 _fees = Record(Fees, "maker", "taker", "source")
 _backend_total = Record(BackendValue, "id", "exchange", "total")
 _offer = Record(Offer, "exchange", "amount", "total", "reason")
-ticker = Record(Ticker, "last", "bid", "ask", "time")
+ticker = Record(Ticker, "last", "high", "low", "volume", "bid", "ask", "time")
 
 
 def markets(document: Any) -> list[Market]:
@@ -72,7 +72,7 @@ def candles(document: Any) -> list[Candle]:
 
 
 def trades(document: Any) -> list[Trade]:
-    return [_whole_row(_trade, row) for row in list_of(document)]
+    return [_whole_row(_trade, object_with(row, "id")) for row in list_of(document)]
 
 
 def fees(document: Any) -> Fees:

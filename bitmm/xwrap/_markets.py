@@ -41,7 +41,8 @@ class MarketCalls(RegistrationCalls):
     ) -> list[Candle]:
         """Return the prices of intervals ("1m", "1h", "1d" ...), oldest first; the last one may still be under way.
 
-        `since`: those that begin at this time (a datetime, or its text in ISO 8601) or later; without it the latest.
+        `since`: those that begin at this time or later, a datetime with its zone or text in ISO 8601; without it the
+        latest.
         `limit`: 1 to 1000 of them, 100 without it. An interval without a trade has none. Raises InvalidRequest with the
         code `unknown_interval`, whose words name those that the exchange has, and `history_unavailable` for a time that
         is too long ago.

@@ -274,10 +274,17 @@ AUDIT_ROW = {
     "subject": "order 7",
     "details": {"amount": "0.1"},
 }
+
+
+def without_each_field(record):
+    """The record without one of its fields, for each of them."""
+    return [{name: value for name, value in record.items() if name != field} for field in record]
+
+
 NOON = "2026-11-27T12:00:00Z"
 BOOK = {"bids": [["99", "1.50"], ["98", "2"]], "asks": [["100", "0.1"]], "time": NOON}
 BAD_BOOKS = [
-    *({}, [], [BOOK], {**BOOK, "bids": None}, {**BOOK, "asks": {}}, {**BOOK, "asks": ["1"]}),
+    *([], [BOOK], *without_each_field(BOOK), {**BOOK, "bids": None}, {**BOOK, "asks": {}}, {**BOOK, "asks": ["1"]}),
     *({**BOOK, "bids": [["99"]]}, {**BOOK, "bids": [["99", "1", "2"]]}),
     *({**BOOK, "asks": [["100", bad]]} for bad in BAD),
 ]
@@ -448,22 +455,22 @@ QUESTIONS = {
     "ticker": (
         lambda _, backend: backend.ticker("USD", "BTC"),
         TICKER,
-        [{}, [], [TICKER], *({**TICKER, "last": bad} for bad in BAD[:-1])],
+        [[], [TICKER], *without_each_field(TICKER), *({**TICKER, "last": bad} for bad in BAD[:-1])],
     ),
     "candles": (
         lambda _, backend: backend.candles("USD", "BTC"),
         [CANDLE],
-        [{}, [{}], CANDLE, *([{**CANDLE, "close": bad}] for bad in BAD)],
+        [{}, CANDLE, *([row] for row in without_each_field(CANDLE)), *([{**CANDLE, "close": bad}] for bad in BAD)],
     ),
     "trades": (
         lambda _, backend: backend.trades("USD", "BTC"),
         [TRADE],
-        [{}, [{}], TRADE, *([{**TRADE, "amount": bad}] for bad in BAD)],
+        [{}, TRADE, *([row] for row in without_each_field(TRADE)), *([{**TRADE, "amount": bad}] for bad in BAD)],
     ),
     "fees": (
         lambda _, backend: backend.fees("USD", "BTC"),
         FEES,
-        [{}, [], [FEES], *({**FEES, "taker": bad} for bad in BAD)],
+        [[], [FEES], *without_each_field(FEES), *({**FEES, "taker": bad} for bad in BAD)],
     ),
     "deposits": (
         lambda _, backend: backend.deposits("BTC"),

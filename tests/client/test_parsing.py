@@ -105,7 +105,7 @@ def test_a_record_keeps_what_is_not_known_here_and_leaves_the_document_alone():
             [{"time": "T", "open": None, **dict.fromkeys(("high", "low", "close", "volume"), "1")}],
             "an amount is missing",
         ),
-        (market_parsing.trades, [{"amount": "1", "price": "1"}], "'time' is missing"),
+        (market_parsing.trades, [{"id": "1", "side": None, "amount": "1", "price": "1"}], "'time' is missing"),
         (market_parsing.fees, {"maker": "0.1", "taker": None, "source": "account"}, "an amount is missing"),
         (parsing.fill, {"amount": "x", "price": "1"}, "not a decimal"),
         (parsing.funds, {"BTC": {"total": "1", "available": "1"}}, "'held' is missing"),

@@ -153,6 +153,12 @@ def test_one_that_is_asked_for_without_an_account_holds_up_nobody_who_has_one(se
     assert Market.calls == [("order_book", "USD", "BTC", 20)] * 2
 
 
+def test_a_datetime_without_a_zone_is_refused_by_the_client(serving_market):
+    with pytest.raises(InvalidRequest, match="without a zone"):
+        backend_at(serving_market).candles("USD", "BTC", since=NOON.replace(tzinfo=None))
+    assert Market.calls == []
+
+
 @pytest.mark.parametrize(
     ("path", "query", "field"),
     [
