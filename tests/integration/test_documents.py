@@ -62,12 +62,28 @@ def test_every_python_block_runs(path, serving, capsys):
     with serving() as server:
         server.account("ann", "her password")
         for block in blocks(path, "python"):
-            exec(compile(block.replace("http://localhost:8000", server.url), name_of(path), "exec"), names)
+            if "while True:" in block.splitlines():
+                runs_until_it_is_ended(block, server.url)
+            else:
+                exec(compile(block.replace("http://localhost:8000", server.url), name_of(path), "exec"), names)
     printed = capsys.readouterr().out
     if path == ROOT / "README.md":
         assert "0.1 BTC for" in printed
         assert "too much: not enough USD" in printed
         assert names["backend"].id == 1
+
+
+def runs_until_it_is_ended(program, url):
+    """The program goes on for ever; it is ended when each level of its grid has its order."""
+    backend = XWrap(url).backend(1, "ann", "her password")
+    environ = {**os.environ, "XWRAP_URL": url, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
+    process = subprocess.Popen([sys.executable, "-c", program], env=environ, stderr=subprocess.PIPE, text=True)
+    try:
+        while len([order for order in backend.orders("open") if (order["key"] or "").startswith("grid-1/")]) < 30:
+            assert process.poll() is None, process.stderr.read()
+    finally:
+        process.kill()
+        process.communicate()
 
 
 @pytest.mark.parametrize("path", SHELL, ids=name_of)

@@ -6,7 +6,7 @@ kills itself with SIGKILL when something of this journal comes to the point for 
 ended, for whatever reason, "ended STATUS" is printed (a signal's number is negative), and before it "failed: REASON"
 when it raised. `ahead`: seconds that the clock of that life is ahead. With "stop": "after-sending" it stops itself with
 SIGSTOP instead, once, when something of either journal comes to that point, and goes on at SIGCONT. "limit": a limit of
-its threads or its memory, see limits.py.
+its threads or its memory, see limits.py. "paper_clock": a file with the Unix time at which the paper exchange is.
 
 Nothing of the package knows of this: the points are reached by wrapping the journal, what adapters send with, and the
 connection below them. All modules are loaded once, so a life begins within some tens of milliseconds.
@@ -24,6 +24,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ import uvicorn.protocols.websockets.auto  # noqa: F401
 
 from bitmm.xwrap.exchanges import EXCHANGES, load
 from bitmm.xwrap.exchanges import http as http_of_exchanges
-from bitmm.xwrap.server import runner
+from bitmm.xwrap.server import runner, services
 from bitmm.xwrap.server.db.journal import Journal
 from bitmm.xwrap.server.db.postgresql import PostgreSQL
 from bitmm.xwrap.server.db.sqlite import SQLite
@@ -188,6 +189,15 @@ def set_clock_ahead(seconds: float) -> None:
             module.datetime = Ahead  # type: ignore[attr-defined]
 
 
+def set_paper_clock(file: Path) -> None:
+    """The clock of the paper exchange, and no other, stands at the Unix time in `file`."""
+
+    def read() -> float:
+        return float(file.read_text(encoding="ascii"))
+
+    services.PaperConfig = partial(services.PaperConfig, clock=read)  # type: ignore[assignment, misc]
+
+
 def run_server(command: dict[str, Any]) -> None:
     """One life of the server, until it is stopped or comes to its point."""
     if command.get("point"):
@@ -196,6 +206,8 @@ def run_server(command: dict[str, Any]) -> None:
         stop_at(command["stop"])
     if command.get("ahead"):
         set_clock_ahead(command["ahead"])
+    if command.get("paper_clock"):
+        set_paper_clock(Path(command["paper_clock"]))
     print(f"lives {os.getpid()}", flush=True)
     given = command["settings"]
     data, exchanges = Path(given.pop("data")), tuple(given.pop("exchanges"))

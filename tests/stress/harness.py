@@ -254,9 +254,11 @@ class ServerProcess:
         stop: str | None = None,
         limit: Limit | None = None,
         ahead: float = 0,
+        paper_clock: str | None = None,
     ) -> None:
         """Start the next process; see crash_server.py. Raises ServerEndedError when it ends before it serves."""
         life = {"point": point, "hit": hit, "journal": journal, "stop": stop, "limit": limit, "ahead": ahead}
+        life["paper_clock"] = paper_clock
         command = {"settings": {**self._settings, "port": self.port}, **life}
         self._process.stdin.write(json.dumps(command) + "\n")
         self._process.stdin.flush()
