@@ -301,7 +301,8 @@ def _plan(
         before = level
     plan: dict[int, list[bool]] = {minute: [] for minute in minutes}
     for number in range(kills):
-        plan[chance.choice(minutes if number % 2 else busy)].append(not number % 2)
+        with_order = bool(number % 2)
+        plan[chance.choice(busy if with_order else minutes)].append(with_order)
     return {minute: sorted(of_step, reverse=True) for minute, of_step in plan.items()}
 
 
