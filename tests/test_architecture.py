@@ -22,7 +22,9 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 #: What a part of the package may import of the package, besides itself. A part is a module, or a folder with all that
 #: is in it; for a module the longest name counts. What is not named here may not be imported and may not exist.
 BASE = "__init__ codes errors money transport _http _failures _deadline _retry_after _addresses _names"
-CLIENT_PARTS = "types _arguments _parsing _responses _api _registration _account _market_parsing _markets _history"
+CLIENT_PARTS = (
+    "types _arguments _parsing _responses _api _following _registration _account _market_parsing _markets _history"
+)
 MAY_IMPORT = {
     "__init__": "",
     "codes": "",
@@ -41,7 +43,8 @@ MAY_IMPORT = {
     "_parsing": f"{BASE} types",
     "_responses": f"{BASE} _parsing",
     "_api": f"{BASE} types _arguments _parsing _responses",
-    "_registration": f"{BASE} types _arguments _parsing _responses _api",
+    "_following": f"{BASE} types _arguments _parsing _api",
+    "_registration": f"{BASE} types _arguments _parsing _responses _api _following",
     "_account": f"{BASE} types _arguments _parsing _responses _api _market_parsing",
     "_market_parsing": f"{BASE} types _parsing",
     "_markets": f"{BASE} types _arguments _market_parsing _registration",

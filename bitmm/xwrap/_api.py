@@ -72,6 +72,11 @@ class ServerAPI:
         self.url, self._timeout, self._session = state
         self._transport = Transport(timeout=self._timeout, session=self._session)
 
+    @property
+    def timeout(self) -> float:
+        """Return the seconds that a whole call may take."""
+        return self._timeout
+
     def get(
         self,
         path: str,

@@ -158,6 +158,12 @@ def page_below(document: Any, *, parse: Callable[[Any], list[_H]], before: int |
     return rows
 
 
+def order_changes(document: Any) -> tuple[list[Order], str]:
+    """Return orders, and the cursor after them."""
+    changes = object_with(document, "orders", "cursor")
+    return [order(row) for row in list_of(changes["orders"])], _text(changes["cursor"], "cursor")
+
+
 def order_not_placed(document: Any) -> Order:
     """Return the order of a dry run; a server that does not know dry runs places the order."""
     if object_with(document).get("dry_run") is not True:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from . import _arguments as arguments
 from . import _parsing as parsing
 from ._api import ServerAPI
+from ._following import OrderChanges
 from .types import DeadMansSwitch, Deposit, Order, Side
 
 __all__ = ["RegistrationCalls"]
@@ -42,6 +43,22 @@ class RegistrationCalls:
         Raises OutcomeUnknown when the answer was lost: call it again.
         """
         return self._api.delete(f"{self._path}/orders/", parsing.canceled, self._auth)
+
+    def follow(self, *, after: str | None = None, timeout: float | None = None) -> OrderChanges:
+        """Return an iterator that gives each order that changes, as it is then, in the order of the changes.
+
+        It begins now, at this call; `after`: a `cursor` of such an iterator, or "0" for all orders that there are. It
+        ends when nothing changed for `timeout` seconds, and may be gone on with then; without, it never ends. Each
+        change is given at least once; an order that changes again before it is read is given once, as it is then. Lost
+        connections and a server that starts again are waited for; whatever else fails is raised.
+
+        The server writes an order down before it sends it, and then its status is "unknown" for a moment. While this
+        waits, the server reads the open orders at the exchange, every 1 to 15 seconds. Orders that were placed
+        elsewhere are not among them.
+        """
+        after = None if after is None else arguments.check_text(after, "after")
+        seconds = None if timeout is None else arguments.check_timeout(timeout)
+        return OrderChanges(self._api, f"{self._path}/orders/", self._auth, after, seconds)
 
     def deadman(self, seconds: int) -> DeadMansSwitch:
         """Have all orders of this exchange key canceled in so many seconds, unless this is called again before.

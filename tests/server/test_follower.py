@@ -48,6 +48,9 @@ class Bench:
     def __init__(self, server, follower):
         self.server, self.follower, self.seconds, self.auth = server, follower, 1000.0, server.account()
         self.id = server.registration(self.auth, "stub")
+        #: The registrations whose changes somebody waits for.
+        self.awaited = set()
+        follower._awaited = lambda: set(self.awaited)
 
     def post(self, key, **more):
         url = f"{self.server.url}/exchanges/{self.id}/buy"
@@ -105,6 +108,21 @@ def test_many_open_market_orders_are_read_with_one_question_and_their_keys_answe
 def test_a_limit_order_rests_and_is_not_followed(bench):
     bench.post("k1", price="10")
     assert bench.pass_time(100) == []
+
+
+def test_limit_orders_are_read_while_somebody_waits_for_their_changes(bench):
+    """And often enough that he is not told minutes later."""
+    bench.post("k1", price="10")
+    Shown.states = {"X1": OrderState("X1", "open")}
+    bench.awaited.add(bench.id)
+    assert bench.pass_time(62) == [1, 3, 7, 15, 30, 45, 60]
+    assert bench.statuses() == ["open"]
+    Shown.states = {"X1": final(1)}
+    bench.pass_time(15)
+    assert bench.statuses() == ["filled"]
+    bench.post("k2", price="10")
+    bench.awaited.clear()
+    assert bench.pass_time(100) == [], "nobody waits any more"
 
 
 def test_what_stays_open_is_asked_about_less_and_less_often(bench):

@@ -158,6 +158,8 @@ def _with_keys(method: str, path: str, own: Party, other: Party) -> Iterator[Cal
             home = path.replace("{id}", own.registration)
             yield Call(method, path, f"{theirs}?key={key}", f"{nobodys}?key={unused}")
             yield Call(method, path, f"{home}?key={key}", f"{home}?key={unused}")
+        if last == "orders":
+            yield Call(method, path, f"{theirs}?after=0&wait=1", f"{nobodys}?after=0&wait=1")
     elif method == "POST" and last in ("buy", "sell", "send_to_address"):
         for key in other.keys:
             yield Call(method, path, theirs, nobodys, _BODIES[last], _BODIES[last], key=key)
@@ -178,6 +180,8 @@ def _at_home(method: str, path: str, own: Party, other: Party) -> Iterator[Call]
     if method == "GET" and last in ("orders", "withdrawals"):
         for before in (other.order, "9" * 9):
             yield replace(call, url=f"{call.url}?before={before}", is_foreign=False)
+        if last == "orders":
+            yield replace(call, url=f"{call.url}?after=0", is_foreign=False)
 
 
 def _spellings(id: str, absent: str, other: Party) -> Iterator[tuple[str, str]]:

@@ -29,6 +29,7 @@ from .views import (
     freeze,
     health,
     markets,
+    order_changes,
     orders,
     public,
     registrations,
@@ -69,7 +70,7 @@ ROUTES = [
     Route("/exchanges/{id}/candles", endpoint(markets.candles, pool="outbound")),
     Route("/exchanges/{id}/trades", endpoint(markets.trades, pool="outbound")),
     Route("/exchanges/{id}/fees", endpoint(markets.fees, pool="outbound")),
-    Route("/exchanges/{id}/orders", endpoint(orders.index, pool="outbound")),
+    Route("/exchanges/{id}/orders", order_changes.index),
     Route("/exchanges/{id}/orders", endpoint(orders.cancel_all, pool="urgent", needs="trade"), methods=["DELETE"]),
     Route("/exchanges/{id}/orders/{order_id}", endpoint(orders.show, pool="outbound")),
     Route(

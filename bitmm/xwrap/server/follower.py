@@ -1,6 +1,7 @@
-"""The follower: market orders that were answered while they were open are read until they are final.
+"""The follower: open orders are read until they are final. Market orders always, limit orders while somebody waits.
 
-Their callers have an answer that says "open", and may never ask again; the key then answers what is read here. Many
+The callers of market orders have an answer that says "open", and may never ask again; the key then answers what is read
+here. Limit orders rest; they are read for those who wait for the changes of their registration (`OrderChanges`). Many
 orders of a key are read with one question where the exchange can do that. It has the priority of reads, so it waits for
 orders and cancels, and it asks less and less often for what stays open. Nothing is ever sent.
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from math import inf
@@ -33,6 +34,8 @@ _log = logging.getLogger(__name__)
 
 #: Seconds between two questions about the orders of a key: at first, and at most, when none of them becomes final.
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 300.0
+#: The same, at most, while somebody waits for a change: at Kraken a fifth of what its slowest tier allows.
+_LONGEST_AWAITED_PAUSE = 15.0
 #: Seconds by which the server that placed an order is ahead of the others on its data base, between these two.
 _HEAD_START = 15.0, 30.0
 #: How many orders are read with one question: as many as Kraken takes.
@@ -47,15 +50,17 @@ class _Pace:
 
     ask_at: float = inf
     pause: float = _FIRST_PAUSE
+    longest: float = _LONGEST_PAUSE
     #: Row -> when it was asked about, 0 before the first time.
     asked: dict[int, float] = field(default_factory=dict)
 
-    def meet(self, rows: Sequence[Row], journal: Journal) -> None:
+    def meet(self, rows: Sequence[Row], journal: Journal, *, is_awaited: bool) -> None:
         """Take note of the rows that are open now; a new one ends a long pause."""
+        self.longest = _LONGEST_AWAITED_PAUSE if is_awaited else _LONGEST_PAUSE
         new = [row for row in rows if row["id"] not in self.asked]
         if new:
             self.pause = _FIRST_PAUSE
-            is_own = any(journal.is_own(row) for row in new)
+            is_own = is_awaited or any(journal.is_own(row) for row in new)
             behind = 0.0 if is_own else random.uniform(*_HEAD_START)  # noqa: S311 - no secret
             self.ask_at = min(self.ask_at, time.monotonic() + _FIRST_PAUSE + behind)
         self.asked = {row["id"]: self.asked.get(row["id"], 0.0) for row in rows}
@@ -66,20 +71,26 @@ class _Pace:
 
     def adapt(self, *, progress: bool) -> None:
         """Let the next question be due soon when an order became final, else after twice the pause."""
-        self.pause = _FIRST_PAUSE if progress else min(2 * self.pause, _LONGEST_PAUSE)
+        self.pause = _FIRST_PAUSE if progress else min(2 * self.pause, self.longest)
         self.wait(self.pause)
 
 
 class Follower:
-    """Follows in one thread for each exchange that can show an order. `every`: seconds between two rounds."""
+    """Follows in one thread for each exchange that can show an order. `every`: seconds between two rounds.
 
-    def __init__(self, store: Store, registry: ExchangeRegistry, *, every: float) -> None:
+    `awaited` returns the registrations whose limit orders are to be read, too.
+    """
+
+    def __init__(
+        self, store: Store, registry: ExchangeRegistry, awaited: Callable[[], set[int]], *, every: float
+    ) -> None:
         self._journal = store.orders
+        self._awaited = awaited
         self._registry = registry
-        #: By exchange, and by the id of the registration; nothing is kept of those without open market orders.
+        #: By exchange, and by the id of the registration; nothing is kept of those without orders to follow.
         self._paces: dict[str, dict[int, _Pace]] = {}
         kinds = {id: registry.kind(id) for id in registry.ids()}
-        shown = [id for id, kind in kinds.items() if "order" in supports(kind) and not kind.in_process]
+        shown = [id for id, kind in kinds.items() if "order" in supports(kind)]
         self._rounds = Rounds("follower", {id: partial(self.follow, id) for id in shown}, lambda: min(every, 1.0))
 
     def start(self) -> None:
@@ -91,15 +102,17 @@ class Follower:
         self._rounds.stop()
 
     def follow(self, exchange: str) -> None:
-        """Ask an exchange about the open market orders of each registration whose next question is due."""
+        """Ask an exchange about the orders to follow of each registration whose next question is due."""
         registrations: dict[int, tuple[Registration, list[Row]]] = {}
-        for registration, row in self._journal.open_market_orders(exchange):
+        awaited = self._awaited()
+        found = self._journal.open_market_orders(exchange) + self._journal.open_limit_orders(exchange, awaited)
+        for registration, row in found:
             registrations.setdefault(registration.id, (registration, []))[1].append(row)
         known, paces = self._paces.get(exchange, {}), dict[int, _Pace]()
         self._paces[exchange] = paces
         for id, (registration, rows) in registrations.items():
             pace = paces[id] = known.get(id) or _Pace()
-            pace.meet(rows, self._journal)
+            pace.meet(rows, self._journal, is_awaited=id in awaited)
             if time.monotonic() >= pace.ask_at and not self._rounds.stopping.is_set():
                 self._read(registration, rows, pace)
 
@@ -115,7 +128,7 @@ class Follower:
             pace.wait(busy.retry_after)
             return
         except Exception as error:
-            log_failure(_log, error, f"{len(rows)} open market orders of {registration.exchange} cannot be read")
+            log_failure(_log, error, f"{len(rows)} open orders of {registration.exchange} cannot be read")
             states = {}
         progress = False
         for row in rows:

@@ -12,7 +12,7 @@ from uvicorn.server import ServerState
 
 from .callers import Network, caller_address
 from .heads import RefusedError
-from .problems import DELAY
+from .problems import DELAY, ON_END
 
 __all__ = ["HttpProtocol"]
 
@@ -90,6 +90,11 @@ class HttpProtocol(HttpToolsProtocol):
     def delay(self) -> float:
         """Return for how many seconds the answer that begins now is held back."""
         return cast("float", self.scope.get(DELAY, 0.0))
+
+    def report_end(self) -> None:
+        """Tell a call that waits that its caller is gone, or sends nothing more: that may be the same."""
+        if self.scope is not None and (report := cast("Any", self.scope.get(ON_END))):
+            report()
 
     def forget_call(self) -> None:
         """Free the memory of a call that is over."""

@@ -16,10 +16,12 @@ from starlette.responses import JSONResponse, Response
 from ..codes import CODES
 from ..exchanges.errors import ExchangeError
 
-__all__ = ["DELAY", "Problem", "from_exchange", "log_failure", "problem_response", "too_busy"]
+__all__ = ["DELAY", "ON_END", "Problem", "from_exchange", "log_failure", "problem_response", "too_busy"]
 
 #: Where in an ASGI scope the seconds are for which the answer is held back.
 DELAY = "xwrap.delay"
+#: Where a call that waits has what is to be called when its caller is gone.
+ON_END = "xwrap.on_end"
 
 
 class Problem(Exception):

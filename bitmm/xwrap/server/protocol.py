@@ -93,6 +93,8 @@ class BoundedProtocol(BufferedProtocol):
         self._is_closing = True
         self._connections.remove(self)
         self._server_state.connections.discard(self)
+        if self._http is not None:
+            self._http.report_end()
         self._drop_http(exc)
         if self._late_timer is not None:
             self._late_timer.cancel()
@@ -130,6 +132,7 @@ class BoundedProtocol(BufferedProtocol):
             if self._late_answer is None:
                 self._active_http.cycle.keep_alive = False
             self._closes_after = True
+            self._active_http.report_end()
             return True
         return False
 

@@ -34,15 +34,20 @@ class ServeError(SetupError):
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server; it calls `ready` when it accepts connections."""
+    """uvicorn's server; it calls `ready` when it accepts connections, and `stopping` when it takes no more of them."""
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None], stopping: Callable[[], None]) -> None:
         super().__init__(config)
         self._ready = ready
+        self._stopping = stopping
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._stopping()
+        await super().shutdown(sockets)
 
 
 class _Stop:
@@ -198,7 +203,7 @@ def _server(services: Services, ready: Callable[[], None]) -> _Server:
         limit_concurrency=None,
     )
     logging.getLogger("uvicorn.error").setLevel(settings.log_level)
-    return _Server(config, ready)
+    return _Server(config, ready, services.order_changes.stop)
 
 
 def _url(listener: socket.socket) -> str:

@@ -16,11 +16,13 @@ from .db.errors import UNUSABLE, driver_message
 from .db.files import make_private_folder
 from .db.store import Store
 from .deadman import DeadMansSwitch
+from .descriptors import most_connections
 from .execution import ExecutionService
 from .follower import Follower
 from .login_failures import LoginFailures
 from .missing_history import MissingHistory
 from .old_refusals import OldRefusals
+from .order_changes import OrderChanges
 from .policy import Policy
 from .quotas import Quotas
 from .rate_limiter import RateLimiter
@@ -53,6 +55,7 @@ class Services:
     follower: Follower
     deadman: DeadMansSwitch
     old_refusals: OldRefusals
+    order_changes: OrderChanges
     rates: Rates
     threads: ThreadPools
     callers: KnownCallers
@@ -110,6 +113,7 @@ def _create(settings: Settings, store: Store, threads: ThreadPools, report: Call
     )
     execution = ExecutionService(store, registry, Policy(store, quotas), client_ids, missing_history)
     login_failures = LoginFailures(store)
+    order_changes = OrderChanges(store, threads, most_connections(settings))
     services = Services(
         settings=settings,
         store=store,
@@ -125,11 +129,12 @@ def _create(settings: Settings, store: Store, threads: ThreadPools, report: Call
             grace=settings.reconcile_grace_seconds,
             call_seconds=settings.call_seconds,
         ),
-        follower=Follower(store, registry, every=settings.reconcile_seconds),
+        follower=Follower(store, registry, order_changes.awaited, every=settings.reconcile_seconds),
         deadman=DeadMansSwitch(
             store, registry, execution, every=settings.reconcile_seconds, call_seconds=settings.call_seconds
         ),
         old_refusals=OldRefusals(store),
+        order_changes=order_changes,
         rates=Rates(registry, threads, settings.rate_seconds, settings.rate_cache_seconds),
         threads=threads,
         callers=KnownCallers(),

@@ -118,12 +118,21 @@ def journals(where):
 
 
 def moved_on(before):
-    """What the journals of an older version hold after the move: new columns, and an answer of refusals alone."""
+    """What the journals of an older version hold after the move: new columns, and an answer of refusals alone.
+
+    The changes of orders are numbered in the order in which these were placed.
+    """
     both = {"server": None, "attempt": 0, "credential_id": None, "limit_value": None}
     new = {"orders": {**both, "reason": None}, "withdrawals": both}
     no_answer = {"answer_status": None, "answer": None}
     return {
-        name: [new[name] | row | ({} if row["status"] == "rejected" else no_answer) for row in rows]
+        name: [
+            new[name]
+            | row
+            | ({} if row["status"] == "rejected" else no_answer)
+            | ({"change": row["id"]} if name == "orders" else {})
+            for row in rows
+        ]
         for name, rows in before.items()
     }
 
@@ -200,6 +209,13 @@ NEVER = datetime(2020, 1, 1, tzinfo=UTC)
             "ix_withdrawals_registration_id_created (registration_id=? AND created>? AND created<?)",
         ),
         (lambda store: store.orders.count_unknown(), "ix_orders_unsettled (status=?)"),
+        (lambda store: store.orders.mark_abandoned("2026"), "ix_orders_unsettled (status=?)"),
+        (
+            lambda store: store.orders.changed(1, 7, 100),
+            "ix_orders_registration_id_change (registration_id=? AND change>?",
+        ),
+        (lambda store: store.orders.last_changes([1, 2, 3]), "INTEGER PRIMARY KEY (rowid=?)"),
+        (lambda store: store.orders.open_limit_orders("kraken", [1, 2]), "ix_orders_open (registration_id=?)"),
         (lambda store: store.orders.limited(1, "2026"), "ix_orders_limited (credential_id=? AND created>?)"),
         (lambda store: store.withdrawals.limited(1, "2026"), "ix_withdrawals_limited (credential_id=? AND created>?)"),
         (lambda store: store.paper_ledger(1).open_orders(), "ix_paper_orders_open (registration_id=?)"),

@@ -61,6 +61,8 @@ class StatementRunner:
         self._cursor = connection.cursor()
         #: The intents of the transaction that is open.
         self.intents: list[IntentRef] = []
+        #: An order is changed in it.
+        self.changes_orders = False
 
     def rows(self, statement: Statement, values: Mapping[str, Any] = _NONE) -> list[dict[str, Any]]:
         """Return every row."""
@@ -193,6 +195,8 @@ class Database(ABC):
         self.error: type[Any] = self.engine.dialect.loaded_dbapi.Error
         #: Names the intents that were committed; only a server has one.
         self.state_file: StateFile | None = None
+        #: Called after each commit that changed an order, in the thread that made it; it must not fail.
+        self.after_order_change: Callable[[], None] = lambda: None
 
     def reading(self) -> AbstractContextManager[StatementRunner]:
         """Return a connection for reads, without a transaction; within a write its own, which sees what it wrote."""
@@ -264,6 +268,7 @@ class Database(ABC):
     def _begin(self, runner: StatementRunner, command: str = "BEGIN") -> Iterator[StatementRunner]:
         """Run the block in a transaction of `runner`, to which all reads and writes of this thread belong meanwhile."""
         runner.intents = []
+        runner.changes_orders = False
         with runner.transaction(command):
             self._thread.runner = runner
             try:
@@ -272,7 +277,12 @@ class Database(ABC):
                 self._thread.runner = None
 
     def _after_commit(self, runner: StatementRunner) -> None:
-        """Name the intents that were just committed in the state file. Raises StoreError: they must not be sent."""
+        """Say that orders were changed, and name the intents that were just committed in the state file.
+
+        Raises StoreError: they must not be sent.
+        """
+        if runner.changes_orders:
+            self.after_order_change()
         if runner.intents and self.state_file is not None:
             try:
                 self.state_file.add(runner.intents)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Select, Table, Update, and_, bindparam, func, or_, select, update
@@ -29,8 +28,15 @@ _NO_ANSWER: Mapping[str, Any] = {"answer_status": None, "answer": None}
 #: What the limits of a credential need of a row.
 _COUNTED = ("status", "side", "asset", "amount", "filled", "spent", "limit_value")
 
-_Unwritten = tuple[Update, Mapping[str, Any]]
 Row = dict[str, Any]
+
+
+class _Unwritten(NamedTuple):
+    """What could not be written of a row: the registration, the statement, and its values."""
+
+    registration: int
+    statement: Update
+    values: Mapping[str, Any]
 
 
 def _no_check() -> None:
@@ -109,11 +115,8 @@ class Journal:
         self._update_in_flight = self._update.where(c.status == bindparam("was"))
         self._update_unknown = self._update.where(c.status == "unknown", c.updated == bindparam("seen"))
         is_abandoned = or_(database.is_dead(c.server), c.updated < bindparam("until"))
-        self._mark_abandoned = (
-            update(table)
-            .where(c.status == "running", t.RUNNING_OR_UNKNOWN, is_abandoned)
-            .values(status="unknown")
-            .returning(c.id, c.created)
+        self._select_abandoned = select(c.id, c.registration_id, c.created).where(
+            c.status == "running", t.RUNNING_OR_UNKNOWN, is_abandoned
         )
         #: The last rows that this process left unknown or open.
         self._own: OrderedDict[tuple[int, str], None] = OrderedDict()
@@ -159,12 +162,13 @@ class Journal:
             # The data base may have committed it, and only its answer was lost; the exchange will not hear of it.
             place = {"registration": registration, "of_key": row["key"], "begun": time}
             outcome = {"status": "rejected", "released": True, "server": None, **_NO_ANSWER}
-            self._unwritten.append((self._update_not_begun, place | outcome))
+            self._unwritten.append(_Unwritten(registration, self._update_not_begun, place | outcome))
             raise
         return intent
 
     def _add(self, runner: StatementRunner, row: Row, guards: _Guards) -> Intent:
         guards.check()
+        row = row | self._number_change(runner, row["registration_id"])
         id = runner.insert(self._table, row)
         runner.intents.append(IntentRef.of(self.name, {**row, "id": id}))
         guards.record({**row, "id": id})
@@ -184,6 +188,7 @@ class Journal:
             again |= {"reason": None} if "reason" in row else {}
             again["attempt"] = min(row["attempt"] + 1, len(client_ids) - 1)
             again["client_id"] = client_ids[again["attempt"]]
+            again |= self._number_change(runner, row["registration_id"])
             if begun := runner.first(self._update_released, again):
                 runner.intents.append(IntentRef.of(self.name, begun))
                 guards.record(begun)
@@ -207,10 +212,10 @@ class Journal:
         # The row may have been given up, and its key released, before the exchange answered after all.
         values = {"row": row["id"], "begun": row["created"], "released": False, "server": None, **_NO_ANSWER, **columns}
         try:
-            changed = self._database.write(lambda runner: runner.change(statement, values))
+            changed = self._write(row["registration_id"], statement, values)
         except UNUSABLE:
             if not self._database.is_writing:
-                self._unwritten.append((self._update_unfinished, values))
+                self._unwritten.append(_Unwritten(row["registration_id"], self._update_unfinished, values))
             raise
         return changed == 1 or columns["status"] == "unknown"
 
@@ -218,14 +223,15 @@ class Journal:
         """Let `commit_unwritten` make the outcome of a row unknown, whose call is over."""
         self._add_own([row])
         outcome = {"status": "unknown", "server": None, "updated": now()}
-        self._unwritten.append((self._update_running, {"row": row["id"], "begun": row["created"], **outcome}))
+        values = {"row": row["id"], "begun": row["created"], **outcome}
+        self._unwritten.append(_Unwritten(row["registration_id"], self._update_running, values))
 
     def commit_unwritten(self) -> None:
         """Commit what this process could not write before. Raises one of UNUSABLE as long as it still cannot."""
         while self._unwritten:
             unwritten = self._unwritten.popleft()
             try:
-                self._database.write(partial(_change, unwritten))
+                self._write(*unwritten)
             except UNUSABLE:
                 self._unwritten.appendleft(unwritten)
                 raise
@@ -235,16 +241,32 @@ class Journal:
 
         What another call made final meanwhile stays as it is: its exchange reported it later.
         """
-        new = {**columns, "updated": now()}
-        values = {"row": row["id"], "was": row["status"], **new}
-        if self._database.write(lambda runner: runner.change(self._update_in_flight, values)):
-            return {**row, **new}
-        return self.get(row["registration_id"], row["id"]) or {**row, **new}
+        place = {"row": row["id"], "was": row["status"]}
+
+        def work(runner: StatementRunner) -> Row | None:
+            new = {**columns, "updated": now(), **self._number_change(runner, row["registration_id"])}
+            return {**row, **new} if runner.change(self._update_in_flight, place | new) else None
+
+        return self._database.write(work) or self.get(row["registration_id"], row["id"]) or {**row, **columns}
 
     def reconcile(self, row: Mapping[str, Any], columns: Mapping[str, Any]) -> bool:
         """Commit the outcome of a row that was unknown; False: the row is no longer as it is in `row`."""
         values = {"row": row["id"], "seen": row["updated"], "updated": now(), **_NO_ANSWER, **columns}
-        return self._database.write(lambda runner: runner.change(self._update_unknown, values)) == 1
+        return self._write(row["registration_id"], self._update_unknown, values) == 1
+
+    def _write(self, registration: int, statement: Update, values: Mapping[str, Any]) -> int:
+        """Write a row of a registration, and return how many rows the statement met."""
+        return self._database.write(lambda runner: self._change(runner, registration, statement, values))
+
+    def _change(self, runner: StatementRunner, registration: int, statement: Update, values: Mapping[str, Any]) -> int:
+        return runner.change(statement, {**values, **self._number_change(runner, registration)})
+
+    def _number_change(self, runner: StatementRunner, registration: int) -> Row:
+        """Return the columns in which a row of the registration has the number of its change; here there are none.
+
+        Every write of a row has them. Within the write, which holds a lock on the registration's numbers from then on.
+        """
+        return {}
 
     def get(self, registration: int, id: int) -> dict[str, Any] | None:
         """Return a row of a registration."""
@@ -299,10 +321,26 @@ class Journal:
 
     def mark_abandoned(self, until: str) -> int:
         """Make unknown what runs since before `until`, or on a server that is dead; return how many rows."""
-        values = {"until": until, "updated": now()}
-        marked = self._database.write(lambda runner: runner.rows(self._mark_abandoned, values))
+        with self._database.reading() as runner:
+            rows = runner.rows(self._select_abandoned, {"until": until})
+        marked = self._database.write(lambda runner: self._mark(runner, rows)) if rows else []
         self._add_own(marked)
         return len(marked)
+
+    def _mark(self, runner: StatementRunner, rows: Sequence[Row]) -> list[Row]:
+        """Make unknown those of the rows that still run, and return them."""
+        outcome = {"status": "unknown", "updated": now()}
+        return [
+            row
+            # Two processes take the locks of `_number_change` in the same order.
+            for row in sorted(rows, key=lambda row: row["registration_id"])
+            if self._change(
+                runner,
+                row["registration_id"],
+                self._update_running,
+                {"row": row["id"], "begun": row["created"], **outcome},
+            )
+        ]
 
     def is_own(self, row: Mapping[str, Any]) -> bool:
         """Return whether it is for this process to ask first what becomes of a row: it left the row unknown or open.
@@ -331,7 +369,3 @@ def can_be_seen(created: ColumnElement[str]) -> ColumnElement[bool]:
     """Return in SQL what `Registration.can_see` says of a row; False where the registration was deleted."""
     since = t.registrations.c.account_since
     return and_(t.registrations.c.deleted.is_(None), or_(since.is_(None), created > since))
-
-
-def _change(unwritten: _Unwritten, runner: StatementRunner) -> int:
-    return runner.change(*unwritten)

@@ -2,40 +2,79 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Iterable, Mapping
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, case, func, insert, select, update
 
 from ..._addresses import is_caseless
 from . import tables as t
-from .base import Database
+from .base import Database, StatementRunner
 from .journal import Journal, can_be_seen
 from .records import Registration, now, time_text
 from .registrations import LABELED_COLUMNS, pop_registration
 
 __all__ = ["OrderJournal", "WithdrawalJournal"]
 
-_OPEN_MARKET_ORDERS = (
+_OPEN_ORDERS = (
     select(t.orders, *LABELED_COLUMNS)
     .join(t.registrations)
     .where(
         t.registrations.c.exchange == bindparam("exchange"),
         t.OPEN,
-        t.orders.c.type == "market",
         t.orders.c.exchange_order_id.is_not(None),
         can_be_seen(t.orders.c.created),
     )
-    .order_by(t.orders.c.id)
 )
-
+_OPEN_MARKET_ORDERS = _OPEN_ORDERS.where(t.orders.c.type == "market").order_by(t.orders.c.id)
 
 _UNDER_WAY = select(t.orders.c.id).where(
     t.orders.c.registration_id == bindparam("registration"),
     t.RUNNING_OR_UNKNOWN,
     t.orders.c.created > bindparam("since"),
 )
+_LAST_CHANGE, _AT_LEAST = t.order_changes.c.number, bindparam("at_least", type_=BigInteger)
+_NEXT_CHANGE = (
+    update(t.order_changes)
+    .where(t.order_changes.c.registration_id == bindparam("registration"))
+    .values(number=case((_AT_LEAST > _LAST_CHANGE, _AT_LEAST), else_=_LAST_CHANGE + 1))
+    .returning(_LAST_CHANGE)
+)
+_FIRST_CHANGE = insert(t.order_changes)
+_CHANGED = (
+    select(t.orders)
+    .where(t.orders.c.registration_id == bindparam("registration"), t.orders.c.change > bindparam("after"))
+    .order_by(t.orders.c.change)
+    .limit(bindparam("limit"))
+)
+
+
+def _is_one_of(column: ColumnElement[int], size: int) -> ColumnElement[bool]:
+    return column.in_([bindparam(f"id_{place}", type_=BigInteger) for place in range(size)])
+
+
+@cache
+def _last_changes(size: int) -> Select[Any]:
+    return select(t.order_changes).where(_is_one_of(t.order_changes.c.registration_id, size))
+
+
+@cache
+def _open_limit_orders(size: int) -> Select[Any]:
+    return _OPEN_ORDERS.where(t.orders.c.type == "limit", _is_one_of(t.orders.c.registration_id, size))
+
+
+def _ids(registrations: Iterable[int]) -> dict[str, int]:
+    """Return the ids as the values of a statement with a place for each; 0, which none has, fills it up.
+
+    A power of two, so that few statements are compiled.
+    """
+    ids = sorted(set(registrations))
+    if ids:
+        ids += [0] * ((1 << (len(ids) - 1).bit_length()) - len(ids))
+    return {f"id_{place}": id for place, id in enumerate(ids)}
 
 
 class OrderJournal(Journal):
@@ -55,6 +94,42 @@ class OrderJournal(Journal):
         with self._database.reading() as runner:
             rows = runner.rows(_OPEN_MARKET_ORDERS, {"exchange": exchange})
         return [(pop_registration(row), row) for row in rows]
+
+    def open_limit_orders(
+        self, exchange: str, registrations: Iterable[int]
+    ) -> list[tuple[Registration, dict[str, Any]]]:
+        """Return the limit orders of these registrations at an exchange that were open when they were read last."""
+        if not (ids := _ids(registrations)):
+            return []
+        with self._database.reading() as runner:
+            rows = runner.rows(_open_limit_orders(len(ids)), {"exchange": exchange, **ids})
+        return [(pop_registration(row), row) for row in rows]
+
+    def last_changes(self, registrations: Iterable[int]) -> dict[int, int]:
+        """Return the number of the last change of each of these registrations that has had an order; one query."""
+        if not (ids := _ids(registrations)):
+            return {}
+        with self._database.reading() as runner:
+            rows = runner.rows(_last_changes(len(ids)), ids)
+        return {row["registration_id"]: row["number"] for row in rows}
+
+    def changed(self, registration: int, after: int, limit: int) -> list[dict[str, Any]]:
+        """Return the rows of a registration that changed after this number, in the order of their last changes."""
+        with self._database.reading() as runner:
+            return runner.rows(_CHANGED, {"registration": registration, "after": after, "limit": limit})
+
+    def _number_change(self, runner: StatementRunner, registration: int) -> dict[str, Any]:
+        """Return the number of a change: the time in microseconds, or one more than the last where that is not less.
+
+        So a data base that was restored from a copy gives no number a second time, unless its clock went back.
+        """
+        at_least = time.time_ns() // 1000
+        number = runner.value(_NEXT_CHANGE, {"registration": registration, "at_least": at_least})
+        if number is None:
+            number = at_least
+            runner.change(_FIRST_CHANGE, {"registration_id": registration, "number": number})
+        runner.changes_orders = True
+        return {"change": number}
 
 
 _SENDS = t.withdrawals.c

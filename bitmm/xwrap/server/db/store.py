@@ -65,6 +65,10 @@ class Store:
         self.refusals = RefusalStore(self._database)
         self.usage = UsageStore(self._database)
 
+    def after_order_change(self, call: Callable[[], None]) -> None:
+        """Have `call` called after each commit of this process that changed an order; it must not fail."""
+        self._database.after_order_change = call
+
     def history_gap(self) -> datetime | None:
         """Return the time since which orders and sends may be missing in the journals; None: they are complete.
 

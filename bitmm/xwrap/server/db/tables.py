@@ -218,7 +218,14 @@ def _journal(name: str, fields: Iterable[str], required: Container[str], *column
     )
 
 
-orders = _journal("orders", ORDER_FIELDS, {"side", "type", "currency", "asset", "status", "created", "updated"})
+orders = _journal(
+    "orders",
+    ORDER_FIELDS,
+    {"side", "type", "currency", "asset", "status", "created", "updated"},
+    # The number of its last change, in `order_changes`.
+    Column("change", BigInteger, nullable=False, server_default=text("0")),
+)
+Index("ix_orders_registration_id_change", orders.c.registration_id, orders.c.change)
 Index("ix_orders_open", orders.c.registration_id, orders.c.id, sqlite_where=OPEN, postgresql_where=OPEN)
 
 withdrawals = _journal(
@@ -231,6 +238,16 @@ withdrawals = _journal(
 Index("ix_withdrawals_address", withdrawals.c.address)
 Index("ix_withdrawals_created", withdrawals.c.created)
 JOURNALS = (orders, withdrawals)
+
+#: The last change of the orders of each registration that has any: a number that only grows. Every write of a row of
+#: `orders` raises it and gives it to the row, and holds it until its transaction ends: so the numbers of a registration
+#: are committed in their order.
+order_changes = Table(
+    "order_changes",
+    metadata,
+    Column("registration_id", _Id, ForeignKey("registrations.id", ondelete="CASCADE"), primary_key=True),
+    Column("number", BigInteger, nullable=False),
+)
 
 #: How many rows of the journals an account began, also anew, in each `hour` (in UTC, the first 13 characters of a time:
 #: 2026-11-27T18). Hours that do not count any more for its quota are removed when it begins the first row of another.
