@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from . import _arguments as arguments
 from . import _parsing as parsing
 from ._registration import RegistrationCalls
-from .types import Order, Withdrawal
+from .types import Fill, Order, Withdrawal
 
 __all__ = ["HistoryCalls"]
 
@@ -36,6 +36,32 @@ class HistoryCalls(RegistrationCalls):
     def all_withdrawals(self) -> Iterator[Withdrawal]:
         """Yield everything that was sent through this registration, newest first."""
         return self._read_pages("withdrawals/", parsing.withdrawals, {})
+
+    def all_fills(self, currency: str, asset: str) -> Iterator[Fill]:
+        """Yield all executions of one pair, newest first, as far back as the exchange tells them.
+
+        The pages are the exchange's own. Raises InvalidRequest, before the first one, where it has none
+        (`unsupported`), and with the code `history_unavailable` where it tells no older ones.
+        """
+        query = arguments.market_query(currency, asset)
+        return self._follow_cursors("fills", parsing.fills, query)
+
+    def _follow_cursors(self, path: str, parse: Callable[[Any], list[_R]], query: Mapping[str, str]) -> Iterator[_R]:
+        """Yield the records of a list of the exchange's, each id once: what is new moves other rows to a later page."""
+        cursor: str | None = None
+        seen: set[object] = set()
+        while True:
+            page_query = {**query, "paged": "true", **arguments.without_none(cursor=cursor)}
+            expected = arguments.asked_for(query)
+            read = partial(parsing.page_after, name=path, parse=parse, cursor=cursor, expected=expected)
+            rows, cursor = self._get(path, read, page_query)
+            for row in rows:
+                id = row.get("id")
+                if id is None or id not in seen:
+                    yield row
+                seen.add(id)
+            if cursor is None:
+                return
 
     def _read_pages(self, path: str, parse: Callable[[Any], list[_R]], query: Mapping[str, str]) -> Iterator[_R]:
         """Yield the records of a list of the server's own, whose ids rise and never come again."""

@@ -164,6 +164,30 @@ def order_changes(document: Any) -> tuple[list[Order], str]:
     return [order(row) for row in list_of(changes["orders"])], _text(changes["cursor"], "cursor")
 
 
+def page_after(
+    document: Any,
+    *,
+    name: str,
+    parse: Callable[[Any], list[_H]],
+    cursor: str | None,
+    expected: Mapping[str, object],
+) -> tuple[list[_H], str | None]:
+    """Return one page of a history and the cursor of the next one, None at the end; a page never leads to itself.
+
+    Its records have the `expected` fields.
+    """
+    page = object_with(document, name, "next")
+    next = page["next"]
+    if next is not None:
+        _text(next, "cursor")
+        if next == cursor:
+            raise ValueError("its next page is itself")
+    rows = parse(page[name])
+    for row in rows:
+        check_same(row, expected)
+    return rows, next
+
+
 def order_not_placed(document: Any) -> Order:
     """Return the order of a dry run; a server that does not know dry runs places the order."""
     if object_with(document).get("dry_run") is not True:

@@ -412,6 +412,25 @@ QUESTIONS = {
             *([{**FILL, "price": bad}] for bad in BAD[:-1]),
         ],
     ),
+    "all_fills": (
+        lambda _, backend: list(backend.all_fills("USD", "btc")),
+        {"fills": [FILL], "next": None},
+        [
+            *({}, [], [FILL], {"fills": [FILL]}, {"fills": [{}], "next": None}, {"fills": None, "next": None}),
+            *({"fills": [{**FILL, "asset": "ETH"}], "next": None}, {"fills": [FILL], "next": 7}),
+            *({"fills": [{**FILL, "price": bad}], "next": None} for bad in BAD[:-1]),
+        ],
+    ),
+    "all_orders": (
+        lambda _, backend: list(backend.all_orders()),
+        [ORDER],
+        [{}, [{}], ORDER, [ORDER, ORDER], [{**ORDER, "id": None}]],
+    ),
+    "all_withdrawals": (
+        lambda _, backend: list(backend.all_withdrawals()),
+        [SEND],
+        [{}, [{}], SEND, [SEND, SEND], [{**SEND, "id": None}]],
+    ),
     "order_book": (
         lambda _, backend: backend.order_book("USD", "BTC"),
         BOOK,

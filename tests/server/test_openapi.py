@@ -103,6 +103,8 @@ CALLS = [
     ("get", "/audit?since=yesterday", None, 422),
     ("get", "/audit?account=1", None, 422),
     ("get", "/exchanges/{id}/fills?currency=USD&asset=BTC", None, 200),
+    ("get", "/exchanges/{id}/fills?currency=USD&asset=BTC&paged=true", None, 200),
+    ("get", "/exchanges/{id}/fills?currency=USD&asset=BTC&cursor=x", None, 422),
     (
         "post",
         "/exchanges/{id}/send_to_address",

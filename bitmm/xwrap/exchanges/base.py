@@ -26,6 +26,7 @@ from .models import (
     Estimate,
     Fill,
     Funds,
+    HistoryPage,
     NewOrder,
     NewWithdrawal,
     OrderRef,
@@ -278,6 +279,14 @@ class Exchange(MarketData):
     def fills(self, currency: str, asset: str) -> list[Fill]:
         """Return the latest executions of one pair, newest first."""
         raise self._lacks("fills")
+
+    def fills_page(self, currency: str, asset: str, cursor: str | None = None) -> HistoryPage[Fill]:
+        """Return a part of all executions of one pair, newest first: the latest, or those where the `cursor` leads.
+
+        What is executed between two pages may let rows come again; it leaves none out. Raises Refused for a cursor that
+        is none of this exchange.
+        """
+        raise self._lacks("fills_page")
 
     def deposit_address(self, asset: str, network: str | None = None) -> DepositAddress:
         """Return where to send `asset` to. Raises Refused `network_required` when there are several networks."""

@@ -26,6 +26,7 @@ OPERATIONS = (
     "cancel_all",
     "deadman",
     "fills",
+    "fills_page",
     "deposit_address",
     "withdraw",
     "find_withdrawal",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 __all__ = [
     "ORDER_FIELDS",
@@ -21,6 +21,7 @@ __all__ = [
     "Fees",
     "Fill",
     "Funds",
+    "HistoryPage",
     "Level",
     "Market",
     "NewOrder",
@@ -35,6 +36,8 @@ __all__ = [
     "Trade",
     "Withdrawal",
 ]
+
+_T = TypeVar("_T")
 
 Side = Literal["buy", "sell"]
 #: Where an order can be. "closed": it is over, and its exchange does not say how. "unknown" is an answer, too: it is
@@ -245,6 +248,14 @@ class Fill:
     fee: Decimal | None
     fee_currency: str | None
     time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryPage(Generic[_T]):
+    """A part of a long list. `next`: the cursor of the part that follows, which may be an empty one; None: the end."""
+
+    rows: list[_T]
+    next: str | None
 
 
 @dataclass(frozen=True, slots=True)

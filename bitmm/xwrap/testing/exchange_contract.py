@@ -103,7 +103,7 @@ class ExchangeContract(MarketContract):
         order, ref = self._new("buy", amount=self.amount), self._unplaced()
         sent = NewWithdrawal(self.asset, self.send_amount, "nowhere", uuid.uuid4().hex)
         arguments: dict[str, tuple[Any, ...]] = {
-            **dict.fromkeys(("rate", "ticker", "fees", "fills"), (self.currency, self.asset)),
+            **dict.fromkeys(("rate", "ticker", "fees", "fills", "fills_page"), (self.currency, self.asset)),
             **dict.fromkeys(("order_book", "trades"), (self.currency, self.asset, 10)),
             "candles": (self.currency, self.asset, "1h", None, 10),
             "place": (order,),
@@ -249,6 +249,20 @@ class ExchangeContract(MarketContract):
             check_equal(f"the amount of the fills {mine!r}", total(fill.amount for fill in mine), state.filled)
             pairs = {(fill.currency, fill.asset) for fill in mine}
             check_equal("the pairs of the fills", pairs, {(self.currency, self.asset)})
+
+    def test_a_page_of_fills_is_the_latest_ones_and_a_wrong_cursor_is_refused(self, exchange: Exchange) -> None:
+        skip_without(exchange, "fills_page")
+        self._skip_without_order(exchange, "market")
+        self._place(exchange, self._new("buy", amount=self.amount))
+        self.pause()
+        page = exchange.fills_page(self.currency, self.asset)
+        rows = [check_record(fill, Fill) for fill in page.rows]
+        check_equal("the ids of the page", [fill.id for fill in rows], self._fill_ids(exchange))
+        with expect_refusal("invalid_request"):
+            exchange.fills_page(self.currency, self.asset, "no cursor")
+
+    def _fill_ids(self, exchange: Exchange) -> list[str]:
+        return [fill.id for fill in exchange.fills(self.currency, self.asset)]
 
     def test_a_limit_order_rests_is_seen_and_can_be_canceled(self, exchange: Exchange, ledger: Ledger) -> None:
         order = self._resting_order(exchange)

@@ -6,6 +6,7 @@ import json
 from itertools import islice
 
 import pytest
+import requests
 
 from bitmm.xwrap.client import APIError, Backend, InvalidRequest
 from tests.support.raw_server import JSON, raw_server
@@ -17,6 +18,11 @@ _ORDERS = (
     _NUMBERS + "INSERT INTO orders (registration_id, key, fingerprint, client_id, side, type, currency, asset, amount,"
     " status, created, updated, released, attempt) SELECT :id, 'order-' || n, '', 'order-' || n, 'buy', 'limit', 'USD',"
     " 'BTC', '0.1', CASE n % 2 WHEN 0 THEN 'filled' ELSE 'open' END, :time, :time, :no, 0 FROM numbers"
+)
+_PAPER_ORDERS = (
+    _NUMBERS + "INSERT INTO paper_orders (registration_id, client_id, side, currency, asset, amount, status, held,"
+    " average, spent, fee, checked, created) SELECT :id, lower(hex(randomblob(16))), 'buy', 'USD', 'BTC', '0.1',"
+    " 'filled', '0', '100', '10', '0.01', 0, :time FROM numbers"
 )
 _SENDS = (
     _NUMBERS + "INSERT INTO withdrawals (registration_id, key, fingerprint, client_id, asset, amount, address, status,"
@@ -35,7 +41,7 @@ def backend(server):
 
 def add(backend, statement, **values):
     common = {"rows": ROWS, "id": backend.id, "time": "2026-11-27T10:00:00Z", "no": False}
-    backend.server.sql(statement, **common, **values)
+    backend.server.sql(statement, **common | values)
 
 
 def read_while_new_ones_come(rows, make):
@@ -66,8 +72,53 @@ def test_sends_beyond_a_page_come_once_each_while_new_ones_leave(backend):
     assert keys == [f"send-{number}" for number in range(ROWS, 0, -1)]
 
 
+def test_fills_beyond_a_page_come_once_each_while_new_ones_come(backend):
+    backend.buy("USD", "BTC", "0.01")
+    ids = [row["id"] for row in _fills(backend)]
+    for _ in range(3):
+        add(backend, _PAPER_ORDERS, rows=ROWS // 3)
+    read = []
+    fills = backend.all_fills("usd", "btc")
+    while batch := list(islice(fills, 200)):
+        read += [row["id"] for row in batch]
+        backend.buy("USD", "BTC", "0.01")
+    assert read[-1:] == ids
+    assert len(set(read)) == len(read) == ROWS // 3 * 3 + 1
+    assert read == sorted(read, key=int, reverse=True)
+
+
+def test_without_a_page_asked_for_the_answer_is_a_list_as_ever(backend):
+    backend.buy("USD", "BTC", "0.01")
+    assert _fills(backend) == _fills(backend, paged="true")["fills"] == _fills(backend, paged="false")
+    assert _fills(backend, paged="true")["next"] is None
+
+
+def test_a_cursor_alone_asks_for_a_page(backend):
+    backend.buy("USD", "BTC", "0.01")
+    assert _fills(backend, cursor="1") == {"fills": [], "next": None}
+
+
+@pytest.mark.parametrize(
+    "query", [{"cursor": ""}, {"cursor": "x"}, {"cursor": "1", "paged": "false"}, {"cursor": "1" * 501}]
+)
+def test_a_bad_cursor_is_422_and_names_its_field(backend, query):
+    answer = _ask_for_fills(backend, **query)
+    assert (answer.status_code, answer.json()["field"]) == (422, "cursor")
+
+
+def _fills(backend, **query):
+    return _ask_for_fills(backend, **query).json()
+
+
+def _ask_for_fills(backend, **query):
+    url = f"{backend.server.url}/exchanges/{backend.id}/fills"
+    auth = (backend.username, backend.password)
+    return requests.get(url, {"currency": "USD", "asset": "BTC", **query}, auth=auth, timeout=30)
+
+
 def test_a_registration_without_any_has_none(backend):
     assert list(backend.all_orders()) == list(backend.all_withdrawals()) == []
+    assert list(backend.all_fills("USD", "BTC")) == []
 
 
 def test_open_orders_are_no_history(backend):
@@ -83,3 +134,13 @@ def test_a_page_that_comes_again_ends_the_history_as_a_wrong_answer():
         assert len(list(islice(orders, 500))) == 500
         with pytest.raises(APIError, match="ids do not fall"):
             next(orders)
+
+
+def test_a_page_that_leads_to_itself_ends_the_history_as_a_wrong_answer():
+    row = {"id": "F1", "currency": "USD", "asset": "BTC", "side": "buy", "amount": "1", "price": "100"}
+    page = {"fills": [row], "next": "50"}
+    with raw_server(lambda connection: connection.answer(json.dumps(page), "200 OK", JSON)) as server:
+        fills = Backend(1, "ann", "password", server.url).all_fills("USD", "BTC")
+        assert next(fills)["id"] == "F1"
+        with pytest.raises(APIError, match="next page is itself"):
+            next(fills)

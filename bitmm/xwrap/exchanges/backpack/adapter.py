@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal
 
 from ..._addresses import same_address
 from ..base import Field, RateLimit
+from ..cursors import page_by_offset
 from ..errors import NotListedYet, Refused, Unknown
 from ..http import PARSING_ERRORS, parsing_errors
 from ..models import (
@@ -19,6 +20,7 @@ from ..models import (
     DepositAddress,
     Fill,
     Funds,
+    HistoryPage,
     NewOrder,
     NewWithdrawal,
     OrderRef,
@@ -175,9 +177,17 @@ class Backpack(BackpackMarkets):
         return count
 
     def fills(self, currency: str, asset: str) -> list[Fill]:
-        rows = self.api.fill_history(market_symbol(currency, asset), limit=_PAGE)
+        return self._fills(currency, asset, 0)[0]
+
+    def fills_page(self, currency: str, asset: str, cursor: str | None = None) -> HistoryPage[Fill]:
+        return page_by_offset(self.name, cursor, _PAGE, partial(self._fills, currency, asset))
+
+    def _fills(self, currency: str, asset: str, offset: int) -> tuple[list[Fill], int]:
+        """Return the executions of a page of the history, and how many rows it had."""
+        rows = self.api.fill_history(market_symbol(currency, asset), limit=_PAGE, offset=offset or None)
         with parsing_errors(self.name):
-            return readable_rows(self.name, list_or_nothing(rows), fill_from_row)
+            listed = list_or_nothing(rows)
+            return readable_rows(self.name, listed, fill_from_row), len(listed)
 
     def deposit_address(self, asset: str, network: str | None = None) -> DepositAddress:
         chain = self._chain(asset, network, "depositEnabled")

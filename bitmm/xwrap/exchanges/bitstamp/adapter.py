@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 
 from ...money import plain
 from ..base import Field, RateLimit
+from ..cursors import numbers_of, page_by_offset
 from ..errors import Refused, Unsupported
 from ..http import parsing_errors
 from ..models import (
@@ -16,6 +17,7 @@ from ..models import (
     DepositAddress,
     Fill,
     Funds,
+    HistoryPage,
     NewOrder,
     NewWithdrawal,
     OrderRef,
@@ -53,6 +55,8 @@ from .parsing import (
 
 #: What a tag is called, by asset ("Crypto withdrawals").
 _TAGS = {"XRP": "destination_tag", "CSPR": "transfer_id"} | dict.fromkeys(("XLM", "HBAR", "ATOM"), "memo_id")
+#: The most transactions that are told at once, and that can be skipped ("User transactions").
+_PAGE, _MOST_SKIPPED = 1000, 200_000
 #: Seconds that withdrawal-requests looks back, the most that it takes.
 _TIME_BACK = 50_000_000
 #: How long an order that is over is known; then it is "Order not found" ("Order status").
@@ -142,12 +146,22 @@ class Bitstamp(BitstampMarkets):
             return len(answer["canceled"])
 
     def fills(self, currency: str, asset: str) -> list[Fill]:
-        rows = self.api.private(f"user_transactions/{market_symbol(currency, asset)}", {"limit": 1000, "sort": "desc"})
+        return self._trades(currency, asset, 0)[0]
+
+    def fills_page(self, currency: str, asset: str, cursor: str | None = None) -> HistoryPage[Fill]:
+        """Return a page of user_transactions, which skips 200,000 rows at most ("User transactions", offset)."""
+        if cursor is not None and numbers_of(self.name, cursor, 1)[0] > _MOST_SKIPPED:
+            raise Refused(f"{self.name} tells the latest {_MOST_SKIPPED:,} transactions", code="history_unavailable")
+        return page_by_offset(self.name, cursor, _PAGE, partial(self._trades, currency, asset))
+
+    def _trades(self, currency: str, asset: str, offset: int) -> tuple[list[Fill], int]:
+        """Return the trades among the user's transactions in a market, and how many transactions there were."""
+        path = f"user_transactions/{market_symbol(currency, asset)}"
+        rows = self.api.private(path, {"limit": _PAGE, "sort": "desc", "offset": offset or None})
         with parsing_errors(self.name):
-            trades = readable_rows(
-                self.name, list_or_nothing(rows), partial(fill_from_row, currency=currency, asset=asset)
-            )
-            return [trade for trade in trades if trade is not None]
+            listed = list_or_nothing(rows)
+            trades = readable_rows(self.name, listed, partial(fill_from_row, currency=currency, asset=asset))
+            return [trade for trade in trades if trade is not None], len(listed)
 
     def deposit_address(self, asset: str, network: str | None = None) -> DepositAddress:
         network = self._deposit_network(asset, network)

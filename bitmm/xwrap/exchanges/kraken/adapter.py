@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from math import inf
 from typing import Any, ClassVar
 
 from ...money import parse_decimal
@@ -14,9 +13,7 @@ from ..base import Field, RateLimit
 from ..errors import Refused, Unsupported
 from ..http import parsing_errors, unproved
 from ..models import (
-    Deposit,
     DepositAddress,
-    Fill,
     Funds,
     NewOrder,
     NewWithdrawal,
@@ -26,20 +23,17 @@ from ..models import (
     Withdrawal,
 )
 from ..orders import accepted_order, cancel_errors, listed_order, poll_until_final
-from ..parsing import list_or_nothing, listed_withdrawals, newest_first, readable_rows, required_text, time_from_seconds
-from ..rules import check, no_such_market
+from ..parsing import list_or_nothing, listed_withdrawals, newest_first, required_text, time_from_seconds
+from ..rules import check
 from .batches import read_in_batches
 from .executions import with_amount
 from .funding import check_takes_deposits, choose_address, choose_method, usable_addresses
-from .market_data import KrakenMarketData
-from .names import former_names
+from .history import KrakenHistory
 from .pages import read_pages
 from .parsing import (
     check_timer,
     client_id_from_row,
     count_of,
-    deposit_from_row,
-    fill_from_row,
     funds_from_rows,
     has_no_nonce_window,
     only_entry,
@@ -48,8 +42,6 @@ from .parsing import (
     withdrawal_from_row,
 )
 
-#: A page of TradesHistory, and how many of them are read: each counts 2 of at least 15 on the key's counter.
-_PAGE, _PAGES = 50, 4
 #: The most orders in one QueryOrders.
 _QUERY = 50
 #: Seconds for which a part of a list of closed orders is kept; a full counter of a Starter key is empty in 45.
@@ -60,7 +52,7 @@ _REPEATABLE = {"insufficient_funds", "invalid_amount", "exchange_refused"}
 _CLOCK_SKEW = timedelta(seconds=60)
 
 
-class Kraken(KrakenMarketData):
+class Kraken(KrakenHistory):
     """Spot markets of Kraken. Fees are always taken in the pair's currency (`oflags=fciq`)."""
 
     id = "kraken"
@@ -215,35 +207,6 @@ class Kraken(KrakenMarketData):
         with parsing_errors(self.name, mutates=True):
             check_timer(result, seconds)
 
-    def fills(self, currency: str, asset: str) -> list[Fill]:
-        """Return those among the latest trades of all pairs, by TradesHistory: 50 a page, and a few pages are read.
-
-        Those of a market that Kraken does not list any more are recognised by what it calls its assets.
-        """
-        pairs, offered = self._pairs(), self._pairs().listed()
-        is_listed = (currency, asset) in offered
-        names = set() if is_listed else former_names(currency, asset, self._assets())
-
-        def read(entry: tuple[str, Any]) -> tuple[str, Fill | None]:
-            name, row = entry
-            pair = pairs.of_name(required_text(row["pair"]))
-            traded = None if pair is None else (pair.market.currency, pair.market.asset)
-            is_meant = traded == (currency, asset) or (pair is None and row["pair"] in names)
-            return name, fill_from_row(name, row, currency, asset) if is_meant else None
-
-        fills: dict[str, Fill] = {}
-        for page in range(_PAGES):
-            result = self.api.private("TradesHistory", {"ofs": page * _PAGE})
-            with parsing_errors(self.name):
-                rows = shown_rows(result, "trades")
-                fills |= {name: fill for name, fill in readable_rows(self.name, rows.items(), read) if fill is not None}
-                over = len(rows) < _PAGE or (page + 1) * _PAGE >= (count_of(result) or inf)
-            if over or len(fills) >= _PAGE:
-                break
-        if not fills and not is_listed:
-            raise no_such_market(self.name, currency, asset, offered)
-        return sorted(fills.values(), key=lambda fill: fill.time, reverse=True)
-
     def deposit_address(self, asset: str, network: str | None = None) -> DepositAddress:
         """Return an address of `network`, one of Kraken's deposit methods; it is needed where an asset has several.
 
@@ -285,12 +248,6 @@ class Kraken(KrakenMarketData):
                 tag=withdrawal.tag,
                 network=row.get("method"),
             )
-
-    def deposits(self, asset: str | None = None) -> list[Deposit]:
-        rows, assets = self._transfers("DepositStatus", asset)
-        with parsing_errors(self.name):
-            deposits = readable_rows(self.name, list_or_nothing(rows), partial(deposit_from_row, assets=assets))
-        return newest_first(deposits, lambda deposit: deposit.time)
 
     def withdrawals(self, asset: str | None = None) -> list[Withdrawal]:
         rows, assets = self._transfers("WithdrawStatus", asset)
@@ -371,8 +328,3 @@ class Kraken(KrakenMarketData):
                 )
                 for txid, row in rows.items()
             }
-
-    def _transfers(self, method: str, asset: str | None) -> tuple[Any, Mapping[str, str]]:
-        """Return the rows of deposits or withdrawals, and the names of all assets."""
-        assets = self._assets()
-        return self.api.private(method, {"asset": None if asset is None else self._asset_key(asset)}), assets

@@ -12,12 +12,14 @@ from typing import Any, Self
 
 from ...money import EXACT, exact, plain, total
 from ..base import ExchangeContext
+from ..cursors import numbers_of
 from ..errors import Refused
 from ..models import (
     DepositAddress,
     Estimate,
     Fill,
     Funds,
+    HistoryPage,
     NewOrder,
     NewWithdrawal,
     OrderRef,
@@ -138,9 +140,17 @@ class Paper(PaperMarkets):
         return len(rows)
 
     def fills(self, currency: str, asset: str) -> list[Fill]:
+        return self.fills_page(currency, asset).rows
+
+    def fills_page(self, currency: str, asset: str, cursor: str | None = None) -> HistoryPage[Fill]:
+        """Return those of the orders before the one that the cursor names; an order has one fill."""
         check_pair(currency, asset)
-        self._open_orders()
-        return [_fill_from_row(row) for row in self._ledger.orders(_LATEST) if row["status"] == "filled"]
+        before = None if cursor is None else numbers_of(self.name, cursor, 1)[0]
+        if before is None:
+            self._open_orders()
+        rows = self._ledger.orders(_LATEST, before)
+        fills = [_fill_from_row(row) for row in rows if row["status"] == "filled"]
+        return HistoryPage(fills, str(rows[-1]["id"]) if len(rows) == _LATEST else None)
 
     def withdraw(self, withdrawal: NewWithdrawal) -> Withdrawal:
         if withdrawal.tag or withdrawal.network:

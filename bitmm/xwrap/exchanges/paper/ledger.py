@@ -64,8 +64,8 @@ class Ledger(Protocol):
         """Return the order with this id of ours; None: there is none."""
         ...
 
-    def orders(self, limit: int) -> list[dict[str, Any]]:
-        """Return the latest orders, newest first."""
+    def orders(self, limit: int, before: int | None = None) -> list[dict[str, Any]]:
+        """Return the latest orders, newest first, of those with ids below `before`."""
         ...
 
     def send(self, client_id: str) -> dict[str, Any] | None:

@@ -25,7 +25,10 @@ _ORDER_BY_CLIENT_ID = select(t.paper_orders).where(
     _OF_REGISTRATION, t.paper_orders.c.client_id == bindparam("client_id")
 )
 _LATEST_ORDERS = (
-    select(t.paper_orders).where(_OF_REGISTRATION).order_by(t.paper_orders.c.id.desc()).limit(bindparam("limit"))
+    select(t.paper_orders)
+    .where(_OF_REGISTRATION, t.paper_orders.c.id < bindparam("before"))
+    .order_by(t.paper_orders.c.id.desc())
+    .limit(bindparam("limit"))
 )
 _OPEN_ORDERS = select(t.paper_orders).where(_OF_REGISTRATION, t.OPEN).order_by(t.paper_orders.c.id)
 _CHANGE_ORDER = update(t.paper_orders).where(t.paper_orders.c.id == bindparam("row"))
@@ -71,9 +74,9 @@ class PaperLedger:
         """Return the order with this id of ours."""
         return next(iter(self._rows(_ORDER_BY_CLIENT_ID, client_id=client_id)), None)
 
-    def orders(self, limit: int) -> list[dict[str, Any]]:
-        """Return the latest orders, newest first."""
-        return self._rows(_LATEST_ORDERS, limit=limit)
+    def orders(self, limit: int, before: int | None = None) -> list[dict[str, Any]]:
+        """Return the latest orders, newest first, of those with ids below `before`."""
+        return self._rows(_LATEST_ORDERS, limit=limit, before=2**63 - 1 if before is None else before)
 
     def send(self, client_id: str) -> dict[str, Any] | None:
         """Return the send with this id of ours."""

@@ -11,7 +11,7 @@ from ..context import RequestContext
 from ..market_reads import MOST_LEVELS, read_candles, read_fees, read_order_book, read_ticker, read_trades
 from ..order_views import rate_to_json, value_to_json
 from ..params import Params, bad_field
-from .shared import record_to_json
+from .shared import page_to_json, pop_cursor, record_to_json
 
 _LEVELS, _TRADES, _CANDLES = 20, 50, 100
 _MOST_TRADES, _MOST_CANDLES = 1000, 1000
@@ -32,12 +32,15 @@ def markets(context: RequestContext) -> list[dict[str, Any]]:
         return [record_to_json(market) for market in exchange.markets()]
 
 
-def fills(context: RequestContext) -> list[dict[str, Any]]:
-    """GET /exchanges/ID/fills?currency=USD&asset=BTC"""
+def fills(context: RequestContext) -> list[dict[str, Any]] | dict[str, Any]:
+    """GET /exchanges/ID/fills?currency=USD&asset=BTC, also &paged=true and &cursor=CURSOR"""
     currency, asset = _pop_pair(context.params)
-    context.params.finish()
+    is_paged, cursor = pop_cursor(context.params)
     with context.services.registry.open(context.registration()) as exchange:
-        return [record_to_json(fill) for fill in exchange.fills(*exchange.common_pair(currency, asset))]
+        pair = exchange.common_pair(currency, asset)
+        if is_paged:
+            return page_to_json("fills", exchange.fills_page(*pair, cursor))
+        return [record_to_json(fill) for fill in exchange.fills(*pair)]
 
 
 def order_book(context: RequestContext) -> dict[str, Any]:

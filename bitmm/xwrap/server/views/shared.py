@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any, cast
 
-from ...exchanges.models import Side
+from ...exchanges.models import HistoryPage, Side
 from ..context import check_key
 from ..order_views import value_to_json
 from ..params import Params, bad_field
 from ..problems import Problem
 
-__all__ = ["check_printable", "pop_key", "pop_page", "pop_side", "record_to_json"]
+__all__ = ["check_printable", "page_to_json", "pop_cursor", "pop_key", "pop_page", "pop_side", "record_to_json"]
 
 _PAGE, _MAX_PAGE = 50, 500
+_LONGEST_CURSOR = 500
 
 
 def record_to_json(record: Any) -> dict[str, Any]:
@@ -27,6 +28,23 @@ def pop_page(params: Params) -> tuple[int, int | None]:
     before = params.pop_int("before", default=0)
     params.finish()
     return limit, before or None
+
+
+def pop_cursor(params: Params) -> tuple[bool, str | None]:
+    """Return whether a page of a list is asked for, and where it begins, as the last parameters of a request."""
+    cursor = params.pop_text("cursor", limit=_LONGEST_CURSOR) if params.has("cursor") else None
+    is_paged = params.pop_bool("paged", default=cursor is not None)
+    params.finish()
+    if cursor is not None:
+        check_printable("cursor", cursor)
+        if not is_paged:
+            raise bad_field("cursor", "is where a page begins, and 'paged' is false")
+    return is_paged, cursor
+
+
+def page_to_json(name: str, page: HistoryPage[Any]) -> dict[str, Any]:
+    """Return a page of an exchange's list under its name, and the cursor of the next one."""
+    return {name: [record_to_json(row) for row in page.rows], "next": page.next}
 
 
 def pop_side(params: Params, *, default: str | None = None) -> Side:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 from .candles import candles
-from .venue import ZERO, Account, Order, Pair, Reject, Reply, Request, Transfer, Venue, fits, pair, places
+from .venue import ZERO, Account, Fill, Order, Pair, Reject, Reply, Request, Transfer, Venue, fits, pair, places
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -534,32 +534,19 @@ class KrakenVenue(Venue):
             raise KrakenError("EOrder:Invalid order")
         return self.order_of(account, str(id))
 
+    def _listed_fills(self, account: Account) -> dict[str, tuple[int, Fill]]:
+        """The fills of the account that are shown, newest first, with their numbers, by their ids."""
+        numbered = reversed(list(enumerate(self.fills_of(account), start=1)))
+        return {fill.id: (number, fill) for number, fill in numbered if fill.order.details["reads"] <= 0}
+
     def _trades(self, account: Account) -> dict[str, Any]:
         """The trades of the account, newest first."""
-        return {
-            fill.id: {
-                "ordertxid": fill.order.id,
-                "postxid": "TKH2SE-M7IF5-CFI7LT",
-                "pair": fill.order.details["key"],
-                "time": fill.time,
-                "type": fill.order.side,
-                "ordertype": "market" if fill.order.price is None else "limit",
-                "price": places(fill.price, 5),
-                "cost": places(fill.cost, 5),
-                "fee": places(fill.fee, 5),
-                "vol": places(fill.amount, 8),
-                "margin": "0.00000",
-                "misc": "",
-                "trade_id": number,
-                "maker": fill.maker,
-            }
-            for number, fill in reversed(list(enumerate(self.fills_of(account), start=1)))
-            if fill.order.details["reads"] <= 0
-        }
+        return {id: _trade_row(number, fill) for id, (number, fill) in self._listed_fills(account).items()}
 
     def private_TradesHistory(self, account: Account, given: Mapping[str, Any]) -> Any:
-        rows = _between(self._trades(account), given, "time")
-        return {"trades": _page(rows, given), "count": len(rows)}
+        first, last = _times(given)
+        fills = {id: row for id, row in self._listed_fills(account).items() if first < row[1].time <= last}
+        return {"trades": {id: _trade_row(*row) for id, row in _page(fills, given).items()}, "count": len(fills)}
 
     def private_QueryTrades(self, account: Account, given: Mapping[str, Any]) -> Any:
         trades, ids = self._trades(account), _names(given.get("txid"))
@@ -812,8 +799,31 @@ def _whole_number(given: Mapping[str, Any], name: str, default: int, *, least: i
 
 def _between(rows: dict[str, Any], given: Mapping[str, Any], *fields: str) -> dict[str, Any]:
     """The rows with one of these times after `start` (exclusive) and up to `end` (inclusive)."""
-    first, last = float(given.get("start", 0)), float(given.get("end", "inf"))
+    first, last = _times(given)
     return {name: row for name, row in rows.items() if any(first < row[field] <= last for field in fields)}
+
+
+def _times(given: Mapping[str, Any]) -> tuple[float, float]:
+    return float(given.get("start", 0)), float(given.get("end", "inf"))
+
+
+def _trade_row(number: int, fill: Fill) -> dict[str, Any]:
+    return {
+        "ordertxid": fill.order.id,
+        "postxid": "TKH2SE-M7IF5-CFI7LT",
+        "pair": fill.order.details["key"],
+        "time": fill.time,
+        "type": fill.order.side,
+        "ordertype": "market" if fill.order.price is None else "limit",
+        "price": places(fill.price, 5),
+        "cost": places(fill.cost, 5),
+        "fee": places(fill.fee, 5),
+        "vol": places(fill.amount, 8),
+        "margin": "0.00000",
+        "misc": "",
+        "trade_id": number,
+        "maker": fill.maker,
+    }
 
 
 def _iso(moment: float) -> str:
