@@ -426,6 +426,14 @@ QUESTIONS = {
         [ORDER],
         [{}, [{}], ORDER, [ORDER, ORDER], [{**ORDER, "id": None}]],
     ),
+    "follow": (
+        lambda _, backend: next(backend.follow(after="1")),
+        {"orders": [ORDER], "cursor": "2"},
+        [
+            *({}, [], [ORDER], {"orders": [ORDER]}, {"orders": None, "cursor": "2"}, {"orders": [ORDER], "cursor": 2}),
+            *({"orders": [{**ORDER, "id": bad}], "cursor": "2"} for bad in (None, "41", True)),
+        ],
+    ),
     "all_withdrawals": (
         lambda _, backend: list(backend.all_withdrawals()),
         [SEND],
