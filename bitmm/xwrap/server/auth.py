@@ -296,6 +296,4 @@ def _decode_credentials(credentials: bytes) -> str:
 
 
 def _unauthorized(detail: str) -> Problem:
-    return Problem(
-        401, "not_authenticated", detail, headers={"WWW-Authenticate": 'Basic realm="XWrap", charset="UTF-8"'}
-    )
+    return Problem(401, "not_authenticated", detail)

@@ -18,6 +18,7 @@ from ..exchanges.errors import ExchangeError
 
 __all__ = ["DELAY", "ON_END", "Problem", "from_exchange", "log_failure", "problem_response", "too_busy"]
 
+_CHALLENGE = {"WWW-Authenticate": 'Basic realm="XWrap", charset="UTF-8"'}
 #: Where in an ASGI scope the seconds are for which the answer is held back.
 DELAY = "xwrap.delay"
 #: Where a call that waits has what is to be called when its caller is gone.
@@ -27,7 +28,8 @@ ON_END = "xwrap.on_end"
 class Problem(Exception):
     """An error that ends a call. `detail` is a sentence to show a person; `more` are further members of the answer.
 
-    `delay`: for so many seconds the answer is held back, after the call is over; see `protocol`.
+    `delay`: for so many seconds the answer is held back, after the call is over; see `protocol`. A 401 names how to log
+    in, as RFC 9110 wants of each.
     """
 
     def __init__(
@@ -45,7 +47,7 @@ class Problem(Exception):
         self.status = status
         self.code = code
         self.delay = 0.0
-        self.headers = dict(headers or {})
+        self.headers = {**(_CHALLENGE if status == 401 else {}), **(headers or {})}
         self.more = more
         self.body = {
             "detail": detail,
