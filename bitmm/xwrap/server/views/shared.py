@@ -31,15 +31,16 @@ def pop_page(params: Params) -> tuple[int, int | None]:
 
 
 def pop_cursor(params: Params) -> tuple[bool, str | None]:
-    """Return whether a page of a list is asked for, and where it begins, as the last parameters of a request."""
+    """Return whether a page of a list is asked for, and where it begins, as the last parameters of a request.
+
+    Who says where it begins asks for a page.
+    """
     cursor = params.pop_text("cursor", limit=_LONGEST_CURSOR) if params.has("cursor") else None
-    is_paged = params.pop_bool("paged", default=cursor is not None)
+    is_paged = params.pop_bool("paged", default=False)
     params.finish()
     if cursor is not None:
         check_printable("cursor", cursor)
-        if not is_paged:
-            raise bad_field("cursor", "is where a page begins, and 'paged' is false")
-    return is_paged, cursor
+    return is_paged or cursor is not None, cursor
 
 
 def page_to_json(name: str, page: HistoryPage[Any]) -> dict[str, Any]:
