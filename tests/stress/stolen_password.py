@@ -5,9 +5,11 @@
 First the thief has a credential that may trade: it asks every route for keys, tries each call that needs more, and to
 pass its limit of a day with many threads, over a kill -9 and a restart. Then it has the account's own password: it
 switches sends on, adds its address, makes a credential of its own, and sends all the time. The owner gives the commands
-`xwrap account passwd` and `xwrap freeze`, and revokes what the thief made. The servers (two with --postgres) are real,
-on loopback, with a local Bitstamp. The waiting time of an address is shortened to `--wait` seconds (it is 24 hours).
-It exits with 1 unless nothing was sent, no key was read, and the limit held.
+`xwrap account passwd` and `xwrap freeze`, and revokes what the thief made. Last it has another account's password and
+a credential of it: calls with them wait at the exchange while their owner does the same over HTTP and lifts the freeze.
+The servers (two with --postgres) are real, on loopback, with a local Bitstamp. The waiting time of an address is
+shortened to `--wait` seconds (it is 24 hours). It exits with 1 unless nothing was sent, no key was read, the limit
+held, and nothing that had waited left.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ from bitmm.xwrap.server.app import ROUTES
 from tests.stress.harness import PASSWORD, Harness, open_harness
 from tests.support.command import xwrap
 from tests.support.databases import new_database, server, sql
+from tests.support.sends import allow_sends
 from tests.support.threads import until
 
 #: In EUR: ten orders of 29 and one of 25.001.
@@ -85,6 +88,10 @@ class Figures:
     traded: int = 0
     last_accepted: float = 0.0
     later: Counter[str] = field(default_factory=Counter)
+    #: What calls were answered that waited at the exchange, by code and whether it came after their login, and how many
+    #: of them left.
+    waited: Counter[str] = field(default_factory=Counter)
+    left: int = 0
 
     @property
     def good(self) -> bool:
@@ -99,6 +106,9 @@ class Figures:
             and self.announced == 1
             and set(self.later) <= {"401 not_authenticated", "429 too_many_tries"}
             and self.last_accepted < 1
+            and self.waited["not_authenticated, nothing was sent"] > 0
+            and all(name.startswith("not_authenticated") for name in self.waited)
+            and not self.left
         )
 
     def __str__(self) -> str:
@@ -109,6 +119,7 @@ class Figures:
             f"account's password: orders that the thief placed before the freeze: {self.traded}\n"
             f"last call accepted, from the end of the owner's last command: {self.last_accepted * 1000:+.0f} ms\n"
             f"sends after that (and after the waiting time, where it was shortened): {dict(self.later)}\n"
+            f"calls that waited until the freeze was lifted: {dict(self.waited)}; left: {self.left}\n"
             f"lost by sends: {self.sent}"
         )
 
@@ -127,6 +138,7 @@ def run(threads: int, wait: float, database: str | None = None, *, stop: signal.
         id = _call(harness, owner, "POST", "/exchanges/", **form).json()["id"]
         _with_trade_credential(harness, owner, id, threads, figures, stop)
         _with_password(harness, owner, id, figures)
+        _with_calls_that_wait(harness, figures)
         figures.sent = sum((row.amount for row in venue.withdrawals.values()), Decimal(0))
     return figures
 
@@ -216,6 +228,39 @@ def _with_password(harness: Harness, owner: Auth, id: int, figures: Figures) -> 
     figures.last_accepted = accepted[0] - done
     for number, login in enumerate(logins * 2):
         figures.later[_name(_call(harness, login, "POST", f"/exchanges/{id}/send_to_address", number, **SEND))] += 1
+
+
+def _with_calls_that_wait(harness: Harness, figures: Figures) -> None:
+    """An account whose sends may go to the thief: they and orders wait at the exchange until the freeze is lifted."""
+    venue, owner, new = harness.venues["bitstamp"], ("ben", PASSWORD), ("ben", _NEW_PASSWORD)
+    account = venue.add_account("bens-key", "bens-secret")
+    harness.account("ben")
+    form = {"exchange": "bitstamp", "apikey": account.key, "apisecret": account.secret, "allow_send": "true"}
+    id = _call(harness, owner, "POST", "/exchanges/", **form).json()["id"]
+    allow_sends(harness.database, "ben", [THIEFS])
+    made = _call(harness, owner, "POST", "/credentials/", name="thief", scope="send").json()
+    # What it reads of the exchange before an order is not known any more after a start.
+    harness.server.stop(signal.SIGTERM)
+    harness.server.start()
+    arrived = len(venue.requests)
+    logins = [owner, (made["username"], made["password"])]
+    for login in logins:
+        _call(harness, login, "GET", "/account").raise_for_status()  # So the calls that are to wait log in at once.
+    with ThreadPoolExecutor(2 * len(logins)) as pool:
+        with venue.lock:  # It answers nothing as long as this is held.
+            waiting = [pool.submit(_buy, harness, login, id, "25001", 0) for login in logins]
+            path = f"/exchanges/{id}/send_to_address"
+            waiting += [pool.submit(_call, harness, login, "POST", path, **SEND) for login in logins]
+            until(lambda: len(venue.requests) > arrived)
+            _call(harness, owner, "POST", "/freeze").raise_for_status()
+            _call(harness, owner, "PATCH", "/account", password=_NEW_PASSWORD).raise_for_status()
+            _call(harness, new, "DELETE", "/credentials/thief").raise_for_status()
+            _call(harness, new, "DELETE", "/freeze").raise_for_status()
+        for call in waiting:
+            body = call.result().json()
+            words = ", nothing was sent" if "nothing was sent" in body.get("detail", "") else ""
+            figures.waited[f"{body.get('code')}{words}"] += 1
+    figures.left = len(venue.orders_of(account)) + len(venue.withdrawals)
 
 
 def _wait_of(harness: Harness) -> float:
