@@ -52,6 +52,16 @@ def test_trades_are_the_same(both):
     assert without_microseconds(theirs) == without_microseconds(ours)
 
 
+@pytest.mark.parametrize("limit", [1, 2, 3])
+def test_of_trades_of_one_millisecond_the_newest_is_first(kraken, transport, monkeypatch, limit):
+    exchange = connected(kraken, transport)
+    rows = [
+        {"id": id, "side": "buy", "amount": "1", "price": "2", "timestamp": 1_700_000_000_000} for id in ("1", "2", "3")
+    ]
+    monkeypatch.setattr(exchange, "_call", lambda *_arguments: rows)
+    assert [trade.id for trade in exchange.trades("EUR", "BTC", limit)] == ["3", "2", "1"][:limit]
+
+
 def test_a_ticker_has_the_same_figures(both):
     by_ccxt, own, pair, _venue = both
     ours, theirs = own.ticker(*pair), by_ccxt.ticker(*pair)

@@ -95,7 +95,8 @@ class CcxtMarkets(CcxtCalls):
         rows = self._call("fetch_trades", self._symbol(currency, asset), None, limit)
         with parsing_errors(self.name):
             trades = readable_rows(self.name, rows, _trade_from_row)
-        return sorted(trades, key=lambda trade: trade.time, reverse=True)[:limit]
+        # ccxt tells the oldest first; turned round as a whole, so that of one millisecond, too, the newest is first.
+        return sorted(trades, key=lambda trade: trade.time)[::-1][:limit]
 
     def fees(self, currency: str, asset: str) -> Fees:
         """Return the account's fees where ccxt asks for them, else those that it knows of the market."""
