@@ -21,7 +21,7 @@ _ORDERS = (
 )
 _PAPER_ORDERS = (
     _NUMBERS + "INSERT INTO paper_orders (registration_id, client_id, side, currency, asset, amount, status, held,"
-    " average, spent, fee, checked, created) SELECT :id, lower(hex(randomblob(16))), 'buy', 'USD', 'BTC', '0.1',"
+    " average, spent, fee, checked, created) SELECT :id, 'paper-' || :batch || '-' || n, 'buy', 'USD', 'BTC', '0.1',"
     " 'filled', '0', '100', '10', '0.01', 0, :time FROM numbers"
 )
 _SENDS = (
@@ -75,8 +75,8 @@ def test_sends_beyond_a_page_come_once_each_while_new_ones_leave(backend):
 def test_fills_beyond_a_page_come_once_each_while_new_ones_come(backend):
     backend.buy("USD", "BTC", "0.01")
     ids = [row["id"] for row in _fills(backend)]
-    for _ in range(3):
-        add(backend, _PAPER_ORDERS, rows=ROWS // 3)
+    for batch in ("a", "b", "c"):
+        add(backend, _PAPER_ORDERS, rows=ROWS // 3, batch=batch)
     read = []
     fills = backend.all_fills("usd", "btc")
     while batch := list(islice(fills, 200)):
