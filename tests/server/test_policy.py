@@ -86,7 +86,7 @@ def _change(bench, change):
         _ask(bench, bench.logins["owner"], *change).raise_for_status()
 
 
-def _told(answer):
+def _reported(answer):
     """What an answer tells beside its words and its key."""
     body = answer.json()
     values = {name: body[name] for name in body.keys() - {"detail", "key"}}
@@ -115,6 +115,6 @@ def test_what_is_stopped_last_is_told_as_much_as_what_comes_after_the_change(ben
     soon = _ask(bench, bench.logins[who], "POST", path, CALLS[call], "soon")
     assert changed
     assert late.json()["code"] == code
-    assert _told(late) == _told(soon)
+    assert _reported(late) == _reported(soon)
     assert bench.server.sql(mine, id=bench.id) == [("rejected",)]
     assert len(bitstamp.ledger()) == before

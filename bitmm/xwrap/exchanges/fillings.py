@@ -34,10 +34,10 @@ def fill_amount(levels: Iterable[Level], amount: Decimal) -> Filling:
     """Return what an order of `amount` units gets of `levels`, best first: all of it, or as much as is listed."""
     filled, spent, worst = _ZERO, _ZERO, None
     for price, offered in levels:
-        if filled == amount:
-            break
         taken = min(EXACT.subtract(amount, filled), offered)
         filled, spent, worst = EXACT.add(filled, taken), EXACT.add(spent, EXACT.multiply(taken, price)), price
+        if filled == amount:
+            break
     return Filling(filled, spent, worst)
 
 

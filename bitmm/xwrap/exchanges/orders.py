@@ -10,10 +10,11 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TypeVar
 
-from ..money import EXACT, parse_decimal, plain
+from ..money import parse_decimal, plain
 from .errors import Busy, NotListedYet, Refused, Unknown
+from .fillings import fill_amount
 from .http import PARSING_ERRORS, parsing_errors
-from .models import NewOrder, OrderRef, OrderState, Status
+from .models import Level, NewOrder, OrderRef, OrderState, Status
 
 __all__ = [
     "accepted_order",
@@ -221,17 +222,19 @@ def cost_of(name: str, amount: Decimal, asks: Iterable[Sequence[object]], *, uni
     Raises Refused when fewer are listed; `name` is the exchange's, `unit` the asset's. Raises ValueError, or another
     of the PARSING_ERRORS, for an ask that is none.
     """
-    listed = cost = Decimal(0)
-    for price, offered in sorted((parse_decimal(level[0]), parse_decimal(level[1])) for level in asks):
-        if price <= 0 or offered < 0:
-            raise ValueError("an ask that is not above zero")
-        taken = min(EXACT.subtract(amount, listed), offered)
-        cost = EXACT.add(cost, EXACT.multiply(taken, price))
-        listed = EXACT.add(listed, taken)
-        if listed == amount:
-            return cost
+    levels = sorted((parse_decimal(level[0]), parse_decimal(level[1])) for level in asks)
+    filling = fill_amount(map(_checked_ask, levels), amount)
+    if filling.amount == amount:
+        return filling.spent
     raise Refused(
-        f"the order book of {name} lists only {plain(listed)} {unit} of the {plain(amount)} that are to be bought, so"
+        f"the order book of {name} lists only {plain(filling.amount)} {unit} of the {plain(amount)} that are to be bought, so"
         " what they cost is not known; say the cost, or a price",
         code="unsupported",
     )
+
+
+def _checked_ask(level: Level) -> Level:
+    """Return a level of the asks. Raises ValueError when it is none."""
+    if level[0] <= 0 or level[1] < 0:
+        raise ValueError("an ask that is not above zero")
+    return level
