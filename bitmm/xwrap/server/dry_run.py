@@ -9,11 +9,12 @@ from ..exchanges.base import Exchange
 from ..exchanges.capabilities import supports
 from ..exchanges.errors import Refused, Unsupported
 from ..exchanges.estimates import estimate_from_book
-from ..exchanges.models import ORDER_FIELDS, Estimate, Market, NewOrder
-from ..exchanges.rules import check, find_market, not_enough
+from ..exchanges.models import ORDER_FIELDS, Estimate, NewOrder
+from ..exchanges.rules import check, not_enough
 from ..money import EXACT
 from .market_reads import MOST_LEVELS, read_fees, read_fresh_book
 from .order_views import order_intent, value_to_json
+from .places import read_market
 
 __all__ = ["try_order"]
 
@@ -27,9 +28,7 @@ def try_order(exchange: Exchange, order: NewOrder) -> dict[str, Any]:
     `spent`, `average`, `fee`, `slippage` and, of a market order, `price` follow from the order book and the fees now,
     where the exchange has them; `remaining` is what would be left of what the order gives. Null: it is not known.
     """
-    market = _find_market(exchange, order)
-    if market is not None:
-        check(order, market)
+    check(order, read_market(exchange, order.currency, order.asset))
     exchange.check_kind(order)
     estimate = _estimate(exchange, order)
     available = _check_funds(exchange, order, estimate)
@@ -39,16 +38,6 @@ def try_order(exchange: Exchange, order: NewOrder) -> dict[str, Any]:
         estimated["price"] = sent["price"]
     remaining = value_to_json(_remaining(order, estimate, available))
     return dict.fromkeys(ORDER_FIELDS) | sent | estimated | {"remaining": remaining, "dry_run": True}
-
-
-def _find_market(exchange: Exchange, order: NewOrder) -> Market | None:
-    """Return the rules of the order's market; None when the exchange does not publish any. Raises Refused."""
-    try:
-        markets = exchange.markets()
-    except Unsupported:
-        return None
-    offered = {(market.currency, market.asset): market for market in markets}
-    return find_market(exchange.name, order.currency, order.asset, offered)
 
 
 def _estimate(exchange: Exchange, order: NewOrder) -> Estimate:
