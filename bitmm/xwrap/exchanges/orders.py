@@ -227,8 +227,8 @@ def cost_of(name: str, amount: Decimal, asks: Iterable[Sequence[object]], *, uni
     if filling.amount == amount:
         return filling.spent
     raise Refused(
-        f"the order book of {name} lists only {plain(filling.amount)} {unit} of the {plain(amount)} that are to be bought, so"
-        " what they cost is not known; say the cost, or a price",
+        f"the order book of {name} lists only {plain(filling.amount)} {unit} of the {plain(amount)} that are to be"
+        " bought, so what they cost is not known; say the cost, or a price",
         code="unsupported",
     )
 

@@ -23,6 +23,7 @@ from ..exchanges.models import (
     Withdrawal,
 )
 from ..money import exact, plain
+from .best import Offer
 from .problems import Problem
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "kept_refusal_columns",
     "key_answer",
     "key_reused",
+    "offer_to_json",
     "order_columns",
     "order_intent",
     "order_ref",
@@ -142,6 +144,19 @@ def rate_to_json(rate: Rate) -> dict[str, str]:
     """Return a rate as a caller gets it."""
     time = rate.time.isoformat(timespec="seconds").replace("+00:00", "Z")
     return {"buy": plain(rate.buy), "sell": plain(rate.sell), "time": time}
+
+
+def offer_to_json(each: Offer, fee_source: str | None) -> dict[str, Any]:
+    """Return what an order would cost or bring at one place, as a caller gets it, without the place."""
+    return {
+        "amount": value_to_json(each.amount),
+        "average": value_to_json(each.average),
+        "spent": value_to_json(each.spent),
+        "fee": value_to_json(each.fee),
+        "fee_source": fee_source,
+        "total": value_to_json(each.total),
+        "reason": each.reason,
+    }
 
 
 def success_answer(row: Row, names: Iterable[str]) -> StoredAnswer:

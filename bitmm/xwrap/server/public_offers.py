@@ -10,10 +10,9 @@ from ..exchanges.base import Exchange
 from ..exchanges.errors import Refused
 from ..exchanges.models import Rate, Side
 from ..exchanges.rules import no_rate
-from ..money import plain
 from .best import Offer, Place, best_first, offer
 from .market_reads import MOST_LEVELS, read_fresh_book
-from .order_views import rate_to_json
+from .order_views import offer_to_json, rate_to_json
 from .places import public_fees, read_market
 
 __all__ = ["PublicMarket", "ranked_rows", "read_public_market"]
@@ -51,16 +50,8 @@ def ranked_rows(markets: Mapping[str, PublicMarket], side: Side, amount: Decimal
 
 def _row(each: Offer, no_fee: str | None) -> dict[str, Any]:
     book, id = each.place.book, each.place.exchange
-    known = no_fee is None
-    return {
-        "id": id,
-        "exchange": id,
-        **rate_to_json(Rate(book.asks[0][0], book.bids[0][0], book.time)),
-        "amount": plain(each.amount),
-        "average": None if each.average is None else plain(each.average),
-        "spent": plain(each.spent),
-        "fee": plain(each.fee) if known else None,
-        "fee_source": "published" if known else None,
-        "total": plain(each.total) if known else None,
-        "reason": each.reason or no_fee,
-    }
+    row: dict[str, Any] = {"id": id, "exchange": id, **rate_to_json(Rate(book.asks[0][0], book.bids[0][0], book.time))}
+    row |= offer_to_json(each, "published")
+    if no_fee is not None:
+        row |= {"fee": None, "fee_source": None, "total": None, "reason": each.reason or no_fee}
+    return row

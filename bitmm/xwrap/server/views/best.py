@@ -10,10 +10,10 @@ from starlette.responses import JSONResponse, Response
 
 from ...exchanges.base import Exchange
 from ...exchanges.models import Side
-from ...money import plain
 from ..best import Offer, Place, best_first, offer, split
 from ..db.records import Registration
 from ..endpoints import log_in
+from ..order_views import offer_to_json
 from ..params import Params, bad_field
 from ..places import read_place
 from .each_registration import read_each
@@ -85,17 +85,7 @@ def _rows(answers: list[_Found], order: _Order, *, in_parts: bool) -> list[dict[
 
 
 def _row(each: Offer, fee_source: str | None) -> dict[str, Any]:
-    return {
-        "id": each.place.id,
-        "exchange": each.place.exchange,
-        "amount": plain(each.amount),
-        "average": None if each.average is None else plain(each.average),
-        "spent": plain(each.spent),
-        "fee": plain(each.fee),
-        "fee_source": fee_source,
-        "total": plain(each.total),
-        "reason": each.reason,
-    }
+    return {"id": each.place.id, "exchange": each.place.exchange, **offer_to_json(each, fee_source)}
 
 
 def _failure(answer: _Found) -> dict[str, Any]:
