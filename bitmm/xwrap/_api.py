@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 from . import __version__
 from ._arguments import check_key, check_timeout, encode, idempotency_key
-from ._parsing import anything
+from ._parsing import CONDITIONS, anything
 from ._responses import apply, bad_answer, read_document
 from .errors import APIError, InvalidRequest, NotFound, OutcomeUnknown, RateLimited, Unavailable
 from .transport import Request, Session, Transport, base_url
@@ -33,8 +33,8 @@ _LOOKUP_PAUSE = 0.2
 _ANYTHING: Mapping[str, object] = {}
 #: What the record of an order or a send must have beside what was sent. None: what is not sent is not there.
 _EXPECTED: Mapping[str, Mapping[str, object]] = {
-    "buy": {"side": "buy", "price": None, "cost": None},
-    "sell": {"side": "sell", "price": None, "cost": None},
+    "buy": {"side": "buy", "price": None, "cost": None, **dict.fromkeys(CONDITIONS)},
+    "sell": {"side": "sell", "price": None, "cost": None, **dict.fromkeys(CONDITIONS)},
     "send_to_address": {"tag": None},
 }
 

@@ -23,6 +23,7 @@ __all__ = [
     "check_key",
     "check_text",
     "check_timeout",
+    "conditions_form",
     "credential_form",
     "credential_name",
     "encode",
@@ -199,6 +200,23 @@ def order_form(currency: str, asset: str, **amounts: Amount | None) -> dict[str,
         found = "both are" if "amount" in given else "neither is"
         raise InvalidRequest(f"an order has either an amount or a cost; {found} given", code="invalid_amount")
     return {"currency": currency, "asset": asset, **given}
+
+
+def conditions_form(*, post_only: bool, time_in_force: str | None, expires: object) -> dict[str, str]:
+    """Return the fields for the conditions of a limit order that are given; a time in ISO 8601."""
+    if not isinstance(post_only, bool):
+        raise InvalidRequest(f"post_only is {_shown(post_only)}; it must be True or False", code="invalid_argument")
+    if isinstance(expires, datetime):
+        if expires.tzinfo is None:
+            raise InvalidRequest(
+                "expires is a time without a zone, which could be any; write datetime(..., tzinfo=UTC)",
+                code="invalid_argument",
+            )
+        expires = expires.isoformat()
+    form = {"post_only": "true"} if post_only else {}
+    if time_in_force is not None:
+        form["time_in_force"] = check_text(time_in_force, "time_in_force")
+    return form if expires is None else {**form, "expires": check_text(expires, "expires")}
 
 
 def withdrawal_form(

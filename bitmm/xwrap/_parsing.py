@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import pairwise
 from typing import Any, Generic, NotRequired, TypeVar, cast, get_args
@@ -38,6 +39,9 @@ from .types import (
 
 _R = TypeVar("_R")
 _H = TypeVar("_H", bound=Mapping[str, object])
+
+#: The conditions of an order, which its record has where they were given.
+CONDITIONS = ("post_only", "time_in_force", "expires")
 
 
 #: The fields whose text a server may write otherwise, as BTC for btc and XBT.
@@ -95,27 +99,42 @@ _exchange_rate = Record(ExchangeRate, "exchange", "buy", "sell")
 
 
 def check_same(record: Mapping[str, Any], expected: Mapping[str, object]) -> None:
-    """Raise ValueError when a field of `record` is there and is not the expected one.
+    """Raise ValueError when a field of `record` is there and is not the expected one, or an expected condition is not
+    there: a server that does not know conditions places an order without them.
 
     Such a record is the answer to another question. Amounts may come in other digits, names of currencies and assets in
     another case, an address in another spelling of the same one; all else is the same to the letter.
     """
     for name, value in expected.items():
         answered = record.get(name)
-        if name not in record or answered == value:
+        if answered == value or (name not in record and name not in CONDITIONS):
             continue
-        same = False
-        if isinstance(value, str):
-            if name in order.amounts:
-                same = parse_decimal(answered) == Decimal(value)
-            elif name in _NAMES:
-                same = isinstance(answered, str) and is_name_of(value, answered)
-            elif name == "address":
-                same = same_address(answered, value)
-            elif name == "exchange":
-                same = isinstance(answered, str) and is_same_exchange(answered, value)
-        if not same:
+        if not (isinstance(value, str) and _is_same_text(name, answered, value)):
             raise ValueError(f"its {name!r} is not what was asked for")
+
+
+def _is_same_text(name: str, answered: object, asked: str) -> bool:
+    """Return whether a field was answered as it was asked for, in the spellings that servers may have."""
+    if name == "post_only":
+        return answered is True
+    if name in order.amounts:
+        return parse_decimal(answered) == Decimal(asked)
+    if name == "address":
+        return same_address(answered, asked)
+    if not isinstance(answered, str):
+        return False
+    compare = {**dict.fromkeys(_NAMES, is_name_of), "exchange": _is_exchange_asked_for, "expires": _is_same_time}
+    return name in compare and compare[name](asked, answered)
+
+
+def _is_exchange_asked_for(asked: str, answered: str) -> bool:
+    return is_same_exchange(answered, asked)
+
+
+def _is_same_time(asked: str, answered: str) -> bool:
+    """Return whether two texts in ISO 8601 are the same time; one without a zone is in UTC, as servers take it."""
+    times = [datetime.fromisoformat(text) for text in (asked, answered)]
+    return len({time if time.tzinfo else time.replace(tzinfo=UTC) for time in times}) == 1
 
 
 def is_same_exchange(id: str, name: str) -> bool:

@@ -87,6 +87,7 @@ ErrorCode = Literal[
     "unknown_market",
     "unsupported",
     "unsupported_media_type",
+    "would_take",
 ]
 
 
@@ -183,6 +184,7 @@ CODES: Mapping[str, Code] = {
     "unknown_interval": Code(422, "The exchange has no candles of this length; the words name those that it has."),
     "unknown_market": Code(422, "The exchange does not trade this pair; the words say what it trades instead."),
     "unsupported": Code(422, "The exchange has no such call, or not with these fields."),
+    "would_take": Code(422, "The post-only order would be executed at once; nothing was."),
     "quota_exceeded": Code(
         429,
         "The account has as many registrations, credentials or allowed addresses, or placed as many orders and sends in"

@@ -43,6 +43,7 @@ __all__ = [
     "Refusal",
     "Side",
     "Ticker",
+    "TimeInForce",
     "Trade",
     "Value",
     "Withdrawal",
@@ -54,6 +55,8 @@ Amount = Decimal | int | str
 
 Side = Literal["buy", "sell"]
 OrderType = Literal["market", "limit"]
+#: How long a limit order is in force: see `Backend.buy`.
+TimeInForce = Literal["GTC", "IOC", "FOK", "GTD"]
 #: canceled, rejected and filled orders are final, and so is one that was partly_filled before it was canceled. One that
 #: is closed is over too: its exchange does not say whether it was filled or canceled.
 OrderStatus = Literal["open", "filled", "partly_filled", "canceled", "closed", "rejected", "unknown"]
@@ -167,7 +170,7 @@ class Order(TypedDict, total=False):
     currency to spend, where that was asked for. `average`: the mean price of what was filled. `spent`: units of the
     currency paid (got, for a sell), without the fee. `fee`: units of `fee_currency`. `reason`: why it was rejected or
     expired, or what is known of one that is closed. `created`, `updated`: times. `error`: only where a refused one is
-    asked for by its key.
+    asked for by its key. `post_only`, `time_in_force`, `expires`: only where the order was placed with them.
     """
 
     id: int
@@ -189,6 +192,9 @@ class Order(TypedDict, total=False):
     reason: str | None
     created: str
     updated: str
+    post_only: Literal[True]
+    time_in_force: TimeInForce
+    expires: str
     slippage: Decimal | None
     remaining: Decimal | None
     dry_run: Literal[True]

@@ -611,6 +611,11 @@ def book_exhausted(world):
 
 
 @case
+def would_take(world):
+    world.paper().buy("USD", "BTC", "0.1", price="900000", post_only=True)
+
+
+@case
 def unknown_interval(world):
     world.paper().candles("USD", "BTC", "7s")
 

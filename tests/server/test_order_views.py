@@ -10,6 +10,7 @@ from decimal import Decimal
 import pytest
 
 from bitmm.xwrap.exchanges.models import (
+    ORDER_CONDITIONS,
     ORDER_FIELDS,
     WITHDRAWAL_FIELDS,
     NewOrder,
@@ -36,7 +37,7 @@ from bitmm.xwrap.server.problems import Problem
 
 ORDER = NewOrder("buy", "USD", "BTC", "c" * 32, amount=Decimal("1E-8"), price=Decimal("20000.50"))
 STATE = OrderState("X1", "filled", filled=Decimal("1E-8"), average=Decimal(20000), spent=Decimal("0.0002"))
-ROW = dict.fromkeys(ORDER_FIELDS) | {
+ROW = dict.fromkeys((*ORDER_FIELDS, *ORDER_CONDITIONS)) | {
     **order_intent(ORDER),
     "id": 7,
     "key": "k1",

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, TypeVa
 from .._names import common_name
 from ..money import EXACT
 from .cache import TTLCache
+from .conditions import check_offered
 from .errors import Busy, Refused
 from .http import parsing_errors
 from .market_data import MarketData
@@ -138,6 +139,8 @@ class Exchange(MarketData):
     reads_closed_orders: ClassVar[bool] = True
     #: It lists the open orders of one market at a time: `open_orders_in` asks for those of the markets it is given.
     lists_one_market: ClassVar[bool] = False
+    #: The conditions of limit orders that it has itself: of "post_only", "GTC", "IOC", "FOK", "GTD".
+    order_conditions: ClassVar[frozenset[str]] = frozenset()
     #: For how many seconds after it was signed a request may still be taken, however late it arrives; 0 where that is
     #: less than a call may take, or where a later nonce of the key ends it.
     valid_seconds: ClassVar[float] = 0.0
@@ -191,18 +194,21 @@ class Exchange(MarketData):
         return Estimate(price, spent)
 
     def check_kind(self, order: NewOrder) -> None:
-        """Raise Refused when the exchange takes no order of this kind (market, limit, for a cost), and send nothing.
+        """Raise Refused when the exchange takes no order of this kind (market, limit, for a cost) or with these
+        conditions, and send nothing.
 
         `place` refuses such an order in the same way; a dry run asks here.
         """
         if type(self).place is Exchange.place:
             raise self._lacks("place")
+        check_offered(self.name, order, self.order_conditions)
 
     def place(self, order: NewOrder) -> OrderState:
         """Place `order` with one request and return its state.
 
-        A market order is read until it is final, or for a few seconds. Raises Unknown when it may have been placed; it
-        is never sent twice.
+        A market order, and one that ends at once (IOC, FOK), is read until it is final, or for a few seconds. Raises
+        Refused `would_take` for a post-only order that would be executed at once, and nothing was executed then.
+        Raises Unknown when it may have been placed; it is never sent twice.
         """
         raise self._lacks("place")
 

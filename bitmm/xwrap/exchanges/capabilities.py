@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .base import Exchange
+from .conditions import offered_in_words
 
 __all__ = ["OPERATIONS", "lines", "supports"]
 
@@ -44,11 +45,21 @@ def lines(kinds: Sequence[type[Exchange]]) -> list[str]:
     rows.append(["", *(_LIFECYCLES[kind.lifecycle] for kind in kinds)])
     verbs = {kind.id: set(supports(kind)) for kind in kinds}
     rows += [[verb.replace("_", " "), *(_cell(verb, kind, verbs[kind.id]) for kind in kinds)] for verb in OPERATIONS]
+    for title, cell in (("post-only orders", _post_only), ("time in force", _times_in_force)):
+        rows.append([title, *map(cell, kinds)])
     widths = [max(len(row[column]) for row in rows) for column in range(len(kinds) + 1)]
     rows.insert(1, ["-" * width for width in widths])
     return [
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
     ]
+
+
+def _post_only(kind: type[Exchange]) -> str:
+    return "yes" if "post_only" in kind.order_conditions else "-"
+
+
+def _times_in_force(kind: type[Exchange]) -> str:
+    return offered_in_words(kind.order_conditions - {"post_only"}) or "-"
 
 
 def _cell(verb: str, kind: type[Exchange], supported: set[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from ..money import EXACT, mean, plain
+from .conditions import ends_at_once, would_take
 from .errors import Refused
 from .fillings import Filling, fill_amount, fill_cost
 from .models import Estimate, Fees, Level, NewOrder, OrderBook
@@ -19,14 +20,22 @@ def estimate_from_book(
 ) -> Estimate:
     """Return what `order` costs at the exchange called `name` if it is executed now; what rests, at its limit.
 
-    Raises Refused `book_exhausted` when the book lists less than a market order wants. The fee counts the currency, or
+    Raises Refused `book_exhausted` when the book lists less than a market order wants, and `would_take` for a post-only
+    order that would be executed. The fee counts the currency, or
     with `buy_fee_in_asset` for a buy the asset; of an order that rests it is the maker's.
     """
     levels = book.asks if order.side == "buy" else book.bids
     if order.price is not None:
         levels = tuple(level for level in levels if _reaches(order, level[0]))
-    taken = _filling(name, order, levels)
-    rest = EXACT.subtract(order.amount, taken.amount) if order.price is not None and order.amount is not None else _ZERO
+    if order.post_only and levels:
+        raise would_take(name)
+    taken, rest = _filling(name, order, levels), _ZERO
+    if order.price is not None and order.amount is not None:
+        rest = EXACT.subtract(order.amount, taken.amount)
+    if rest and order.time_in_force == "FOK":
+        levels, taken = (), fill_amount((), rest)
+    if ends_at_once(order):
+        rest = _ZERO
     resting = EXACT.multiply(rest, order.price or _ZERO)
     spent = EXACT.add(taken.spent, resting) if order.cost is None else order.cost
     if buy_fee_in_asset and order.side == "buy":

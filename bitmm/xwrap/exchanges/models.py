@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Generic, Literal, TypeVar
 
 __all__ = [
+    "ORDER_CONDITIONS",
     "ORDER_FIELDS",
     "WITHDRAWAL_FIELDS",
     "Candle",
@@ -33,6 +34,7 @@ __all__ = [
     "Side",
     "Status",
     "Ticker",
+    "TimeInForce",
     "Trade",
     "Withdrawal",
 ]
@@ -40,6 +42,8 @@ __all__ = [
 _T = TypeVar("_T")
 
 Side = Literal["buy", "sell"]
+#: How long a limit order is in force; see `exchanges.conditions`.
+TimeInForce = Literal["GTC", "IOC", "FOK", "GTD"]
 #: Where an order can be. "closed": it is over, and its exchange does not say how. "unknown" is an answer, too: it is
 #: not known yet whether it was executed.
 Status = Literal["open", "filled", "partly_filled", "canceled", "closed", "rejected", "unknown"]
@@ -153,6 +157,9 @@ class NewOrder:
 
     With `price` it is a limit order, without one a market order. `client_id` is ours: 32 lower-case hexadecimal digits
     of a UUID; an adapter turns it into what its exchange takes, always in the same way, so that `find` works.
+
+    A limit order may have conditions: `post_only` (it is refused when it would be executed at once), `time_in_force`
+    (None: the exchange's own, until it is canceled) and, with GTD, `expires`, a whole second.
     """
 
     side: Side
@@ -162,6 +169,9 @@ class NewOrder:
     amount: Decimal | None = None
     price: Decimal | None = None
     cost: Decimal | None = None
+    post_only: bool = False
+    time_in_force: TimeInForce | None = None
+    expires: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +216,7 @@ class OrderRef:
     missed_since: datetime | None = None
     not_before: datetime | None = None
     is_over: bool = False
+    time_in_force: TimeInForce | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,6 +346,8 @@ ORDER_FIELDS = (
     "created",
     "updated",
 )
+#: What a caller sees besides of an order that was placed with it; it is not there in any other order.
+ORDER_CONDITIONS = ("post_only", "time_in_force", "expires")
 WITHDRAWAL_FIELDS = (
     "id",
     "key",

@@ -68,8 +68,8 @@ def poll(
     return state
 
 
-def poll_until_final(placed: OrderState, read: Callable[[], OrderState]) -> OrderState:
-    """Return the market order `placed` as it is when it is final, or after a few seconds of reading.
+def poll_until_final(placed: OrderState, read: Callable[[], OrderState], *, seconds: float = 4.0) -> OrderState:
+    """Return the order `placed` as it is when it is final, or after so many seconds of reading; 0: after one look.
 
     It stands, so a state that cannot be read changes nothing; a rate limit ends the reading.
     """
@@ -83,7 +83,7 @@ def poll_until_final(placed: OrderState, read: Callable[[], OrderState]) -> Orde
             return placed
 
     try:
-        return poll(attempt)
+        return poll(attempt, seconds=seconds)
     except Busy:
         return placed
 

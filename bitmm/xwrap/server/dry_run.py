@@ -45,7 +45,7 @@ def _estimate(exchange: Exchange, order: NewOrder) -> Estimate:
     try:
         return _estimate_from_book(exchange, order) or exchange.estimate(order)
     except Refused as error:
-        if error.code == "book_exhausted":
+        if error.code in {"book_exhausted", "would_take"}:
             raise
         if order.side == "buy" and order.cost is None and order.price is None and not isinstance(error, Unsupported):
             raise

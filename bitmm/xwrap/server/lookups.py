@@ -9,6 +9,7 @@ from typing import Any
 
 from .._addresses import same_address
 from ..exchanges.base import Exchange
+from ..exchanges.conditions import with_reason
 from ..exchanges.errors import Unsupported
 from ..exchanges.models import OrderRef, Withdrawal
 from ..money import EXACT, exact
@@ -32,7 +33,7 @@ def find_order(exchange: Exchange, ref: OrderRef) -> Row | None:
     state = exchange.find(ref)
     if state is None and exchange.order_lookup != "all":
         raise Unsupported(f"{exchange.name} shows open orders only")
-    return None if state is None else order_columns(state)
+    return None if state is None else order_columns(with_reason(state, ref.time_in_force))
 
 
 def find_executed(exchange: Exchange, row: Row) -> Row | None:

@@ -19,6 +19,7 @@ from math import ceil
 from typing import Any, TypeVar
 
 from ..exchanges.base import Exchange
+from ..exchanges.conditions import with_reason
 from ..exchanges.errors import Busy, ExchangeError, NotListedYet, Refused, Unsupported
 from ..exchanges.models import NewOrder, NewWithdrawal, OrderRef, OrderState, Withdrawal
 from .client_ids import ClientIds
@@ -243,7 +244,7 @@ class MissingHistory:
         state, columns = found
         if _is_other_order(state, order):
             raise key_reused()
-        return columns | order_columns(state) | _created(state.created)
+        return columns | order_columns(with_reason(state, order.time_in_force)) | _created(state.created)
 
     def _find_for_good(self, exchange: Exchange, ref: OrderRef, search: _Search, gap: HistoryGap) -> OrderState | None:
         """Return the order of `ref`; None: it is not there, and will not be. Raises NotListedYet."""

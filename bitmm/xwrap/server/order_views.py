@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 from ..exchanges.models import (
+    ORDER_CONDITIONS,
     ORDER_FIELDS,
     WITHDRAWAL_FIELDS,
     NewOrder,
@@ -83,8 +84,14 @@ class StoredAnswer:
 
 
 def order_intent(order: NewOrder) -> dict[str, Any]:
-    """Return the columns of an order that are written before its exchange hears of it."""
-    return {"type": _order_type(order.price)} | _columns(order, _ORDER_INTENT)
+    """Return the columns of an order that are written before its exchange hears of it; of conditions the given ones."""
+    conditions = {name: value_to_json(value) for name in ORDER_CONDITIONS if (value := getattr(order, name))}
+    return {"type": _order_type(order.price)} | _columns(order, _ORDER_INTENT) | conditions
+
+
+def _given_conditions(row: Row) -> dict[str, Any]:
+    """Return the conditions that an order was placed with."""
+    return {name: row[name] for name in ORDER_CONDITIONS if row.get(name)}
 
 
 def withdrawal_intent(withdrawal: NewWithdrawal) -> dict[str, Any]:
@@ -113,15 +120,16 @@ def order_ref(row: Row) -> OrderRef:
         created=datetime.fromisoformat(row["created"]),
         amount=exact(row["amount"]) if row["amount"] else None,
         price=exact(row["price"]) if row["price"] else None,
+        time_in_force=row["time_in_force"],
     )
 
 
 def row_to_json(row: Row, names: Iterable[str]) -> dict[str, Any]:
-    """Return the public fields of a row.
+    """Return the public fields of a row, and of an order the conditions that it was placed with.
 
     A call that is still running is shown as unknown; only a repeat with its key is answered otherwise.
     """
-    shown = {name: row[name] for name in names}
+    shown = {name: row[name] for name in names} | _given_conditions(row)
     return shown | {"status": "unknown"} if row["status"] == "running" else shown
 
 

@@ -19,8 +19,9 @@ from functools import partial
 from typing import Any
 
 from ..exchanges.base import Exchange
+from ..exchanges.conditions import with_reason
 from ..exchanges.errors import NotListedYet, Unsupported
-from ..exchanges.models import Withdrawal
+from ..exchanges.models import OrderState, Withdrawal
 from .db.journal import Journal
 from .db.records import Registration, now
 from .db.store import Store
@@ -183,7 +184,11 @@ class Reconciler:
         else:
             for one in unknown:
                 state = states.get(one.row["client_id"])
-                self._conclude(journal, one, asked, None if state is None else order_columns(state))
+                self._conclude(journal, one, asked, self._columns_of(one, state))
+
+    @staticmethod
+    def _columns_of(one: _Unknown, state: OrderState | None) -> Row | None:
+        return None if state is None else order_columns(with_reason(state, one.row["time_in_force"]))
 
     def _reconcile_order(self, one: _Unknown) -> None:
         self._reconcile_row(self._store.orders, one, self._find_order)

@@ -13,6 +13,7 @@ from typing import Any
 
 from ..exchanges.base import Exchange
 from ..exchanges.capabilities import supports
+from ..exchanges.conditions import with_reason
 from ..exchanges.errors import ExchangeError
 from ..exchanges.models import OrderState, Withdrawal
 from .db.journal import Journal
@@ -51,7 +52,9 @@ def write_state(journal: Journal, row: Row, state: OrderState) -> Row:
 
     That the order stands was known before: an exchange that cannot say more changes nothing.
     """
-    return row if state.status == "unknown" else _write(journal, row, order_columns(state))
+    if state.status == "unknown":
+        return row
+    return _write(journal, row, order_columns(with_reason(state, row["time_in_force"])))
 
 
 def read_orders(exchange: Exchange, rows: Iterable[Row]) -> dict[str, OrderState]:

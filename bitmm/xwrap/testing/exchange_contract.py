@@ -14,7 +14,7 @@
             return venue.ledger
 
 Every operation that the class has is tried, every other one must raise Unsupported. Where an exchange has no such
-order (a market, a limit, a cost order) `takes` leaves it out, and the order must be refused.
+order (a market, a limit, a cost order) `takes` leaves it out, and the order must be refused; so it is for `conditions`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 from unittest import SkipTest
 
 from ..exchanges.base import Exchange
@@ -43,6 +43,7 @@ from ..exchanges.models import (
     OrderRef,
     OrderState,
     Side,
+    TimeInForce,
     Withdrawal,
 )
 from ..money import EXACT, total
@@ -75,6 +76,8 @@ class ExchangeContract(MarketContract):
     cost: ClassVar[Decimal] = Decimal(100)
     #: The kinds of orders: "market" and "limit" (by amount), "cost" (market buys).
     takes: ClassVar[frozenset[str]] = frozenset({"market", "limit", "cost"})
+    #: The conditions of limit orders that it takes: "post_only", "GTC", "IOC", "FOK", "GTD".
+    conditions: ClassVar[frozenset[str]] = frozenset()
     #: A price far above the market; None: twice the buy price.
     far_price: ClassVar[Decimal | None] = None
     #: Whether the answer to a market order states the fee.
@@ -233,6 +236,61 @@ class ExchangeContract(MarketContract):
         for kind in sorted(set(orders) & self.takes):
             exchange.check_kind(orders[kind])
         _check_nothing_executed(ledger)
+
+    def test_conditions_that_are_not_taken_are_refused_by_name(self, exchange: Exchange, ledger: Ledger) -> None:
+        self._skip_without_order(exchange, "limit")
+        resting = self._resting_order(exchange)
+        orders = {
+            "post_only": replace(resting, post_only=True),
+            **{word: replace(resting, time_in_force=word) for word in get_args(TimeInForce)},
+            "GTD": self._until(resting, datetime.now(UTC) + timedelta(hours=1)),
+        }
+        for condition, order in orders.items():
+            if condition in self.conditions:
+                exchange.check_kind(order)
+                continue
+            for refuse in (exchange.place, exchange.check_kind):
+                with expect_refusal("unsupported") as refusals:
+                    refuse(order)
+                words = refusals[0].reason
+                for other in self.conditions:
+                    check_in("what it has", other.replace("_", "-"), words)
+        _check_nothing_executed(ledger)
+
+    def test_a_post_only_order_rests_or_is_refused(self, exchange: Exchange, ledger: Ledger) -> None:
+        self._skip_without_condition(exchange, "post_only")
+        taking = replace(self._resting_order(exchange), side="buy", post_only=True, price=self._taking_price(exchange))
+        with expect_refusal("would_take", proved=False):
+            exchange.place(taking)
+        _check_nothing_executed(ledger)
+        order = replace(self._resting_order(exchange), post_only=True)
+        check_equal("status", self._place(exchange, order).status, "open")
+        _check_executed_once(ledger)
+
+    def test_an_order_that_ends_at_once_is_filled_or_canceled_with_a_reason(self, exchange: Exchange) -> None:
+        for word in ("IOC", "FOK"):
+            if word not in self.conditions:
+                continue
+            resting = replace(self._resting_order(exchange), time_in_force=word)
+            state = self._place(exchange, resting)
+            self._check_resting(state, resting, "canceled")
+            check_stated("reason", state.reason)
+            taking = replace(resting, side="buy", price=self._taking_price(exchange), client_id=uuid.uuid4().hex)
+            state = self._place(exchange, taking)
+            check_equal("status", state.status, "filled")
+            check_equal("filled", state.filled, self.amount)
+            if has(exchange, "find"):
+                self.pause()
+                found = check_stated("find()", exchange.find(_reference(taking, None)))
+                check_equal("status of the one found", found.status, "filled")
+
+    def test_an_order_until_a_time_rests(self, exchange: Exchange) -> None:
+        self._skip_without_condition(exchange, "GTD")
+        order = self._until(self._resting_order(exchange), datetime.now(UTC) + timedelta(hours=1))
+        check_equal("status", self._place(exchange, order).status, "open")
+        over = self._until(self._resting_order(exchange), datetime(2009, 1, 3, tzinfo=UTC))
+        with expect_refusal("invalid_request"):
+            exchange.place(over)
 
     def test_fills_tell_what_was_executed_newest_first(self, exchange: Exchange) -> None:
         skip_without(exchange, "fills")
@@ -552,6 +610,21 @@ class ExchangeContract(MarketContract):
         skip_without(exchange, "place")
         if kind not in self.takes:
             raise SkipTest(f"it takes no {kind} orders")
+
+    def _skip_without_condition(self, exchange: Exchange, condition: str) -> None:
+        self._skip_without_order(exchange, "limit")
+        if condition not in self.conditions:
+            raise SkipTest(f"it has no {condition} orders")
+
+    @staticmethod
+    def _until(order: NewOrder, end: datetime) -> NewOrder:
+        return replace(order, time_in_force="GTD", expires=end.replace(microsecond=0))
+
+    def _taking_price(self, exchange: Exchange) -> Decimal:
+        """Return a price a tenth above the market, at which a buy is filled at once."""
+        price = exchange.rate(self.currency, self.asset).buy * Decimal("1.1")
+        step = self._market(exchange).price_step
+        return price if step is None else price - price % step
 
     def _far_price(self, exchange: Exchange) -> Decimal:
         if self.far_price is not None:

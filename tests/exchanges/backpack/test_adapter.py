@@ -27,6 +27,7 @@ EXCHANGE, VENUE = Backpack, BackpackVenue
 
 
 class TestTheContract(ExchangeContract):
+    conditions = frozenset({"post_only", "GTC", "IOC", "FOK"})
     currency = "USDC"
     far_price = Decimal(35000)  # Backpack takes no price more than 25 % above the market
     send_to = "bc1qxdsh4sdd29h6ldehz0se5c61asq8cgwyjf2y3z"

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import time
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -28,6 +29,7 @@ EXCHANGE, VENUE = Bitstamp, BitstampVenue
 
 
 class TestTheContract(ExchangeContract):
+    conditions = frozenset({"post_only", "GTC", "IOC", "FOK", "GTD"})
     far_price = Decimal(35000)  # Bitstamp takes no price more than 20 % above the market
     send_to = "bc1qxdsh4sdd29h6ldehz0se5c61asq8cgwyjf2y3z"
 
@@ -641,3 +643,42 @@ def test_the_local_bitstamp_refuses_parameters_that_bitstamp_does_not_have(venue
     path, _, query = path.partition("?")
     answer = venue.answer(core.Request("GET", f"/api/v2/{path}", query, {}, b""))
     assert answer.status == 400, answer
+
+
+@pytest.mark.parametrize(
+    ("fields", "options"),
+    [
+        ({}, {}),
+        ({"time_in_force": "GTC"}, {}),
+        ({"time_in_force": "IOC"}, {"ioc_order": "True"}),
+        ({"time_in_force": "FOK"}, {"fok_order": "True"}),
+        ({"post_only": True}, {"moc_order": "True"}),
+        (
+            {"time_in_force": "GTD", "expires": datetime(2099, 1, 1, tzinfo=UTC)},
+            {"gtd_order": "True", "expire_time": "4070908800000"},
+        ),
+    ],
+)
+def test_the_conditions_of_a_limit_order_are_options_of_its_form(exchange, venue, fields, options):
+    order = new("sell", amount=Decimal("0.1"), price=Decimal(33000), **fields)
+    exchange.place(order)
+    sent = next(request.form for request in venue.requests if request.path.endswith("/sell/btceur/"))
+    assert sent == {"amount": "0.1", "price": "33000", "client_order_id": order.client_id, **options}
+
+
+def test_a_post_only_order_until_a_time_is_refused_by_name(exchange, ledger):
+    order = new("sell", amount=Decimal("0.1"), price=Decimal(33000), post_only=True, time_in_force="GTD")
+    for refuse in (exchange.check_kind, exchange.place):
+        with pytest.raises(Refused, match="no order that is both") as caught:
+            refuse(replace(order, expires=datetime(2099, 1, 1, tzinfo=UTC)))
+        assert caught.value.code == "unsupported"
+    assert ledger() == []
+
+
+def test_an_order_that_expired_says_so(exchange, venue):
+    end = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
+    order = new("sell", amount=Decimal("0.1"), price=Decimal(33000), time_in_force="GTD", expires=end)
+    placed = exchange.place(order)
+    venue.orders[placed.exchange_order_id].expires = venue.clock()
+    state = exchange.order(ref_of(order, placed.exchange_order_id))
+    assert (state.status, state.filled, state.reason) == ("canceled", 0, "it expired")

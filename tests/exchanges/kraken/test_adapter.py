@@ -6,6 +6,7 @@ import dataclasses
 import threading
 import time
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -69,10 +70,12 @@ def refused(code, act, *arguments):
 
 
 class TestTheContract(ExchangeContract):
+    conditions = frozenset({"post_only", "GTC", "IOC", "GTD"})
     send_to = WALLET
 
 
 class TestTheContractOfAnotherPair(ExchangeContract):
+    conditions = frozenset({"post_only", "GTC", "IOC", "GTD"})
     currency, asset = "BTC", "ETH"
     amount, cost = Decimal("0.5"), Decimal("0.01")
     send_to, send_tag = None, None
@@ -104,6 +107,9 @@ def test_what_is_listed_is_shared_by_all_registrations_of_a_server(venue, transp
     assert calls(venue) == ["Ticker", "BalanceEx"]
 
 
+LIMIT = {"type": "sell", "ordertype": "limit", "volume": "0.10", "price": "60000.0", "oflags": "fciq"}
+
+
 @pytest.mark.parametrize(
     ("placed", "form"),
     [
@@ -112,6 +118,15 @@ def test_what_is_listed_is_shared_by_all_registrations_of_a_server(venue, transp
         (
             order("sell", "0.10", "60000.0"),
             {"type": "sell", "ordertype": "limit", "volume": "0.10", "price": "60000.0", "oflags": "fciq"},
+        ),
+        (
+            replace(order("sell", "0.10", "60000.0"), post_only=True, time_in_force="GTC"),
+            LIMIT | {"oflags": "fciq,post", "timeinforce": "GTC"},
+        ),
+        (replace(order("sell", "0.10", "60000.0"), time_in_force="IOC"), LIMIT | {"timeinforce": "IOC"}),
+        (
+            replace(order("sell", "0.10", "60000.0"), time_in_force="GTD", expires=datetime(2099, 1, 1, tzinfo=UTC)),
+            LIMIT | {"timeinforce": "GTD", "expiretm": "4070908800"},
         ),
     ],
 )

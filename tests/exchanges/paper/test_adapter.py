@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import random
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -310,11 +311,29 @@ def test_a_price_file_that_cannot_be_used_is_refused_in_one_line(tmp_path, conte
     assert "\n" not in str(caught.value)
 
 
+def test_an_order_until_a_time_is_filled_before_it_or_canceled_at_it(store):
+    now = [FIRST]
+    paper = open_paper(store)
+    paper._config = replace(paper._config, clock=lambda: now[0])  # the clock of this test
+    ends = datetime.fromtimestamp(FIRST + 90, UTC)
+    resting = replace(order("sell", "0.1"), price=Decimal(900_000), time_in_force="GTD", expires=ends)
+    assert paper.place(resting).status == "open"
+    now[0] += 89
+    assert [state.status for state in paper.open_orders()] == ["open"]
+    now[0] += 1
+    assert paper.open_orders() == []
+    ref = OrderRef("sell", "USD", "BTC", resting.client_id)
+    state = paper.order(ref)
+    assert (state.status, state.filled, state.reason) == ("canceled", 0, "it expired")
+    assert paper.funds()["BTC"].held == 0
+
+
 class TestTheContract(ExchangeContract):
     """The paper exchange is an exchange like any other."""
 
     currency, asset, amount = "USD", "BTC", Decimal("0.01")
     send_to = ADDRESS
+    conditions = frozenset({"post_only", "GTC", "IOC", "FOK", "GTD"})
     fees_of = "published"
 
     @pytest.fixture

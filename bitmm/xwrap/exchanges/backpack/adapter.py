@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -12,6 +13,7 @@ from typing import Any, ClassVar, Literal
 
 from ..._addresses import same_address
 from ..base import Field, RateLimit
+from ..conditions import check_placed, ends_at_once
 from ..cursors import page_by_offset
 from ..errors import NotListedYet, Refused, Unknown
 from ..http import PARSING_ERRORS, parsing_errors
@@ -77,6 +79,8 @@ class Backpack(BackpackMarkets):
         Field("apikey", "the API key: the ed25519 public key in base64"),
         Field("apisecret", "the API secret: the ed25519 private key in base64", secret=True),
     )
+    #: "Execute order": `timeInForce` and `postOnly`; no order ends at a given time.
+    order_conditions = frozenset({"post_only", "GTC", "IOC", "FOK"})
     order_lookup: ClassVar[Literal["all", "open", "none"]] = "all"
     #: No number is published; ccxt sends 20 a second at most, and so does this.
     per_address = RateLimit(10, 10)
@@ -94,6 +98,7 @@ class Backpack(BackpackMarkets):
 
     def place(self, order: NewOrder) -> OrderState:
         check(order, self._open_market(order.currency, order.asset, self._markets(), "markets"))
+        self.check_kind(order)
         row = self.api.execute_order(
             market_symbol(order.currency, order.asset),
             _SIDE_WORDS[order.side],
@@ -101,6 +106,9 @@ class Backpack(BackpackMarkets):
             quantity=order.amount,
             quote_quantity=order.cost,
             price=order.price,
+            # `check_kind` refused GTD.
+            time_in_force=None if order.time_in_force == "GTD" else order.time_in_force,
+            post_only=order.post_only or None,
             client_id=client_number(order.client_id),
         )
         with parsing_errors(self.name, mutates=True):
@@ -111,15 +119,14 @@ class Backpack(BackpackMarkets):
         if placed.status == "unknown":
             # The order stands; a word for its status that is not known says no more.
             placed = replace(placed, status="open")
-        if order.price is None and placed.status == "open":
+        if (order.price is None or ends_at_once(order)) and placed.status == "open":
             ref = replace(ref, exchange_order_id=placed.exchange_order_id)
             state = poll_until_final(placed, lambda: self._read_order(ref))
             placed = placed if state.status == "unknown" else state
-        try:
-            return self._with_reason(self._with_fee(placed, patient=True))
-        except Refused:
-            # The order stands; only its fee cannot be read.
-            return placed
+        # The order stands; only its fee or its reason may not be readable.
+        with suppress(Refused):
+            placed = self._with_reason(self._with_fee(placed, patient=True))
+        return check_placed(self.name, order, placed)
 
     def order(self, ref: OrderRef) -> OrderState:
         return self._with_fee(self._read_order(ref))

@@ -48,6 +48,8 @@ _RETRYABLE = {"exchange_unavailable", "invalid_nonce"}
 #: expired is another thing.
 _LATE_LOGIN = re.compile(r"request has expired", re.IGNORECASE)
 _LATE = {"INVALID_CLIENT_REQUEST": re.compile(r"expired|timestamp", re.IGNORECASE), "UNAUTHORIZED": _LATE_LOGIN}
+#: What INVALID_ORDER says of a post-only order that would be executed at once; the words are not documented.
+_WOULD_TAKE = re.compile(r"immediately match|post.?only", re.IGNORECASE)
 #: A request that the exchange could not parse is answered in plain text, in many wordings: those of poem-openapi, in
 #: which it is written, and of serde_json. That is proof: the same bytes are parsed alike each time, so no earlier
 #: delivery was an order either. HTML is of something on the way, and no proof.
@@ -81,6 +83,8 @@ def _error(code: str, reason: str, answer: Response, *, mutates: bool) -> Exchan
         busy = Busy(reason, retry_after=retry_after(answer, seconds=_PAUSE))
         return unproved(busy) if mutates else busy
     ours = _CODES.get(code)
+    if code == "INVALID_ORDER" and _WOULD_TAKE.search(reason):
+        ours = "would_take"
     late = _LATE.get(code)
     is_late = late is not None and late.search(reason) is not None
     if is_late:

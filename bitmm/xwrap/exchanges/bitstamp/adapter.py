@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 
 from ...money import plain
 from ..base import Field, RateLimit
+from ..conditions import check_placed, ends_at_once
 from ..cursors import numbers_of, page_by_offset
 from ..errors import Refused, Unsupported
 from ..http import parsing_errors
@@ -78,6 +79,8 @@ class Bitstamp(BitstampMarkets):
         Field("apikey", "the API key"),
         Field("apisecret", "the secret that Bitstamp showed with the key", secret=True),
     )
+    #: Documentation, "Buy limit order".
+    order_conditions = frozenset({"post_only", "GTC", "IOC", "FOK", "GTD"})
     order_lookup: ClassVar[Literal["all", "open", "none"]] = "all"
     #: Documentation, "Authentication": a timestamp may be 150 s off, and ours may be 150 s ahead when it is signed.
     valid_seconds = 300.0
@@ -89,18 +92,31 @@ class Bitstamp(BitstampMarkets):
         with parsing_errors(self.name):
             return funds_from_rows(self.name, list_or_nothing(rows))
 
+    def check_kind(self, order: NewOrder) -> None:
+        super().check_kind(order)
+        if order.post_only and order.expires is not None:
+            # Whether `moc_order` and `gtd_order` go together is not documented.
+            raise Refused(
+                f"{self.name} has post-only orders and GTD orders, and no order that is both; leave one out",
+                code="unsupported",
+                details={"field": "post_only"},
+            )
+
     def place(self, order: NewOrder) -> OrderState:
         check(order, self._open_market(order.currency, order.asset, self._markets(), "markets"))
+        self.check_kind(order)
         path, form = new_order_call(order)
         row = self.api.private(path, form)
         with parsing_errors(self.name, mutates=True):
             placed = placed_from_row(row, order)
-        if order.price is not None:
+        is_short = order.price is None or ends_at_once(order)
+        if not is_short and not order.post_only:
             return placed
         ref = OrderRef(order.side, order.currency, order.asset, order.client_id, placed.exchange_order_id)
-        state = poll_until_final(placed, lambda: self.order(ref))
+        # Whether a post-only order that would take is refused or canceled is not documented, so it is looked at.
+        state = poll_until_final(placed, lambda: self.order(ref), seconds=4.0 if is_short else 0.0)
         # The order stands; a word for its status that is not known says no more.
-        return placed if state.status == "unknown" else state
+        return check_placed(self.name, order, placed if state.status == "unknown" else state)
 
     def order(self, ref: OrderRef) -> OrderState:
         return self._read_order(ref, {"id": ref.exchange_order_id})

@@ -89,6 +89,8 @@ _WORDS = (
     ("ensure this value is greater than or equal to", "invalid_amount"),
     ("amount at the moment is", "invalid_amount"),
     ("price is more than", "invalid_price"),
+    # Not documented: a refusal in other words stays exchange_refused.
+    ("maker or cancel", "would_take"),
     ("order not found", "order_not_found"),
     ("no permission found", "permission_denied"),
     ("api access disabled", "permission_denied"),

@@ -83,8 +83,19 @@ def new_order_call(order: NewOrder) -> tuple[str, dict[str, Value]]:
     if order.cost is not None:
         return f"buy/instant/{symbol}", {**form, "amount": order.cost}
     if order.price is not None:
-        return f"{order.side}/{symbol}", {**form, "price": order.price}
+        return f"{order.side}/{symbol}", {**form, "price": order.price, **_conditions(order)}
     return f"{order.side}/market/{symbol}", form
+
+
+def _conditions(order: NewOrder) -> dict[str, Value]:
+    """Return the fields for the conditions of a limit order ("Buy limit order"); a plain one is GTC there."""
+    words = {"IOC": "ioc_order", "FOK": "fok_order", "GTD": "gtd_order"}
+    form: dict[str, Value] = {words[order.time_in_force]: True} if order.time_in_force in words else {}
+    if order.expires is not None:
+        # In milliseconds since 1970.
+        form["expire_time"] = int(order.expires.timestamp()) * 1000
+    # "Maker or cancel".
+    return {**form, "moc_order": True} if order.post_only else form
 
 
 def markets_from_rows(name: str, rows: list[Mapping[str, Any]]) -> dict[tuple[str, str], Market | None]:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from ...money import parse_decimal
 from ..base import Field, RateLimit
+from ..conditions import check_placed, ends_at_once
 from ..errors import Refused, Unsupported
 from ..http import parsing_errors, unproved
 from ..models import (
@@ -36,6 +37,7 @@ from .parsing import (
     count_of,
     funds_from_rows,
     has_no_nonce_window,
+    new_order_form,
     only_entry,
     order_from_row,
     shown_rows,
@@ -47,7 +49,7 @@ _QUERY = 50
 #: Seconds for which a part of a list of closed orders is kept; a full counter of a Starter key is empty in 45.
 _KEPT_SECONDS = 600.0
 #: The codes of refusals that depend on more than the request: on funds, limits, what is left of an order book.
-_REPEATABLE = {"insufficient_funds", "invalid_amount", "exchange_refused"}
+_REPEATABLE = {"insufficient_funds", "invalid_amount", "would_take", "exchange_refused"}
 #: How far Kraken's clock may be from ours.
 _CLOCK_SKEW = timedelta(seconds=60)
 
@@ -63,6 +65,8 @@ class Kraken(KrakenHistory):
         Field("apisecret", "the private key that Kraken showed with the API key", secret=True),
     )
     order_lookup = "all"
+    #: "Add Order": `timeinforce` and `oflags`; there is no fill-or-kill.
+    order_conditions = frozenset({"post_only", "GTC", "IOC", "GTD"})
     ordered = True
     #: "Spot REST Rate Limits", a Starter key: 15, falling by 0.33 a second; histories count 2, orders and cancels none.
     #: It is one less here because Kraken counts a call when it arrives, later than we do.
@@ -87,25 +91,18 @@ class Kraken(KrakenHistory):
     def place(self, order: NewOrder) -> OrderState:
         pair = self._find_open_pair(order.currency, order.asset)
         check(order, pair.market)
-        form = {
-            "pair": pair.key,
-            "type": order.side,
-            "ordertype": "market" if order.price is None else "limit",
-            # With `viqc` the volume counts the currency.
-            "volume": order.amount if order.cost is None else order.cost,
-            "price": order.price,
-            # With `fciq` the fee's currency is known; the default differs by side ("Add Order", oflags).
-            "oflags": "fciq" if order.cost is None else "fciq,viqc",
-            "cl_ord_id": order.client_id,
-        }
-        result = self._execute("AddOrder", form)
+        self.check_kind(order)
+        result = self._execute("AddOrder", new_order_form(order, pair.key))
         with parsing_errors(self.name, mutates=True):
             txid = required_text(only_entry(result["txid"]))
         accepted = accepted_order(order, txid)
-        if order.price is not None:
+        is_short = order.price is None or ends_at_once(order)
+        if not is_short and not order.post_only:
             return accepted
         ref = OrderRef(order.side, order.currency, order.asset, order.client_id, exchange_order_id=txid)
-        return poll_until_final(accepted, lambda: self.order(ref))
+        # A post-only order that Kraken took may be canceled by the next look, with the reason "Post only order".
+        state = poll_until_final(accepted, lambda: self.order(ref), seconds=4.0 if is_short else 0.0)
+        return check_placed(self.name, order, state)
 
     def order(self, ref: OrderRef) -> OrderState:
         rows = self.api.private("QueryOrders", {"txid": ref.exchange_order_id, "trades": True})

@@ -86,6 +86,7 @@ _CODES = {
     "EOrder:Cost minimum not met": "invalid_amount",
     "EOrder:Tick size check failed": "invalid_price",
     "EOrder:Invalid price": "invalid_price",
+    "EOrder:Post only order": "would_take",
     "EOrder:Unknown order": "order_not_found",
     "EOrder:Invalid order": "order_not_found",
     "EFunding:Unknown asset": "unknown_asset",

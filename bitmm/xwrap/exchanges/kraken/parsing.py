@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 
 from ...money import EXACT, mean, parse_decimal, parse_unsigned, total
 from ..http import PARSING_ERRORS
-from ..models import Deposit, Fill, Funds, OrderRef, OrderState, Side, Status, Withdrawal
+from ..models import Deposit, Fill, Funds, NewOrder, OrderRef, OrderState, Side, Status, Withdrawal
 from ..orders import check_same_order
 from ..parsing import optional, optional_amount, readable_rows, required_text, time_from_seconds
 from .names import Pairs, balance_name
@@ -127,6 +127,24 @@ def check_timer(result: Mapping[str, Any], seconds: int) -> None:
 def has_no_nonce_window(info: Mapping[str, Any]) -> bool:
     """Return whether the key of this answer to GetApiKeyInfo takes rising nonces only."""
     return parse_decimal(info["nonce_window"]) == 0
+
+
+def new_order_form(order: NewOrder, pair: str) -> dict[str, object]:
+    """Return the form of an AddOrder in the market with this key ("Add Order")."""
+    # With `fciq` the fee's currency is known; the default differs by side. With `viqc` the volume counts the currency.
+    flags = ("fciq", *(["viqc"] if order.cost is not None else []), *(["post"] if order.post_only else []))
+    return {
+        "pair": pair,
+        "type": order.side,
+        "ordertype": "market" if order.price is None else "limit",
+        "volume": order.amount if order.cost is None else order.cost,
+        "price": order.price,
+        "oflags": ",".join(flags),
+        "timeinforce": order.time_in_force,
+        # In seconds since 1970.
+        "expiretm": None if order.expires is None else int(order.expires.timestamp()),
+        "cl_ord_id": order.client_id,
+    }
 
 
 def order_from_row(txid: str, row: Mapping[str, Any], pairs: Pairs, ref: OrderRef | None = None) -> OrderState:

@@ -6,12 +6,13 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Self
 
 from ...money import EXACT, exact, plain, total
 from ..base import ExchangeContext
+from ..conditions import check_offered, ends_at_once, would_take
 from ..cursors import numbers_of
 from ..errors import Refused
 from ..models import (
@@ -46,7 +47,8 @@ class Paper(PaperMarkets):
     """Orders against the recorded prices; fee 0.26 % in USD, every rounding against the user.
 
     A market order, and a limit order whose price is reached at once, are filled at the current price. Another limit
-    order stays open, with its money held, until a later minute's price reaches its own, at which it is filled.
+    order stays open, with its money held, until a later minute's price reaches its own, at which it is filled. Every
+    order is filled whole, so IOC and FOK are the same.
     """
 
     id = "paper"
@@ -54,6 +56,7 @@ class Paper(PaperMarkets):
     description = "An exchange without real money, at recorded BTC/USD prices: for trying, teaching and tests"
     lifecycle = "paper"
     order_lookup = "all"
+    order_conditions = frozenset({"post_only", "GTC", "IOC", "FOK", "GTD"})
     in_process = True
 
     def __init__(self, context: ExchangeContext, config: PaperConfig) -> None:
@@ -78,17 +81,28 @@ class Paper(PaperMarkets):
         price = quote.price(order.side)
         if order.price is not None and not quote.reaches(order.side, order.price):
             price = order.price
-        execution = execute(order.side, amount_to_trade(order, price), price)
+        elif order.post_only:
+            raise would_take(self.name)
+        amount = amount_to_trade(order, price)
+        if ends_at_once(order) and price == order.price and not quote.reaches(order.side, price):
+            amount = Decimal(0)
+        execution = execute(order.side, amount, price)
         return Estimate(price, execution.spent, execution.fee, order.currency, price, _NO_SLIPPAGE)
+
+    def check_kind(self, order: NewOrder) -> None:
+        check_offered(self.name, order, self.order_conditions, now=self._now())
 
     def place(self, order: NewOrder) -> OrderState:
         check_pair(order.currency, order.asset)
+        self.check_kind(order)
         minute = self._minute()
         quote = self._quote(minute)
         price = quote.price(order.side)
         amount = amount_to_trade(order, price)
         check(replace(order, amount=amount, cost=None), MARKET)
         if order.price is None or quote.reaches(order.side, order.price):
+            if order.post_only:
+                raise would_take(self.name)
             filled, execution = True, execute(order.side, amount, price)
         else:
             filled, execution = False, execute(order.side, amount, order.price)
@@ -102,9 +116,13 @@ class Paper(PaperMarkets):
             "status": "open",
             "held": plain(execution.needed),
             "checked": minute,
+            "expires": None if order.expires is None else order.expires.isoformat(),
+            "reason": None,
         }
         if filled:
             row |= _filled_columns(execution)
+        elif ends_at_once(order):
+            row |= {**_CANCELED, "reason": f"{order.time_in_force}: nobody takes it at this price now"}
         with self._transaction() as transaction:
             _check_available(transaction, _given(row), execution.needed)
             row["id"] = transaction.add_order(row)
@@ -198,9 +216,11 @@ class Paper(PaperMarkets):
         return {CURRENCY: Decimal(0), ASSET: Decimal(0), **self._config.opening}
 
     def _open_orders(self) -> list[dict[str, Any]]:
-        """Return the open orders, after those were filled whose price was reached meanwhile."""
+        """Return the open orders, after those were filled whose price was reached meanwhile, and those ended that are
+        over.
+        """
         rows = self._ledger.open_orders()
-        if all(row["checked"] == self._minute() for row in rows):
+        if all(row["checked"] == self._minute() and not self._is_expired(row) for row in rows):
             return rows
         with self._transaction() as transaction:
             return transaction.open_orders()
@@ -217,18 +237,35 @@ class Paper(PaperMarkets):
             yield transaction
 
     def _fill_if_due(self, transaction: LedgerTransaction, row: dict[str, Any]) -> None:
-        """Fill an open order when a minute since it was last looked at reached its price."""
+        """Fill an open order when a minute since it was last looked at reached its price, before the order's end.
+
+        It is canceled when its end was first.
+        """
         minute, limit = self._minute(), exact(row["price"])
         # After as many minutes as there are prices each of them has been looked at.
         since = max(row["checked"], minute - len(self._config.prices.closes))
-        for passed in range(since + 1, minute + 1):
+        last = minute if row["expires"] is None else min(minute, int(_end_of(row).timestamp() - 1) // 60)
+        for passed in range(since + 1, last + 1):
             if self._quote(passed).reaches(row["side"], limit):
                 execution = execute(row["side"], exact(row["amount"]), limit)
                 transaction.change_order(row["id"], _filled_columns(execution))
                 _post_execution(transaction, row, execution)
                 return
-        if minute > row["checked"]:
+        if self._is_expired(row):
+            transaction.change_order(row["id"], {**_CANCELED, "reason": "it expired"})
+        elif minute > row["checked"]:
             transaction.change_order(row["id"], {"checked": minute})
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._config.clock(), UTC)
+
+    def _is_expired(self, row: Mapping[str, Any]) -> bool:
+        return row["expires"] is not None and _end_of(row) <= self._now()
+
+
+def _end_of(row: Mapping[str, Any]) -> datetime:
+    """Return the time at which an order ends that was placed with one."""
+    return datetime.fromisoformat(row["expires"])
 
 
 def _check_has_addresses(asset: str) -> None:
@@ -302,6 +339,7 @@ def _order_from_row(row: Mapping[str, Any]) -> OrderState:
         fee_currency=row["currency"],
         client_id=row["client_id"],
         created=datetime.fromisoformat(row["created"]) if "created" in row else None,
+        reason=row["reason"],
     )
 
 

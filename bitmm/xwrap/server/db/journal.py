@@ -7,7 +7,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, Table, Update, and_, bindparam, func, or_, select, update
+from sqlalchemy import Boolean, ColumnElement, Select, Table, Update, and_, bindparam, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from . import tables as t
@@ -94,7 +94,8 @@ class Journal:
             c.limit_value.is_not(None),
             c.status != "rejected",
         )
-        self._defaults = dict.fromkeys(c.keys()) | {"released": False, "attempt": 0}
+        self._defaults = dict.fromkeys(c.keys()) | {"attempt": 0}
+        self._defaults |= {one.name: False for one in c if isinstance(one.type, Boolean)}
         self._update = update(table).where(c.id == bindparam("row"))
         self._update_released = self._update.where(c.released).returning(table)
         #: A row that was begun anew meanwhile has another time of creation.

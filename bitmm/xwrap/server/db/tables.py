@@ -222,6 +222,10 @@ orders = _journal(
     "orders",
     ORDER_FIELDS,
     {"side", "type", "currency", "asset", "status", "created", "updated"},
+    # The ORDER_CONDITIONS of exchanges.models; false and null: it was placed without.
+    Column("post_only", Boolean, nullable=False, server_default=false()),
+    Column("time_in_force", Text),
+    Column("expires", Text),
     # The number of its last change, in `order_changes`.
     Column("change", BigInteger, nullable=False, server_default=text("0")),
 )
@@ -328,6 +332,8 @@ paper_orders = Table(
     Column("fee", Text),
     Column("checked", BigInteger, nullable=False),
     Column("created", Text, nullable=False),
+    Column("expires", Text),
+    Column("reason", Text),
     UniqueConstraint("registration_id", "client_id"),
     Index("ix_paper_orders_open", "registration_id", sqlite_where=OPEN, postgresql_where=OPEN),
 )

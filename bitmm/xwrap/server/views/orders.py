@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast, get_args
 
-from ...exchanges.models import NewOrder, Side
+from ...exchanges.conditions import check_conditions
+from ...exchanges.models import NewOrder, Side, TimeInForce
 from ..context import RequestContext
 from ..order_views import StoredAnswer
+from ..params import Params, bad_field
 from ..problems import Problem
 from .shared import pop_key, pop_page
 
@@ -27,15 +29,37 @@ def _place(context: RequestContext, side: Side) -> StoredAnswer | dict[str, Any]
     cost = params.pop_amount("cost") if side == "buy" and params.has("cost") else None
     amount = params.pop_amount() if cost is None or params.has("amount") else None
     price = params.pop_amount("price") if params.has("price") else None
+    post_only = params.pop_bool("post_only", default=False)
+    time_in_force = _pop_time_in_force(params)
+    expires = params.pop_time("expires")
     dry_run = params.pop_bool("dry_run", default=False)
     params.finish()
     if cost is not None and (amount is not None or price is not None):
         other = "amount" if amount is not None else "price"
         raise Problem(422, "invalid_request", f"'cost' and '{other}' cannot both be given; leave one out", field=other)
-    order = NewOrder(side, currency, asset, "", amount=amount, price=price, cost=cost)
+    order = NewOrder(
+        *(side, currency, asset, ""),
+        amount=amount,
+        price=price,
+        cost=cost,
+        post_only=post_only,
+        time_in_force=time_in_force,
+        expires=expires,
+    )
+    check_conditions(order)
     if dry_run:
         return context.services.execution.try_out(context.caller, context.registration(), order)
     return context.services.execution.place(context.caller, context.registration(), order, context.idempotency_key())
+
+
+def _pop_time_in_force(params: Params) -> TimeInForce | None:
+    if not params.has("time_in_force"):
+        return None
+    text = params.pop_text("time_in_force")
+    for known in get_args(TimeInForce):
+        if text == known:
+            return cast("TimeInForce", known)
+    raise bad_field("time_in_force", f"is '{text[:40]}'; it must be {', '.join(get_args(TimeInForce))}")
 
 
 def index(context: RequestContext) -> StoredAnswer | list[dict[str, Any]]:

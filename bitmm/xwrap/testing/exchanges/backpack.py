@@ -55,6 +55,8 @@ INTERVALS = {
     "1w": 7 * 86400,
     "1month": 30 * 86400,
 }
+#: Why a limit order that ends at once was canceled; of another one nothing could be traded with it.
+_EXPIRIES = {"IOC": "ImmediateOrCancel", "FOK": "FillOrKill"}
 DEPTHS = {"5", "10", "20", "50", "100", "500", "1000"}
 
 
@@ -451,7 +453,7 @@ class BackpackVenue(Venue):
         force = self.choice(parameters, "timeInForce", "GTC", "IOC", "FOK") or "GTC"
         prevention = self.choice(parameters, "selfTradePrevention", "RejectTaker", "RejectMaker", "RejectBoth")
         post_only = parameters.get("postOnly")
-        if side is None or kind is None or post_only not in (None, True, False) or force == "FOK":
+        if side is None or kind is None or post_only not in (None, True, False):
             raise UnreadableRequest('Bad Request parse request payload error: failed to parse "OrderExecutePayload"')
         client = self.parse_client_id(parameters)
         quantity, quote = self.parse_decimal(parameters, "quantity"), self.parse_decimal(parameters, "quoteQuantity")
@@ -466,6 +468,8 @@ class BackpackVenue(Venue):
             raise RequestRefused("INVALID_CLIENT_REQUEST", "Must specify exactly one of `quantity` or `quoteQuantity`")
         if kind == "Limit" and (price is None or quantity is None or quote is not None):
             raise RequestRefused("INVALID_CLIENT_REQUEST", "Must specify `price` and `quantity`")
+        if post_only and (kind == "Market" or force != "GTC"):
+            raise RequestRefused("INVALID_ORDER", "Post only orders must be GTC limit orders")
         last = known.bids[0][0]
         if price is not None and not last * Decimal("0.75") <= price <= last * Decimal("1.25"):
             raise RequestRefused("INVALID_PRICE", "Price is too far from the last active price")
@@ -479,6 +483,7 @@ class BackpackVenue(Venue):
             client_id=None if client is None else str(client),
             post_only=bool(post_only),
             immediate=force == "IOC",
+            whole=force == "FOK",
         )
         order.details = {
             "clientId": client,
@@ -592,7 +597,9 @@ class BackpackVenue(Venue):
         row = {
             **self.row(order),
             "createdAt": naive(order.time),
-            "expiryReason": "InsufficientLiquidity" if order.details["expired"] else None,
+            "expiryReason": _EXPIRIES.get(order.details["timeInForce"], "InsufficientLiquidity")
+            if order.details["expired"]
+            else None,
         }
         if not self.leaves_out:
             return row

@@ -429,9 +429,10 @@ class BitstampVenue(Venue):
         return place
 
     def place_order(self, account: Account, form: dict[str, str], known: Pair, side: str, kind: str) -> Any:
-        for option in ("daily_order", "fok_order", "gtd_order", "limit_price"):
+        for option in ("daily_order", "limit_price"):
             if option in form:
                 raise RequestRefused(refusal({option: ["Not offered by this local exchange."]}, "400.036"))
+        expires = self.check_options(form, kind)
         in_counter = kind == "instant" and (side == "buy" or form.get("amount_in_counter") == "True")
         amount = self.amount(form, "amount", 2 if in_counter else known.amount_places)
         price = self.amount(form, "price", known.price_places) if kind == "limit" else None
@@ -458,6 +459,8 @@ class BitstampVenue(Venue):
                 client_id=client_id,
                 post_only=form.get("moc_order") == "True",
                 immediate=form.get("ioc_order") == "True",
+                whole=form.get("fok_order") == "True",
+                expires=expires,
             )
         except Reject as reject:
             if reject.code != "insufficient_funds":
@@ -486,6 +489,19 @@ class BitstampVenue(Venue):
             "amount": f"{amount:f}",
             **({"client_order_id": client_id} if client_id is not None else {}),
         }
+
+    def check_options(self, form: dict[str, str], kind: str) -> float | None:
+        """Refuse options of a limit order that do not fit; return when it expires, in Unix seconds."""
+        given = [name for name in ("ioc_order", "fok_order", "moc_order", "gtd_order") if name in form]
+        for name in given:
+            if form[name] != "True" or kind != "limit" or len(given) > 1:
+                raise RequestRefused(refusal({name: ["Not a valid choice."]}, "400.036"))
+        text = form.get("expire_time")
+        if (text is None) != ("gtd_order" not in form) or (text is not None and not re.fullmatch("[0-9]{13}", text)):
+            raise RequestRefused(refusal({"expire_time": ["Enter a valid time."]}, "400.036"))
+        if text is not None and int(text) <= self.clock() * 1000:
+            raise RequestRefused(refusal({"expire_time": ["Expire time has to be in the future."]}, "400.036"))
+        return None if text is None else int(text) / 1000
 
     def poor(
         self, account: Account, known: Pair, side: str, amount: Decimal, price: Decimal, *, in_counter: bool
@@ -545,7 +561,9 @@ class BitstampVenue(Venue):
             "id": int(order.id),
             "datetime": stamp(order.time),
             "type": "0" if order.side == "buy" else "1",
-            "status": {"open": "Open", "filled": "Finished", "canceled": "Canceled"}[order.status],
+            "status": "Expired"
+            if order.is_expired
+            else {"open": "Open", "filled": "Finished", "canceled": "Canceled"}[order.status],
             "market": order.pair.name,
             "amount_remaining": places(left, 8),
         }

@@ -392,11 +392,18 @@ class KrakenVenue(Venue):
             raise _invalid("oflags")
         if "viqc" in flags and (side, kind) != ("buy", "market"):
             raise _invalid("viqc")
-        for name, allowed in {"leverage": ("none",), "starttm": ("0",), "expiretm": ("0",)}.items():
+        for name, allowed in {"leverage": ("none",), "starttm": ("0",)}.items():
             if str(given.get(name, allowed[0])) not in allowed:
                 raise _invalid(name)
-        if given.get("timeinforce", "GTC") not in ("GTC", "IOC"):
+        force, expires = given.get("timeinforce", "GTC"), given.get("expiretm", "0")
+        if force not in ("GTC", "IOC", "GTD") or (force != "GTC" and kind == "market"):
             raise _invalid("timeinforce")
+        if not re.fullmatch(r"0|[0-9]{10}", str(expires)) or (force == "GTD") != (str(expires) != "0"):
+            raise _invalid("expiretm")
+        if force == "GTD" and int(expires) <= self.clock():
+            raise _invalid("expiretm")
+        if "post" in flags and force == "IOC":
+            raise _invalid("oflags")
         volume, price = _parse_decimal(given, "volume"), (_parse_decimal(given, "price") if kind == "limit" else None)
         record = PAIRS[key]
         if price is not None and not fits(price, record["pair_decimals"]):
@@ -418,7 +425,8 @@ class KrakenVenue(Venue):
             price=price,
             client_id=client_id,
             post_only="post" in flags,
-            immediate=given.get("timeinforce") == "IOC",
+            immediate=force == "IOC",
+            expires=int(expires) if force == "GTD" else None,
         )
         order.details = {
             "key": key,
@@ -444,6 +452,8 @@ class KrakenVenue(Venue):
     def _view(self, order: Order, *, trades: bool = False) -> dict[str, Any]:
         record = PAIRS[order.details["key"]]
         status_name = {"open": "open", "filled": "closed", "canceled": "canceled"}[order.status]
+        if order.is_expired:
+            status_name = "expired"
         hidden = order.details["reads"] > 0
         filled, spent, fee = (ZERO, ZERO, ZERO) if hidden else (order.filled, order.spent, order.fee)
         average = spent / filled if filled else ZERO
@@ -456,7 +466,7 @@ class KrakenVenue(Venue):
             "reason": "User requested" if order.details.get("canceled") else None,
             "opentm": order.time,
             "starttm": 0,
-            "expiretm": 0,
+            "expiretm": order.expires or 0,
             "descr": {
                 "pair": record["altname"],
                 "type": order.side,

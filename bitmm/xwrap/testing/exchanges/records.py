@@ -99,6 +99,9 @@ class Order:
     closed: float | None = None
     fills: list[Fill] = field(default_factory=list)
     details: dict[str, Any] = field(default_factory=dict)
+    #: When it is canceled by itself, in Unix seconds, and whether it was.
+    expires: float | None = None
+    is_expired: bool = False
 
     @property
     def limit_price(self) -> Decimal:

@@ -174,9 +174,12 @@ class Venue(LocalServer):
         client_id: str | None = None,
         post_only: bool = False,
         immediate: bool = False,
+        whole: bool = False,
+        expires: float | None = None,
     ) -> Order:
         """Accept and match an order: a limit order with `price` (it rests, unless `immediate`), else a market order.
 
+        A `whole` one is filled whole at once, or canceled. One that rests is canceled when it `expires` (Unix seconds).
         Exactly one of `amount` (asset) and `cost` (currency, market orders) is given. Raises Reject, and then nothing
         was executed.
         """
@@ -197,6 +200,10 @@ class Venue(LocalServer):
             raise Reject("post_only")
         if price is None and not takes:
             raise Reject("no_liquidity")
+        immediate = immediate or whole
+        if whole and sum((take.amount for take in takes), ZERO) < order.left:
+            takes = []
+        order.expires = expires
         self._check_funds(order, takes, rests=price is not None and not immediate)
         order.id = self.new_id("order")
         self.orders[order.id] = self.open[order.id] = order
@@ -378,9 +385,16 @@ class Venue(LocalServer):
         with self.lock:
             return [dict(row) for row in self._ledger]
 
+    def _end_expired(self) -> None:
+        for order in list(self.open.values()):
+            if order.expires is not None and order.expires <= self.clock():
+                order.is_expired = True
+                self._close(order, "canceled")
+
     def answer(self, request: Request) -> Reply:
         """Execute one request; a mistake of the venue itself is a 500 and fails the test that uses the venue."""
         with self.lock, localcontext(prec=100):
+            self._end_expired()
             try:
                 return self.handle(request)
             except Reject as reject:

@@ -82,6 +82,7 @@ class Hub(Exchange):
             return parse_funds(self.name, answer["available"], answer.get("pending"))
 
     def check_kind(self, order: NewOrder) -> None:
+        super().check_kind(order)
         if order.asset != "BTC" or order.currency == "BTC":
             words = f"a hub trades BTC against another currency, not {order.asset} for {order.currency}"
             raise Refused(words, code="unknown_market")

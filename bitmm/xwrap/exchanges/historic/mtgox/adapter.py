@@ -128,6 +128,7 @@ class MtGox(Exchange):
             return frozenset(_PERMISSIONS[right] for right in info["Rights"] if right in _PERMISSIONS)
 
     def check_kind(self, order: NewOrder) -> None:
+        super().check_kind(order)
         pair_name(order.currency, order.asset)
         if order.amount is None or order.cost is not None:
             raise Unsupported("Mt.Gox cannot buy for a given cost; give the amount")
