@@ -1,0 +1,65 @@
+"""The calls of one registration that place orders."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from . import _arguments as arguments
+from ._registration import RegistrationCalls
+from .types import Amount, Order, TimeInForce
+
+__all__ = ["TradingCalls"]
+
+
+class TradingCalls(RegistrationCalls):
+    """Buying and selling at one exchange."""
+
+    def buy(
+        self,
+        currency: str,
+        asset: str,
+        amount: Amount | None = None,
+        *,
+        price: Amount | None = None,
+        cost: Amount | None = None,
+        post_only: bool = False,
+        time_in_force: TimeInForce | None = None,
+        expires: datetime | str | None = None,
+        key: str | None = None,
+        dry_run: bool = False,
+    ) -> Order:
+        """Buy `amount` units of `asset` for `currency` at the current price, or at `price` or better; return the order.
+
+        `price`: units of `currency` for one unit. `cost`: spend this many units of `currency` instead of naming an
+        amount, at the current price. `dry_run`: check and estimate, send nothing. `key`: the idempotency key of the
+        order, a random one when not given; a server that knows keys executes it once, whatever is repeated.
+
+        With `price`, where the exchange itself has it: `post_only`, refused (code `would_take`) when it would be
+        executed at once; `time_in_force` "GTC" (until canceled), "IOC" (what is not filled at once is canceled), "FOK"
+        (whole at once, or canceled) or "GTD", with `expires`, an aware datetime or its text in ISO 8601.
+
+        Raises InsufficientFunds; InvalidRequest, also when the exchange or its rules for the pair refuse the order (the
+        `code` says why); RateLimited and Unavailable, when nothing was executed; OutcomeUnknown when the order may have
+        been executed: `order(key=...)` finds out. Whatever else ends the call, as Ctrl-C, has the key in a note.
+        """
+        form = arguments.order_form(currency, asset, amount=amount, price=price, cost=cost)
+        form |= arguments.conditions_form(post_only=post_only, time_in_force=time_in_force, expires=expires)
+        return self._place("buy", form, key, dry_run=dry_run)
+
+    def sell(
+        self,
+        currency: str,
+        asset: str,
+        amount: Amount,
+        *,
+        price: Amount | None = None,
+        post_only: bool = False,
+        time_in_force: TimeInForce | None = None,
+        expires: datetime | str | None = None,
+        key: str | None = None,
+        dry_run: bool = False,
+    ) -> Order:
+        """Sell `amount` units of `asset` for `currency` at the current price, or at `price` or better; see `buy`."""
+        form = arguments.order_form(currency, asset, amount=amount, price=price)
+        form |= arguments.conditions_form(post_only=post_only, time_in_force=time_in_force, expires=expires)
+        return self._place("sell", form, key, dry_run=dry_run)
