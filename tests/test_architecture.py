@@ -22,7 +22,10 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 #: What a part of the package may import of the package, besides itself. A part is a module, or a folder with all that
 #: is in it; for a module the longest name counts. What is not named here may not be imported and may not exist.
 BASE = "__init__ codes errors money transport _http _failures _deadline _retry_after _addresses _names"
-CLIENT_PARTS = "types _arguments _parsing _responses _api _following _registration _account _market_parsing _markets _history _trading"
+CLIENT_PARTS = (
+    "types _arguments _parsing _responses _api _following _registration _account _market_parsing _markets _history"
+    " _trading"
+)
 MAY_IMPORT = {
     "__init__": "",
     "codes": "",
