@@ -45,7 +45,7 @@ def caller(serving, monkeypatch):
 
 
 def test_a_market_order_that_could_not_be_read_at_first_is_not_open_for_ever(caller, monkeypatch):
-    monkeypatch.setattr("bitmm.xwrap.exchanges.orders.poll", lambda read: read())
+    monkeypatch.setattr("bitmm.xwrap.exchanges.orders.poll", lambda read, **_: read())
     caller.venue.fault("html", path="QueryOrders", times=2)
     assert caller.buy("k1").json()["status"] == "open"
     assert caller.buy("k1").json()["status"] == "open"
