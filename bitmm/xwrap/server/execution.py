@@ -8,49 +8,33 @@ called a failure nor sent again.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import logging
-import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 from ..exchanges.base import Exchange
-from ..exchanges.errors import ExchangeError, NotListedYet, Unsupported
+from ..exchanges.errors import NotListedYet, Unsupported
 from ..exchanges.models import ORDER_FIELDS, WITHDRAWAL_FIELDS, NewOrder, NewWithdrawal, OrderState
-from .allow_list import check_key_given, guarded_send
-from .client_ids import ClientIds
-from .common_names import order_with_common_names, with_common_names, with_names_of
-from .db.errors import UNUSABLE
+from .allow_list import guarded_send
+from .common_names import order_with_common_names
 from .db.journal import Journal
 from .db.records import Caller, Registration, now
 from .db.store import Store
 from .dry_run import try_order
 from .freeze import check_frozen
+from .intents import Intents
 from .missing_history import MissingHistory
 from .order_views import (
-    REPLAYED,
     StoredAnswer,
     check_key,
-    check_repeat,
     foreign_order_to_json,
     key_answer,
-    key_reused,
-    order_intent,
-    refusal_answer,
-    repeated_answer,
     row_to_json,
-    success_answer,
-    withdrawal_intent,
 )
-from .outcomes import call_exchange
-from .policy import KeyReplacedError, LastLook, Policy, check_enabled
-from .problems import Problem, log_failure, too_busy
+from .policy import LastLook, Policy, check_enabled
+from .problems import Problem
 from .rate_limiter import Priority
 from .refresh import (
-    IN_FLIGHT,
     cancel_order,
     read_orders,
     refresh_after_cancel_all,
@@ -63,21 +47,10 @@ from .trade_audit import add_cancel
 
 __all__ = ["ExecutionService"]
 
-_log = logging.getLogger(__name__)
-
-#: Seconds for the look at an open order that is asked about by its key: in vain, it is answered from the journal.
-_LOOK_SECONDS = 3.0
-
 _CLOSED = ("filled", "partly_filled", "canceled", "closed", "rejected", "done", "failed")
 #: The statuses of rows, by what a caller may ask for.
 _STATUSES = {"open": ("open",), "closed": _CLOSED, "all": ("open", *_CLOSED, "unknown", "running", "pending")}
-_sorted_json = json.JSONEncoder(sort_keys=True).encode
-
-#: How often a call begins anew because the key of its registration was replaced meanwhile.
-_MOST_KEYS = 3
-
 Row = dict[str, Any]
-_T = TypeVar("_T")
 
 
 class ExecutionService:
@@ -88,141 +61,49 @@ class ExecutionService:
         store: Store,
         registry: ExchangeRegistry,
         policy: Policy,
-        client_ids: ClientIds,
+        intents: Intents,
         missing_history: MissingHistory,
     ) -> None:
         self._store = store
         self._policy = policy
         self._registry = registry
-        self._client_ids = client_ids
+        self._intents = intents
         self._missing_history = missing_history
 
     def place(self, caller: Caller, registration: Registration, order: NewOrder, key: str | None) -> StoredAnswer:
         """Place `order` (its client id is given here); return the order, or why it was refused."""
-        return self._with_key(registration, lambda current: self._once(caller, current, key, order))
+        return self._intents.with_key(registration, lambda current: self._once(caller, current, key, order))
 
     def send(
         self, caller: Caller, registration: Registration, withdrawal: NewWithdrawal, key: str | None
     ) -> StoredAnswer:
         """Send `withdrawal` (its client id is given here); return the withdrawal, or why it was refused."""
-        return self._with_key(registration, lambda current: self._once(caller, current, key, withdrawal))
-
-    def _with_key(self, registration: Registration, call: Callable[[Registration], _T]) -> _T:
-        """Return what `call` returns, which begins anew when the key of the registration was replaced before it."""
-        for _ in range(_MOST_KEYS):
-            try:
-                return call(registration)
-            except KeyReplacedError as error:
-                registration = error.registration
-        raise too_busy("server_busy", "the key was replaced again and again; nothing was sent; try again in a second")
+        return self._intents.with_key(registration, lambda current: self._once(caller, current, key, withdrawal))
 
     def _once(
         self, caller: Caller, registration: Registration, key: str | None, request: NewOrder | NewWithdrawal
     ) -> StoredAnswer:
         """Carry out a request, unless its key was used before: then return what became of that."""
-        journal, names = self._journal(request)
+        journal = self._intents.journal(request)
         known = None if key is None else journal.by_key(registration.id, key)
         if known is not None and not known["released"]:
-            request = with_names_of(known, request) or self._with_common_names(registration, request)
-            return self._repeat(registration, journal, known, names, _fingerprint(_intent(request)))
+            return self._intents.answer_known(registration, request, known)
         check_enabled(registration)
         check_frozen(caller.account)
         confirm = LastLook(self._policy, caller, registration)
         with self._registry.open(registration, Priority.ORDER, check=confirm) as exchange:
-            request = with_common_names(exchange, request)
-            check_key_given(exchange, request, key)
-            values = _intent(request)
-            fingerprint = _fingerprint(values)
-            # A key that is made here cannot have been executed before.
-            found = None if key is None else self._missing_history.find(exchange, registration, request, key, known)
-            key = key or secrets.token_hex(16)
-            client_ids = self._client_ids.of(journal.name, registration.id, key)
-            try:
-                if found is None:
-                    admission = self._policy.admit(caller, registration, exchange, request)
-                else:
-                    admission = self._policy.admit_executed(caller)
-                columns = {**values, **admission.columns}
-                intent = journal.begin(
-                    registration.id, key, fingerprint, columns, client_ids, admission.check, admission.record
-                )
-            except Problem:
-                # It may be the repeat of a call that has begun meanwhile, and that has used up a limit.
-                known = journal.by_key(registration.id, key)
-                if known is None or known["released"]:
-                    raise
-                return self._repeat(registration, journal, known, names, fingerprint)
-            confirm.send = guarded_send(exchange, request)
-            if intent.is_new and found is not None:
-                return replace(_finish(journal, names, intent.row, found, None), headers=REPLAYED)
-            if intent.is_new and exchange.in_process:
-                # What it does and what is written about it are one transaction.
-                try:
-                    return self._store.atomic(lambda: _execute(exchange, request, journal, names, intent.row, confirm))
-                except Exception as error:
-                    journal.give_up(intent.row)
-                    if isinstance(error, UNUSABLE):
-                        # The commit may have come through, and only its answer was lost.
-                        raise _not_committed() from error
-                    raise
-            if intent.is_new:
-                return _execute(exchange, request, journal, names, intent.row, confirm)
-        return self._repeat(registration, journal, intent.row, names, fingerprint)
-
-    def _repeat(
-        self, registration: Registration, journal: Journal, row: Row, names: tuple[str, ...], fingerprint: str
-    ) -> StoredAnswer:
-        """Return the answer to a repeat. It needs no exchange: "nothing was sent" would not be true of its key."""
-        check_repeat(row, fingerprint)
-        return repeated_answer(self._as_now(registration, journal, row), names)
-
-    def _as_now(self, registration: Registration, journal: Journal, row: Row) -> Row:
-        """Return a row as its exchange reports it now; as the journal has it when that cannot be read soon."""
-        if row["status"] not in IN_FLIGHT or not registration.can_see(row):
-            return row
-        try:
-            with self._registry.open(registration, seconds=_LOOK_SECONDS) as exchange:
-                if journal is self._store.orders:
-                    return refresh_order(journal, exchange, row)
-                return refresh_withdrawals(journal, exchange, [row], row["asset"])[0]
-        except Exception as error:
-            log_failure(_log, error, f"{journal.name} {row['id']} is answered as it was")
-        return row
-
-    def _journal(self, request: NewOrder | NewWithdrawal) -> tuple[Journal, tuple[str, ...]]:
-        """Return the journal of a request, and the public fields of its rows."""
-        if isinstance(request, NewOrder):
-            return self._store.orders, ORDER_FIELDS
-        return self._store.withdrawals, WITHDRAWAL_FIELDS
-
-    def _with_common_names(
-        self, registration: Registration, request: NewOrder | NewWithdrawal
-    ) -> NewOrder | NewWithdrawal:
-        """Return a repeat, written otherwise than the first call, with the names that its exchange has for that.
-
-        Raises Problem 503 when it cannot be asked: neither is it certain then that something else was meant. Raises
-        Problem 422 for a name that no order can have been placed with.
-        """
-        try:
-            with self._registry.open(registration, seconds=_LOOK_SECONDS) as exchange:
-                return with_common_names(exchange, request)
-        except (ExchangeError, Problem) as error:
-            if error.code == "unknown_asset":
-                raise key_reused() from error
-            raise Problem(
-                503,
-                "exchange_unavailable",
-                f"the key was used before, and whether with these names cannot be said now: {error}",
-                retryable=True,
-                may_have_executed=True,
-            ) from error
+            begun = self._intents.begin(caller, registration, exchange, request, key, known)
+            confirm.send = guarded_send(exchange, begun.request)
+            if begun.is_new:
+                return self._intents.carry_out(exchange, begun, confirm)
+        return self._intents.repeat(registration, begun)
 
     def try_out(self, caller: Caller, registration: Registration, order: NewOrder) -> dict[str, Any]:
         """Make every check that can be made without placing `order`; return the order as it would be sent.
 
         Raises Refused and Problem as the order itself would.
         """
-        return self._with_key(registration, lambda current: self._try_out(caller, current, order))
+        return self._intents.with_key(registration, lambda current: self._try_out(caller, current, order))
 
     def _try_out(self, caller: Caller, registration: Registration, order: NewOrder) -> dict[str, Any]:
         check_enabled(registration)
@@ -329,7 +210,7 @@ class ExecutionService:
         if known is None or known["released"]:
             self._missing_history.check_key(registration, journal, key, known)
         row = check_key(known)
-        return key_answer(self._as_now(registration, journal, row), names)
+        return key_answer(self._intents.as_now(registration, journal, row), names)
 
     def _row(self, registration: Registration, id: int) -> Row:
         row = self._store.orders.get(registration.id, id)
@@ -340,52 +221,6 @@ class ExecutionService:
     def _with_state(self, row: Row, state: OrderState | None) -> Row:
         """Return the row of an open order with what its exchange reports; as it is when that is None."""
         return row if state is None else write_state(self._store.orders, row, state)
-
-
-def _intent(request: NewOrder | NewWithdrawal) -> Row:
-    """Return what the row of a request has of it."""
-    return order_intent(request) if isinstance(request, NewOrder) else withdrawal_intent(request)
-
-
-def _fingerprint(values: Row) -> str:
-    return hashlib.sha256(_sorted_json(values).encode()).hexdigest()
-
-
-def _execute(
-    exchange: Exchange,
-    request: NewOrder | NewWithdrawal,
-    journal: Journal,
-    names: tuple[str, ...],
-    intent: Row,
-    confirm: Callable[[], None],
-) -> StoredAnswer:
-    """Carry out an intent: call the exchange, and commit the outcome."""
-    columns, refusal = call_exchange(exchange, replace(request, client_id=intent["client_id"]), intent, confirm)
-    return _finish(journal, names, intent, columns, refusal)
-
-
-def _finish(
-    journal: Journal, names: tuple[str, ...], intent: Row, columns: Row, refusal: Problem | None
-) -> StoredAnswer:
-    """Commit the outcome of an intent, and return the answer of it."""
-    columns = {**columns, "updated": now()}
-    row = {**intent, **columns}
-    answer = success_answer(row, names) if refusal is None else refusal_answer(row, refusal)
-    try:
-        committed = journal.finish(intent, columns)
-    except Exception as error:
-        _log.exception("the outcome of %s could not be committed", row["key"])
-        raise _not_committed() from error
-    if not committed:
-        _log.critical("%s ended (%s) after it was given up and became another", row["key"], columns["status"])
-        raise _not_committed()
-    return answer
-
-
-def _not_committed() -> Problem:
-    return Problem(
-        500, "server_error", "the outcome could not be kept; ask again, with the same key", may_have_executed=True
-    )
 
 
 def _open_orders(exchange: Exchange, pairs: Iterable[tuple[str, str]]) -> list[OrderState]:

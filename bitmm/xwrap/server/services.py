@@ -19,6 +19,7 @@ from .deadman import DeadMansSwitch
 from .descriptors import most_connections
 from .execution import ExecutionService
 from .follower import Follower
+from .intents import Intents
 from .login_failures import LoginFailures
 from .missing_history import MissingHistory
 from .old_refusals import OldRefusals
@@ -111,7 +112,9 @@ def _create(settings: Settings, store: Store, threads: ThreadPools, report: Call
         credentials=settings.credential_quota,
         addresses=settings.address_quota,
     )
-    execution = ExecutionService(store, registry, Policy(store, quotas), client_ids, missing_history)
+    policy = Policy(store, quotas)
+    intents = Intents(store, registry, policy, client_ids, missing_history)
+    execution = ExecutionService(store, registry, policy, intents, missing_history)
     login_failures = LoginFailures(store)
     order_changes = OrderChanges(store, threads, most_connections(settings))
     services = Services(
