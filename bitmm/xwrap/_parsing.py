@@ -292,8 +292,8 @@ def registrations(document: Any) -> list[dict[str, Any]]:
 
 
 def funds(document: Any) -> dict[str, Funds]:
-    """Return the funds by currency or asset."""
-    return {name: _funds(row) for name, row in object_with(document).items()}
+    """Return the funds by currency or asset; a server of before knows nothing of what earns."""
+    return {name: _funds({"earning": None, **object_with(row)}) for name, row in object_with(document).items()}
 
 
 def fills(document: Any) -> list[Fill]:

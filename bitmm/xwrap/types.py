@@ -202,11 +202,15 @@ class Order(TypedDict, total=False):
 
 
 class Funds(TypedDict):
-    """Units of one currency or asset at the exchange: all, those free to use, and those held by open orders."""
+    """Units of one currency or asset at the exchange: all, those free to use, and those held by open orders.
+
+    `earning`: those that are staked or lent, and must be taken back before they can be traded.
+    """
 
     total: Decimal | None
     available: Decimal | None
     held: Decimal | None
+    earning: Decimal | None
 
 
 class Fill(TypedDict):

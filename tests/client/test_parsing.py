@@ -109,6 +109,7 @@ def test_a_record_keeps_what_is_not_known_here_and_leaves_the_document_alone():
         (market_parsing.fees, {"maker": "0.1", "taker": None, "source": "account"}, "an amount is missing"),
         (parsing.fill, {"amount": "x", "price": "1"}, "not a decimal"),
         (parsing.funds, {"BTC": {"total": "1", "available": "1"}}, "'held' is missing"),
+        (parsing.funds, {"BTC": ["1"]}, "it is not an object"),
         (parsing.rate, {"buy": None, "sell": "1"}, "not a decimal"),
         (parsing.canceled, {"canceled": True}, "not a whole number"),
         (parsing.registration, {"id": "1", "exchange": "paper"}, "not a whole number"),

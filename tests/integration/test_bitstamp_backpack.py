@@ -183,7 +183,8 @@ def test_what_is_lent_is_in_the_balance_and_covers_no_order(backpack, backend_at
     backend = backend_at(backpack)
     backpack.lent = {"SOL": Decimal(40)}
     assert backend.balance()["SOL"] == Decimal(140)
-    assert backend.funds()["SOL"] == {"total": Decimal(140), "available": Decimal(100), "held": Decimal(40)}
+    sol = {"total": Decimal(140), "available": Decimal(100), "held": Decimal(0), "earning": Decimal(40)}
+    assert backend.funds()["SOL"] == sol
     with pytest.raises(APIError) as caught:
         backend.sell("USDC", "SOL", Decimal(120), price=Decimal(110), dry_run=True)
     assert caught.value.code == "insufficient_funds"

@@ -127,11 +127,14 @@ class Fees:
 
 @dataclass(frozen=True, slots=True)
 class Funds:
-    """What is owned of one currency or asset. None: the exchange does not say."""
+    """What is owned of one currency or asset: `available` to orders, `held` by open orders, and `earning`: staked or
+    lent, so that it must be taken back before it can be traded. None: the exchange does not say.
+    """
 
     total: Decimal | None
     available: Decimal | None
     held: Decimal | None
+    earning: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,8 +116,12 @@ def list_or_nothing(answer: Any) -> list[Any]:
     return [] if answer is None or answer == {} else list_of_rows(answer)
 
 
-def consistent_funds(total: Decimal | None, available: Decimal | None, held: Decimal | None) -> Funds:
-    """Return what is owned, what of it is available and what is held; None where none is told and none follows.
+def consistent_funds(
+    total: Decimal | None, available: Decimal | None, held: Decimal | None, earning: Decimal | None = None
+) -> Funds:
+    """Return what is owned, what of it is available, is held and earns; None where none is told and none follows.
+
+    Where `earning` is given, `total` and `available` are too: nothing follows from one that is not told.
 
     What is owned may be below zero (a fee, a loan). Available is never below zero and never more than what is owned,
     and no less than nothing is held, whatever the exchange tells. Raises ValueError when nothing is told.
@@ -133,7 +137,7 @@ def consistent_funds(total: Decimal | None, available: Decimal | None, held: Dec
     if available is not None:
         most = available if total is None else min(available, total)
         available = max(most, Decimal(0))
-    return Funds(total, available, None if held is None else max(held, Decimal(0)))
+    return Funds(total, available, None if held is None else max(held, Decimal(0)), earning)
 
 
 def address_and_tag(text: str | None) -> tuple[str | None, str | None]:

@@ -184,7 +184,8 @@ class ExchangeContract(MarketContract):
         for name, line in funds.items():
             check(name == name.strip() != "", f"funds() has the name {name!r}")
             if line.total is not None and line.available is not None and line.held is not None:
-                check_equal(f"the total of {name}", line.total, EXACT.add(line.available, line.held))
+                parts = (line.available, line.held, line.earning or _ZERO)
+                check_equal(f"the total of {name}", line.total, total(parts))
         totals = {name: line.total for name, line in funds.items() if line.total is not None}
         check_equal("balance()", exchange.balance(), totals)
 

@@ -425,21 +425,20 @@ def test_a_fee_of_some_of_the_fills_only_is_not_told(venue, exchange):
 
 def test_what_is_staked_is_owned_and_not_available(venue, exchange):
     change_answers(venue, "GET", "/api/v1/capital", lambda rows: {**rows, "SOL": {**rows["SOL"], "staked": "2.5"}})
-    sol = exchange.funds()["SOL"]
-    assert (sol.total, sol.available, sol.held) == (Decimal("102.5"), Decimal(100), Decimal("2.5"))
+    assert exchange.funds()["SOL"] == Funds(Decimal("102.5"), Decimal(100), Decimal(0), earning=Decimal("2.5"))
 
 
 def test_nothing_is_available_or_held_below_zero(venue, exchange):
     odd = {"available": "-1", "locked": "-0.5", "staked": "0"}
     change_answers(venue, "GET", "/api/v1/capital", lambda rows: {**rows, "BTC": odd})
-    assert exchange.funds()["BTC"] == Funds(Decimal("-1.5"), Decimal(0), Decimal(0))
+    assert exchange.funds()["BTC"] == Funds(Decimal("-1.5"), Decimal(0), Decimal(0), Decimal(0))
 
 
 def test_what_is_lent_is_owned_and_not_available(venue, exchange):
     venue.lent = {"BTC": Decimal("2.5"), "PYTH": Decimal(7)}
     funds = exchange.funds()
-    assert funds["BTC"] == Funds(Decimal("102.5"), Decimal(100), Decimal("2.5"))
-    assert funds["PYTH"] == Funds(Decimal(7), Decimal(0), Decimal(7))
+    assert funds["BTC"] == Funds(Decimal("102.5"), Decimal(100), Decimal(0), earning=Decimal("2.5"))
+    assert funds["PYTH"] == Funds(Decimal(7), Decimal(0), Decimal(0), earning=Decimal(7))
     assert exchange.balance()["PYTH"] == 7
 
 

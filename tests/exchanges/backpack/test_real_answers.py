@@ -149,7 +149,7 @@ BALANCE = {"available": "1.5", "locked": "0.5", "staked": "0"}
 def test_an_odd_balance_hides_no_other(odd, caplog):
     with caplog.at_level(logging.WARNING):
         funds = backpack(capital={"POINTS": odd, "SOL": BALANCE}).funds()
-    assert funds == {"SOL": Funds(Decimal("2.0"), Decimal("1.5"), Decimal("0.5"))}
+    assert funds == {"SOL": Funds(Decimal("2.0"), Decimal("1.5"), Decimal("0.5"), Decimal(0))}
     assert len(caplog.records) == 1
 
 
@@ -495,7 +495,7 @@ def test_an_answer_that_is_not_the_exchanges_own_refusal_is_no_proof(answer):
 )
 def test_available_is_never_below_zero_nor_more_than_what_is_owned(row, funds):
     given = dict(zip(("available", "locked", "staked"), row, strict=True))
-    assert backpack(capital={"WEIRD": given}).funds() == {"WEIRD": Funds(*map(Decimal, funds))}
+    assert backpack(capital={"WEIRD": given}).funds() == {"WEIRD": Funds(*map(Decimal, funds), Decimal(0))}
 
 
 LENT = {"symbol": "USDC", "lendQuantity": "100", "availableQuantity": "0", "totalQuantity": "110"}
@@ -508,8 +508,8 @@ def test_what_is_lent_is_owned():
     rows = [LENT, {**LENT, "symbol": "SOL", "lendQuantity": "0"}, {"symbol": "BTC", "lendQuantity": None}, None]
     exchange = backpack(capital={"USDC": usdc, "SOL": BALANCE}, collateral={"collateral": rows})
     assert exchange.funds() == {
-        "USDC": Funds(Decimal(110), Decimal(0), Decimal(110)),
-        "SOL": Funds(Decimal("2.0"), Decimal("1.5"), Decimal("0.5")),
+        "USDC": Funds(Decimal(110), Decimal(0), Decimal(10), earning=Decimal(100)),
+        "SOL": Funds(Decimal("2.0"), Decimal("1.5"), Decimal("0.5"), Decimal(0)),
     }
     assert backpack(capital={}, collateral={"collateral": [LENT]}).balance() == {"USDC": Decimal(100)}
 

@@ -265,9 +265,9 @@ def fills():
 
 def balance():
     assert backpack(capital=METHODS["fetchBalance"][0]).funds() == {
-        "ETH": Funds(Decimal("0.0019918"), Decimal("0.0019918"), Decimal(0)),
-        "POINTS": Funds(Decimal(2), Decimal(2), Decimal(0)),
-        "USDC": Funds(Decimal("112.847976936"), Decimal("112.847976936"), Decimal(0)),
+        "ETH": Funds(Decimal("0.0019918"), Decimal("0.0019918"), Decimal(0), Decimal(0)),
+        "POINTS": Funds(Decimal(2), Decimal(2), Decimal(0), Decimal(0)),
+        "USDC": Funds(Decimal("112.847976936"), Decimal("112.847976936"), Decimal(0), Decimal(0)),
     }
 
 

@@ -419,8 +419,8 @@ def test_lines_with_a_suffix_stay_apart_but_rewards_and_credit_count_as_availabl
     assert funds == {
         "BTC": (Decimal("3.5"), Decimal("3.0"), Decimal("0.5")),
         "EUR": (Decimal(10), Decimal(12), Decimal(1)),
-        "EUR.HOLD": (Decimal(3), Decimal(3), Decimal(0)),
-        "ETH2.S": (Decimal(4), Decimal(4), Decimal(0)),
+        "EUR.HOLD": (Decimal(3), Decimal(0), Decimal(3)),
+        "ETH2.S": (Decimal(4), Decimal(0), Decimal(0)),
         "DOGE": (Decimal(7), Decimal(7), Decimal(0)),
     }
 

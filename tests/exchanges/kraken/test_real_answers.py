@@ -745,7 +745,7 @@ def test_a_refusal_in_krakens_words_is_certain_whatever_the_status(played, statu
     ids=str,
 )
 def test_what_is_held_hides_not_what_is_owned(played, row, available, held):
-    assert played(BalanceEx={"XXBT": {"balance": "1", **row}}).funds() == {"BTC": Funds(D(1), available, held)}
+    assert played(BalanceEx={"XXBT": {"balance": "1", **row}}).funds() == {"BTC": Funds(D(1), available, held, D(0))}
 
 
 @kind("I")
@@ -757,25 +757,46 @@ def test_rewards_count_to_what_is_available_of_their_asset(played):
         "USD.F": {"balance": "1.5", "hold_trade": "0.5"},
         "ZUSD": {"balance": "10", "hold_trade": "4"},
         "XXDG": {"balance": "0", "hold_trade": "5"},
-        "ETH.S": {"balance": "3"},
-        "XXBT.HOLD": {"balance": "4"},
-        "NEW.B": {"balance": "5"},
+        "S": {"balance": "6"},
     }
     assert played(BalanceEx=rows).funds() == {
-        "BTC": Funds(D("0.035"), D("0.025"), D("0.01")),
-        "ETH": Funds(D(2), D(2), D(0)),
-        "USD": Funds(D("11.5"), D(7), D("4.5")),
-        "DOGE": Funds(D(0), D(0), D(5)),
-        "ETH.S": Funds(D(3), D(3), D(0)),
-        "BTC.HOLD": Funds(D(4), D(4), D(0)),
-        "NEW.B": Funds(D(5), D(5), D(0)),
+        "BTC": Funds(D("0.035"), D("0.025"), D("0.01"), D(0)),
+        "ETH": Funds(D(2), D(2), D(0), D(0)),
+        "USD": Funds(D("11.5"), D(7), D("4.5"), D(0)),
+        "DOGE": Funds(D(0), D(0), D(5), D(0)),
+        "S": Funds(D(6), D(6), D(0), D(0)),
     }
+
+
+@kind("I")
+def test_what_is_staked_or_on_hold_is_told_apart_and_no_order_can_spend_it(played):
+    """The extensions of "Get Account Balance"; nothing of them is added to the line of the asset."""
+    rows = {
+        "XETH": {"balance": "1"},
+        "ETH.S": {"balance": "3", "hold_trade": "0"},
+        "DOT.P": {"balance": "2"},
+        "USDT.M": {"balance": "7"},
+        "NEW.B": {"balance": "5", "hold_trade": "lots"},
+        "XXBT.HOLD": {"balance": "4"},
+        "AAPLx.T": {"balance": "8"},
+    }
+    exchange = played(BalanceEx=rows)
+    assert exchange.funds() == {
+        "ETH": Funds(D(1), D(1), D(0), D(0)),
+        "ETH.S": Funds(D(3), D(0), D(0), D(3)),
+        "DOT.P": Funds(D(2), D(0), D(0), D(2)),
+        "USDT.M": Funds(D(7), D(0), D(0), D(7)),
+        "NEW.B": Funds(D(5), D(0), D(0), D(5)),
+        "BTC.HOLD": Funds(D(4), D(0), D(4), D(0)),
+        "AAPLx.T": Funds(D(8), D(8), D(0), D(0)),
+    }
+    assert exchange.balance()["ETH"] == 1
 
 
 @kind("I")
 def test_an_odd_line_of_rewards_makes_its_asset_unknown_not_smaller(played):
     rows = {"XXBT": {"balance": "1"}, "XBT.F": {"balance": None}, "ZUSD": {"balance": "-1", "credit": "5"}}
-    assert played(BalanceEx=rows).funds() == {"BTC": Funds(None, None, None), "USD": Funds(D(-1), D(4), D(0))}
+    assert played(BalanceEx=rows).funds() == {"BTC": Funds(None, None, None), "USD": Funds(D(-1), D(4), D(0), D(0))}
 
 
 # J: fields that may be left out
@@ -826,7 +847,7 @@ def test_a_pair_may_leave_out_its_rules_and_a_balance_its_holds(played, value):
         exchange = played(AssetPairs={"XXBTZUSD": row}, BalanceEx={"XXBT": balance})
         [market] = exchange.markets()
         assert (market.price_step, market.amount_min, market.cost_min) == (step, None, None)
-        assert exchange.funds() == {"BTC": Funds(D(1), D(1), D(0))}
+        assert exchange.funds() == {"BTC": Funds(D(1), D(1), D(0), D(0))}
 
 
 @kind("J")

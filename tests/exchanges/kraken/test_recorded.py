@@ -199,8 +199,8 @@ def permissions(replay):
 @case("GetAvailableBalances")
 def funds(replay):
     assert replay("GetAvailableBalances").funds() == {
-        "USD": Funds(D("25435.21"), D("17185.45"), D("8249.76")),
-        "BTC": Funds(D("1.2435"), D("0.4012"), D("0.8423")),
+        "USD": Funds(D("25435.21"), D("17185.45"), D("8249.76"), D(0)),
+        "BTC": Funds(D("1.2435"), D("0.4012"), D("0.8423"), D(0)),
     }
 
 

@@ -51,7 +51,7 @@ def order(side, client_id, **more):
 @kind("B")
 def test_an_account_that_begins_with_nothing_owns_nothing(open_paper):
     paper = open_paper()
-    nothing = Funds(D(0), D(0), D(0))
+    nothing = Funds(D(0), D(0), D(0), D(0))
     assert paper.funds() == {"USD": nothing, "BTC": nothing}
     assert paper.open_orders() == paper.fills("USD", "BTC") == paper.withdrawals() == []
     with pytest.raises(Refused) as caught:
@@ -77,7 +77,10 @@ def test_available_is_what_orders_leave_and_never_less_than_nothing(open_paper):
     paper = open_paper(USD="100.26", BTC="1")
     paper.place(order("buy", "c1", amount="0.01", price="10000"))  # 100 USD and a fee of 0.26
     paper.place(order("sell", "c2", amount="1", price="999999"))
-    assert paper.funds() == {"USD": Funds(D("100.26"), D(0), D("100.26")), "BTC": Funds(D(1), D(0), D(1))}
+    assert paper.funds() == {
+        "USD": Funds(D("100.26"), D(0), D("100.26"), D(0)),
+        "BTC": Funds(D(1), D(0), D(1), D(0)),
+    }
     for refused in (order("buy", "c3", amount="0.00000001", price="1"), order("sell", "c4", amount="0.00000001")):
         with pytest.raises(Refused) as caught:
             paper.place(refused)
@@ -85,7 +88,7 @@ def test_available_is_what_orders_leave_and_never_less_than_nothing(open_paper):
     with pytest.raises(Refused):
         paper.withdraw(NewWithdrawal("BTC", D("0.1"), "tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx", "c5"))
     paper.cancel_all()
-    assert paper.funds()["BTC"] == Funds(D(1), D(1), D(0))
+    assert paper.funds()["BTC"] == Funds(D(1), D(1), D(0), D(0))
 
 
 @kind("J")

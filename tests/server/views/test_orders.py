@@ -43,7 +43,7 @@ def test_a_limit_order_rests_holds_its_money_and_can_be_canceled(owner):
     placed = owner.limit("20000.00")
     assert (placed["status"], placed["type"], placed["price"], placed["filled"]) == ("open", "limit", "20000.00", "0")
     held = owner.call("GET", "funds").json()["USD"]
-    assert held == {"total": "200000", "available": "197994.80", "held": "2005.20"}
+    assert held == {"total": "200000", "available": "197994.80", "held": "2005.20", "earning": "0"}
     assert [row["id"] for row in owner.call("GET", "orders/", status="open").json()] == [placed["id"]]
     canceled = owner.call("DELETE", f"orders/{placed['id']}").json()
     assert (canceled["status"], canceled["filled"]) == ("canceled", "0")

@@ -161,7 +161,7 @@ def open_chain_from_row(row: Mapping[str, Any], switch: str) -> tuple[str, bool]
 def funds_from_answers(name: str, balances: Any, account: Any) -> dict[str, Funds]:
     """Return the funds by asset, from the balances and the margin account: what is lent is in the latter alone.
 
-    What is staked or lent (an account may do so by itself, "autoLend") is owned, and not available.
+    What is staked or lent (an account may lend by itself, "autoLend") is owned, and not available: it is `earning`.
     """
     lent = dict(readable_rows(name, list_or_nothing(account and account.get("collateral")), _named_lent_from_row))
     rows = {asset: {} for asset, amount in lent.items() if amount} | (balances or {})
@@ -176,8 +176,8 @@ def _funds_from_row(row: Mapping[str, Any], lent: Decimal | None) -> Funds:
     if lent is None and all(row.get(name) is None for name in ("available", "locked", "staked")):
         raise ValueError("no amount")
     available, locked, staked = (parse_decimal(row.get(name) or 0) for name in ("available", "locked", "staked"))
-    held = total((locked, staked, lent or Decimal(0)))
-    return consistent_funds(total((available, held)), available, held)
+    earning = max(total((staked, lent or Decimal(0))), Decimal(0))
+    return consistent_funds(total((available, locked, earning)), available, locked, earning)
 
 
 def order_from_row(row: Mapping[str, Any], ref: OrderRef | None = None) -> OrderState:

@@ -38,6 +38,8 @@ _TRANSFER_STATUS: dict[str, Literal["pending", "done", "failed"]] = {
     "Success": "done",
     "Failure": "failed",
 }
+#: The suffixes of lines that earn, and that no order spends.
+_EARNING = {"S", "M", "P", "B"}
 #: The values of `status-prop` of what is over whatever its `status` says: it was canceled, or Kraken sends it back.
 _TURNED_BACK = {"canceled", "return"}
 
@@ -67,14 +69,18 @@ def funds_from_rows(rows: Mapping[str, Any], assets: Mapping[str, str]) -> dict[
     An odd row makes its own line unknown, and no other. Odd holds hide what of it is available, and not what is owned.
 
     A line `.F` (Kraken Rewards) is a part of its asset's: an order of the asset spends it too, and holds are booked on
-    the plain line alone. Lines with another suffix are their own: `.S` staked, `.M` opt-in, `.HOLD` held money.
+    the plain line alone. Lines with another suffix are their own, and no order spends them: `.S` staked, `.M` opt-in
+    rewards, `.P` staked on a parachain and `.B` other yields are `earning`, `.HOLD` is held ("Get Account Balance").
     """
     names = {key: balance_name(key.removesuffix(".F"), assets) for key in rows if key != _CREDITS}
     read = dict(readable_rows("Kraken", names, lambda key: (key, _balance_from_row(rows[key]))))
     funds = {}
     for name in dict.fromkeys(names.values()):
         lines = [read.get(key) for key, other in names.items() if other == name]
-        funds[name] = Funds(None, None, None) if None in lines else _sum_of_balances(list(filter(None, lines)))
+        if None in lines:
+            funds[name] = Funds(None, None, None)
+        else:
+            funds[name] = _sum_of_balances(list(filter(None, lines)), name.partition(".")[2])
     return funds
 
 
@@ -99,15 +105,19 @@ def _balance_from_row(row: Mapping[str, Any]) -> _Balance:
     return _Balance(owned)
 
 
-def _sum_of_balances(lines: Sequence[_Balance]) -> Funds:
+def _sum_of_balances(lines: Sequence[_Balance], suffix: str) -> Funds:
     owned = total(line.owned for line in lines)
+    if suffix in _EARNING:
+        return Funds(owned, Decimal(0), Decimal(0), owned)
+    if suffix == "HOLD":
+        return Funds(owned, Decimal(0), owned, Decimal(0))
     credits = [line.credit for line in lines if line.credit is not None]
     holds = [line.held for line in lines if line.held is not None]
     if len(holds) < len(lines):
-        return Funds(owned, None, None)
+        return Funds(owned, None, None, Decimal(0))
     held = total(holds)
     # By "Get Extended Balance". More may be held than there is: an order that Kraken may cancel later.
-    return Funds(owned, max(EXACT.subtract(EXACT.add(owned, total(credits)), held), Decimal(0)), held)
+    return Funds(owned, max(EXACT.subtract(EXACT.add(owned, total(credits)), held), Decimal(0)), held, Decimal(0))
 
 
 def check_timer(result: Mapping[str, Any], seconds: int) -> None:

@@ -70,7 +70,7 @@ class Paper(PaperMarkets):
         orders = self._open_orders()
         balances = self._ledger.balances() or self._opening()
         return {
-            name: Funds(balance, _available(balances, orders, name), _held(orders, name))
+            name: Funds(balance, _available(balances, orders, name), _held(orders, name), earning=Decimal(0))
             for name, balance in balances.items()
         }
 
