@@ -112,6 +112,12 @@ def test_funds_and_open_orders_of_futures_are_no_success(stub, monkeypatch):
     assert results["order"].outcome == "yes"
 
 
+def test_an_order_with_a_word_of_margin_is_no_success(stub, monkeypatch):
+    monkeypatch.setattr(trial, "_MARGIN", re.compile("spot_margin"))
+    results, _ = trial.try_out("cryptocom", stub)
+    assert results["market"].words.startswith("spot_margin is in an order")
+
+
 def test_a_request_without_a_sample_is_no_success(stub, monkeypatch):
     monkeypatch.setattr(survey_answers.Answers, "_of", lambda *_: None)
     results, by_hand = trial.try_out("cryptocom", stub)

@@ -39,6 +39,10 @@ _REGISTRATIONS = itertools.count(1)
 _D = Decimal
 
 
+#: What only an order on margin has. Crypto.com's "spot_margin" says which of the two an order is.
+_MARGIN = re.compile(r'(?<!"spot_)margin|spot_margin(?!":"SPOT")|leverage|borrow|loan|lend', re.IGNORECASE)
+
+
 class Result(NamedTuple):
     """What became of one operation: "yes", "refused" with a reason, "no sample" or "no", and the words."""
 
@@ -168,6 +172,8 @@ class Trial:
         self.about(order)
         self.sent.clear()
         state = checked(self.exchange.place(order), order)
+        borrowed = _MARGIN.search(" ".join(self.sent))
+        assert borrowed is None, f"{borrowed[0]} is in an order: {self.sent}"
         if state.reason is None or "sent as a market buy" not in state.reason:
             assert _says(" ".join(self.sent), order.amount), f"the amount {order.amount} was not sent: {self.sent}"
         return state
