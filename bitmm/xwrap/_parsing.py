@@ -177,10 +177,10 @@ def page_below(document: Any, *, parse: Callable[[Any], list[_H]], before: int |
     return rows
 
 
-def order_changes(document: Any) -> tuple[list[Order], str]:
-    """Return orders, and the cursor after them."""
-    changes = object_with(document, "orders", "cursor")
-    return [order(row) for row in list_of(changes["orders"])], _text(changes["cursor"], "cursor")
+def changes(document: Any, *, name: str, parse: Callable[[Any], list[_H]]) -> tuple[list[_H], str]:
+    """Return what changed, which stands under this `name`, and the cursor after it."""
+    page = object_with(document, name, "cursor")
+    return parse(page[name]), _text(page["cursor"], "cursor")
 
 
 def page_after(

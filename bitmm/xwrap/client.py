@@ -25,6 +25,7 @@ from ._account import AccountCalls
 from ._api import ServerAPI
 from ._history import HistoryCalls
 from ._markets import MarketCalls
+from ._rates import RateCalls
 from ._trading import TradingCalls
 from .errors import (
     APIError,
@@ -128,7 +129,7 @@ __all__ = [
 ]
 
 
-class XWrap(AccountCalls):
+class XWrap(AccountCalls, RateCalls):
     """A server that speaks to exchanges for its accounts.
 
     `baseurl`: XWRAP_URL from the environment when not given, else http://localhost:8000; plain http to another machine
@@ -150,20 +151,6 @@ class XWrap(AccountCalls):
     def list_exchanges(self) -> list[Exchange]:
         """Return the exchanges that the server offers."""
         return self._api.get("/list_exchanges/", parsing.exchanges)
-
-    def exchange_rates(
-        self, currency: str, asset: str, *, amount: Amount | None = None, side: Side = "buy"
-    ) -> list[ExchangeRate]:
-        """Return the prices of one unit of `asset` in `currency`, a row for every exchange that answered in time.
-
-        `amount`: the best exchange for an order of so many units comes first, by what is offered there and the
-        published fees; with `side` "sell" by what it would bring. Each row then has the `total`, or a `reason`.
-        """
-        query, parse = arguments.pair_query(currency, asset), parsing.exchange_rates
-        if amount is not None:
-            query |= arguments.size_query(side, amount=amount)
-            parse = parsing.ranked_rates
-        return self._api.get(f"/exchange_rates/?{arguments.encode(query)}", parse)
 
     def best(
         self,

@@ -434,6 +434,14 @@ QUESTIONS = {
             *({"orders": [{**ORDER, "id": bad}], "cursor": "2"} for bad in (None, "41", True)),
         ],
     ),
+    "follow_rates": (
+        lambda xwrap, _: next(xwrap.follow_rates("USD", "BTC")),
+        {"rates": [{"exchange": "kraken", "buy": "2", "sell": "1"}], "cursor": "a"},
+        [
+            *({}, [], [{"exchange": "kraken", "buy": "2", "sell": "1"}], {"rates": []}, {"rates": None, "cursor": "a"}),
+            *({"rates": [{"exchange": "kraken", "buy": bad, "sell": "1"}], "cursor": "a"} for bad in BAD),
+        ],
+    ),
     "all_withdrawals": (
         lambda _, backend: list(backend.all_withdrawals()),
         [SEND],

@@ -1,4 +1,4 @@
-"""Backend.follow: calls one after the other, each from where the one before ended, over lost connections too."""
+"""Backend.follow, XWrap.follow_rates: call after call, each from where the one before ended, over lost connections."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import responses
 
 from bitmm.xwrap import _following
-from bitmm.xwrap.client import APIError, AuthenticationError, Backend, InvalidRequest, Unavailable
+from bitmm.xwrap.client import APIError, AuthenticationError, Backend, InvalidRequest, Unavailable, XWrap
 from tests.support.marked_secrets import PASSWORD, USER
 
 URL = "http://localhost:8000/exchanges/7/orders/"
@@ -98,3 +98,56 @@ def test_a_call_waits_for_less_than_its_timeout(mock, timeout, wait):
 def test_a_bad_argument_is_refused_before_a_call(backend, given):
     with pytest.raises(InvalidRequest):
         backend.follow(**given)
+
+
+RATES = "http://localhost:8000/exchange_rates/"
+
+
+def rate(exchange, sell):
+    return {"id": exchange, "exchange": exchange, "buy": "12", "sell": sell, "time": "2026-11-27T10:00:00Z"}
+
+
+def answer_rates(mock, *pages):
+    """Answer each call with the next rows and cursor, and then for ever with the last ones."""
+    for rows, cursor in pages:
+        mock.add(responses.GET, RATES, json={"rates": rows, "cursor": cursor})
+
+
+def asked(mock):
+    queries = [dict(parse_qsl(urlsplit(call.request.url).query, keep_blank_values=True)) for call in mock.calls]
+    assert {(query["from"], query["to"]) for query in queries} == {("USD", "BTC")}
+    return [query["after"] for query in queries]
+
+
+def test_rates_are_given_when_their_prices_are_others(mock):
+    known, back = [rate("kraken", "10"), rate("paper", "11")], [rate("kraken", "10")]
+    answer_rates(mock, (known, "a.b"), (back, "a"), ([rate("kraken", "10.0000000000000000001")], "c"))
+    rates = XWrap().follow_rates("USD", "BTC")
+    found = [(row["exchange"], str(row["sell"])) for row in (next(rates) for _ in range(3))]
+    assert found == [("kraken", "10"), ("paper", "11"), ("kraken", "10.0000000000000000001")]
+    assert asked(mock) == ["", "a.b", "a"]
+
+
+def test_rates_end_when_none_changes_and_go_on_when_they_are_asked_again(mock):
+    answer_rates(mock, ([rate("kraken", "10")], "a"), ([], "a"))
+    rates = XWrap().follow_rates("USD", "BTC", timeout=0.01)
+    assert [row["exchange"] for row in rates] == ["kraken"]
+    mock.remove(responses.GET, RATES)
+    answer_rates(mock, ([rate("kraken", "9")], "b"), ([], "b"))
+    assert [str(row["sell"]) for row in rates] == ["9"]
+
+
+@pytest.mark.parametrize(
+    "answer", [[], [rate("kraken", "1")], {"rates": []}, {"rates": [{}], "cursor": "a"}, {"rates": [], "cursor": 5}]
+)
+def test_an_answer_that_is_not_about_changes_of_rates_is_refused(mock, answer):
+    mock.add(responses.GET, RATES, json=answer)
+    with pytest.raises(APIError) as caught:
+        next(XWrap().follow_rates("USD", "BTC"))
+    assert caught.value.code == "bad_answer"
+
+
+@pytest.mark.parametrize("given", [("", "BTC", None), ("USD", 5, None), ("USD", "BTC", 0)])
+def test_a_bad_argument_for_rates_is_refused_before_a_call(given):
+    with pytest.raises(InvalidRequest):
+        XWrap().follow_rates(*given[:2], **({} if given[2] is None else {"timeout": given[2]}))

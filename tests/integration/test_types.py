@@ -114,7 +114,7 @@ def test_every_record_of_the_contract_has_a_type():
     named = {SCHEMA_OF.get(kind.__name__, kind.__name__) for kind in RECORDS}
     objects = {name for name, schema in SCHEMAS.items() if "properties" in schema or "allOf" in schema}
     # A registration is the `info` of a Backend, as the server sent it; of a page the client returns the rows.
-    assert objects - {"Registration", "FillsPage", "OrderChanges"} == named
+    assert objects - {"Registration", "FillsPage", "OrderChanges", "RateChanges"} == named
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +149,7 @@ def answers(serving) -> dict[str, tuple[Any, Any]]:
             "removed address": (xw.remove_address(*account, address["id"]), types.AllowedAddress),
             "list_exchanges": (xw.list_exchanges(), list[types.Exchange]),
             "exchange_rates": (xw.exchange_rates("USD", "BTC"), list[types.ExchangeRate]),
+            "follow_rates": ([next(xw.follow_rates("USD", "BTC"))], list[types.ExchangeRate]),
             "balance": (xw.balance(*account), list[types.Balance]),
             "exchange_rate": (paper.exchange_rate("USD", "BTC"), types.Rate),
             "markets": (paper.markets() + kraken.markets(), list[types.Market]),

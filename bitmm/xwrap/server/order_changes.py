@@ -8,7 +8,7 @@ server or `xwrap orders settle`, is seen within `_PAUSE`.
 from __future__ import annotations
 
 import time
-from asyncio import AbstractEventLoop, Event, Future, Task, get_running_loop, sleep, timeout
+from asyncio import AbstractEventLoop, Event, Task, get_running_loop, sleep, timeout
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,13 +16,12 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from .db.store import Store
-from .problems import ON_END, too_busy
+from .problems import too_busy
 from .threads import ThreadPools
+from .waiting import Waiter, until_news
 
-__all__ = ["MOST_SECONDS", "OrderChanges"]
+__all__ = ["OrderChanges"]
 
-#: Seconds that a call may wait.
-MOST_SECONDS = 30
 #: Seconds between two queries, and at least, also when this process writes one order after the other.
 _PAUSE, _SHORTEST_PAUSE = 0.25, 0.02
 #: Calls that may wait: of one account, and in all.
@@ -32,17 +31,9 @@ _FOLLOWED_SECONDS = 60.0
 
 
 @dataclass(eq=False, slots=True)
-class _Waiter:
-    account: int
+class _OrderWaiter(Waiter):
     registration: int
     after: int
-    #: It is done when there is a later change, and failed when the data base cannot be asked.
-    news: Future[None]
-
-    def finish(self) -> None:
-        """Let the call be answered now."""
-        if not self.news.done():
-            self.news.set_result(None)
 
 
 class OrderChanges:
@@ -56,7 +47,7 @@ class OrderChanges:
         self._threads = threads
         self._most = min(_MOST, connections // 2)
         self._most_of_account = min(_MOST_OF_ACCOUNT, max(1, self._most // 4))
-        self._waiters: set[_Waiter] = set()
+        self._waiters: set[_OrderWaiter] = set()
         self._of_account: Counter[int] = Counter()
         #: Until when the open orders of a registration are read, by the monotonic clock.
         self._awaited: dict[int, float] = {}
@@ -83,19 +74,15 @@ class OrderChanges:
         if len(self._waiters) >= self._most or self._of_account[account] >= self._most_of_account:
             raise too_busy("server_busy", "too many calls wait for changes of orders; try again in a second")
         self._loop = get_running_loop()
-        waiter = _Waiter(account, registration, after, self._loop.create_future())
-        request.scope[ON_END] = waiter.finish
+        waiter = _OrderWaiter(self._loop.create_future(), registration, after)
         self._waiters.add(waiter)
         self._of_account[account] += 1
         self._wake.set()
         if self._poller is None:
             self._poller = self._loop.create_task(self._poll())
         try:
-            with suppress(TimeoutError):
-                async with timeout(seconds):
-                    await waiter.news
+            await until_news(request, waiter, seconds)
         finally:
-            del request.scope[ON_END]
             self._waiters.remove(waiter)
             self._of_account -= Counter([account])
 

@@ -28,7 +28,7 @@ from .rate_limiter import Priority
 from .registry import ExchangeRegistry
 from .threads import ThreadPools
 
-__all__ = ["Rates"]
+__all__ = ["Rates", "has_no_market", "log_unexpected", "rate_row"]
 
 _T = TypeVar("_T")
 
@@ -66,7 +66,22 @@ class Rates:
         rates = await self._collect(
             {id: self._one(id, currency, asset) for id in self._registry.ids()}, currency, asset
         )
-        return [{"id": id, "exchange": id, **rate_to_json(rate)} for id, rate in rates.items()]
+        return [rate_row(id, rate) for id, rate in rates.items()]
+
+    def ids(self) -> list[str]:
+        """Return the exchanges that are asked."""
+        return list(self._registry.ids())
+
+    async def renewed(self, id: str, currency: str, asset: str) -> Rate:
+        """Return the rate at an exchange that is known next: where one is known, when it is too old.
+
+        Raises what the exchange's answer raises.
+        """
+        until, answer = self._known.get((id, currency, asset), (0.0, None))
+        if answer is not None and answer.done():
+            await asyncio.sleep(until - time.monotonic())
+        # Others wait for the same answer, also when this caller is gone.
+        return await asyncio.shield(self._one(id, currency, asset))
 
     async def ranked(self, currency: str, asset: str, side: Side, amount: Decimal) -> list[dict[str, Any]]:
         """Return the rows of `all` for an order of `amount` units, the best exchange first, by the published fees.
@@ -100,8 +115,7 @@ class Rates:
                 not_asked.append(error)
             else:
                 may_have_it = True
-                if not isinstance(error, (ExchangeError, Problem)):
-                    _log.error("rate of %s", id, exc_info=error)
+                log_unexpected(id, error)
         if not found and not may_have_it and (refusals or not_asked):
             raise await self._not_traded(currency, asset, refusals) if refusals else from_exchange(not_asked[0])
         return found
@@ -181,6 +195,22 @@ class Rates:
             self._known.pop(key, None)
         else:
             self._known[key] = (time.monotonic() + self._cache_seconds, answer)
+
+
+def rate_row(id: str, rate: Rate) -> dict[str, Any]:
+    """Return the row of an exchange, by its id."""
+    return {"id": id, "exchange": id, **rate_to_json(rate)}
+
+
+def has_no_market(error: BaseException) -> bool:
+    """Return whether an exchange says by this error that it has no such market, or no rates at all."""
+    return isinstance(error, Refused) and error.code in _NOT_TRADED | _NOT_ASKED
+
+
+def log_unexpected(id: str, error: BaseException) -> None:
+    """Log an error that no exchange should raise when it is asked for its rate."""
+    if not isinstance(error, (ExchangeError, Problem)):
+        _log.error("rate of %s", id, exc_info=error)
 
 
 def _busy() -> Problem:

@@ -203,7 +203,7 @@ def _server(services: Services, ready: Callable[[], None]) -> _Server:
         limit_concurrency=None,
     )
     logging.getLogger("uvicorn.error").setLevel(settings.log_level)
-    return _Server(config, ready, services.order_changes.stop)
+    return _Server(config, ready, services.stop_waiting)
 
 
 def _url(listener: socket.socket) -> str:

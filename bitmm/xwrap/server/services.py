@@ -26,6 +26,7 @@ from .old_refusals import OldRefusals
 from .order_changes import OrderChanges
 from .policy import Policy
 from .quotas import Quotas
+from .rate_changes import RateChanges
 from .rate_limiter import RateLimiter
 from .rates import Rates
 from .reconciliation import Reconciler
@@ -58,8 +59,14 @@ class Services:
     old_refusals: OldRefusals
     order_changes: OrderChanges
     rates: Rates
+    rate_changes: RateChanges
     threads: ThreadPools
     callers: KnownCallers
+
+    def stop_waiting(self) -> None:
+        """Let the calls that wait for news be answered now; in the event loop."""
+        self.order_changes.stop()
+        self.rate_changes.stop()
 
     def close(self) -> None:
         """Stop the threads of the server and close every connection; a call that still waits for an exchange is left
@@ -116,7 +123,9 @@ def _create(settings: Settings, store: Store, threads: ThreadPools, report: Call
     intents = Intents(store, registry, policy, client_ids, missing_history)
     execution = ExecutionService(store, registry, policy, intents, missing_history)
     login_failures = LoginFailures(store)
-    order_changes = OrderChanges(store, threads, most_connections(settings))
+    connections = most_connections(settings)
+    order_changes = OrderChanges(store, threads, connections)
+    rates = Rates(registry, threads, settings.rate_seconds, settings.rate_cache_seconds)
     services = Services(
         settings=settings,
         store=store,
@@ -138,7 +147,8 @@ def _create(settings: Settings, store: Store, threads: ThreadPools, report: Call
         ),
         old_refusals=OldRefusals(store),
         order_changes=order_changes,
-        rates=Rates(registry, threads, settings.rate_seconds, settings.rate_cache_seconds),
+        rates=rates,
+        rate_changes=RateChanges(rates, connections),
         threads=threads,
         callers=KnownCallers(),
     )

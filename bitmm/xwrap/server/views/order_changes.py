@@ -8,10 +8,10 @@ from starlette.responses import JSONResponse, Response
 from ...exchanges.models import ORDER_FIELDS
 from ..context import RequestContext
 from ..endpoints import endpoint, log_in
-from ..order_changes import MOST_SECONDS
 from ..order_views import row_to_json
 from ..params import Params, bad_field
 from ..shares import account_holder
+from ..waiting import pop_wait
 from . import orders
 
 __all__ = ["index"]
@@ -31,9 +31,7 @@ async def _changes(request: Request) -> Response:
     """GET /exchanges/ID/orders/?after=CURSOR&wait=30"""
     context = await log_in(request)
     registration = context.registration().id
-    after, seconds = _pop_cursor(context.params), context.params.pop_int("wait", default=0)
-    if seconds > MOST_SECONDS:
-        raise bad_field("wait", f"is {seconds}; it must be 0 to {MOST_SECONDS}")
+    after, seconds = _pop_cursor(context.params), pop_wait(context.params)
     context.params.finish()
     if after is None:
         after = await _last_change(context, registration)
