@@ -1,11 +1,13 @@
 """Many bots that wait for the changes of orders, over a kill of the server: nothing is lost, and all is in order.
 
-    python -m tests.stress.follow [--bots 100] [--changes 1000] [--idle 10]
+    python -m tests.stress.follow [--bots 100] [--changes 1000] [--idle 10] [--postgres]
 
 A limit order at the paper exchange is two changes: it is written down, and it is open. The bots share ten
 registrations. When half of the orders are placed the server is killed and started again, and every other bot goes on
-from the cursor that it kept. Printed is what the bots were told against the journal, the queries for changes and the
-CPU of the server while nothing happens. The status is 1 when a bot missed something or was told it out of order.
+from the cursor that it kept. With --postgres there are two servers on one PostgreSQL: the bots wait at one of them, and
+the orders are placed at the other, which is killed when three quarters of them are. Printed is what the bots were told
+against the journal, the queries for changes and the CPU of the bots' server while nothing happens. The status is 1 when
+a bot missed something or was told it out of order.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,7 +32,8 @@ from bitmm.xwrap.client import Backend, OutcomeUnknown, Unavailable, XWrap
 from bitmm.xwrap.server.db.journals import OrderJournal
 from bitmm.xwrap.server.db.store import Store
 from bitmm.xwrap.server.passwords import hash_password
-from tests.support.databases import sql
+from tests.support.databases import drop_database, new_database, sql
+from tests.support.databases import server as postgres_server
 
 __all__ = ["Figures", "follow"]
 
@@ -48,6 +51,7 @@ class Figures:
     told: int = 0
     lost: int = 0
     out_of_order: int = 0
+    kills: int = 0
     idle: float = 0.0
     queries: int = 0
     cpu_without: float = 0.0
@@ -55,8 +59,8 @@ class Figures:
 
     def __str__(self) -> str:
         return (
-            f"{self.bots} bots, {self.changes} changes, one kill -9: {self.told} orders told, lost {self.lost}, out of"
-            f" order {self.out_of_order}; in {self.idle:.0f} s without a change {self.queries} queries for all bots,"
+            f"{self.bots} bots, {self.changes} changes, {self.kills} x kill -9: {self.told} orders told,"
+            f" lost {self.lost}, out of order {self.out_of_order}; in {self.idle:.0f} s without a change {self.queries} queries for all bots,"
             f" {self.cpu * 1000:.0f} ms of CPU ({self.cpu_without * 1000:.0f} ms without bots)"
         )
 
@@ -64,8 +68,8 @@ class Figures:
 class Server:
     """An `xwrap serve` on a port that stays, which counts its queries for changes."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, database_url: str | None) -> None:
+        self.folder, self.database_url = folder, database_url
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -76,6 +80,8 @@ class Server:
         """Start it, and wait until it serves."""
         command = [sys.executable, "-m", "tests.stress.follow", "serve", "--port", str(self.port)]
         environ = {"PATH": "", "PYTHONPATH": ":".join(sys.path), "XWRAP_EXCHANGES": "paper"}
+        if self.database_url is not None:
+            environ["XWRAP_DATABASE_URL"] = self.database_url
         self.process = subprocess.Popen(
             [*command, "--data", str(self.folder)], env=environ, stdout=subprocess.PIPE, text=True
         )
@@ -100,7 +106,7 @@ class Server:
 
     def queries(self) -> int:
         """Return how often it has asked for changes."""
-        return (self.folder / "queries").stat().st_size
+        return (self.folder / f"queries-{self.port}").stat().st_size
 
 
 @dataclass
@@ -134,35 +140,49 @@ class Bot:
         return bool(self.told) and self.told[-1] == last
 
 
-def follow(bots: int, changes: int, idle: float) -> Figures:
-    """Let so many bots follow so many changes; return what was found."""
+def follow(bots: int, changes: int, idle: float, postgres: str | None = None) -> Figures:
+    """Let so many bots follow so many changes; return what was found.
+
+    `postgres`: the URL of a PostgreSQL on which there are two servers; without it there is one, on SQLite.
+    """
     figures = Figures(bots, idle=idle)
-    with tempfile.TemporaryDirectory(prefix="xwrap-follow-") as folder:
-        where = Path(folder) / "xwrap.sqlite3"
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="xwrap-follow-")))
+        where: Path | str = folder / "xwrap.sqlite3"
+        if postgres is not None:
+            where = new_database(postgres)
+            stack.callback(drop_database, postgres, where)
         store = Store(where)
         store.prepare()
         store.accounts.add(AUTH[0], hash_password(AUTH[1]))
         store.close()
-        server = Server(Path(folder))
-        try:
-            _follow(figures, server, where, changes)
-        finally:
-            server.stop()
+        servers = []
+        for _ in range(1 if postgres is None else 2):
+            servers.append(Server(folder, postgres and str(where)))
+            stack.callback(servers[-1].stop)
+        _follow(figures, servers, where, changes)
     return figures
 
 
-def _follow(figures: Figures, server: Server, where: Path, changes: int) -> None:
-    xw = XWrap(server.url)
-    backends = [xw.create_backend(*AUTH, "paper", f"bot-{number}", "", "") for number in range(min(10, figures.bots))]
-    figures.cpu_without = _cpu_of(server, figures.idle)
+def _follow(figures: Figures, servers: Sequence[Server], where: Path | str, changes: int) -> None:
+    """Let the bots wait at the first of the servers, and place the orders at the last one."""
+    waiting, placing = XWrap(servers[0].url), XWrap(servers[-1].url)
+    #: How many orders are placed when a server is killed: half of them, and at a second server three quarters.
+    kills = {changes // 4 + changes // 8 * number: server for number, server in enumerate(servers)}
+    backends = [
+        placing.create_backend(*AUTH, "paper", f"bot-{number}", "", "") for number in range(min(10, figures.bots))
+    ]
+    figures.cpu_without = _cpu_of(servers[0], figures.idle)
     over = threading.Event()
-    followers = [Bot(backend, over) for backend, _ in zip(itertools.cycle(backends), range(figures.bots), strict=False)]
+    followed = itertools.islice(itertools.cycle(backends), figures.bots)
+    followers = [Bot(waiting.backend(backend.id, *AUTH), over) for backend in followed]
     for bot in followers:
         bot.start()
     try:
         for number in range(changes // 2):
-            if number == changes // 4:
-                server.kill()
+            if number in kills:
+                kills[number].kill()
+                figures.kills += 1
                 for bot in followers[::2]:
                     bot.again.set()
             _place(backends[number % len(backends)], f"order-{number}")
@@ -170,9 +190,9 @@ def _follow(figures: Figures, server: Server, where: Path, changes: int) -> None
         deadline = time.monotonic() + LONGEST_WAIT
         while time.monotonic() < deadline and not all(bot.has_told(journals[bot.backend.id][-1]) for bot in followers):
             time.sleep(0.05)
-        before = server.queries()
-        figures.cpu = _cpu_of(server, figures.idle)
-        figures.queries = server.queries() - before
+        before = servers[0].queries()
+        figures.cpu = _cpu_of(servers[0], figures.idle)
+        figures.queries = servers[0].queries() - before
     finally:
         [(figures.changes,)] = sql(where, "SELECT 2 * count(*) FROM orders")
         over.set()
@@ -194,7 +214,7 @@ def _place(backend: Backend, key: str) -> None:
     raise AssertionError(f"{key} could not be placed")
 
 
-def _journal(where: Path, registration: int) -> list[tuple[int, str]]:
+def _journal(where: Path | str, registration: int) -> list[tuple[int, str]]:
     """Return the orders of a registration in the order of their last changes."""
     rows = sql(where, "SELECT id, status FROM orders WHERE registration_id = :id ORDER BY change", id=registration)
     return [tuple(row) for row in rows]
@@ -220,11 +240,11 @@ def _compare(figures: Figures, told: Sequence[tuple[int, str]], journal: Sequenc
 
 
 def _serve() -> None:
-    """Run the command after it; each query for changes adds a byte to the file `queries` in the folder of the data."""
+    """Run the command after it; each query for changes adds a byte to the file `queries-PORT` in the data's folder."""
     sys.argv.remove("serve")
     sys.argv.insert(1, "serve")
-    folder = Path(sys.argv[sys.argv.index("--data") + 1])
-    counted = (folder / "queries").open("ab", buffering=0)
+    folder, port = (sys.argv[sys.argv.index(option) + 1] for option in ("--data", "--port"))
+    counted = (Path(folder) / f"queries-{port}").open("ab", buffering=0)
     ask = OrderJournal.last_changes
 
     def last_changes(journal: OrderJournal, registrations: Any) -> dict[int, int]:
@@ -244,8 +264,10 @@ def main() -> None:
     parser.add_argument("--bots", type=int, default=100, help="that wait")
     parser.add_argument("--changes", type=int, default=1000, help="two for each order")
     parser.add_argument("--idle", type=float, default=10.0, help="seconds in which nothing changes, at the end")
+    parser.add_argument("--postgres", action="store_true", help="two servers: the bots wait at the other one")
     options = parser.parse_args()
-    figures = follow(options.bots, options.changes, options.idle)
+    with postgres_server() if options.postgres else nullcontext() as url:
+        figures = follow(options.bots, options.changes, options.idle, url)
     print(figures)
     raise SystemExit(bool(figures.lost or figures.out_of_order))
 
