@@ -60,8 +60,9 @@ class Figures:
     def __str__(self) -> str:
         return (
             f"{self.bots} bots, {self.changes} changes, {self.kills} x kill -9: {self.told} orders told,"
-            f" lost {self.lost}, out of order {self.out_of_order}; in {self.idle:.0f} s without a change"
-            f" {self.queries} queries for all bots, {self.cpu * 1000:.0f} ms of CPU ({self.cpu_without * 1000:.0f} ms without bots)"
+            f" lost {self.lost}, out of order {self.out_of_order};"
+            f" in {self.idle:.0f} s without a change {self.queries} queries for all bots,"
+            f" {self.cpu * 1000:.0f} ms of CPU ({self.cpu_without * 1000:.0f} ms without bots)"
         )
 
 
