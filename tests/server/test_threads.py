@@ -18,6 +18,10 @@ from bitmm.xwrap import exchanges
 from bitmm.xwrap._api import LOOKUP_SHARE
 from bitmm.xwrap.client import XWrap
 from bitmm.xwrap.exchanges.models import OrderState
+from bitmm.xwrap.server.deadman import DeadMansSwitch
+from bitmm.xwrap.server.follower import Follower
+from bitmm.xwrap.server.login_failures import LoginFailures
+from bitmm.xwrap.server.old_refusals import OldRefusals
 from bitmm.xwrap.server.reconciliation import LEASE, Reconciler
 from bitmm.xwrap.server.runner import run_in_background
 from bitmm.xwrap.server.settings import Settings, SetupError
@@ -166,6 +170,20 @@ def test_nothing_connects_before_all_has_started(tmp_path, monkeypatch):
     with pytest.raises(SetupError), run_in_background(Settings.read({}, data=tmp_path, port=0)):
         pass
     assert refused == [errno.ECONNREFUSED]
+
+
+@pytest.mark.parametrize("part", [Reconciler, Follower, DeadMansSwitch, OldRefusals, LoginFailures])
+def test_a_server_that_cannot_start_leaves_no_thread_behind(tmp_path, monkeypatch, part):
+    """Threads that wait for work would keep its process from ending."""
+    before = set(threading.enumerate())
+
+    def start(_part):
+        raise SetupError("no thread")
+
+    monkeypatch.setattr(part, "start", start)
+    with pytest.raises(SetupError, match="no thread"), run_in_background(Settings.read({}, data=tmp_path, port=0)):
+        pass
+    until(lambda: set(threading.enumerate()) <= before)
 
 
 def waiting_calls(server, auth, id, count):

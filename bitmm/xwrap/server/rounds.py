@@ -41,7 +41,7 @@ class Rounds:
         """Stop the threads; what one of them is doing is not waited for longer than a second."""
         self.stopping.set()
         deadline = time.monotonic() + 1.0
-        for thread in self._threads:
+        for thread in filter(threading.Thread.is_alive, self._threads):  # Not each one was started, if that failed.
             thread.join(timeout=max(0.0, deadline - time.monotonic()))
 
     def _run(self, work: Callable[[], None]) -> None:

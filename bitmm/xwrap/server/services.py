@@ -63,6 +63,14 @@ class Services:
     threads: ThreadPools
     callers: KnownCallers
 
+    def start(self) -> None:
+        """Start the work that goes on by itself. Raises SetupError when the system gives too few threads."""
+        self.reconciler.start()
+        self.follower.start()
+        self.deadman.start()
+        self.old_refusals.start()
+        self.login_failures.start()
+
     def stop_waiting(self) -> None:
         """Let the calls that wait for news be answered now; in the event loop."""
         self.order_changes.stop()
@@ -99,6 +107,9 @@ def create_services(settings: Settings, stop: Callable[[str], None], report: Cal
         threads = ThreadPools(settings)
         on_failure.callback(threads.close)
         services = _create(settings, store, threads, report)
+        on_failure.pop_all()
+        on_failure.callback(services.close)
+        services.start()
         on_failure.pop_all()
         return services
 
@@ -153,11 +164,6 @@ def _create(settings: Settings, store: Store, threads: ThreadPools, report: Call
         callers=KnownCallers(),
     )
     _audit_start(settings, store)
-    services.reconciler.start()
-    services.follower.start()
-    services.deadman.start()
-    services.old_refusals.start()
-    services.login_failures.start()
     return services
 
 
