@@ -531,6 +531,19 @@ def test_a_late_answer_to_a_body_that_did_not_come_whole_closes_the_connection()
     assert (status, headers["connection"]) == (204, "close")
 
 
+@pytest.mark.parametrize("end", [lambda caller: caller.sendall(GET), lambda caller: caller.shutdown(socket.SHUT_WR)])
+def test_a_late_answer_that_closes_the_connection_waits_without_a_parser(end):
+    done = threading.Event()
+    with reading(late_app(0.3, done)) as (port, state), socket.create_connection(("127.0.0.1", port), WAIT) as caller:
+        caller.sendall(LAST)
+        assert done.wait(WAIT)
+        [connected] = state.connections
+        wait_until(lambda: connected._http is None)
+        end(caller)
+        assert [status for status, _headers, _body in read_all(caller)] == [204]
+        wait_until(lambda: not state.connections)
+
+
 def test_a_caller_who_goes_away_before_a_late_answer_holds_nothing():
     done = threading.Event()
     with reading(late_app(2 * WAIT, done)) as (port, state):

@@ -129,10 +129,10 @@ class BoundedProtocol(BufferedProtocol):
     def eof_received(self) -> bool:
         """Return whether the connection stays open for the answer, although the caller sends nothing more."""
         if self._has_call and not self._body and not self._is_closing:
+            self._closes_after = True
             if self._late_answer is None:
                 self._active_http.cycle.keep_alive = False
-            self._closes_after = True
-            self._active_http.report_end()
+                self._active_http.report_end()
             return True
         return False
 
@@ -196,6 +196,7 @@ class BoundedProtocol(BufferedProtocol):
         """Close the connection after what was written; a body that nobody asked for is dropped."""
         if self._late_answer is not None:
             self._closes_after = True
+            self._drop_http(None)  # No further request is parsed, and thousands may wait.
         else:
             self._close(linger=self._body is not None)
 
@@ -276,8 +277,10 @@ class BoundedProtocol(BufferedProtocol):
             self._hand_on_head()
         elif self._body:
             self._hand_on_body(self._body)
+        elif self._http is None:
+            self.pause_reading()  # no next request is taken after the late answer
         else:
-            self._active_http.flow.pause_reading()  # the next request waits
+            self._http.flow.pause_reading()  # the next request waits
 
     def _hand_on_head(self) -> None:
         head = take_head(self._received)
@@ -335,9 +338,9 @@ class BoundedProtocol(BufferedProtocol):
 
     def _drop_http(self, error: Exception | None) -> None:
         """Free the memory of what parsed requests; a call that runs sees that its caller is gone."""
-        if self._http is not None:
-            self._http.connection_lost(error)
-            self._http = None
+        http, self._http = self._http, None
+        if http is not None:
+            http.connection_lost(error)  # It may call `close` again.
 
 
 def _answer(reason: Reason, headers: list[tuple[bytes, bytes]]) -> bytes:
