@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from starlette.requests import Request
 
 from .db.records import Account, Caller, Registration
 from .params import Params
-from .policy import check_registration
+from .policy import check_login, check_registration
 from .problems import Problem
 from .services import Services
 
 __all__ = ["RequestContext", "check_key", "path_id", "services_of"]
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,15 @@ class RequestContext:
             )
         check_registration(self.caller, self.account.registration)
         return self.account.registration
+
+    def write(self, work: Callable[[], _T]) -> _T:
+        """Return what `work` returns, which changes something, all in one write. Raises Problem as `check_login`."""
+
+        def checked() -> _T:
+            check_login(self.services.store, self.caller)
+            return work()
+
+        return self.services.store.atomic(checked)
 
     def path_id(self, name: str) -> int:
         """Return an id in the path; 0, which no row has, when it is not a number in its usual spelling."""

@@ -26,7 +26,7 @@ from .db.records import Caller, Registration, time_text
 from .db.safety import Switch
 from .db.store import Store
 from .execution import ExecutionService
-from .policy import check_enabled
+from .policy import check_enabled, check_login
 from .problems import Problem, from_exchange, log_failure
 from .rate_limiter import Priority
 from .registry import ExchangeRegistry
@@ -260,6 +260,7 @@ class DeadMansSwitch:
             )
 
         def work() -> Registration:
+            check_login(self._store, caller)
             updated, before = self._store.safety.set_switch(registration.id, seconds)
             if updated is None:
                 raise Problem(

@@ -34,6 +34,7 @@ __all__ = [
     "Policy",
     "Stopped",
     "check_enabled",
+    "check_login",
     "check_registration",
     "check_scope",
     "includes",
@@ -173,15 +174,31 @@ class LastLook:
         self.policy.confirm(self.caller, self.registration, self.send)
 
 
+def check_login(store: Store, caller: Caller) -> None:
+    """Raise Problem 401 when the caller would not be logged in any more; within a write, it holds until that ends.
+
+    A call that waited, for a thread or for its exchange, would else change something after the new password was set,
+    with which the owner ends whatever the one before may do.
+    """
+    _check_account(caller, store.accounts.locked(caller.account.id, exclusive=True), "nothing was changed")
+    if caller.credential is not None:
+        check_live(store.credentials.get(caller.credential.id))
+
+
+def _check_account(caller: Caller, account: Account | None, nothing: str) -> Account:
+    if account is None or not account.active:
+        raise Problem(401, "not_authenticated", f"this account is switched off; {nothing}")
+    if caller.credential is None and account.password_hash != caller.account.password_hash:
+        raise Problem(401, "not_authenticated", f"the password of this account was changed; {nothing}")
+    return account
+
+
 def _check_state(caller: Caller, account: Account | None, registration: Registration | None) -> Registration:
     """Return the registration. Raises Problem when the caller may send nothing for it, as it and its account are now.
 
     What was called with a password before waits in vain, so that a new password ends it, too.
     """
-    if account is None or not account.active:
-        raise Problem(401, "not_authenticated", "this account is switched off; nothing was sent")
-    if caller.credential is None and account.password_hash != caller.account.password_hash:
-        raise Problem(401, "not_authenticated", "the password of this account was changed; nothing was sent")
+    account = _check_account(caller, account, "nothing was sent")
     if registration is None:
         raise Problem(404, "not_found", "this registration was deleted; nothing was sent")
     check_frozen(account)

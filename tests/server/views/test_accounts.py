@@ -9,9 +9,29 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
+from bitmm.xwrap.server.app import ROUTES
 from bitmm.xwrap.server.db.records import now
 from bitmm.xwrap.server.db.store import Store
 from tests.server.test_auth import basic
+from tests.support.two_accounts import Party, owned_rows
+
+#: Every call that changes something of an account, but orders and sends, which have tests of their own, and those that
+#: only stop something: cancels and the freeze.
+CHANGES = {
+    "POST /exchanges": {"exchange": "paper", "username": "x", "apikey": "", "apisecret": ""},
+    "PATCH /exchanges/{id}": {"label": "another label"},
+    "DELETE /exchanges/{id}": {"force": "true"},
+    "POST /addresses": {"asset": "BTC", "address": "1CounterpartyXXXXXXXXXXXXXXXUWLpVr"},
+    "DELETE /addresses/{address_id}": {},
+    "POST /credentials": {"name": "bot2", "scope": "send"},
+    "DELETE /credentials/{name}": {},
+    "PUT /exchanges/{id}/deadman": {"seconds": "0"},
+    "PUT /deadman": {"seconds": "0"},
+    "DELETE /freeze": {},
+    "PATCH /account": {"password": "a third password"},
+}
+STOPS = {"DELETE /exchanges/{id}/orders", "DELETE /exchanges/{id}/orders/{order_id}", "POST /freeze"}
+TRADES = {"POST /exchanges/{id}/buy", "POST /exchanges/{id}/sell", "POST /exchanges/{id}/send_to_address"}
 
 
 def get(server, auth, path="/account"):
@@ -46,6 +66,44 @@ def test_a_new_password_counts_at_once_and_the_old_one_no_more(server, auth):
     assert get(server, (name, "another password")).status_code == 200
     [(what, subject)] = server.sql("SELECT what, subject FROM audit_log WHERE who = :who", who=name)
     assert (what, subject) == ("account.password", f"account {name}")
+
+
+@pytest.fixture(scope="module")
+def stolen(serving):
+    """A server, and a frozen account whose password is known to a thief, too."""
+    with serving() as server:
+        ann = Party(server, "ann", "anns", "0.01234567")
+        requests.post(f"{server.url}/freeze", auth=ann.auth, timeout=30).raise_for_status()
+        yield server, ann
+
+
+def test_each_call_that_changes_something_is_among_those_that_a_new_password_ends():
+    changing = {f"{method} {route.path}" for route in ROUTES for method in route.methods - {"GET", "HEAD"}}
+    assert changing == CHANGES.keys() | STOPS | TRADES
+
+
+@pytest.mark.parametrize(("call", "form"), CHANGES.items(), ids=CHANGES)
+def test_a_call_that_logged_in_before_a_new_password_changes_nothing_after_it(stolen, monkeypatch, call, form):
+    server, ann = stolen
+    method, path = call.split()
+    path = path.format(id=ann.registration, address_id=ann.address, name=ann.bot)
+    atomic, before = Store.atomic, []
+
+    def atomic_late(self, work):
+        if not before:
+            before.append(None)
+            patch(server, ann.auth, password="another password").raise_for_status()
+            before[0] = owned_rows(server, ann.name)
+        return atomic(self, work)
+
+    monkeypatch.setattr(Store, "atomic", atomic_late)
+    answer = requests.request(method, server.url + path, data=form, auth=ann.auth, timeout=30)
+    assert before[0] == owned_rows(server, ann.name)
+    patch(server, (ann.name, "another password"), password=ann.auth[1]).raise_for_status()
+    if call == "PUT /deadman":
+        assert all("password of this account was changed" in row["error"] for row in answer.json())
+    else:
+        assert (answer.status_code, answer.json()["code"]) == (401, "not_authenticated")
 
 
 @pytest.mark.parametrize(

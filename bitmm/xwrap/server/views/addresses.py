@@ -56,7 +56,7 @@ def create(context: RequestContext) -> dict[str, Any]:
             _check_same_limits(entry, limits)
         return entry
 
-    return _to_json(store.atomic(work))
+    return _to_json(context.write(work))
 
 
 def remove(context: RequestContext) -> dict[str, Any]:
@@ -73,7 +73,7 @@ def remove(context: RequestContext) -> dict[str, Any]:
             store.audit.add(context.caller, "address.remove", f"address {id}", _details(entry))
         return entry
 
-    return _to_json(store.atomic(work))
+    return _to_json(context.write(work))
 
 
 def _pop_text(params: Params, name: str, limit: int) -> str | None:

@@ -54,7 +54,7 @@ def create(context: RequestContext) -> dict[str, Any]:
         return row
 
     try:
-        row = store.atomic(work)
+        row = context.write(work)
     except NameTakenError:
         detail = f"there is a credential or an account '{username}' already; revoke it, or choose another name"
         raise Problem(409, "name_taken", detail, field="name") from None
@@ -76,7 +76,7 @@ def revoke(context: RequestContext) -> dict[str, Any]:
             store.audit.add(context.caller, "credential.revoke", f"credential {name}")
         return row
 
-    return _to_json(context, store.atomic(work))
+    return _to_json(context, context.write(work))
 
 
 def _pop_credential_name(params: Params) -> str:

@@ -39,7 +39,7 @@ def unfreeze(context: RequestContext) -> dict[str, Any]:
         if store.safety.unfreeze(context.account.id):
             store.audit.add(context.caller, "unfreeze", f"account {context.account.name}")
 
-    store.atomic(work)
+    context.write(work)
     return {"frozen": None}
 
 

@@ -79,7 +79,7 @@ def create(context: RequestContext) -> dict[str, Any]:
         return row
 
     try:
-        return _registration_to_json(store.atomic(add), registry)
+        return _registration_to_json(context.write(add), registry)
     except AlreadyRegisteredError as error:
         raise _already_registered(error.registration) from None
 
@@ -115,7 +115,7 @@ def change(context: RequestContext) -> dict[str, Any]:
         return changed
 
     try:
-        return _registration_to_json(store.atomic(write), registry)
+        return _registration_to_json(context.write(write), registry)
     except AlreadyRegisteredError as error:
         raise _already_registered(error.registration) from None
 
@@ -139,7 +139,7 @@ def delete(context: RequestContext) -> dict[str, Any]:
         details = {"exchange": row.exchange, "label": row.label, "open": str(left.open), "unknown": str(left.unknown)}
         store.audit.add(context.caller, "key.remove", f"registration {row.id}", details)
 
-    store.atomic(write)
+    context.write(write)
     return {"id": seen.id, "deleted": True}
 
 
