@@ -114,6 +114,19 @@ def test_a_class_that_loses_a_digit_is_refused(loss, monkeypatch):
 
 
 @pytest.mark.parametrize(
+    ("name", "loss"),
+    [
+        ("parse_ohlcv", lambda _self, row, _market=None: [row[0], *map(float, row[1:])]),
+        ("parse_number", lambda _self, text, _default=None: None if text is None else float(text)),
+    ],
+)
+def test_a_version_of_ccxt_whose_candles_or_fees_lose_a_digit_is_refused(name, loss, monkeypatch):
+    monkeypatch.setattr(library.Exchange, name, loss)
+    with pytest.raises(Refused, match="loses digits"):
+        exchange_class.__wrapped__("ccxt:kraken")
+
+
+@pytest.mark.parametrize(
     ("fields", "code", "nearest"),
     [
         ({"amount": "0.123457"}, "amount_step", "0.12346"),

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 import pytest
 
 from bitmm.xwrap.exchanges.backpack import Backpack
+from bitmm.xwrap.exchanges.ccxt import exchange_class
+from bitmm.xwrap.exchanges.errors import Refused
 from bitmm.xwrap.exchanges.kraken import Kraken
 from bitmm.xwrap.exchanges.models import Fees
 from tests.exchanges.ccxt.support import connected, order
@@ -81,6 +84,26 @@ def test_the_digits_of_a_candle_are_not_those_of_a_float(kraken, transport):
     change_answers(kraken, "GET", "/0/public/OHLC", change)
     candles = connected(kraken, transport).candles("EUR", "BTC", "1h", None, 2)
     assert [str(candle.high) for candle in candles] == [exact, exact]
+
+
+@pytest.mark.parametrize("odd", [{}, [], ["x"], None, 5, ["5", "1"], ["5", "1", "no time", "b", "m", "", "7"]])
+def test_one_odd_row_hides_no_trade_of_an_exchange_whose_trades_have_no_ids(odd):
+    """The rows are those of Kraken, without the seventh field, which is the id."""
+    ccxt = exchange_class("ccxt:kraken").kind({"markets": {}})
+    rows = [[f"{number}.5", "2", 1_700_000_000 + number, "b", "m", ""] for number in (1, 2)]
+    found = ccxt.parse_trades([rows[0], odd, rows[1]], ccxt.safe_market_structure({"symbol": "BTC/EUR"}))
+    assert [(row["price"], row["id"]) for row in found] == [("1.5", None), ("2.5", None)]
+
+
+def test_a_fee_that_is_no_part_of_the_value_is_not_told_as_one(kraken, transport, monkeypatch):
+    exchange = connected(kraken, transport)
+    row = {"maker": "0.5", "taker": "1", "percentage": False}
+    monkeypatch.setattr(exchange, "_call", lambda *_arguments: row)
+    with pytest.raises(Refused, match="no part of a trade's value") as caught:
+        exchange.fees("EUR", "BTC")
+    assert caught.value.code == "unsupported"
+    row["percentage"] = None
+    assert exchange.fees("EUR", "BTC") == Fees(Decimal("0.5"), Decimal(1), "account")
 
 
 def test_fees_of_the_account_come_before_those_that_are_published(kraken, transport):

@@ -45,12 +45,16 @@ def check_exactness(library: Any, sample: Any) -> None:
         book = library.Exchange.parse_order_book(
             sample, {"bids": [[source[0], "1"], [source[1], "1"]], "asks": []}, "A/B"
         )
+        candle = library.Exchange.parse_ohlcv(sample, [1_700_000_000_000, *source, source[0]])
         got = [
             ([sample.safe_number(source, place) for place in range(len(want))], want),
             ([ticker["bid"], ticker["ask"]], want[:2]),
             ([funds["free"], funds["used"], funds["total"]], [*want[:2], total(want[:2])]),
             ([fee["fee"]["cost"], fee["amount"], fee["price"]], [want[3], *want[:2]]),
             ([level[0] for level in book["bids"]], [want[1], want[0]]),
+            (candle[1:], [*want, want[0]]),
+            # Of the fees of an account and of a market.
+            ([sample.parse_number(text) for text in texts], want),
         ]
         for values, wanted in got:
             # A float that happens to be exact is still a float.

@@ -109,6 +109,9 @@ class CcxtMarkets(CcxtCalls):
             row = {}
         with parsing_errors(self.name):
             if row.get("taker") is not None and row.get("maker") is not None:
+                if row.get("percentage") is False:
+                    # The published fees of such an account are not its own either.
+                    raise Refused(f"the fees of {self.name} are no part of a trade's value", code="unsupported")
                 return Fees(parse_decimal(row["maker"]), parse_decimal(row["taker"]), "account")
         market = self._markets().spot[currency, asset]
         if market.taker_fee is None or market.maker_fee is None:

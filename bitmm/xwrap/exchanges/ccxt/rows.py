@@ -46,10 +46,12 @@ class ReadableRows:
         return self._parse(parse, currencies, lambda row: parse([row]))
 
     def parse_trades(self, trades: Any, market: Any = None, *rest: Any, **named: Any) -> Any:
-        """Return the fills that can be read. ccxt sorts them by time and id, and cannot where one has none.
+        """Return the fills, or the trades of everybody, that can be read.
 
-        Those in the row of an order may have neither, as at Coins.ph; they are not sorted. ccxt adds them up where the
-        order has no sums of its own, so it gets all of them, or none when one cannot be read. They hide no order.
+        ccxt sorts them by time, and cannot where only some have one; an id may be missing, as trades of everybody often
+        have none. Those in the row of an order may have neither, as at Coins.ph; they are not sorted. ccxt adds them up
+        where the order has no sums of its own, so it gets all of them, or none when one cannot be read. They hide no
+        order.
         """
         if sys._getframe(1).f_code.co_name == "safe_order":  # noqa: SLF001 - the documented way to the caller's frame
             with suppress(importlib.import_module("ccxt").BaseError, *PARSING_ERRORS):
@@ -58,8 +60,8 @@ class ReadableRows:
 
         def read(row: Any) -> None:
             fill = self._ccxt.parse_trade(row, market)
-            if None in (fill["timestamp"], fill["id"]):
-                raise ValueError("a fill without time or id")
+            if fill["timestamp"] is None:
+                raise ValueError("a fill without time")
 
         return self._parse(super().parse_trades, trades, read, market, *rest, **named)  # type: ignore[misc]  # ccxt's
 
