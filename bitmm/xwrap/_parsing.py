@@ -41,7 +41,7 @@ _R = TypeVar("_R")
 _H = TypeVar("_H", bound=Mapping[str, object])
 
 #: The conditions of an order, which its record has where they were given.
-CONDITIONS = ("post_only", "time_in_force", "expires")
+CONDITIONS = ("post_only", "time_in_force", "expires", "stop")
 
 
 #: The fields whose text a server may write otherwise, as BTC for btc and XBT.

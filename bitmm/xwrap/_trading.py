@@ -22,6 +22,7 @@ class TradingCalls(RegistrationCalls):
         *,
         price: Amount | None = None,
         cost: Amount | None = None,
+        stop: Amount | None = None,
         post_only: bool = False,
         time_in_force: TimeInForce | None = None,
         expires: datetime | str | None = None,
@@ -38,11 +39,15 @@ class TradingCalls(RegistrationCalls):
         executed at once; `time_in_force` "GTC" (until canceled), "IOC" (what is not filled at once is canceled), "FOK"
         (whole at once, or canceled) or "GTD", with `expires`, an aware datetime or its text in ISO 8601.
 
+        `stop`, where the exchange itself holds such orders: the order begins when the market's price rises to it (a
+        sell: falls to it), and is then what it would be without; "open" until it is filled. The server holds none
+        itself, since it would fail to act while it is down. A stop that is reached already may begin at once.
+
         Raises InsufficientFunds; InvalidRequest, also when the exchange or its rules for the pair refuse the order (the
         `code` says why); RateLimited and Unavailable, when nothing was executed; OutcomeUnknown when the order may have
         been executed: `order(key=...)` finds out. Whatever else ends the call, as Ctrl-C, has the key in a note.
         """
-        form = arguments.order_form(currency, asset, amount=amount, price=price, cost=cost)
+        form = arguments.order_form(currency, asset, amount=amount, price=price, cost=cost, stop=stop)
         form |= arguments.conditions_form(post_only=post_only, time_in_force=time_in_force, expires=expires)
         return self._place("buy", form, key, dry_run=dry_run)
 
@@ -53,6 +58,7 @@ class TradingCalls(RegistrationCalls):
         amount: Amount,
         *,
         price: Amount | None = None,
+        stop: Amount | None = None,
         post_only: bool = False,
         time_in_force: TimeInForce | None = None,
         expires: datetime | str | None = None,
@@ -60,6 +66,6 @@ class TradingCalls(RegistrationCalls):
         dry_run: bool = False,
     ) -> Order:
         """Sell `amount` units of `asset` for `currency` at the current price, or at `price` or better; see `buy`."""
-        form = arguments.order_form(currency, asset, amount=amount, price=price)
+        form = arguments.order_form(currency, asset, amount=amount, price=price, stop=stop)
         form |= arguments.conditions_form(post_only=post_only, time_in_force=time_in_force, expires=expires)
         return self._place("sell", form, key, dry_run=dry_run)

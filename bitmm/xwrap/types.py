@@ -162,15 +162,15 @@ class Order(TypedDict, total=False):
     `id`: the server's own. `key`: its idempotency key. In an order that was placed elsewhere only `exchange_order_id`
     is certain; all else, `id` and `key` first, may be None. So may all that is not known before it is placed in the
     answer to a dry run, which alone has `dry_run`, `slippage` and `remaining`. There `average`, `spent` and `fee` are
-    estimates by the order book and the fees now, and a market order's `price` is the best one; None where the exchange
-    does not say. `slippage`: the part of the best price by which the mean one is worse. `remaining`: of the currency of
-    a buy, after the fee, or of the asset of a sell.
+    estimates by the order book and the fees now, and a market order's `price` is the best one, or its stop; None where
+    the exchange does not say. `slippage`: the part of the best price by which the mean one is worse. `remaining`: of
+    the currency of a buy, after the fee, or of the asset of a sell.
 
     `amount` and `filled`: units of the asset. `price`: the limit, None for a market order. `cost`: units of the
     currency to spend, where that was asked for. `average`: the mean price of what was filled. `spent`: units of the
     currency paid (got, for a sell), without the fee. `fee`: units of `fee_currency`. `reason`: why it was rejected or
     expired, or what is known of one that is closed. `created`, `updated`: times. `error`: only where a refused one is
-    asked for by its key. `post_only`, `time_in_force`, `expires`: only where the order was placed with them.
+    asked for by its key. `post_only`, `time_in_force`, `expires`, `stop`: only where the order was placed with them.
     """
 
     id: int
@@ -195,6 +195,7 @@ class Order(TypedDict, total=False):
     post_only: Literal[True]
     time_in_force: TimeInForce
     expires: str
+    stop: Decimal
     slippage: Decimal | None
     remaining: Decimal | None
     dry_run: Literal[True]

@@ -61,6 +61,7 @@ def test_the_amounts_of_a_record_are_the_fields_that_its_type_says():
         "average",
         "spent",
         "fee",
+        "stop",
         "slippage",
         "remaining",
     )

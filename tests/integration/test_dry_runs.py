@@ -54,3 +54,15 @@ def test_an_order_that_is_larger_than_the_book_is_refused_with_what_it_holds(tra
         backend.sell(currency, asset, "100000000", dry_run=True)
     assert caught.value.code == "book_exhausted"
     assert venue.ledger() == []
+
+
+def test_a_dry_run_with_a_stop_counts_with_the_stop_and_the_fees(serving):
+    with KrakenVenue() as venue, serving(exchanges=("kraken",), exchange_urls={"kraken": venue.url}) as server:
+        backend = XWrap(server.url).create_backend(
+            *server.account(), "kraken", "1", venue.key, venue.secret, allow_send=True
+        )
+        tried = backend.sell("EUR", "BTC", "0.5", stop="20000", dry_run=True)
+        taker = backend.fees("EUR", "BTC")["taker"]
+        assert (tried["average"], tried["spent"], tried["fee"]) == (20000, 10000, 10000 * taker)
+        assert (tried["slippage"], tried["remaining"]) == (None, backend.funds()["BTC"]["available"] - Decimal("0.5"))
+        assert venue.ledger() == []

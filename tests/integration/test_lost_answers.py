@@ -203,3 +203,21 @@ def test_an_order_that_reaches_its_exchange_half_a_minute_late_is_placed_once(na
         sender.reconcile()
         assert exchange.submit(sender.backend, "buy", 0, "k1")["status"] == "filled"
         assert [row["kind"] for row in venue.ledger()] == ["order"]
+
+
+@pytest.mark.parametrize(("fault", "is_there"), [("executed_but_timeout", True), ("reset_before", False)])
+@pytest.mark.parametrize("price", [None, "24900.0"])
+def test_an_order_with_a_stop_is_found_again_at_its_exchange(serving, monkeypatch, fault, is_there, price):
+    with _sender("kraken", serving, monkeypatch) as sender:
+        sender.venue.fault(fault, path=sender.exchange.executing_requests["sell"], seconds=30)
+        with pytest.raises(OutcomeUnknown):
+            sender.backend.sell("EUR", "BTC", AMOUNT, price=price, stop="25000", key="k1")
+        sender.venue.heal()
+        assert [order["status"] for order in sender.backend.orders()] == ["unknown"]
+        make_due(sender.reconciler)
+        sender.reconcile()
+        [order] = sender.backend.orders()
+        assert (order["status"], order["stop"]) == ("open" if is_there else "rejected", 25000)
+        again = sender.backend.sell("EUR", "BTC", AMOUNT, price=price, stop="25000", key="k1")
+        assert (again["status"], again["stop"]) == ("open", 25000)
+        assert len(sender.venue.ledger()) == 1

@@ -110,6 +110,16 @@ def test_a_limit_order_rests_and_is_not_followed(bench):
     assert bench.pass_time(100) == []
 
 
+def test_an_order_that_waits_for_its_stop_rests_and_is_read_while_somebody_waits(bench, monkeypatch):
+    monkeypatch.setattr(Shown, "order_conditions", frozenset({"stop"}))
+    bench.post("k1", stop="10")
+    assert bench.pass_time(100) == []
+    bench.awaited.add(bench.id)
+    Shown.states = {"X1": final(1)}
+    assert len(bench.pass_time(15)) == 1
+    assert bench.statuses() == ["filled"]
+
+
 def test_limit_orders_are_read_while_somebody_waits_for_their_changes(bench):
     """And often enough that he is not told minutes later."""
     bench.post("k1", price="10")

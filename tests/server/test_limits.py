@@ -111,6 +111,15 @@ def test_a_market_buy_counts_what_it_costs(bot):
     taken(bot.trade("buy", str((D(99) / ask).quantize(D("0.00000001")))))
 
 
+def test_a_buy_with_a_stop_counts_its_stop_where_that_is_more_than_it_costs_now(bot):
+    bot = bot(per_order="100000", currency="USD")
+    ask = bot.rate()["buy"]
+    assert refused(bot.trade("buy", "0.5", stop="200000.02"))["value"] == "100000.010"
+    taken(bot.trade("buy", "0.5", stop="200000"))
+    refused(bot.trade("buy", str((D(100_001) / ask).quantize(D("0.00000001"))), stop="1"))
+    refused(bot.trade("buy", "1", price="100001", stop="1"))
+
+
 def test_limits_in_the_asset_count_the_amount(bot):
     bot = bot(per_order="0.01", currency="XBT")
     taken(bot.trade("buy", "0.01"))

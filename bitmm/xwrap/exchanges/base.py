@@ -139,7 +139,8 @@ class Exchange(MarketData):
     reads_closed_orders: ClassVar[bool] = True
     #: It lists the open orders of one market at a time: `open_orders_in` asks for those of the markets it is given.
     lists_one_market: ClassVar[bool] = False
-    #: The conditions of limit orders that it has itself: of "post_only", "GTC", "IOC", "FOK", "GTD".
+    #: The conditions of orders that it has itself: of "post_only", "GTC", "IOC", "FOK", "GTD", for limit orders, and of
+    #: "stop", for these and market orders.
     order_conditions: ClassVar[frozenset[str]] = frozenset()
     #: For how many seconds after it was signed a request may still be taken, however late it arrives; 0 where that is
     #: less than a call may take, or where a later nonce of the key ends it.
@@ -182,11 +183,12 @@ class Exchange(MarketData):
         return {name: funds.total for name, funds in self.funds().items() if funds.total is not None}
 
     def estimate(self, order: NewOrder) -> Estimate:
-        """Return what `order` would cost at its limit, or else at the best price now; a large one may cost more.
+        """Return what `order` would cost at its limit, at its stop, or else at the best price now; a large one may cost
+        more.
 
         An exchange that says what its fee would be overrides it. Raises Unsupported where there is no rate.
         """
-        price = order.price
+        price = order.price or order.stop
         if price is None:
             rate = self.rate(order.currency, order.asset)
             price = rate.buy if order.side == "buy" else rate.sell
@@ -206,7 +208,8 @@ class Exchange(MarketData):
     def place(self, order: NewOrder) -> OrderState:
         """Place `order` with one request and return its state.
 
-        A market order, and one that ends at once (IOC, FOK), is read until it is final, or for a few seconds. Raises
+        A market order, and one that ends at once (IOC, FOK), is read until it is final, or for a few seconds; one that
+        waits for its stop is open. Raises
         Refused `would_take` for a post-only order that would be executed at once, and nothing was executed then.
         Raises Unknown when it may have been placed; it is never sent twice.
         """

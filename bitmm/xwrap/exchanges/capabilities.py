@@ -45,7 +45,7 @@ def lines(kinds: Sequence[type[Exchange]]) -> list[str]:
     rows.append(["", *(_LIFECYCLES[kind.lifecycle] for kind in kinds)])
     verbs = {kind.id: set(supports(kind)) for kind in kinds}
     rows += [[verb.replace("_", " "), *(_cell(verb, kind, verbs[kind.id]) for kind in kinds)] for verb in OPERATIONS]
-    for title, cell in (("post-only orders", _post_only), ("time in force", _times_in_force)):
+    for title, cell in (("post-only orders", _post_only), ("time in force", _times_in_force), ("stop orders", _stops)):
         rows.append([title, *map(cell, kinds)])
     widths = [max(len(row[column]) for row in rows) for column in range(len(kinds) + 1)]
     rows.insert(1, ["-" * width for width in widths])
@@ -56,6 +56,10 @@ def lines(kinds: Sequence[type[Exchange]]) -> list[str]:
 
 def _post_only(kind: type[Exchange]) -> str:
     return "yes" if "post_only" in kind.order_conditions else "-"
+
+
+def _stops(kind: type[Exchange]) -> str:
+    return "yes" if "stop" in kind.order_conditions else "-"
 
 
 def _times_in_force(kind: type[Exchange]) -> str:

@@ -10,7 +10,7 @@ from .errors import Refused
 from .fillings import Filling, fill_amount, fill_cost
 from .models import Estimate, Fees, Level, NewOrder, OrderBook
 
-__all__ = ["estimate_from_book"]
+__all__ = ["estimate_from_book", "estimate_of_stop"]
 
 _ZERO = Decimal(0)
 
@@ -49,6 +49,24 @@ def estimate_from_book(
         fee_currency=None if fees is None else fee_currency,
         average=mean(EXACT.add(taken.spent, resting), EXACT.add(taken.amount, rest)),
         slippage=_slippage(order, taken, levels),
+    )
+
+
+def estimate_of_stop(order: NewOrder, fees: Fees | None, *, buy_fee_in_asset: bool = False) -> Estimate:
+    """Return what an order with a stop costs if it is filled at its limit, or else at its stop.
+
+    That may be better for the limit, and worse for a market order, which takes what is offered then. The fee is the
+    taker's; what it counts is as for `estimate_from_book`.
+    """
+    price, amount = order.price or order.stop or _ZERO, order.amount or _ZERO
+    spent = EXACT.multiply(amount, price)
+    in_asset = buy_fee_in_asset and order.side == "buy"
+    return Estimate(
+        price=price,
+        spent=spent,
+        fee=None if fees is None else EXACT.multiply(amount if in_asset else spent, fees.taker),
+        fee_currency=None if fees is None else (order.asset if in_asset else order.currency),
+        average=price,
     )
 
 

@@ -163,6 +163,9 @@ class NewOrder:
 
     A limit order may have conditions: `post_only` (it is refused when it would be executed at once), `time_in_force`
     (None: the exchange's own, until it is canceled) and, with GTD, `expires`, a whole second.
+
+    An order with a `stop` waits at its exchange: it begins when the market's price falls to it (a sell) or rises to it
+    (a buy), and is then the market order, or with `price` the limit order, that it would be without.
     """
 
     side: Side
@@ -175,6 +178,7 @@ class NewOrder:
     post_only: bool = False
     time_in_force: TimeInForce | None = None
     expires: datetime | None = None
+    stop: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +224,7 @@ class OrderRef:
     not_before: datetime | None = None
     is_over: bool = False
     time_in_force: TimeInForce | None = None
+    stop: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +233,7 @@ class OrderState:
 
     `filled` counts the asset, `average` is the mean price of the fills, `spent` is the currency paid (or got, for a
     sell) without the fee, `fee` counts `fee_currency`. `reason`: why it is rejected, expired, or "closed",
-    in words.
+    in words. `stop`: the price at which it begins, or has begun.
     """
 
     exchange_order_id: str
@@ -246,6 +251,7 @@ class OrderState:
     client_id: str | None = None
     created: datetime | None = None
     reason: str | None = None
+    stop: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,7 +356,7 @@ ORDER_FIELDS = (
     "updated",
 )
 #: What a caller sees besides of an order that was placed with it; it is not there in any other order.
-ORDER_CONDITIONS = ("post_only", "time_in_force", "expires")
+ORDER_CONDITIONS = ("post_only", "time_in_force", "expires", "stop")
 WITHDRAWAL_FIELDS = (
     "id",
     "key",

@@ -53,6 +53,7 @@ def accepted_order(order: NewOrder, exchange_order_id: str, created: datetime | 
         price=order.price,
         client_id=order.client_id,
         created=created,
+        stop=order.stop,
     )
 
 

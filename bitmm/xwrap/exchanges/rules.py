@@ -129,6 +129,7 @@ def check(order: NewOrder, market: Market) -> None:
     for name, rule, value, step in (
         ("amount", "amount_step", order.amount, market.amount_step),
         ("price", "price_step", order.price, market.price_step),
+        ("stop", "price_step", order.stop, market.price_step),
     ):
         if value is not None and step and _WIDE.remainder(value, step):
             nearest = _WIDE.multiply(_WIDE.quantize(_WIDE.divide(value, step), Decimal(1)), step) or step

@@ -8,7 +8,7 @@ from typing import Any
 from ..exchanges.base import Exchange
 from ..exchanges.capabilities import supports
 from ..exchanges.errors import Refused, Unsupported
-from ..exchanges.estimates import estimate_from_book
+from ..exchanges.estimates import estimate_from_book, estimate_of_stop
 from ..exchanges.models import ORDER_FIELDS, Estimate, NewOrder
 from ..exchanges.rules import check, not_enough
 from ..money import EXACT
@@ -60,11 +60,13 @@ def _estimate_from_book(exchange: Exchange, order: NewOrder) -> Estimate | None:
     if exchange.in_process or "order_book" not in supports(type(exchange)):
         return None
     pair = order.currency, order.asset
-    book = read_fresh_book(exchange, *pair, MOST_LEVELS)
+    book = None if order.stop is not None else read_fresh_book(exchange, *pair, MOST_LEVELS)
     try:
         fees = read_fees(exchange, *pair)
     except Refused:
         fees = None
+    if book is None:
+        return estimate_of_stop(order, fees, buy_fee_in_asset=exchange.buy_fee_in_asset)
     return estimate_from_book(exchange.name, order, book, fees, buy_fee_in_asset=exchange.buy_fee_in_asset)
 
 

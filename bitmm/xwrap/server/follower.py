@@ -1,9 +1,10 @@
-"""The follower: open orders are read until they are final. Market orders always, limit orders while somebody waits.
+"""The follower: open orders are read until they are final. Market orders always, those that rest while somebody waits.
 
 The callers of market orders have an answer that says "open", and may never ask again; the key then answers what is read
-here. Limit orders rest; they are read for those who wait for the changes of their registration (`OrderChanges`). Many
-orders of a key are read with one question where the exchange can do that. It has the priority of reads, so it waits for
-orders and cancels, and it asks less and less often for what stays open. Nothing is ever sent.
+here. Limit orders rest, and so does what waits for its stop; they are read for those who wait for the changes of their
+registration (`OrderChanges`). Many orders of a key are read with one question where the exchange can do that. It has
+the priority of reads, so it waits for orders and cancels, and it asks less and less often for what stays open. Nothing
+is ever sent.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ class _Pace:
 class Follower:
     """Follows in one thread for each exchange that can show an order. `every`: seconds between two rounds.
 
-    `awaited` returns the registrations whose limit orders are to be read, too.
+    `awaited` returns the registrations whose resting orders are to be read, too.
     """
 
     def __init__(
@@ -105,7 +106,7 @@ class Follower:
         """Ask an exchange about the orders to follow of each registration whose next question is due."""
         registrations: dict[int, tuple[Registration, list[Row]]] = {}
         awaited = self._awaited()
-        found = self._journal.open_market_orders(exchange) + self._journal.open_limit_orders(exchange, awaited)
+        found = self._journal.open_market_orders(exchange) + self._journal.open_resting_orders(exchange, awaited)
         for registration, row in found:
             registrations.setdefault(registration.id, (registration, []))[1].append(row)
         known, paces = self._paces.get(exchange, {}), dict[int, _Pace]()

@@ -1,9 +1,9 @@
 """What a credential may place: its pairs, its end, and its limits for each order and for any 24 hours.
 
 A limit counts values in one currency, without fees. What an order counts is known before it is sent: a limit buy its
-amount at its price, a market buy what the order book says that it costs, a sell its amount at its price or at the best
-bid where that is higher, and an order of a pair whose asset is the limit's currency its amount. A send counts its
-amount, at the best ask where the asset is another one. What cannot be counted is refused.
+amount at its price, a market buy what the order book says that it costs, or its stop where that is more, a sell its
+amount at its price or at the best bid where that is higher, and an order of a pair whose asset is the limit's currency
+its amount. A send counts its amount, at the best ask where the asset is another one. What cannot be counted is refused.
 
 What was placed counts for 24 hours, and not for a day of the calendar: at midnight nothing begins anew. An order that
 is over counts what was traded; one that is not, or of which that is not known, counts all of it.
@@ -151,7 +151,8 @@ def _order_value(exchange: Exchange, order: NewOrder, currency: str) -> Decimal:
             bid = exchange.rate(order.currency, order.asset).sell
             return EXACT.multiply(amount, bid if order.price is None else max(order.price, bid))
         if order.price is None:
-            return exchange.market_cost(order.currency, order.asset, amount)
+            cost = exchange.market_cost(order.currency, order.asset, amount)
+            return cost if order.stop is None else max(cost, EXACT.multiply(amount, order.stop))
     except Refused as error:
         if error.retryable or error.code == "unknown_market":
             raise

@@ -229,6 +229,7 @@ class MissingHistory:
                 *(order.side, order.currency, order.asset, id),
                 amount=order.amount,
                 price=order.price,
+                stop=order.stop,
                 not_before=gap.since,
             )
             if not is_over:
@@ -250,8 +251,8 @@ class MissingHistory:
         """Return the order of `ref`; None: it is not there, and will not be. Raises NotListedYet."""
         if ref.client_id in search.absent:
             return None
-        # A market order is over as soon as it has arrived; a limit order may be over since a moment ago only.
-        missed_since = search.missed_since or (self._arrival(exchange, gap) if ref.price is None else None)
+        # A market order is over as soon as it has arrived; one that rests may be over since a moment ago only.
+        missed_since = search.missed_since or (None if _may_rest(ref) else self._arrival(exchange, gap))
         try:
             state = exchange.find(replace(ref, missed_since=missed_since))
         except NotListedYet:
@@ -354,9 +355,13 @@ def _refusing(exchange: Exchange) -> Iterator[None]:
         ) from error
 
 
+def _may_rest(ref: OrderRef) -> bool:
+    return ref.price is not None or ref.stop is not None
+
+
 def _is_other_order(state: OrderState, order: NewOrder) -> bool:
     """Return whether the exchange's order differs in something that both say."""
-    names = ("side", "currency", "asset", "amount", "price")
+    names = ("side", "currency", "asset", "amount", "price", "stop")
     pairs = ((getattr(state, name), getattr(order, name)) for name in names)
     return any(theirs != ours for theirs, ours in pairs if theirs is not None and ours is not None)
 

@@ -121,6 +121,7 @@ def order_ref(row: Row) -> OrderRef:
         amount=exact(row["amount"]) if row["amount"] else None,
         price=exact(row["price"]) if row["price"] else None,
         time_in_force=row["time_in_force"],
+        stop=exact(row["stop"]) if row["stop"] else None,
     )
 
 
@@ -136,6 +137,8 @@ def row_to_json(row: Row, names: Iterable[str]) -> dict[str, Any]:
 def foreign_order_to_json(state: OrderState) -> dict[str, Any]:
     """Return the public fields of an order that was not placed here: it has no id, and what is not known is null."""
     shown = {name: value_to_json(getattr(state, name, None)) for name in ORDER_FIELDS}
+    if state.stop is not None:
+        shown["stop"] = value_to_json(state.stop)
     return shown | {"type": _order_type(state.price)}
 
 

@@ -15,7 +15,7 @@ __all__ = ["add_cancel", "add_intent"]
 _log = logging.getLogger(__name__)
 
 #: What a row of the audit has of an order or a send, as far as that has it.
-_DETAILS = ("amount", "price", "cost", "asset", "address", "tag", "network", "key")
+_DETAILS = ("amount", "price", "stop", "cost", "asset", "address", "tag", "network", "key")
 
 
 def add_intent(audit: AuditStore, caller: Caller, row: Mapping[str, Any]) -> None:

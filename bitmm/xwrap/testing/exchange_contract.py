@@ -76,7 +76,7 @@ class ExchangeContract(MarketContract):
     cost: ClassVar[Decimal] = Decimal(100)
     #: The kinds of orders: "market" and "limit" (by amount), "cost" (market buys).
     takes: ClassVar[frozenset[str]] = frozenset({"market", "limit", "cost"})
-    #: The conditions of limit orders that it takes: "post_only", "GTC", "IOC", "FOK", "GTD".
+    #: The conditions of orders that it takes: "post_only", "GTC", "IOC", "FOK", "GTD", "stop".
     conditions: ClassVar[frozenset[str]] = frozenset()
     #: A price far above the market; None: twice the buy price.
     far_price: ClassVar[Decimal | None] = None
@@ -254,9 +254,67 @@ class ExchangeContract(MarketContract):
                 with expect_refusal("unsupported") as refusals:
                     refuse(order)
                 words = refusals[0].reason
-                for other in self.conditions:
+                for other in self.conditions - {"stop"}:
                     check_in("what it has", other.replace("_", "-"), words)
         _check_nothing_executed(ledger)
+
+    def test_a_stop_is_held_by_the_exchange_or_refused(self, exchange: Exchange, ledger: Ledger) -> None:
+        for kind, order in self._stop_orders(exchange).items():
+            if "stop" in self.conditions:
+                exchange.check_kind(order)
+                continue
+            for refuse in (exchange.place, exchange.check_kind):
+                with expect_refusal("unsupported") as refusals:
+                    refuse(order)
+                if kind in self.takes:
+                    check_in("why", "this server holds none", refusals[0].reason)
+        if "stop" not in self.conditions:
+            _check_nothing_executed(ledger)
+
+    def test_what_a_stop_does_not_go_with_is_refused(self, exchange: Exchange, ledger: Ledger) -> None:
+        orders = self._stop_orders(exchange)
+        stop_limit = orders["limit"]
+        wrong = [
+            replace(stop_limit, post_only=True),
+            replace(stop_limit, time_in_force="IOC"),
+            self._until(stop_limit, datetime.now(UTC) + timedelta(hours=1)),
+        ]
+        for order in wrong:
+            for refuse in (exchange.place, exchange.check_kind):
+                with expect_refusal("invalid_request"):
+                    refuse(order)
+        _check_nothing_executed(ledger)
+
+    def test_an_order_with_a_stop_waits_is_found_and_can_be_canceled(self, exchange: Exchange, ledger: Ledger) -> None:
+        self._skip_without_condition(exchange, "stop")
+        for order in self._stop_orders(exchange).values():
+            before, executed = self._held(exchange), len(ledger())
+            state = self._place(exchange, order)
+            self._check_resting(state, order, "open")
+            check_equal("stop", state.stop, order.stop)
+            check_equal("the number of orders", len(ledger()), executed + 1)
+            self.pause()
+            if before is not None:
+                check_equal(f"what is held of {self.asset}", self._held(exchange), before + self.amount)
+            ref = _reference(order, state)
+            listed = self._open_orders(exchange)[state.exchange_order_id]
+            found = check_record(check_stated("find()", exchange.find(_reference(order, None))), OrderState)
+            for each in (listed, found, exchange.order(ref)):
+                self._check_resting(each, order, "open")
+                check_equal("stop", each.stop, order.stop)
+            exchange.cancel(ref)
+            self.pause()
+            self._check_resting(exchange.order(replace(ref, is_over=True)), order, "canceled")
+            check_equal(f"what is held of {self.asset}", self._held(exchange), before)
+
+    def _stop_orders(self, exchange: Exchange) -> dict[str, NewOrder]:
+        """Return a market and a limit order that sell when the price has fallen by a tenth."""
+        self._skip_without_order(exchange, "limit")
+        price = exchange.rate(self.currency, self.asset).sell * Decimal("0.9")
+        step = (self._market(exchange).price_step if has(exchange, "markets") else None) or Decimal("0.01")
+        stop = price - price % step
+        market = replace(self._new("sell", amount=self.amount), stop=stop)
+        return {"market": market, "limit": replace(market, price=stop - step, client_id=uuid.uuid4().hex)}
 
     def test_a_post_only_order_rests_or_is_refused(self, exchange: Exchange, ledger: Ledger) -> None:
         self._skip_without_condition(exchange, "post_only")
@@ -719,6 +777,7 @@ def _reference(order: NewOrder, state: OrderState | None) -> OrderRef:
         created=datetime.now(UTC),
         amount=order.amount,
         price=order.price,
+        stop=order.stop,
     )
 
 

@@ -70,12 +70,12 @@ def refused(code, act, *arguments):
 
 
 class TestTheContract(ExchangeContract):
-    conditions = frozenset({"post_only", "GTC", "IOC", "GTD"})
+    conditions = frozenset({"post_only", "GTC", "IOC", "GTD", "stop"})
     send_to = WALLET
 
 
 class TestTheContractOfAnotherPair(ExchangeContract):
-    conditions = frozenset({"post_only", "GTC", "IOC", "GTD"})
+    conditions = frozenset({"post_only", "GTC", "IOC", "GTD", "stop"})
     currency, asset = "BTC", "ETH"
     amount, cost = Decimal("0.5"), Decimal("0.01")
     send_to, send_tag = None, None
@@ -128,6 +128,15 @@ LIMIT = {"type": "sell", "ordertype": "limit", "volume": "0.10", "price": "60000
             replace(order("sell", "0.10", "60000.0"), time_in_force="GTD", expires=datetime(2099, 1, 1, tzinfo=UTC)),
             LIMIT | {"timeinforce": "GTD", "expiretm": "4070908800"},
         ),
+        (
+            replace(order("sell", "0.10"), stop=Decimal("25000.0")),
+            {"type": "sell", "ordertype": "stop-loss", "volume": "0.10", "price": "25000.0", "oflags": "fciq"},
+        ),
+        (
+            replace(order("buy", "0.10", "31000.0"), stop=Decimal("30000.0"), time_in_force="GTC"),
+            {"type": "buy", "ordertype": "stop-loss-limit", "volume": "0.10", "price": "30000.0", "price2": "31000.0"}
+            | {"oflags": "fciq", "timeinforce": "GTC"},
+        ),
     ],
 )
 def test_each_order_carries_our_id_and_asks_for_the_fee_in_the_currency(exchange, venue, placed, form):
@@ -160,6 +169,61 @@ def test_a_buy_by_cost_tells_its_exact_amount_whatever_its_volume_counts(exchang
     assert len(executed.fills) > 1
     assert (state.status, state.amount, state.filled, state.spent) == ("filled", None, executed.filled, executed.spent)
     assert calls(venue).count("QueryTrades") == counts_currency
+
+
+@pytest.mark.parametrize(
+    ("side", "price", "stop", "quote", "average"),
+    [
+        ("sell", None, "25000.0", ("24990.1", "24990.0"), "24990"),
+        ("sell", "24900.0", "25000.0", ("24990.1", "24990.0"), "24990"),
+        ("buy", None, "31000.0", ("31010.0", "31009.0"), "31010"),
+        ("buy", "31500.0", "31000.0", ("31010.0", "31009.0"), "31010"),
+    ],
+)
+def test_a_stop_begins_when_the_price_has_come_to_it(exchange, venue, side, price, stop, quote, average):
+    placed = replace(order(side, "0.1", price), stop=Decimal(stop))
+    state = exchange.place(placed)
+    assert (state.status, state.stop, state.filled) == ("open", Decimal(stop), 0)
+    venue.set_best_prices("BTC/EUR", *map(Decimal, quote))
+    state = exchange.find(replace(ref(placed), stop=placed.stop))
+    assert (state.status, state.filled, state.average) == ("filled", Decimal("0.1"), Decimal(average))
+    assert (state.price, state.stop) == (placed.price, placed.stop)
+
+
+def test_a_stop_with_a_limit_rests_when_the_price_has_passed_its_limit(exchange, venue):
+    placed = replace(order("sell", "0.1", "24900.0"), stop=Decimal("25000.0"))
+    exchange.place(placed)
+    venue.set_best_prices("BTC/EUR", Decimal("24800.1"), Decimal("24800.0"))
+    assert exchange.find(ref(placed)).status == "open"
+    venue.set_best_prices("BTC/EUR", Decimal("24900.1"), Decimal("24900.0"))
+    assert exchange.find(ref(placed)).status == "filled"
+
+
+@pytest.mark.parametrize("ordertype", ["limit", "stop-loss-limit"])
+def test_an_order_without_the_stop_that_was_asked_for_is_not_believed(exchange, venue, monkeypatch, ordertype):
+    """It is a limit order, or it has another stop."""
+    add, other = venue.private_AddOrder, {"ordertype": ordertype, "price": "24500.0"}
+    if ordertype == "stop-loss-limit":
+        other["price2"] = "24000.0"
+    monkeypatch.setattr(venue, "private_AddOrder", lambda account, given: add(account, {**given, **other}))
+    placed = replace(order("sell", "0.1"), stop=Decimal("25000.0"))
+    with pytest.raises(Unknown, match="another stop"):
+        exchange.place(placed)
+    assert len(venue.ledger()) == 1
+    refused("exchange_unavailable", exchange.find, replace(ref(placed), stop=placed.stop))
+
+
+def test_a_stop_that_cannot_be_looked_at_is_open(exchange, venue):
+    venue.fault("maintenance", path="QueryOrders")
+    placed = replace(order("sell", "0.1"), stop=Decimal("25000.0"))
+    state = exchange.place(placed)
+    assert (state.status, state.stop) == ("open", placed.stop)
+
+
+def test_a_stop_finer_than_the_prices_of_its_market_is_refused(exchange, venue):
+    error = refused("price_step", exchange.place, replace(order("sell", "0.1"), stop=Decimal("25000.05")))
+    assert (error.details["field"], error.details["nearest"]) == ("stop", "25000.0")
+    assert venue.ledger() == []
 
 
 def test_a_market_order_that_the_book_cannot_fill_ends_partly_filled(exchange):

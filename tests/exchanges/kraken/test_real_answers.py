@@ -899,24 +899,26 @@ def test_numbers_may_be_numbers_and_texts(played):
 
 
 @pytest.mark.parametrize(
-    ("description", "price"),
+    ("description", "price", "stop"),
     [
-        ({"ordertype": "stop-loss-limit", "price": "25000.0", "price2": "24900.0"}, D(24900)),
-        ({"ordertype": "take-profit-limit", "price": "35000.0", "price2": "35100.0"}, D(35100)),
-        ({"ordertype": "stop-loss-limit", "price": "25000.0", "price2": "-1.0000%"}, None),
-        ({"ordertype": "stop-loss-limit", "price": "25000.0", "price2": "#10.0"}, None),
-        ({"ordertype": "trailing-stop-limit", "price": "+1.0000%", "price2": "-5.0"}, None),
-        ({"ordertype": "trailing-stop", "price": "+1.0000%"}, None),
-        ({"ordertype": "stop-loss", "price": "25000.0"}, None),
-        ({"ordertype": "take-profit", "price": "35000.0"}, None),
-        ({"ordertype": "iceberg"}, D(30000)),
-        ({"ordertype": "market", "price": "0"}, None),
-        ({"ordertype": "settle-position", "price": "0"}, None),
+        ({"ordertype": "stop-loss-limit", "price": "25000.0", "price2": "24900.0"}, D(24900), D(25000)),
+        ({"ordertype": "take-profit-limit", "price": "35000.0", "price2": "35100.0"}, D(35100), None),
+        ({"ordertype": "stop-loss-limit", "price": "25000.0", "price2": "-1.0000%"}, None, D(25000)),
+        ({"ordertype": "stop-loss-limit", "price": "25000.0", "price2": "#10.0"}, None, D(25000)),
+        ({"ordertype": "stop-loss", "price": "-5.0000%"}, None, None),
+        ({"ordertype": "trailing-stop-limit", "price": "+1.0000%", "price2": "-5.0"}, None, None),
+        ({"ordertype": "trailing-stop", "price": "+1.0000%"}, None, None),
+        ({"ordertype": "stop-loss", "price": "25000.0"}, None, D(25000)),
+        ({"ordertype": "take-profit", "price": "35000.0"}, None, None),
+        ({"ordertype": "iceberg"}, D(30000), None),
+        ({"ordertype": "market", "price": "0"}, None, None),
+        ({"ordertype": "settle-position", "price": "0"}, None, None),
     ],
     ids=str,
 )
-def test_the_price_of_an_order_is_its_limit(played, description, price):
-    assert played(QueryOrders={TXID: order(description)}).order(ref()).price == price
+def test_the_price_of_an_order_is_its_limit_and_a_stop_is_told_beside_it(played, description, price, stop):
+    state = played(QueryOrders={TXID: order(description)}).order(ref())
+    assert (state.price, state.stop) == (price, stop)
 
 
 @pytest.mark.parametrize(

@@ -328,12 +328,83 @@ def test_an_order_until_a_time_is_filled_before_it_or_canceled_at_it(store):
     assert paper.funds()["BTC"].held == 0
 
 
+def closes(*prices):
+    """The recorded prices of the minutes from FIRST on, for a test of its own."""
+    return Prices(FIRST_MINUTE, tuple(map(Decimal, prices)))
+
+
+@pytest.fixture
+def stops(store):
+    """A paper exchange with prices of its own, and a list whose only number is the time."""
+    now = [FIRST]
+
+    def make(*prices, opening=OPENING):
+        paper = open_paper(store, opening=opening)
+        paper._config = replace(paper._config, clock=lambda: now[0], prices=closes(*prices))  # the clock of this test
+        return paper, now
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("side", "price", "stop", "prices", "statuses", "average"),
+    [
+        # Half a spread of 0.02 % is on each side: the bid at 90 is 89.98, the ask at 110 is 110.03.
+        ("sell", None, "90.00", (100, 91, 90, 100), ["open", "open", "filled", "filled"], "89.98"),
+        ("sell", None, "90.00", (100, 50, 60, 100), ["open", "filled", "filled", "filled"], "49.99"),
+        ("sell", "95.00", "90.00", (100, 90, 94, 96), ["open", "open", "open", "filled"], "95"),
+        ("sell", "80.00", "90.00", (100, 85, 94, 96), ["open", "filled", "filled", "filled"], "84.98"),
+        ("buy", None, "110.00", (100, 109, 110, 100), ["open", "open", "filled", "filled"], "110.03"),
+        ("buy", "105.00", "110.00", (100, 120, 106, 104), ["open", "open", "open", "filled"], "105"),
+        ("buy", None, "90.00", (100, 100), ["filled", "filled"], "100.02"),
+        ("sell", "200.00", "110.00", (100, 100), ["open", "open"], None),
+    ],
+)
+def test_a_stop_begins_in_the_minute_that_reaches_it(stops, side, price, stop, prices, statuses, average):
+    paper, now = stops(*prices)
+    placed = replace(order(side, "0.1"), price=None if price is None else Decimal(price), stop=Decimal(stop))
+    seen = [paper.place(placed).status]
+    for _ in prices[1:]:
+        now[0] += 60
+        seen.append(paper.find(OrderRef(side, "USD", "BTC", "c1")).status)
+    assert seen == statuses
+    state = paper.find(OrderRef(side, "USD", "BTC", "c1"))
+    assert state.average == (None if average is None else Decimal(average))
+
+
+def test_what_a_stop_does_is_the_same_whether_somebody_looks_at_each_minute_or_not(stops):
+    prices = [100, 95, 89, 99, 93, 96, 97, 80]
+    ends = []
+    for looks in (True, False):
+        paper, now = stops(*prices)
+        now[0] = FIRST
+        paper.place(replace(order("sell", "0.1"), price=Decimal("95.50"), stop=Decimal(90)))
+        for _ in prices[1:]:
+            now[0] += 60
+            if looks:
+                paper.open_orders()
+        ends.append((paper.find(OrderRef("sell", "USD", "BTC", "c1")).average, paper.balance()))
+    assert ends[0] == ends[1]
+    assert ends[0][0] == Decimal("95.50")
+
+
+def test_a_market_buy_whose_stop_was_jumped_over_is_canceled_when_the_money_is_not_there(stops, store):
+    paper, now = stops(100, 300, opening={"USD": Decimal(150), "BTC": Decimal(1)})
+    placed = replace(order("buy", "1"), stop=Decimal(110))
+    assert paper.place(placed).status == "open"
+    assert paper.funds()["USD"].held == Decimal("110.29")
+    now[0] += 60
+    state = paper.find(OrderRef("buy", "USD", "BTC", "c1"))
+    assert (state.status, state.filled, state.reason) == ("canceled", 0, "not enough USD when its stop was reached")
+    assert (paper.funds()["USD"].held, paper.balance()) == (0, ledger(store, paper))
+
+
 class TestTheContract(ExchangeContract):
     """The paper exchange is an exchange like any other."""
 
     currency, asset, amount = "USD", "BTC", Decimal("0.01")
     send_to = ADDRESS
-    conditions = frozenset({"post_only", "GTC", "IOC", "FOK", "GTD"})
+    conditions = frozenset({"post_only", "GTC", "IOC", "FOK", "GTD", "stop"})
     fees_of = "published"
 
     @pytest.fixture

@@ -123,7 +123,7 @@ def moved_on(before):
     The changes of orders are numbered in the order in which these were placed.
     """
     both = {"server": None, "attempt": 0, "credential_id": None, "limit_value": None}
-    conditions = {"post_only": 0, "time_in_force": None, "expires": None}
+    conditions = {"post_only": 0, "time_in_force": None, "expires": None, "stop": None}
     new = {"orders": {**both, "reason": None, **conditions}, "withdrawals": both}
     no_answer = {"answer_status": None, "answer": None}
     return {
@@ -216,7 +216,7 @@ NEVER = datetime(2020, 1, 1, tzinfo=UTC)
             "ix_orders_registration_id_change (registration_id=? AND change>?",
         ),
         (lambda store: store.orders.last_changes([1, 2, 3]), "INTEGER PRIMARY KEY (rowid=?)"),
-        (lambda store: store.orders.open_limit_orders("kraken", [1, 2]), "ix_orders_open (registration_id=?)"),
+        (lambda store: store.orders.open_resting_orders("kraken", [1, 2]), "ix_orders_open (registration_id=?)"),
         (lambda store: store.orders.limited(1, "2026"), "ix_orders_limited (credential_id=? AND created>?)"),
         (lambda store: store.withdrawals.limited(1, "2026"), "ix_withdrawals_limited (credential_id=? AND created>?)"),
         (lambda store: store.paper_ledger(1).open_orders(), "ix_paper_orders_open (registration_id=?)"),

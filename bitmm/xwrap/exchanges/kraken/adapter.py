@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from ...money import parse_decimal
 from ..base import Field, RateLimit
-from ..conditions import check_placed, ends_at_once
+from ..conditions import check_placed, is_short
 from ..errors import Refused, Unsupported
 from ..http import parsing_errors, unproved
 from ..models import (
@@ -65,8 +65,8 @@ class Kraken(KrakenHistory):
         Field("apisecret", "the private key that Kraken showed with the API key", secret=True),
     )
     order_lookup = "all"
-    #: "Add Order": `timeinforce` and `oflags`; there is no fill-or-kill.
-    order_conditions = frozenset({"post_only", "GTC", "IOC", "GTD"})
+    #: "Add Order": `timeinforce`, `oflags` and the types of `ordertype`; there is no fill-or-kill.
+    order_conditions = frozenset({"post_only", "GTC", "IOC", "GTD", "stop"})
     ordered = True
     #: "Spot REST Rate Limits", a Starter key: 15, falling by 0.33 a second; histories count 2, orders and cancels none.
     #: It is one less here because Kraken counts a call when it arrives, later than we do.
@@ -96,12 +96,12 @@ class Kraken(KrakenHistory):
         with parsing_errors(self.name, mutates=True):
             txid = required_text(only_entry(result["txid"]))
         accepted = accepted_order(order, txid)
-        is_short = order.price is None or ends_at_once(order)
-        if not is_short and not order.post_only:
+        if not is_short(order) and not order.post_only and order.stop is None:
             return accepted
         ref = OrderRef(order.side, order.currency, order.asset, order.client_id, exchange_order_id=txid)
-        # A post-only order that Kraken took may be canceled by the next look, with the reason "Post only order".
-        state = poll_until_final(accepted, lambda: self.order(ref), seconds=4.0 if is_short else 0.0)
+        # A post-only order that Kraken took may be canceled by the next look, with the reason "Post only order"; one
+        # with a stop is believed to have it when it is seen.
+        state = poll_until_final(accepted, lambda: self.order(ref), seconds=4.0 if is_short(order) else 0.0)
         return check_placed(self.name, order, state)
 
     def order(self, ref: OrderRef) -> OrderState:
@@ -132,7 +132,10 @@ class Kraken(KrakenHistory):
                     # Of all orders only the last 50 come, so ours may be among those that did not.
                     raise ValueError("orders with other ids than the one asked for")
                 for txid, row in result[key].items():
-                    return with_amount(self.api, order_from_row(txid, row, pairs, ref), row)
+                    state = order_from_row(txid, row, pairs, ref)
+                    if ref.stop not in (None, state.stop):
+                        raise ValueError("an order with another stop")
+                    return with_amount(self.api, state, row)
         return None
 
     def orders_since(self, since: datetime) -> list[OrderState]:

@@ -31,7 +31,9 @@ _LIMIT_PRICE = {
     "stop-loss-limit": "price2",
     "take-profit-limit": "price2",
 }
-#: "Add Order", price2: a distance from another price ("+5", "-1.0000%", "#10"), and no price.
+#: The types that a `stop` of ours has.
+_STOPS = {"stop-loss", "stop-loss-limit"}
+#: "Add Order", price and price2: a distance from another price ("+5", "-1.0000%", "#10"), and no price.
 _DISTANCE = re.compile(r"[-+#].*|.*%", re.ASCII)
 _TRANSFER_STATUS: dict[str, Literal["pending", "done", "failed"]] = {
     **dict.fromkeys(("Initial", "Pending", "Settled"), "pending"),
@@ -143,12 +145,18 @@ def new_order_form(order: NewOrder, pair: str) -> dict[str, object]:
     """Return the form of an AddOrder in the market with this key ("Add Order")."""
     # With `fciq` the fee's currency is known; the default differs by side. With `viqc` the volume counts the currency.
     flags = ("fciq", *(["viqc"] if order.cost is not None else []), *(["post"] if order.post_only else []))
+    if order.stop is None:
+        kind: dict[str, object] = {"ordertype": "market" if order.price is None else "limit", "price": order.price}
+    else:
+        # It begins when the last price reaches `price` "from an unfavourable direction": falling for a sell, rising for
+        # a buy (docs.kraken.com, "Add Order" of WebSocket v2, which has the same types in more words).
+        name = "stop-loss" if order.price is None else "stop-loss-limit"
+        kind = {"ordertype": name, "price": order.stop, "price2": order.price}
     return {
         "pair": pair,
         "type": order.side,
-        "ordertype": "market" if order.price is None else "limit",
+        **kind,
         "volume": order.amount if order.cost is None else order.cost,
-        "price": order.price,
         "oflags": ",".join(flags),
         "timeinforce": order.time_in_force,
         # In seconds since 1970.
@@ -194,9 +202,12 @@ def order_from_row(txid: str, row: Mapping[str, Any], pairs: Pairs, ref: OrderRe
         client_id=client_id_from_row(row),
         created=optional(time_from_seconds, row.get("opentm")),
         reason=None if status == "open" else _reason(row),
+        stop=_price_of(description, "price") if description.get("ordertype") in _STOPS else None,
     )
     if ref is not None:
         check_same_order(state, ref)
+        if ref.stop is not None and description["ordertype"] not in _STOPS:
+            raise ValueError("an order without the stop that was asked for")
     return state
 
 
@@ -224,7 +235,12 @@ def _executed_by_cost(row: Mapping[str, Any]) -> tuple[Decimal | None, Decimal |
 
 def _limit_price(description: Mapping[str, Any]) -> Decimal | None:
     """Return the limit of an order that has one, also of one that waits for its trigger."""
-    price = description.get(_LIMIT_PRICE.get(description.get("ordertype", ""), ""))
+    return _price_of(description, _LIMIT_PRICE.get(description.get("ordertype", ""), ""))
+
+
+def _price_of(description: Mapping[str, Any], field: str) -> Decimal | None:
+    """Return the price in a field of an order's description; None for a distance from another price."""
+    price = description.get(field)
     if isinstance(price, str) and _DISTANCE.fullmatch(price):
         return None
     return optional_amount(price) or None

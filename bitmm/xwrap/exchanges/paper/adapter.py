@@ -48,7 +48,9 @@ class Paper(PaperMarkets):
 
     A market order, and a limit order whose price is reached at once, are filled at the current price. Another limit
     order stays open, with its money held, until a later minute's price reaches its own, at which it is filled. Every
-    order is filled whole, so IOC and FOK are the same.
+    order is filled whole, so IOC and FOK are the same. One with a stop begins in the minute whose price reaches it. For
+    a market buy as much is held as it costs at the stop; when it costs more then, and that is not there, it is
+    canceled.
     """
 
     id = "paper"
@@ -56,7 +58,7 @@ class Paper(PaperMarkets):
     description = "An exchange without real money, at recorded BTC/USD prices: for trying, teaching and tests"
     lifecycle = "paper"
     order_lookup = "all"
-    order_conditions = frozenset({"post_only", "GTC", "IOC", "FOK", "GTD"})
+    order_conditions = frozenset({"post_only", "GTC", "IOC", "FOK", "GTD", "stop"})
     in_process = True
 
     def __init__(self, context: ExchangeContext, config: PaperConfig) -> None:
@@ -79,7 +81,9 @@ class Paper(PaperMarkets):
         check_pair(order.currency, order.asset)
         quote = self._quote(self._minute())
         price = quote.price(order.side)
-        if order.price is not None and not quote.reaches(order.side, order.price):
+        if order.stop is not None:
+            price = order.price or order.stop
+        elif order.price is not None and not quote.reaches(order.side, order.price):
             price = order.price
         elif order.post_only:
             raise would_take(self.name)
@@ -100,12 +104,11 @@ class Paper(PaperMarkets):
         price = quote.price(order.side)
         amount = amount_to_trade(order, price)
         check(replace(order, amount=amount, cost=None), MARKET)
-        if order.price is None or quote.reaches(order.side, order.price):
-            if order.post_only:
-                raise would_take(self.name)
-            filled, execution = True, execute(order.side, amount, price)
-        else:
-            filled, execution = False, execute(order.side, amount, order.price)
+        waits = order.stop is not None and not quote.reaches_stop(order.side, order.stop)
+        filled = not waits and (order.price is None or quote.reaches(order.side, order.price))
+        if filled and order.post_only:
+            raise would_take(self.name)
+        execution = execute(order.side, amount, price if filled else order.price or order.stop or price)
         row: dict[str, Any] = {
             "client_id": order.client_id,
             "side": order.side,
@@ -118,6 +121,7 @@ class Paper(PaperMarkets):
             "checked": minute,
             "expires": None if order.expires is None else order.expires.isoformat(),
             "reason": None,
+            "stop": plain(order.stop) if waits and order.stop is not None else None,
         }
         if filled:
             row |= _filled_columns(execution)
@@ -241,20 +245,39 @@ class Paper(PaperMarkets):
 
         It is canceled when its end was first.
         """
-        minute, limit = self._minute(), exact(row["price"])
+        minute = self._minute()
         # After as many minutes as there are prices each of them has been looked at.
         since = max(row["checked"], minute - len(self._config.prices.closes))
         last = minute if row["expires"] is None else min(minute, int(_end_of(row).timestamp() - 1) // 60)
+        stop, price = (None if row[name] is None else exact(row[name]) for name in ("stop", "price"))
         for passed in range(since + 1, last + 1):
-            if self._quote(passed).reaches(row["side"], limit):
-                execution = execute(row["side"], exact(row["amount"]), limit)
-                transaction.change_order(row["id"], _filled_columns(execution))
-                _post_execution(transaction, row, execution)
+            quote = self._quote(passed)
+            begins = stop is not None and quote.reaches_stop(row["side"], stop)
+            if stop is not None and not begins:
+                continue
+            if price is None or quote.reaches(row["side"], price):
+                # What rests is filled at its own price, what begins now at the price now.
+                self._fill(transaction, row, quote.price(row["side"]) if begins or price is None else price)
                 return
+            stop = None
+        if stop is None and row["stop"] is not None:
+            transaction.change_order(row["id"], {"stop": None})
         if self._is_expired(row):
             transaction.change_order(row["id"], {**_CANCELED, "reason": "it expired"})
         elif minute > row["checked"]:
             transaction.change_order(row["id"], {"checked": minute})
+
+    @staticmethod
+    def _fill(transaction: LedgerTransaction, row: Mapping[str, Any], price: Decimal) -> None:
+        """Fill an open order whole at this price, or cancel it when it needs more than it holds and than is there."""
+        execution = execute(row["side"], exact(row["amount"]), price)
+        free = _available(transaction.balances, transaction.open_orders(), _given(row))
+        if execution.needed > EXACT.add(free, exact(row["held"])):
+            reason = f"not enough {_given(row)} when its stop was reached"
+            transaction.change_order(row["id"], {**_CANCELED, "reason": reason})
+            return
+        transaction.change_order(row["id"], _filled_columns(execution))
+        _post_execution(transaction, row, execution)
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._config.clock(), UTC)
@@ -340,6 +363,7 @@ def _order_from_row(row: Mapping[str, Any]) -> OrderState:
         client_id=row["client_id"],
         created=datetime.fromisoformat(row["created"]) if "created" in row else None,
         reason=row["reason"],
+        stop=exact(row["stop"]) if row["stop"] else None,
     )
 
 

@@ -39,6 +39,10 @@ class Quote(NamedTuple):
         """Return whether an order with this limit can be executed."""
         return self.ask <= limit if side == "buy" else self.bid >= limit
 
+    def reaches_stop(self, side: Side, stop: Decimal) -> bool:
+        """Return whether an order with this stop begins: a buy, as the ask has risen to it; a sell, as the bid fell."""
+        return self.ask >= stop if side == "buy" else self.bid <= stop
+
 
 @lru_cache(maxsize=10_000)
 def quote_around(close: Decimal) -> Quote:

@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, case, func, insert, select, update
+from sqlalchemy import BigInteger, ColumnElement, Select, and_, bindparam, case, func, insert, not_, select, update
 
 from ..._addresses import is_caseless
 from . import tables as t
@@ -29,7 +29,9 @@ _OPEN_ORDERS = (
         can_be_seen(t.orders.c.created),
     )
 )
-_OPEN_MARKET_ORDERS = _OPEN_ORDERS.where(t.orders.c.type == "market").order_by(t.orders.c.id)
+#: One that waits for its stop rests, too.
+_IS_SHORT = and_(t.orders.c.type == "market", t.orders.c.stop.is_(None))
+_OPEN_MARKET_ORDERS = _OPEN_ORDERS.where(_IS_SHORT).order_by(t.orders.c.id)
 
 _UNDER_WAY = select(t.orders.c.id).where(
     t.orders.c.registration_id == bindparam("registration"),
@@ -62,8 +64,8 @@ def _last_changes(size: int) -> Select[Any]:
 
 
 @cache
-def _open_limit_orders(size: int) -> Select[Any]:
-    return _OPEN_ORDERS.where(t.orders.c.type == "limit", _is_one_of(t.orders.c.registration_id, size))
+def _open_resting_orders(size: int) -> Select[Any]:
+    return _OPEN_ORDERS.where(not_(_IS_SHORT), _is_one_of(t.orders.c.registration_id, size))
 
 
 def _ids(registrations: Iterable[int]) -> dict[str, int]:
@@ -90,19 +92,23 @@ class OrderJournal(Journal):
         return {row["id"] for row in rows}
 
     def open_market_orders(self, exchange: str) -> list[tuple[Registration, dict[str, Any]]]:
-        """Return every market order at an exchange that was open when it was read last, with its registration."""
+        """Return every market order without a stop at an exchange that was open when it was read last, with its
+        registration.
+        """
         with self._database.reading() as runner:
             rows = runner.rows(_OPEN_MARKET_ORDERS, {"exchange": exchange})
         return [(pop_registration(row), row) for row in rows]
 
-    def open_limit_orders(
+    def open_resting_orders(
         self, exchange: str, registrations: Iterable[int]
     ) -> list[tuple[Registration, dict[str, Any]]]:
-        """Return the limit orders of these registrations at an exchange that were open when they were read last."""
+        """Return the orders of these registrations at an exchange that were open when they were read last, and rest:
+        those with a price or a stop.
+        """
         if not (ids := _ids(registrations)):
             return []
         with self._database.reading() as runner:
-            rows = runner.rows(_open_limit_orders(len(ids)), {"exchange": exchange, **ids})
+            rows = runner.rows(_open_resting_orders(len(ids)), {"exchange": exchange, **ids})
         return [(pop_registration(row), row) for row in rows]
 
     def last_changes(self, registrations: Iterable[int]) -> dict[int, int]:

@@ -226,6 +226,7 @@ orders = _journal(
     Column("post_only", Boolean, nullable=False, server_default=false()),
     Column("time_in_force", Text),
     Column("expires", Text),
+    Column("stop", Text),
     # The number of its last change, in `order_changes`.
     Column("change", BigInteger, nullable=False, server_default=text("0")),
 )
@@ -313,7 +314,7 @@ paper_entries = Table(
 )
 
 #: `held` of the currency (buy) or asset (sell) is not available while the order is open; `checked` is the last minute
-#: of prices (since 1970) that it was held against.
+#: of prices (since 1970) that it was held against. `stop`: the price that it waits for; null once it was reached.
 paper_orders = Table(
     "paper_orders",
     metadata,
@@ -334,6 +335,7 @@ paper_orders = Table(
     Column("created", Text, nullable=False),
     Column("expires", Text),
     Column("reason", Text),
+    Column("stop", Text),
     UniqueConstraint("registration_id", "client_id"),
     Index("ix_paper_orders_open", "registration_id", sqlite_where=OPEN, postgresql_where=OPEN),
 )

@@ -29,6 +29,7 @@ def _place(context: RequestContext, side: Side) -> StoredAnswer | dict[str, Any]
     cost = params.pop_amount("cost") if side == "buy" and params.has("cost") else None
     amount = params.pop_amount() if cost is None or params.has("amount") else None
     price = params.pop_amount("price") if params.has("price") else None
+    stop = params.pop_amount("stop") if params.has("stop") else None
     post_only = params.pop_bool("post_only", default=False)
     time_in_force = _pop_time_in_force(params)
     expires = params.pop_time("expires")
@@ -45,6 +46,7 @@ def _place(context: RequestContext, side: Side) -> StoredAnswer | dict[str, Any]
         post_only=post_only,
         time_in_force=time_in_force,
         expires=expires,
+        stop=stop,
     )
     check_conditions(order)
     if dry_run:

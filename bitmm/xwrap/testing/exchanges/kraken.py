@@ -1,7 +1,8 @@
 """A local Kraken: spot REST API of docs.kraken.com ("Spot REST Authentication", "Introduction", "Add Order", ...).
 
 Errors come with HTTP 200 in the envelope {"error": [...], "result": ...}. Not modelled, and refused as invalid
-arguments: other order types than market and limit, margin, scheduled orders, fees in the asset (`fcib`).
+arguments: other order types than market, limit, stop-loss and stop-loss-limit, margin, scheduled orders, fees in the
+asset (`fcib`). Whether a stop is reached is told by the best price that the order would meet, not by the last trade.
 """
 
 from __future__ import annotations
@@ -385,8 +386,9 @@ class KrakenVenue(Venue):
         side, kind = given.get("type"), given.get("ordertype")
         if side not in ("buy", "sell"):
             raise _invalid("type")
-        if kind not in ("market", "limit"):
+        if kind not in ("market", "limit", "stop-loss", "stop-loss-limit"):
             raise _invalid("ordertype")
+        is_market, is_stop = kind in ("market", "stop-loss"), kind.startswith("stop-loss")
         flags = set(_names(given.get("oflags")))
         if flags - {"post", "fciq", "viqc", "nompp"} or ("post" in flags and kind != "limit"):
             raise _invalid("oflags")
@@ -396,7 +398,7 @@ class KrakenVenue(Venue):
             if str(given.get(name, allowed[0])) not in allowed:
                 raise _invalid(name)
         force, expires = given.get("timeinforce", "GTC"), given.get("expiretm", "0")
-        if force not in ("GTC", "IOC", "GTD") or (force != "GTC" and kind == "market"):
+        if force not in ("GTC", "IOC", "GTD") or (force != "GTC" and is_market):
             raise _invalid("timeinforce")
         if not re.fullmatch(r"0|[0-9]{10}", str(expires)) or (force == "GTD") != (str(expires) != "0"):
             raise _invalid("expiretm")
@@ -404,13 +406,23 @@ class KrakenVenue(Venue):
             raise _invalid("expiretm")
         if "post" in flags and force == "IOC":
             raise _invalid("oflags")
-        volume, price = _parse_decimal(given, "volume"), (_parse_decimal(given, "price") if kind == "limit" else None)
+        volume, stop, price = _parse_decimal(given, "volume"), None, None
+        if is_stop:
+            stop = _parse_decimal(given, "price")
+        if not is_market:
+            price = _parse_decimal(given, "price2" if is_stop else "price")
+        if "price" in given and kind == "market":
+            raise _invalid("price")
+        if "price2" in given and kind != "stop-loss-limit":
+            raise _invalid("price2")
+        if given.get("trigger", "last") != "last" or ("trigger" in given and not is_stop):
+            raise _invalid("trigger")
         record = PAIRS[key]
-        if price is not None and not fits(price, record["pair_decimals"]):
-            raise _too_fine(record)
+        for each in (price, stop):
+            if each is not None and not fits(each, record["pair_decimals"]):
+                raise _too_fine(record)
         client_id, userref = self._references(account, given)
-        verb = f"{side} {places(volume, 8)} {record['altname']} @ "
-        description = verb + ("market" if price is None else f"limit {places(price, record['pair_decimals'])}")
+        description = f"{side} {places(volume, 8)} {record['altname']} @ {_order_terms(record, price, stop)}"
         for status in (self.status, self.pair_status.get(key)):
             if status in STATUS_WORDS:
                 raise KrakenError(STATUS_WORDS[status])
@@ -427,6 +439,7 @@ class KrakenVenue(Venue):
             post_only="post" in flags,
             immediate=force == "IOC",
             expires=int(expires) if force == "GTD" else None,
+            stop=stop,
         )
         order.details = {
             "key": key,
@@ -434,6 +447,8 @@ class KrakenVenue(Venue):
             "oflags": ",".join(sorted(flags | {"fciq"})),
             "description": description,
             "volume": volume,
+            "kind": kind,
+            "stop": stop,
             "reads": self.closing_reads if price is None else 0,
         }
         return {"descr": {"order": description}, "txid": [order.id]}
@@ -457,7 +472,8 @@ class KrakenVenue(Venue):
         hidden = order.details["reads"] > 0
         filled, spent, fee = (ZERO, ZERO, ZERO) if hidden else (order.filled, order.spent, order.fee)
         average = spent / filled if filled else ZERO
-        price = places(order.price, record["pair_decimals"]) if order.price is not None else "0"
+        prices = [one for one in (order.details["stop"], order.price) if one is not None]
+        price, price2 = (*(places(one, record["pair_decimals"]) for one in prices), "0", "0")[:2]
         executed = spent if self.viqc_counts_currency and "viqc" in order.details["oflags"] else filled
         view = {
             "refid": None,
@@ -470,9 +486,9 @@ class KrakenVenue(Venue):
             "descr": {
                 "pair": record["altname"],
                 "type": order.side,
-                "ordertype": "market" if order.price is None else "limit",
+                "ordertype": order.details["kind"],
                 "price": price,
-                "price2": "0",
+                "price2": price2,
                 "leverage": "none",
                 "order": order.details["description"],
                 "close": "",
@@ -750,6 +766,15 @@ def _decimals(name: str) -> int:
 def _common(key: str) -> str:
     """The core's name of the pair with this key."""
     return f"{_name(PAIRS[key]['base'])}/{_name(PAIRS[key]['quote'])}"
+
+
+def _order_terms(record: Mapping[str, Any], price: Decimal | None, stop: Decimal | None) -> str:
+    """Return how the description of an order ends: "market", "limit 1.0", "stop loss 2.0 -> limit 1.0"."""
+    digits = record["pair_decimals"]
+    limit = None if price is None else f"limit {places(price, digits)}"
+    if stop is None:
+        return limit or "market"
+    return f"stop loss {places(stop, digits)}" + ("" if limit is None else f" -> {limit}")
 
 
 def _rules(record: Mapping[str, Any], cost_places: int) -> dict[str, Any]:

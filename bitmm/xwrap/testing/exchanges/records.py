@@ -102,6 +102,8 @@ class Order:
     #: When it is canceled by itself, in Unix seconds, and whether it was.
     expires: float | None = None
     is_expired: bool = False
+    #: The price that it waits for; None: for none, or it was reached.
+    stop: Decimal | None = None
 
     @property
     def limit_price(self) -> Decimal:
@@ -109,6 +111,11 @@ class Order:
         if self.price is None:
             raise ValueError("a market order has no limit price")
         return self.price
+
+    @property
+    def is_in_book(self) -> bool:
+        """Whether it is a limit order that others can take."""
+        return self.price is not None and self.stop is None
 
     @property
     def filled(self) -> Decimal:

@@ -145,11 +145,11 @@ class Venue(LocalServer):
         """What open orders of the account keep of `asset`."""
         total = ZERO
         for order in self.open.values():
-            if order.account is account and order.price is not None:
+            if order.account is account and (price := order.price or order.stop) is not None:
                 if order.side == "sell" and order.pair.asset == asset:
                     total += order.left
                 elif order.side == "buy" and order.pair.currency == asset:
-                    total += self._cost(order.pair, order.left, order.price)
+                    total += self._cost(order.pair, order.left, price)
         return total
 
     def available(self, account: Account, asset: str) -> Decimal:
@@ -176,10 +176,12 @@ class Venue(LocalServer):
         immediate: bool = False,
         whole: bool = False,
         expires: float | None = None,
+        stop: Decimal | None = None,
     ) -> Order:
         """Accept and match an order: a limit order with `price` (it rests, unless `immediate`), else a market order.
 
         A `whole` one is filled whole at once, or canceled. One that rests is canceled when it `expires` (Unix seconds).
+        One with a `stop` waits until the best price falls (sell) or rises (buy) to it.
         Exactly one of `amount` (asset) and `cost` (currency, market orders) is given. Raises Reject, and then nothing
         was executed.
         """
@@ -187,28 +189,30 @@ class Venue(LocalServer):
             raise Reject("unknown_pair")
         if amount is not None and not fits(amount, pair.amount_places):
             raise Reject("amount_places")
-        if price is not None and (price <= 0 or not fits(price, pair.price_places)):
-            raise Reject("price_places")
+        for each in (price, stop):
+            if each is not None and (each <= 0 or not fits(each, pair.price_places)):
+                raise Reject("price_places")
         if amount is not None and amount < pair.amount_min:
             raise Reject("amount_min")
         worth = amount * price if amount is not None and price is not None else cost
         if worth is not None and worth < pair.cost_min:
             raise Reject("cost_min")
         order = Order("", client_id, account, pair, side, amount, price, cost, self.clock())
+        order.stop = None if stop is not None and self._reaches_stop(order, stop) else stop
         takes = self._takes(order)
         if takes and post_only:
             raise Reject("post_only")
-        if price is None and not takes:
+        if price is None and order.stop is None and not takes:
             raise Reject("no_liquidity")
         immediate = immediate or whole
         if whole and sum((take.amount for take in takes), ZERO) < order.left:
             takes = []
         order.expires = expires
-        self._check_funds(order, takes, rests=price is not None and not immediate)
+        self._check_funds(order, takes, rests=order.stop is not None or (price is not None and not immediate))
         order.id = self.new_id("order")
         self.orders[order.id] = self.open[order.id] = order
         self._fill(order, takes)
-        if order.status == "open" and (price is None or immediate):
+        if order.status == "open" and order.stop is None and (price is None or immediate):
             step = takes[-1].price.scaleb(-pair.amount_places) if takes else ZERO
             self._close(order, "filled" if cost is not None and cost - order.spent < step else "canceled")
         self._ledger.append(
@@ -219,7 +223,9 @@ class Venue(LocalServer):
                 "side": side,
                 "pair": pair.name,
                 "amount": f"{order.filled if amount is None else amount:f}",
-                "price": f"{price:f}" if order.average is None or price is not None else places(order.average, 10),
+                "price": f"{price or stop:f}"
+                if order.average is None or price is not None
+                else places(order.average, 10),
                 "time": order.time,
             }
         )
@@ -227,7 +233,7 @@ class Venue(LocalServer):
 
     def resting(self, pair: Pair) -> list[Order]:
         """Return the limit orders that wait in the book of the pair, oldest first."""
-        return [order for order in self.open.values() if order.pair is pair and order.price is not None]
+        return [order for order in self.open.values() if order.pair is pair and order.is_in_book]
 
     def order_of(self, account: Account, order_id: str) -> Order:
         order = self.orders.get(order_id)
@@ -250,27 +256,56 @@ class Venue(LocalServer):
         return sorted((fill for order in self.orders_of(account) for fill in order.fills), key=lambda fill: fill.time)
 
     def set_best_prices(self, pair_name: str, ask: Decimal, bid: Decimal) -> None:
-        """Move the best standing offers to `ask` and `bid`; resting orders that they reach are filled as makers."""
+        """Move the best standing offers to `ask` and `bid`; resting orders that they reach are filled as makers, and
+        those whose stop they reach begin.
+        """
         with self.lock:
             pair = self.pairs[pair_name]
             step = Decimal(1).scaleb(-pair.price_places)
             pair.asks = [((price + ask - pair.asks[0][0]).quantize(step), amount) for price, amount in pair.asks]
             pair.bids = [((price + bid - pair.bids[0][0]).quantize(step), amount) for price, amount in pair.bids]
             for order in list(self.open.values()):
-                if order.pair is pair:
-                    offers = [
-                        Take(order.limit_price, take.amount, None) for take in self._takes(order) if take.rest is None
-                    ]
-                    self._fill(order, offers, maker=True)
+                if order.pair is not pair:
+                    continue
+                if order.stop is not None:
+                    self._begin_at_stop(order)
+                    continue
+                offers = [
+                    Take(order.limit_price, take.amount, None) for take in self._takes(order) if take.rest is None
+                ]
+                self._fill(order, offers, maker=True)
+
+    @staticmethod
+    def _reaches_stop(order: Order, stop: Decimal) -> bool:
+        return order.pair.asks[0][0] >= stop if order.side == "buy" else order.pair.bids[0][0] <= stop
+
+    def _begin_at_stop(self, order: Order) -> None:
+        """Let an order whose stop is reached be what it is without: what a market order does not get is canceled."""
+        if order.stop is None or not self._reaches_stop(order, order.stop):
+            return
+        order.stop = None
+        takes = self._takes(order)
+        try:
+            self._check_funds(order, takes, rests=False)
+        except Reject:
+            takes = []
+        self._fill(order, takes)
+        if order.status == "open" and order.price is None:
+            self._close(order, "canceled")
 
     def _takes(self, order: Order) -> list[Take]:
         """Return what the book gives this order now, best price first. An account does not trade with itself."""
+        if order.stop is not None:
+            return []
         buys = order.side == "buy"
         offers = [Take(price, amount, None) for price, amount in (order.pair.asks if buys else order.pair.bids)]
         offers += [
             Take(rest.limit_price, rest.left, rest)
             for rest in self.open.values()
-            if rest.pair is order.pair and rest.side != order.side and rest.account is not order.account
+            if rest.pair is order.pair
+            and rest.side != order.side
+            and rest.account is not order.account
+            and rest.is_in_book
         ]
         offers.sort(key=lambda take: take.price if buys else -take.price)
         takes = []
@@ -294,7 +329,7 @@ class Venue(LocalServer):
         else:
             needed, asset = sum((self._cost(pair, take.amount, take.price) for take in takes), ZERO), pair.currency
             if rests:
-                needed += self._cost(pair, order.left - taken, order.limit_price)
+                needed += self._cost(pair, order.left - taken, order.price or order.stop or ZERO)
         if needed > self.available(order.account, asset):
             raise Reject("insufficient_funds")
 
