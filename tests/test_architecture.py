@@ -24,7 +24,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 BASE = "__init__ codes errors money transport _http _failures _deadline _retry_after _addresses _names"
 CLIENT_PARTS = (
     "types _arguments _parsing _responses _api _following _registration _account _market_parsing _markets _history"
-    " _rates _trading"
+    " _history_parsing _rates _trading"
 )
 MAY_IMPORT = {
     "__init__": "",
@@ -39,7 +39,8 @@ MAY_IMPORT = {
     "_addresses": "",
     "_names": "",
     "_market_types": "",
-    "types": "codes errors money _market_types",
+    "_history_types": "",
+    "types": "codes errors money _market_types _history_types",
     "_arguments": f"{BASE} types",
     "_parsing": f"{BASE} types",
     "_responses": f"{BASE} _parsing",
@@ -48,9 +49,10 @@ MAY_IMPORT = {
     "_registration": f"{BASE} types _arguments _parsing _responses _api _following",
     "_account": f"{BASE} types _arguments _parsing _responses _api _market_parsing",
     "_market_parsing": f"{BASE} types _parsing",
+    "_history_parsing": f"{BASE} types _parsing",
     "_markets": f"{BASE} types _arguments _market_parsing _registration",
     "_rates": f"{BASE} types _arguments _parsing _api _following",
-    "_history": f"{BASE} types _arguments _parsing _registration",
+    "_history": f"{BASE} types _arguments _parsing _history_parsing _registration",
     "_trading": f"{BASE} types _arguments _registration",
     "client": f"{BASE} {CLIENT_PARTS}",
     "exchanges": BASE,

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 
 from . import _arguments as arguments
+from . import _history_parsing as history_parsing
 from . import _parsing as parsing
 from ._registration import RegistrationCalls
-from .types import Fill, Order, Withdrawal
+from .types import Fill, LedgerEntry, Order, Withdrawal
 
 __all__ = ["HistoryCalls"]
 
@@ -17,10 +19,13 @@ _R = TypeVar("_R", bound=Mapping[str, object])
 
 #: The most rows that the server tells at once.
 _PAGE = 500
+#: What asks for pages where the answer is a list else.
+_PAGED = {"paged": "true"}
 
 
 class HistoryCalls(RegistrationCalls):
-    """Histories as generators. What comes while one is read is not in it, or is at its beginning; nothing is left out.
+    """Histories, most of them as generators. What comes while one is read is not in it, or is at its beginning; nothing
+    is left out.
 
     A generator asks for a page when the rows of the one before are used up, and raises then what the call may raise.
     """
@@ -37,6 +42,10 @@ class HistoryCalls(RegistrationCalls):
         """Yield everything that was sent through this registration, newest first."""
         return self._read_pages("withdrawals/", parsing.withdrawals, {})
 
+    def fills(self, currency: str, asset: str) -> list[Fill]:
+        """Return the latest executions of one pair, newest first."""
+        return self._get("fills", parsing.fills, {"currency": currency, "asset": asset})
+
     def all_fills(self, currency: str, asset: str) -> Iterator[Fill]:
         """Yield all executions of one pair, newest first, as far back as the exchange tells them.
 
@@ -44,14 +53,25 @@ class HistoryCalls(RegistrationCalls):
         (`unsupported`), and with the code `history_unavailable` where it tells no older ones.
         """
         query = arguments.market_query(currency, asset)
-        return self._follow_cursors("fills", parsing.fills, query)
+        return self._follow_cursors("fills", parsing.fills, query | _PAGED)
+
+    def ledger(self, since: str | datetime | None = None) -> Iterator[LedgerEntry]:
+        """Yield all that moved the account's money, oldest first: deposits, sends, the sides of trades, fees, rewards.
+
+        By asset `amount` minus `fee` of all entries add up to the `balance`, where the exchange tells them all; the
+        README says where not. `since`: a datetime with its zone, or its text in ISO 8601; entries of that time are
+        there, too. What comes while it is read may be missing at its end: go on since the time of the last entry, and
+        leave out the ids that you have. Raises InvalidRequest, before the first entry, where the exchange has no ledger
+        (`unsupported`), and with the code `history_unavailable` where it tells no more of it.
+        """
+        return self._follow_cursors("ledger", history_parsing.ledger, arguments.time_query(since))
 
     def _follow_cursors(self, path: str, parse: Callable[[Any], list[_R]], query: Mapping[str, str]) -> Iterator[_R]:
         """Yield the records of a list of the exchange's, each id once: what is new moves other rows to a later page."""
         cursor: str | None = None
         seen: set[object] = set()
         while True:
-            page_query = {**query, "paged": "true", **arguments.without_none(cursor=cursor)}
+            page_query = {**query, **arguments.without_none(cursor=cursor)}
             expected = arguments.asked_for(query)
             read = partial(parsing.page_after, name=path, parse=parse, cursor=cursor, expected=expected)
             rows, cursor = self._get(path, read, page_query)

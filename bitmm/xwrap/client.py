@@ -59,6 +59,7 @@ from .types import (
     FormField,
     Freeze,
     Funds,
+    LedgerEntry,
     Level,
     Market,
     NewCredential,
@@ -103,6 +104,7 @@ __all__ = [
     "Funds",
     "InsufficientFunds",
     "InvalidRequest",
+    "LedgerEntry",
     "Level",
     "Market",
     "NewCredential",
@@ -289,10 +291,6 @@ class Backend(TradingCalls, MarketCalls, HistoryCalls):
         """
         id = arguments.check_id(id)
         return self._api.delete(f"{self._path}/orders/{id}", parsing.order, self._auth, expected={"id": id})
-
-    def fills(self, currency: str, asset: str) -> list[Fill]:
-        """Return the latest executions of one pair, newest first."""
-        return self._get("fills", parsing.fills, {"currency": currency, "asset": asset})
 
     def withdrawals(self, *, limit: int = 50, before: int | None = None) -> list[Withdrawal]:
         """Return what was sent through this registration, newest first; `limit` and `before` as for `orders`."""

@@ -9,6 +9,7 @@ no such rule; a server may send more fields than stand here.
 from decimal import Decimal
 from typing import Literal, NotRequired, TypedDict
 
+from ._history_types import EntryKind, LedgerEntry
 from ._market_types import BackendValue, Candle, Fees, Level, Market, Offer, OrderBook, Ticker, Trade, Value
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "DeadMansSwitch",
     "Deposit",
     "DepositAddress",
+    "EntryKind",
     "Exchange",
     "ExchangeRate",
     "Fees",
@@ -31,6 +33,7 @@ __all__ = [
     "FormField",
     "Freeze",
     "Funds",
+    "LedgerEntry",
     "Level",
     "Market",
     "NewCredential",

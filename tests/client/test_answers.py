@@ -239,6 +239,7 @@ def test_a_dry_run_is_an_order_without_an_id():
 
 REGISTRATION = {"id": 7, "exchange": "kraken"}
 FILL = {"id": "F1", "side": "buy", "currency": "USD", "asset": "BTC", "amount": "0.1", "price": "100", "fee": None}
+ENTRY = {"id": "L1", "time": "2026-11-27T10:00:00Z", "kind": "fill", "asset": "BTC", "amount": "-0.1", "fee": "0"}
 DEPOSIT = {"id": "D1", "asset": "BTC", "amount": "0.1", "address": ADDRESS}
 DEPOSIT_ADDRESS = {"asset": "BTC", "address": ADDRESS, "tag": None, "network": None}
 CREDENTIAL = {
@@ -419,6 +420,17 @@ QUESTIONS = {
             *({}, [], [FILL], {"fills": [FILL]}, {"fills": [{}], "next": None}, {"fills": None, "next": None}),
             *({"fills": [{**FILL, "asset": "ETH"}], "next": None}, {"fills": [FILL], "next": 7}),
             *({"fills": [{**FILL, "price": bad}], "next": None} for bad in BAD[:-1]),
+        ],
+    ),
+    "ledger": (
+        lambda _, backend: list(backend.ledger("2026-11-27T00:00:00Z")),
+        {"ledger": [ENTRY, {**ENTRY, "id": "L2", "amount": None, "fee": None}], "next": None},
+        [
+            *({}, [], [ENTRY], {"ledger": [ENTRY]}, {"ledger": [{}], "next": None}, {"ledger": [ENTRY], "next": 7}),
+            *({"ledger": [{**ENTRY, "amount": bad}], "next": None} for bad in BAD[:-1]),
+            *({"ledger": [{**ENTRY, "fee": bad}], "next": None} for bad in BAD[:-1]),
+            *({"ledger": [{**ENTRY, name: None}], "next": None} for name in ("id", "time", "kind", "asset")),
+            {"ledger": [{**ENTRY, "kind": "gift"}], "next": None},
         ],
     ),
     "all_orders": (

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, TypeVa
 
 from .._names import common_name
 from ..money import EXACT
+from .account_history import AccountHistory
 from .cache import TTLCache
 from .conditions import check_offered
 from .errors import Busy, Refused
 from .http import parsing_errors
-from .market_data import MarketData
 from .models import (
     Deposit,
     DepositAddress,
@@ -120,7 +120,7 @@ class ExchangeContext:
     cache: TTLCache = field(default_factory=TTLCache)
 
 
-class Exchange(MarketData):
+class Exchange(AccountHistory):
     """An exchange in our verbs. A class overrides those that its exchange has; the others raise Unsupported.
 
     They raise Refused, Busy or Unknown and nothing else; reads never raise Unknown (a read executes nothing).

@@ -33,6 +33,7 @@ OPERATIONS = (
     "find_withdrawal",
     "deposits",
     "withdrawals",
+    "ledger_page",
     "permissions",
 )
 _LIFECYCLES = {"open": "open", "closed": "closed, for replicas", "paper": "no real money"}

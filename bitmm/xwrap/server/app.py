@@ -77,6 +77,7 @@ ROUTES = [
         "/exchanges/{id}/orders/{order_id}", endpoint(orders.cancel, pool="urgent", needs="trade"), methods=["DELETE"]
     ),
     Route("/exchanges/{id}/deposits", endpoint(transfers.deposits, pool="outbound")),
+    Route("/exchanges/{id}/ledger", endpoint(transfers.ledger, pool="outbound")),
     Route("/exchanges/{id}/deposit_address", endpoint(transfers.deposit_address, pool="outbound")),
     Route("/exchanges/{id}/withdrawals", endpoint(transfers.withdrawals, pool="outbound")),
     Route("/addresses", endpoint(addresses.index, pool="database")),

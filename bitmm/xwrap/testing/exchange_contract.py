@@ -28,6 +28,7 @@ from decimal import Decimal
 from typing import Any, ClassVar, get_args
 from unittest import SkipTest
 
+from ..exchanges.account_history import LedgerEntry
 from ..exchanges.base import Exchange
 from ..exchanges.capabilities import OPERATIONS, supports
 from ..exchanges.errors import ExchangeError, NotListedYet, Refused, Unsupported
@@ -108,6 +109,7 @@ class ExchangeContract(MarketContract):
         arguments: dict[str, tuple[Any, ...]] = {
             **dict.fromkeys(("rate", "ticker", "fees", "fills", "fills_page"), (self.currency, self.asset)),
             **dict.fromkeys(("order_book", "trades"), (self.currency, self.asset, 10)),
+            "ledger_page": (None,),
             "candles": (self.currency, self.asset, "1h", None, 10),
             "place": (order,),
             **dict.fromkeys(("order", "find", "cancel"), (ref,)),
@@ -377,6 +379,37 @@ class ExchangeContract(MarketContract):
         check_equal("the ids of the page", [fill.id for fill in rows], self._fill_ids(exchange))
         with expect_refusal("invalid_request"):
             exchange.fills_page(self.currency, self.asset, "no cursor")
+
+    def test_the_ledger_is_what_moved_the_money_oldest_first(self, exchange: Exchange) -> None:
+        skip_without(exchange, "ledger_page", "funds")
+        self._skip_without_order(exchange, "market")
+        # Where money came only with the first look at the account, it came before.
+        earlier = {entry.id for entry in self._ledger(exchange, None)}
+        since = datetime.now(UTC)
+        before = exchange.balance()
+        self._place(exchange, self._new("buy", amount=self.amount))
+        self.pause()
+        entries = [check_record(entry, LedgerEntry) for entry in self._ledger(exchange, since)]
+        check_equal("the entries of before", {entry.id for entry in entries} & earlier, set())
+        moved = {name: amount for name, amount in exchange.balance().items() if amount != before.get(name)}
+        added = dict(before)
+        for entry in entries:
+            change = EXACT.subtract(check_stated("amount", entry.amount), check_stated("fee", entry.fee))
+            added[entry.asset] = EXACT.add(added.get(entry.asset, Decimal(0)), change)
+        check_equal("what the entries add up to", {name: added[name] for name in moved}, moved)
+        check_in("the kind of the entries", "fill", {entry.kind for entry in entries})
+        times = [entry.time for entry in entries]
+        check_equal("the times of the entries", times, sorted(times))
+        with expect_refusal("invalid_request"):
+            exchange.ledger_page(since, "no cursor")
+
+    def _ledger(self, exchange: Exchange, since: datetime | None) -> Iterator[LedgerEntry]:
+        cursor: str | None = None
+        while True:
+            page = exchange.ledger_page(since, cursor)
+            yield from page.rows
+            if (cursor := page.next) is None:
+                return
 
     def _fill_ids(self, exchange: Exchange) -> list[str]:
         return [fill.id for fill in exchange.fills(self.currency, self.asset)]

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from bitmm.xwrap.exchanges.account_history import LedgerEntry
 from bitmm.xwrap.exchanges.base import Credentials, ExchangeContext
 from bitmm.xwrap.exchanges.bitstamp import Bitstamp, BitstampAPI
 from bitmm.xwrap.exchanges.errors import Refused
@@ -209,7 +210,36 @@ def trades():
     fills = bitstamp(**{"user_transactions/btcusd": rows}).fills("USD", "BTC")
     assert fills == [first, replace(first, side="sell")]
     deposits = bitstamp(user_transactions=rows, **{"crypto-transactions": {"deposits": []}}).deposits()
+    check_ledger(bitstamp(user_transactions=rows).ledger_page(None).rows)
     assert deposits == [Deposit("35460", "USD", Decimal("367.65"), "done", time=utc(2012, 7, 10, 12, 14, 30))]
+
+
+def check_ledger(entries):
+    """The bitcoins of the sale have no sign, and ALGO is not listed among the currencies here."""
+    zero, traded = Decimal(0), utc(2013, 9, 2, 13, 17, 49)
+
+    def of_trade(id, asset, amount, fee):
+        return LedgerEntry(id, traded, "fill", asset, Decimal(amount), fee, None, "1296712", "type 2")
+
+    rewarded = utc(2021, 11, 24, 9, 0, 33).replace(microsecond=607389)
+    assert entries == [
+        of_trade("1296712-USD", "USD", "-11.37", Decimal("0.06")),
+        of_trade("1296712+BTC", "BTC", "0.08650000", zero),
+        of_trade("1296712+USD", "USD", "11.37", Decimal("0.06")),
+        of_trade("1296712-BTC", "BTC", "-0.08650000", zero),
+        LedgerEntry(
+            *("38622-USD", utc(2012, 7, 17, 22, 6, 8), "withdrawal", "USD", Decimal("-27.27"), zero, None),
+            *("38622", "type 1"),
+        ),
+        LedgerEntry(
+            *("35460+USD", utc(2012, 7, 10, 12, 14, 30), "deposit", "USD", Decimal("367.65"), zero, None),
+            *("35460", "type 0"),
+        ),
+        LedgerEntry(
+            *("209692788+ALGO", rewarded, "reward", "ALGO", Decimal("0.24178042"), zero, None),
+            *("209692788", "type 27"),
+        ),
+    ]
 
 
 def crypto_deposits():

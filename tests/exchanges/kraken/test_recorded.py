@@ -1,4 +1,4 @@
-"""Every recorded answer of Kraken: 65 of 65 through KrakenAPI, and the 44 that belong to a verb to exact records.
+"""Every recorded answer of Kraken: 65 of 65 through KrakenAPI, and the 46 that belong to a verb to exact records.
 
 `recorded/kraken-response-more.json` beside the local exchange holds them with their provenance. They are replayed over
 real HTTP. What Kraken lists of pairs and assets was recorded for a few only; the others that the answers name stand
@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from bitmm.xwrap import money
+from bitmm.xwrap.exchanges.account_history import LedgerEntry
 from bitmm.xwrap.exchanges.base import Credentials, ExchangeContext
 from bitmm.xwrap.exchanges.errors import Refused, Unknown
 from bitmm.xwrap.exchanges.kraken import Kraken, KrakenAPI
@@ -87,6 +88,7 @@ CALLS = {
     *("Depth", "OHLC", "Trades", "TradeVolume"),
     *("AddOrder", "QueryOrders", "OpenOrders", "ClosedOrders", "CancelOrder", "CancelAll", "TradesHistory"),
     "CancelAllOrdersAfter",
+    "Ledgers",
     *("DepositMethods", "DepositAddresses", "DepositStatus", "Withdraw", "WithdrawAddresses", "WithdrawStatus"),
 }
 
@@ -574,6 +576,69 @@ def fills_of_icn(replay):
     ]
 
 
+def entry(id, time, kind, asset, amounts, reference, description):
+    amount, fee, balance = map(D, amounts)
+    return LedgerEntry(id, at(time), kind, asset, amount, fee, balance, reference, description)
+
+
+@case("GetLedgerInfo")
+def ledger_of_2023(replay):
+    page = replay("GetLedgerInfo").ledger_page(None)
+    assert page.next is None
+    assert page.rows == [
+        entry(
+            *("LMKZCZ-Z3GVL-CXKK4H", "1688444262.8888", "fill", "USD", ("0.9852", "0.0010", "52732.1132")),
+            *("TBZIP2-F6QOU-TMB6FY", "trade"),
+        ),
+        entry(
+            *("L4UESK-KG3EQ-UFO4T5", "1688464484.1787", "fill", "GBP", ("-24.5000", "0.0490", "459567.9171")),
+            *("TJKLXF-PGMUI-4NTLXU", "trade"),
+        ),
+    ]
+
+
+@case("account/example-ledgerinfo-data")
+def ledger_of_2014(replay):
+    """The withdrawal takes what the trade brought, fees and all: what is left is zero."""
+    page = replay("account/example-ledgerinfo-data").ledger_page(None)
+    assert page.next is None
+    zero, half = "0.0000000000", "0.5000000000"
+    assert page.rows == [
+        entry(
+            *("L23XKW-ZZHEP-FJINZ3", "1388739905.0371", "other", "ETH", (half, zero, half)),
+            *("TPYCPK-GLBCV-NGPDDI", "settled"),
+        ),
+        entry(
+            *("LE6MUP-7QBUT-GSQYZY", "1388739905.0371", "deposit", "BTC", (half, zero, half)),
+            *("QGBHSDV-WNIG7Y-TNHTJ4", "deposit"),
+        ),
+        entry(
+            *("LKEGD3-PO6FF-3CCK7Z", "1388739925.0371", "reward", "XTZ", ("0.01847200", zero, "130.44704300")),
+            *(None, "staking"),
+        ),
+        entry(
+            *("LVKQPQ-OUYTL-BF7HAR", "1389071942.2319", "fill", "BTC", ("-0.5000000000", zero, zero)),
+            *("TY5BYV-WJUQF-XPYEYD", "trade"),
+        ),
+        entry(
+            *("LFFMB7-JZ3H7-GAFCYA", "1389071942.2335", "fill", "LTC"),
+            *(("16.0378100000", "0.0320800000", "16.0057300000"), "TY5BYV-WJUQF-XPYEYD", "trade"),
+        ),
+        entry(
+            *("LWL3TV-BC7TE-EUZ5ZQ", "1389073995.0882", "withdrawal", "LTC"),
+            *(("-15.9857300000", "0.0200000000", zero), "AMBEDD7-NVKRCP-KBXHHD", "withdrawal"),
+        ),
+        entry(
+            *("LQY6IE-WNT47-JRBOJV", "1391400160.0679", "deposit", "BTC"),
+            *(("0.1000000000", zero, "0.1000000000"), "QGBJIZV-4F6SPK-ZCBT5O", "deposit"),
+        ),
+        entry(
+            *("LDVXGZ-2FJSK-FJWOGJ", "1549990357.125", "other", "XICN", ("-350.0000000000", zero, zero)),
+            *("LAJSKG3-35JF4-JF0JG3", "adjustment"),
+        ),
+    ]
+
+
 @pytest.mark.parametrize("names", CASES, ids=" ".join)
 def test_a_recorded_answer_becomes_exact_records(names, replayed):
     CASES[names](replayed)
@@ -583,7 +648,7 @@ def test_all_recorded_answers_that_belong_to_a_verb_are_read():
     belonging = {name for name, (method, _) in RECORDED.items() if method in CALLS}
     read = [name for names in CASES for name in names]
     print(f"{len(read)} of {len(belonging)} recorded answers that belong to a verb")
-    assert len(read) == len(set(read)) == 44
+    assert len(read) == len(set(read)) == 46
     assert set(read) == belonging
 
 

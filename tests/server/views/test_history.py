@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from itertools import islice
 
 import pytest
@@ -23,6 +24,11 @@ _PAPER_ORDERS = (
     _NUMBERS + "INSERT INTO paper_orders (registration_id, client_id, side, currency, asset, amount, status, held,"
     " average, spent, fee, checked, created) SELECT :id, 'paper-' || :batch || '-' || n, 'buy', 'USD', 'BTC', '0.1',"
     " 'filled', '0', '100', '10', '0.01', 0, :time FROM numbers"
+)
+_PAPER_ENTRIES = (
+    _NUMBERS + "INSERT INTO paper_entries (registration_id, kind, reference, currency, amount, created)"
+    " SELECT :id, CASE n % 2 WHEN 0 THEN 'buy' ELSE 'sell' END, 'order ' || n, 'USD',"
+    " CASE n % 2 WHEN 0 THEN '-0.1' ELSE '0.1' END, :time FROM numbers"
 )
 _SENDS = (
     _NUMBERS + "INSERT INTO withdrawals (registration_id, key, fingerprint, client_id, asset, amount, address, status,"
@@ -112,6 +118,53 @@ def _ask_for_fills(backend, **query):
     url = f"{backend.server.url}/exchanges/{backend.id}/fills"
     auth = (backend.username, backend.password)
     return requests.get(url, {"currency": "USD", "asset": "BTC", **query}, auth=auth, timeout=30)
+
+
+def test_a_ledger_beyond_a_page_comes_whole_and_adds_up_while_its_account_trades(backend):
+    backend.buy("USD", "BTC", "0.01")
+    backend.send_to_address("BTC", "0.001", ADDRESS)
+    add(backend, _PAPER_ENTRIES, time="2026-11-27T10:00:00.000000Z")
+    entries, ledger = [], backend.ledger()
+    while batch := list(islice(ledger, 400)):
+        entries += batch
+        backend.buy("USD", "BTC", "0.01")
+        backend.sell("USD", "BTC", "0.003")
+    last = backend.ledger(since=entries[-1]["time"])
+    entries = list({entry["id"]: entry for entry in [*entries, *last]}.values())
+    ids = [int(entry["id"]) for entry in entries]
+    assert len(ids) > ROWS
+    assert ids == sorted(set(ids))
+    assert sums(entries) == backend.balance()
+    assert {entry["kind"] for entry in entries} == {"deposit", "fill", "fee", "withdrawal"}
+
+
+def sums(entries):
+    """What the entries add up to, by asset."""
+    added = {}
+    for entry in entries:
+        added[entry["asset"]] = added.get(entry["asset"], 0) + entry["amount"] - entry["fee"]
+    return added
+
+
+def test_a_ledger_begins_at_a_time(backend):
+    backend.buy("USD", "BTC", "0.01")
+    add(backend, _PAPER_ENTRIES, rows=700, time="2025-03-01T10:00:00.000000Z")
+    since = datetime(2026, 1, 1, tzinfo=UTC)
+    entries = list(backend.ledger(since))
+    assert entries == [entry for entry in backend.ledger() if entry["time"] >= "2026"]
+    assert 0 < len(entries) < 10
+
+
+def test_the_ledger_of_a_new_registration_has_what_it_begins_with(backend):
+    assert [(entry["kind"], entry["asset"]) for entry in backend.ledger()] == [("deposit", "USD"), ("deposit", "BTC")]
+    assert sums(backend.ledger()) == backend.balance()
+
+
+@pytest.mark.parametrize("since", ["2999-01-01", "yesterday", ""])
+def test_a_ledger_since_no_time_of_the_past_is_refused(backend, since):
+    with pytest.raises(InvalidRequest, match="'since'") as caught:
+        list(backend.ledger(since))
+    assert caught.value.code == "invalid_request"
 
 
 def test_a_registration_without_any_has_none(backend):

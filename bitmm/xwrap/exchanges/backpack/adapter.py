@@ -41,7 +41,7 @@ from ..parsing import (
     time_from_field,
 )
 from ..rules import check, network_required, no_such_asset
-from .market_data import BackpackMarkets
+from .ledger import BackpackLedger
 from .parsing import (
     MAX_SKEW,
     client_number,
@@ -65,7 +65,7 @@ _LAG = timedelta(seconds=30)
 _PAGE = 1000
 
 
-class Backpack(BackpackMarkets):
+class Backpack(BackpackLedger):
     """Spot markets of Backpack. It cannot tell what a key may do. Funds cost two calls: what is lent is told apart.
 
     A client id is a number of 32 bits there: the last eight digits of ours. It protects from nothing (the same one

@@ -299,6 +299,7 @@ class BackpackAPI(ExchangeAPI):
         start: int | None = None,
         end: int | None = None,
         fill_type: str | None = "User",
+        oldest_first: bool = False,
     ) -> Any:
         """Return executions, newest first; `start` and `end` in milliseconds since 1970. At most 1000 at once.
 
@@ -312,5 +313,6 @@ class BackpackAPI(ExchangeAPI):
             "limit": limit,
             "offset": offset,
             "fillType": fill_type,
+            "sortDirection": "Asc" if oldest_first else None,
         }
         return self.private("GET", "wapi/v1/history/fills", "fillHistoryQueryAll", params)

@@ -8,6 +8,7 @@ from functools import partial
 from typing import ClassVar, Literal
 
 from ...money import plain
+from ..account_history import LedgerEntry
 from ..base import Field, RateLimit
 from ..conditions import check_placed, ends_at_once
 from ..cursors import numbers_of, page_by_offset
@@ -36,6 +37,8 @@ from ..parsing import (
     required_text,
 )
 from ..rules import check, network_required, no_such_asset
+from .api import Value
+from .ledger import entries_from_row
 from .market_data import BitstampMarkets
 from .parsing import (
     Currency,
@@ -58,6 +61,8 @@ from .parsing import (
 _TAGS = {"XRP": "destination_tag", "CSPR": "transfer_id"} | dict.fromkeys(("XLM", "HBAR", "ATOM"), "memo_id")
 #: The most transactions that are told at once, and that can be skipped ("User transactions").
 _PAGE, _MOST_SKIPPED = 1000, 200_000
+#: How old a time may be that transactions are asked for since then: a day less than the 30 that Bitstamp takes.
+_TIMES_BACK = timedelta(days=29)
 #: Seconds that withdrawal-requests looks back, the most that it takes.
 _TIME_BACK = 50_000_000
 #: How long an order that is over is known; then it is "Order not found" ("Order status").
@@ -178,6 +183,34 @@ class Bitstamp(BitstampMarkets):
             listed = list_or_nothing(rows)
             trades = readable_rows(self.name, listed, partial(fill_from_row, currency=currency, asset=asset))
             return [trade for trade in trades if trade is not None], len(listed)
+
+    def ledger_page(self, since: datetime | None, cursor: str | None = None) -> HistoryPage[LedgerEntry]:
+        """Return a page of user_transactions, oldest first, so that what is new moves no row.
+
+        The cursor has the time since when rows are asked for, 0 for all, and how many to skip: Bitstamp takes times of
+        the last 30 days alone ("User transactions", since_timestamp), and skips 200,000 rows at most.
+        """
+        if cursor is not None:
+            start, offset = numbers_of(self.name, cursor, 2)
+        else:
+            is_recent = since is not None and datetime.now(UTC) - since < _TIMES_BACK
+            start, offset = int(since.timestamp()) if since is not None and is_recent else 0, 0
+        if offset > _MOST_SKIPPED:
+            words = f"{self.name} tells {_MOST_SKIPPED:,} transactions; ask for those since a time of the last 29 days"
+            raise Refused(words, code="history_unavailable")
+        form: dict[str, Value] = {
+            "limit": _PAGE,
+            "sort": "asc",
+            "offset": offset or None,
+            "since_timestamp": start or None,
+        }
+        rows = self.api.private("user_transactions", form)
+        with parsing_errors(self.name):
+            listed = list_or_nothing(rows)
+            currencies = self._currencies()
+            entries = [entry for row in listed for entry in entries_from_row(row, currencies)]
+        wanted = [entry for entry in entries if since is None or entry.time >= since]
+        return HistoryPage(wanted, f"{start}:{offset + len(listed)}" if len(listed) >= _PAGE else None)
 
     def deposit_address(self, asset: str, network: str | None = None) -> DepositAddress:
         network = self._deposit_network(asset, network)

@@ -61,7 +61,7 @@ _WITHDRAWAL_TYPES = {"0": "EUR", "1": "BTC", "14": "XRP", "15": "LTC", "16": "ET
 
 
 #: What stands for no amount of a currency; the word was seen by Bitstamp.Net.
-_NOTHING = (None, "", "None")
+NOTHING = (None, "", "None")
 
 
 def currency_code(name: str) -> str:
@@ -338,7 +338,7 @@ def money_deposits_from_row(row: Mapping[str, Any], money: Iterable[str]) -> lis
     """Return the deposits, of the currencies `money`, in a row of the user's transactions."""
     if str(row["type"]) != "0":
         return []
-    amounts = {asset: parse_decimal(row[asset.lower()]) for asset in money if row.get(asset.lower()) not in _NOTHING}
+    amounts = {asset: parse_decimal(row[asset.lower()]) for asset in money if row.get(asset.lower()) not in NOTHING}
     return [
         Deposit(id_from_number(row["id"]), asset, amount, "done", time=optional_time(row.get("datetime")))
         for asset, amount in amounts.items()

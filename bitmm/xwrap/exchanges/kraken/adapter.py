@@ -29,7 +29,7 @@ from ..rules import check
 from .batches import read_in_batches
 from .executions import with_amount
 from .funding import check_takes_deposits, choose_address, choose_method, usable_addresses
-from .history import KrakenHistory
+from .ledger import KrakenLedger
 from .pages import read_pages
 from .parsing import (
     check_timer,
@@ -54,7 +54,7 @@ _REPEATABLE = {"insufficient_funds", "invalid_amount", "would_take", "exchange_r
 _CLOCK_SKEW = timedelta(seconds=60)
 
 
-class Kraken(KrakenHistory):
+class Kraken(KrakenLedger):
     """Spot markets of Kraken. Fees are always taken in the pair's currency (`oflags=fciq`)."""
 
     id = "kraken"

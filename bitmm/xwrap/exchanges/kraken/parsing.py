@@ -20,7 +20,7 @@ from .names import Pairs, balance_name
 _T = TypeVar("_T")
 
 #: Fee credits; no money.
-_CREDITS = "KFEE"
+CREDITS = "KFEE"
 _ORDER_STATUS: dict[str, Status] = {"pending": "open", "open": "open", "closed": "filled"}
 _OVER = {"canceled", "expired"}
 _SIDES: dict[str, Side] = {"buy": "buy", "sell": "sell"}
@@ -74,7 +74,7 @@ def funds_from_rows(rows: Mapping[str, Any], assets: Mapping[str, str]) -> dict[
     the plain line alone. Lines with another suffix are their own, and no order spends them: `.S` staked, `.M` opt-in
     rewards, `.P` staked on a parachain and `.B` other yields are `earning`, `.HOLD` is held ("Get Account Balance").
     """
-    names = {key: balance_name(key.removesuffix(".F"), assets) for key in rows if key != _CREDITS}
+    names = {key: balance_name(key.removesuffix(".F"), assets) for key in rows if key != CREDITS}
     read = dict(readable_rows("Kraken", names, lambda key: (key, _balance_from_row(rows[key]))))
     funds = {}
     for name in dict.fromkeys(names.values()):

@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any, Self
 
 from ...money import EXACT, exact, plain, total
+from ..account_history import LedgerEntry
 from ..base import ExchangeContext
 from ..conditions import check_offered, ends_at_once, would_take
 from ..cursors import numbers_of
@@ -30,6 +31,7 @@ from ..models import (
 from ..rules import check, not_enough
 from .addresses import is_bitcoin_address
 from .bech32 import testnet_address
+from .entries import entries_after
 from .ledger import LedgerTransaction, PaperConfig
 from .market_data import PaperMarkets, check_pair
 from .matching import ASSET, CURRENCY, MARKET, Execution, amount_to_trade, execute
@@ -203,6 +205,16 @@ class Paper(PaperMarkets):
 
     def withdrawals(self, asset: str | None = None) -> list[Withdrawal]:
         return [_withdrawal_from_row(row) for row in self._ledger.sends(_LATEST) if asset in (None, row["asset"])]
+
+    def ledger_page(self, since: datetime | None, cursor: str | None = None) -> HistoryPage[LedgerEntry]:
+        after = 0 if cursor is None else numbers_of(self.name, cursor, 1)[0]
+        if cursor is None:
+            self._open_orders()
+            if not self._ledger.balances():
+                with self._transaction():
+                    # The opening is posted first in any.
+                    pass
+        return entries_after(self._ledger, since, after)
 
     def deposit_address(self, asset: str, network: str | None = None) -> DepositAddress:
         _check_has_addresses(asset)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Protocol
 
@@ -66,6 +67,10 @@ class Ledger(Protocol):
 
     def orders(self, limit: int, before: int | None = None) -> list[dict[str, Any]]:
         """Return the latest orders, newest first, of those with ids below `before`."""
+        ...
+
+    def entries(self, since: datetime | None, after: int, limit: int) -> list[dict[str, Any]]:
+        """Return the entries, oldest first, of those with ids above `after`; those since a time where one is given."""
         ...
 
     def send(self, client_id: str) -> dict[str, Any] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -12,7 +13,7 @@ from sqlalchemy import Select, bindparam, insert, select, update
 from ...money import EXACT, exact, plain
 from . import tables as t
 from .base import Database, StatementRunner
-from .records import now
+from .records import now, time_text
 
 __all__ = ["PaperLedger", "PaperTransaction"]
 
@@ -32,6 +33,16 @@ _LATEST_ORDERS = (
 )
 _OPEN_ORDERS = select(t.paper_orders).where(_OF_REGISTRATION, t.OPEN).order_by(t.paper_orders.c.id)
 _CHANGE_ORDER = update(t.paper_orders).where(t.paper_orders.c.id == bindparam("row"))
+_ENTRIES = (
+    select(t.paper_entries)
+    .where(
+        t.paper_entries.c.registration_id == bindparam("registration"),
+        t.paper_entries.c.id > bindparam("after"),
+        t.paper_entries.c.created >= bindparam("since"),
+    )
+    .order_by(t.paper_entries.c.id)
+    .limit(bindparam("limit"))
+)
 _ALL_SENDS = select(t.paper_sends).where(t.paper_sends.c.registration_id == bindparam("registration"))
 _SEND_BY_CLIENT_ID = _ALL_SENDS.where(t.paper_sends.c.client_id == bindparam("client_id"))
 _LATEST_SENDS = _ALL_SENDS.order_by(t.paper_sends.c.id.desc()).limit(bindparam("limit"))
@@ -77,6 +88,11 @@ class PaperLedger:
     def orders(self, limit: int, before: int | None = None) -> list[dict[str, Any]]:
         """Return the latest orders, newest first, of those with ids below `before`."""
         return self._rows(_LATEST_ORDERS, limit=limit, before=2**63 - 1 if before is None else before)
+
+    def entries(self, since: datetime | None, after: int, limit: int) -> list[dict[str, Any]]:
+        """Return the entries, oldest first, of those with ids above `after`; those since a time where one is given."""
+        text = "" if since is None else time_text(since)
+        return self._rows(_ENTRIES, since=text, after=after, limit=limit)
 
     def send(self, client_id: str) -> dict[str, Any] | None:
         """Return the send with this id of ours."""

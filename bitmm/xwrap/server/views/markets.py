@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 from ...exchanges.models import OrderBook
@@ -10,8 +9,8 @@ from ...money import plain
 from ..context import RequestContext
 from ..market_reads import MOST_LEVELS, read_candles, read_fees, read_order_book, read_ticker, read_trades
 from ..order_views import rate_to_json, value_to_json
-from ..params import Params, bad_field
-from .shared import page_to_json, pop_cursor, record_to_json
+from ..params import Params
+from .shared import page_to_json, pop_cursor, pop_past, record_to_json
 
 _LEVELS, _TRADES, _CANDLES = 20, 50, 100
 _MOST_TRADES, _MOST_CANDLES = 1000, 1000
@@ -62,11 +61,9 @@ def candles(context: RequestContext) -> list[dict[str, Any]]:
     """GET /exchanges/ID/candles?currency=USD&asset=BTC&interval=1h&since=TIME&limit=100"""
     params = context.params
     currency, asset = _pop_pair(params)
-    interval, since = params.pop_name("interval", default="1h"), params.pop_time("since")
+    interval, since = params.pop_name("interval", default="1h"), pop_past(params, "since", "candles")
     limit = params.pop_count("limit", default=_CANDLES, most=_MOST_CANDLES)
     params.finish()
-    if since is not None and since > datetime.now(UTC):
-        raise bad_field("since", "lies ahead, where there are no candles yet")
     with context.services.registry.open(context.registration()) as exchange:
         pair = exchange.common_pair(currency, asset)
         return [record_to_json(candle) for candle in read_candles(exchange, *pair, interval, since, limit)]

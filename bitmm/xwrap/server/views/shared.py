@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from datetime import UTC, datetime
 from typing import Any, cast
 
 from ...exchanges.models import HistoryPage, Side
@@ -11,7 +12,17 @@ from ..order_views import value_to_json
 from ..params import Params, bad_field
 from ..problems import Problem
 
-__all__ = ["check_printable", "page_to_json", "pop_cursor", "pop_key", "pop_page", "pop_side", "record_to_json"]
+__all__ = [
+    "check_printable",
+    "page_to_json",
+    "pop_cursor",
+    "pop_key",
+    "pop_page",
+    "pop_past",
+    "pop_place",
+    "pop_side",
+    "record_to_json",
+]
 
 _PAGE, _MAX_PAGE = 50, 500
 _LONGEST_CURSOR = 500
@@ -35,12 +46,26 @@ def pop_cursor(params: Params) -> tuple[bool, str | None]:
 
     Who says where it begins asks for a page.
     """
-    cursor = params.pop_text("cursor", limit=_LONGEST_CURSOR) if params.has("cursor") else None
     is_paged = params.pop_bool("paged", default=False)
+    cursor = pop_place(params)
+    return is_paged or cursor is not None, cursor
+
+
+def pop_place(params: Params) -> str | None:
+    """Return where a page begins of a list that is told in pages only, as the last parameter of a request."""
+    cursor = params.pop_text("cursor", limit=_LONGEST_CURSOR) if params.has("cursor") else None
     params.finish()
     if cursor is not None:
         check_printable("cursor", cursor)
-    return is_paged or cursor is not None, cursor
+    return cursor
+
+
+def pop_past(params: Params, name: str, what: str) -> datetime | None:
+    """Return a time that must not lie ahead, None where none is given; `what` there is since then."""
+    time = params.pop_time(name)
+    if time is not None and time > datetime.now(UTC):
+        raise bad_field(name, f"lies ahead, where there are no {what} yet")
+    return time
 
 
 def page_to_json(name: str, page: HistoryPage[Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What leaves an exchange for an address, and what comes in."""
+"""What leaves an exchange for an address, what comes in, and all that moved its money."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ...exchanges.models import NewWithdrawal
 from ..context import RequestContext
 from ..order_views import StoredAnswer
 from ..problems import Problem
-from .shared import check_printable, pop_key, pop_page, record_to_json
+from .shared import check_printable, page_to_json, pop_key, pop_page, pop_past, pop_place, record_to_json
 
 
 def send_to_address(context: RequestContext) -> StoredAnswer:
@@ -44,6 +44,14 @@ def deposits(context: RequestContext) -> list[dict[str, Any]]:
     with context.services.registry.open(context.registration()) as exchange:
         name = None if asset is None else exchange.common_asset(asset)
         return [record_to_json(deposit) for deposit in exchange.deposits(name)]
+
+
+def ledger(context: RequestContext) -> dict[str, Any]:
+    """GET /exchanges/ID/ledger?since=TIME&cursor=CURSOR"""
+    since = pop_past(context.params, "since", "entries")
+    cursor = pop_place(context.params)
+    with context.services.registry.open(context.registration()) as exchange:
+        return page_to_json("ledger", exchange.ledger_page(since, cursor))
 
 
 def get_address(context: RequestContext) -> str:

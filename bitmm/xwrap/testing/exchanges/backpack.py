@@ -615,7 +615,7 @@ class BackpackVenue(Venue):
             for fill in self.fills_of(account)
             if wanted in (None, fill.order.pair)
             and parameters.get("orderId") in (None, fill.order.id)
-            and start <= fill.time * 1000 <= end
+            and start <= int(fill.time * 1000) <= end
             and fill.time <= shown
         ]
         return self.page(rows, parameters)
@@ -663,10 +663,14 @@ class BackpackVenue(Venue):
                 "toAddress": made.address,
                 "transactionHash": made.txid,
             }
-            for made in self.deposits.values()
-            if made.account is account
+            for made in self.between(self.deposits, account, parameters)
         ]
         return self.page(rows, parameters)
+
+    def between(self, made: dict[str, Transfer], account: Account, parameters: dict[str, Any]) -> list[Transfer]:
+        """The transfers of the account between the times that are asked for, in milliseconds since 1970."""
+        start, end = int(parameters.get("from", "0")), int(parameters.get("to", "99999999999999"))
+        return [one for one in made.values() if one.account is account and start <= int(one.time * 1000) <= end]
 
     def source(self, made: Transfer) -> str:
         chain = made.network or CHAINS[made.asset][0][0]
@@ -717,8 +721,8 @@ class BackpackVenue(Venue):
         client = parameters.get("clientId")
         rows = [
             self.withdrawal_row(made)
-            for made in self.withdrawals.values()
-            if made.account is account and client in (None, made.client_id)
+            for made in self.between(self.withdrawals, account, parameters)
+            if client in (None, made.client_id)
         ]
         return self.page(rows, parameters)
 

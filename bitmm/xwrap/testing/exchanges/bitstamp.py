@@ -653,6 +653,13 @@ class BitstampVenue(Venue):
         if wanted is None:
             rows += [self.transfer_row(made, "0", 1) for made in self.deposits.values() if made.account is account]
             rows += [self.transfer_row(made, "1", -1) for made in self.withdrawals.values() if made.account is account]
+        if form.get("sort", "desc") not in ("asc", "desc"):
+            raise RequestRefused(refusal({"sort": ["Select a valid choice."]}, "400.005"))
+        if "since_timestamp" in form:
+            since = int(form["since_timestamp"])
+            if since < self.clock() - 30 * 86400:
+                raise RequestRefused(refusal({"since_timestamp": ["It is more than 30 days ago."]}, "400.005"))
+            rows = [row for row in rows if row["datetime"] >= stamp(since)]
         rows.sort(key=lambda row: row["datetime"], reverse=form.get("sort", "desc") == "desc")
         offset, limit = int(form.get("offset", "0")), int(form.get("limit", "100"))
         if limit > 1000 or offset > 200_000:
@@ -678,7 +685,7 @@ class BitstampVenue(Venue):
     def transfer_row(self, made: Transfer, kind: str, sign: int) -> dict[str, Any]:
         others = {name.lower(): 0 for name in self.names()}
         row = {"id": int(made.id), "datetime": stamp(made.time), "type": kind, "fee": places(made.fee, 8)}
-        return {**others, **row, made.asset.lower(): places(sign * made.amount, 8)}
+        return {**others, **row, made.asset.lower(): places(sign * (made.amount - made.fee), 8)}
 
     def crypto_transactions(self, account: Account, form: dict[str, str]) -> Any:
         sent = [

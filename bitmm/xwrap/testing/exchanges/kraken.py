@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl
 
 from .candles import candles
@@ -67,6 +67,7 @@ RIGHTS = {
     ),
     **dict.fromkeys(("OpenOrders", "QueryOrders"), "query-open-trades"),
     **dict.fromkeys(("ClosedOrders", "TradesHistory", "QueryTrades"), "query-closed-trades"),
+    **dict.fromkeys(("Ledgers",), "query-ledger"),
     **dict.fromkeys(("AddOrder",), "modify-trades"),
     **dict.fromkeys(("CancelOrder", "CancelOrderBatch", "CancelAll", "CancelAllOrdersAfter"), "close-trades"),
     **dict.fromkeys(("DepositAddresses",), "add-funds"),
@@ -74,7 +75,7 @@ RIGHTS = {
     **dict.fromkeys(("WithdrawCancel",), "withdraw-funds"),
 }
 #: What a call adds to the REST counter ("Spot REST Rate Limits"); 1 when it is not here.
-COUNTS = {"AddOrder": 0, "CancelOrder": 0, "TradesHistory": 2, "QueryTrades": 2, "ClosedOrders": 2}
+COUNTS = {"AddOrder": 0, "CancelOrder": 0, "TradesHistory": 2, "QueryTrades": 2, "ClosedOrders": 2, "Ledgers": 2}
 
 WORDS = {
     "rate_limit": "EAPI:Rate limit exceeded",
@@ -104,6 +105,19 @@ KEPT_CANDLES = 720
 
 class KrakenError(Exception):
     """An error as Kraken writes it."""
+
+
+class Movement(NamedTuple):
+    """A row of the ledger, which is all that moved the balance of one asset at once."""
+
+    id: str
+    time: float
+    kind: str
+    reference: str
+    asset: str
+    amount: Decimal
+    fee: Decimal
+    balance: Decimal
 
 
 class KrakenVenue(Venue):
@@ -580,6 +594,47 @@ class KrakenVenue(Venue):
             raise _invalid("txid")
         return {id: trades[id] for id in ids}
 
+    def private_Ledgers(self, account: Account, given: Mapping[str, Any]) -> Any:
+        if given.keys() - {"asset", "type", "start", "end", "ofs"}:
+            raise _invalid("ledger")
+        asked, first_and_last = self._asset(given) if "asset" in given else None, _times(given)
+        wanted = {
+            movement.id: movement
+            for movement in reversed(self.movements(account))
+            if asked in (None, _asset_key(movement.asset))
+            and given.get("type", "all") in ("all", movement.kind)
+            and first_and_last[0] < movement.time <= first_and_last[1]
+        }
+        return {"ledger": {id: _ledger_row(one) for id, one in _page(wanted, given).items()}, "count": len(wanted)}
+
+    def movements(self, account: Account) -> list[Movement]:
+        """All that moved the money of the account, oldest first."""
+        moved: list[tuple[float, str, str, str, Decimal, Decimal]] = []
+        for fill in self.fills_of(account):
+            sign, pair = (1 if fill.order.side == "buy" else -1), fill.order.pair
+            for asset, amount in ((pair.asset, sign * fill.amount), (pair.currency, -sign * fill.cost)):
+                fee = fill.fee if asset == fill.fee_currency else ZERO
+                moved.append((fill.time, "trade", fill.id, asset, amount, fee))
+        moved += [
+            (made.time, "deposit", made.id, made.asset, made.amount, ZERO)
+            for made in self.deposits.values()
+            if made.account is account
+        ]
+        for made in self.withdrawals.values():
+            if made.account is account:
+                moved.append((made.time, "withdrawal", made.id, made.asset, made.fee - made.amount, made.fee))
+                if made.status == "canceled":
+                    taken_back = (made.amount - made.fee, -made.fee)
+                    moved.append((made.details["canceled"], "withdrawal", made.id, made.asset, *taken_back))
+        moved.sort(key=lambda row: row[0])
+        balances: dict[str, Decimal] = {}
+        movements = []
+        for number, row in enumerate(moved):
+            asset, amount, fee = row[3:]
+            balances[asset] = balances.get(asset, ZERO) + amount - fee
+            movements.append(Movement(f"L{number:05}-{number % 7}AAAA-BBBBBB", *row, balances[asset]))
+        return movements
+
     def private_CancelOrder(self, account: Account, given: Mapping[str, Any]) -> Any:
         named, client_id = given.get("txid"), given.get("cl_ord_id")
         orders = self.orders_of(account, status="open")
@@ -738,6 +793,7 @@ class KrakenVenue(Venue):
         if transfer is None or transfer.account is not account or transfer.status != "pending":
             raise KrakenError("EFunding:Unknown reference id")
         transfer.status = "canceled"
+        transfer.details["canceled"] = self.clock()
         account.balances[transfer.asset] += transfer.amount
         return True
 
@@ -858,6 +914,20 @@ def _trade_row(number: int, fill: Fill) -> dict[str, Any]:
         "misc": "",
         "trade_id": number,
         "maker": fill.maker,
+    }
+
+
+def _ledger_row(movement: Movement) -> dict[str, Any]:
+    return {
+        "refid": movement.reference,
+        "time": movement.time,
+        "type": movement.kind,
+        "subtype": "",
+        "aclass": "currency",
+        "asset": _asset_key(movement.asset),
+        "amount": f"{movement.amount:f}",
+        "fee": f"{movement.fee:f}",
+        "balance": f"{movement.balance:f}",
     }
 
 
