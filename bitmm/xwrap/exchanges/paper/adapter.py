@@ -31,10 +31,10 @@ from ..models import (
 from ..rules import check, not_enough
 from .addresses import is_bitcoin_address
 from .bech32 import testnet_address
-from .entries import entries_after
 from .ledger import LedgerTransaction, PaperConfig
 from .market_data import PaperMarkets, check_pair
 from .matching import ASSET, CURRENCY, MARKET, Execution, amount_to_trade, execute
+from .parsing import entry_from_row, fill_from_row, order_from_row, withdrawal_from_row
 
 __all__ = ["Paper"]
 
@@ -43,6 +43,8 @@ _NO_SLIPPAGE = Decimal(0)
 _CANCELED = {"status": "canceled", "held": "0"}
 #: How many of the latest orders and sends are listed.
 _LATEST = 100
+#: How many entries of the ledger are in a page.
+_ENTRIES = 500
 
 
 class Paper(PaperMarkets):
@@ -134,7 +136,7 @@ class Paper(PaperMarkets):
             row["id"] = transaction.add_order(row)
             if filled:
                 _post_execution(transaction, row, execution)
-        return _order_from_row(row)
+        return order_from_row(row)
 
     def order(self, ref: OrderRef) -> OrderState:
         if (found := self.find(ref)) is None:
@@ -144,10 +146,10 @@ class Paper(PaperMarkets):
     def find(self, ref: OrderRef) -> OrderState | None:
         self._open_orders()
         row = self._ledger.order(ref.client_id)
-        return None if row is None else _order_from_row(row)
+        return None if row is None else order_from_row(row)
 
     def open_orders(self) -> list[OrderState]:
-        return [_order_from_row(row) for row in self._open_orders()]
+        return [order_from_row(row) for row in self._open_orders()]
 
     def cancel(self, ref: OrderRef) -> None:
         with self._transaction() as transaction:
@@ -173,7 +175,7 @@ class Paper(PaperMarkets):
         if before is None:
             self._open_orders()
         rows = self._ledger.orders(_LATEST, before)
-        fills = [_fill_from_row(row) for row in rows if row["status"] == "filled"]
+        fills = [fill_from_row(row) for row in rows if row["status"] == "filled"]
         return HistoryPage(fills, str(rows[-1]["id"]) if len(rows) == _LATEST else None)
 
     def withdraw(self, withdrawal: NewWithdrawal) -> Withdrawal:
@@ -197,14 +199,14 @@ class Paper(PaperMarkets):
             _check_available(transaction, withdrawal.asset, withdrawal.amount)
             row["id"] = transaction.add_send(row)
             transaction.post_entry("send", f"send {row['id']}", withdrawal.asset, withdrawal.amount.copy_negate())
-        return _withdrawal_from_row(row)
+        return withdrawal_from_row(row)
 
     def find_withdrawal(self, client_id: str, since: datetime, until: datetime) -> Withdrawal | None:
         row = self._ledger.send(client_id)
-        return None if row is None else _withdrawal_from_row(row)
+        return None if row is None else withdrawal_from_row(row)
 
     def withdrawals(self, asset: str | None = None) -> list[Withdrawal]:
-        return [_withdrawal_from_row(row) for row in self._ledger.sends(_LATEST) if asset in (None, row["asset"])]
+        return [withdrawal_from_row(row) for row in self._ledger.sends(_LATEST) if asset in (None, row["asset"])]
 
     def ledger_page(self, since: datetime | None, cursor: str | None = None) -> HistoryPage[LedgerEntry]:
         after = 0 if cursor is None else numbers_of(self.name, cursor, 1)[0]
@@ -214,7 +216,9 @@ class Paper(PaperMarkets):
                 with self._transaction():
                     # The opening is posted first in any.
                     pass
-        return entries_after(self._ledger, since, after)
+        rows = self._ledger.entries(since, after, _ENTRIES)
+        last = str(rows[-1]["id"]) if len(rows) == _ENTRIES else None
+        return HistoryPage([entry_from_row(row) for row in rows], last)
 
     def deposit_address(self, asset: str, network: str | None = None) -> DepositAddress:
         _check_has_addresses(asset)
@@ -354,55 +358,3 @@ def _filled_columns(execution: Execution) -> dict[str, Any]:
         "spent": plain(execution.spent),
         "fee": plain(execution.fee),
     }
-
-
-def _order_from_row(row: Mapping[str, Any]) -> OrderState:
-    amount = exact(row["amount"])
-    filled = row["status"] == "filled"
-    return OrderState(
-        exchange_order_id=str(row["id"]),
-        status=row["status"],
-        side=row["side"],
-        currency=row["currency"],
-        asset=row["asset"],
-        amount=amount,
-        price=exact(row["price"]) if row["price"] else None,
-        filled=amount if filled else Decimal(0),
-        average=exact(row["average"]) if filled else None,
-        spent=exact(row["spent"]) if filled else Decimal(0),
-        fee=exact(row["fee"]) if filled else Decimal(0),
-        fee_currency=row["currency"],
-        client_id=row["client_id"],
-        created=datetime.fromisoformat(row["created"]) if "created" in row else None,
-        reason=row["reason"],
-        stop=exact(row["stop"]) if row["stop"] else None,
-    )
-
-
-def _fill_from_row(row: Mapping[str, Any]) -> Fill:
-    """Return the one fill of an order that is filled."""
-    return Fill(
-        id=str(row["id"]),
-        exchange_order_id=str(row["id"]),
-        side=row["side"],
-        currency=row["currency"],
-        asset=row["asset"],
-        amount=exact(row["amount"]),
-        price=exact(row["average"]),
-        fee=exact(row["fee"]),
-        fee_currency=row["currency"],
-        time=datetime.fromisoformat(row["created"]),
-    )
-
-
-def _withdrawal_from_row(row: Mapping[str, Any]) -> Withdrawal:
-    return Withdrawal(
-        id=str(row["id"]),
-        asset=row["asset"],
-        amount=exact(row["amount"]),
-        status="done",
-        address=row["address"],
-        fee=Decimal(0),
-        client_id=row["client_id"],
-        created=datetime.fromisoformat(row["created"]) if "created" in row else None,
-    )
