@@ -55,6 +55,7 @@ MAY_IMPORT = {
     "_history": f"{BASE} types _arguments _parsing _history_parsing _registration",
     "_trading": f"{BASE} types _arguments _registration",
     "client": f"{BASE} {CLIENT_PARTS}",
+    "ledger_csv": f"{BASE} types",
     "exchanges": BASE,
     "exchanges/contract": f"{BASE} exchanges testing",
     "server/db": f"{BASE} exchanges server/settings",

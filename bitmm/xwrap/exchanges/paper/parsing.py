@@ -82,7 +82,7 @@ def entry_from_row(row: Mapping[str, Any]) -> LedgerEntry:
     return LedgerEntry(
         id=str(row["id"]),
         time=datetime.fromisoformat(row["created"]),
-        kind=_KINDS[row["kind"]],
+        kind=_KINDS.get(row["kind"], "other"),
         asset=row["currency"],
         amount=exact(row["amount"]),
         fee=Decimal(0),
