@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, TypeVa
 from .._names import common_name
 from ..money import EXACT
 from .account_history import AccountHistory
+from .batches import Outcome, place_each
 from .cache import TTLCache
 from .conditions import check_offered
 from .errors import Busy, Refused
@@ -214,6 +215,14 @@ class Exchange(AccountHistory):
         Raises Unknown when it may have been placed; it is never sent twice.
         """
         raise self._lacks("place")
+
+    def place_many(self, orders: Sequence[NewOrder]) -> list[Outcome]:
+        """Place `orders`, and return for each one, in their order, its state or the error that `place` would raise.
+
+        One that is refused stops no other. An exchange that takes many with one request overrides it; here they are
+        placed one after the other.
+        """
+        return place_each(self.place, orders)
 
     def order(self, ref: OrderRef) -> OrderState:
         """Return the state of an order with a known `exchange_order_id`. Raises Refused `order_not_found`.

@@ -46,13 +46,22 @@ def lines(kinds: Sequence[type[Exchange]]) -> list[str]:
     rows.append(["", *(_LIFECYCLES[kind.lifecycle] for kind in kinds)])
     verbs = {kind.id: set(supports(kind)) for kind in kinds}
     rows += [[verb.replace("_", " "), *(_cell(verb, kind, verbs[kind.id]) for kind in kinds)] for verb in OPERATIONS]
-    for title, cell in (("post-only orders", _post_only), ("time in force", _times_in_force), ("stop orders", _stops)):
+    for title, cell in (
+        ("many at once", _many_at_once),
+        ("post-only orders", _post_only),
+        ("time in force", _times_in_force),
+        ("stop orders", _stops),
+    ):
         rows.append([title, *map(cell, kinds)])
     widths = [max(len(row[column]) for row in rows) for column in range(len(kinds) + 1)]
     rows.insert(1, ["-" * width for width in widths])
     return [
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
     ]
+
+
+def _many_at_once(kind: type[Exchange]) -> str:
+    return "-" if kind.place_many is Exchange.place_many else "yes"
 
 
 def _post_only(kind: type[Exchange]) -> str:

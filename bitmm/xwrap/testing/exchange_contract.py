@@ -20,7 +20,7 @@ order (a market, a limit, a cost order) `takes` leaves it out, and the order mus
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -49,6 +49,7 @@ from ..exchanges.models import (
 )
 from ..money import EXACT, total
 from ..transport import Request, Response, Transport
+from .batch_contract import BatchContract
 from .checks import (
     check,
     check_equal,
@@ -60,16 +61,15 @@ from .checks import (
     has,
     skip_without,
 )
+from .deliveries import DeliverTwice, Ledger
 from .market_contract import MarketContract
 
 __all__ = ["ExchangeContract", "Ledger"]
 
-Ledger = Callable[[], Sequence[Mapping[str, Any]]]
-
 _ZERO = Decimal(0)
 
 
-class ExchangeContract(MarketContract):
+class ExchangeContract(MarketContract, BatchContract):
     """The promises of exchanges/base.py as tests; each gets the fixtures `exchange` and `ledger` of the subclass."""
 
     #: An amount of the asset that the exchange takes, and a cost in the currency.
@@ -570,7 +570,7 @@ class ExchangeContract(MarketContract):
 
     def _deliver_twice(self, exchange: Exchange, ledger: Ledger, verb: str, request: object) -> ExchangeError | None:
         """Return why the outcome is unknown of a call whose executing request is delivered twice; None: it is told."""
-        transport = _DeliverTwice(exchange.context.transport, ledger)
+        transport = DeliverTwice(exchange.context.transport, ledger)
         repeating = exchange.with_context(replace(exchange.context, transport=transport))
         try:
             getattr(repeating, verb)(request)
@@ -783,20 +783,6 @@ class ExchangeContract(MarketContract):
     def _withdrawal(self, amount: Decimal) -> NewWithdrawal:
         address = check_stated("send_to (an address that the exchange sends to)", self.send_to)
         return NewWithdrawal(self.asset, amount, address, uuid.uuid4().hex, tag=self.send_tag)
-
-
-class _DeliverTwice(Transport):
-    """Delivers each request that executes something twice; the answer is that to the second delivery."""
-
-    def __init__(self, transport: Transport, ledger: Ledger) -> None:
-        """Open no connections; those of `transport` are used."""
-        self._transport = transport
-        self._ledger = ledger
-
-    def send(self, request: Request, *, timeout: float | None = None) -> Response:
-        executed = len(self._ledger())
-        answer = self._transport.send(request, timeout=timeout)
-        return answer if len(self._ledger()) == executed else self._transport.send(request, timeout=timeout)
 
 
 def _reference(order: NewOrder, state: OrderState | None) -> OrderRef:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -13,9 +13,10 @@ from typing import Any, ClassVar, Literal
 
 from ..._addresses import same_address
 from ..base import Field, RateLimit
+from ..batches import Outcome, place_each, place_in_batches, read_outcomes
 from ..conditions import check_placed, ends_at_once
 from ..cursors import page_by_offset
-from ..errors import NotListedYet, Refused, Unknown
+from ..errors import ExchangeError, NotListedYet, Refused, Unknown
 from ..http import PARSING_ERRORS, parsing_errors
 from ..models import (
     Deposit,
@@ -27,7 +28,6 @@ from ..models import (
     NewWithdrawal,
     OrderRef,
     OrderState,
-    Side,
     Withdrawal,
 )
 from ..orders import cancel_errors, listed_order, poll_fills, poll_until_final
@@ -41,6 +41,7 @@ from ..parsing import (
     time_from_field,
 )
 from ..rules import check, network_required, no_such_asset
+from .answers import row_error
 from .ledger import BackpackLedger
 from .parsing import (
     MAX_SKEW,
@@ -52,13 +53,13 @@ from .parsing import (
     is_same_order,
     is_same_withdrawal,
     market_symbol,
+    new_order_fields,
     open_chain_from_row,
     order_from_row,
     order_id_text,
     withdrawal_from_row,
 )
 
-_SIDE_WORDS: dict[Side, Literal["Bid", "Ask"]] = {"buy": "Bid", "sell": "Ask"}
 #: An order that is over may be missing in the history for so long (that it lags is known, not how much).
 _LAG = timedelta(seconds=30)
 #: The most rows that a history gives at once.
@@ -97,20 +98,36 @@ class Backpack(BackpackLedger):
             return funds_from_answers(self.name, balances, account)
 
     def place(self, order: NewOrder) -> OrderState:
+        self._check(order)
+        row = self.api.private("POST", "api/v1/order", "orderExecute", new_order_fields(order))
+        return self._placed(order, row)
+
+    def place_many(self, orders: Sequence[NewOrder]) -> list[Outcome]:
+        """Place them with one request; of a single one it is that of `place`."""
+        return place_in_batches(orders, self._check, self._place_together)
+
+    def _check(self, order: NewOrder) -> None:
+        """Raise Refused for an order that breaks the rules of its market, or is of a kind that is not taken."""
         check(order, self._open_market(order.currency, order.asset, self._markets(), "markets"))
         self.check_kind(order)
-        row = self.api.execute_order(
-            market_symbol(order.currency, order.asset),
-            _SIDE_WORDS[order.side],
-            "Market" if order.price is None else "Limit",
-            quantity=order.amount,
-            quote_quantity=order.cost,
-            price=order.price,
-            # `check_kind` refused GTD.
-            time_in_force=None if order.time_in_force == "GTD" else order.time_in_force,
-            post_only=order.post_only or None,
-            client_id=client_number(order.client_id),
-        )
+
+    def _place_together(self, group: None, orders: Sequence[NewOrder]) -> list[Outcome]:
+        if len(orders) == 1:
+            return place_each(self.place, orders)
+        try:
+            rows = self.api.execute_orders([new_order_fields(order) for order in orders])
+        except ExchangeError as error:
+            return [error] * len(orders)
+
+        def read(order: NewOrder, row: Any) -> OrderState:
+            if row["operation"] == "Err":
+                raise row_error(row)
+            return self._placed(order, row)
+
+        return read_outcomes(self.name, orders, lambda: rows, read)
+
+    def _placed(self, order: NewOrder, row: Any) -> OrderState:
+        """Return the state of an order by the row that answers it; one that is over at once is read until it is."""
         with parsing_errors(self.name, mutates=True):
             if str(row["clientId"]) != str(client_number(order.client_id)):
                 raise ValueError("another order than the one asked for")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Busy, ExchangeError, Refused
@@ -11,7 +12,7 @@ from ..http import asked_pause, retry_after, unknown_or_refused, unproved, unrea
 if TYPE_CHECKING:
     from ...transport import Response
 
-__all__ = ["read_document"]
+__all__ = ["read_document", "row_error"]
 
 #: The documentation's error codes -> ours. What is not listed stays exchange_refused.
 _CODES = {
@@ -37,6 +38,16 @@ _PROOF = {
     # The answer to a cancel. What an earlier delivery canceled is canceled, and the caller reads the order then.
     "RESOURCE_NOT_FOUND",
 }
+#: Of these a request with many orders is refused as a whole. It is not documented that the others prove that: a wrong
+#: price may be that of one order.
+_PROOF_OF_ALL = {
+    "UNAUTHORIZED",
+    "INVALID_SIGNATURE",
+    "FORBIDDEN",
+    "ACCOUNT_DEACTIVATED",
+    "NOT_IMPLEMENTED",
+    "MAINTENANCE",
+}
 #: Failures inside the exchange: it does not say what became of the request.
 _UNSURE = {"SERVER_ERROR", "TIMEOUT"}
 #: Seconds to wait after a rate limit; neither the limit nor a header for it is documented.
@@ -60,8 +71,8 @@ _UNPARSED = re.compile(
 )
 
 
-def read_document(answer: Response, *, mutates: bool) -> Any:
-    """Return the document of an answer, None for HTTP 202 and 204.
+def read_document(answer: Response, *, mutates: bool, of_many: bool = False) -> Any:
+    """Return the document of an answer, None for HTTP 202 and 204; `of_many`: it answers a request with many orders.
 
     Raises what a refusal, or an unreadable answer, means.
     """
@@ -75,12 +86,21 @@ def read_document(answer: Response, *, mutates: bool) -> Any:
         return document
     if not isinstance(document, dict) or not isinstance(document.get("code"), str):
         raise _unreadable(answer, mutates=mutates)
-    raise _error(document["code"], str(document.get("message") or document["code"])[:300], answer, mutates=mutates)
+    raise _error(document, answer, _PROOF_OF_ALL if of_many else _PROOF, mutates=mutates)
 
 
-def _error(code: str, reason: str, answer: Response, *, mutates: bool) -> ExchangeError:
-    if code == "TOO_MANY_REQUESTS" or answer.status == 429:
-        busy = Busy(reason, retry_after=retry_after(answer, seconds=_PAUSE))
+def row_error(row: Any) -> ExchangeError:
+    """Return what an order was refused for, or that it is unknown, by its row in the answer to many orders."""
+    return _error(row, None, _PROOF, mutates=True)
+
+
+def _error(document: Any, answer: Response | None, proof: Collection[str], *, mutates: bool) -> ExchangeError:
+    """Return what an error means, a document of its own or (without an `answer`) a row of one."""
+    code = str(document["code"])
+    reason = str(document.get("message") or code)[:300]
+    status = 200 if answer is None else answer.status
+    if code == "TOO_MANY_REQUESTS" or status == 429:
+        busy = Busy(reason, retry_after=_PAUSE if answer is None else retry_after(answer, seconds=_PAUSE))
         return unproved(busy) if mutates else busy
     ours = _CODES.get(code)
     if code == "INVALID_ORDER" and _WOULD_TAKE.search(reason):
@@ -89,11 +109,11 @@ def _error(code: str, reason: str, answer: Response, *, mutates: bool) -> Exchan
     is_late = late is not None and late.search(reason) is not None
     if is_late:
         ours = "invalid_nonce"
-    if code in _UNSURE or (answer.status >= 500 and ours is None):
+    if code in _UNSURE or (status >= 500 and ours is None):
         return unknown_or_refused(reason, mutates=mutates, answer=answer)
-    code_of_ours, pause = ours or "exchange_refused", asked_pause(answer)
+    code_of_ours, pause = ours or "exchange_refused", None if answer is None else asked_pause(answer)
     refusal = Refused(reason, code=code_of_ours, retryable=ours in _RETRYABLE, retry_after=pause)
-    return unproved(refusal) if mutates and (is_late or code not in _PROOF) else refusal
+    return unproved(refusal) if mutates and (is_late or code not in proof) else refusal
 
 
 def _refusal_in_plain_text(answer: Response, *, mutates: bool) -> ExchangeError | None:

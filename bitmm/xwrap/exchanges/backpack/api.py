@@ -258,6 +258,17 @@ class BackpackAPI(ExchangeAPI):
         }
         return self.private("POST", "api/v1/order", "orderExecute", params)
 
+    def execute_orders(self, orders: Sequence[Mapping[str, Value]]) -> Any:
+        """Place many orders with one request ("Execute orders"); return a row for each, in their order.
+
+        Each has the fields of the body of an order, as `{"symbol": "SOL_USDC", "side": "Bid", "orderType": "Limit",
+        "quantity": "1", "price": "140", "clientId": 7}`. The `operation` of a row is "Ok" when it is an order, and
+        "Err" when it is a `code` and a `message`; see `row_error`.
+        """
+        with self.throttle("api/v1/orders", signed=True):
+            request = self.signed("POST", "api/v1/orders", "orderExecute", orders)
+            return read_document(self._send(request, mutates=True), mutates=True, of_many=True)
+
     def order(self, symbol: str, *, order_id: str | None = None, client_id: int | None = None) -> Any:
         """Return an open order by one of its ids; one that is over is unknown here: see `order_history`."""
         params = {"symbol": symbol, "orderId": order_id, "clientId": client_id}

@@ -14,6 +14,7 @@ from ..models import (
     Fill,
     Funds,
     Market,
+    NewOrder,
     OrderRef,
     OrderState,
     Side,
@@ -36,8 +37,10 @@ from ..parsing import (
     time_from_field,
     time_from_utc_text,
 )
+from .signing import Value
 
 _SIDES: dict[str, Side] = {"Bid": "buy", "Ask": "sell"}
+_SIDE_WORDS = {side: word for word, side in _SIDES.items()}
 _OPEN = {"New", "PartiallyFilled", "TriggerPending", "Triggered"}
 _OVER = {"Cancelled", "Expired"}
 _DEPOSITED: dict[str, Literal["pending", "done", "failed"]] = {
@@ -63,6 +66,22 @@ def market_symbol(currency: str, asset: str) -> str:
 def client_number(client_id: str) -> int:
     """Return the exchange's client id for ours: 32 bits, random in UUIDs of version 4 and 7."""
     return int(client_id[-8:], 16)
+
+
+def new_order_fields(order: NewOrder) -> dict[str, Value]:
+    """Return the body of an order ("Execute order"); what is None is left to the exchange."""
+    return {
+        "symbol": market_symbol(order.currency, order.asset),
+        "side": _SIDE_WORDS[order.side],
+        "orderType": "Market" if order.price is None else "Limit",
+        "quantity": order.amount,
+        "quoteQuantity": order.cost,
+        "price": order.price,
+        # `check_kind` refuses GTD.
+        "timeInForce": order.time_in_force,
+        "postOnly": order.post_only or None,
+        "clientId": client_number(order.client_id),
+    }
 
 
 def is_same_order(row: Mapping[str, Any], ref: OrderRef, client: int) -> bool:

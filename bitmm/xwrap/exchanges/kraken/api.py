@@ -24,7 +24,7 @@ from ..http import FORM, JSON, retry_after, unknown_or_refused, unproved, unread
 if TYPE_CHECKING:
     from ...transport import Response
 
-__all__ = ["URL", "KrakenAPI"]
+__all__ = ["URL", "KrakenAPI", "failure"]
 
 _T = TypeVar("_T")
 
@@ -218,7 +218,7 @@ def _result(answer: Response, *, mutates: bool) -> Any:
         # Errors come with status 200; entries that begin with W are warnings beside a result.
         failures = [str(entry) for entry in document["error"] if str(entry).startswith("E")]
         if failures:
-            raise _failure(failures, answer, mutates=mutates)
+            raise failure(failures, mutates=mutates, answer=answer)
         if answer.status == 200 and "result" in document:
             return document["result"]
         if answer.status == 200 and not mutates and document == {"error": []}:
@@ -267,9 +267,9 @@ def _field(name: str, value: object) -> Any:
     return str(value)
 
 
-def _failure(failures: list[str], answer: Response, *, mutates: bool) -> ExchangeError:
-    """Return what the errors of an answer mean, together: refused only when every one of them says so."""
-    refusal = _refusal(failures, retry_after(answer, seconds=_PAUSE))
+def failure(failures: list[str], *, mutates: bool, answer: Response | None = None) -> ExchangeError:
+    """Return what the errors of an `answer`, or of an order in it, mean together: refused when each one says so."""
+    refusal = _refusal(failures, _PAUSE if answer is None else retry_after(answer, seconds=_PAUSE))
     if refusal is None:
         return unknown_or_refused(_reason(failures), mutates=mutates, answer=answer)
     return unproved(refusal) if mutates and any(map(_UNPROVED.match, failures)) else refusal

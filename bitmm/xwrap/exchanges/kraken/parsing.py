@@ -165,6 +165,12 @@ def new_order_form(order: NewOrder, pair: str) -> dict[str, object]:
     }
 
 
+def new_orders_form(orders: Sequence[NewOrder], pair: str) -> dict[str, object]:
+    """Return the form of an AddOrderBatch in the market with this key ("Add Order Batch"), which names it once."""
+    forms = [new_order_form(order, pair) for order in orders]
+    return {"pair": pair, "orders": [{name: form[name] for name in form if name != "pair"} for form in forms]}
+
+
 def order_from_row(txid: str, row: Mapping[str, Any], pairs: Pairs, ref: OrderRef | None = None) -> OrderState:
     """Return the order of an object of QueryOrders, OpenOrders or ClosedOrders; `descr.pair` is the altname.
 

@@ -138,7 +138,7 @@ class BackpackVenue(Venue):
             "/api/v1/trades": self.trades,
             "/api/v1/klines": self.klines,
         }
-        private = {
+        private: dict[tuple[str, str], tuple[str, str, Callable[..., Any]]] = {
             ("GET", "/api/v1/account"): ("accountQuery", "read", self.account_facts),
             ("GET", "/api/v1/capital"): ("balanceQuery", "read", self.balances),
             ("GET", "/api/v1/capital/collateral"): ("collateralQuery", "read", self.collateral),
@@ -146,6 +146,7 @@ class BackpackVenue(Venue):
             ("GET", "/api/v1/order"): ("orderQuery", "read", self.open_order),
             ("DELETE", "/api/v1/order"): ("orderCancel", "trade", self.cancel_order),
             ("GET", "/api/v1/orders"): ("orderQueryAll", "read", self.open_orders),
+            ("POST", "/api/v1/orders"): ("orderExecute", "trade", self.execute_many),
             ("DELETE", "/api/v1/orders"): ("orderCancelAll", "trade", self.cancel_all),
             ("GET", "/wapi/v1/history/orders"): ("orderHistoryQueryAll", "read", self.order_history),
             ("GET", "/wapi/v1/history/fills"): ("fillHistoryQueryAll", "read", self.fill_history),
@@ -182,6 +183,9 @@ class BackpackVenue(Venue):
         return RequestRefused(code, message, status).reply
 
     def refused(self, request: Request, reject: Reject) -> Reply:
+        return self.refusal(reject)
+
+    def refusal(self, reject: Reject) -> Reply:
         return {
             "insufficient_funds": RequestRefused("INSUFFICIENT_FUNDS", "Insufficient funds"),
             "unknown_pair": RequestRefused("INVALID_MARKET", "Invalid market"),
@@ -207,6 +211,10 @@ class BackpackVenue(Venue):
                     parameters = json.loads(request.body)
                 except ValueError:
                     raise UnreadableRequest("Bad Request parse request payload error: parse JSON error") from None
+                if (handler == self.execute_many) != isinstance(parameters, list):
+                    raise UnreadableRequest(
+                        'Bad Request parse request payload error: failed to parse: Expected input type "array", or none'
+                    )
             account = self.account_of(request, instruction, parameters)
             if right not in account.permissions:
                 raise RequestRefused("FORBIDDEN", "Forbidden", 403)
@@ -214,7 +222,7 @@ class BackpackVenue(Venue):
 
         return call
 
-    def account_of(self, request: Request, instruction: str, parameters: dict[str, Any]) -> Account:
+    def account_of(self, request: Request, instruction: str, parameters: Any) -> Account:
         key, signature = request.headers.get("X-API-Key"), request.headers.get("X-Signature")
         timestamp, window = request.headers.get("X-Timestamp"), request.headers.get("X-Window", "5000")
         if not key or not signature or not timestamp:
@@ -227,7 +235,10 @@ class BackpackVenue(Venue):
             raise RequestRefused("INVALID_CLIENT_REQUEST", "Request has expired")
         if (account := self.accounts.get(key)) is None:
             raise RequestRefused("UNAUTHORIZED", "Unauthorized", 401)
-        text = f"instruction={instruction}{flat(parameters)}&timestamp={timestamp}&window={window}"
+        # Of a list each entry is signed as an instruction of its own.
+        parts = parameters if isinstance(parameters, list) else [parameters]
+        signed = "&".join(f"instruction={instruction}{flat(part)}" for part in parts)
+        text = f"{signed}&timestamp={timestamp}&window={window}"
         try:
             public = Ed25519PublicKey.from_public_bytes(base64.b64decode(key, validate=True))
             public.verify(base64.b64decode(signature, validate=True), text.encode())
@@ -494,6 +505,25 @@ class BackpackVenue(Venue):
             "expired": order.status == "canceled",
         }
         return self.row(order)
+
+    def execute_many(self, account: Account, orders: list[Any]) -> Any:
+        """Nothing is executed when one cannot be parsed; what is refused of one is its row, and stops no other."""
+        for order in orders:
+            if not isinstance(order, dict):
+                raise UnreadableRequest("Bad Request parse request payload error: failed to parse: no object")
+            self.pair_of(order.get("symbol"), payload="OrderExecutePayload")
+            self.choice(order, "side", "Bid", "Ask")
+            self.parse_client_id(order)
+        return [self.row_of_many(account, order) for order in orders]
+
+    def row_of_many(self, account: Account, parameters: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return {"operation": "Ok", **self.execute(account, parameters)}
+        except RequestRefused as error:
+            reply = error.reply
+        except Reject as reject:
+            reply = self.refusal(reject)
+        return {"operation": "Err", **json.loads(reply.body)}
 
     def row(self, order: Order) -> dict[str, Any]:
         return {

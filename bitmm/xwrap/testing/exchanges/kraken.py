@@ -68,7 +68,7 @@ RIGHTS = {
     **dict.fromkeys(("OpenOrders", "QueryOrders"), "query-open-trades"),
     **dict.fromkeys(("ClosedOrders", "TradesHistory", "QueryTrades"), "query-closed-trades"),
     **dict.fromkeys(("Ledgers",), "query-ledger"),
-    **dict.fromkeys(("AddOrder",), "modify-trades"),
+    **dict.fromkeys(("AddOrder", "AddOrderBatch"), "modify-trades"),
     **dict.fromkeys(("CancelOrder", "CancelOrderBatch", "CancelAll", "CancelAllOrdersAfter"), "close-trades"),
     **dict.fromkeys(("DepositAddresses",), "add-funds"),
     **dict.fromkeys(("Withdraw", "WithdrawInfo", "WithdrawMethods", "WithdrawAddresses"), "withdraw-funds"),
@@ -466,6 +466,28 @@ class KrakenVenue(Venue):
             "reads": self.closing_reads if price is None else 0,
         }
         return {"descr": {"order": description}, "txid": [order.id]}
+
+    def private_AddOrderBatch(self, account: Account, given: Mapping[str, Any]) -> Any:
+        """2 to 15 orders of one pair ("Add Order Batch"): one that is not valid refuses all, funds refuse one alone."""
+        if "close-trades" not in account.permissions:
+            raise KrakenError("EGeneral:Permission denied")
+        orders = given.get("orders")
+        if not isinstance(orders, list) or not 2 <= len(orders) <= 15:
+            raise _invalid("orders")
+        if not all(isinstance(order, dict) and "pair" not in order for order in orders):
+            raise _invalid("orders")
+        orders = [{**order, "pair": given.get("pair")} for order in orders]
+        checked = [self.private_AddOrder(account, {**order, "validate": "true"}) for order in orders]
+        return {"orders": checked if _true(given.get("validate")) else [self._added(account, one) for one in orders]}
+
+    def _added(self, account: Account, order: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            added = self.private_AddOrder(account, order)
+        except KrakenError as error:
+            return {"error": str(error)}
+        except Reject as reject:
+            return {"error": REFUSALS[reject.code]}
+        return {**added, "txid": added["txid"][0]}
 
     def _references(self, account: Account, given: Mapping[str, Any]) -> tuple[str | None, int | None]:
         """cl_ord_id (unique among the open orders) or userref, never both."""

@@ -42,6 +42,8 @@ class TestVersion2(ExchangeContract):
         # A cancelled order is gone and has no trades, and so is one that is not booked yet.
         super()._check_resting(state, order, "closed" if status == "canceled" else status)
 
+    test_an_order_that_is_refused_for_funds_stops_no_other = None
+
     def test_more_than_is_there_is_refused(self, exchange, ledger):
         """Mt.Gox takes such an order and lets it wait for funds: it is told as open, and can be cancelled."""
         placed = exchange.place(order("sell", amount="1000", price="500"))
