@@ -38,7 +38,7 @@ class History:
 
     def __init__(self, kind, venue, transport, currency):
         self.exchange, self.venue, self.currency = connect(kind, venue, transport), venue, currency
-        order = NewOrder("buy", currency, "BTC", "5d2d4b0e-0000-4000-8000-000000000001", amount=Decimal("0.01"))
+        order = NewOrder("buy", currency, "BTC", "5d2d4b0e000040008000000000000001", amount=Decimal("0.01"))
         self.exchange.place(order)
         self.order = next(iter(venue.orders.values()))
         # Kraken's counter is no matter here.
