@@ -103,14 +103,15 @@ def test_without_a_base_url_every_verb_says_so(transport):
     exchange = MtGox(ExchangeContext(transport, Credentials(apikey="key", apisecret="c2VjcmV0")))
     placed = OrderState("055e81e4-fe38-4b3c-bbca-69e61724f64a", "open", "buy", "USD", "BTC", client_id="0" * 32)
     arguments = {
-        **dict.fromkeys(("rate", "fills"), ("USD", "BTC")),
+        **dict.fromkeys(("rate", "ticker", "fills"), ("USD", "BTC")),
+        **dict.fromkeys(("order_book", "trades"), ("USD", "BTC", 10)),
         **dict.fromkeys(("order", "cancel"), (ref_of(placed),)),
         "place": (order(),),
         "withdraw": (send(),),
         "deposit_address": ("BTC",),
     }
     verbs = supports(MtGox)
-    assert len(verbs) == 14
+    assert len(verbs) == 17
     for verb in verbs:
         with pytest.raises(Refused, match="closed in February 2014") as caught:
             getattr(exchange, verb)(*arguments.get(verb, ()))

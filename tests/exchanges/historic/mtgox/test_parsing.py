@@ -97,3 +97,51 @@ def test_an_open_order_that_became_another_is_not_believed(play):
     exchange = play(1, "orders", ruby("orders.json"), whole=True)
     with pytest.raises(Refused, match="another order"):
         exchange.order(placed("fda8917a-63d3-4415-b827-758408013690", "sell"))
+
+
+def trade(**fields):
+    row = {"date": 1365780003, "price_int": "7319258", "amount_int": "94043572", "tid": "7", "price_currency": "USD"}
+    return {**row, "item": "BTC", "trade_type": "bid", "primary": "Y", **fields}
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [None, {}, 5, trade(tid=None), trade(date="x"), trade(price_int="1.5"), trade(amount_int=None)],
+    ids=str,
+)
+@pytest.mark.parametrize("version", [0, 1, 2])
+def test_one_odd_row_hides_no_trade_of_everybody(play, version, odd):
+    rows = [trade(tid="1", date=1), odd, trade(tid="2", date=2, trade_type="")]
+    found = play(version, "rades", rows).trades("USD", "BTC", 10)
+    assert [(one.id, one.side) for one in found] == [("2", None), ("1", "buy")]
+
+
+@pytest.mark.parametrize("version", [0, 1, 2])
+def test_a_trade_in_another_currency_is_none_of_this_market(play, version):
+    rows = [trade(price_currency="EUR"), trade(primary="N"), trade(tid="9", primary=None)]
+    assert [one.id for one in play(version, "rades", rows).trades("USD", "BTC", 10)] == ["9"]
+
+
+@pytest.mark.parametrize("absent", ["last_local", "high", "low", "vol", "buy", "sell", "now"])
+def test_a_figure_that_a_ticker_lacks_is_not_known(play, absent):
+    ticker = dict(xchange(2, "marketdata/polling/example-ticker-data.json"))
+    whole = play(2, "ticker", ticker).ticker("USD", "BTC")
+    del ticker[absent]
+    found = play(2, "ticker", ticker).ticker("USD", "BTC")
+    fields = {"last_local": "last", "high": "high", "low": "low", "vol": "volume", "buy": "bid", "sell": "ask"}
+    for name, field in fields.items():
+        assert getattr(found, field) == (None if name == absent else getattr(whole, field))
+
+
+def test_the_last_price_is_never_that_of_another_currency(play):
+    """Of a trade in EUR "last" is what it came to in USD, and "last_local" the last trade in USD."""
+    ticker = dict(xchange(2, "marketdata/polling/example-ticker-data.json"))
+    ticker["last"] = {**ticker["last"], "value_int": "9999999"}
+    assert play(2, "ticker", ticker).ticker("USD", "BTC").last == D("91.46")
+
+
+def test_a_ticker_whose_bid_is_above_its_ask_is_not_believed(play):
+    ticker = dict(xchange(2, "marketdata/polling/example-ticker-data.json"))
+    ticker["buy"], ticker["sell"] = ticker["sell"], ticker["buy"]
+    with pytest.raises(Refused):
+        play(2, "ticker", ticker).ticker("USD", "BTC")

@@ -1,6 +1,6 @@
 """Every recorded answer of Mt.Gox, played over real HTTP: those that belong to a verb become exactly these records.
 
-Of 47 recordings 30 belong to a verb, 11 to a call that only `MtGoxAPI` makes, and 6 to the streams, which are no HTTP.
+Of 47 recordings 38 belong to a verb, 3 to a call that only `MtGoxAPI` makes, and 6 to the streams, which are no HTTP.
 Most files hold the inner value of an answer; it gets its envelope back here. Numbers keep their digits.
 """
 
@@ -20,6 +20,8 @@ from bitmm.xwrap.exchanges.models import (
     Funds,
     OrderState,
     Rate,
+    Ticker,
+    Trade,
     Withdrawal,
 )
 from bitmm.xwrap.testing.exchanges.venue import dumps
@@ -36,23 +38,102 @@ def invalid(oid: str, amount: str, date: int, price: str = "1.25000") -> OrderSt
     return OrderState(oid, "open", "buy", "USD", "BTC", D(amount), D(price), created=at(date))
 
 
+def _figures(ticker: Ticker) -> tuple[D | None, ...]:
+    return ticker.last, ticker.high, ticker.low, ticker.volume, ticker.bid, ticker.ask
+
+
 def rate_0(play):
     rate = play(0, "ticker", xchange(0, "marketdata/example-ticker-data-v0.json")).rate("USD", "BTC")
     assert (str(rate.buy), str(rate.sell)) == ("16.80000", "16.79036")  # sent as 16.800000000000001
+    ticker = play(0, "ticker", xchange(0, "marketdata/example-ticker-data-v0.json")).ticker("USD", "BTC")
+    figures = ("16.80000", "16.98000", "15.63412", "60418.00000000", "16.79036", "16.80000")
+    assert tuple(map(str, _figures(ticker))) == figures
 
 
 def rate_1_and_2(version):
     def check(play):
         body = xchange(version, "marketdata/polling/example-ticker-data.json")
         time = datetime(2013, 3, 30, 18, 46, 0, 478556, UTC)
-        assert play(version, "ticker", body).rate("USD", "BTC") == Rate(D("91.45898"), D("90.68502"), time)
+        exchange = play(version, "ticker", body)
+        assert exchange.rate("USD", "BTC") == Rate(D("91.45898"), D("90.68502"), time)
+        figures = map(D, ("91.46", "94.98", "85.5", "49524.1511002", "90.68502", "91.45898"))
+        assert exchange.ticker("USD", "BTC") == Ticker(*figures, time)
 
     return check
+
+
+DEPTHS = {
+    0: "marketdata/example-depth-data-v0.json",
+    **dict.fromkeys((1, 2), "marketdata/polling/example-depth-data.json"),
+}
+TRADES = {
+    0: "marketdata/example-trades-data-v0.json",
+    **dict.fromkeys((1, 2), "marketdata/polling/example-trades-data.json"),
+}
+
+
+def check_book(book, rows, bid, ask, level):
+    """All rows of a recorded book are in it, the best ones first; `level` is what a row of the recording means."""
+    assert (book.bids[0], book.asks[0]) == (bid, ask)
+    assert book.bids == tuple(level(row) for row in reversed(rows["bids"]))  # the best bid was sent last
+    assert book.asks == tuple(level(row) for row in rows["asks"])
+
+
+def book_0(play):
+    book = play(0, "getDepth", xchange(0, DEPTHS[0])).order_book("USD", "BTC", 1000)
+    bid, ask = (D("16.623"), D("43.98991453")), (D("16.634"), D("21.989"))
+    # Sent as 16.623000000000001.
+    check_book(book, xchange(0, DEPTHS[0]), bid, ask, lambda row: (D(f"{row[0]:.5f}"), D(f"{row[1]:.8f}")))
+
+
+def _units(row):
+    return D(row["price_int"]) / 10**5, D(row["amount_int"]) / 10**8
+
+
+def book_1_and_2(version):
+    def check(play):
+        book = play(version, "depth/fetch", xchange(version, DEPTHS[version])).order_book("USD", "BTC", 1000)
+        bid, ask = (D("182.01001"), D("1.31671895")), (D("182.99999"), D("2.46297453"))
+        check_book(book, xchange(version, DEPTHS[version]), bid, ask, _units)
+
+    return check
+
+
+def book_of_the_gem(play):
+    book = play(1, "depth/fetch", ruby("depth.json"), whole=True).order_book("USD", "BTC", 1000)
+    rows = ruby("depth.json")["return"]
+    check_book(book, rows, _units(rows["bids"][-1]), (D("114"), D("0.43936758")), _units)
+
+
+def trades_of(version):
+    def check(play):
+        rows = xchange(version, TRADES[version])
+        trades = play(version, "rades", rows).trades("USD", "BTC", 1000)
+        sides = {"bid": "buy", "ask": "sell"}
+        assert trades == [
+            Trade(row["tid"], sides[row["trade_type"]], *reversed(_units(row)), at(row["date"])) for row in rows[::-1]
+        ]
+        first = {0: ("sell", "0.01", "16.75001")}.get(version, ("buy", "0.2", "193.9999"))
+        assert (trades[0].side, trades[0].amount, trades[0].price) == (first[0], D(first[1]), D(first[2]))
+
+    return check
+
+
+def trades_of_the_gem(play):
+    """The first of the four is the mirror of a trade in another currency."""
+    trades = play(1, "trades/fetch", ruby("trades.json"), whole=True).trades("USD", "BTC", 2)
+    assert trades == [
+        Trade("1365780003374123", "buy", D("0.94043572"), D("73.19258"), at(1365780003)),
+        Trade("1365780002144150", "buy", D("11.76583944"), D("72.98274"), at(1365780002)),
+    ]
 
 
 def rate_of_the_gem(play):
     rate = play(1, "ticker", ruby("ticker.json"), whole=True).rate("USD", "BTC")
     assert (rate.buy, rate.sell) == (D("5.56031"), D("5.53587"))
+    ticker = play(1, "ticker", ruby("ticker.json"), whole=True).ticker("USD", "BTC")
+    figures = ("5.5594", "5.70653", "5.4145", "55829.58960346", "5.53587", "5.56031")
+    assert _figures(ticker) == tuple(map(D, figures))
 
 
 def cancel_0(play):
@@ -249,12 +330,16 @@ def mysql_error_of_the_gem(play):
 
 OID = "662f3a5c-229c-4145-925c-6bef58575948"
 OPERATIONS = {
+    ("v0", DEPTHS[0]): book_0,
     ("v0", "marketdata/example-ticker-data-v0.json"): rate_0,
+    ("v0", TRADES[0]): trades_of(0),
     ("v0", "trade/example-cancel-order-response.json"): cancel_0,
     ("v1", "account/example-accountinfo-data.json"): info(1),
     ("v1", "account/example-deposit-response.json"): address(1),
     ("v1", "account/example-withdrawal-response.json"): withdraw(1),
+    ("v1", DEPTHS[1]): book_1_and_2(1),
     ("v1", "marketdata/polling/example-ticker-data.json"): rate_1_and_2(1),
+    ("v1", TRADES[1]): trades_of(1),
     ("v1", "trade/example-failure-response-data.json"): failure(1, "trade/example-failure-response-data.json"),
     ("v1", "trade/example-openorders-data.json"): open_orders(1, "trade/example-openorders-data.json"),
     ("v1", "trade/example-success-response-data.json"): place(
@@ -264,7 +349,9 @@ OPERATIONS = {
     ("v2", "account/example-deposit-response.json"): address(2),
     ("v2", "account/example-wallethistory-response.json"): history_2,
     ("v2", "account/example-withdrawal-response.json"): withdraw(2),
+    ("v2", DEPTHS[2]): book_1_and_2(2),
     ("v2", "marketdata/polling/example-ticker-data.json"): rate_1_and_2(2),
+    ("v2", TRADES[2]): trades_of(2),
     ("v2", "trade/polling/example-failure-response-data.json"): failure(
         2, "trade/polling/example-failure-response-data.json"
     ),
@@ -275,6 +362,7 @@ OPERATIONS = {
     ("gem", "address.json"): address_of_the_gem,
     ("gem", "buy.json"): place(1, ruby("buy.json"), "490a214f-9a30-449f-acb8-780f9046502f"),
     ("gem", "cancel.json"): cancel_of_the_gem,
+    ("gem", "depth.json"): book_of_the_gem,
     ("gem", "error.json"): error_of_the_gem,
     ("gem", "history.json"): history_of_the_gem,
     ("gem", "info.json"): info_of_the_gem,
@@ -283,9 +371,11 @@ OPERATIONS = {
     ("gem", "orders.json"): open_orders_of_the_gem,
     ("gem", "sell.json"): place(1, ruby("sell.json"), "a20329fe-c0d5-4378-b204-79a7800d41e7"),
     ("gem", "ticker.json"): rate_of_the_gem,
+    ("gem", "trades.json"): trades_of_the_gem,
     ("gem", "unknown_error.json"): unknown_error_of_the_gem,
     ("gem", "withdraw.json"): withdraw_of_the_gem,
 }
+#: Those that `MtGoxAPI` is asked for alone, too.
 CALLS = {
     ("v0", "marketdata/example-depth-data-v0.json"): "data/getDepth.php",
     ("v0", "marketdata/example-trades-data-v0.json"): "data/getTrades.php",
@@ -305,7 +395,7 @@ def test_every_recording_has_its_place():
     every = {(version, name) for version, group in XCHANGE.items() for name in group} | {("gem", name) for name in RUBY}
     streams = {(version, name) for version, name in every if "/streaming/" in name}
     assert OPERATIONS.keys() | CALLS.keys() | streams == every
-    assert (len(OPERATIONS), len(CALLS), len(streams), len(every)) == (30, 11, 6, 47)
+    assert (len(OPERATIONS), len(CALLS), len(streams), len(every)) == (38, 11, 6, 47)
 
 
 @pytest.mark.parametrize("recording", OPERATIONS, ids="/".join)

@@ -20,9 +20,12 @@ from ...models import (
     Market,
     NewOrder,
     NewWithdrawal,
+    OrderBook,
     OrderRef,
     OrderState,
     Rate,
+    Ticker,
+    Trade,
     Withdrawal,
 )
 from ...orders import (
@@ -105,6 +108,19 @@ class MtGox(Exchange):
     def rate(self, currency: str, asset: str) -> Rate:
         pair_name(currency, asset)
         return self.calls.rate(currency, asset)
+
+    def order_book(self, currency: str, asset: str, depth: int) -> OrderBook:
+        pair_name(currency, asset)
+        return self.calls.order_book(currency, asset, depth)
+
+    def ticker(self, currency: str, asset: str) -> Ticker:
+        pair_name(currency, asset)
+        return self.calls.ticker(currency, asset)
+
+    def trades(self, currency: str, asset: str, limit: int) -> list[Trade]:
+        """Return trades of the last 24 hours."""
+        pair_name(currency, asset)
+        return self.calls.market_trades(currency, asset, limit)
 
     def market_cost(self, currency: str, asset: str, amount: Decimal) -> Decimal:
         pair_name(currency, asset)

@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
 from typing import Any, ClassVar
 
 from ...errors import Refused
 from ...http import parsing_errors
-from ...models import NewOrder, NewWithdrawal, OrderRef, OrderState, Rate, Withdrawal
+from ...models import (
+    Level,
+    NewOrder,
+    NewWithdrawal,
+    OrderBook,
+    OrderRef,
+    OrderState,
+    Rate,
+    Ticker,
+    Trade,
+    Withdrawal,
+)
+from ...order_books import order_book
 from ...orders import cost_of, listed_order
 from ...parsing import list_of_rows
 from ..common import parse_bitcoin_address
 from .api import MtGoxAPI
+from .market_parsing import ticker_from_document, trades_from_rows
 from .parsing import (
     TYPES_BY_SIDE,
     from_units,
@@ -32,6 +46,7 @@ _PATHS = {
     1: {
         "ticker": "{pair}/ticker",
         "depth": "{pair}/depth/fetch",
+        "trades": "{pair}/trades/fetch",
         "info": "generic/info",
         "orders": "generic/orders",
         "add": "{pair}/order/add",
@@ -44,6 +59,7 @@ _PATHS = {
     2: {
         "ticker": "{pair}/money/ticker",
         "depth": "{pair}/money/depth/fetch",
+        "trades": "{pair}/money/trades/fetch",
         "info": "money/info",
         "orders": "money/orders",
         "add": "{pair}/money/order/add",
@@ -77,10 +93,26 @@ class Calls:
         """Return what `amount` costs at the order book as it is now. Raises Refused when it lists less."""
         book = self.api.public(self._path("depth", currency, asset))
         with parsing_errors(self.api.name):
-            asks = [
-                (from_units(row["price_int"], currency), from_units(row["amount_int"], asset)) for row in book["asks"]
-            ]
-            return cost_of(self.api.name, amount, asks, unit=asset)
+            return cost_of(self.api.name, amount, _levels(book["asks"], currency, asset), unit=asset)
+
+    def order_book(self, currency: str, asset: str, depth: int) -> OrderBook:
+        """Return the best `depth` levels of each side."""
+        book = self.api.public(self._path("depth", currency, asset))
+        with parsing_errors(self.api.name):
+            bids, asks = (_levels(book[side], currency, asset) for side in ("bids", "asks"))
+            return order_book(self.api.name, (currency, asset), bids, asks, depth=depth, time=datetime.now(UTC))
+
+    def ticker(self, currency: str, asset: str) -> Ticker:
+        """Return the figures of a day."""
+        document = self.api.public(self._path("ticker", currency, asset))
+        with parsing_errors(self.api.name):
+            return ticker_from_document(document, currency, money_amount)
+
+    def market_trades(self, currency: str, asset: str, limit: int) -> list[Trade]:
+        """Return the latest trades of everybody, newest first."""
+        rows = self.api.public(self._path("trades", currency, asset))
+        with parsing_errors(self.api.name):
+            return trades_from_rows(self.api.name, rows, currency, limit)
 
     def info(self) -> Mapping[str, Any]:
         """Return the account's wallets and the key's rights, as they came."""
@@ -165,3 +197,8 @@ class Calls:
         if "{pair}" in path and not re.fullmatch(r"[A-Z]{6,10}", pair, re.ASCII):
             raise Refused("Mt.Gox knows a market by two codes, as BTC and USD", code="unknown_market")
         return path.format(pair=pair)
+
+
+def _levels(rows: Iterable[Mapping[str, Any]], currency: str, asset: str) -> list[Level]:
+    """Return the prices and amounts of one side of an order book."""
+    return [(from_units(row["price_int"], currency), from_units(row["amount_int"], asset)) for row in rows]

@@ -7,7 +7,8 @@ canceled, and has no call for what became of an order.
 from __future__ import annotations
 
 import decimal
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
 from typing import Any, ClassVar
@@ -15,11 +16,24 @@ from typing import Any, ClassVar
 from ....money import parse_decimal, plain
 from ...errors import Unsupported
 from ...http import parsing_errors
-from ...models import NewOrder, NewWithdrawal, OrderRef, OrderState, Rate, Withdrawal
+from ...models import (
+    Level,
+    NewOrder,
+    NewWithdrawal,
+    OrderBook,
+    OrderRef,
+    OrderState,
+    Rate,
+    Ticker,
+    Trade,
+    Withdrawal,
+)
+from ...order_books import order_book
 from ...orders import cost_of, listed_order
 from ...parsing import list_of_rows
 from ..common import parse_bitcoin_address
 from .api import MtGoxAPI
+from .market_parsing import ticker_from_document, trades_from_rows
 from .parsing import order_from_row, parse_order_id, rate_from_ticker, to_units, unit_of
 
 __all__ = ["CallsV0"]
@@ -52,8 +66,26 @@ class CallsV0:
         """Return what `amount` costs at the order book as it is now. Raises Refused when it lists less."""
         book = self.api.public("data/getDepth.php", {"Currency": currency})
         with parsing_errors(self.api.name):
-            asks = [(_nearest_unit(price, currency), _nearest_unit(offered, asset)) for price, offered in book["asks"]]
-            return cost_of(self.api.name, amount, asks, unit=asset)
+            return cost_of(self.api.name, amount, _levels(book["asks"], currency, asset), unit=asset)
+
+    def order_book(self, currency: str, asset: str, depth: int) -> OrderBook:
+        """Return the best `depth` levels of each side."""
+        book = self.api.public("data/getDepth.php", {"Currency": currency})
+        with parsing_errors(self.api.name):
+            bids, asks = (_levels(book[side], currency, asset) for side in ("bids", "asks"))
+            return order_book(self.api.name, (currency, asset), bids, asks, depth=depth, time=datetime.now(UTC))
+
+    def ticker(self, currency: str, asset: str) -> Ticker:
+        """Return the figures of a day."""
+        document = self.api.public("data/ticker.php", {"Currency": currency})
+        with parsing_errors(self.api.name):
+            return ticker_from_document(document["ticker"], currency, _nearest_unit)
+
+    def market_trades(self, currency: str, asset: str, limit: int) -> list[Trade]:
+        """Return the latest trades of everybody, newest first: those of the last 24 hours, without "since" (v0)."""
+        rows = self.api.public("data/getTrades.php", {"Currency": currency})
+        with parsing_errors(self.api.name):
+            return trades_from_rows(self.api.name, rows, currency, limit)
 
     def info(self) -> Mapping[str, Any]:
         """Return the account's wallets and the key's rights, as they came."""
@@ -132,6 +164,11 @@ class CallsV0:
 def _nearest_unit(value: object, currency: str) -> Decimal:
     """Return a price that came as a binary float (16.800000000000001), rounded to whole units of the currency."""
     return parse_decimal(value).quantize(unit_of(currency), context=decimal.Context(prec=60))
+
+
+def _levels(rows: Iterable[tuple[object, object]], currency: str, asset: str) -> list[Level]:
+    """Return the prices and amounts of one side of an order book."""
+    return [(_nearest_unit(price, currency), _nearest_unit(amount, asset)) for price, amount in rows]
 
 
 def _orders(document: Mapping[str, Any]) -> list[OrderState]:
