@@ -55,9 +55,10 @@ class TradingCalls(RegistrationCalls):
         self,
         currency: str,
         asset: str,
-        amount: Amount,
+        amount: Amount | None = None,
         *,
         price: Amount | None = None,
+        cost: Amount | None = None,
         stop: Amount | None = None,
         post_only: bool = False,
         time_in_force: TimeInForce | None = None,
@@ -65,7 +66,11 @@ class TradingCalls(RegistrationCalls):
         key: str | None = None,
         dry_run: bool = False,
     ) -> Order:
-        """Sell `amount` units of `asset` for `currency` at the current price, or at `price` or better; see `buy`."""
-        form = arguments.order_form(currency, asset, amount=amount, price=price, stop=stop)
+        """Sell `amount` units of `asset` for `currency` at the current price, or at `price` or better; see `buy`.
+
+        `cost`, where the exchange has it: sell as much as brings this many units of `currency` at the current price,
+        without the fee.
+        """
+        form = arguments.order_form(currency, asset, amount=amount, price=price, cost=cost, stop=stop)
         form |= arguments.conditions_form(post_only=post_only, time_in_force=time_in_force, expires=expires)
         return self._place("sell", form, key, dry_run=dry_run)

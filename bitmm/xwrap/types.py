@@ -170,10 +170,11 @@ class Order(TypedDict, total=False):
     the currency of a buy, after the fee, or of the asset of a sell.
 
     `amount` and `filled`: units of the asset. `price`: the limit, None for a market order. `cost`: units of the
-    currency to spend, where that was asked for. `average`: the mean price of what was filled. `spent`: units of the
-    currency paid (got, for a sell), without the fee. `fee`: units of `fee_currency`. `reason`: why it was rejected or
-    expired, or what is known of one that is closed. `created`, `updated`: times. `error`: only where a refused one is
-    asked for by its key. `post_only`, `time_in_force`, `expires`, `stop`: only where the order was placed with them.
+    currency to spend, or for a sell to get, where that was asked for. `average`: the mean price of what was filled.
+    `spent`: units of the currency paid (got, for a sell), without the fee. `fee`: units of `fee_currency`. `reason`:
+    why it was rejected or expired, or what is known of one that is closed. `created`, `updated`: times. `error`: only
+    where a refused one is asked for by its key. `post_only`, `time_in_force`, `expires`, `stop`: only where the order
+    was placed with them.
     """
 
     id: int

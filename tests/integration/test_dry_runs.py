@@ -48,6 +48,22 @@ def test_what_a_dry_run_estimates_is_what_the_order_then_costs(traded):
     assert abs(tried["slippage"] - (tried["average"] - best) / best) < Decimal("1e-20")
 
 
+def test_what_a_dry_run_estimates_of_a_sell_for_a_cost_is_what_the_order_brings(traded):
+    venue, backend, currency, asset, _amount = traded
+    if type(venue) is KrakenVenue:
+        with pytest.raises(InvalidRequest, match="takes no sells for a cost"):
+            backend.sell(currency, asset, cost="200", dry_run=True)
+        return
+    tried = backend.sell(currency, asset, cost="200", dry_run=True)
+    assert venue.ledger() == []
+    placed = backend.sell(currency, asset, cost="200")
+    assert (tried["cost"], tried["amount"], tried["spent"]) == (200, None, 200)
+    assert (placed["status"], placed["cost"], placed["amount"]) == ("filled", 200, None)
+    assert Decimal(199) < placed["spent"] <= 200
+    assert abs(tried["fee"] - placed["fee"]) < Decimal("0.02")
+    assert abs(tried["average"] - placed["average"]) < Decimal("0.01")
+
+
 def test_an_order_that_is_larger_than_the_book_is_refused_with_what_it_holds(traded):
     venue, backend, currency, asset, _amount = traded
     with pytest.raises(InvalidRequest, match="lists only") as caught:

@@ -10,6 +10,7 @@ import pytest
 import requests
 
 from bitmm.xwrap.server import limits
+from bitmm.xwrap.testing.exchanges.bitstamp import BitstampVenue
 from bitmm.xwrap.testing.exchanges.kraken import KrakenVenue
 
 D = Decimal
@@ -118,6 +119,19 @@ def test_a_buy_with_a_stop_counts_its_stop_where_that_is_more_than_it_costs_now(
     taken(bot.trade("buy", "0.5", stop="200000"))
     refused(bot.trade("buy", str((D(100_001) / ask).quantize(D("0.00000001"))), stop="1"))
     refused(bot.trade("buy", "1", price="100001", stop="1"))
+
+
+def test_a_sell_for_a_cost_counts_what_is_sold_and_not_what_it_brings_in_a_thin_book(serving):
+    with BitstampVenue() as venue, serving(exchanges=("bitstamp",), exchange_urls={"bitstamp": venue.url}) as server:
+        venue.pairs["BTC/EUR"].bids = [(D(20000), D(1)), (D(1), D(50))]
+        auth = server.account()
+        id = server.registration(auth, "bitstamp", apikey=venue.key, apisecret=venue.secret)
+        bot = Bot(server, auth, id, per_order="30000", currency="EUR")
+        assert D(refused(bot.trade("sell", cost="20010", currency="EUR"))["value"]) == 220_000
+        words = refused(bot.trade("sell", cost="20051", currency="EUR"))["detail"]
+        assert "lists bids for only 20050.00000000 EUR" in words
+        assert venue.ledger() == []
+        assert taken(bot.trade("sell", cost="20000", currency="EUR"))["status"] == "filled"
 
 
 def test_limits_in_the_asset_count_the_amount(bot):
@@ -242,6 +256,11 @@ def row(status, side="sell", asset="BTC", value="1000", **reported):
         (row("filled", filled="2", spent="1"), 1000),
         (row("partly_filled", filled="1", spent="1"), 500),
         (row("filled", filled="2", spent="1100"), 1100),
+        # For a cost.
+        (row("filled", filled="2", spent="900", amount=None), 1000),
+        (row("partly_filled", filled="1", spent="1100", amount=None), 1100),
+        (row("canceled", filled="0", amount=None), 0),
+        (row("open", filled="1", spent="400", amount=None), 1000),
         (row("partly_filled", filled="0.5", asset="USD", value="2"), D("0.5")),
         (row("filled", asset="USD", value="2"), 2),
     ],

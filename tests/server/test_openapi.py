@@ -143,7 +143,7 @@ FORMS = [
     ("post", "/exchanges/{id}/buy", COST | {"price": "100"}, False),
     ("post", "/exchanges/{id}/buy", {"currency": "USD", "asset": "BTC"}, False),
     ("post", "/exchanges/{id}/sell", ORDER, True),
-    ("post", "/exchanges/{id}/sell", COST, False),
+    ("post", "/exchanges/{id}/sell", COST, True),
     ("post", "/exchanges/{id}/sell", ORDER | COST, False),
     *(("put", "/exchanges/{id}/deadman", {"seconds": each}, True) for each in ("0", "5", "0060", "999", "86400")),
     *(

@@ -143,6 +143,8 @@ class Exchange(AccountHistory):
     #: The conditions of orders that it has itself: of "post_only", "GTC", "IOC", "FOK", "GTD", for limit orders, and of
     #: "stop", for these and market orders.
     order_conditions: ClassVar[frozenset[str]] = frozenset()
+    #: It takes market sells for a `cost`, which is what they are to bring.
+    sells_by_cost: ClassVar[bool] = False
     #: For how many seconds after it was signed a request may still be taken, however late it arrives; 0 where that is
     #: less than a call may take, or where a later nonce of the key ends it.
     valid_seconds: ClassVar[float] = 0.0
@@ -197,14 +199,17 @@ class Exchange(AccountHistory):
         return Estimate(price, spent)
 
     def check_kind(self, order: NewOrder) -> None:
-        """Raise Refused when the exchange takes no order of this kind (market, limit, for a cost) or with these
-        conditions, and send nothing.
+        """Raise Refused when the exchange takes no order of this kind (market, limit, for a cost, a sell for a cost) or
+        with these conditions, and send nothing.
 
         `place` refuses such an order in the same way; a dry run asks here.
         """
         if type(self).place is Exchange.place:
             raise self._lacks("place")
         check_offered(self.name, order, self.order_conditions)
+        if order.cost is not None and order.side == "sell" and not self.sells_by_cost:
+            words = f"{self.name} takes no sells for a cost; give the amount that is to be sold; nothing was sent"
+            raise Refused(words, code="unsupported", details={"field": "cost"})
 
     def place(self, order: NewOrder) -> OrderState:
         """Place `order` with one request and return its state.

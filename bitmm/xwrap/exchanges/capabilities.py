@@ -46,13 +46,14 @@ def lines(kinds: Sequence[type[Exchange]]) -> list[str]:
     rows.append(["", *(_LIFECYCLES[kind.lifecycle] for kind in kinds)])
     verbs = {kind.id: set(supports(kind)) for kind in kinds}
     rows += [[verb.replace("_", " "), *(_cell(verb, kind, verbs[kind.id]) for kind in kinds)] for verb in OPERATIONS]
-    for title, cell in (
-        ("many at once", _many_at_once),
-        ("post-only orders", _post_only),
-        ("time in force", _times_in_force),
-        ("stop orders", _stops),
-    ):
-        rows.append([title, *map(cell, kinds)])
+    kinds_of_orders = {
+        "many at once": _many_at_once,
+        "post-only orders": _post_only,
+        "time in force": _times_in_force,
+        "stop orders": _stops,
+        "sells for a cost": lambda kind: "yes" if kind.sells_by_cost else "-",
+    }
+    rows += [[title, *map(cell, kinds)] for title, cell in kinds_of_orders.items()]
     widths = [max(len(row[column]) for row in rows) for column in range(len(kinds) + 1)]
     rows.insert(1, ["-" * width for width in widths])
     return [

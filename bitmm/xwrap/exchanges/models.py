@@ -156,7 +156,8 @@ class Market:
 
 @dataclass(frozen=True, slots=True)
 class NewOrder:
-    """An order to place. Either `amount` (of the asset) or `cost` (of the currency, buys only) is given.
+    """An order to place. Either `amount` (of the asset) or `cost` is given: what a market order is to spend or, where
+    the exchange has that, what a market sell is to bring, in the currency and without the fee.
 
     With `price` it is a limit order, without one a market order. `client_id` is ours: 32 lower-case hexadecimal digits
     of a UUID; an adapter turns it into what its exchange takes, always in the same way, so that `find` works.

@@ -123,9 +123,9 @@ def check(order: NewOrder, market: Market) -> None:
     if (order.amount is None) == (order.cost is None):
         given = "neither is" if order.amount is None else "both are"
         raise Refused(f"an order has either an amount or a cost; {given} given", code="invalid_amount")
-    if order.cost is not None and (order.side == "sell" or order.price is not None):
-        what = "a sell" if order.side == "sell" else "an order with a price"
-        raise Refused(f"a cost is for market buys only, and this is {what}; give the amount", code="unsupported")
+    if order.cost is not None and order.price is not None:
+        words = "a cost is for market orders only, and this is an order with a price; give the amount"
+        raise Refused(words, code="unsupported")
     for name, rule, value, step in (
         ("amount", "amount_step", order.amount, market.amount_step),
         ("price", "price_step", order.price, market.price_step),

@@ -2,8 +2,9 @@
 
 A limit counts values in one currency, without fees. What an order counts is known before it is sent: a limit buy its
 amount at its price, a market buy what the order book says that it costs, or its stop where that is more, a sell its
-amount at its price or at the best bid where that is higher, and an order of a pair whose asset is the limit's currency
-its amount. A send counts its amount, at the best ask where the asset is another one. What cannot be counted is refused.
+amount at its price or at the best bid where that is higher (for a cost: as much as the order book says that is sold for
+it), and an order of a pair whose asset is the limit's currency its amount. A send counts its amount, at the best ask
+where the asset is another one. What cannot be counted is refused.
 
 What was placed counts for 24 hours, and not for a day of the calendar: at midnight nothing begins anew. An order that
 is over counts what was traded; one that is not, or of which that is not known, counts all of it.
@@ -17,10 +18,12 @@ from typing import Any
 
 from ..exchanges.base import Exchange
 from ..exchanges.errors import Refused
+from ..exchanges.fillings import fill_cost
 from ..exchanges.models import NewOrder, NewWithdrawal
 from ..money import EXACT, plain, total
 from .db.records import DAY_SECONDS, Caller, Credential, now
 from .db.store import Store
+from .market_reads import MOST_LEVELS
 from .problems import Problem
 
 __all__ = ["check_credential", "check_limits", "check_live", "limit_value", "used_value"]
@@ -111,6 +114,9 @@ def _traded_value(row: Row, currency: str | None) -> Decimal:
         traded = _ZERO if spent is None and filled == 0 else spent
     elif filled is None:
         traded = None
+    elif row["amount"] is None:
+        # A sell for a cost: how much was counted for what price is not kept, so whatever was sold counts all of it.
+        traded = max(value, spent or _ZERO) if filled else _ZERO
     else:
         # What it brought may be little: it may have been sold far below the price that it was counted at.
         price = EXACT.divide(value, Decimal(row["amount"]))
@@ -143,10 +149,12 @@ def _order_value(exchange: Exchange, order: NewOrder, currency: str) -> Decimal:
         return order.amount
     if order.currency != currency:
         raise _not_counted(currency, f"; this pair is in {order.currency}")
-    if order.cost is not None:
+    if order.cost is not None and order.side == "buy":
         return order.cost
     amount = order.amount or _ZERO
     try:
+        if order.cost is not None:
+            return _value_of_what_brings(exchange, order, order.cost)
         if order.side == "sell":
             bid = exchange.rate(order.currency, order.asset).sell
             return EXACT.multiply(amount, bid if order.price is None else max(order.price, bid))
@@ -158,6 +166,18 @@ def _order_value(exchange: Exchange, order: NewOrder, currency: str) -> Decimal:
             raise
         raise _not_counted(currency, f", and what this counts is not known: {error}") from error
     return EXACT.multiply(amount, order.price)
+
+
+def _value_of_what_brings(exchange: Exchange, order: NewOrder, cost: Decimal) -> Decimal:
+    """Return what is sold, at the best bid, to get so much of the currency: in a thin book that is more than it brings.
+
+    Raises Refused when the order book lists less.
+    """
+    bids = exchange.order_book(order.currency, order.asset, MOST_LEVELS).bids
+    listed = total(EXACT.multiply(*level) for level in bids)
+    if listed < cost:
+        raise Refused(f"the order book of {exchange.name} lists bids for only {plain(listed)} {order.currency}")
+    return max(cost, EXACT.multiply(fill_cost(bids, cost).amount, bids[0][0]))
 
 
 def _send_value(exchange: Exchange, send: NewWithdrawal, currency: str) -> Decimal:

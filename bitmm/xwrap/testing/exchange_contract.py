@@ -75,7 +75,7 @@ class ExchangeContract(MarketContract, BatchContract):
     #: An amount of the asset that the exchange takes, and a cost in the currency.
     amount: ClassVar[Decimal] = Decimal("0.01")
     cost: ClassVar[Decimal] = Decimal(100)
-    #: The kinds of orders: "market" and "limit" (by amount), "cost" (market buys).
+    #: The kinds of orders: "market" and "limit" (by amount), "cost" (market buys), "sell_cost" (market sells).
     takes: ClassVar[frozenset[str]] = frozenset({"market", "limit", "cost"})
     #: The conditions of orders that it takes: "post_only", "GTC", "IOC", "FOK", "GTD", "stop".
     conditions: ClassVar[frozenset[str]] = frozenset()
@@ -225,11 +225,24 @@ class ExchangeContract(MarketContract, BatchContract):
         self._check_result(state)
         self._check_totals(before, exchange, state)
 
+    def test_a_sell_for_a_cost_brings_no_more_than_that(self, exchange: Exchange, ledger: Ledger) -> None:
+        self._skip_without_order(exchange, "sell_cost")
+        before = self._totals(exchange)
+        state = self._place(exchange, self._new("sell", cost=self.cost))
+        _check_executed_once(ledger)
+        check_equal("status", state.status, "filled")
+        spent = check_stated("spent", state.spent)
+        lowest = self.cost * Decimal("0.95")
+        check(lowest < spent <= self.cost, f"it brought {spent}, expected more than {lowest}, at most {self.cost}")
+        self._check_result(state)
+        self._check_totals(before, exchange, state)
+
     def test_kinds_of_orders_that_are_not_taken_are_refused(self, exchange: Exchange, ledger: Ledger) -> None:
         skip_without(exchange, "place")
         orders = {
             "market": self._new("buy", amount=self.amount),
             "cost": self._new("buy", cost=self.cost),
+            "sell_cost": self._new("sell", cost=self.cost),
             "limit": self._new("sell", amount=self.amount, price=self.far_price or Decimal(1_000_000)),
         }
         for kind in sorted(set(orders) - self.takes):

@@ -27,6 +27,7 @@ EXCHANGE, VENUE = Backpack, BackpackVenue
 
 
 class TestTheContract(ExchangeContract):
+    takes = frozenset({"market", "limit", "cost", "sell_cost"})
     conditions = frozenset({"post_only", "GTC", "IOC", "FOK"})
     currency = "USDC"
     far_price = Decimal(35000)  # Backpack takes no price more than 25 % above the market
@@ -256,10 +257,10 @@ def test_an_order_that_breaks_a_rule_is_refused_unsent_with_the_nearest_allowed_
     assert calls(venue) == ["GET markets"]
 
 
-def test_limit_orders_with_a_cost_and_sales_for_a_cost_are_refused_unsent(venue, exchange):
+def test_limit_orders_with_a_cost_and_orders_without_or_with_both_are_refused_unsent(venue, exchange):
     for order in (
         new(cost=Decimal(100), price=Decimal(30000)),
-        new("sell", cost=Decimal(100)),
+        new("sell", cost=Decimal(100), price=Decimal(30000)),
         new(),
         new(amount=Decimal(1), cost=Decimal(1)),
     ):
@@ -733,3 +734,13 @@ def test_the_local_backpack_refuses_parameters_that_backpack_does_not_have(venue
     path, _, query = path.partition("?")
     answer = venue.answer(core.Request("GET", f"/api/v1/{path}", query, {}, b""))
     assert answer.status == 400, answer
+
+
+def test_a_sell_for_a_cost_names_the_quote_quantity_alone(exchange, venue):
+    order = new("sell", cost=Decimal("100.50"))
+    state = exchange.place(order)
+    sent = next(request.json() for request in venue.requests if request.path == "/api/v1/order")
+    wanted = {"symbol": sent["symbol"], "side": "Ask", "orderType": "Market", "quoteQuantity": "100.50"}
+    assert sent == {**wanted, "clientId": int(order.client_id[-8:], 16)}
+    executed = venue.orders[state.exchange_order_id]
+    assert (state.status, state.filled, state.spent) == ("filled", executed.filled, executed.spent)

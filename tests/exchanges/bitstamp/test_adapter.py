@@ -29,6 +29,7 @@ EXCHANGE, VENUE = Bitstamp, BitstampVenue
 
 
 class TestTheContract(ExchangeContract):
+    takes = frozenset({"market", "limit", "cost", "sell_cost"})
     conditions = frozenset({"post_only", "GTC", "IOC", "FOK", "GTD"})
     far_price = Decimal(35000)  # Bitstamp takes no price more than 20 % above the market
     send_to = "bc1qxdsh4sdd29h6ldehz0se5c61asq8cgwyjf2y3z"
@@ -93,10 +94,10 @@ def test_a_market_order_is_read_again_while_its_state_cannot_be_read(venue, exch
     assert len(venue.ledger()) == 1
 
 
-def test_limit_orders_with_a_cost_and_sales_for_a_cost_are_refused_unsent(venue, exchange):
+def test_limit_orders_with_a_cost_and_orders_without_or_with_both_are_refused_unsent(venue, exchange):
     for order in (
         new(cost=Decimal(100), price=Decimal(30000)),
-        new("sell", cost=Decimal(100)),
+        new("sell", cost=Decimal(100), price=Decimal(30000)),
         new(),
         new(amount=Decimal(1), cost=Decimal(1)),
     ):
@@ -682,3 +683,21 @@ def test_an_order_that_expired_says_so(exchange, venue):
     venue.orders[placed.exchange_order_id].expires = venue.clock()
     state = exchange.order(ref_of(order, placed.exchange_order_id))
     assert (state.status, state.filled, state.reason) == ("canceled", 0, "it expired")
+
+
+def test_a_sell_for_a_cost_is_an_instant_order_that_counts_the_currency(exchange, venue):
+    order = new("sell", cost=Decimal("100.50"))
+    state = exchange.place(order)
+    sent = next(request for request in venue.requests if "/instant/" in request.path)
+    assert sent.path == "/api/v2/sell/instant/btceur/"
+    assert sent.form == {"amount": "100.50", "client_order_id": order.client_id, "amount_in_counter": "True"}
+    executed = venue.orders[state.exchange_order_id]
+    assert (state.status, state.filled, state.spent) == ("filled", executed.filled, executed.spent)
+
+
+@pytest.mark.parametrize(("path", "word"), [("sell/btceur/", "True"), ("sell/instant/btceur/", "yes")])
+def test_the_local_bitstamp_refuses_to_count_the_currency_where_bitstamp_does_not(exchange, venue, path, word):
+    with pytest.raises(Refused, match="Not a valid choice") as caught:
+        exchange.api.private(path.strip("/"), {"amount": "50", "price": "30000", "amount_in_counter": word})
+    assert caught.value.code == "invalid_request"
+    assert venue.ledger() == []

@@ -404,6 +404,7 @@ class TestTheContract(ExchangeContract):
 
     currency, asset, amount = "USD", "BTC", Decimal("0.01")
     send_to = ADDRESS
+    takes = frozenset({"market", "limit", "cost", "sell_cost"})
     conditions = frozenset({"post_only", "GTC", "IOC", "FOK", "GTD", "stop"})
     fees_of = "published"
 

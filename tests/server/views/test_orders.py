@@ -76,13 +76,22 @@ def test_a_buy_may_say_what_to_spend(owner):
     assert Decimal("999.90") < Decimal(order["spent"]) <= 1000
 
 
+def test_a_sell_for_a_cost_brings_no_more_than_that(owner):
+    order = owner.call("POST", "sell", currency="USD", asset="BTC", cost="1000").json()
+    assert (order["status"], order["cost"], order["amount"]) == ("filled", "1000", None)
+    assert Decimal("999.90") < Decimal(order["spent"]) <= 1000
+    total = owner.call("GET", "funds").json()["USD"]["total"]
+    assert Decimal(total) == 200_000 + Decimal(order["spent"]) - Decimal(order["fee"])
+
+
 @pytest.mark.parametrize(
     ("side", "form", "field"),
     [
         ("buy", {"amount": "1", "cost": "1"}, "amount"),
         ("buy", {"price": "1", "cost": "1"}, "price"),
-        ("sell", {"cost": "1"}, "amount"),
-        ("sell", {"amount": "1", "cost": "1"}, "cost"),
+        ("sell", {"amount": "1", "cost": "1"}, "amount"),
+        ("sell", {"price": "1", "cost": "1"}, "price"),
+        ("sell", {}, "amount"),
         ("buy", {"amount": "1", "price": "0"}, "price"),
         ("buy", {"amount": "1", "price": "1e5"}, "price"),
         ("buy", {"amount": "1", "dry_run": "perhaps"}, "dry_run"),

@@ -82,6 +82,8 @@ class Backpack(BackpackLedger):
     )
     #: "Execute order": `timeInForce` and `postOnly`; no order ends at a given time.
     order_conditions = frozenset({"post_only", "GTC", "IOC", "FOK"})
+    #: "Execute order": `quoteQuantity`, what a market order spends or receives at most.
+    sells_by_cost = True
     order_lookup: ClassVar[Literal["all", "open", "none"]] = "all"
     #: No number is published; ccxt sends 20 a second at most, and so does this.
     per_address = RateLimit(10, 10)

@@ -70,7 +70,7 @@ _KEPT = timedelta(days=30)
 
 
 class Bitstamp(BitstampMarkets):
-    """Spot markets of Bitstamp. Market buys by cost are its "instant" orders.
+    """Spot markets of Bitstamp. Market orders by cost are its "instant" orders.
 
     Open orders are up to 10 s old (Bitstamp caches them); `order` and `find` tell the truth of the moment, for 30 days
     after an order is over. Bitstamp takes the same client order id twice, so it protects from nothing, and it cannot
@@ -86,6 +86,8 @@ class Bitstamp(BitstampMarkets):
     )
     #: Documentation, "Buy limit order".
     order_conditions = frozenset({"post_only", "GTC", "IOC", "FOK", "GTD"})
+    #: Documentation, "Sell instant order": `amount_in_counter`.
+    sells_by_cost = True
     order_lookup: ClassVar[Literal["all", "open", "none"]] = "all"
     #: Documentation, "Authentication": a timestamp may be 150 s off, and ours may be 150 s ahead when it is signed.
     valid_seconds = 300.0

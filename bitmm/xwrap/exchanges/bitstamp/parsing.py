@@ -81,7 +81,9 @@ def new_order_call(order: NewOrder) -> tuple[str, dict[str, Value]]:
     symbol = market_symbol(order.currency, order.asset)
     form: dict[str, Value] = {"amount": order.amount, "client_order_id": order.client_id}
     if order.cost is not None:
-        return f"buy/instant/{symbol}", {**form, "amount": order.cost}
+        # A buy counts the currency anyway; for a sell that is an option.
+        in_currency: dict[str, Value] = {"amount_in_counter": True} if order.side == "sell" else {}
+        return f"{order.side}/instant/{symbol}", {**form, "amount": order.cost, **in_currency}
     if order.price is not None:
         return f"{order.side}/{symbol}", {**form, "price": order.price, **_conditions(order)}
     return f"{order.side}/market/{symbol}", form

@@ -63,6 +63,7 @@ class Paper(PaperMarkets):
     lifecycle = "paper"
     order_lookup = "all"
     order_conditions = frozenset({"post_only", "GTC", "IOC", "FOK", "GTD", "stop"})
+    sells_by_cost = True
     in_process = True
 
     def __init__(self, context: ExchangeContext, config: PaperConfig) -> None:

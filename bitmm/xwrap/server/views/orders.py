@@ -26,7 +26,7 @@ def sell(context: RequestContext) -> StoredAnswer | dict[str, Any]:
 def _place(context: RequestContext, side: Side) -> StoredAnswer | dict[str, Any]:
     params = context.params
     currency, asset = params.pop_name("currency"), params.pop_name("asset")
-    cost = params.pop_amount("cost") if side == "buy" and params.has("cost") else None
+    cost = params.pop_amount("cost") if params.has("cost") else None
     amount = params.pop_amount() if cost is None or params.has("amount") else None
     price = params.pop_amount("price") if params.has("price") else None
     stop = params.pop_amount("stop") if params.has("stop") else None

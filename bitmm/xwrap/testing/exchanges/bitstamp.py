@@ -433,6 +433,8 @@ class BitstampVenue(Venue):
             if option in form:
                 raise RequestRefused(refusal({option: ["Not offered by this local exchange."]}, "400.036"))
         expires = self.check_options(form, kind)
+        if "amount_in_counter" in form and (kind != "instant" or form["amount_in_counter"] not in ("True", "False")):
+            raise RequestRefused(refusal({"amount_in_counter": ["Not a valid choice."]}, "400.036"))
         in_counter = kind == "instant" and (side == "buy" or form.get("amount_in_counter") == "True")
         amount = self.amount(form, "amount", 2 if in_counter else known.amount_places)
         price = self.amount(form, "price", known.price_places) if kind == "limit" else None
