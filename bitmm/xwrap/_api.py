@@ -36,6 +36,7 @@ _EXPECTED: Mapping[str, Mapping[str, object]] = {
     "buy": {"side": "buy", "price": None, "cost": None, **dict.fromkeys(CONDITIONS)},
     "sell": {"side": "sell", "price": None, "cost": None, **dict.fromkeys(CONDITIONS)},
     "send_to_address": {"tag": None},
+    "transfer": {"tag": None},
 }
 
 
@@ -189,7 +190,7 @@ class ServerAPI:
     def submit(
         self,
         path: str,
-        operation: Literal["buy", "sell", "send_to_address"],
+        operation: Literal["buy", "sell", "send_to_address", "transfer"],
         form: Mapping[str, str],
         parse: Callable[[Any], _T],
         auth: Mapping[str, str],
@@ -203,7 +204,7 @@ class ServerAPI:
         list of orders or of withdrawals.
         """
         key = idempotency_key(key)
-        record = "withdrawal" if operation == "send_to_address" else "order"
+        record = "withdrawal" if operation in ("send_to_address", "transfer") else "order"
         try:
             headers = {**_FORM_HEADERS, **auth, "Idempotency-Key": key}
             submission = _Submission(

@@ -38,6 +38,7 @@ __all__ = [
     "registrations_query",
     "size_query",
     "time_query",
+    "transfer_form",
     "withdrawal_form",
     "without_none",
 ]
@@ -229,6 +230,11 @@ def withdrawal_form(
         "address": address,
         **without_none(tag=tag, network=network),
     }
+
+
+def transfer_form(to: int, amount: Amount, asset: str) -> dict[str, str]:
+    """Return the form of a transfer to the registration `to`, its amount in plain digits."""
+    return {"to": str(check_id(to)), "amount": above_zero(amount, "amount"), "asset": asset}
 
 
 def address_form(asset: str, address: str, texts: Mapping[str, str | None], **limits: Amount | None) -> dict[str, str]:

@@ -323,6 +323,27 @@ class Backend(TradingCalls, MarketCalls, HistoryCalls):
         form = arguments.withdrawal_form(asset, amount, address, tag=tag, network=network)
         return self._api.submit(self._path, "send_to_address", form, parsing.accepted, self._auth, key=key)
 
+    def transfer(self, to: Backend | int, amount: Amount, asset: str = "BTC", *, key: str | None = None) -> Withdrawal:
+        """Move `amount` units of `asset` to another registration of this account at the same exchange; return the
+        record of it, which stands among the `withdrawals`.
+
+        It goes between a main account and its sub-accounts, and needs no address. `to`: the registration, or its id.
+        `key` and the errors as for `buy`.
+        """
+        if isinstance(to, Backend):
+            to = self._id_beside(to)
+        form = arguments.transfer_form(to, amount, asset)
+        return self._api.submit(self._path, "transfer", form, parsing.withdrawal, self._auth, key=key)
+
+    def _id_beside(self, other: Backend) -> int:
+        """Return the id of another registration of this account; elsewhere another one would have the same id."""
+        # "ann/bot1" is a credential of the account "ann".
+        names, others = ({name, name.rpartition("/")[0]} - {""} for name in (self.username, other.username))
+        if other._api.url != self._api.url or names.isdisjoint(others):
+            words = f"{other!r} of {other.username} is not of the account of {self.username} at {self._api.url}"
+            raise InvalidRequest(words, code="invalid_argument")
+        return other.id
+
     def get_address(self, asset: str = "BTC") -> str:
         """Return an address at the exchange to send `asset` to; where a tag is needed see `deposit_address`."""
         return self._get("get_address", parsing.address, {"asset": asset})

@@ -240,7 +240,8 @@ class Withdrawal(TypedDict, total=False):
     """A send as the server knows it.
 
     `id`: the server's own. `key`: its idempotency key. `amount` and `fee`: units of the asset. `txid`: the transaction
-    in the asset's network. `created`: a time. `error`: only where a refused one is asked for by its key.
+    in the asset's network. `created`: a time. `error`: only where a refused one is asked for by its key. `to`: only of
+    a transfer, the registration that gets it; `address` is then what the exchange calls the account there.
     """
 
     id: int
@@ -249,6 +250,7 @@ class Withdrawal(TypedDict, total=False):
     amount: Decimal
     fee: Decimal | None
     address: str
+    to: int
     tag: str | None
     network: str | None
     txid: str | None

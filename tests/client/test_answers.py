@@ -722,4 +722,10 @@ def test_every_call_of_the_client_is_in_these_tables():
     calls = {
         name for kind in (XWrap, Backend) for name in dir(kind) if name[0] != "_" and callable(getattr(kind, name))
     }
-    assert calls <= {name.partition(" ")[0] for name in QUESTIONS} | {"buy", "sell", "send_to_address", "withdrawal"}
+    assert calls <= {name.partition(" ")[0] for name in QUESTIONS} | {
+        "buy",
+        "sell",
+        "send_to_address",
+        "transfer",
+        "withdrawal",
+    }

@@ -23,6 +23,7 @@ def world(serving):
             Party(server, "bob", "bobs", "0.07654321"),
             Party(server, "carol", "carols", "0.03456789"),
         )
+        carol.second = str(server.registration(carol.auth))
         requests.post(f"{server.url}/freeze", auth=bob.auth, timeout=30).raise_for_status()
         yield server, ann, bob, carol
 

@@ -29,6 +29,7 @@ _BODIES = {
     "buy": {"currency": "USD", "asset": "BTC", "amount": "0.01"},
     "sell": {"currency": "USD", "asset": "BTC", "amount": "0.01"},
     "send_to_address": {"asset": "BTC", "amount": "0.001", "address": ADDRESS},
+    "transfer": {"asset": "BTC", "amount": "0.001", "to": _ABSENT},
     "deadman": {"seconds": "600"},
 }
 _ABOUT_A_MARKET = ("fills", "order_book", "ticker", "candles", "trades", "fees")
@@ -50,6 +51,9 @@ class Party:
     One more registration, address and credential were removed again. `mark`: the texts begin with it, and no other
     account has one like it. `amount`, of BTC, is of its orders, and no other account has the same.
     """
+
+    #: Another registration, which can be transferred to, where a test gave it one.
+    second = ""
 
     def __init__(self, server: Server, name: str, mark: str, amount: str) -> None:
         self.name = name
@@ -163,6 +167,13 @@ def _with_keys(method: str, path: str, own: Party, other: Party) -> Iterator[Cal
     elif method == "POST" and last in ("buy", "sell", "send_to_address"):
         for key in other.keys:
             yield Call(method, path, theirs, nobodys, _BODIES[last], _BODIES[last], key=key)
+    elif last == "transfer":
+        home, body = path.replace("{id}", own.registration), _BODIES[last]
+        yield Call(method, path, home, home, {**body, "to": other.registration}, {**body, "to": _ABSENT})
+        for to in filter(None, (own.registration, other.second)):
+            yield Call(method, path, theirs, nobodys, {**body, "to": to}, {**body, "to": to})
+        for key in other.keys:
+            yield Call(method, path, theirs, nobodys, body, body, key=key)
     elif (method, path) == ("DELETE", "/exchanges/{id}"):
         yield Call(method, path, f"{theirs}?force=true", f"{nobodys}?force=true")
 

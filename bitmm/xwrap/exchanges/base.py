@@ -36,6 +36,7 @@ from .models import (
     Withdrawal,
 )
 from .rules import find_market, market_closed
+from .transfers import Transfers
 
 if TYPE_CHECKING:
     from ..transport import Transport
@@ -121,7 +122,7 @@ class ExchangeContext:
     cache: TTLCache = field(default_factory=TTLCache)
 
 
-class Exchange(AccountHistory):
+class Exchange(AccountHistory, Transfers):
     """An exchange in our verbs. A class overrides those that its exchange has; the others raise Unsupported.
 
     They raise Refused, Busy or Unknown and nothing else; reads never raise Unknown (a read executes nothing).

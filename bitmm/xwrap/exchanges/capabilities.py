@@ -31,6 +31,7 @@ OPERATIONS = (
     "deposit_address",
     "withdraw",
     "find_withdrawal",
+    "transfer",
     "deposits",
     "withdrawals",
     "ledger_page",

@@ -26,6 +26,7 @@ __all__ = [
     "Level",
     "Market",
     "NewOrder",
+    "NewTransfer",
     "NewWithdrawal",
     "OrderBook",
     "OrderRef",
@@ -36,6 +37,7 @@ __all__ = [
     "Ticker",
     "TimeInForce",
     "Trade",
+    "TransferState",
     "Withdrawal",
 ]
 
@@ -289,6 +291,25 @@ class NewWithdrawal:
     client_id: str
     tag: str | None = None
     network: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewTransfer(NewWithdrawal):
+    """A transfer to another account of the same owner at the exchange, which needs no address outside of it.
+
+    `address` is what the exchange calls that account (`transfer_account`); `to_registration` is the id of the
+    registration here that has a key of it.
+    """
+
+    to_registration: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TransferState:
+    """A transfer as its exchange took it. `id`: the exchange's; None: it tells none."""
+
+    id: str | None
+    status: Literal["pending", "done"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from .._addresses import is_bech32
 from ..exchanges.base import Exchange
-from ..exchanges.models import NewOrder, NewWithdrawal
+from ..exchanges.models import NewOrder, NewTransfer, NewWithdrawal
 from ..exchanges.paper.addresses import is_bitcoin_address
 from ..money import plain, total
 from .db.addresses import AddressStore, AllowedAddress, same_network
@@ -46,18 +46,23 @@ def check_key_given(exchange: Exchange, request: NewOrder | NewWithdrawal, key: 
 def check_send(
     addresses: AddressStore, registration: Registration, withdrawal: NewWithdrawal, *, lock: bool = False
 ) -> None:
-    """Raise Problem 403 for a send that may not leave now.
+    """Raise Problem 403 for a send that may not leave now. A transfer stays with its owner, and needs no address.
 
     With `lock`, within the write that commits the send, no other send to the address is committed before that ends, so
     that both together stay within its limits.
     """
-    _check_limits(addresses, check_place(addresses, registration, withdrawal, lock=lock), withdrawal)
+    entry = check_place(addresses, registration, withdrawal, lock=lock)
+    if entry is not None:
+        _check_limits(addresses, entry, withdrawal)
 
 
 def check_place(
     addresses: AddressStore, registration: Registration, withdrawal: NewWithdrawal, *, lock: bool = False
-) -> AllowedAddress:
-    """Return the entry of the allow-list that lets a send go where it goes, whatever its amount. Raises Problem 403."""
+) -> AllowedAddress | None:
+    """Return the entry of the allow-list that lets a send go where it goes, whatever its amount; None for a transfer.
+
+    Raises Problem 403.
+    """
     if not registration.allow_send:
         raise Problem(
             403,
@@ -65,6 +70,8 @@ def check_place(
             f"sends are switched off for this registration, and nothing was sent; with the account's own password"
             f" PATCH /exchanges/{registration.id} and allow_send=true switches them on",
         )
+    if isinstance(withdrawal, NewTransfer):
+        return None
     entries = addresses.find(registration.account_id, withdrawal.asset, withdrawal.address, lock=lock)
     entry = _choose(entries, withdrawal)
     if entry.usable_from > now():

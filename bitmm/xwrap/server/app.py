@@ -61,6 +61,7 @@ ROUTES = [
         endpoint(transfers.send_to_address, pool="outbound", needs="send"),
         methods=["POST"],
     ),
+    Route("/exchanges/{id}/transfer", endpoint(transfers.transfer, pool="outbound", needs="send"), methods=["POST"]),
     Route("/exchanges/{id}/get_address", endpoint(transfers.get_address, pool="outbound")),
     Route("/exchanges/{id}/funds", endpoint(balances.funds, pool="outbound")),
     Route("/exchanges/{id}/markets", endpoint(markets.markets, pool="outbound")),

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 from ..exchanges.base import Exchange
 from ..exchanges.conditions import with_reason
 from ..exchanges.errors import Busy, ExchangeError, NotListedYet, Refused, Unsupported
-from ..exchanges.models import NewOrder, NewWithdrawal, OrderRef, OrderState, Withdrawal
+from ..exchanges.models import NewOrder, NewTransfer, NewWithdrawal, OrderRef, OrderState, Withdrawal
 from .client_ids import ClientIds
 from .db.history import HistoryGap
 from .db.journal import Journal
@@ -268,6 +268,9 @@ class MissingHistory:
         try:
             found = self._newest_send(exchange, registration, key, gap)
         except Unsupported:
+            if isinstance(send, NewTransfer):
+                # No list of sends has transfers.
+                raise
             return self._match_send(exchange, send, gap)
         if found is None:
             return None

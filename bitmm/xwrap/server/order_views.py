@@ -17,10 +17,12 @@ from ..exchanges.models import (
     ORDER_FIELDS,
     WITHDRAWAL_FIELDS,
     NewOrder,
+    NewTransfer,
     NewWithdrawal,
     OrderRef,
     OrderState,
     Rate,
+    TransferState,
     Withdrawal,
 )
 from ..money import exact, plain
@@ -46,6 +48,7 @@ __all__ = [
     "repeated_answer",
     "row_to_json",
     "success_answer",
+    "transfer_columns",
     "unproved_refusal_columns",
     "value_to_json",
     "withdrawal_columns",
@@ -95,8 +98,11 @@ def _given_conditions(row: Row) -> dict[str, Any]:
 
 
 def withdrawal_intent(withdrawal: NewWithdrawal) -> dict[str, Any]:
-    """Return the columns of a withdrawal that are written before its exchange hears of it."""
-    return _columns(withdrawal, _WITHDRAWAL_INTENT)
+    """Return the columns of a send that are written before its exchange hears of it; of a transfer, where it goes."""
+    columns = _columns(withdrawal, _WITHDRAWAL_INTENT)
+    if isinstance(withdrawal, NewTransfer):
+        columns["to_registration"] = withdrawal.to_registration
+    return columns
 
 
 def order_columns(state: OrderState) -> dict[str, Any]:
@@ -107,6 +113,11 @@ def order_columns(state: OrderState) -> dict[str, Any]:
 def withdrawal_columns(withdrawal: Withdrawal) -> dict[str, Any]:
     """Return the columns of a withdrawal that its exchange reports."""
     return {"exchange_withdrawal_id": withdrawal.id} | _columns(withdrawal, _WITHDRAWAL_OUTCOME)
+
+
+def transfer_columns(state: TransferState) -> dict[str, Any]:
+    """Return the columns of a transfer that its exchange reports."""
+    return {"exchange_withdrawal_id": state.id, "status": state.status}
 
 
 def order_ref(row: Row) -> OrderRef:
@@ -126,11 +137,14 @@ def order_ref(row: Row) -> OrderRef:
 
 
 def row_to_json(row: Row, names: Iterable[str]) -> dict[str, Any]:
-    """Return the public fields of a row, and of an order the conditions that it was placed with.
+    """Return the public fields of a row, of an order the conditions that it was placed with, and of a transfer the
+    registration that it goes to.
 
     A call that is still running is shown as unknown; only a repeat with its key is answered otherwise.
     """
     shown = {name: row[name] for name in names} | _given_conditions(row)
+    if row.get("to_registration") is not None:
+        shown["to"] = row["to_registration"]
     return shown | {"status": "unknown"} if row["status"] == "running" else shown
 
 

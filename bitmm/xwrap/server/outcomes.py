@@ -8,9 +8,9 @@ from typing import Any
 
 from ..exchanges.base import Exchange
 from ..exchanges.errors import ExchangeError, Refused
-from ..exchanges.models import NewOrder, NewWithdrawal
+from ..exchanges.models import NewOrder, NewTransfer, NewWithdrawal
 from .lookups import find_executed
-from .order_views import order_columns, refusal_columns, unproved_refusal_columns, withdrawal_columns
+from .order_views import order_columns, refusal_columns, transfer_columns, unproved_refusal_columns, withdrawal_columns
 from .policy import Stopped
 from .problems import Problem, from_exchange
 
@@ -29,9 +29,7 @@ def call_exchange(
         if exchange.in_process:
             # It sends no request, before which this would be done; here it is in the transaction that executes.
             confirm()
-        if isinstance(request, NewOrder):
-            return order_columns(exchange.place(request)), None
-        return withdrawal_columns(exchange.withdraw(request)), None
+        return _execute(exchange, request), None
     except ExchangeError as error:
         if error.may_have_executed:
             _log.warning("outcome unknown: %s", error)
@@ -45,6 +43,15 @@ def call_exchange(
     except Exception:
         _log.exception("the exchange's adapter failed; the outcome is unknown")
         return {"status": "unknown"}, None
+
+
+def _execute(exchange: Exchange, request: NewOrder | NewWithdrawal) -> Row:
+    """Return the columns of what the exchange executed."""
+    if isinstance(request, NewOrder):
+        return order_columns(exchange.place(request))
+    if isinstance(request, NewTransfer):
+        return transfer_columns(exchange.transfer(request))
+    return withdrawal_columns(exchange.withdraw(request))
 
 
 def _look_up(exchange: Exchange, intent: Row, refusal: Refused) -> tuple[Row, Problem | None]:

@@ -74,9 +74,9 @@ class Params:
         """Return whether a parameter is there and was not popped yet."""
         return name in self._remaining
 
-    def pop_int(self, name: str, *, default: int) -> int:
-        """Return a whole number that is not negative."""
-        value = self.pop_text(name, limit=18, default=str(default))
+    def pop_int(self, name: str, *, default: int | None = None) -> int:
+        """Return a whole number that is not negative; without a `default` it must be there."""
+        value = self.pop_text(name, limit=18, default=None if default is None else str(default))
         if not (value.isascii() and value.isdigit()):
             raise bad_field(name, f"is '{value[:40]}'; it must be a whole number")
         return int(value)

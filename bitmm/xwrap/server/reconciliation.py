@@ -243,6 +243,9 @@ class Reconciler:
             until = self._times.latest_arrival(row, exchange)
             found = exchange.find_withdrawal(row["client_id"], _parse_time(row["created"]), until)
         except Unsupported:
+            if row["to_registration"] is not None:
+                # No list of sends has transfers.
+                raise
             found = self._match_by_details(exchange, row)
         return None if found is None else withdrawal_columns(found)
 

@@ -139,10 +139,12 @@ def _write_over(journal: Journal, row: Row, state: OrderState) -> Row:
 
 
 def refresh_withdrawals(journal: Journal, exchange: Exchange, rows: Sequence[Row], asset: str | None) -> list[Row]:
-    """Return the rows of sends (of `asset`, or of all) as their exchange reports them now.
+    """Return the rows of sends (of `asset`, or of all) as their exchange reports them now; no list has transfers.
 
     Raises what the exchange raises.
     """
+    if not any(row["status"] == "pending" and row["to_registration"] is None for row in rows):
+        return list(rows)
     reported = {withdrawal.id: withdrawal for withdrawal in exchange.withdrawals(asset)}
     return [_completed(journal, row, reported.get(row["exchange_withdrawal_id"])) for row in rows]
 

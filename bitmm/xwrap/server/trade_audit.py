@@ -26,6 +26,9 @@ def add_intent(audit: AuditStore, caller: Caller, row: Mapping[str, Any]) -> Non
         del details["asset"]
         details["pair"] = f"{row['asset']}/{row['currency']}"
         audit.add(caller, f"order.{row['side']}", f"order {row['id']}", details)
+    elif row.get("to_registration") is not None:
+        details["to"] = str(row["to_registration"])
+        audit.add(caller, "transfer", f"send {row['id']}", details)
     else:
         audit.add(caller, "send", f"send {row['id']}", details)
 

@@ -40,6 +40,7 @@ from ..exchanges.models import (
     Funds,
     Market,
     NewOrder,
+    NewTransfer,
     NewWithdrawal,
     OrderRef,
     OrderState,
@@ -117,6 +118,7 @@ class ExchangeContract(MarketContract, BatchContract):
             "deposit_address": (self.asset,),
             "withdraw": (sent,),
             "find_withdrawal": (sent.client_id, *self._just_now()),
+            "transfer": (NewTransfer(self.asset, self.send_amount, "nowhere", uuid.uuid4().hex),),
         }
         for operation in sorted(set(OPERATIONS) - set(supports(type(exchange)))):
             with expect_refusal("unsupported") as refusals:

@@ -124,7 +124,7 @@ def moved_on(before):
     """
     both = {"server": None, "attempt": 0, "credential_id": None, "limit_value": None}
     conditions = {"post_only": 0, "time_in_force": None, "expires": None, "stop": None}
-    new = {"orders": {**both, "reason": None, **conditions}, "withdrawals": both}
+    new = {"orders": {**both, "reason": None, **conditions}, "withdrawals": {**both, "to_registration": None}}
     no_answer = {"answer_status": None, "answer": None}
     return {
         name: [

@@ -21,9 +21,11 @@ from ..models import (
     Funds,
     HistoryPage,
     NewOrder,
+    NewTransfer,
     NewWithdrawal,
     OrderRef,
     OrderState,
+    TransferState,
     Withdrawal,
 )
 from ..orders import cancel_errors, check_same_order, listed_order, poll_until_final
@@ -56,6 +58,7 @@ from .parsing import (
     placed_from_row,
     withdrawal_from_row,
 )
+from .transfers import MAIN, transfer_call
 
 #: What a tag is called, by asset ("Crypto withdrawals").
 _TAGS = {"XRP": "destination_tag", "CSPR": "transfer_id"} | dict.fromkeys(("XLM", "HBAR", "ATOM"), "memo_id")
@@ -83,6 +86,9 @@ class Bitstamp(BitstampMarkets):
     form: ClassVar[tuple[Field, ...]] = (
         Field("apikey", "the API key"),
         Field("apisecret", "the secret that Bitstamp showed with the key", secret=True),
+        Field(
+            "subaccount", "the number of the sub-account that the key is of; without it the main one", required=False
+        ),
     )
     #: Documentation, "Buy limit order".
     order_conditions = frozenset({"post_only", "GTC", "IOC", "FOK", "GTD"})
@@ -252,6 +258,29 @@ class Bitstamp(BitstampMarkets):
                 tag=tag,
                 network=network,
             )
+
+    def transfer_account(self) -> str:
+        """Return the number of the sub-account that the registration names, or "main". Raises Refused."""
+        number = self.context.credentials.more.get("subaccount", "")
+        if number and not (number.isascii() and number.isdigit()):
+            words = f"the sub-account is '{number[:40]}'; {self.name} calls it by a number"
+            raise Refused(words, code="invalid_request", details={"field": "subaccount"})
+        return number or MAIN
+
+    def transfer(self, transfer: NewTransfer) -> TransferState:
+        """Move from a sub-account to the main account, or from that to a sub-account, with a key of the giving one.
+
+        Documentation, "Sub account": "Transfer to main" may be called by the sub-account itself, and then has no
+        number; "Transfer from main" by the main account alone.
+        """
+        self._currency(transfer.asset)
+        path, number = transfer_call(self.name, self.transfer_account(), transfer)
+        form = {"amount": plain(transfer.amount), "currency": currency_code(transfer.asset).upper()}
+        row = self.api.private(path, {**form, "subAccount": number})
+        with parsing_errors(self.name, mutates=True):
+            if row["status"] != "ok":
+                raise ValueError("not the answer to a transfer")
+        return TransferState(None, "done")
 
     def deposits(self, asset: str | None = None) -> list[Deposit]:
         """Return what came in. Crypto deposits have a list of their own; money stands among the user's transactions."""

@@ -18,15 +18,18 @@ from ..models import (
     DepositAddress,
     Funds,
     NewOrder,
+    NewTransfer,
     NewWithdrawal,
     OrderRef,
     OrderState,
     Status,
+    TransferState,
     Withdrawal,
 )
 from ..orders import accepted_order, cancel_errors, listed_order, poll_until_final
 from ..parsing import list_or_nothing, listed_withdrawals, newest_first, required_text, time_from_seconds
 from ..rules import check
+from ..transfers import check_other_account
 from .api import failure
 from .batches import read_in_batches
 from .executions import with_amount
@@ -34,6 +37,7 @@ from .funding import check_takes_deposits, choose_address, choose_method, usable
 from .ledger import KrakenLedger
 from .pages import read_pages
 from .parsing import (
+    TRANSFER_STATUSES,
     check_timer,
     client_id_from_row,
     count_of,
@@ -286,6 +290,21 @@ class Kraken(KrakenLedger):
                 tag=withdrawal.tag,
                 network=row.get("method"),
             )
+
+    def transfer_account(self) -> str:
+        return self.account_id()
+
+    def transfer(self, transfer: NewTransfer) -> TransferState:
+        """Move from the main account to a sub-account, by their IIBANs: Kraken takes keys of the main account alone.
+
+        docs.kraken.com, "Account Transfer" (sub-accounts are for institutional clients), 2026-11-27.
+        """
+        key, own = self._asset_key(transfer.asset), self.account_id()
+        check_other_account(self.name, own, transfer)
+        form = {"asset": key, "amount": transfer.amount, "from": own, "to": transfer.address}
+        result = self._execute("AccountTransfer", form)
+        with parsing_errors(self.name, mutates=True):
+            return TransferState(required_text(result["transfer_id"]), TRANSFER_STATUSES[result["status"]])
 
     def withdrawals(self, asset: str | None = None) -> list[Withdrawal]:
         rows, assets = self._transfers("WithdrawStatus", asset)

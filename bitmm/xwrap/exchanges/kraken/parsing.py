@@ -40,6 +40,8 @@ _TRANSFER_STATUS: dict[str, Literal["pending", "done", "failed"]] = {
     "Success": "done",
     "Failure": "failed",
 }
+#: The `status` of a transfer ("Account Transfer") -> ours.
+TRANSFER_STATUSES: dict[str, Literal["pending", "done"]] = {"pending": "pending", "complete": "done"}
 #: The suffixes of lines that earn, and that no order spends.
 _EARNING = {"S", "M", "P", "B"}
 #: The values of `status-prop` of what is over whatever its `status` says: it was canceled, or Kraken sends it back.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -23,18 +23,22 @@ from ..models import (
     Funds,
     HistoryPage,
     NewOrder,
+    NewTransfer,
     NewWithdrawal,
     OrderRef,
     OrderState,
+    TransferState,
     Withdrawal,
 )
 from ..rules import check, not_enough
+from ..transfers import check_other_account
 from .addresses import is_bitcoin_address
 from .bech32 import testnet_address
 from .ledger import LedgerTransaction, PaperConfig
 from .market_data import PaperMarkets, check_pair
 from .matching import ASSET, CURRENCY, MARKET, Execution, amount_to_trade, execute
 from .parsing import entry_from_row, fill_from_row, order_from_row, withdrawal_from_row
+from .transfers import check_amount, post_transfer
 
 __all__ = ["Paper"]
 
@@ -201,6 +205,26 @@ class Paper(PaperMarkets):
             row["id"] = transaction.add_send(row)
             transaction.post_entry("send", f"send {row['id']}", withdrawal.asset, withdrawal.amount.copy_negate())
         return withdrawal_from_row(row)
+
+    def transfer_account(self) -> str:
+        return f"paper registration {self.context.registration}"
+
+    def transfer(self, transfer: NewTransfer) -> TransferState:
+        """Move to the ledger of another registration; both are written, or neither."""
+        check_other_account(self.name, self.transfer_account(), transfer)
+        check_amount(transfer)
+        other = self.with_context(replace(self.context, registration=transfer.to_registration))
+        # Always in the same order: so two transfers that cross do not wait for each other.
+        papers = sorted((self, other), key=lambda paper: paper.context.registration)
+        with ExitStack() as stack:
+            transactions = {
+                paper.context.registration: stack.enter_context(paper._transaction())  # noqa: SLF001 - of this class
+                for paper in papers
+            }
+            mine, theirs = transactions[self.context.registration], transactions[transfer.to_registration]
+            _check_available(mine, transfer.asset, transfer.amount)
+            id = post_transfer(mine, theirs, transfer)
+        return TransferState(str(id), "done")
 
     def find_withdrawal(self, client_id: str, since: datetime, until: datetime) -> Withdrawal | None:
         row = self._ledger.send(client_id)

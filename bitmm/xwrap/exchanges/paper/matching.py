@@ -14,7 +14,18 @@ from ...money import EXACT, ROUNDED
 from ..errors import Refused
 from ..models import Market, NewOrder, Side
 
-__all__ = ["ASSET", "CURRENCY", "FEE", "MARKET", "Execution", "Quote", "amount_to_trade", "execute", "quote_around"]
+__all__ = [
+    "ASSET",
+    "CURRENCY",
+    "FEE",
+    "MARKET",
+    "MONEY",
+    "Execution",
+    "Quote",
+    "amount_to_trade",
+    "execute",
+    "quote_around",
+]
 
 CURRENCY, ASSET = "USD", "BTC"
 CENT, SATOSHI = Decimal("0.01"), Decimal("0.00000001")
@@ -22,6 +33,8 @@ CENT, SATOSHI = Decimal("0.01"), Decimal("0.00000001")
 HALF_SPREAD = Decimal("0.0002")
 #: The part of the value of an order that is taken as its fee.
 FEE = Decimal("0.0026")
+#: The rules of amounts of the currency itself, in the form of a market.
+MONEY = Market(ASSET, CURRENCY, amount_step=CENT, amount_min=CENT)
 MARKET = Market(CURRENCY, ASSET, price_step=CENT, amount_step=SATOSHI, amount_min=SATOSHI, maker_fee=FEE, taker_fee=FEE)
 
 

@@ -20,6 +20,7 @@ _KINDS: dict[str, EntryKind] = {
     "sell": "fill",
     "fee": "fee",
     "send": "withdrawal",
+    "transfer": "transfer",
 }
 
 

@@ -238,6 +238,8 @@ withdrawals = _journal(
     WITHDRAWAL_FIELDS,
     {"asset", "amount", "address", "status", "created"},
     Column("exchange_withdrawal_id", Text),
+    # Of a transfer: the registration that it goes to; its `address` is what the exchange calls the account there.
+    Column("to_registration", BigInteger),
     Column("updated", Text, nullable=False),
 )
 Index("ix_withdrawals_address", withdrawals.c.address)

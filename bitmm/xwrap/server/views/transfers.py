@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...exchanges.models import NewWithdrawal
+from ...exchanges.models import NewTransfer, NewWithdrawal
 from ..context import RequestContext
 from ..order_views import StoredAnswer
 from ..problems import Problem
+from ..transfers import with_account
 from .shared import check_printable, page_to_json, pop_key, pop_page, pop_past, pop_place, record_to_json
 
 
@@ -27,6 +28,18 @@ def send_to_address(context: RequestContext) -> StoredAnswer:
     return context.services.execution.send(
         context.caller, context.registration(), withdrawal, context.idempotency_key()
     )
+
+
+def transfer(context: RequestContext) -> StoredAnswer:
+    """POST /exchanges/ID/transfer"""
+    asset = context.params.pop_name("asset")
+    amount = context.params.pop_amount()
+    to = context.params.pop_int("to")
+    context.params.finish()
+    services, source, key = context.services, context.registration(), context.idempotency_key()
+    asked = NewTransfer(asset, amount, "", "", to_registration=to)
+    named = with_account(services.store, services.registry, context.caller, source, asked, key)
+    return services.execution.send(context.caller, source, named, key)
 
 
 def withdrawals(context: RequestContext) -> StoredAnswer | list[dict[str, Any]]:

@@ -82,7 +82,7 @@ def stamp(seconds: float) -> str:
 
 class BitstampVenue(Venue):
     name, default_key, default_secret = "bitstamp", "bitstamp-key", "bitstamp-secret"
-    permissions = ("balance", "transactions", "orders", "deposits", "withdrawals")
+    permissions = ("balance", "transactions", "orders", "deposits", "withdrawals", "transfers")
 
     def __init__(self, **options: Any) -> None:
         self.cache_seconds = 0.0
@@ -136,6 +136,8 @@ class BitstampVenue(Venue):
             "crypto-transactions/": ("transactions", self.crypto_transactions),
             "withdrawal-requests/": ("transactions", self.withdrawal_requests),
             "websockets_token/": ("balance", self.token),
+            "transfer-to-main/": ("transfers", self.transfer_to_main),
+            "transfer-from-main/": ("transfers", self.transfer_from_main),
             "{currency}_address/": ("deposits", self.deposit_address),
             "{currency}_withdrawal/": ("withdrawals", self.withdrawal),
         }
@@ -655,6 +657,7 @@ class BitstampVenue(Venue):
         if wanted is None:
             rows += [self.transfer_row(made, "0", 1) for made in self.deposits.values() if made.account is account]
             rows += [self.transfer_row(made, "1", -1) for made in self.withdrawals.values() if made.account is account]
+            rows += self.moved_rows(account)
         if form.get("sort", "desc") not in ("asc", "desc"):
             raise RequestRefused(refusal({"sort": ["Select a valid choice."]}, "400.005"))
         if "since_timestamp" in form:
@@ -763,6 +766,52 @@ class BitstampVenue(Venue):
             message = f"You have only {have} {asset} available. Check your account balance for details."
             raise RequestRefused(Reply.json({"status": "error", "reason": {"amount": [message]}}, 400)) from None
         return {"id": int(made.id)}
+
+    def number_of(self, account: Account) -> int | None:
+        """The number of a sub-account: all but the venue's first account are sub-accounts of that."""
+        place = [*self.accounts.values()].index(account)
+        return 70_000 + place if place else None
+
+    def transfer_from_main(self, account: Account, form: dict[str, str]) -> Any:
+        if account is not self.account:
+            raise RequestRefused(denied("No permission found", "API0003"))
+        return self.transfer_between(account, self.subaccount(form), form)
+
+    def transfer_to_main(self, account: Account, form: dict[str, str]) -> Any:
+        """A sub-account calls for itself, whatever number it gives."""
+        return self.transfer_between(self.subaccount(form) if account is self.account else account, self.account, form)
+
+    def subaccount(self, form: dict[str, str]) -> Account:
+        number = form.get("subAccount", "")
+        for account in self.accounts.values():
+            if number and number == str(self.number_of(account)):
+                return account
+        reason = {"__all__": [f'Sub account with identifier "{number}" does not exist.']}
+        raise RequestRefused(Reply.json({"status": "error", "reason": reason}, 400))
+
+    def transfer_between(self, account: Account, other: Account, form: dict[str, str]) -> Any:
+        asset = form.get("currency", "")
+        if asset not in self.names():
+            words = f"Select a valid choice. {asset} is not one of the available choices."
+            raise RequestRefused(Reply.json({"status": "error", "reason": {"currency": [words]}}, 400))
+        amount = self.amount(form, "amount", 8)
+        try:
+            self.transfer(account, other, asset, amount)
+        except Reject:
+            have = places(self.available(account, asset), 8)
+            words = f"You have only {have} {asset} available. Check your account balance for details."
+            raise RequestRefused(Reply.json({"status": "error", "reason": {"__all__": [words]}}, 400)) from None
+        return {"status": "ok"}
+
+    def moved_rows(self, account: Account) -> list[dict[str, Any]]:
+        """The transfers of an account among its transactions; which account is the other one is not told."""
+        others = {name.lower(): 0 for name in self.names()}
+        rows = []
+        for id, time, giving, taking, asset, amount in self.transfers:
+            if account in (giving, taking):
+                row = {"id": int(id), "datetime": stamp(time), "type": "14", "fee": "0.00"}
+                rows.append({**others, **row, asset.lower(): places(amount if account is taking else -amount, 8)})
+        return rows
 
     def withdrawal_requests(self, account: Account, form: dict[str, str]) -> Any:
         back = int(form.get("timedelta", "86400"))

@@ -72,7 +72,7 @@ RIGHTS = {
     **dict.fromkeys(("CancelOrder", "CancelOrderBatch", "CancelAll", "CancelAllOrdersAfter"), "close-trades"),
     **dict.fromkeys(("DepositAddresses",), "add-funds"),
     **dict.fromkeys(("Withdraw", "WithdrawInfo", "WithdrawMethods", "WithdrawAddresses"), "withdraw-funds"),
-    **dict.fromkeys(("WithdrawCancel",), "withdraw-funds"),
+    **dict.fromkeys(("WithdrawCancel", "AccountTransfer"), "withdraw-funds"),
 }
 #: What a call adds to the REST counter ("Spot REST Rate Limits"); 1 when it is not here.
 COUNTS = {"AddOrder": 0, "CancelOrder": 0, "TradesHistory": 2, "QueryTrades": 2, "ClosedOrders": 2, "Ledgers": 2}
@@ -142,6 +142,7 @@ class KrakenVenue(Venue):
         self.counter_max: float | None = None
         self.counter_decay = 0.33
         self.nonce_window = 0
+        self.transfer_status = "complete"
         self.status = "online"
         self.viqc_counts_currency = False
         self.pair_status: dict[str, str] = {}
@@ -818,6 +819,23 @@ class KrakenVenue(Venue):
         transfer.details["canceled"] = self.clock()
         account.balances[transfer.asset] += transfer.amount
         return True
+
+    def private_AccountTransfer(self, account: Account, given: Mapping[str, Any]) -> Any:
+        """Move between accounts, by their IIBANs, for a key of the main account: the venue's first one."""
+        if account is not self.account:
+            raise KrakenError("EGeneral:Permission denied")
+        key, amount = self._asset(given), _parse_decimal(given, "amount")
+        accounts = {_iban(one): one for one in self.accounts.values()}
+        for name in ("from", "to"):
+            if given.get(name) not in accounts:
+                raise _invalid(name)
+        if given["from"] == given["to"]:
+            raise _invalid("to")
+        giving = accounts[given["from"]]
+        if amount > self.available(giving, _name(key)) or not fits(amount, ASSETS[key]["decimals"]):
+            raise KrakenError("EFunding:Invalid amount")
+        id = self.transfer(giving, accounts[given["to"]], _name(key), amount)
+        return {"transfer_id": id, "status": self.transfer_status}
 
 
 _NAMES = {"XBT": "BTC", "XDG": "DOGE"}

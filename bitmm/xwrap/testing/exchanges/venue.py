@@ -98,6 +98,8 @@ class Venue(LocalServer):
         self.open: dict[str, Order] = {}
         self.withdrawals: dict[str, Transfer] = {}
         self.deposits: dict[str, Transfer] = {}
+        #: Id, time, from and to which account, asset and amount.
+        self.transfers: list[tuple[str, float, Account, Account, str, Decimal]] = []
         self._numbers = itertools.count(1001)
         self._ledger: list[dict[str, Any]] = []
         self._routes = [(method, _pattern(path), handler) for (method, path), handler in self.routes().items()]
@@ -400,6 +402,30 @@ class Venue(LocalServer):
         )
         return made
 
+    def transfer(self, account: Account, other: Account, asset: str, amount: Decimal) -> str:
+        """Move `amount` to another account, and return the id of that. Raises Reject when nothing was moved."""
+        if amount <= 0:
+            raise Reject("amount_min")
+        if amount > self.available(account, asset):
+            raise Reject("insufficient_funds")
+        account.balances[asset] -= amount
+        other.balances[asset] = other.balances.get(asset, ZERO) + amount
+        id, now = self.new_id("withdrawal"), self.clock()
+        self.transfers.append((id, now, account, other, asset, amount))
+        self._ledger.append(
+            {
+                "kind": "transfer",
+                "order_id": id,
+                "client_id": None,
+                "side": "transfer",
+                "pair": asset,
+                "amount": f"{amount:f}",
+                "price": None,
+                "time": now,
+            }
+        )
+        return id
+
     def deposit(
         self, asset: str, amount: Decimal, *, account: Account | None = None, network: str | None = None
     ) -> Transfer:
@@ -416,7 +442,7 @@ class Venue(LocalServer):
             return made
 
     def ledger(self) -> list[dict[str, Any]]:
-        """Every order and withdrawal that was really executed, oldest first: the truth that tests compare with."""
+        """Every order, withdrawal and transfer that was really executed, oldest first: what tests compare with."""
         with self.lock:
             return [dict(row) for row in self._ledger]
 
