@@ -11,7 +11,7 @@ from . import _arguments as arguments
 from . import _history_parsing as history_parsing
 from . import _parsing as parsing
 from ._registration import RegistrationCalls
-from .types import Fill, LedgerEntry, Order, Withdrawal
+from .types import Deposit, Fill, LedgerEntry, Order, Withdrawal
 
 __all__ = ["HistoryCalls"]
 
@@ -55,6 +55,13 @@ class HistoryCalls(RegistrationCalls):
         query = arguments.market_query(currency, asset)
         return self._follow_cursors("fills", parsing.fills, query | _PAGED)
 
+    def all_deposits(self, asset: str | None = None) -> Iterator[Deposit]:
+        """Yield all that came in, of one asset or of all, newest first, as far back as the exchange tells it.
+
+        At Bitstamp money comes after all else. Raises as `all_fills` does.
+        """
+        return self._follow_cursors("deposits", parsing.deposits, arguments.without_none(asset=asset) | _PAGED)
+
     def ledger(self, since: str | datetime | None = None) -> Iterator[LedgerEntry]:
         """Yield all that moved the account's money, oldest first: deposits, sends, the sides of trades, fees, rewards.
 
@@ -67,7 +74,7 @@ class HistoryCalls(RegistrationCalls):
         return self._follow_cursors("ledger", history_parsing.ledger, arguments.time_query(since))
 
     def _follow_cursors(self, path: str, parse: Callable[[Any], list[_R]], query: Mapping[str, str]) -> Iterator[_R]:
-        """Yield the records of a list of the exchange's, each id once: what is new moves other rows to a later page."""
+        """Yield the records of a list of the exchange's, each once: what is new moves other rows to a later page."""
         cursor: str | None = None
         seen: set[object] = set()
         while True:
@@ -76,8 +83,9 @@ class HistoryCalls(RegistrationCalls):
             read = partial(parsing.page_after, name=path, parse=parse, cursor=cursor, expected=expected)
             rows, cursor = self._get(path, read, page_query)
             for row in rows:
-                id = row.get("id")
-                if id is None or id not in seen:
+                # What came in may have one id in several assets, as a row of Bitstamp's.
+                id = (row.get("id"), row.get("asset"))
+                if row.get("id") is None or id not in seen:
                     yield row
                 seen.add(id)
             if cursor is None:

@@ -422,6 +422,15 @@ QUESTIONS = {
             *({"fills": [{**FILL, "price": bad}], "next": None} for bad in BAD[:-1]),
         ],
     ),
+    "all_deposits": (
+        lambda _, backend: list(backend.all_deposits("btc")),
+        {"deposits": [DEPOSIT], "next": None},
+        [
+            *({}, [], [DEPOSIT], {"deposits": [DEPOSIT]}, {"deposits": [{}], "next": None}),
+            *({"deposits": [{**DEPOSIT, "asset": "ETH"}], "next": None}, {"deposits": [DEPOSIT], "next": 7}),
+            *({"deposits": [{**DEPOSIT, "amount": bad}], "next": None} for bad in BAD[:-1]),
+        ],
+    ),
     "ledger": (
         lambda _, backend: list(backend.ledger("2026-11-27T00:00:00Z")),
         {"ledger": [ENTRY, {**ENTRY, "id": "L2", "amount": None, "fee": None}], "next": None},

@@ -114,7 +114,7 @@ def test_every_record_of_the_contract_has_a_type():
     named = {SCHEMA_OF.get(kind.__name__, kind.__name__) for kind in RECORDS}
     objects = {name for name, schema in SCHEMAS.items() if "properties" in schema or "allOf" in schema}
     # A registration is the `info` of a Backend, as the server sent it; of a page the client returns the rows.
-    assert objects - {"Registration", "FillsPage", "LedgerPage", "OrderChanges", "RateChanges"} == named
+    assert objects - {"Registration", "FillsPage", "LedgerPage", "DepositsPage", "OrderChanges", "RateChanges"} == named
 
 
 @pytest.fixture(scope="module")
@@ -165,6 +165,7 @@ def answers(serving) -> dict[str, tuple[Any, Any]]:
             "canceled order": (kraken.cancel(limit["id"]), types.Order),
             "fills": (paper.fills("USD", "BTC") + kraken.fills("EUR", "BTC"), list[types.Fill]),
             "ledger": ([*paper.ledger(), *kraken.ledger()], list[types.LedgerEntry]),
+            "all deposits": (list(kraken.all_deposits()), list[types.Deposit]),
             "deposits": (kraken.deposits(), list[types.Deposit]),
             "deposit_address": (kraken.deposit_address("BTC"), types.DepositAddress),
             "withdrawals": (paper.withdrawals(), list[types.Withdrawal]),

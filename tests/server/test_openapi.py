@@ -113,6 +113,7 @@ CALLS = [
     ),
     ("get", "/exchanges/{id}/withdrawals", None, 200),
     ("get", "/exchanges/{id}/deposits", None, 422),
+    ("get", "/exchanges/{id}/deposits?paged=true", None, 422),
     ("get", "/exchanges/{id}/ledger", None, 200),
     ("get", "/exchanges/{id}/ledger?since=2026-01-01T00:00:00Z", None, 200),
     ("get", "/exchanges/{id}/ledger?since=2999-01-01T00:00:00Z", None, 422),

@@ -1,4 +1,4 @@
-"""The part of the contract that is about what moved an account's money: its ledger. `base.py` has the rest."""
+"""The part of the contract that is about what moved an account's money, page by page. `base.py` has the rest."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Literal
 
 from .market_data import MarketData
-from .models import HistoryPage
+from .models import Deposit, HistoryPage
 
 __all__ = ["AccountHistory", "EntryKind", "LedgerEntry"]
 
@@ -42,6 +42,14 @@ class LedgerEntry:
 
 class AccountHistory(MarketData):
     """The verbs about an account's history, beside those about markets."""
+
+    def deposits_page(self, asset: str | None = None, cursor: str | None = None) -> HistoryPage[Deposit]:
+        """Return a part of all that came in, newest first: the latest, or that where the `cursor` leads.
+
+        What comes meanwhile may let rows come again; it leaves none out. Raises Refused for a cursor that is none of
+        this exchange.
+        """
+        raise self._lacks("deposits_page")
 
     def ledger_page(self, since: datetime | None, cursor: str | None = None) -> HistoryPage[LedgerEntry]:
         """Return a part of all that moved the account's money at or after `since`, oldest first: the first part, or

@@ -33,6 +33,7 @@ OPERATIONS = (
     "find_withdrawal",
     "transfer",
     "deposits",
+    "deposits_page",
     "withdrawals",
     "ledger_page",
     "permissions",

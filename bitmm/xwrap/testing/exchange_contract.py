@@ -111,6 +111,7 @@ class ExchangeContract(MarketContract, BatchContract):
             **dict.fromkeys(("rate", "ticker", "fees", "fills", "fills_page"), (self.currency, self.asset)),
             **dict.fromkeys(("order_book", "trades"), (self.currency, self.asset, 10)),
             "ledger_page": (None,),
+            "deposits_page": (),
             "candles": (self.currency, self.asset, "1h", None, 10),
             "place": (order,),
             **dict.fromkeys(("order", "find", "cancel"), (ref,)),

@@ -65,16 +65,35 @@ def test_every_exchange_that_ccxt_knows_makes_a_class_with_honest_verbs():
     assert made["kraken"] is exchange_class("ccxt:kraken")
     assert set(OPERATIONS) - set(supports(made["paymium"])) == {
         *("deadman", "find", "fills", "withdraw", "find_withdrawal", "deposits", "withdrawals", "permissions"),
-        *("candles", "fills_page", "ledger_page", "transfer"),
+        *("candles", "fills_page", "ledger_page", "deposits_page", "transfer"),
     }
     assert "place" not in supports(made["coinspot"])
     for id in ("coincheck", "btse"):
         assert {"order", "open_orders", "fills", "cancel"} <= set(supports(made[id]))
     assert set(OPERATIONS) - set(supports(made["kraken"])) == {
-        *("deadman", "withdraw", "find_withdrawal", "permissions", "fills_page", "ledger_page", "transfer")
+        *(
+            "deadman",
+            "withdraw",
+            "find_withdrawal",
+            "permissions",
+            "fills_page",
+            "ledger_page",
+            "deposits_page",
+            "transfer",
+        )
     }
     assert set(OPERATIONS) - set(supports(made["backpack"])) == {
-        *("deadman", "find", "find_withdrawal", "permissions", "fees", "fills_page", "ledger_page", "transfer")
+        *(
+            "deadman",
+            "find",
+            "find_withdrawal",
+            "permissions",
+            "fees",
+            "fills_page",
+            "ledger_page",
+            "deposits_page",
+            "transfer",
+        )
     }
 
 

@@ -256,10 +256,18 @@ class Backpack(BackpackLedger):
         return None
 
     def deposits(self, asset: str | None = None) -> list[Deposit]:
-        rows = self.api.deposits(limit=_PAGE)
+        return self._deposits(asset, 0)[0]
+
+    def deposits_page(self, asset: str | None = None, cursor: str | None = None) -> HistoryPage[Deposit]:
+        return page_by_offset(self.name, cursor, _PAGE, partial(self._deposits, asset))
+
+    def _deposits(self, asset: str | None, offset: int) -> tuple[list[Deposit], int]:
+        """Return the deposits of an asset in a page of the list, and how many rows it had."""
+        rows = self.api.deposits(limit=_PAGE, offset=offset or None)
         with parsing_errors(self.name):
-            found = readable_rows(self.name, list_or_nothing(rows), deposit_from_row)
-        return [deposit for deposit in found if asset in (None, deposit.asset)]
+            listed = list_or_nothing(rows)
+            found = readable_rows(self.name, listed, deposit_from_row)
+        return [deposit for deposit in found if asset in (None, deposit.asset)], len(listed)
 
     def withdrawals(self, asset: str | None = None) -> list[Withdrawal]:
         rows = self.api.withdrawals(limit=_PAGE)

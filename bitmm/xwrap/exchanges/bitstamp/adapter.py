@@ -11,7 +11,7 @@ from ...money import plain
 from ..account_history import LedgerEntry
 from ..base import Field, RateLimit
 from ..conditions import check_placed, ends_at_once
-from ..cursors import numbers_of, page_by_offset
+from ..cursors import bad_cursor, numbers_of, page_by_offset
 from ..errors import Refused, Unsupported
 from ..http import parsing_errors
 from ..models import (
@@ -285,21 +285,43 @@ class Bitstamp(BitstampMarkets):
     def deposits(self, asset: str | None = None) -> list[Deposit]:
         """Return what came in. Crypto deposits have a list of their own; money stands among the user's transactions."""
         kind = None if asset is None else self._currency(asset).kind
-        found: list[Deposit] = []
-        if kind != "fiat":
-            answer = self.api.private("crypto-transactions", {"limit": 1000})
-            with parsing_errors(self.name):
-                rows = list_or_nothing(answer and answer.get("deposits"))
-                found += readable_rows(self.name, rows, deposit_from_row)
-        if kind != "crypto":
-            money = [name for name, currency in self._currencies().items() if currency.kind == "fiat"]
-            answer = self.api.private("user_transactions", {"limit": 1000, "sort": "desc"})
-            with parsing_errors(self.name):
-                rows = list_or_nothing(answer)
-                for deposits in readable_rows(self.name, rows, partial(money_deposits_from_row, money=money)):
-                    found += deposits
+        found = self._crypto_deposits(0)[0] if kind != "fiat" else []
+        found += self._money_deposits(0)[0] if kind != "crypto" else []
         wanted = [deposit for deposit in found if asset in (None, deposit.asset)]
         return newest_first(wanted, lambda deposit: deposit.time)
+
+    def deposits_page(self, asset: str | None = None, cursor: str | None = None) -> HistoryPage[Deposit]:
+        """Return a page of the crypto deposits, and after the last one pages of money.
+
+        The cursor says which list it is, 0 or 1, and how many rows to skip there. That of crypto deposits comes with
+        withdrawals, and whether those count is not documented: so it ends with a page that has neither.
+        """
+        kind = None if asset is None else self._currency(asset).kind
+        number, offset = (int(kind == "fiat"), 0) if cursor is None else numbers_of(self.name, cursor, 2)
+        if number > 1:
+            raise bad_cursor(self.name)
+        found, is_last = self._money_deposits(offset) if number else self._crypto_deposits(offset)
+        after_last = "1:0" if number == 0 and kind != "crypto" else None
+        wanted = [deposit for deposit in found if asset in (None, deposit.asset)]
+        return HistoryPage(wanted, after_last if is_last else f"{number}:{offset + _PAGE}")
+
+    def _crypto_deposits(self, offset: int) -> tuple[list[Deposit], bool]:
+        """Return the deposits in a page of crypto-transactions, and whether it is the last one: nothing is in it."""
+        answer = self.api.private("crypto-transactions", {"limit": _PAGE, "offset": offset or None})
+        with parsing_errors(self.name):
+            lists = answer or {}
+            rows = list_or_nothing(lists.get("deposits"))
+            return readable_rows(self.name, rows, deposit_from_row), not any(lists.values())
+
+    def _money_deposits(self, offset: int) -> tuple[list[Deposit], bool]:
+        """Return the deposits of money in a page of the user's transactions, and whether it is the last one."""
+        money = [name for name, currency in self._currencies().items() if currency.kind == "fiat"]
+        form: dict[str, Value] = {"limit": _PAGE, "sort": "desc", "offset": offset or None}
+        rows = self.api.private("user_transactions", form)
+        with parsing_errors(self.name):
+            listed = list_or_nothing(rows)
+            found = readable_rows(self.name, listed, partial(money_deposits_from_row, money=money))
+            return [deposit for deposits in found for deposit in deposits], len(listed) < _PAGE
 
     def withdrawals(self, asset: str | None = None) -> list[Withdrawal]:
         rows = self.api.private("withdrawal-requests", {"timedelta": _TIME_BACK})

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import partial
 from math import inf
 from typing import Any
 
 from ...money import parse_decimal
-from ..cursors import numbers_of
+from ..cursors import bad_cursor, numbers_of
 from ..http import parsing_errors
 from ..models import Deposit, Fill, HistoryPage
-from ..parsing import list_or_nothing, newest_first, readable_rows, required_text
+from ..parsing import list_or_nothing, newest_first, optional, readable_rows, required_text
 from ..rules import no_such_market
 from .market_data import KrakenMarketData
 from .names import former_names
@@ -21,6 +22,8 @@ __all__ = ["KrakenHistory"]
 
 #: A page of TradesHistory, and how many of them are read: each counts 2 of at least 15 on the key's counter.
 _PAGE, _PAGES = 50, 4
+#: What Kraken's own cursors are made of: base64, as recorded by ccxt ("fetchWithdrawals").
+_CURSOR = re.compile(r"[A-Za-z0-9+/=_-]{1,400}", re.ASCII)
 
 
 class KrakenHistory(KrakenMarketData):
@@ -87,6 +90,18 @@ class KrakenHistory(KrakenMarketData):
         with parsing_errors(self.name):
             deposits = readable_rows(self.name, list_or_nothing(rows), partial(deposit_from_row, assets=assets))
         return newest_first(deposits, lambda deposit: deposit.time)
+
+    def deposits_page(self, asset: str | None = None, cursor: str | None = None) -> HistoryPage[Deposit]:
+        """Return a page of DepositStatus, by a cursor of Kraken's own ("Get Status of Recent Deposits", cursor)."""
+        if cursor is not None and not _CURSOR.fullmatch(cursor):
+            raise bad_cursor(self.name)
+        assets, key = self._assets(), None if asset is None else self._asset_key(asset)
+        result = self.api.private("DepositStatus", {"asset": key, "cursor": cursor or True})
+        with parsing_errors(self.name):
+            rows = list_or_nothing(result["deposit"])
+            deposits = readable_rows(self.name, rows, partial(deposit_from_row, assets=assets))
+            next = optional(required_text, result.get("next_cursor") or None)
+        return HistoryPage(newest_first(deposits, lambda deposit: deposit.time), next)
 
     def _transfers(self, method: str, asset: str | None) -> tuple[Any, Mapping[str, str]]:
         """Return the rows of deposits or withdrawals, and the names of all assets."""

@@ -9,7 +9,7 @@ from ..context import RequestContext
 from ..order_views import StoredAnswer
 from ..problems import Problem
 from ..transfers import with_account
-from .shared import check_printable, page_to_json, pop_key, pop_page, pop_past, pop_place, record_to_json
+from .shared import check_printable, page_to_json, pop_cursor, pop_key, pop_page, pop_past, pop_place, record_to_json
 
 
 def send_to_address(context: RequestContext) -> StoredAnswer:
@@ -50,12 +50,14 @@ def withdrawals(context: RequestContext) -> StoredAnswer | list[dict[str, Any]]:
     return context.services.execution.withdrawals(context.registration(), limit, before)
 
 
-def deposits(context: RequestContext) -> list[dict[str, Any]]:
-    """GET /exchanges/ID/deposits"""
+def deposits(context: RequestContext) -> list[dict[str, Any]] | dict[str, Any]:
+    """GET /exchanges/ID/deposits, also ?paged=true and ?cursor=CURSOR"""
     asset = context.params.pop_name("asset") if context.params.has("asset") else None
-    context.params.finish()
+    is_paged, cursor = pop_cursor(context.params)
     with context.services.registry.open(context.registration()) as exchange:
         name = None if asset is None else exchange.common_asset(asset)
+        if is_paged:
+            return page_to_json("deposits", exchange.deposits_page(name, cursor))
         return [record_to_json(deposit) for deposit in exchange.deposits(name)]
 
 

@@ -706,7 +706,11 @@ class BitstampVenue(Venue):
             if made.account is account
         ]
         came = [self.deposit_row(made, "destinationAddress") for made in self.crypto(account)]
-        return {"deposits": came, "withdrawals": sent, "ripple_iou_transactions": []}
+        offset, limit = int(form.get("offset", "0")), int(form.get("limit", "100"))
+        if limit > 1000:
+            raise RequestRefused(refusal({"limit": ["Ensure this value is less than or equal to 1000."]}, "400.005"))
+        pages = {"deposits": came[offset : offset + limit], "withdrawals": sent[offset : offset + limit]}
+        return {**pages, "ripple_iou_transactions": []}
 
     def crypto_deposits(self, account: Account, form: dict[str, str]) -> Any:
         return [self.deposit_row(made, "destination_address") for made in self.crypto(account)]

@@ -723,22 +723,21 @@ class KrakenVenue(Venue):
 
     def private_DepositStatus(self, account: Account, given: Mapping[str, Any]) -> Any:
         asked = self._asset(given) if "asset" in given else None
-        return [
-            {
-                "method": transfer.network,
-                "aclass": "currency",
-                "asset": _asset_key(transfer.asset),
-                "refid": transfer.id,
-                "txid": transfer.txid,
-                "info": transfer.address,
-                "amount": places(transfer.amount, 8),
-                "fee": places(transfer.fee, _decimals(transfer.asset)),
-                "time": int(transfer.time),
-                "status": {"done": "Success", "pending": "Pending"}[transfer.status],
-            }
+        came = [
+            transfer
             for transfer in reversed(self.deposits.values())
             if transfer.account is account and asked in (None, _asset_key(transfer.asset))
         ]
+        if "cursor" not in given:
+            return [_deposit_row(transfer) for transfer in came]
+        limit, last = _whole_number(given, "limit", 25), str(given["cursor"])
+        ids = [transfer.id for transfer in came]
+        # A cursor names the last row of the page before.
+        if last != "true" and last not in ids:
+            raise _invalid("cursor")
+        start = 0 if last == "true" else ids.index(last) + 1
+        page = [_deposit_row(transfer) for transfer in came[start : start + limit]]
+        return {"deposit": page, "next_cursor": page[-1]["refid"] if start + limit < len(came) else None}
 
     def private_WithdrawMethods(self, account: Account, given: Mapping[str, Any]) -> Any:
         asked = self._asset(given) if "asset" in given else None
@@ -954,6 +953,21 @@ def _trade_row(number: int, fill: Fill) -> dict[str, Any]:
         "misc": "",
         "trade_id": number,
         "maker": fill.maker,
+    }
+
+
+def _deposit_row(transfer: Transfer) -> dict[str, Any]:
+    return {
+        "method": transfer.network,
+        "aclass": "currency",
+        "asset": _asset_key(transfer.asset),
+        "refid": transfer.id,
+        "txid": transfer.txid,
+        "info": transfer.address,
+        "amount": places(transfer.amount, 8),
+        "fee": places(transfer.fee, _decimals(transfer.asset)),
+        "time": int(transfer.time),
+        "status": {"done": "Success", "pending": "Pending"}[transfer.status],
     }
 
 
