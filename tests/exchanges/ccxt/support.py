@@ -64,11 +64,12 @@ def calls(venue):
 def listed(kind, url, **precision):
     """The exchange at `url`, with one market that is not read from it."""
     offline = kind.kind()
+    info = {"orderTypes": ["LIMIT", "MARKET"], "quoteIncrement": "0.01"}
     offline.set_markets(
         [
             offline.safe_market_structure()
             | {"id": "BTCUSD", "symbol": "BTC/USD", "base": "BTC", "quote": "USD", "spot": True, "type": "spot"}
-            | {"precision": precision, "baseId": "BTC", "quoteId": "USD", "info": {"orderTypes": ["LIMIT", "MARKET"]}}
+            | {"precision": precision, "baseId": "BTC", "quoteId": "USD", "info": info}
         ]
     )
     listing = instance.Markets(offline, spot_markets(offline))

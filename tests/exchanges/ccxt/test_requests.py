@@ -5,17 +5,19 @@ Their source is read, so that a new release with another way to act fails here.
 
 from __future__ import annotations
 
+import json
 import re
 from functools import cache
 from inspect import getsourcefile
 from pathlib import Path
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
 from bitmm.xwrap.errors import OutcomeUnknown
 from bitmm.xwrap.exchanges.base import Credentials
 from bitmm.xwrap.exchanges.ccxt import exchange_class
+from bitmm.xwrap.exchanges.ccxt.placing import SELLS_BY_COST
 from bitmm.xwrap.exchanges.ccxt.session import MUTATES_BY_GET
 from bitmm.xwrap.exchanges.errors import Refused, Unknown
 from bitmm.xwrap.transport import Response
@@ -26,7 +28,10 @@ library = pytest.importorskip("ccxt", reason="ccxt is not installed")
 #: The exchanges that have spot markets in ccxt.
 SPOT = [id for id in library.exchanges if getattr(library, id)().has["spot"]]
 #: The unified calls that the bridge makes to place, cancel or send.
-ACTS = ("create_order", "create_market_buy_order_with_cost", "cancel_order", "cancel_all_orders", "withdraw")
+ACTS = (
+    *("create_order", "create_market_buy_order_with_cost", "create_market_sell_order_with_cost"),
+    *("cancel_order", "cancel_all_orders", "withdraw"),
+)
 READS = ("fetch_", "load_")
 #: GETs that a class makes on its way to an act, and that execute nothing: its account's kind, a login, a nonce ...
 ASKED_BEFORE = {
@@ -227,3 +232,64 @@ def test_no_order_leaves_with_the_word_none_for_a_number(monkeypatch):
     fields = dict(parse_qsl(line.sent[-1].body.decode()))
     assert {"type": "sell", "BTC": "1"}.items() <= fields.items()
     assert "price" not in fields
+
+
+#: How each says that a market sell is for so much of the currency, in the words of its documents.
+SOLD_FOR = {
+    **{id: {"quoteOrderQty": "100.5"} for id in ("binance", "binanceus", "mexc")},
+    **{id: {"sz": "100.5", "tgtCcy": "quote_ccy"} for id in ("okx", "myokx", "okxus")},
+    **{id: {"qty": "100.5", "marketUnit": "quoteCoin"} for id in ("bybit", "bybiteu", "bybitid")},
+    "kucoin": {"funds": "100.5"},
+}
+UNIFIED = '{"retCode": 0, "result": {"unified": 1, "uta": 1, "unifiedMarginStatus": 5}}'
+
+
+def test_a_sell_for_a_cost_is_taken_where_the_documents_have_it():
+    assert {id for id in SPOT if exchange_class(f"ccxt:{id}").sells_by_cost} == SOLD_FOR.keys() == SELLS_BY_COST
+
+
+@pytest.mark.parametrize("id", SOLD_FOR)
+def test_a_sell_for_a_cost_is_never_sent_as_an_amount(id):
+    path, text = QUESTIONS["kucoin"]
+    line = Line({path: text, "/v5/user": UNIFIED, "/v5/account": UNIFIED})
+    exchange = listed(exchange_class(f"ccxt:{id}"), "http://127.0.0.1:1", amount="0.001", price="0.01")(line, KEYS)
+    placed = order("sell", amount=None, cost="100.50", currency="USD")
+    exchange.check_kind(placed)
+    with pytest.raises(Unknown):
+        exchange.place(placed)
+    [request] = [request for request in line.sent if request.method == "POST"]
+    sent = dict(parse_qsl(urlsplit(request.url).query))
+    if request.body:
+        document = json.loads(request.body) if request.body[:1] in b"{[" else dict(parse_qsl(request.body.decode()))
+        sent |= document[0] if isinstance(document, list) else document
+    said = {name: value for name, value in sent.items() if name in {*SOLD_FOR[id], "quantity", "size"}}
+    assert {name: value.removesuffix("0") for name, value in said.items()} == SOLD_FOR[id]
+
+
+def test_a_sell_for_a_cost_that_ccxt_would_round_does_not_leave():
+    """KuCoin's class cuts the cost to the market's `quoteIncrement`, here 0.01."""
+    line = Line(dict([QUESTIONS["kucoin"]]))
+    exchange = listed(exchange_class("ccxt:kucoin"), "http://127.0.0.1:5", amount="0.001", price="0.001")(line, KEYS)
+    with pytest.raises(Refused, match=r"without '100\.505'"):
+        exchange.place(order("sell", amount=None, cost="100.505", currency="USD"))
+    assert {request.method for request in line.sent} == {"GET"}
+
+
+def test_an_account_of_bybit_without_sells_for_a_cost_is_told_so():
+    line = Line({"/v5/": QUESTIONS["bybit"][1]})
+    exchange = listed(exchange_class("ccxt:bybit"), "http://127.0.0.1:3", amount="0.001", price="0.01")(line, KEYS)
+    with pytest.raises(Refused, match="supports UTA accounts only"):
+        exchange.place(order("sell", amount=None, cost="100.50", currency="USD"))
+    assert {request.method for request in line.sent} == {"GET"}
+
+
+def test_elsewhere_a_sell_for_a_cost_is_refused_unsent():
+    line = Line({})
+    for id in ("backpack", "kraken", "bitstamp", "woo"):
+        exchange = listed(exchange_class(f"ccxt:{id}"), "http://127.0.0.1:4", amount="0.001", price="0.01")(line, KEYS)
+        placed = order("sell", amount=None, cost="100.50", currency="USD")
+        for refuse in (exchange.place, exchange.check_kind):
+            with pytest.raises(Refused, match="takes no sells for a cost") as caught:
+                refuse(placed)
+            assert caught.value.code == "unsupported"
+    assert line.sent == []

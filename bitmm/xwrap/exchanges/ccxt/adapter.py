@@ -111,6 +111,8 @@ class CcxtExchange(CcxtOrders):
         # An order that left without the id would be looked up in vain, and then be placed again.
         must_contain = [
             *long_numbers(order.amount, order.price, order.cost),
+            # KuCoin's class rounds what a sell is to bring to a step that is not among the market's precisions.
+            *([plain(order.cost.normalize(EXACT))] if order.cost is not None and order.side == "sell" else []),
             *([] if sent_id is None else [str(sent_id)]),
         ]
         row = self._call(call.method, *call.arguments, mutates=True, must_contain=must_contain)

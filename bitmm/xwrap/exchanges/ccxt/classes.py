@@ -17,6 +17,7 @@ from .form import form_of
 from .instance import AMOUNT_IS_COUNTED, NONCE_COUNTERS, SILENT_LOGGER
 from .order_lookup import LookupCalls
 from .orders import HISTORIES
+from .placing import SELLS_BY_COST
 from .rows import ReadableRows
 from .session import SessionAdapter
 
@@ -106,6 +107,7 @@ def exchange_class(id: str) -> type[Exchange]:
         "valid_seconds": 0.0 if client_ids is None else client_ids.valid_seconds,
         "reads_closed_orders": bool(has & {"fetchOrder", *HISTORIES}),
         "lists_one_market": name in _LISTS_ONE_MARKET,
+        "sells_by_cost": name in SELLS_BY_COST and "createMarketSellOrderWithCost" in has,
         "ordered": name in NONCE_COUNTERS,
         "per_address": RateLimit(_BURST, 1000 / sample.rateLimit),
         "kind": kind,
@@ -126,6 +128,8 @@ def _calls_of(library: Any, sample: Any) -> set[str]:
         has -= {"fetchOrder"}
     has |= getattr(kind, "added", frozenset()) | _HAS_ALSO.get(name, set())
     has -= _HAS_NOT.get(name, set())
+    if kind.create_market_sell_order_with_cost is library.Exchange.create_market_sell_order_with_cost:
+        has -= {"createMarketSellOrderWithCost"}  # it passes the cost as the amount
     return has if _has_real_cost_call(library, sample) else has - {"createMarketBuyOrderWithCost"}
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from ...money import plain
 from ..models import NewOrder
 
-__all__ = ["BOUNDED_BY_PRICE", "BUYS_BY_COST", "PlacingCall", "cost_field", "placing_call"]
+__all__ = ["BOUNDED_BY_PRICE", "BUYS_BY_COST", "SELLS_BY_COST", "PlacingCall", "cost_field", "placing_call"]
 
 #: Classes that take the cost of a market buy as a parameter of this name, and not by ccxt's own call for it.
 _COST_PARAMETERS = {
@@ -31,6 +31,13 @@ BUYS_BY_COST = frozenset(
         *_COST_PARAMETERS,
         *_COST_AS_AMOUNT,
     }
+)
+
+#: Exchanges that take a market sell for what it is to bring, by their documents: `quoteOrderQty` (Binance, Binance.US
+#: and MEXC, "New order"), `tgtCcy` (OKX, "Place order"), `marketUnit` (Bybit, "Place order"), `funds` (KuCoin, "Add
+#: order").
+SELLS_BY_COST = frozenset(
+    {*("binance", "binanceus", "bybit", "bybiteu", "bybitid", "kucoin", "mexc", "myokx", "okx", "okxus")}
 )
 
 #: Classes that send a market order as a limit order that does not rest, some percent (5 in ccxt 4.5.90) worse than a
@@ -59,6 +66,9 @@ def placing_call(
         needed = "createMarketOrder" if kind == "market" else "createLimitOrder"
         return PlacingCall("create_order", arguments, needed, f"{kind} orders")
     cost = plain(order.cost)
+    if order.side == "sell":
+        needed, kind = "createMarketSellOrderWithCost", "market sells for a cost"
+        return PlacingCall("create_market_sell_order_with_cost", (symbol, cost, params), needed, kind)
     if id in _COST_AS_AMOUNT:
         arguments = (symbol, "market", "buy", cost, _COST_AS_AMOUNT[id], params)
     elif id in _COST_PARAMETERS:
