@@ -50,7 +50,7 @@ MAY_IMPORT = {
     "_account": f"{BASE} types _arguments _parsing _responses _api _market_parsing",
     "_market_parsing": f"{BASE} types _parsing",
     "_history_parsing": f"{BASE} types _parsing",
-    "_markets": f"{BASE} types _arguments _market_parsing _registration",
+    "_markets": f"{BASE} types _arguments _market_parsing _following _registration",
     "_rates": f"{BASE} types _arguments _parsing _api _following",
     "_history": f"{BASE} types _arguments _parsing _history_parsing _registration",
     "_trading": f"{BASE} types _arguments _registration",

@@ -101,11 +101,18 @@ class OrderChanges(_Changes[Order]):
 
 
 class RateChanges(_Changes[ExchangeRate]):
-    """The rates of a pair, and each that changes, as it is then; see `XWrap.follow_rates`."""
+    """The rates of a pair, and each that changes, as it is then; see `XWrap.follow_rates` and `Backend.follow_rate`."""
 
-    def __init__(self, api: ServerAPI, query: Mapping[str, str], timeout: float | None) -> None:
+    def __init__(
+        self,
+        api: ServerAPI,
+        path: str,
+        query: Mapping[str, str],
+        timeout: float | None,
+        auth: Mapping[str, str] | None = None,
+    ) -> None:
         parse = partial(parsing.changes, name="rates", parse=parsing.exchange_rates)
-        super().__init__(api, "/exchange_rates/", parse, query=query, auth=None, timeout=timeout)
+        super().__init__(api, path, parse, query=query, auth=auth, timeout=timeout)
         #: The prices that were given last, by exchange.
         self._given: dict[str, tuple[Decimal, Decimal]] = {}
 

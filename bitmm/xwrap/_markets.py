@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 
 from . import _arguments as arguments
 from . import _market_parsing as parsing
+from ._following import RateChanges
 from ._registration import RegistrationCalls
-from .types import Candle, Fees, Market, OrderBook, Ticker, Trade
+from .types import Candle, ExchangeRate, Fees, Market, OrderBook, Ticker, Trade
 
 __all__ = ["MarketCalls"]
 
@@ -25,6 +27,17 @@ class MarketCalls(RegistrationCalls):
     def order_book(self, currency: str, asset: str, *, depth: int | None = None) -> OrderBook:
         """Return the offers of others, best first: `depth` prices of each side at most (1 to 1000, 20 without it)."""
         return self._get("order_book", parsing.order_book, arguments.market_query(currency, asset, depth=depth))
+
+    def follow_rate(self, currency: str, asset: str, *, timeout: float | None = None) -> Iterator[ExchangeRate]:
+        """Return an iterator that gives the rate at this exchange, and then each time that it changes.
+
+        As `XWrap.follow_rates`, but the exchange is asked with this registration's key, every two seconds.
+        """
+        query, seconds = (
+            arguments.pair_query(currency, asset),
+            None if timeout is None else arguments.check_timeout(timeout),
+        )
+        return RateChanges(self._api, f"{self._path}/exchange_rate", query, seconds, self._auth)
 
     def ticker(self, currency: str, asset: str) -> Ticker:
         """Return the last price, the figures of 24 hours, and the best prices now."""

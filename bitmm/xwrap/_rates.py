@@ -41,4 +41,4 @@ class RateCalls:
         often as it does for `exchange_rates`, every 10 seconds.
         """
         seconds = None if timeout is None else arguments.check_timeout(timeout)
-        return RateChanges(self._api, arguments.pair_query(currency, asset), seconds)
+        return RateChanges(self._api, "/exchange_rates/", arguments.pair_query(currency, asset), seconds)

@@ -463,6 +463,11 @@ QUESTIONS = {
             *({"rates": [{"exchange": "kraken", "buy": bad, "sell": "1"}], "cursor": "a"} for bad in BAD),
         ],
     ),
+    "follow_rate": (
+        lambda _, backend: next(backend.follow_rate("USD", "BTC")),
+        {"rates": [{"exchange": "kraken", "buy": "2", "sell": "1"}], "cursor": "a"},
+        [{}, [], {"buy": "2", "sell": "1"}, {"rates": [{"buy": "2", "sell": "1"}], "cursor": "a"}],
+    ),
     "all_withdrawals": (
         lambda _, backend: list(backend.all_withdrawals()),
         [SEND],

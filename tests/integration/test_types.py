@@ -150,6 +150,7 @@ def answers(serving) -> dict[str, tuple[Any, Any]]:
             "list_exchanges": (xw.list_exchanges(), list[types.Exchange]),
             "exchange_rates": (xw.exchange_rates("USD", "BTC"), list[types.ExchangeRate]),
             "follow_rates": ([next(xw.follow_rates("USD", "BTC"))], list[types.ExchangeRate]),
+            "follow_rate": ([next(kraken.follow_rate("EUR", "BTC"))], list[types.ExchangeRate]),
             "balance": (xw.balance(*account), list[types.Balance]),
             "exchange_rate": (paper.exchange_rate("USD", "BTC"), types.Rate),
             "markets": (paper.markets() + kraken.markets(), list[types.Market]),

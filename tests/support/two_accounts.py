@@ -164,6 +164,9 @@ def _with_keys(method: str, path: str, own: Party, other: Party) -> Iterator[Cal
             yield Call(method, path, f"{home}?key={key}", f"{home}?key={unused}")
         if last == "orders":
             yield Call(method, path, f"{theirs}?after=0&wait=1", f"{nobodys}?after=0&wait=1")
+    elif method == "GET" and last == "exchange_rate":
+        query = "?from=USD&to=BTC&after=&wait=1"
+        yield Call(method, path, f"{theirs}{query}", f"{nobodys}{query}")
     elif method == "POST" and last in ("buy", "sell", "send_to_address"):
         for key in other.keys:
             yield Call(method, path, theirs, nobodys, _BODIES[last], _BODIES[last], key=key)

@@ -32,6 +32,7 @@ from .views import (
     order_changes,
     orders,
     public,
+    rate_changes,
     registrations,
     transfers,
     value,
@@ -53,7 +54,7 @@ ROUTES = [
     Route("/exchanges/{id}", endpoint(registrations.change, pool="outbound", needs="owner"), methods=["PATCH"]),
     Route("/exchanges/{id}", endpoint(registrations.delete, pool="database", needs="owner"), methods=["DELETE"]),
     Route("/exchanges/{id}/balance", endpoint(balances.balance, pool="outbound")),
-    Route("/exchanges/{id}/exchange_rate", endpoint(markets.exchange_rate, pool="outbound")),
+    Route("/exchanges/{id}/exchange_rate", rate_changes.index),
     Route("/exchanges/{id}/buy", endpoint(orders.buy, pool="outbound", needs="trade"), methods=["POST"]),
     Route("/exchanges/{id}/sell", endpoint(orders.sell, pool="outbound", needs="trade"), methods=["POST"]),
     Route(

@@ -17,6 +17,7 @@ __all__ = [
     "read_fresh_book",
     "read_order_book",
     "read_rate",
+    "read_rate_of_now",
     "read_ticker",
     "read_trades",
 ]
@@ -28,7 +29,15 @@ MOST_LEVELS = _DEPTHS[-1]
 _OLDEST_SECONDS = 60.0
 #: For so many seconds an answer is given again. Fees hardly change; an order book is soon another one. Rates are those
 #: of a valuation: an exchange may tell so few in one call that the next one must find those that are known.
-_SECONDS = {"rate": 60.0, "order_book": 1.0, "ticker": 2.0, "trades": 2.0, "candles": 5.0, "fees": 60.0}
+_SECONDS = {
+    "rate": 60.0,
+    "rate of now": 2.0,
+    "order_book": 1.0,
+    "ticker": 2.0,
+    "trades": 2.0,
+    "candles": 5.0,
+    "fees": 60.0,
+}
 
 
 def read_order_book(exchange: Exchange, currency: str, asset: str, depth: int) -> OrderBook:
@@ -54,6 +63,12 @@ def read_fresh_book(exchange: Exchange, currency: str, asset: str, depth: int) -
 def read_rate(exchange: Exchange, currency: str, asset: str) -> Rate:
     """Return the rate at which something that is owned is counted, a minute old at most; no order is placed by it."""
     rate: Rate = _read(exchange, "rate", currency, asset)
+    return rate
+
+
+def read_rate_of_now(exchange: Exchange, currency: str, asset: str) -> Rate:
+    """Return the rate that somebody waits for, two seconds old at most."""
+    rate: Rate = _read(exchange, "rate", currency, asset, kept_as="rate of now")
     return rate
 
 
@@ -83,8 +98,11 @@ def read_fees(exchange: Exchange, currency: str, asset: str) -> Fees:
     return fees
 
 
-def _read(exchange: Exchange, verb: str, *arguments: Any) -> Any:
-    """Return what a verb of the exchange returns. What is a part of this server is asked anew each time."""
+def _read(exchange: Exchange, verb: str, *arguments: Any, kept_as: str | None = None) -> Any:
+    """Return what a verb of the exchange returns, which is kept under its name, or another one.
+
+    What is a part of this server is asked anew each time.
+    """
     ask = getattr(exchange, verb)
     if exchange.in_process:
         return ask(*arguments)
@@ -92,4 +110,5 @@ def _read(exchange: Exchange, verb: str, *arguments: Any) -> Any:
     # and a question without a login may wait for its small budget: it is no question of those who are logged in.
     registration = exchange.context.registration
     of = registration if verb == "fees" else registration > 0
-    return exchange.context.cache.get_or_fetch((verb, of, *arguments), lambda: ask(*arguments), seconds=_SECONDS[verb])
+    name = kept_as or verb
+    return exchange.context.cache.get_or_fetch((name, of, *arguments), lambda: ask(*arguments), seconds=_SECONDS[name])

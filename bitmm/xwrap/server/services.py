@@ -159,7 +159,7 @@ def _create(settings: Settings, store: Store, threads: ThreadPools, report: Call
         old_refusals=OldRefusals(store),
         order_changes=order_changes,
         rates=rates,
-        rate_changes=RateChanges(rates, connections),
+        rate_changes=RateChanges(connections),
         threads=threads,
         callers=KnownCallers(),
     )

@@ -15,7 +15,7 @@ from bitmm.xwrap import exchanges
 from bitmm.xwrap.client import XWrap
 from bitmm.xwrap.exchanges.errors import Refused
 from bitmm.xwrap.exchanges.models import Rate
-from bitmm.xwrap.server import rate_changes
+from bitmm.xwrap.server import market_reads, rate_changes
 from bitmm.xwrap.server.rate_changes import RateChanges
 from tests.support import historic
 from tests.support.stub import Stub
@@ -193,7 +193,7 @@ def test_a_call_that_waits_in_vain_is_answered_and_then_nothing_is_asked_any_mor
     cursor = market.ask()["cursor"]
     assert market.ask(cursor, wait=1) == {"rates": [], "cursor": cursor}
     wait_until(lambda: not market.changes._watches)
-    assert not market.changes._of_address
+    assert not market.changes._of_holder
 
 
 def test_a_caller_that_goes_away_waits_no_longer(market):
@@ -205,7 +205,7 @@ def test_a_caller_that_goes_away_waits_no_longer(market):
     wait_until(lambda: not market.waiters)
 
 
-@pytest.mark.parametrize("bound", ["_most", "_most_of_address", "_PAIRS_OF_ADDRESS"])
+@pytest.mark.parametrize("bound", ["_most", "_most_of_holder", "_SOURCES_OF_HOLDER"])
 def test_calls_that_wait_are_bounded_and_the_next_one_comes_back_later(market, monkeypatch, bound):
     monkeypatch.setattr(rate_changes if bound.isupper() else market.changes, bound, 1)
     cursor, other = market.ask()["cursor"], {"from": "EUR", "to": "BTC", "wait": "30"}
@@ -239,6 +239,69 @@ def test_calls_that_wait_are_bounded_and_the_next_one_comes_back_later(market, m
 def test_a_bad_question_for_changes_is_422(server, query):
     given = {"from": "USD", "to": "BTC", **query}
     assert requests.get(f"{server.url}/exchange_rates/", given, timeout=30).status_code == 422
+
+
+class Owner:
+    """An account with a registration at the first of the two exchanges."""
+
+    def __init__(self, market):
+        self.market, self.auth = market, market.server.account()
+        self.backend = XWrap(market.server.url).create_backend(*self.auth, "one", "", "", "")
+        self.url = f"{market.server.url}/exchanges/{self.backend.id}/exchange_rate"
+
+    def ask(self, after="", wait=0, auth=None):
+        given = {"from": "USD", "to": "BTC", "after": after, "wait": wait}
+        return requests.get(self.url, given, auth=auth or self.auth, timeout=60)
+
+
+@pytest.fixture
+def owner(market, monkeypatch):
+    monkeypatch.setitem(market_reads._SECONDS, "rate of now", 0.0)
+    return Owner(market)
+
+
+def test_the_rate_of_a_registration_is_waited_for_and_its_exchange_alone_is_asked(owner, market):
+    rates = owner.backend.follow_rate("usd", "btc")
+    assert (first := next(rates)) == {**first, "exchange": "one", "buy": 11, "sell": 10}
+    with ThreadPoolExecutor(1) as pool:
+        found = pool.submit(next, rates)
+        wait_until(lambda: market.waiters)
+        market.prices["one"] = Decimal("10.25")
+        assert found.result()["sell"] == Decimal("10.25")
+    assert not market.asked["two"]
+
+
+def test_a_registration_whose_exchange_fails_is_told_so(owner, market):
+    cursor = owner.ask().json()["cursor"]
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(owner.ask, cursor, 1)
+        wait_until(lambda: market.waiters)
+        market.prices["one"] = Refused("down", code="exchange_unavailable", retryable=True)
+        assert waiting.result().json() == {"rates": [], "cursor": ""}
+    assert (owner.ask("", 30).status_code, owner.ask("", 30).json()["code"]) == (503, "exchange_unavailable")
+
+
+@pytest.mark.parametrize("ended", ["revoked", "deleted"])
+def test_what_was_revoked_while_a_call_waited_for_a_rate_is_not_told(owner, market, ended):
+    login = market.server.credential(owner.auth[0], "read")
+    cursor = owner.ask().json()["cursor"]
+    with ThreadPoolExecutor(1) as pool:
+        call = pool.submit(owner.ask, cursor, 30, login)
+        wait_until(lambda: market.waiters)
+        if ended == "revoked":
+            url = f"{market.server.url}/credentials/bot1"
+            assert requests.delete(url, auth=owner.auth, timeout=30).ok
+        else:
+            owner.backend.delete(force=True)
+        market.prices["one"] = Decimal(11)
+        assert call.result().status_code == {"revoked": 401, "deleted": 404}[ended]
+
+
+def test_many_registrations_are_one_question_in_two_seconds(market):
+    owners = [Owner(market) for _ in range(3)]
+    asked = len(market.asked["one"])
+    assert len({str(owner.ask().json()["rates"][0]["time"]) for owner in owners}) == 1
+    assert len(market.asked["one"]) == asked + 1
 
 
 def test_a_server_that_stops_answers_the_calls_that_wait(serving):

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from ..callers import origin_network
 from ..context import services_of
-from ..params import Params, bad_field, read_params
+from ..params import read_params
+from ..rate_sources import PublicRates
 from ..waiting import pop_wait
 from .markets import book_to_json, pop_depth
+from .rate_changes import pop_seen
 from .shared import pop_side
 
-#: The digests of more rates than a server has exchanges.
-_MOST_CURSOR = 4096
-_CURSOR = re.compile(r"[A-Za-z0-9._-]*", re.ASCII)
 _OPENAPI = (Path(__file__).parents[1] / "openapi.yaml").read_bytes()
 
 
@@ -37,9 +36,11 @@ async def exchange_rates(request: Request) -> Response:
     params, rates = await read_params(request), services_of(request).rates
     currency, asset = params.pop_name("from"), params.pop_name("to")
     if params.has("after"):
-        seen, seconds = _pop_seen(params), pop_wait(params)
+        seen, seconds = pop_seen(params), pop_wait(params)
         params.finish()
-        rows, cursor = await services_of(request).rate_changes.after(request, (currency, asset), seen, seconds)
+        holder = ("address", origin_network(request.client.host if request.client else ""))
+        source, changes = PublicRates(rates, currency, asset), services_of(request).rate_changes
+        rows, cursor = await changes.after(request, source, holder, seen, seconds)
         return JSONResponse({"rates": rows, "cursor": cursor})
     amount, side = params.pop_amount() if params.has("amount") else None, pop_side(params, default="buy")
     params.finish()
@@ -54,11 +55,3 @@ async def order_book(request: Request) -> Response:
     exchange = params.pop_text("exchange")
     currency, asset, depth = pop_depth(params)
     return JSONResponse(book_to_json(await services_of(request).rates.order_book(exchange, currency, asset, depth)))
-
-
-def _pop_seen(params: Params) -> frozenset[str]:
-    """Return what a cursor names: the rates that the caller has seen, by their digests."""
-    cursor = params.pop_text("after", limit=_MOST_CURSOR, default="")
-    if not _CURSOR.fullmatch(cursor):
-        raise bad_field("after", f"is '{cursor[:40]}'; it must be the cursor of an answer, or empty")
-    return frozenset(cursor.split("."))
