@@ -146,6 +146,23 @@ def test_the_ledger_adds_up_to_the_balance(place):
     assert (sent.asset, sent.amount, sent.fee) == ("BTC", Decimal("-0.0498"), Decimal("0.0002"))
 
 
+@pytest.mark.parametrize("name", ["kraken", "bitstamp"])
+def test_what_moves_between_ones_own_accounts_is_in_both_ledgers(name, open_place):
+    place = open_place(name)
+    venue = place.venue
+    other = venue.add_account("another-key", venue.secret, {})
+    venue.deposit("BTC", Decimal(1))
+    venue.transfer(venue.account, other, "BTC", Decimal("0.4"))
+    venue.transfer(other, venue.account, "BTC", Decimal("0.1"))
+    entries = place.ledger()
+    assert [(entry.kind, entry.amount) for entry in entries] == [
+        ("deposit", Decimal(1)),
+        ("transfer", Decimal("-0.4")),
+        ("transfer", Decimal("0.1")),
+    ]
+    assert sums(entries) == owned(place.exchange) == {"BTC": Decimal("0.7")}
+
+
 def test_the_sides_of_a_trade_share_a_reference(place):
     move_money(place)
     trades = {}

@@ -809,13 +809,11 @@ class BitstampVenue(Venue):
 
     def moved_rows(self, account: Account) -> list[dict[str, Any]]:
         """The transfers of an account among its transactions; which account is the other one is not told."""
-        others = {name.lower(): 0 for name in self.names()}
-        rows = []
-        for id, time, giving, taking, asset, amount in self.transfers:
-            if account in (giving, taking):
-                row = {"id": int(id), "datetime": stamp(time), "type": "14", "fee": "0.00"}
-                rows.append({**others, **row, asset.lower(): places(amount if account is taking else -amount, 8)})
-        return rows
+        common = {name.lower(): 0 for name in self.names()} | {"type": "14", "fee": "0.00"}
+        return [
+            {**common, "id": int(id), "datetime": stamp(moment), asset.lower(): places(amount, 8)}
+            for id, moment, asset, amount in self.transfers_of(account)
+        ]
 
     def withdrawal_requests(self, account: Account, form: dict[str, str]) -> Any:
         back = int(form.get("timedelta", "86400"))

@@ -649,6 +649,9 @@ class KrakenVenue(Venue):
                 if made.status == "canceled":
                     taken_back = (made.amount - made.fee, -made.fee)
                     moved.append((made.details["canceled"], "withdrawal", made.id, made.asset, *taken_back))
+        moved += [
+            (moment, "transfer", id, asset, amount, ZERO) for id, moment, asset, amount in self.transfers_of(account)
+        ]
         moved.sort(key=lambda row: row[0])
         balances: dict[str, Decimal] = {}
         movements = []

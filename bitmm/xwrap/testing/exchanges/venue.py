@@ -426,6 +426,13 @@ class Venue(LocalServer):
         )
         return id
 
+    def transfers_of(self, account: Account) -> list[tuple[str, float, str, Decimal]]:
+        """Return id, time, asset and amount of the account's transfers; what left is below zero."""
+        made = []
+        for id, moment, giving, taking, asset, amount in self.transfers:
+            made += [(id, moment, asset, sign * amount) for one, sign in ((giving, -1), (taking, 1)) if one is account]
+        return made
+
     def deposit(
         self, asset: str, amount: Decimal, *, account: Account | None = None, network: str | None = None
     ) -> Transfer:
