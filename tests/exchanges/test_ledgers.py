@@ -10,9 +10,12 @@ from decimal import Decimal
 import pytest
 
 from bitmm.xwrap.exchanges.backpack import Backpack
+from bitmm.xwrap.exchanges.backpack.ledger import entries_of_fill
 from bitmm.xwrap.exchanges.bitstamp import Bitstamp
+from bitmm.xwrap.exchanges.bitstamp.ledger import entries_from_row
 from bitmm.xwrap.exchanges.errors import Refused
 from bitmm.xwrap.exchanges.kraken import Kraken
+from bitmm.xwrap.exchanges.kraken.ledger import entry_from_row
 from bitmm.xwrap.exchanges.models import NewOrder
 from bitmm.xwrap.testing.exchanges.backpack import BackpackVenue
 from bitmm.xwrap.testing.exchanges.bitstamp import BitstampVenue
@@ -243,6 +246,55 @@ def test_kraken_says_what_is_owned_after_each_entry(kraken):
     for entry in kraken.ledger():
         running[entry.asset] = running.get(entry.asset, Decimal(0)) + entry.amount - entry.fee
         assert entry.balance == running[entry.asset]
+
+
+@pytest.mark.parametrize(
+    ("word", "subtype", "kind"),
+    [
+        *(("trade", "", "fill"), ("spend", "", "fill"), ("receive", None, "fill"), ("rollover", "", "fee")),
+        *(("transfer", "spottostaking", "transfer"), ("staking", "", "reward"), ("earn", "reward", "reward")),
+        *(("earn", "allocation", "transfer"), ("earn", "autoallocation", "transfer"), ("earn", "migration", "other")),
+        *(("margin", "", "other"), ("adjustment", "", "other"), ("reward", "", "reward"), ("new word", "", "other")),
+    ],
+)
+def test_krakens_words_for_what_moved(word, subtype, kind):
+    row = {"refid": "R1", "time": 1, "type": word, "subtype": subtype, "asset": "XXBT", "amount": "1", "fee": "0"}
+    entry = entry_from_row("L1", row, {"XXBT": "BTC"})
+    assert (entry.kind, entry.asset, entry.balance) == (kind, "BTC", None)
+    assert entry.description == (f"{word}, {subtype}" if subtype else word)
+
+
+def test_what_earns_at_kraken_counts_to_its_asset_and_its_balance_is_no_whole_one():
+    row = {"refid": "R1", "time": 1, "type": "earn", "subtype": "reward", "asset": "XBT.F", "amount": "1", "fee": "0"}
+    assets = {"XXBT": "BTC", "XBT": "BTC"}
+    assert entry_from_row("L1", {**row, "balance": "5"}, assets).asset == "BTC"
+    assert entry_from_row("L1", {**row, "balance": "5"}, assets).balance is None
+    staked = entry_from_row("L1", {**row, "asset": "XBT.S", "balance": "5"}, assets)
+    assert (staked.asset, staked.balance) == ("BTC.S", Decimal(5))
+
+
+@pytest.mark.parametrize("change", [{"amount": "many"}, {"fee": None}, {"amount": None}])
+def test_an_amount_that_is_not_understood_is_not_known(change):
+    row = {"refid": "R1", "time": 1, "type": "trade", "asset": "XXBT", "amount": "1", "fee": "0", "balance": "1"}
+    entry = entry_from_row("L1", row | change, {"XXBT": "BTC"})
+    assert (entry.amount, entry.fee, entry.balance) == (None, None, None)
+    transaction = {"id": 1, "type": "0", "datetime": "2026-11-27 10:00:00", "fee": "0.00", "btc": "many", "usd": "0.00"}
+    [moved] = entries_from_row(transaction, {"BTC", "USD"})
+    assert (moved.id, moved.asset, moved.amount, moved.fee) == ("1+BTC", "BTC", None, None)
+
+
+def test_a_fee_of_backpack_in_a_third_asset_is_an_entry_of_its_own():
+    row = {"symbol": "SOL_USDC", "side": "Ask", "quantity": "2", "price": "150", "tradeId": 7, "orderId": "11"}
+    row |= {"timestamp": "2026-03-01T10:00:00.123", "fee": "0.1", "feeSymbol": "BP"}
+    entries = [(one.kind, one.asset, one.amount, one.fee) for one in entries_of_fill(row)]
+    nothing = Decimal(0)
+    assert entries == [
+        ("fill", "SOL", Decimal(-2), nothing),
+        ("fill", "USDC", Decimal(300), nothing),
+        ("fee", "BP", Decimal("-0.1"), nothing),
+    ]
+    assert [one.fee for one in entries_of_fill({**row, "fee": None})] == [None, None]
+    assert entries_of_fill({**row, "symbol": "SOL_USDC_PERP"}) == []
 
 
 def test_a_page_of_kraken_that_is_too_short_is_not_believed(kraken):

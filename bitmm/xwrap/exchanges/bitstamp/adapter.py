@@ -202,7 +202,8 @@ class Bitstamp(BitstampMarkets):
             start, offset = numbers_of(self.name, cursor, 2)
         else:
             is_recent = since is not None and datetime.now(UTC) - since < _TIMES_BACK
-            start, offset = int(since.timestamp()) if since is not None and is_recent else 0, 0
+            # A second before: whether that of the time itself is in it is not documented.
+            start, offset = int(since.timestamp()) - 1 if since is not None and is_recent else 0, 0
         if offset > _MOST_SKIPPED:
             words = f"{self.name} tells {_MOST_SKIPPED:,} transactions; ask for those since a time of the last 29 days"
             raise Refused(words, code="history_unavailable")

@@ -24,13 +24,21 @@ __all__ = ["KrakenLedger", "entry_from_row"]
 _PAGE = 50
 #: How often a page is asked for when the list grows meanwhile.
 _TRIES = 4
-#: "Get Ledgers Info", type of an entry. What is not here is "other", with its word in `description`.
+#: "Get Ledgers Info", type of an entry, and support.kraken.com, "How to interpret Ledger history fields". What is not
+#: here is "other", with its word in `description`: as what margin trades bring, and conversions after a delisting.
 _KINDS: dict[str, EntryKind] = {
     "deposit": "deposit",
     "withdrawal": "withdrawal",
     **dict.fromkeys(("trade", "spend", "receive", "conversion"), "fill"),
+    # A charge for a margin trade.
+    "rollover": "fee",
     "transfer": "transfer",
-    **dict.fromkeys(("staking", "reward", "dividend"), "reward"),
+    **dict.fromkeys(("staking", "reward", "dividend", "invite bonus"), "reward"),
+}
+#: The subtypes of "earn", which is all that is about staking and rewards since 2024.
+_EARN_KINDS: dict[str, EntryKind] = {
+    "reward": "reward",
+    **dict.fromkeys(("allocation", "deallocation", "autoallocation"), "transfer"),
 }
 
 _Rows = Mapping[str, Mapping[str, Any]]
@@ -106,17 +114,17 @@ def entry_from_row(id: str, row: Mapping[str, Any], assets: Mapping[str, str]) -
     key, word = required_text(row["asset"]), required_text(row["type"])
     amount, fee = _amounts(row)
     is_part = key.endswith(".F")
-    subtype = row.get("subtype")
+    subtype = row["subtype"] if isinstance(row.get("subtype"), str) else ""
     return LedgerEntry(
         id=id,
         time=time_from_seconds(row["time"]),
-        kind=_KINDS.get(word, "other"),
+        kind=(_EARN_KINDS.get(subtype) if word == "earn" else _KINDS.get(word)) or "other",
         asset=balance_name(key.removesuffix(".F"), assets),
         amount=amount,
         fee=fee,
         balance=None if is_part or amount is None or row.get("balance") is None else parse_decimal(row["balance"]),
         reference=required_text(row["refid"]) if row.get("refid") not in (None, "", "Unknown") else None,
-        description=f"{word}, {subtype}" if isinstance(subtype, str) and subtype.strip() else word,
+        description=f"{word}, {subtype}" if subtype.strip() else word,
     )
 
 
