@@ -490,7 +490,7 @@ def closed_orders(replay):
     canceled = {"status": "canceled", "side": "buy", "asset": "BTC", "amount": D("0.001"), "reason": "User requested"}
     nothing = {"filled": D(0), "average": None, "spent": D(0), "fee": D(0), "created": at("1688148493.7708")}
     assert states == [
-        OrderState("O37652-RJWRT-IMO74O", **canceled, **nothing, currency="GBP", fee_currency="GBP"),
+        OrderState("O37652-RJWRT-IMO74O", **canceled, **nothing, currency="GBP", fee_currency="GBP", stop=D("23667.0")),
         OrderState("O6YDQ5-LOMWU-37YKEE", **canceled, **nothing, currency="EUR", fee_currency="EUR"),
     ]
 
@@ -503,6 +503,7 @@ def orders(replay):
         "filled",
         *("buy", "USD", "BTC", D("1.25"), None, D("1.25"), D("22020.96"), D("27526.2"), D("26.2"), "USD"),
         created=at("1688665496.7808"),
+        stop=D("27500.0"),
     )
     assert exchange.order(ref("sell", "USD", "BTC", "OMMDB2-FSB6Z-7W3HPO")) == OrderState(
         "OMMDB2-FSB6Z-7W3HPO",
