@@ -113,8 +113,10 @@ def test_a_type_has_the_fields_of_the_contract_and_their_kinds(kind):
 def test_every_record_of_the_contract_has_a_type():
     named = {SCHEMA_OF.get(kind.__name__, kind.__name__) for kind in RECORDS}
     objects = {name for name, schema in SCHEMAS.items() if "properties" in schema or "allOf" in schema}
-    # A registration is the `info` of a Backend, as the server sent it; of a page the client returns the rows.
-    assert objects - {"Registration", "FillsPage", "LedgerPage", "DepositsPage", "OrderChanges", "RateChanges"} == named
+    # A registration is the `info` of a Backend, as the server sent it; of a page the client returns the rows, and of
+    # the answer to an order the order or the error in it.
+    pages = {"FillsPage", "LedgerPage", "DepositsPage", "OrderChanges", "RateChanges", "OrderAnswer"}
+    assert objects - {"Registration", *pages} == named
 
 
 @pytest.fixture(scope="module")

@@ -135,6 +135,36 @@ def test_every_answer_has_the_shape_of_the_contract(server, owner, method, path,
     assert sorted(error.message for error in Draft202012Validator(schema).iter_errors(answer.json())) == []
 
 
+MANY = [
+    ([{"side": "sell", **ORDER, "key": "1"}, {"side": "buy", **ORDER, "amount": "1000", "key": "2"}], 200),
+    ([{"side": "buy", "currency": "USD", "asset": "BTC", "cost": "100", "key": "3"}], 200),
+    ([{"side": "buy", **ORDER, "price": "1000", "post_only": each, "key": f"4 {each}"} for each in (True, "1")], 200),
+    ([{"side": "sell", **ORDER, "key": str(number)} for number in range(10, 25)], 200),
+    ([{"side": "sell", **ORDER, "key": str(number)} for number in range(30, 46)], 422),
+    *(
+        ([{"side": "sell", **ORDER, "key": "5", **odd}], 422)
+        for odd in ({"key": ""}, {"amount": 0.1}, {"dry_run": "1"})
+    ),
+    *(([{"side": "sell", **ORDER, "key": "5", **odd}], 422) for odd in ({"side": "hold"}, {"post_only": None})),
+    ([{"side": "sell", **ORDER}], 422),
+    ([], 422),
+    (["order"], 422),
+]
+
+
+@pytest.mark.parametrize(("orders", "status"), MANY)
+def test_the_contract_allows_the_many_orders_that_the_server_takes(server, owner, orders, status):
+    auth, id = owner
+    url, body = f"{server.url}/exchanges/{id}/orders", {"orders": orders}
+    answer = requests.post(url, json=body, auth=auth, timeout=30)
+    assert answer.status_code == status, answer.text
+    promise = DOCUMENT["components"]["requestBodies"]["ManyOrders"]["content"]["application/json"]["schema"]
+    validator = Draft202012Validator({**promise, "components": DOCUMENT["components"]})
+    assert validator.is_valid(body) == (status == 200)
+    schema = promised("/exchanges/{id}/orders", "post", status)
+    assert sorted(error.message for error in Draft202012Validator(schema).iter_errors(answer.json())) == []
+
+
 COST = {"currency": "USD", "asset": "BTC", "cost": "100"}
 ADDRESS = {"asset": "BTC", "address": "tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx"}
 FORMS = [

@@ -38,6 +38,14 @@ IN_WORDS_ALONE = (
     "control or direction character",
     "an order has either an amount or",
     "is for buys at one exchange",
+    "is for orders with a price",
+    "is for GTD orders alone",
+    "needs 'expires'",
+    "'expires' has a fraction of a second",
+    "'expires' is not ahead",
+    "a post_only order cannot be",
+    "an order with a 'stop'",
+    "is that of another order here",
 )
 #: A field that is known, but not beside that one, or not at this registration's exchange.
 NOT_HERE = "is not a field of this call"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -104,6 +105,8 @@ class Call:
     absent_data: dict[str, str] = field(default_factory=dict)
     #: The Idempotency-Key, which is one that the other account used; "": none.
     key: str = ""
+    #: The body, where it is JSON.
+    json: str = ""
     #: It names what the caller does not have, and so it must be refused.
     is_foreign: bool = True
 
@@ -112,7 +115,9 @@ class Call:
         url, data = (self.absent, self.absent_data) if absent else (self.url, self.data)
         # Built here: a session would tidy up a path like "/exchanges/." before it leaves.
         headers = {"Idempotency-Key": self.key} if self.key else {}
-        request = session.prepare_request(requests.Request(self.method, base, data=data, headers=headers))
+        headers |= {"Content-Type": "application/json"} if self.json else {}
+        request = requests.Request(self.method, base, data=self.json or data, headers=headers)
+        request = session.prepare_request(request)
         request.url = f"{base}{url}"
         return session.send(request, timeout=30)
 
@@ -177,6 +182,9 @@ def _with_keys(method: str, path: str, own: Party, other: Party) -> Iterator[Cal
             yield Call(method, path, theirs, nobodys, {**body, "to": to}, {**body, "to": to})
         for key in other.keys:
             yield Call(method, path, theirs, nobodys, body, body, key=key)
+    elif method == "POST" and last == "orders":
+        for key in other.keys:
+            yield Call(method, path, theirs, nobodys, json=_many_orders(key))
     elif (method, path) == ("DELETE", "/exchanges/{id}"):
         yield Call(method, path, f"{theirs}?force=true", f"{nobodys}?force=true")
 
@@ -187,7 +195,8 @@ def _at_home(method: str, path: str, own: Party, other: Party) -> Iterator[Call]
     Not what places an order, whose ids would soon be the absent one, and not what removes the registration.
     """
     last = path.rsplit("/", 1)[-1]
-    if last in ("buy", "sell") or (method, path) == ("DELETE", "/exchanges/{id}"):
+    places = last in ("buy", "sell") or (method, last) == ("POST", "orders")
+    if places or (method, path) == ("DELETE", "/exchanges/{id}"):
         return
     call = _call(method, path, *[path.format(id=own.registration, order_id=own.order)] * 2)
     yield replace(call, is_foreign=False)
@@ -215,8 +224,15 @@ def _call(method: str, route: str, found: str, absent: str) -> Call:
     query = "&".join(f"{name}={value}" for name, value in _QUERIES.get(last, {}).items())
     data = _BODIES.get(last, {"label": "changed"} if method == "PATCH" else {})
     found, absent = (f"{path}?{query}" if query else path for path in (found, absent))
+    text = _many_orders("a-new-key") if (method, last) == ("POST", "orders") else ""
     # The same call twice would show nothing.
-    return Call(method, route, found, absent if absent != found else None, data, data)
+    return Call(method, route, found, absent if absent != found else None, data, data, json=text)
+
+
+def _many_orders(key: str) -> str:
+    """Return the body of a call with many orders, one of them with this key."""
+    orders = [{"side": "sell", **_BODIES["sell"], "key": one} for one in (key, "another-new-key")]
+    return json.dumps({"orders": orders})
 
 
 def _without_id(method: str, path: str, other: Party) -> Iterator[Call]:

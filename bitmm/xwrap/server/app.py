@@ -18,12 +18,14 @@ from .middleware import (
     ResponseHeadersMiddleware,
     TrailingSlashMiddleware,
 )
+from .params import JSON
 from .services import Services
 from .views import (
     accounts,
     addresses,
     audit,
     balances,
+    batches,
     best,
     credentials,
     freeze,
@@ -73,6 +75,11 @@ ROUTES = [
     Route("/exchanges/{id}/trades", endpoint(markets.trades, pool="outbound")),
     Route("/exchanges/{id}/fees", endpoint(markets.fees, pool="outbound")),
     Route("/exchanges/{id}/orders", order_changes.index),
+    Route(
+        "/exchanges/{id}/orders",
+        endpoint(batches.place_many, pool="outbound", needs="trade", takes=JSON),
+        methods=["POST"],
+    ),
     Route("/exchanges/{id}/orders", endpoint(orders.cancel_all, pool="urgent", needs="trade"), methods=["DELETE"]),
     Route("/exchanges/{id}/orders/{order_id}", endpoint(orders.show, pool="outbound")),
     Route(

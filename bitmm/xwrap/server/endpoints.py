@@ -22,7 +22,7 @@ from .context import RequestContext, path_id, services_of
 from .db.records import Caller, Scope
 from .middleware import AUTHORIZATION
 from .order_views import StoredAnswer
-from .params import Params, read_params
+from .params import FORM, Params, read_params
 from .policy import check_scope, includes
 from .services import Services
 from .shares import Holder, Place, account_holder, exchange_holder
@@ -36,12 +36,12 @@ _UNKNOWN = account_holder(0)
 
 
 def endpoint(
-    view: View, *, pool: Pool, needs: Scope = "read", status: int = 200
+    view: View, *, pool: Pool, needs: Scope = "read", status: int = 200, takes: str = FORM
 ) -> Callable[[Request], Awaitable[Response]]:
     """Return the endpoint of a view: it logs the caller in and runs the view, both in one thread of `pool`.
 
     `needs`: the scope without which a credential may not make this call. `status`: of an answer whose view does not say
-    it by itself.
+    it by itself. `takes`: the media type of the body.
     """
 
     async def call(request: Request) -> Response:
@@ -52,7 +52,7 @@ def endpoint(
             place = _place(await _log_in(services, request, needs))
             if header is not None and (place.exchange is not None or id == 0):  # else there may be one later
                 services.callers.add(header, id, place)
-        params = await read_params(request)
+        params = await read_params(request, takes)
         chosen, holders = _share(services, pool, place)
         work = partial(_answer, view, needs, status, services, request, params)
         while True:

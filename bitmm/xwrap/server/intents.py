@@ -10,9 +10,10 @@ import hashlib
 import json
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, TypeVar, cast
 
 from ..exchanges.base import Exchange
 from ..exchanges.errors import ExchangeError
@@ -36,13 +37,13 @@ from .order_views import (
     success_answer,
     withdrawal_intent,
 )
-from .outcomes import call_exchange
+from .outcomes import call_exchange, call_exchange_with_many
 from .policy import KeyReplacedError, Policy
 from .problems import Problem, log_failure, too_busy
 from .refresh import IN_FLIGHT, refresh_order, refresh_withdrawals
 from .registry import ExchangeRegistry
 
-__all__ = ["Begun", "Intents"]
+__all__ = ["Begun", "Intents", "not_committed"]
 
 _log = logging.getLogger(__name__)
 
@@ -160,8 +161,21 @@ class Intents:
             self.journal(begun.request).give_up(begun.row)
             if isinstance(error, UNUSABLE):
                 # The commit may have come through, and only its answer was lost.
-                raise _not_committed() from error
+                raise not_committed() from error
             raise
+
+    def carry_out_many(self, exchange: Exchange, begun: Sequence[Begun]) -> list[Callable[[], StoredAnswer]]:
+        """Carry out orders that were begun for this call, together and once, at an exchange elsewhere.
+
+        Return for each one what commits its outcome and returns its answer, as `finish` does.
+        """
+        orders = [replace(cast("NewOrder", one.request), client_id=one.row["client_id"]) for one in begun]
+        called = call_exchange_with_many(exchange, orders, [one.row for one in begun])
+        return [partial(self.finish, one, *outcome) for one, outcome in zip(begun, called, strict=True)]
+
+    def give_up(self, begun: Begun) -> None:
+        """Let the outcome of what was begun for this call be found out later: the call ends without one."""
+        self.journal(begun.request).give_up(begun.row)
 
     def _execute(self, exchange: Exchange, begun: Begun, confirm: Callable[[], None]) -> StoredAnswer:
         """Call the exchange, and commit the outcome."""
@@ -181,10 +195,10 @@ class Intents:
             committed = self.journal(begun.request).finish(begun.row, columns)
         except Exception as error:
             _log.exception("the outcome of %s could not be committed", row["key"])
-            raise _not_committed() from error
+            raise not_committed() from error
         if not committed:
             _log.critical("%s ended (%s) after it was given up and became another", row["key"], columns["status"])
-            raise _not_committed()
+            raise not_committed()
         return answer
 
     def answer_known(self, registration: Registration, request: NewOrder | NewWithdrawal, known: Row) -> StoredAnswer:
@@ -252,7 +266,8 @@ def _fingerprint(values: Row) -> str:
     return hashlib.sha256(_sorted_json(values).encode()).hexdigest()
 
 
-def _not_committed() -> Problem:
+def not_committed() -> Problem:
+    """Return the problem of what may have been executed, and whose outcome could not be kept."""
     return Problem(
         500, "server_error", "the outcome could not be kept; ask again, with the same key", may_have_executed=True
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -15,7 +16,15 @@ from ..exchanges.models import OrderRef, Withdrawal
 from ..money import EXACT, exact
 from .order_views import order_columns, order_ref, withdrawal_columns
 
-__all__ = ["CLOCK_SKEW", "LISTING_SECONDS", "find_executed", "find_order", "may_be_that_send", "same_details"]
+__all__ = [
+    "CLOCK_SKEW",
+    "LISTING_SECONDS",
+    "find_executed",
+    "find_many_executed",
+    "find_order",
+    "may_be_that_send",
+    "same_details",
+]
 
 #: How far the clock of an exchange may be from ours when it reports the time of an order or a send.
 CLOCK_SKEW = timedelta(seconds=60)
@@ -46,6 +55,39 @@ def find_executed(exchange: Exchange, row: Row) -> Row | None:
     if found is None:
         time.sleep(LISTING_SECONDS)
         found = _find(exchange, row)
+    return found
+
+
+def find_many_executed(exchange: Exchange, rows: Sequence[Row]) -> list[Row | Exception | None]:
+    """Return for each row of an order that was submitted just now what `find_executed` returns, or raises."""
+    found = _find_many(exchange, rows)
+    missing = [number for number, one in enumerate(found) if one is None]
+    if missing:
+        time.sleep(LISTING_SECONDS)
+        for number, one in zip(missing, _find_many(exchange, [rows[number] for number in missing]), strict=True):
+            found[number] = one
+    return found
+
+
+def _find_many(exchange: Exchange, rows: Sequence[Row]) -> list[Row | Exception | None]:
+    """Return what each row's order is, or why it cannot be said; with one question where the exchange lists them."""
+    if len(rows) > 1:
+        since = min(datetime.fromisoformat(row["created"]) for row in rows) - CLOCK_SKEW
+        try:
+            states = {state.client_id: state for state in exchange.orders_since(since)}
+        except Unsupported:
+            pass
+        except Exception as error:
+            return [error] * len(rows)
+        else:
+            listed = [(states.get(row["client_id"]), row["time_in_force"]) for row in rows]
+            return [None if state is None else order_columns(with_reason(state, word)) for state, word in listed]
+    found: list[Row | Exception | None] = []
+    for row in rows:
+        try:
+            found.append(_find(exchange, row))
+        except Exception as error:
+            found.append(error)
     return found
 
 

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..exchanges.base import Exchange
 from ..exchanges.errors import ExchangeError, Refused
-from ..exchanges.models import NewOrder, NewTransfer, NewWithdrawal
-from .lookups import find_executed
+from ..exchanges.models import NewOrder, NewTransfer, NewWithdrawal, OrderState
+from .lookups import find_executed, find_many_executed
 from .order_views import order_columns, refusal_columns, transfer_columns, unproved_refusal_columns, withdrawal_columns
 from .policy import Stopped
 from .problems import Problem, from_exchange
 
-__all__ = ["call_exchange"]
+__all__ = ["call_exchange", "call_exchange_with_many"]
 
 _log = logging.getLogger(__name__)
 
 Row = dict[str, Any]
+#: The columns of an outcome, and the problem to answer with when it was refused.
+Called = tuple[Row, Problem | None]
 
 
 def call_exchange(
     exchange: Exchange, request: NewOrder | NewWithdrawal, intent: Row, confirm: Callable[[], None]
-) -> tuple[Row, Problem | None]:
+) -> Called:
     """Return the columns of the outcome, and the problem to answer with when it was refused."""
     try:
         if exchange.in_process:
@@ -31,15 +33,10 @@ def call_exchange(
             confirm()
         return _execute(exchange, request), None
     except ExchangeError as error:
-        if error.may_have_executed:
+        if error.may_have_executed and error.refusal is not None:
             _log.warning("outcome unknown: %s", error)
-            if error.refusal is not None:
-                return _look_up(exchange, intent, error.refusal)
-            return {"status": "unknown"}, None
-        problem = from_exchange(error)
-        columns = refusal_columns(intent, problem)
-        # What was stopped may be placed with its key when that is lifted, as if it had come too late for an intent.
-        return columns | {"released": columns["released"] or isinstance(error, Stopped)}, problem
+            return _look_up(exchange, intent, error.refusal)
+        return _failed(intent, error)
     except Exception:
         _log.exception("the exchange's adapter failed; the outcome is unknown")
         return {"status": "unknown"}, None
@@ -54,18 +51,65 @@ def _execute(exchange: Exchange, request: NewOrder | NewWithdrawal) -> Row:
     return withdrawal_columns(exchange.withdraw(request))
 
 
-def _look_up(exchange: Exchange, intent: Row, refusal: Refused) -> tuple[Row, Problem | None]:
+def call_exchange_with_many(exchange: Exchange, orders: Sequence[NewOrder], intents: Sequence[Row]) -> list[Called]:
+    """Return the outcomes of orders that are placed together, in their order, each as `call_exchange` does."""
+    try:
+        outcomes = exchange.place_many(orders)
+        if len(outcomes) != len(orders):
+            raise ValueError(f"{len(outcomes)} outcomes of {len(orders)} orders")
+    except Exception:
+        _log.exception("the exchange's adapter failed; the outcomes are unknown")
+        return [({"status": "unknown"}, None)] * len(orders)
+    # What was refused as after an earlier delivery is looked up together.
+    doubtful = [number for number, outcome in enumerate(outcomes) if _refusal(outcome) is not None]
+    found = dict(zip(doubtful, find_many_executed(exchange, [intents[number] for number in doubtful]), strict=True))
+    called: list[Called] = []
+    for number, (intent, outcome) in enumerate(zip(intents, outcomes, strict=True)):
+        refusal = _refusal(outcome)
+        if refusal is not None:
+            called.append(_looked_up(exchange, intent, refusal, found[number]))
+        elif isinstance(outcome, ExchangeError):
+            called.append(_failed(intent, outcome))
+        else:
+            called.append((order_columns(outcome), None))
+    return called
+
+
+def _refusal(outcome: OrderState | ExchangeError) -> Refused | None:
+    """Return the refusal that the outcome is, if the exchange has no such order; None for any other outcome."""
+    return outcome.refusal if isinstance(outcome, ExchangeError) and outcome.may_have_executed else None
+
+
+def _failed(intent: Row, error: ExchangeError) -> Called:
+    """Return the outcome of what failed with this error: refused, or unknown without a refusal to look up."""
+    if error.may_have_executed:
+        _log.warning("outcome unknown: %s", error)
+        return {"status": "unknown"}, None
+    problem = from_exchange(error)
+    columns = refusal_columns(intent, problem)
+    # What was stopped may be placed with its key when that is lifted, as if it had come too late for an intent.
+    return columns | {"released": columns["released"] or isinstance(error, Stopped)}, problem
+
+
+def _look_up(exchange: Exchange, intent: Row, refusal: Refused) -> Called:
     """Return the outcome, as `call_exchange` does, of what was refused as after an earlier delivery of itself.
 
     What the exchange does not have was refused; where it cannot say, that stays unknown until the reconciler asked.
     """
-    problem = from_exchange(refusal)
     try:
-        found = find_executed(exchange, intent)
+        found: Row | Exception | None = find_executed(exchange, intent)
     except Exception as error:
-        if not isinstance(error, ExchangeError):
-            _log.exception("the exchange's adapter failed; the outcome is unknown")
-        _log.warning("%s cannot say whether %s was executed before: %s", exchange.name, intent["key"], error)
+        found = error
+    return _looked_up(exchange, intent, refusal, found)
+
+
+def _looked_up(exchange: Exchange, intent: Row, refusal: Refused, found: Row | Exception | None) -> Called:
+    """Return the outcome of what was refused so, by what the look-up found, or why it could not."""
+    problem = from_exchange(refusal)
+    if isinstance(found, Exception):
+        if not isinstance(found, ExchangeError):
+            _log.error("the exchange's adapter failed; the outcome is unknown", exc_info=found)
+        _log.warning("%s cannot say whether %s was executed before: %s", exchange.name, intent["key"], found)
         return unproved_refusal_columns(intent, problem), None
     if found is None:
         return refusal_columns(intent, problem), problem

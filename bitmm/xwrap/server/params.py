@@ -13,9 +13,12 @@ from starlette.requests import Request
 from ..money import advice, exact, not_above_zero
 from .problems import Problem
 
-__all__ = ["Params", "bad_field", "read_params"]
+__all__ = ["BODY", "FORM", "JSON", "MAX_BODY", "Params", "bad_field", "read_params"]
 
 MAX_BODY = 64 * 1024
+FORM, JSON = "application/x-www-form-urlencoded", "application/json"
+#: The name under which a body in JSON is popped.
+BODY = "body"
 _MAX_PARAMS = 50
 #: Plain digits, or what `str(Decimal)` makes of some amounts: 1E-8, 1E+2.
 _AMOUNT = re.compile(r"\d{1,40}(\.\d{1,40})?(E[+-]?\d{1,2})?", re.ASCII)
@@ -147,8 +150,11 @@ class Params:
             raise bad_field(name[:40], "is not a field of this call")
 
 
-async def read_params(request: Request) -> Params:
-    """Return the query of a GET or DELETE, or the form of a POST, PUT or PATCH. Raises Problem 413, 415 or 422."""
+async def read_params(request: Request, media_type: str = FORM) -> Params:
+    """Return the query of a GET or DELETE, or the form of a POST, PUT or PATCH. Raises Problem 413, 415 or 422.
+
+    Of a call whose body is JSON it is one parameter with the whole text, called `BODY`.
+    """
     query = request.scope["query_string"].decode("latin-1")
     if request.method not in _WITH_BODY:
         return Params(_parse_form(query))
@@ -164,12 +170,9 @@ async def read_params(request: Request) -> Params:
     has_body = (
         content_type or request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers
     )
-    if has_body and content_type != "application/x-www-form-urlencoded":
-        raise Problem(
-            415,
-            "unsupported_media_type",
-            f"the body is '{content_type[:60]}'; send the fields form-encoded (application/x-www-form-urlencoded)",
-        )
+    if has_body and content_type != media_type:
+        wanted = f"send the fields form-encoded ({FORM})" if media_type == FORM else f"send {media_type}"
+        raise Problem(415, "unsupported_media_type", f"the body is '{content_type[:60]}'; {wanted}")
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
@@ -180,9 +183,11 @@ async def read_params(request: Request) -> Params:
                 f"the body has more than {MAX_BODY // 1024} KiB, which is the most that a call may have",
             )
     try:
+        if media_type != FORM:
+            return Params([(BODY, body.decode())])
         return Params(_parse_form(body.decode("ascii")))
     except UnicodeDecodeError:
-        raise Problem(422, "invalid_request", "the body is not form-encoded text") from None
+        raise Problem(422, "invalid_request", f"the body is not text as {media_type} has it") from None
 
 
 def _parse_form(text: str) -> list[tuple[str, str]]:

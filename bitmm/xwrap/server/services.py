@@ -11,6 +11,7 @@ from functools import partial
 from .. import __version__
 from ..exchanges.paper import PACKED_PRICES, Paper, PaperConfig, Prices, PricesError
 from .auth import Authenticator
+from .batches import BatchService
 from .client_ids import ClientIds
 from .db.errors import UNUSABLE, driver_message
 from .db.files import make_private_folder
@@ -53,6 +54,7 @@ class Services:
     authenticator: Authenticator
     login_failures: LoginFailures
     execution: ExecutionService
+    batches: BatchService
     reconciler: Reconciler
     follower: Follower
     deadman: DeadMansSwitch
@@ -145,6 +147,7 @@ def _create(settings: Settings, store: Store, threads: ThreadPools, report: Call
         authenticator=Authenticator(store, threads, login_failures, settings.credential_cache_seconds),
         login_failures=login_failures,
         execution=execution,
+        batches=BatchService(store, registry, policy, intents),
         reconciler=Reconciler(
             store,
             registry,

@@ -24,7 +24,17 @@ def sell(context: RequestContext) -> StoredAnswer | dict[str, Any]:
 
 
 def _place(context: RequestContext, side: Side) -> StoredAnswer | dict[str, Any]:
-    params = context.params
+    order = pop_order(context.params, side)
+    dry_run = context.params.pop_bool("dry_run", default=False)
+    context.params.finish()
+    check_conditions(order)
+    if dry_run:
+        return context.services.execution.try_out(context.caller, context.registration(), order)
+    return context.services.execution.place(context.caller, context.registration(), order, context.idempotency_key())
+
+
+def pop_order(params: Params, side: Side) -> NewOrder:
+    """Return the order that the parameters describe; whether its conditions fit it is not checked."""
     currency, asset = params.pop_name("currency"), params.pop_name("asset")
     cost = params.pop_amount("cost") if params.has("cost") else None
     amount = params.pop_amount() if cost is None or params.has("amount") else None
@@ -33,12 +43,10 @@ def _place(context: RequestContext, side: Side) -> StoredAnswer | dict[str, Any]
     post_only = params.pop_bool("post_only", default=False)
     time_in_force = _pop_time_in_force(params)
     expires = params.pop_time("expires")
-    dry_run = params.pop_bool("dry_run", default=False)
-    params.finish()
     if cost is not None and (amount is not None or price is not None):
         other = "amount" if amount is not None else "price"
         raise Problem(422, "invalid_request", f"'cost' and '{other}' cannot both be given; leave one out", field=other)
-    order = NewOrder(
+    return NewOrder(
         *(side, currency, asset, ""),
         amount=amount,
         price=price,
@@ -48,10 +56,6 @@ def _place(context: RequestContext, side: Side) -> StoredAnswer | dict[str, Any]
         expires=expires,
         stop=stop,
     )
-    check_conditions(order)
-    if dry_run:
-        return context.services.execution.try_out(context.caller, context.registration(), order)
-    return context.services.execution.place(context.caller, context.registration(), order, context.idempotency_key())
 
 
 def _pop_time_in_force(params: Params) -> TimeInForce | None:

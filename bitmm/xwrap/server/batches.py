@@ -1,0 +1,141 @@
+"""Many orders in one call, each under its own key: all intents are committed before the exchange hears of one.
+
+Each order is what it would be in a call of its own: its intent, its place in the limits, its outcome, and its repeat.
+One that is refused, or whose outcome is unknown, hides no other.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+from ..exchanges.base import Exchange
+from ..exchanges.errors import ExchangeError
+from ..exchanges.models import NewOrder
+from .db.records import Caller, Registration
+from .db.store import Store
+from .freeze import check_frozen
+from .intents import Begun, Intents, not_committed
+from .order_views import StoredAnswer, refusal_answer
+from .policy import KeyReplacedError, LastLook, Policy, check_enabled
+from .problems import Problem, from_exchange, too_busy
+from .rate_limiter import Priority
+from .registry import ExchangeRegistry
+
+__all__ = ["BatchService"]
+
+_log = logging.getLogger(__name__)
+
+Row = dict[str, Any]
+
+
+class _Unplaced(NamedTuple):
+    """An order whose key has no row that answers it; `known` is a released one, from which it begins anew."""
+
+    order: NewOrder
+    known: Row | None
+
+
+class BatchService:
+    """Places many orders at once."""
+
+    def __init__(self, store: Store, registry: ExchangeRegistry, policy: Policy, intents: Intents) -> None:
+        self._store = store
+        self._registry = registry
+        self._policy = policy
+        self._intents = intents
+
+    def place_many(
+        self, caller: Caller, registration: Registration, orders: Mapping[str, NewOrder]
+    ) -> list[StoredAnswer]:
+        """Place the orders, which are given by their keys; return the answer to each one, in their order.
+
+        Raises Problem when none of them could be begun for the same reason: nothing was sent, and no key is used.
+        """
+        return self._intents.with_key(registration, lambda current: self._place_many(caller, current, orders))
+
+    def _place_many(
+        self, caller: Caller, registration: Registration, orders: Mapping[str, NewOrder]
+    ) -> list[StoredAnswer]:
+        answers: dict[str, StoredAnswer] = {}
+        unplaced: dict[str, _Unplaced] = {}
+        for key, order in orders.items():
+            known = self._store.orders.by_key(registration.id, key)
+            if known is None or known["released"]:
+                unplaced[key] = _Unplaced(order, known)
+            else:
+                answers[key] = _answer(key, partial(self._intents.answer_known, registration, order, known))
+        if unplaced:
+            try:
+                answers |= self._place_new(caller, registration, unplaced)
+            except (ExchangeError, Problem) as error:
+                if not answers:
+                    raise
+                # The others are repeats, which are answered whatever may be sent now.
+                answers |= {key: _refusal(key, error) for key in unplaced}
+        return [answers[key] for key in orders]
+
+    def _place_new(
+        self, caller: Caller, registration: Registration, unplaced: Mapping[str, _Unplaced]
+    ) -> dict[str, StoredAnswer]:
+        """Return the answers by their keys. Raises Problem or ExchangeError only while no intent is committed."""
+        check_enabled(registration)
+        check_frozen(caller.account)
+        confirm = LastLook(self._policy, caller, registration)
+        with self._registry.open(registration, Priority.ORDER, check=confirm) as exchange:
+            begun, answers = self._begin(caller, registration, exchange, unplaced)
+            new = {key: one for key, one in begun.items() if one.is_new}
+            together = {key: one for key, one in new.items() if one.found is None and not exchange.in_process}
+            finish = dict(zip(together, self._intents.carry_out_many(exchange, list(together.values())), strict=True))
+            for key, one in new.items():
+                single = partial(self._intents.carry_out, exchange, one, confirm)
+                answers[key] = _answer(key, finish.get(key, single))
+        for key in begun.keys() - new.keys():
+            answers[key] = _answer(key, partial(self._intents.repeat, registration, begun[key]))
+        return answers
+
+    def _begin(
+        self, caller: Caller, registration: Registration, exchange: Exchange, unplaced: Mapping[str, _Unplaced]
+    ) -> tuple[dict[str, Begun], dict[str, StoredAnswer]]:
+        """Commit the intents of the orders that may be placed; return these, and the answers to the others."""
+        begun: dict[str, Begun] = {}
+        answers: dict[str, StoredAnswer] = {}
+        try:
+            for key, one in unplaced.items():
+                try:
+                    begun[key] = self._intents.begin(caller, registration, exchange, one.order, key, one.known)
+                except (ExchangeError, Problem) as error:
+                    answers[key] = _refusal(key, error)
+                except KeyReplacedError:
+                    if not any(other.is_new for other in begun.values()):
+                        raise
+                    # The others were committed before, and leave with the key as it was then.
+                    answers[key] = _refusal(
+                        key,
+                        too_busy("server_busy", "the key was replaced meanwhile; this order was not sent; try again"),
+                    )
+        except Exception:
+            # The data base failed: nothing is sent, and what was committed is found not to be placed.
+            for other in begun.values():
+                if other.is_new:
+                    self._intents.give_up(other)
+            raise
+        return begun, answers
+
+
+def _answer(key: str, call: Callable[[], StoredAnswer]) -> StoredAnswer:
+    """Return what `call` answers for the order with this key; a failure is its answer, and ends no other order."""
+    try:
+        return call()
+    except (ExchangeError, Problem) as error:
+        return _refusal(key, error)
+    except Exception:
+        _log.exception("the call with the key %s failed", key)
+        return _refusal(key, not_committed())
+
+
+def _refusal(key: str, error: ExchangeError | Problem) -> StoredAnswer:
+    problem = error if isinstance(error, Problem) else from_exchange(error)
+    return refusal_answer({"key": key}, problem)
