@@ -33,7 +33,10 @@ def orders(currency, conditions, ask):
 
     yield from (order("buy", amount=amount), order("sell", amount=amount), order("buy", cost=Decimal(100)))
     yield from (order("buy", amount=amount, price=far), order("sell", amount=amount, price=far))
-    for condition in sorted(conditions):
+    if "stop" in conditions:
+        above = (ask * Decimal("1.1")).quantize(Decimal(1))
+        yield from (order("buy", amount=amount, stop=above), order("buy", amount=amount, price=above, stop=above))
+    for condition in sorted(conditions - {"stop"}):
         fields = {"post_only": True} if condition == "post_only" else {"time_in_force": condition}
         if condition == "GTD":
             fields["expires"] = (datetime.now(UTC) + timedelta(days=1)).replace(microsecond=0)
