@@ -110,20 +110,20 @@ def check_same(record: Mapping[str, Any], expected: Mapping[str, object]) -> Non
         answered = record.get(name)
         if answered == value or (name not in record and name not in (*CONDITIONS, "to")):
             continue
-        if not (isinstance(value, str) and _is_same_text(name, answered, value)):
+        is_amount = isinstance(value, str) and name in order.amounts
+        same = parse_decimal(answered) == Decimal(str(value)) if is_amount else _is_same_text(name, answered, value)
+        if not same:
             raise ValueError(f"its {name!r} is not what was asked for")
 
 
-def _is_same_text(name: str, answered: object, asked: str) -> bool:
-    """Return whether a field was answered as it was asked for, in the spellings that servers may have."""
+def _is_same_text(name: str, answered: object, asked: object) -> bool:
+    """Return whether a text was answered as it was asked for, in the spellings that servers may have."""
     if name in ("post_only", "to"):
         return json.dumps(answered) == asked
-    if name in order.amounts:
-        return parse_decimal(answered) == Decimal(asked)
+    if not isinstance(asked, str) or not isinstance(answered, str):
+        return False
     if name == "address":
         return same_address(answered, asked)
-    if not isinstance(answered, str):
-        return False
     compare = {**dict.fromkeys(_NAMES, is_name_of), "exchange": _is_exchange_asked_for, "expires": _is_same_time}
     return name in compare and compare[name](asked, answered)
 
