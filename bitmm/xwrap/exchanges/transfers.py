@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from .errors import Refused
 from .market_data import MarketData
 from .models import NewTransfer, TransferState
@@ -12,9 +14,12 @@ __all__ = ["Transfers", "check_other_account"]
 class Transfers(MarketData):
     """Transfers to another account of the same owner: a sub-account, or the main one. The verbs raise as all others.
 
-    Where an exchange has `find_withdrawal`, that finds transfers, too. Where it has not, a transfer whose outcome is
-    unknown stays so until its owner decides.
+    Where an exchange has `find_withdrawal`, that finds transfers, too. Where it has not, one whose outcome is unknown
+    is recognised in the ledgers of both accounts, or it stays unknown until its owner decides.
     """
+
+    #: The `description` that `ledger_page` gives to a transfer, and to nothing else; None: it tells them not apart.
+    transfer_entry: ClassVar[str | None] = None
 
     def transfer_account(self) -> str:
         """Return what a transfer to the account of this key calls it."""

@@ -19,6 +19,7 @@ from .order_views import order_columns, order_ref, withdrawal_columns
 __all__ = [
     "CLOCK_SKEW",
     "LISTING_SECONDS",
+    "LONGEST_ARRIVAL",
     "find_executed",
     "find_many_executed",
     "find_order",
@@ -28,6 +29,8 @@ __all__ = [
 
 #: How far the clock of an exchange may be from ours when it reports the time of an order or a send.
 CLOCK_SKEW = timedelta(seconds=60)
+#: Longer than it may take from the creation of a send until it arrives at its exchange.
+LONGEST_ARRIVAL = timedelta(seconds=120)
 #: Seconds that an exchange may take to list what has arrived.
 LISTING_SECONDS = 1.0
 

@@ -25,13 +25,14 @@ from ..exchanges.models import OrderState, Withdrawal
 from .db.journal import Journal
 from .db.records import Registration, now
 from .db.store import Store
-from .lookups import CLOCK_SKEW, find_order, may_be_that_send, same_details
+from .lookups import CLOCK_SKEW, LONGEST_ARRIVAL, find_order, may_be_that_send, same_details
 from .order_views import kept_refusal_columns, order_columns, order_ref, withdrawal_columns
 from .problems import log_failure
 from .question_times import QuestionTimes, TimesOfRows
 from .rate_limiter import Priority
 from .registry import ExchangeRegistry
 from .rounds import Rounds
+from .transfers import find_in_ledgers
 
 __all__ = ["LEASE", "Reconciler", "not_placed"]
 
@@ -40,8 +41,6 @@ _log = logging.getLogger(__name__)
 #: Seconds after which a call that is still "running" is abandoned, although its server may seem to live: longer than
 #: any call to an exchange may take.
 LEASE = 40.0
-#: Longer than it may take from the creation of a send until it arrives at its exchange.
-_LONGEST_ARRIVAL = timedelta(seconds=120)
 #: Orders that were created within this time are asked about together. A list since an older order may be so long that
 #: it costs more than a question about that one.
 _TOGETHER = timedelta(minutes=10)
@@ -245,7 +244,7 @@ class Reconciler:
         except Unsupported:
             if row["to_registration"] is not None:
                 # No list of sends has transfers.
-                raise
+                return find_in_ledgers(self._store, self._registry, exchange, row)
             found = self._match_by_details(exchange, row)
         return None if found is None else withdrawal_columns(found)
 
@@ -255,10 +254,10 @@ class Reconciler:
         Raises Unsupported when there are several, or none: it may only not be listed yet.
         """
         created, updated = _parse_time(row["created"]), _parse_time(row["updated"])
-        since, until = created - CLOCK_SKEW, min(updated, created + _LONGEST_ARRIVAL) + CLOCK_SKEW
+        since, until = created - CLOCK_SKEW, min(updated, created + LONGEST_ARRIVAL) + CLOCK_SKEW
         sends = exchange.withdrawals(row["asset"])
         # The others are read last, so that each one that the exchange has listed is among them.
-        others = self._store.withdrawals.similar(exchange.id, row, since - _LONGEST_ARRIVAL, until)
+        others = self._store.withdrawals.similar(exchange.id, row, since - LONGEST_ARRIVAL, until)
         known = {other["exchange_withdrawal_id"] for other in others}
         alike = [
             send

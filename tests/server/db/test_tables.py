@@ -218,6 +218,10 @@ NEVER = datetime(2020, 1, 1, tzinfo=UTC)
         (lambda store: store.orders.last_changes([1, 2, 3]), "INTEGER PRIMARY KEY (rowid=?)"),
         (lambda store: store.orders.open_resting_orders("kraken", [1, 2]), "ix_orders_open (registration_id=?)"),
         (lambda store: store.orders.limited(1, "2026"), "ix_orders_limited (credential_id=? AND created>?)"),
+        (
+            lambda store: store.withdrawals.other_transfers("kraken", SEND, NEVER, NEVER),
+            "ix_withdrawals_registration_id_created (registration_id=? AND created>? AND created<?)",
+        ),
         (lambda store: store.withdrawals.limited(1, "2026"), "ix_withdrawals_limited (credential_id=? AND created>?)"),
         (lambda store: store.paper_ledger(1).open_orders(), "ix_paper_orders_open (registration_id=?)"),
     ],

@@ -1,8 +1,12 @@
-"""Transfers between two registrations of an account: on paper, and at a local Kraken, whose ledger is the truth."""
+"""Transfers between two registrations of an account: on paper, and at a local Kraken and Bitstamp, whose ledgers are
+the truth.
+"""
 
 from __future__ import annotations
 
 import base64
+import itertools
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -14,6 +18,7 @@ from bitmm.xwrap.errors import InsufficientFunds, InvalidRequest, OutcomeUnknown
 from bitmm.xwrap.server.db import history
 from bitmm.xwrap.server.db.store import Store
 from bitmm.xwrap.server.reconciliation import Reconciler
+from bitmm.xwrap.testing.exchanges.bitstamp import BitstampVenue
 from bitmm.xwrap.testing.exchanges.kraken import KrakenVenue
 from tests.support.client_servers import says
 from tests.support.marked_secrets import PASSWORD, USER
@@ -168,54 +173,98 @@ def test_the_answer_to_a_transfer_is_its_record():
         assert Backend(1, USER, PASSWORD, server.url, timeout=2).transfer(7, "1.0", key="k1")["to"] == 7
 
 
-@pytest.fixture(scope="module")
-def kraken():
-    with KrakenVenue() as venue:
-        venue.add_account("sub", SECRET)
-        yield venue
-
-
 class Owner:
-    """An account with a registration of Kraken's main account, which may send, and one of its sub-account."""
+    """An account with a registration of an exchange's main account, which may send, and one of its sub-account.
 
-    def __init__(self, server, venue, reconciler):
+    `amount` is this owner's alone, so that no transfer of another one is taken for one of it.
+    """
+
+    _numbers = itertools.count(1)
+
+    def __init__(self, server, venue, reconciler, **of_sub):
         self.server, self.venue, self.reconciler, self.auth = server, venue, reconciler, server.account()
-        keys = (("main", venue.key, venue.secret), ("sub", "sub", SECRET))
-        self.main, self.sub = (
-            Backend(
-                server.registration(self.auth, "kraken", username=name, apikey=key, apisecret=secret),
-                *(*self.auth, server.url),
-            )
-            for name, key, secret in keys
-        )
+        self.main = self.register(username="main", apikey=venue.key, apisecret=venue.secret)
+        self.sub = self.register(username="sub", apikey="sub", apisecret=SECRET, **of_sub)
+        self.amount = f"0.5{next(self._numbers):03}"
+        venue._ledger.clear()
+        venue.transfers.clear()
 
-    def moved(self):
-        return [row["amount"] for row in self.venue.ledger() if row["kind"] == "transfer"]
+    def register(self, **form):
+        return Backend(self.server.registration(self.auth, self.venue.name, **form), *self.auth, self.server.url)
+
+    def transfer(self, key="k1"):
+        return self.main.transfer(self.sub, self.amount, key=key)
+
+    def times_moved(self):
+        """How often the amount was really moved, and nothing else."""
+        amounts = [row["amount"] for row in self.venue.ledger() if row["kind"] == "transfer"]
+        assert set(amounts) <= {self.amount}
+        return len(amounts)
+
+    def lose(self, fault, key="k1"):
+        """A transfer whose answer is lost."""
+        path = {"kraken": "AccountTransfer", "bitstamp": "transfer-from-main"}[self.venue.name]
+        self.venue.fault(fault, path=path, seconds=30)
+        assert code_of(OutcomeUnknown, self.transfer, key) == "outcome_unknown"
+        self.venue.heal()
+
+    def reconcile(self):
+        make_due(self.reconciler)
+        self.reconciler.reconcile(self.venue.name)
+
+    def status(self, key="k1"):
+        return {row["key"]: row["status"] for row in self.main.withdrawals()}[key]
+
+
+@pytest.fixture(scope="module")
+def places(serving):
+    """A server, its reconciler, which works when it is told to, and a local Kraken and Bitstamp."""
+    made = []
+    with ExitStack() as stack:
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        patch.setattr(Reconciler, "start", lambda reconciler: made.append(reconciler))  # noqa: PLW0108 - must be bound
+        patch.setattr(Reconciler, "stop", lambda _: None)
+        patch.setattr(history, "_CACHE_SECONDS", 0.0)
+        venues = [stack.enter_context(venue) for venue in (KrakenVenue(), BitstampVenue())]
+        for venue in venues:
+            for name in ("sub", "another"):
+                venue.add_account(name, SECRET)
+        urls = {venue.name: venue.url for venue in venues}
+        settings = {"exchange_seconds": 1.0, "reconcile_grace_seconds": 0.0, "exchanges": ("paper", *urls)}
+        limits = dict.fromkeys(urls)
+        yield (
+            stack.enter_context(serving(exchange_urls=urls, exchange_limits=limits, **settings)),
+            made[0],
+            {venue.name: venue for venue in venues},
+        )
 
 
 @pytest.fixture
-def owner(serving, kraken, monkeypatch):
-    made = []
-    monkeypatch.setattr(Reconciler, "start", lambda reconciler: made.append(reconciler))  # noqa: PLW0108 - must be bound
-    monkeypatch.setattr(Reconciler, "stop", lambda _: None)
-    monkeypatch.setattr(history, "_CACHE_SECONDS", 0.0)
-    kraken._ledger.clear()
-    settings = {"exchange_seconds": 1.0, "reconcile_grace_seconds": 0.0, "exchanges": ("paper", "kraken")}
-    with serving(exchange_urls={"kraken": kraken.url}, **settings) as server:
-        yield Owner(server, kraken, made[0])
+def owner(places):
+    """An owner at the local Kraken."""
+    server, reconciler, venues = places
+    return Owner(server, venues["kraken"], reconciler)
+
+
+@pytest.fixture
+def at_bitstamp(places):
+    server, reconciler, venues = places
+    venue = venues["bitstamp"]
+    return Owner(server, venue, reconciler, subaccount=str(venue.number_of(venue.accounts["sub"])))
 
 
 def test_a_transfer_at_an_exchange_leaves_where_sends_are_on_and_needs_no_address(owner):
-    assert owner.main.transfer(owner.sub, "0.5", key="k1")["status"] == "done"
-    assert owner.moved() == ["0.5"]
-    assert owner.sub.balance()["BTC"] == D("100.5")
+    before = owner.sub.balance()["BTC"]
+    assert owner.transfer()["status"] == "done"
+    assert owner.times_moved() == 1
+    assert owner.sub.balance()["BTC"] - before == D(owner.amount)
     assert owner.main.withdrawal(key="k1")["to"] == owner.sub.id
     requests.patch(
         f"{owner.server.url}/exchanges/{owner.main.id}", {"allow_send": "false"}, auth=owner.auth, timeout=10
     ).raise_for_status()
-    assert code_of(PermissionDenied, owner.main.transfer, owner.sub, "0.5", key="k2") == "sends_off"
-    assert owner.main.transfer(owner.sub, "0.5", key="k1")["status"] == "done"
-    assert owner.moved() == ["0.5"]
+    assert code_of(PermissionDenied, owner.transfer, "k2") == "sends_off"
+    assert owner.transfer()["status"] == "done"
+    assert owner.times_moved() == 1
 
 
 def test_a_transfer_at_an_exchange_needs_a_key_and_stays_there(owner):
@@ -223,42 +272,84 @@ def test_a_transfer_at_an_exchange_needs_a_key_and_stays_there(owner):
     paper = owner.server.registration(owner.auth)
     assert code_of(InvalidRequest, owner.main.transfer, paper, "0.5") == "invalid_request"
     assert code_of(PermissionDenied, owner.sub.transfer, owner.main, "0.5") == "permission_denied"
-    assert owner.moved() == []
+    assert owner.times_moved() == 0
 
 
-@pytest.mark.parametrize(("fault", "moved"), [("executed_but_timeout", ["0.5"]), ("reset_before", [])])
+@pytest.mark.parametrize(("fault", "moved"), [("executed_but_timeout", 1), ("reset_before", 0)])
 def test_a_transfer_whose_answer_is_lost_stays_unknown_until_its_owner_decides(owner, fault, moved):
     """No list of Kraken's is documented to have it, so nothing that is read there decides."""
-    owner.venue.fault(fault, path="AccountTransfer", seconds=30)
-    assert code_of(OutcomeUnknown, owner.main.transfer, owner.sub, "0.5", key="k1") == "outcome_unknown"
-    owner.venue.heal()
+    owner.lose(fault)
     for _ in range(2):
-        make_due(owner.reconciler)
-        owner.reconciler.reconcile("kraken")
-        assert code_of(OutcomeUnknown, owner.main.transfer, owner.sub, "0.5", key="k1") == "outcome_unknown"
-    assert owner.moved() == moved
+        owner.reconcile()
+        assert code_of(OutcomeUnknown, owner.transfer) == "outcome_unknown"
+    assert owner.times_moved() == moved
     (row,) = owner.main.withdrawals()
     assert (row["status"], row["to"]) == ("unknown", owner.sub.id)
 
 
+def test_a_transfer_that_both_ledgers_have_is_recognised(at_bitstamp):
+    owner = at_bitstamp
+    owner.lose("executed_but_timeout")
+    owner.reconcile()
+    made = owner.transfer()
+    assert (made["status"], made["to"], owner.times_moved()) == ("done", owner.sub.id, 1)
+
+
+def test_a_transfer_that_no_ledger_has_stays_unknown(at_bitstamp):
+    owner = at_bitstamp
+    owner.lose("reset_before")
+    owner.reconcile()
+    assert (owner.status(), owner.times_moved()) == ("unknown", 0)
+
+
+@pytest.mark.parametrize(("to", "more"), [("sub", "0.1"), ("another", "0"), ("main", "0")])
+def test_what_was_moved_otherwise_is_not_taken_for_a_transfer(at_bitstamp, to, more):
+    """Of another amount, to another account, or back."""
+    owner, venue = at_bitstamp, at_bitstamp.venue
+    owner.lose("reset_before")
+    accounts = {**venue.accounts, "main": venue.account}
+    venue.transfer(accounts["sub"] if to == "main" else venue.account, accounts[to], "BTC", D(owner.amount) + D(more))
+    owner.reconcile()
+    assert owner.status() == "unknown"
+
+
+def test_of_two_transfers_that_look_the_same_none_is_recognised(at_bitstamp):
+    owner = at_bitstamp
+    owner.transfer("k0")
+    owner.lose("reset_before")
+    owner.reconcile()
+    assert (owner.status(), owner.status("k0"), owner.times_moved()) == ("unknown", "done", 1)
+
+
+def test_a_transfer_to_a_registration_that_is_gone_stays_unknown(at_bitstamp):
+    owner = at_bitstamp
+    owner.lose("executed_but_timeout")
+    owner.sub.delete()
+    owner.reconcile()
+    assert (owner.status(), owner.times_moved()) == ("unknown", 1)
+
+
 def test_a_transfer_that_the_journal_may_have_lost_is_not_made_again(owner):
-    owner.main.transfer(owner.sub, "0.5", key="k1")
+    owner.transfer()
     owner.server.sql("DELETE FROM withdrawals")
     store = Store(owner.server.database)
     store.history.report_gap(datetime.now(UTC) - timedelta(days=1), "restored from a copy")
-    store.close()
     noticed = (datetime.now(UTC) - timedelta(hours=1)).isoformat().replace("+00:00", "Z")
     owner.server.sql("UPDATE history SET noticed = :noticed", noticed=noticed)
-    assert code_of(OutcomeUnknown, owner.main.transfer, owner.sub, "0.5", key="k1") == "history_missing"
-    assert owner.moved() == ["0.5"]
+    try:
+        assert code_of(OutcomeUnknown, owner.transfer) == "history_missing"
+    finally:
+        store.history.accept()
+        store.close()
+    assert owner.times_moved() == 1
 
 
 def test_an_account_that_cannot_be_asked_is_named(owner):
     owner.venue.accounts["sub"].secret, secret = SECRET[::-1], owner.venue.accounts["sub"].secret
     try:
         with pytest.raises(PermissionDenied) as caught:
-            owner.main.transfer(owner.sub, "0.5")
+            owner.transfer()
         assert f"registration {owner.sub.id}" in caught.value.reason
     finally:
         owner.venue.accounts["sub"].secret = secret
-    assert owner.moved() == []
+    assert owner.times_moved() == 0

@@ -95,6 +95,8 @@ class Bitstamp(BitstampMarkets):
     #: Documentation, "Sell instant order": `amount_in_counter`.
     sells_by_cost = True
     order_lookup: ClassVar[Literal["all", "open", "none"]] = "all"
+    #: Documentation, "User transactions": 14 is a transfer between main account and sub-account.
+    transfer_entry = "type 14"
     #: Documentation, "Authentication": a timestamp may be 150 s off, and ours may be 150 s ahead when it is signed.
     valid_seconds = 300.0
     #: Documentation, "Request limits": 400 a second and 10,000 in ten minutes; this stays below both.

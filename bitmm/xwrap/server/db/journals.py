@@ -145,6 +145,7 @@ _OTHER_SENDS = select(t.withdrawals).where(
     _SENDS.id != bindparam("id"),
     _SENDS.created.between(bindparam("since"), bindparam("until")),
 )
+_OTHER_TRANSFERS = _OTHER_SENDS.where(_SENDS.to_registration.is_not(None))
 _SIMILAR_SENDS = _OTHER_SENDS.where(_SENDS.address == bindparam("address"))
 _SIMILAR_SENDS_IN_ANY_CASE = _OTHER_SENDS.where(func.lower(_SENDS.address) == bindparam("address"))
 
@@ -167,3 +168,12 @@ class WithdrawalJournal(Journal):
         values |= {"exchange": exchange, "since": time_text(since), "until": time_text(until)}
         with self._database.reading() as runner:
             return runner.rows(statement, values)
+
+    def other_transfers(
+        self, exchange: str, row: Mapping[str, Any], since: datetime, until: datetime
+    ) -> list[dict[str, Any]]:
+        """Return the other transfers of the asset of `row` that were created in this time, of any registration."""
+        values = {"id": row["id"], "asset": row["asset"], "exchange": exchange}
+        values |= {"since": time_text(since), "until": time_text(until)}
+        with self._database.reading() as runner:
+            return runner.rows(_OTHER_TRANSFERS, values)
