@@ -33,6 +33,7 @@ IN_WORDS_ALONE = (
     "write a time with its zone in the future",
     "it must be a time",
     "lies ahead",
+    "this is no cursor of",
     "is no name of a credential",
     "cannot be printed",
     "control or direction character",
