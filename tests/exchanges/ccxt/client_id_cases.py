@@ -101,7 +101,7 @@ def _binance_case() -> Case:
             )
         ],
         volatile={"timestamp", "signature"},
-        info={"orderTypes": ["LIMIT", "MARKET"]},
+        info={"orderTypes": ["LIMIT", "MARKET", "STOP_LOSS", "STOP_LOSS_LIMIT"]},
     )
 
 

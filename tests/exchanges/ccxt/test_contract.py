@@ -22,6 +22,8 @@ SPOT = [id for id in library.exchanges if getattr(library, id)().has["spot"]]
 
 
 class TestTheContractAtKraken(ExchangeContract):
+    conditions = frozenset({"stop"})
+
     @pytest.fixture
     def exchange(self, kraken, transport):
         return connected(kraken, transport)

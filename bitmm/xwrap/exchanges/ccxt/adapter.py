@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from ...money import EXACT, parse_decimal, plain
 from ..base import Exchange
+from ..conditions import check_placed
 from ..errors import Refused
 from ..http import parsing_errors
 from ..models import (
@@ -111,6 +112,7 @@ class CcxtExchange(CcxtOrders):
         # An order that left without the id would be looked up in vain, and then be placed again.
         must_contain = [
             *long_numbers(order.amount, order.price, order.cost),
+            *([plain(order.stop.normalize(EXACT))] if order.stop is not None else []),
             # KuCoin's class rounds what a sell is to bring to a step that is not among the market's precisions.
             *([plain(order.cost.normalize(EXACT))] if order.cost is not None and order.side == "sell" else []),
             *([] if sent_id is None else [str(sent_id)]),
@@ -121,7 +123,21 @@ class CcxtExchange(CcxtOrders):
                 raise ValueError("another order than the one placed")
             ref = replace(ref, exchange_order_id=required_text(row["id"]))
             placed = order_from_row(row, ref, with_client_id=self._stores_client_ids())
+        if order.stop is not None:
+            return self._read_stop(order, placed, ref)
         return self._read_until_final(placed, ref)
+
+    def _read_stop(self, order: NewOrder, placed: OrderState, ref: OrderRef) -> OrderState:
+        """Return an order with a stop that was taken, as it is. Raises Unknown when it has another stop, or none.
+
+        The answer to a new order may say nothing of its stop, so the order is read once.
+        """
+        if placed.stop is None:
+            placed = replace(placed, stop=order.stop)
+        state = poll_until_final(placed, lambda: self._fetch_order(ref), seconds=0.0)
+        if state.status == "unknown":
+            state = replace(state, status="open")  # it was taken, and ccxt does not know the exchange's word
+        return self._with_fills(check_placed(self.name, order, state), patient=True)
 
     def _bound(self, order: NewOrder) -> Decimal | None:
         """Return the price that a class wants with a market order, to bound what it costs; None where it wants none."""

@@ -17,7 +17,7 @@ from .form import form_of
 from .instance import AMOUNT_IS_COUNTED, NONCE_COUNTERS, SILENT_LOGGER
 from .order_lookup import LookupCalls
 from .orders import HISTORIES
-from .placing import SELLS_BY_COST
+from .placing import SELLS_BY_COST, STOPS
 from .rows import ReadableRows
 from .session import SessionAdapter
 
@@ -107,6 +107,7 @@ def exchange_class(id: str) -> type[Exchange]:
         "valid_seconds": 0.0 if client_ids is None else client_ids.valid_seconds,
         "reads_closed_orders": bool(has & {"fetchOrder", *HISTORIES}),
         "lists_one_market": name in _LISTS_ONE_MARKET,
+        "order_conditions": frozenset({"stop"}) if name in STOPS else frozenset(),
         "sells_by_cost": name in SELLS_BY_COST and "createMarketSellOrderWithCost" in has,
         "ordered": name in NONCE_COUNTERS,
         "per_address": RateLimit(_BURST, 1000 / sample.rateLimit),

@@ -83,6 +83,8 @@ class CcxtOrders(CcxtMarkets):
             # A market buy may have been sent as a cost, so that its amount is another one there.
             known = replace(ref, amount=None) if ref.price is None and ref.side == "buy" else ref
             state = order_from_row(rows[0], known, with_client_id=True)
+            if ref.stop not in (None, state.stop):
+                raise ValueError("an order with another stop")
             return replace(state, client_id=ref.client_id, amount=ref.amount if state.amount is None else state.amount)
 
     def _check_that_absence_is_proof(self, ref: OrderRef, rule: ClientIdRule) -> None:

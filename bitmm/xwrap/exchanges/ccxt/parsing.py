@@ -6,6 +6,7 @@ What does not fit raises ValueError, TypeError or KeyError: see `http.parsing_er
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
 from functools import partial
@@ -13,6 +14,7 @@ from typing import Any, Literal
 
 from ..._addresses import same_address
 from ...money import EXACT, mean, parse_decimal, total
+from ..http import PARSING_ERRORS
 from ..models import (
     Deposit,
     DepositAddress,
@@ -168,11 +170,22 @@ def order_from_row(row: Mapping[str, Any], ref: OrderRef | None = None, *, with_
         client_id=our_id(row.get("clientOrderId")) if with_client_id else None,
         created=optional(time_from_milliseconds, row.get("timestamp")),
         reason="its exchange does not tell how much of it was filled" if status == "closed" else None,
+        stop=_stop_of(row),
         **_fee_fields(row),
     )
     if ref is not None:
         _check_same_order(state, ref)
+        if ref.stop is not None and state.stop is None:
+            raise ValueError("an order without the stop that was asked for")
     return state
+
+
+def _stop_of(row: Mapping[str, Any]) -> Decimal | None:
+    """Return the price at which an order begins; a price at which profit is taken is none, nor is one that is odd."""
+    with suppress(*PARSING_ERRORS):
+        trigger = row.get("triggerPrice") if row.get("takeProfitPrice") is None else None
+        return optional_amount(row.get("stopLossPrice") or trigger) or None
+    return None
 
 
 def _side(word: object) -> Side:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from ...money import plain
 from ..models import NewOrder
 
-__all__ = ["BOUNDED_BY_PRICE", "BUYS_BY_COST", "SELLS_BY_COST", "PlacingCall", "cost_field", "placing_call"]
+__all__ = ["BOUNDED_BY_PRICE", "BUYS_BY_COST", "SELLS_BY_COST", "STOPS", "PlacingCall", "cost_field", "placing_call"]
 
 #: Classes that take the cost of a market buy as a parameter of this name, and not by ccxt's own call for it.
 _COST_PARAMETERS = {
@@ -40,6 +40,12 @@ SELLS_BY_COST = frozenset(
     {*("binance", "binanceus", "bybit", "bybiteu", "bybitid", "kucoin", "mexc", "myokx", "okx", "okxus")}
 )
 
+#: Exchanges that hold an order with a stop among their orders, read and found as any other, which begins from the side
+#: that a stop is for: Kraken (see `exchanges/kraken`), Binance and Binance.US ("New order": STOP_LOSS, STOP_LOSS_LIMIT,
+#: with a price above the market's for a buy, below it for a sell). Many others have lists of their own for them, or
+#: take a price without its side.
+STOPS = frozenset({"binance", "binanceus", "kraken"})
+
 #: Classes that send a market order as a limit order that does not rest, some percent (5 in ccxt 4.5.90) worse than a
 #: price that they want to be given.
 BOUNDED_BY_PRICE = frozenset({"hyperliquid"})
@@ -59,6 +65,8 @@ def placing_call(
     id: str, symbol: str, order: NewOrder, params: dict[str, Any], best: Decimal | None = None
 ) -> PlacingCall:
     """Return how ccxt's class `id` is told to place `order`; `best`: the price for a market order that wants one."""
+    if order.stop is not None:
+        params = {**params, "stopLossPrice": plain(order.stop)}
     if order.cost is None:
         kind, price = ("market", best) if order.price is None else ("limit", order.price)
         text = None if price is None else plain(price)

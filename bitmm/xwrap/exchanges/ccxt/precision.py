@@ -24,10 +24,15 @@ _Round = Callable[[str, str, str], str]
 
 def check_order_digits(name: str, order: NewOrder, symbol: str, precision: Mapping[str, Any], rounded: _Round) -> None:
     """Raise Refused for an order whose numbers ccxt would change. `precision`: ccxt's, of the market `symbol`."""
-    for field, value in (("amount", order.amount), ("price", order.price), ("cost", order.cost)):
-        step = precision.get(field) or (precision.get("price") if field == "cost" else None)
+    for field, kind, value in (
+        ("amount", "amount", order.amount),
+        ("price", "price", order.price),
+        ("stop", "price", order.stop),
+        ("cost", "cost", order.cost),
+    ):
+        step = precision.get(kind) or (precision.get("price") if kind == "cost" else None)
         if value is not None and step is not None:
-            _check_unchanged(name, field, value, rounded(field, symbol, plain(value)))
+            _check_unchanged(name, field, value, rounded(kind, symbol, plain(value)), rule=f"{kind}_step")
 
 
 def withdrawal_amount(
@@ -36,7 +41,8 @@ def withdrawal_amount(
     """Return the amount in plain digits. Raises Refused when ccxt, whose `currencies` these are, would change it."""
     amount = plain(withdrawal.amount)
     if (currencies.get(withdrawal.asset) or {}).get("precision") is not None:
-        _check_unchanged(name, "amount", withdrawal.amount, rounded("currency", withdrawal.asset, amount))
+        sent = rounded("currency", withdrawal.asset, amount)
+        _check_unchanged(name, "amount", withdrawal.amount, sent, rule="amount_step")
     return amount
 
 
@@ -49,10 +55,10 @@ def long_numbers(*numbers: Decimal | None) -> list[str]:
     return [plain(number) for number in reduced if len(number.as_tuple().digits) > sys.float_info.dig]
 
 
-def _check_unchanged(name: str, field: str, value: Decimal, rounded: str) -> None:
+def _check_unchanged(name: str, field: str, value: Decimal, rounded: str, *, rule: str) -> None:
     if exact(rounded) != value:
         raise Refused(
             f"{name} would make {rounded} of the {field} {plain(value)}",
-            code=f"{field}_step",
-            details={"field": field, "value": plain(value), "rule": f"{field}_step", "nearest": rounded},
+            code=rule,
+            details={"field": field, "value": plain(value), "rule": rule, "nearest": rounded},
         )
