@@ -65,7 +65,7 @@ _TAGS = {"XRP": "destination_tag", "CSPR": "transfer_id"} | dict.fromkeys(("XLM"
 #: The most transactions that are told at once, and that can be skipped ("User transactions").
 _PAGE, _MOST_SKIPPED = 1000, 200_000
 #: How old a time may be that transactions are asked for since then: a day less than the 30 that Bitstamp takes.
-_TIMES_BACK = timedelta(days=29)
+_RECENT = timedelta(days=29)
 #: Seconds that withdrawal-requests looks back, the most that it takes.
 _TIME_BACK = 50_000_000
 #: How long an order that is over is known; then it is "Order not found" ("Order status").
@@ -203,7 +203,7 @@ class Bitstamp(BitstampMarkets):
         if cursor is not None:
             start, offset = numbers_of(self.name, cursor, 2)
         else:
-            is_recent = since is not None and datetime.now(UTC) - since < _TIMES_BACK
+            is_recent = since is not None and datetime.now(UTC) - since < _RECENT
             # A second before: whether that of the time itself is in it is not documented.
             start, offset = int(since.timestamp()) - 1 if since is not None and is_recent else 0, 0
         if offset > _MOST_SKIPPED:
