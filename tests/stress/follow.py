@@ -35,7 +35,7 @@ from bitmm.xwrap.server.passwords import hash_password
 from tests.support.databases import drop_database, new_database, sql
 from tests.support.databases import server as postgres_server
 
-__all__ = ["Figures", "follow"]
+__all__ = ["AUTH", "Figures", "Server", "follow"]
 
 AUTH = ("bots", "correct horse battery")
 #: Longer than anything here takes on a busy machine.
@@ -69,8 +69,9 @@ class Figures:
 class Server:
     """An `xwrap serve` on a port that stays, which counts its queries for changes."""
 
-    def __init__(self, folder: Path, database_url: str | None) -> None:
-        self.folder, self.database_url = folder, database_url
+    def __init__(self, folder: Path, **environ: str) -> None:
+        self.folder = folder
+        self._environ = {"PATH": "", "PYTHONPATH": ":".join(sys.path), "XWRAP_EXCHANGES": "paper", **environ}
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -80,11 +81,8 @@ class Server:
     def start(self) -> None:
         """Start it, and wait until it serves."""
         command = [sys.executable, "-m", "tests.stress.follow", "serve", "--port", str(self.port)]
-        environ = {"PATH": "", "PYTHONPATH": ":".join(sys.path), "XWRAP_EXCHANGES": "paper"}
-        if self.database_url is not None:
-            environ["XWRAP_DATABASE_URL"] = self.database_url
         self.process = subprocess.Popen(
-            [*command, "--data", str(self.folder)], env=environ, stdout=subprocess.PIPE, text=True
+            [*command, "--data", str(self.folder)], env=self._environ, stdout=subprocess.PIPE, text=True
         )
         if not any("serves at" in line for line in self.process.stdout or ()):
             raise AssertionError(f"the server ended with status {self.process.wait()}")
@@ -159,7 +157,7 @@ def follow(bots: int, changes: int, idle: float, postgres: str | None = None) ->
         store.close()
         servers = []
         for _ in range(1 if postgres is None else 2):
-            servers.append(Server(folder, postgres and str(where)))
+            servers.append(Server(folder, **({} if postgres is None else {"XWRAP_DATABASE_URL": str(where)})))
             stack.callback(servers[-1].stop)
         _follow(figures, servers, where, changes)
     return figures
