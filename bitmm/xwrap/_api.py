@@ -190,14 +190,17 @@ class ServerAPI:
     def submit(
         self,
         path: str,
-        operation: Literal["buy", "sell", "send_to_address", "transfer"],
+        operation: str,
         form: Mapping[str, str],
         parse: Callable[[Any], _T],
         auth: Mapping[str, str],
         *,
         key: str | None,
+        expected: Mapping[str, object] | None = None,
     ) -> _T:
         """POST the `form` of an order or a send of the registration at `path`, and return what became of it.
+
+        `expected`: fields that its record must have, None: those of the form and of the `operation`.
 
         `key`: its idempotency key, a random one for None; an error of the sending, or after it, carries it, and so
         does, in a note, whatever else ends the call. When the answer is lost the key is looked up in the registration's
@@ -210,7 +213,7 @@ class ServerAPI:
             submission = _Submission(
                 request=Request("POST", f"{self.url}{path}/{operation}", headers, encode(form).encode()),
                 key=key,
-                expected={**_EXPECTED[operation], **form, "key": key},
+                expected={**({**_EXPECTED[operation], **form} if expected is None else expected), "key": key},
                 records=f"{path}/{record}s/",
                 auth=auth,
                 deadline=monotonic() + self._timeout,

@@ -203,6 +203,14 @@ def order_form(currency: str, asset: str, **amounts: Amount | None) -> dict[str,
     return {"currency": currency, "asset": asset, **given}
 
 
+def amounts_form(**amounts: Amount | None) -> dict[str, str]:
+    """Return the form of amounts, one of which must be given, in plain digits."""
+    form = {name: above_zero(amount, name) for name, amount in amounts.items() if amount is not None}
+    if not form:
+        raise InvalidRequest(f"nothing to change: give {' or '.join(amounts)}", code="invalid_argument")
+    return form
+
+
 def conditions_form(*, post_only: bool, time_in_force: str | None, expires: object) -> dict[str, str]:
     """Return the fields for the conditions of a limit order that are given; a time in ISO 8601."""
     if not isinstance(post_only, bool):

@@ -143,3 +143,9 @@ class RegistrationCalls:
         if dry_run:
             return self._api.try_out(self._path, side, form, parsing.order_not_placed, self._auth)
         return self._api.submit(self._path, side, form, parsing.order, self._auth, key=key)
+
+    def _replace(self, id: int, form: dict[str, str], key: str | None) -> Order:
+        """Return the order that takes the place of another one."""
+        expected = {"replaces": id, **{name: text for name, text in form.items() if name == "price"}}
+        path = f"orders/{id}"
+        return self._api.submit(self._path, path, form, parsing.order, self._auth, key=key, expected=expected)

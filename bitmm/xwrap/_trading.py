@@ -74,3 +74,19 @@ class TradingCalls(RegistrationCalls):
         form = arguments.order_form(currency, asset, amount=amount, price=price, cost=cost, stop=stop)
         form |= arguments.conditions_form(post_only=post_only, time_in_force=time_in_force, expires=expires)
         return self._place("sell", form, key, dry_run=dry_run)
+
+    def amend(
+        self, id: int, *, price: Amount | None = None, amount: Amount | None = None, key: str | None = None
+    ) -> Order:
+        """Give an open limit order another `price`, or another `amount`; return the order that takes its place.
+
+        `amount`: in all, with what was filled before, so that a fill meanwhile is not bought twice. The order is
+        canceled first, and what is left is placed under an `id` of its own, with the same conditions; `replaces` is the
+        order before. There are never two. `key` as for `buy`: of the new order.
+
+        Raises InvalidRequest: `order_not_open` when it was over before, and nothing was sent; `not_amended` when it was
+        canceled, or may be, and nothing is in its place, as when the exchange refuses the new order. NotFound;
+        Unavailable; OutcomeUnknown when the new order may be there: the one before is over, and `order(key=...)` finds
+        out.
+        """
+        return self._replace(arguments.check_id(id), arguments.amounts_form(price=price, amount=amount), key)

@@ -174,7 +174,7 @@ class Order(TypedDict, total=False):
     `spent`: units of the currency paid (got, for a sell), without the fee. `fee`: units of `fee_currency`. `reason`:
     why it was rejected or expired, or what is known of one that is closed. `created`, `updated`: times. `error`: only
     where a refused one is asked for by its key. `post_only`, `time_in_force`, `expires`, `stop`: only where the order
-    was placed with them.
+    was placed with them. `replaces`: only after `amend`, the id of the order whose place it takes.
     """
 
     id: int
@@ -200,6 +200,7 @@ class Order(TypedDict, total=False):
     time_in_force: TimeInForce
     expires: str
     stop: Decimal
+    replaces: int
     slippage: Decimal | None
     remaining: Decimal | None
     dry_run: Literal[True]

@@ -38,6 +38,7 @@ SUBMISSIONS = {
     "limit": (lambda backend, **how: backend.buy("usd", "BTC", "0.1", price="100", **how), ORDER),
     "market": (lambda backend, **how: backend.sell("USD", "BTC", "0.1", **how), {**MARKET_ORDER, "side": "sell"}),
     "cost": (lambda backend, **how: backend.buy("USD", "BTC", cost=10, **how), COST_ORDER),
+    "amend": (lambda backend, **how: backend.amend(40, price="100", **how), {**ORDER, "replaces": 40}),
     "send": (lambda backend, **how: backend.send_to_address("BTC", "0.1", ADDRESS, **how), SEND),
     "send with a tag": (
         lambda backend, **how: backend.send_to_address("BTC", "0.1", ADDRESS, tag="Memo 5", network="Lightning", **how),
@@ -75,6 +76,9 @@ WRONG_ORDER = NO_ID | {
     "filled": NO_AMOUNT[:-2],
     "fee": NO_AMOUNT[:-2],
 }
+#: Of an amendment nothing else is known before.
+WRONG_AMENDED = {name: WRONG_ORDER[name] for name in ("id", "status", "key", "price", "filled", "fee")}
+WRONG_AMENDED |= {"amount": NO_AMOUNT[:-2], "replaces": [41, "40", True, None]}
 WRONG_SEND = NO_ID | {
     "status": [MISSING, None, "banana", "canceled", "open", "filled", "DONE", "", 1, [], {}],
     "key": ["another", "MINE", 7, [], {}, True],
@@ -89,7 +93,8 @@ WRONG_SEND = NO_ID | {
 def wrong_answers(name: str):
     """Every record that differs from the right one in one field, so that it is not the answer."""
     right = SUBMISSIONS[name][1]
-    for field, values in (WRONG_SEND if "send" in name else WRONG_ORDER).items():
+    table = WRONG_SEND if "send" in name else WRONG_AMENDED if name == "amend" else WRONG_ORDER
+    for field, values in table.items():
         for value in values:
             # Of an order for a cost any amount may come.
             is_free = name == "cost" and field == "amount" and value in (None, *NO_AMOUNT[-2:])
@@ -739,6 +744,7 @@ def test_every_call_of_the_client_is_in_these_tables():
     assert calls <= {name.partition(" ")[0] for name in QUESTIONS} | {
         "buy",
         "sell",
+        "amend",
         "send_to_address",
         "transfer",
         "withdrawal",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from responses.matchers import header_matcher, query_param_matcher, urlencoded_params_matcher
 
-from bitmm.xwrap import _market_types, client, errors, types
+from bitmm.xwrap import _history_types, _market_types, client, errors, types
 from bitmm.xwrap.client import Backend, OutcomeUnknown, XWrap
 from tests.support.marked_secrets import BASIC, KEY, PASSWORD, SECRET, USER
 
@@ -187,7 +187,7 @@ def test_the_address_of_the_server_comes_from_the_environment(mock, monkeypatch)
 
 def test_the_public_names_are_the_ones_that_are_promised():
     assert client.__all__ == sorted(client.__all__)
-    ours = {client.__name__, errors.__name__, types.__name__, _market_types.__name__}
+    ours = {module.__name__ for module in (client, errors, types, _market_types, _history_types)}
     public = {name for name, thing in vars(client).items() if getattr(thing, "__module__", None) in ours}
     aliases = {"Amount", "Level", "OrderStatus", "OrderType", "Side", "TimeInForce", "WithdrawalStatus"}
     assert {name for name in public if not name.startswith("_")} | aliases == set(client.__all__)

@@ -611,6 +611,13 @@ def book_exhausted(world):
 
 
 @case
+def not_amended(world):
+    backend = world.paper()
+    order = backend.buy("USD", "BTC", "0.1", price="20000", post_only=True)
+    backend.amend(order["id"], price="900000")
+
+
+@case
 def would_take(world):
     world.paper().buy("USD", "BTC", "0.1", price="900000", post_only=True)
 

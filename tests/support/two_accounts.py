@@ -222,7 +222,8 @@ def _spellings(id: str, absent: str, other: Party) -> Iterator[tuple[str, str]]:
 def _call(method: str, route: str, found: str, absent: str) -> Call:
     last = route.rsplit("/", 1)[-1]
     query = "&".join(f"{name}={value}" for name, value in _QUERIES.get(last, {}).items())
-    data = _BODIES.get(last, {"label": "changed"} if method == "PATCH" else {})
+    others = {("PATCH", "{id}"): {"label": "changed"}, ("POST", "{order_id}"): {"price": "2"}}
+    data = _BODIES.get(last, others.get((method, last), {}))
     found, absent = (f"{path}?{query}" if query else path for path in (found, absent))
     text = _many_orders("a-new-key") if (method, last) == ("POST", "orders") else ""
     # The same call twice would show nothing.

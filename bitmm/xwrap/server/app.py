@@ -83,6 +83,9 @@ ROUTES = [
     Route("/exchanges/{id}/orders", endpoint(orders.cancel_all, pool="urgent", needs="trade"), methods=["DELETE"]),
     Route("/exchanges/{id}/orders/{order_id}", endpoint(orders.show, pool="outbound")),
     Route(
+        "/exchanges/{id}/orders/{order_id}", endpoint(orders.amend, pool="outbound", needs="trade"), methods=["POST"]
+    ),
+    Route(
         "/exchanges/{id}/orders/{order_id}", endpoint(orders.cancel, pool="urgent", needs="trade"), methods=["DELETE"]
     ),
     Route("/exchanges/{id}/deposits", endpoint(transfers.deposits, pool="outbound")),

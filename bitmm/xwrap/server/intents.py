@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar, cast
@@ -43,7 +43,7 @@ from .problems import Problem, log_failure, too_busy
 from .refresh import IN_FLIGHT, refresh_order, refresh_withdrawals
 from .registry import ExchangeRegistry
 
-__all__ = ["Begun", "Intents", "not_committed"]
+__all__ = ["Begun", "Intents", "Replacement", "not_committed"]
 
 _log = logging.getLogger(__name__)
 
@@ -59,6 +59,20 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
+class Replacement:
+    """How an order takes the place of another one, instead of only being placed."""
+
+    #: What a repeat with the same key must have in common with the first call.
+    fingerprint: str
+    #: What its row has besides.
+    columns: Row
+    #: Raises Problem within the write that commits its intent, after every other check.
+    check: Callable[[], None]
+    #: Replaces one by the other, with its exchange, the new order and its row; returns the columns of the outcome.
+    place: Callable[[Exchange, NewOrder, Row], Row]
+
+
+@dataclass(frozen=True, slots=True)
 class Begun:
     """A request whose key has a row of the journal."""
 
@@ -69,6 +83,7 @@ class Begun:
     is_new: bool
     #: The columns of what was executed with the key before the journal lost it; None: nothing was.
     found: Row | None = None
+    replacement: Replacement | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -114,6 +129,8 @@ class Intents:
         request: NewOrder | NewWithdrawal,
         key: str | None,
         known: Row | None,
+        *,
+        replacement: Replacement | None = None,
     ) -> Begun:
         """Commit the intent of a request, unless its key has a row by now. Raises Problem for what may not be placed.
 
@@ -132,10 +149,16 @@ class Intents:
                 admission = self._policy.admit(caller, registration, exchange, request)
             else:
                 admission = self._policy.admit_executed(caller)
-            columns = {**values, **admission.columns}
+            columns, checks = {**values, **admission.columns}, [admission.check]
             fingerprint = _fingerprint(values)
+            if replacement is not None:
+                columns |= replacement.columns
+                checks.append(replacement.check)
+                fingerprint = replacement.fingerprint
             intent = journal.begin(
-                registration.id, key, fingerprint, columns, client_ids, admission.check, admission.record
+                *(registration.id, key, fingerprint, columns, client_ids),
+                partial(_run_all, checks),
+                admission.record,
             )
         except Problem:
             # It may be the repeat of a call that has begun meanwhile, and that has used up a limit.
@@ -143,7 +166,7 @@ class Intents:
             if known is None or known["released"]:
                 raise
             return Begun(request, known, is_new=False)
-        return Begun(request, intent.row, intent.is_new, found)
+        return Begun(request, intent.row, intent.is_new, found, replacement)
 
     def carry_out(self, exchange: Exchange, begun: Begun, confirm: Callable[[], None]) -> StoredAnswer:
         """Carry out what was begun for this call, once, and return its answer.
@@ -180,7 +203,8 @@ class Intents:
     def _execute(self, exchange: Exchange, begun: Begun, confirm: Callable[[], None]) -> StoredAnswer:
         """Call the exchange, and commit the outcome."""
         request = replace(begun.request, client_id=begun.row["client_id"])
-        columns, refusal = call_exchange(exchange, request, begun.row, confirm)
+        place = None if begun.replacement is None else begun.replacement.place
+        columns, refusal = call_exchange(exchange, request, begun.row, confirm, place)
         return self.finish(begun, columns, refusal)
 
     def finish(self, begun: Begun, columns: Row, refusal: Problem | None) -> StoredAnswer:
@@ -248,6 +272,11 @@ class Intents:
                 retryable=True,
                 may_have_executed=True,
             ) from error
+
+
+def _run_all(checks: Iterable[Callable[[], None]]) -> None:
+    for check in checks:
+        check()
 
 
 def _names(request: NewOrder | NewWithdrawal) -> tuple[str, ...]:

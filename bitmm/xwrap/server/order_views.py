@@ -93,8 +93,8 @@ def order_intent(order: NewOrder) -> dict[str, Any]:
 
 
 def _given_conditions(row: Row) -> dict[str, Any]:
-    """Return the conditions that an order was placed with."""
-    return {name: row[name] for name in ORDER_CONDITIONS if row.get(name)}
+    """Return the conditions that an order was placed with, and which order it replaces."""
+    return {name: row[name] for name in (*ORDER_CONDITIONS, "replaces") if row.get(name)}
 
 
 def withdrawal_intent(withdrawal: NewWithdrawal) -> dict[str, Any]:

@@ -24,13 +24,22 @@ Called = tuple[Row, Problem | None]
 
 
 def call_exchange(
-    exchange: Exchange, request: NewOrder | NewWithdrawal, intent: Row, confirm: Callable[[], None]
+    exchange: Exchange,
+    request: NewOrder | NewWithdrawal,
+    intent: Row,
+    confirm: Callable[[], None],
+    place: Callable[[Exchange, NewOrder, Row], Row] | None = None,
 ) -> Called:
-    """Return the columns of the outcome, and the problem to answer with when it was refused."""
+    """Return the columns of the outcome, and the problem to answer with when it was refused.
+
+    `place` is called in place of the exchange's own, with the exchange, the order and its row.
+    """
     try:
         if exchange.in_process:
             # It sends no request, before which this would be done; here it is in the transaction that executes.
             confirm()
+        if place is not None and isinstance(request, NewOrder):
+            return place(exchange, request, intent), None
         return _execute(exchange, request), None
     except ExchangeError as error:
         if error.may_have_executed and error.refusal is not None:

@@ -295,7 +295,10 @@ def not_placed(row: Row) -> Row:
     """
     if row["answer"] is not None:
         return kept_refusal_columns(row)
-    reason = {"reason": "this was never executed; it may be tried again"} if "reason" in row else {}
+    words = "this was never executed; it may be tried again"
+    if row.get("replaces") is not None:
+        words = f"this was never executed; order {row['replaces']}, whose place it was to take, may be canceled"
+    reason = {"reason": words} if "reason" in row else {}
     return {"status": "rejected", "released": True, **reason}
 
 

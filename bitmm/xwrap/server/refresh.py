@@ -14,8 +14,9 @@ from typing import Any
 from ..exchanges.base import Exchange
 from ..exchanges.capabilities import supports
 from ..exchanges.conditions import with_reason
-from ..exchanges.errors import ExchangeError
+from ..exchanges.errors import ExchangeError, Refused
 from ..exchanges.models import OrderState, Withdrawal
+from ..exchanges.orders import poll
 from .db.journal import Journal
 from .order_views import order_columns, order_ref, withdrawal_columns
 from .problems import log_failure
@@ -23,6 +24,8 @@ from .problems import log_failure
 __all__ = [
     "IN_FLIGHT",
     "cancel_order",
+    "cancel_to_replace",
+    "not_amended",
     "read_orders",
     "refresh_after_cancel_all",
     "refresh_order",
@@ -94,6 +97,41 @@ def cancel_order(journal: Journal, exchange: Exchange, row: Row) -> Row:
         # Some exchanges forget an order that is gone; this one is, because they said so just now.
         state = replace(state, status="canceled", reason=_CANCELED.reason if state.filled is None else None)
     return _write_over(journal, row, state)
+
+
+def cancel_to_replace(journal: Journal, exchange: Exchange, row: Row) -> Row:
+    """Cancel the open order of a row, so that another one can take its place; return the row as it is then.
+
+    Raises Refused `order_not_open` when it was over before, whoever ended it, and Refused `not_amended` when it is not
+    certain that this cancel ended it, or what was filled of it: then nothing may take its place.
+    """
+    try:
+        exchange.cancel(order_ref(row))
+    except ExchangeError as error:
+        is_over = error.code == "order_not_open" or error.may_have_executed
+        if is_over and (state := _read_final(exchange, row)) is not None:
+            _write_over(journal, row, state)
+        if error.may_have_executed:
+            raise not_amended(row, "whether it was canceled is not known; look at it", is_canceled=False) from error
+        raise
+    ref = replace(order_ref(row), is_over=True)
+    try:
+        state = poll(lambda: exchange.order(ref))
+    except Exception as error:
+        log_failure(_log, error, f"order {row['id']} at {exchange.id} cannot be read after its cancel")
+        raise not_amended(row, "what was filled of it before cannot be read now") from error
+    if state.status in {"open", "unknown"}:
+        raise not_amended(row, f"{exchange.name} took its cancel, and does not show it yet", is_canceled=False)
+    over = _write_over(journal, row, state)
+    if over["filled"] is None:
+        raise not_amended(row, f"{exchange.name} does not say what was filled of it before")
+    return over
+
+
+def not_amended(row: Row, reason: str, *, is_canceled: bool = True) -> Refused:
+    """Return the refusal of an amendment after the cancel of the order of `row` was sent, with nothing in its place."""
+    done = "was canceled" if is_canceled else "may be canceled"
+    return Refused(f"order {row['id']} {done}, and no order took its place: {reason}", code="not_amended")
 
 
 def refresh_after_cancel_all(journal: Journal, exchange: Exchange, rows: Sequence[Row]) -> None:

@@ -10,6 +10,7 @@ from functools import partial
 
 from .. import __version__
 from ..exchanges.paper import PACKED_PRICES, Paper, PaperConfig, Prices, PricesError
+from .amendments import Amendments
 from .auth import Authenticator
 from .batches import BatchService
 from .client_ids import ClientIds
@@ -55,6 +56,7 @@ class Services:
     login_failures: LoginFailures
     execution: ExecutionService
     batches: BatchService
+    amendments: Amendments
     reconciler: Reconciler
     follower: Follower
     deadman: DeadMansSwitch
@@ -148,6 +150,7 @@ def _create(settings: Settings, store: Store, threads: ThreadPools, report: Call
         login_failures=login_failures,
         execution=execution,
         batches=BatchService(store, registry, policy, intents),
+        amendments=Amendments(store, registry, policy, intents),
         reconciler=Reconciler(
             store,
             registry,

@@ -15,12 +15,12 @@ __all__ = ["add_cancel", "add_intent"]
 _log = logging.getLogger(__name__)
 
 #: What a row of the audit has of an order or a send, as far as that has it.
-_DETAILS = ("amount", "price", "stop", "cost", "asset", "address", "tag", "network", "key")
+_DETAILS = ("amount", "price", "stop", "cost", "replaces", "asset", "address", "tag", "network", "key")
 
 
 def add_intent(audit: AuditStore, caller: Caller, row: Mapping[str, Any]) -> None:
     """Write who placed the order, or made the send, of a row of a journal; within the write that adds the row."""
-    details = {name: row[name] for name in _DETAILS if row.get(name) is not None}
+    details = {name: str(row[name]) for name in _DETAILS if row.get(name) is not None}
     details["registration"] = str(row["registration_id"])
     if "side" in row:
         del details["asset"]

@@ -123,7 +123,7 @@ def moved_on(before):
     The changes of orders are numbered in the order in which these were placed.
     """
     both = {"server": None, "attempt": 0, "credential_id": None, "limit_value": None}
-    conditions = {"post_only": 0, "time_in_force": None, "expires": None, "stop": None}
+    conditions = {"post_only": 0, "time_in_force": None, "expires": None, "stop": None, "replaces": None}
     new = {"orders": {**both, "reason": None, **conditions}, "withdrawals": {**both, "to_registration": None}}
     no_answer = {"answer_status": None, "answer": None}
     return {

@@ -31,7 +31,14 @@ CHANGES = {
     "PATCH /account": {"password": "a third password"},
 }
 STOPS = {"DELETE /exchanges/{id}/orders", "DELETE /exchanges/{id}/orders/{order_id}", "POST /freeze"}
-TRADES = {"POST /exchanges/{id}/buy", "POST /exchanges/{id}/sell", "POST /exchanges/{id}/send_to_address"}
+TRADES = {
+    "POST /exchanges/{id}/orders",
+    "POST /exchanges/{id}/transfer",
+    "POST /exchanges/{id}/orders/{order_id}",
+    "POST /exchanges/{id}/buy",
+    "POST /exchanges/{id}/sell",
+    "POST /exchanges/{id}/send_to_address",
+}
 
 
 def get(server, auth, path="/account"):

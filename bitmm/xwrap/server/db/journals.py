@@ -46,6 +46,15 @@ _NEXT_CHANGE = (
     .returning(_LAST_CHANGE)
 )
 _FIRST_CHANGE = insert(t.order_changes)
+_REPLACEMENT = select(t.orders.c.id).where(
+    t.IS_REPLACEMENT,
+    t.orders.c.replaces == bindparam("replaced"),
+    t.orders.c.registration_id == bindparam("registration"),
+    t.orders.c.status != "rejected",
+)
+_SET_AMOUNT = update(t.orders).where(
+    t.orders.c.id == bindparam("row"), t.orders.c.created == bindparam("begun"), t.orders.c.status == "running"
+)
 _CHANGED = (
     select(t.orders)
     .where(t.orders.c.registration_id == bindparam("registration"), t.orders.c.change > bindparam("after"))
@@ -118,6 +127,23 @@ class OrderJournal(Journal):
         with self._database.reading() as runner:
             rows = runner.rows(_last_changes(len(ids)), ids)
         return {row["registration_id"]: row["number"] for row in rows}
+
+    def replacement(self, registration: int, id: int) -> int | None:
+        """Return the id of the order that takes the place of another one, and was not refused; None: there is none."""
+        with self._database.reading() as runner:
+            found = runner.value(_REPLACEMENT, {"registration": registration, "replaced": id})
+        return None if found is None else int(found)
+
+    def set_amount(self, row: Mapping[str, Any], amount: str) -> dict[str, Any]:
+        """Write the amount of an order that is about to be placed; return the columns that changed.
+
+        Raises RuntimeError when its row was given up meanwhile: then it must not be placed.
+        """
+        columns = {"amount": amount, "updated": now()}
+        values = {"row": row["id"], "begun": row["created"], **columns}
+        if self._write(row["registration_id"], _SET_AMOUNT, values) != 1:
+            raise RuntimeError(f"order {row['id']} was given up before it was placed")
+        return columns
 
     def changed(self, registration: int, after: int, limit: int) -> list[dict[str, Any]]:
         """Return the rows of a registration that changed after this number, in the order of their last changes."""

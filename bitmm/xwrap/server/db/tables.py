@@ -227,10 +227,14 @@ orders = _journal(
     Column("time_in_force", Text),
     Column("expires", Text),
     Column("stop", Text),
+    # The id of the order whose place it takes; see `amendments`.
+    Column("replaces", BigInteger),
     # The number of its last change, in `order_changes`.
     Column("change", BigInteger, nullable=False, server_default=text("0")),
 )
 Index("ix_orders_registration_id_change", orders.c.registration_id, orders.c.change)
+IS_REPLACEMENT = text("replaces IS NOT NULL")
+Index("ix_orders_replaces", orders.c.replaces, sqlite_where=IS_REPLACEMENT, postgresql_where=IS_REPLACEMENT)
 Index("ix_orders_open", orders.c.registration_id, orders.c.id, sqlite_where=OPEN, postgresql_where=OPEN)
 
 withdrawals = _journal(

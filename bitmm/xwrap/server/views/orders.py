@@ -6,6 +6,7 @@ from typing import Any, cast, get_args
 
 from ...exchanges.conditions import check_conditions
 from ...exchanges.models import NewOrder, Side, TimeInForce
+from ..amendments import Amendment
 from ..context import RequestContext
 from ..order_views import StoredAnswer
 from ..params import Params, bad_field
@@ -85,6 +86,15 @@ def show(context: RequestContext) -> dict[str, Any]:
     """GET /exchanges/ID/orders/OID"""
     context.params.finish()
     return context.services.execution.order(context.registration(), context.path_id("order_id"))
+
+
+def amend(context: RequestContext) -> StoredAnswer:
+    """POST /exchanges/ID/orders/OID"""
+    params = context.params
+    price, amount = (params.pop_amount(name) if params.has(name) else None for name in ("price", "amount"))
+    params.finish()
+    change = Amendment(context.path_id("order_id"), price, amount)
+    return context.services.amendments.amend(context.caller, context.registration(), change, context.idempotency_key())
 
 
 def cancel(context: RequestContext) -> dict[str, Any]:
