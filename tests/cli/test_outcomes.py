@@ -43,6 +43,8 @@ def test_unknown_orders_are_listed_with_what_one_needs_to_look_for_them(folder):
     [
         ({"type": "limit", "amount": "0.1", "price": "99000.5"}, "  buy 0.1 BTC for USD at 99000.5  "),
         ({"type": "market", "cost": "250"}, "  buy BTC for 250 USD  "),
+        ({"type": "market", "amount": "0.1", "stop": "99000"}, "  buy 0.1 BTC for USD stop 99000  "),
+        ({"type": "limit", "amount": "0.1", "price": "98", "stop": "99"}, "  buy 0.1 BTC for USD at 98 stop 99  "),
     ],
 )
 def test_an_unknown_order_is_listed_with_the_price_or_the_cost_that_it_has(folder, intent, told):

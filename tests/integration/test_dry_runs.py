@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("starlette", reason="the server is not installed")
 
-from bitmm.xwrap.client import InvalidRequest, XWrap
+from bitmm.xwrap.client import InsufficientFunds, InvalidRequest, XWrap
 from bitmm.xwrap.testing.exchanges.backpack import BackpackVenue
 from bitmm.xwrap.testing.exchanges.bitstamp import BitstampVenue
 from bitmm.xwrap.testing.exchanges.kraken import KrakenVenue
@@ -54,6 +54,7 @@ def test_what_a_dry_run_estimates_of_a_sell_for_a_cost_is_what_the_order_brings(
         with pytest.raises(InvalidRequest, match="takes no sells for a cost"):
             backend.sell(currency, asset, cost="200", dry_run=True)
         return
+    before = backend.funds()[asset]["available"]
     tried = backend.sell(currency, asset, cost="200", dry_run=True)
     assert venue.ledger() == []
     placed = backend.sell(currency, asset, cost="200")
@@ -62,6 +63,10 @@ def test_what_a_dry_run_estimates_of_a_sell_for_a_cost_is_what_the_order_brings(
     assert Decimal(199) < placed["spent"] <= 200
     assert abs(tried["fee"] - placed["fee"]) < Decimal("0.02")
     assert abs(tried["average"] - placed["average"]) < Decimal("0.01")
+    assert abs(before - tried["remaining"] - placed["filled"]) < placed["filled"] / 100
+    venue.account.balances[asset] = Decimal("0.0001")
+    with pytest.raises(InsufficientFunds, match=f"not enough {asset}"):
+        backend.sell(currency, asset, cost="200", dry_run=True)
 
 
 def test_an_order_that_is_larger_than_the_book_is_refused_with_what_it_holds(traded):

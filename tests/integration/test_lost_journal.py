@@ -153,6 +153,17 @@ def test_a_lost_key_with_other_parameters_is_refused_and_spoils_nothing(kraken):
     assert len(orders(kraken.venue)) == 1
 
 
+def test_a_lost_order_with_a_stop_is_found_and_another_stop_is_another_order(kraken):
+    order = kraken.buy("k1", stop="90000")
+    kraken.lose()
+    with pytest.raises(InvalidRequest) as caught:
+        kraken.buy("k1", stop="90001")
+    assert caught.value.code == "key_reused"
+    found = kraken.buy("k1", stop="90000")
+    assert (found["exchange_order_id"], found["status"], found["stop"]) == (order["exchange_order_id"], "open", 90000)
+    assert len(orders(kraken.venue)) == 1
+
+
 def test_a_question_for_a_lost_key_says_never_executed_only_when_the_exchange_does(kraken):
     kraken.buy("k1")
     kraken.lose()

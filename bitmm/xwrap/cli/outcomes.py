@@ -65,8 +65,8 @@ def _list_unknown(journal: Journal, describe: Callable[[dict[str, Any]], str]) -
 
 def _order_line(row: dict[str, Any]) -> str:
     amount, cost = (f"{row[name]} " if row[name] else "" for name in ("amount", "cost"))
-    price = f" at {row['price']}" if row["price"] else ""
-    return f"{row['side']} {amount}{row['asset']} for {cost}{row['currency']}{price}"
+    price, stop = (f" {word} {row[name]}" if row[name] else "" for word, name in (("at", "price"), ("stop", "stop")))
+    return f"{row['side']} {amount}{row['asset']} for {cost}{row['currency']}{price}{stop}"
 
 
 def _send_line(row: dict[str, Any]) -> str:

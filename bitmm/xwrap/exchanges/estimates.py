@@ -49,6 +49,7 @@ def estimate_from_book(
         fee_currency=None if fees is None else fee_currency,
         average=mean(EXACT.add(taken.spent, resting), EXACT.add(taken.amount, rest)),
         slippage=_slippage(order, taken, levels),
+        amount=None if order.cost is None else taken.amount,
     )
 
 

@@ -190,7 +190,7 @@ class Estimate:
 
     `price` is the best one of a unit of the asset now, `average` the mean one of the whole order, and `slippage` the
     part of the best price by which that of what is executed at once is worse. `spent` counts the currency, without the
-    fee.
+    fee. `amount`: of an order for a cost, about so much of the asset changes hands.
     """
 
     price: Decimal | None
@@ -199,6 +199,7 @@ class Estimate:
     fee_currency: str | None = None
     average: Decimal | None = None
     slippage: Decimal | None = None
+    amount: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)

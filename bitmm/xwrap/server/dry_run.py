@@ -75,7 +75,8 @@ def _remaining(order: NewOrder, estimate: Estimate, available: Decimal | None) -
     if available is None:
         return None
     if order.side == "sell":
-        return None if order.amount is None else EXACT.subtract(available, order.amount)
+        sold = estimate.amount if order.amount is None else order.amount
+        return None if sold is None else EXACT.subtract(available, sold)
     if estimate.spent is None or estimate.fee is None:
         return None
     left = EXACT.subtract(available, estimate.spent)
@@ -88,7 +89,7 @@ def _check_funds(exchange: Exchange, order: NewOrder, estimate: Estimate) -> Dec
     Raises Refused when the order is not covered, fees left aside.
     """
     name = order.asset if order.side == "sell" else order.currency
-    needed = order.amount if order.side == "sell" else order.cost or estimate.spent
+    needed = (order.amount or estimate.amount) if order.side == "sell" else order.cost or estimate.spent
     try:
         there = exchange.funds().get(name)
     except Unsupported:

@@ -100,7 +100,8 @@ class Paper(PaperMarkets):
         if ends_at_once(order) and price == order.price and not quote.reaches(order.side, price):
             amount = Decimal(0)
         execution = execute(order.side, amount, price)
-        return Estimate(price, execution.spent, execution.fee, order.currency, price, _NO_SLIPPAGE)
+        by_cost = None if order.cost is None else amount
+        return Estimate(price, execution.spent, execution.fee, order.currency, price, _NO_SLIPPAGE, by_cost)
 
     def check_kind(self, order: NewOrder) -> None:
         check_offered(self.name, order, self.order_conditions, now=self._now())

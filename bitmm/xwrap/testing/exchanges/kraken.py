@@ -3,6 +3,7 @@
 Errors come with HTTP 200 in the envelope {"error": [...], "result": ...}. Not modelled, and refused as invalid
 arguments: other order types than market, limit, stop-loss and stop-loss-limit, margin, scheduled orders, fees in the
 asset (`fcib`). Whether a stop is reached is told by the best price that the order would meet, not by the last trade.
+What an order holds that waits for its stop is not documented; here it is what it needs at its limit or its stop.
 """
 
 from __future__ import annotations
