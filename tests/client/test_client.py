@@ -189,7 +189,7 @@ def test_the_public_names_are_the_ones_that_are_promised():
     assert client.__all__ == sorted(client.__all__)
     ours = {module.__name__ for module in (client, errors, types, _market_types, _history_types)}
     public = {name for name, thing in vars(client).items() if getattr(thing, "__module__", None) in ours}
-    aliases = {"Amount", "Level", "OrderStatus", "OrderType", "Side", "TimeInForce", "WithdrawalStatus"}
+    aliases = {"Amount", "EntryKind", "Level", "OrderStatus", "OrderType", "Side", "TimeInForce", "WithdrawalStatus"}
     assert {name for name in public if not name.startswith("_")} | aliases == set(client.__all__)
     assert set(client.__all__) == {"Backend", "XWrap", *errors.__all__, *types.__all__}
 
