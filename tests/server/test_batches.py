@@ -422,3 +422,14 @@ def test_a_credential_that_may_read_places_nothing(server):
     bench = Bench(server, "paper")
     answer = bench.post(new("a"), auth=server.credential(bench.auth[0], "read"))
     assert (answer.status_code, answer.json()["code"]) == (403, "out_of_scope")
+
+
+def test_stops_and_sells_for_a_cost_may_be_among_them(server):
+    bench = Bench(server, "paper")
+    for_a_cost = {name: value for name, value in new("b", side="sell", cost="100").items() if name != "amount"}
+    orders = [new("a", side="sell", stop="1"), for_a_cost, new("c", stop="1", time_in_force="IOC", price="2")]
+    answer = bench.post(*orders)
+    assert (answer.status_code, answer.json()["field"]) == (422, "orders[2].time_in_force")
+    [(_, stop), (_, sold)] = bench.answers(*orders[:2])
+    assert (stop["status"], stop["stop"]) == ("open", "1")
+    assert (sold["status"], sold["cost"], sold["amount"]) == ("filled", "100", None)
