@@ -83,3 +83,10 @@ def test_30_kills_leave_no_paper_order_half_done():
     assert {(row.client_id, int(row.exchange_order_id), row.amount, row.status) for row in rows} == set(booked)
     assert len(booked) == len(rows) == len(workload.submissions) >= 100
     assert Counter(entry.reference for entry in entries) == {f"order {order.id}": 3 for order in booked}
+
+
+def test_a_kill_loses_no_transfer_and_doubles_none():
+    from tests.stress import transfers
+
+    figures = transfers.run(kills=1, seed=1, patience=0)
+    assert all(found.good and found.made for found in figures.values()), figures

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -26,6 +26,8 @@ from .registry import ExchangeRegistry
 
 __all__ = ["find_in_ledgers", "with_account"]
 
+#: For so long a transfer is looked for: what was not recognised by then will not be, and the ledgers since then grow.
+_LOOKED_FOR = timedelta(days=7)
 #: What was certainly not moved.
 _NOT_MOVED = ("rejected", "failed")
 
@@ -89,6 +91,8 @@ def find_in_ledgers(
     if exchange.transfer_entry is None or target is None or not target.can_see(row):
         raise unknown
     created, updated = (datetime.fromisoformat(row[name]) for name in ("created", "updated"))
+    if datetime.now(UTC) - created > _LOOKED_FOR:
+        raise unknown
     since, until = created - CLOCK_SKEW, min(updated, created + LONGEST_ARRIVAL) + CLOCK_SKEW
     amount = exact(row["amount"])
     given = _only(_transfers(exchange, row["asset"], since, until), amount.copy_negate())

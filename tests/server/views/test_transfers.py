@@ -321,6 +321,17 @@ def test_of_two_transfers_that_look_the_same_none_is_recognised(at_bitstamp):
     assert (owner.status(), owner.status("k0"), owner.times_moved()) == ("unknown", "done", 1)
 
 
+def test_an_old_transfer_is_not_looked_for_any_more(at_bitstamp):
+    owner = at_bitstamp
+    owner.lose("executed_but_timeout")
+    long_ago = (datetime.now(UTC) - timedelta(days=8)).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    owner.server.sql("UPDATE withdrawals SET created = :then WHERE status = 'unknown'", then=long_ago)
+    before = len(owner.venue.requests)
+    owner.reconcile()
+    assert owner.status() == "unknown"
+    assert not [one for one in list(owner.venue.requests)[before:] if "user_transactions" in one.path]
+
+
 def test_a_transfer_to_a_registration_that_is_gone_stays_unknown(at_bitstamp):
     owner = at_bitstamp
     owner.lose("executed_but_timeout")
