@@ -24,7 +24,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 BASE = "__init__ codes errors money transport _http _failures _deadline _retry_after _addresses _names"
 CLIENT_PARTS = (
     "types _arguments _parsing _responses _api _following _registration _account _market_parsing _markets _history"
-    " _history_parsing _rates _trading"
+    " _history_parsing _rates _trading _batches"
 )
 MAY_IMPORT = {
     "__init__": "",
@@ -54,6 +54,8 @@ MAY_IMPORT = {
     "_rates": f"{BASE} types _arguments _parsing _api _following",
     "_history": f"{BASE} types _arguments _parsing _history_parsing _registration",
     "_trading": f"{BASE} types _arguments _registration",
+    "_batch_api": f"{BASE} types _parsing _responses _api",
+    "_batches": f"{BASE} types _arguments _parsing _batch_api _registration",
     "client": f"{BASE} {CLIENT_PARTS}",
     "ledger_csv": f"{BASE} types",
     "exchanges": BASE,

@@ -14,25 +14,26 @@ from ._arguments import check_key, check_timeout, encode, idempotency_key
 from ._parsing import CONDITIONS, anything
 from ._responses import apply, bad_answer, read_document
 from .errors import APIError, InvalidRequest, NotFound, OutcomeUnknown, RateLimited, Unavailable
-from .transport import Request, Session, Transport, base_url
+from .transport import Request, Response, Session, Transport, base_url
 
-__all__ = ["LOOKUP_SHARE", "ServerAPI"]
+__all__ = ["EXPECTED", "JSON_HEADERS", "LOOKUP_SHARE", "SENDS", "ServerAPI", "Submission", "names_key"]
 
 _T = TypeVar("_T")
 
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip, deflate", "User-Agent": f"bitmm/{__version__}"}
 _FORM_HEADERS = {**_HEADERS, "Content-Type": "application/x-www-form-urlencoded"}
+JSON_HEADERS = {**_HEADERS, "Content-Type": "application/json"}
 #: How often a read is sent at most.
 _READS = 3
 #: How often an order is sent at most, each time but the first after the server said that it never saw the key.
-_SENDS = 3
+SENDS = 3
 #: The share of the deadline that is kept for looking up what became of an order.
 LOOKUP_SHARE = 0.2
 #: Seconds between two look-ups of an order that is still running.
 _LOOKUP_PAUSE = 0.2
 _ANYTHING: Mapping[str, object] = {}
 #: What the record of an order or a send must have beside what was sent. None: what is not sent is not there.
-_EXPECTED: Mapping[str, Mapping[str, object]] = {
+EXPECTED: Mapping[str, Mapping[str, object]] = {
     "buy": {"side": "buy", "price": None, "cost": None, **dict.fromkeys(CONDITIONS)},
     "sell": {"side": "sell", "price": None, "cost": None, **dict.fromkeys(CONDITIONS)},
     "send_to_address": {"tag": None},
@@ -40,7 +41,7 @@ _EXPECTED: Mapping[str, Mapping[str, object]] = {
 }
 
 
-class _Submission(NamedTuple):
+class Submission(NamedTuple):
     """An order or a send: the request, its key, the fields that its record must have, and where that is looked up."""
 
     request: Request
@@ -145,7 +146,7 @@ class ServerAPI:
             Request("POST", f"{self.url}{path}/{operation}", {**_FORM_HEADERS, **auth}, body)
         )
         # Without a limit its price is an estimate.
-        document, expected = read_document(response), {**_EXPECTED[operation], **form}
+        document, expected = read_document(response), {**EXPECTED[operation], **form}
         if "price" not in form:
             expected.pop("price", None)
         return apply(parse, document, status=response.status, mutates=True, expected=expected)
@@ -172,7 +173,7 @@ class ServerAPI:
         key = check_key(key)
         try:
             document = self._look_up(path, key, auth, monotonic() + self._timeout)
-            if not _names_key(document):
+            if not names_key(document):
                 raise bad_answer(ValueError("it does not name the key"), 200, mutates=False)
             return apply(parse, document, expected={"key": key})
         except APIError as error:
@@ -186,6 +187,10 @@ class ServerAPI:
                 )
             failure.key = key
             raise failure from error.__cause__
+
+    def send(self, request: Request, *, timeout: float) -> Response:
+        """Send a request once, and return the answer to it."""
+        return self._transport.send(request, timeout=timeout)
 
     def submit(
         self,
@@ -210,10 +215,10 @@ class ServerAPI:
         record = "withdrawal" if operation in ("send_to_address", "transfer") else "order"
         try:
             headers = {**_FORM_HEADERS, **auth, "Idempotency-Key": key}
-            submission = _Submission(
+            submission = Submission(
                 request=Request("POST", f"{self.url}{path}/{operation}", headers, encode(form).encode()),
                 key=key,
-                expected={**({**_EXPECTED[operation], **form} if expected is None else expected), "key": key},
+                expected={**({**EXPECTED[operation], **form} if expected is None else expected), "key": key},
                 records=f"{path}/{record}s/",
                 auth=auth,
                 deadline=monotonic() + self._timeout,
@@ -227,7 +232,7 @@ class ServerAPI:
             error.add_note(f"It may have been executed; backend.{record}(key={key!r}) says what became of it.")
             raise
 
-    def _submit(self, submission: _Submission, parse: Callable[[Any], _T]) -> _T:
+    def _submit(self, submission: Submission, parse: Callable[[Any], _T]) -> _T:
         """Send, and when no answer names the key look the outcome up.
 
         Only after a server that knows keys said that it never saw this one is the same request sent again.
@@ -241,7 +246,7 @@ class ServerAPI:
             try:
                 response = self._transport.send(submission.request, timeout=left)
                 document = read_document(response, mutates=True)
-                if _names_key(document):
+                if names_key(document):
                     return _apply(parse, document, submission)
                 problem: APIError = bad_answer(ValueError("it does not name the key"), response.status, mutates=True)
             except OutcomeUnknown as error:
@@ -255,14 +260,14 @@ class ServerAPI:
                 raise unknown from error
             words = f"outcome unknown, ask for the key before trying again: {problem.reason}"
             unknown = OutcomeUnknown(words, status=problem.status, code=problem.code)
-            result = self._find_out(submission, parse, document, unknown)
+            result = self.find_out(submission, parse, document, unknown)
             if result is not None:
                 return result
-            if sends == _SENDS:
+            if sends == SENDS:
                 raise unknown
 
-    def _find_out(
-        self, submission: _Submission, parse: Callable[[Any], _T], document: Any, unknown: OutcomeUnknown
+    def find_out(
+        self, submission: Submission, parse: Callable[[Any], _T], document: Any, unknown: OutcomeUnknown
     ) -> _T | None:
         """Return what the server knows of an order or a send, None when it knows keys and never saw this one.
 
@@ -277,7 +282,7 @@ class ServerAPI:
                 # A server of 2013 knows no keys, so its answers name none.
                 return _apply(parse, document, submission)
             raise unknown from error
-        if not _names_key(found):
+        if not names_key(found):
             raise unknown
         return _apply(parse, found, submission)
 
@@ -304,9 +309,10 @@ def _server_url(baseurl: str | None, *, insecure: bool) -> str:
         raise InvalidRequest(f"{source}{error.reason}{way}", code=error.code) from None
 
 
-def _names_key(document: Any) -> bool:
+def names_key(document: Any) -> bool:
+    """Return whether a document is the record of an order or a send that has a key."""
     return isinstance(document, dict) and document.get("key") is not None
 
 
-def _apply(parse: Callable[[Any], _T], document: Any, submission: _Submission) -> _T:
+def _apply(parse: Callable[[Any], _T], document: Any, submission: Submission) -> _T:
     return apply(parse, document, mutates=True, expected=submission.expected, executes=True)

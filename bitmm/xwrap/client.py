@@ -23,6 +23,7 @@ from . import _market_parsing as market_parsing
 from . import _parsing as parsing
 from ._account import AccountCalls
 from ._api import ServerAPI
+from ._batches import BatchCalls
 from ._history import HistoryCalls
 from ._markets import MarketCalls
 from ._rates import RateCalls
@@ -225,7 +226,7 @@ class XWrap(AccountCalls, RateCalls):
         return _backend(row, username, password, self)
 
 
-class Backend(TradingCalls, MarketCalls, HistoryCalls):
+class Backend(TradingCalls, BatchCalls, MarketCalls, HistoryCalls):
     """One exchange registration of one account.
 
     `baseurl`: the address of the server as for an XWrap, or an XWrap, whose connections are then shared. `exchange`,

@@ -11,7 +11,7 @@ import traceback
 import pytest
 import requests
 
-from bitmm.xwrap._api import _Submission
+from bitmm.xwrap._api import Submission
 from bitmm.xwrap.client import Backend, XWrap
 from bitmm.xwrap.errors import APIError, InvalidRequest, Unavailable
 from bitmm.xwrap.transport import Request, Transport
@@ -118,7 +118,7 @@ def test_no_repr_shows_a_secret(server):
 
 def test_no_repr_of_a_submission_shows_a_secret():
     request = Request("POST", "https://xwrap.test/exchanges/1/buy", {"Authorization": BASIC}, b"amount=1")
-    submission = _Submission(request, "k1", {"address": KEY}, "/exchanges/1/orders/", {"Authorization": BASIC}, 0.0)
+    submission = Submission(request, "k1", {"address": KEY}, "/exchanges/1/orders/", {"Authorization": BASIC}, 0.0)
     assert repr(submission) == "<Submission <Request POST https://xwrap.test/exchanges/1/buy>>"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -153,6 +154,23 @@ def test_a_key_that_may_not_cancel_places_one_by_one(exchange, venue):
     assert calls(venue) == ["AddOrderBatch", "AddOrder", "AddOrder"]
 
 
+def test_where_the_counter_of_the_key_is_full_they_are_placed_one_by_one(exchange, venue):
+    """ "Spot REST Rate Limits": every call counts but AddOrder and CancelOrder, and so does this one."""
+
+    @contextmanager
+    def throttle(call, *, signed):
+        if call == "AddOrderBatch":
+            raise Busy("the counter is full", retry_after=3)
+        yield
+
+    full = exchange.with_context(replace(exchange.context, throttle=throttle))
+    assert summary(full.place_many([new(), new()])) == ["open", "open"]
+    assert calls(venue) == ["AddOrder", "AddOrder"]
+    venue.fault("rate_limit", path="AddOrderBatch")
+    assert summary(exchange.place_many([new(), new()])) == ["open", "open"]
+    assert calls(venue) == ["AddOrderBatch", "AddOrder", "AddOrder"]
+
+
 @pytest.mark.parametrize(
     ("kind", "types"),
     [
@@ -163,7 +181,6 @@ def test_a_key_that_may_not_cancel_places_one_by_one(exchange, venue):
         ("html_after", [Unknown] * 2),
         ("nonce", [Unknown] * 2),
         ("delivered_twice", [Unknown] * 2),
-        ("rate_limit", [Busy] * 2),
         ("maintenance", [Unknown] * 2),
     ],
 )

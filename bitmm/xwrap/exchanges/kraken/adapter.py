@@ -126,14 +126,16 @@ class Kraken(KrakenLedger):
         """Place orders of one market with an AddOrderBatch.
 
         "Add Order Batch": it takes 2 to 15, answers in their order, and refuses all when one is not valid. Those are
-        certainly not executed, so they are placed one by one then, and only that one is refused.
+        certainly not executed, so they are placed one by one then, and only that one is refused. So are they where the
+        key's counter is full: it counts this call, and not an AddOrder ("Spot REST Rate Limits").
         """
         if len(orders) == 1:
             return place_each(self.place, orders)
         try:
             result = self._execute("AddOrderBatch", new_orders_form(orders, pair))
         except ExchangeError as error:
-            if error.may_have_executed or error.retryable or error.code == "exchange_key_refused":
+            is_down = error.retryable and not isinstance(error, Busy)
+            if error.may_have_executed or is_down or error.code == "exchange_key_refused":
                 return [error] * len(orders)
             return place_each(self.place, orders)
 
