@@ -185,7 +185,7 @@ def test_any_ledger_adds_up_as_each_tool_adds():
             (D("0.1"), D("0.00000001"), D(chance.randrange(1000)) / 100)
         )
 
-    for _ in range(2000):
+    for _ in range(500):
         entries = [
             entry(
                 *(str(number), chance.choice(kinds), chance.choice(("BTC", "EUR", "BNB")), amount(), amount()),

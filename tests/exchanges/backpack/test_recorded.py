@@ -383,3 +383,28 @@ def test_the_api_class_gives_the_other_recorded_answers_as_they_are(name):
     paths = dict.fromkeys(("status", "time"), document)
     answer = OF_NO_VERB[name](BackpackAPI(transport=Recording(**paths)))
     assert answer == (millis(document) if name == "fetchTime" else document)
+
+
+def test_recorded_trades_a_deposit_and_a_send_are_a_ledger():
+    """By their times; the fees of trades count what they brought."""
+    exchange = backpack(
+        **{
+            "history/fills": METHODS["fetchMyTrades"][1],
+            "capital/deposits": METHODS["fetchDeposits"][0],
+            "capital/withdrawals": METHODS["fetchWithdrawals"][0],
+        }
+    )
+    page = exchange.ledger_page(None)
+    assert page.next is None
+    assert [(entry.kind, entry.asset, entry.amount, entry.fee) for entry in page.rows] == [
+        ("deposit", "USDC", Decimal(120), Decimal(0)),
+        ("fill", "ETH", Decimal("-0.001"), Decimal(0)),
+        ("fill", "USDC", Decimal("4.7254"), Decimal("0.0047254")),
+        ("fill", "ETH", Decimal("0.001"), Decimal("0.000001")),
+        ("fill", "USDC", Decimal("-4.7329"), Decimal(0)),
+        ("fill", "ETH", Decimal("-0.001"), Decimal(0)),
+        ("fill", "USDC", Decimal("4.7325"), Decimal("0.0047325")),
+        ("withdrawal", "USDC", Decimal(-7), Decimal(3)),
+    ]
+    assert page.rows[0].id == "deposit-6695353"
+    assert page.rows[-1].id == "withdrawal-5479929"
