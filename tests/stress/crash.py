@@ -1,12 +1,14 @@
 """Kills the server, again and again, while clients trade through it, and compares with the exchange's own ledger.
 
-    python -m tests.stress.crash [--kills 700] [--orders 10000] [--venue kraken] [--sends] [--postgres] [--seed N]
+    python -m tests.stress.crash [--kills 700] [--orders 10000] [--venue kraken] [--sends] [--stops] [--postgres]
+        [--seed N]
 
 Five sevenths of the kills come at named points of an order's way (see crash_server.py), the others at random moments.
 All the time eight threads place orders with keys of their own, through the real client, and repeat each with its key
 until they have a definite answer. Each order has an amount of its own, so the ledger tells what was executed. With
 `--sends` every third of these orders is a send, and every second kill at a point is on a send's way. Half of the sends
 go to one address, so that nothing but our id tells one of them from another; the others can be recognised by theirs.
+With `--stops` every order waits at the exchange for a price that does not come, the sells with a limit.
 
 It prints, of orders and of sends, and exits with 1 unless the first three are 0 and every data base was sound:
   lost     those that a client was told of and the exchange does not have
@@ -39,7 +41,7 @@ import uuid
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -71,6 +73,8 @@ UNKNOWN_SECONDS = 60.0
 MAX_ORDERS = 100_000
 #: How often a submission is repeated that its exchange cannot look up.
 LOOKUPS = 3
+#: What an order has with `--stops`, far from the prices of the local exchanges.
+STOPS = {"buy": {"stop": "50000"}, "sell": {"stop": "1000", "price": "900"}}
 #: What there is, as the command line calls it -> its journal.
 JOURNALS = {"orders": "orders", "sends": "withdrawals"}
 
@@ -264,12 +268,15 @@ def run(
     orders: int,
     venue: str = "kraken",
     sends: bool = False,
+    stops: bool = False,
     database: str | None = None,
     seed: int = 0,
     report: Any = lambda _line: None,
 ) -> Figures:
     """The whole test; see the module."""
     exchange, chance, began = EXCHANGE_CASES[venue], random.Random(seed), time.monotonic()
+    if stops:
+        exchange = replace(exchange, terms=STOPS)
     shares = {"orders": 2 / 3, "sends": 1 / 3} if sends else {"orders": 1.0}
     plan = [(point, [*shares][turn % len(shares)]) for point in POINTS for turn in range(kills // 7)]
     plan += [(RANDOM, "orders")] * (kills - len(plan))
@@ -489,6 +496,7 @@ def main() -> int:
     parser.add_argument("--orders", type=int, default=10_000)
     parser.add_argument("--venue", choices=sorted(EXCHANGE_CASES), default="kraken")
     parser.add_argument("--sends", action="store_true", help="every third order is a send")
+    parser.add_argument("--stops", action="store_true", help="every order has a stop, where the exchange holds them")
     parser.add_argument("--postgres", action="store_true", help="on PostgreSQL; see tests/support/databases.py")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     options = parser.parse_args()
@@ -499,6 +507,7 @@ def main() -> int:
             orders=options.orders,
             venue=options.venue,
             sends=options.sends,
+            stops=options.stops,
             database=url,
             seed=options.seed,
             report=lambda line: print(line, flush=True),
