@@ -1,10 +1,11 @@
-"""Breaks the line between the server and its exchanges in every way, at each request of an amendment.
+"""Breaks the line to the exchanges in every way, at each request of an amendment, and kills the server at each point.
 
     python -m tests.stress.amend_faults [--exchange NAME ...] [--fault KIND ...]
 
 Every fault of the local exchanges x Kraken, Bitstamp and Backpack x each request that an amendment sends there, through
-the real client and the real server. What the client was told is compared with the orders at the exchange, then the
-fault is over and the client repeats with its key. It exits with 1 unless
+the real client and the real server; and, as the fault "killed", a kill -9 of the server at each point of an amendment.
+What the client was told is compared with the orders at the exchange, then the fault is over and the client repeats with
+its key. It exits with 1 unless
   - at no moment the order before and the one in its place were both open (looked at whenever either changes),
   - no order was placed twice (what the network delivers twice, and an exchange without nonces executes twice, is
     counted apart), and none beside what the client was told,
@@ -14,6 +15,7 @@ fault is over and the client repeats with its key. It exits with 1 unless
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 import uuid
@@ -23,6 +25,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import count
+
+import requests
 
 from bitmm.xwrap.client import Backend
 from bitmm.xwrap.errors import APIError
@@ -38,11 +42,15 @@ from tests.stress.checker import (
     UNKNOWN,
     wait_for_rate_limit,
 )
-from tests.stress.harness import EXCHANGE_CASES, Harness, open_harness
+from tests.stress.crash_server import POINTS
+from tests.stress.harness import EXCHANGE_CASES, LONGEST_WAIT, Harness, HarnessError, open_harness
 from tests.stress.line_faults import LENGTHS
 
 EXCHANGES = ("kraken", "bitstamp", "backpack")
 AMOUNT = Decimal("0.01")
+KILLED = "killed"
+#: How often an amendment comes to a point at which the server is killed: it sends a cancel and an order.
+HITS = {"before-sending": 2, "after-sending": 2}
 
 
 @dataclass
@@ -57,6 +65,13 @@ class Figures:
     unknown: int = 0
     reports: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
+
+    def add(self, other: Figures) -> None:
+        """Count what was counted in `other`, too."""
+        for name in ("cases", "both_open", "doubled", "delivered_twice", "lies", "unknown"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.reports += other.reports
+        self.problems += other.problems
 
     @property
     def good(self) -> bool:
@@ -113,6 +128,7 @@ class CaseRunner:
     """Runs the cases of one local exchange, one after the other."""
 
     def __init__(self, harness: Harness, exchange: str, faults: Sequence[str]) -> None:
+        self._server = harness.server
         self._case, self._exchange, self._faults = EXCHANGE_CASES[exchange], exchange, faults
         self._venue = harness.venues[exchange]
         self._backend: Backend = harness.backend(harness.register(exchange), CLIENT_SECONDS)
@@ -124,8 +140,40 @@ class CaseRunner:
     def run(self) -> Figures:
         for path in self._requests():
             for fault in self._faults:
-                self._run_case(path, fault)
+                if fault != KILLED:
+                    self._run_case(path, fault)
         return self.figures
+
+    def run_kills(self) -> Figures:
+        """Kill the server at each point of an amendment; it is the only one that uses the server meanwhile."""
+        self.figures = Figures()
+        for point in POINTS:
+            for hit in range(1, HITS.get(point, 1) + 1):
+                self._run_kill(point, hit)
+        return self.figures
+
+    def _run_kill(self, point: str, hit: int) -> None:
+        price, key = next(self._prices), uuid.uuid4().hex
+        first = self._buy(price)
+        pair = Pair(self._venue, price, price + 1)
+        self._server.stop(signal.SIGKILL)
+        self._server.start(point=point, hit=hit)
+        self._wait_until_served()
+        told, _words = self._amend(first, price + 1, key)
+        self._server.wait_until_ended()
+        self._server.start()
+        self._repeat(f"{KILLED} {point} {hit}, {self._exchange}", KILLED, first, price, pair, told, key)
+
+    def _wait_until_served(self) -> None:
+        end = time.monotonic() + LONGEST_WAIT
+        while time.monotonic() < end:
+            try:
+                requests.get(f"{self._server.url}/health", timeout=5).raise_for_status()
+            except requests.RequestException:
+                time.sleep(0.01)
+            else:
+                return
+        raise HarnessError("the server does not serve")
 
     def _requests(self) -> list[str]:
         """Return "METHOD PATH" of each request of an amendment that nothing disturbs, without numbers in it."""
@@ -133,11 +181,11 @@ class CaseRunner:
         first = self._buy(price)
         before = len(self._venue.requests)
         self._backend.amend(first, price=price + 1)
-        requests = list(self._venue.requests)[before:]
+        sent = list(self._venue.requests)[before:]
         with self._venue.lock:
             for order in list(self._venue.open.values()):
                 self._venue.cancel(order)
-        return [*dict.fromkeys(f"{request.method} {request.path}".rstrip("0123456789") for request in requests)]
+        return [*dict.fromkeys(f"{request.method} {request.path}".rstrip("0123456789") for request in sent)]
 
     def _buy(self, price: Decimal) -> int:
         order = self._backend.buy(self._case.currency, self._case.asset, AMOUNT, price=price)
@@ -150,6 +198,10 @@ class CaseRunner:
         self._venue.fault(fault, path=path, seconds=LENGTHS.get(fault))
         told, _words = self._amend(first, price + 1, key)
         self._venue.heal()
+        self._repeat(name, fault, first, price, pair, told, key)
+
+    def _repeat(self, name: str, fault: str, first: int, price: Decimal, pair: Pair, told: str, key: str) -> None:
+        """Repeat an amendment until it is known, and count what is not as it must be."""
         placed = pair.placed()
         self._check(told != NOT_EXECUTED or not placed, f"{name}: told {told}, and {placed} were placed")
         last, words = self._amend(first, price + 1, key)
@@ -212,19 +264,18 @@ def run(exchanges: Sequence[str], faults: Sequence[str]) -> Figures:
         runners = [CaseRunner(harness, exchange, faults) for exchange in exchanges]
         with ThreadPoolExecutor(len(runners)) as pool:
             for figures in pool.map(CaseRunner.run, runners):
-                for name in ("cases", "both_open", "doubled", "delivered_twice", "lies", "unknown"):
-                    setattr(total, name, getattr(total, name) + getattr(figures, name))
-                total.reports += figures.reports
-                total.problems += figures.problems
+                total.add(figures)
+        for runner in runners if KILLED in faults else ():
+            total.add(runner.run_kills())
     return total
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.stress.amend_faults", description=__doc__.partition("\n")[0])
     parser.add_argument("--exchange", dest="exchanges", choices=EXCHANGES, action="append")
-    parser.add_argument("--fault", dest="faults", choices=sorted(FAULTS), action="append")
+    parser.add_argument("--fault", dest="faults", choices=[*sorted(FAULTS), KILLED], action="append")
     options = parser.parse_args()
-    figures = run(options.exchanges or EXCHANGES, options.faults or sorted(FAULTS))
+    figures = run(options.exchanges or EXCHANGES, options.faults or [*sorted(FAULTS), KILLED])
     print(figures)
     return 0 if figures.good else 1
 
