@@ -47,6 +47,8 @@ _NEW_PASSWORD = "the owner's new password"
 _TRADES = {
     "POST /exchanges/{id}/buy",
     "POST /exchanges/{id}/sell",
+    "POST /exchanges/{id}/orders",
+    "POST /exchanges/{id}/orders/{order_id}",
     "DELETE /exchanges/{id}/orders",
     "DELETE /exchanges/{id}/orders/{order_id}",
     "PUT /exchanges/{id}/deadman",
