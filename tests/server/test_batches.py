@@ -76,8 +76,8 @@ def server(serving):
 class Bench:
     """A registration, and the calls of its owner."""
 
-    def __init__(self, server, exchange="batching"):
-        self.server, self.auth = server, server.account()
+    def __init__(self, server, exchange="batching", auth=None):
+        self.server, self.auth = server, auth or server.account()
         self.id = server.registration(self.auth, exchange)
         self.url = f"{server.url}/exchanges/{self.id}"
 
@@ -107,15 +107,20 @@ class Bench:
         return requests.get(f"{self.url}/orders?key={key}", auth=self.auth, timeout=30)
 
 
+@pytest.fixture(scope="module")
+def owner(server):
+    return server.account()
+
+
 @pytest.fixture
-def bench(server):
-    return Bench(server)
+def bench(server, owner):
+    return Bench(server, auth=owner)
 
 
 @pytest.fixture(scope="module")
-def empty(server):
+def empty(server, owner):
     """A registration of which no call is taken."""
-    return Bench(server)
+    return Bench(server, auth=owner)
 
 
 def new(key, side="buy", **fields):
@@ -251,14 +256,16 @@ def test_a_list_that_cannot_be_had_leaves_them_unknown(bench):
     assert bench.summary(new("a"), new("b")) == ["unknown"] * 2
 
 
-def test_a_call_of_which_nothing_may_be_sent_is_refused_as_one(bench):
+def test_a_call_of_which_nothing_may_be_sent_is_refused_as_one(server):
+    bench = Bench(server)
     requests.post(f"{bench.server.url}/freeze", auth=bench.auth, timeout=30).raise_for_status()
     answer = bench.post(new("a"), new("b"))
     assert (answer.status_code, answer.json()["code"]) == (403, "frozen")
     assert bench.rows("id") == []
 
 
-def test_repeats_are_answered_beside_what_may_not_be_sent(bench):
+def test_repeats_are_answered_beside_what_may_not_be_sent(server):
+    bench = Bench(server)
     bench.post(new("a"))
     requests.post(f"{bench.server.url}/freeze", auth=bench.auth, timeout=30).raise_for_status()
     assert bench.summary(new("a"), new("b")) == ["open", "frozen"]

@@ -1,7 +1,7 @@
 """Kills the server, again and again, while clients trade through it, and compares with the exchange's own ledger.
 
-    python -m tests.stress.crash [--kills 700] [--orders 10000] [--venue kraken] [--sends] [--stops] [--postgres]
-        [--seed N]
+    python -m tests.stress.crash [--kills 700] [--orders 10000] [--venue kraken] [--sends | --many N] [--stops]
+        [--postgres] [--seed N]
 
 Five sevenths of the kills come at named points of an order's way (see crash_server.py), the others at random moments.
 All the time eight threads place orders with keys of their own, through the real client, and repeat each with its key
@@ -9,6 +9,7 @@ until they have a definite answer. Each order has an amount of its own, so the l
 `--sends` every third of these orders is a send, and every second kill at a point is on a send's way. Half of the sends
 go to one address, so that nothing but our id tells one of them from another; the others can be recognised by theirs.
 With `--stops` every order waits at the exchange for a price that does not come, the sells with a limit.
+With `--many` up to so many orders are placed with one call.
 
 It prints, of orders and of sends, and exits with 1 unless the first three are 0 and every data base was sound:
   lost     those that a client was told of and the exchange does not have
@@ -26,6 +27,7 @@ from __future__ import annotations
 import argparse
 import heapq
 import itertools
+import json
 import os
 import random
 import re
@@ -120,20 +122,25 @@ class Workload:
         self._open = 0
         self._changed = threading.Condition()
 
-    def next(self) -> Submission | None:
-        """Return the next one to carry out, or None when nothing is left."""
+    def next(self, most: int = 1) -> list[Submission]:
+        """Return the next ones to carry out, at most so many, or none when nothing is left."""
         with self._changed:
             while True:
-                if self._later and self._later[0][0] <= time.monotonic():
-                    return heapq.heappop(self._later)[2]
-                if self.killing or len(self.submissions) < self._wanted:
-                    number = len(self.submissions)
-                    self.submissions.append(Submission(number, self._verbs[number % len(self._verbs)]))
-                    self._open += 1
-                    return self.submissions[-1]
-                if not self._open:
-                    return None
+                taken = list(itertools.islice(iter(self._take, None), most))
+                if taken or not self._open:
+                    return taken
                 self._changed.wait(max(0.0, self._later[0][0] - time.monotonic()) if self._later else 1.0)
+
+    def _take(self) -> Submission | None:
+        """Return one to carry out now; None when there is none."""
+        if self._later and self._later[0][0] <= time.monotonic():
+            return heapq.heappop(self._later)[2]
+        if not self.killing and len(self.submissions) >= self._wanted:
+            return None
+        number = len(self.submissions)
+        self.submissions.append(Submission(number, self._verbs[number % len(self._verbs)]))
+        self._open += 1
+        return self.submissions[-1]
 
     def later(self, submission: Submission, seconds: float) -> None:
         with self._changed:
@@ -162,29 +169,53 @@ class Workload:
             self._changed.notify_all()
 
 
-def trade(exchange: ExchangeCase, backend: Backend, workload: Workload) -> None:
-    """Carry out submissions until nothing is left: the work of one thread."""
-    while (submission := workload.next()) is not None:
-        attempt(exchange, backend, workload, submission)
+def trade(exchange: ExchangeCase, backend: Backend, workload: Workload, many: int = 1) -> None:
+    """Carry out submissions until nothing is left, up to so many with one call: the work of one thread."""
+    while submissions := workload.next(many):
+        if many == 1:
+            attempt(exchange, backend, workload, submissions[0])
+        else:
+            attempt_many(exchange, backend, workload, submissions)
 
 
 def attempt(exchange: ExchangeCase, backend: Backend, workload: Workload, submission: Submission) -> None:
     """Carry out one submission, or look it up by carrying it out again with its key."""
     try:
         answer = exchange.submit(backend, submission.verb, submission.number, submission.key)
-    except OutcomeUnknown as error:
+    except APIError as error:
+        answer = error
+    conclude(workload, submission, answer)
+
+
+def attempt_many(
+    exchange: ExchangeCase, backend: Backend, workload: Workload, submissions: Sequence[Submission]
+) -> None:
+    """Carry out orders with one call, or look them up by carrying them out again with their keys."""
+    orders = [exchange.order(each.verb, each.number, each.key) for each in submissions]
+    answers: Sequence[Any]
+    try:
+        answers = backend.place_many(orders)
+    except APIError as error:
+        answers = [error] * len(orders)
+    for submission, answer in zip(submissions, answers, strict=True):
+        conclude(workload, submission, answer)
+
+
+def conclude(workload: Workload, submission: Submission, answer: Any) -> None:
+    """Note what became of a submission; one whose outcome is not known is carried out again later."""
+    if isinstance(answer, OutcomeUnknown):
         # A request that was cut off by a kill may have run anew, so its outcome is unknown from then on.
-        if submission.unknown_since is None or error.code == "no_answer":
+        if submission.unknown_since is None or answer.code == "no_answer":
             submission.unknown_since = time.monotonic()
         # Only what the server itself says counts as asked; a connection that broke does not.
-        submission.answers += error.code == "outcome_unknown"
+        submission.answers += answer.code == "outcome_unknown"
         workload.later(submission, workload.pause)
-    except (Unavailable, RateLimited):
+    elif isinstance(answer, (Unavailable, RateLimited)):
         # The server is being started, or has too much to do; nothing of this attempt was executed.
         time.sleep(0.02)
         workload.later(submission, 0.0)
-    except APIError as error:
-        submission.failure = repr(error)
+    elif isinstance(answer, APIError):
+        submission.failure = repr(answer)
         workload.over(submission)
     else:
         # A send is answered with True.
@@ -269,6 +300,7 @@ def run(
     venue: str = "kraken",
     sends: bool = False,
     stops: bool = False,
+    many: int = 1,
     database: str | None = None,
     seed: int = 0,
     report: Any = lambda _line: None,
@@ -295,7 +327,8 @@ def run(
         workload = Workload(exchange, ("buy", "sell", "send") if sends else ("buy", "sell"), orders, pause=0.25)
         backends = [harness.backend(id, timeout=6.0) for _ in range(THREADS)]
         threads = [
-            threading.Thread(target=trade, args=(exchange, backend, workload), daemon=True) for backend in backends
+            threading.Thread(target=trade, args=(exchange, backend, workload, many), daemon=True)
+            for backend in backends
         ]
         for thread in threads:
             thread.start()
@@ -339,10 +372,12 @@ def kill(
         raise HarnessError(f"a server that was to be killed ended with {status}")
 
 
-#: How often rows of the journals were begun, the first time and anew, and the sums that the quota reads.
+#: How often rows of the journals were begun, the first time and anew; how many rows are at their last attempt, which is
+#: not counted on when they are begun once more; and the sums that the quota reads.
 BEGUN_AND_COUNTED = """
-    SELECT (SELECT coalesce(sum(1 + attempt), 0) FROM orders) + (SELECT coalesce(sum(1 + attempt), 0) FROM withdrawals),
-        (SELECT coalesce(sum(begun), 0) FROM placed)
+    WITH rows AS (SELECT attempt FROM orders UNION ALL SELECT attempt FROM withdrawals)
+    SELECT coalesce(sum(1 + attempt), 0), count(CASE WHEN attempt = 4 THEN 1 END),
+        (SELECT coalesce(sum(begun), 0) FROM placed) FROM rows
 """
 
 
@@ -358,8 +393,8 @@ def check(harness: Harness, figures: Figures) -> bool:
             shutil.copy(file, folder)
         with closing(sqlite3.connect(Path(folder) / "xwrap.sqlite3")) as connection:
             report = connection.execute("PRAGMA integrity_check").fetchall()
-            [(begun, counted)] = connection.execute(BEGUN_AND_COUNTED).fetchall()
-    if begun != counted:
+            [(begun, last_attempts, counted)] = connection.execute(BEGUN_AND_COUNTED).fetchall()
+    if begun != counted and not (last_attempts and begun < counted):
         figures.wrong.append(f"{begun} orders and sends were begun, and {counted} are counted for the quota")
     if report != [("ok",)]:
         figures.wrong.append(f"the data base is damaged: {report}")
@@ -383,7 +418,18 @@ def received_requests(exchange: ExchangeCase, harness: Harness) -> Counter[int]:
     [venue] = harness.venues.values()
     with venue.lock:
         asked = list(venue.requests)
-    return Counter(number for request in asked if (number := number_in(exchange, request.body.decode())) is not None)
+    bodies = itertools.chain.from_iterable(orders_in(request.body.decode()) for request in asked)
+    return Counter(number for body in bodies if (number := number_in(exchange, body)) is not None)
+
+
+def orders_in(body: str) -> list[str]:
+    """Return the bodies of the orders in a request that may have many."""
+    try:
+        document = json.loads(body)
+    except ValueError:
+        return [body]
+    orders = document.get("orders") if isinstance(document, dict) else document
+    return [json.dumps(order) for order in orders] if isinstance(orders, list) else [body]
 
 
 def number_in(exchange: ExchangeCase, body: str) -> int | None:
@@ -497,9 +543,12 @@ def main() -> int:
     parser.add_argument("--venue", choices=sorted(EXCHANGE_CASES), default="kraken")
     parser.add_argument("--sends", action="store_true", help="every third order is a send")
     parser.add_argument("--stops", action="store_true", help="every order has a stop, where the exchange holds them")
+    parser.add_argument("--many", type=int, choices=range(1, 16), default=1, metavar="N", help="orders of one call")
     parser.add_argument("--postgres", action="store_true", help="on PostgreSQL; see tests/support/databases.py")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     options = parser.parse_args()
+    if options.sends and options.many > 1:
+        parser.error("a call with many orders has no sends")
     print(f"seed {options.seed}", flush=True)
     with database() if options.postgres else nullcontext() as url:
         figures = run(
@@ -508,6 +557,7 @@ def main() -> int:
             venue=options.venue,
             sends=options.sends,
             stops=options.stops,
+            many=options.many,
             database=url,
             seed=options.seed,
             report=lambda line: print(line, flush=True),

@@ -111,6 +111,12 @@ class ExchangeCase:
             return backend.send_to_address(self.asset, amount, self.address_of(number), key=key)
         return getattr(backend, verb)(self.currency, self.asset, amount, key=key, **self.terms[verb])
 
+    def order(self, verb: str, number: int, key: str) -> dict[str, Any]:
+        """Return order `number` as one among many."""
+        amount = self.amount_of(number)
+        named = {"side": verb, "currency": self.currency, "asset": self.asset, "amount": amount, "key": key}
+        return {**named, **self.terms[verb]}
+
 
 _ADDRESS = "bc1qxdsh4sdd29h6ldehz0se5c61asq8cgwyjf2y3z"
 _OLD_ADDRESS = "1KxSo9bGBfPVFEtWNLpnUK1bfLNNT4q31L"
