@@ -143,7 +143,7 @@ CODES: Mapping[str, Code] = {
     "too_large": Code(
         413, "The body of the request is too large, its URL (414) or its head (431); nothing was executed."
     ),
-    "unsupported_media_type": Code(415, "The body of the request is not form-encoded."),
+    "unsupported_media_type": Code(415, "The body of the request is not form-encoded, or for many orders not JSON."),
     "unknown_host": Code(421, "The server is not reached under this name."),
     "address_not_registered": Code(
         422, "The exchange sends only to addresses that were registered with it, and this one is not."
