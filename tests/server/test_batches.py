@@ -300,7 +300,7 @@ def test_a_call_begins_anew_when_the_key_was_replaced_before_any_intent(bench, m
 
 
 def test_when_the_data_base_fails_in_between_nothing_is_sent_and_nothing_stays_blocked(bench, monkeypatch):
-    begin, count = Journal.begin, [0]
+    begin, give_up, count, given_up = Journal.begin, Journal.give_up, [0], []
 
     def failing(self, *given):
         count[0] += 1
@@ -308,10 +308,15 @@ def test_when_the_data_base_fails_in_between_nothing_is_sent_and_nothing_stays_b
             raise OperationalError("INSERT", {}, Exception("the disk is full"))
         return begin(self, *given)
 
+    def noted(self, row):
+        given_up.append(row["key"])
+        give_up(self, row)
+
     monkeypatch.setattr(Journal, "begin", failing)
+    monkeypatch.setattr(Journal, "give_up", noted)
     answer = bench.post(new("a"), new("b"))
     assert (answer.status_code, answer.json()["may_have_executed"]) == (503, False)
-    assert Batching.calls == 0
+    assert (Batching.calls, given_up) == (0, ["a"])
     monkeypatch.undo()
     until(lambda: bench.rows("status") == [("unknown",)])
 
