@@ -59,14 +59,12 @@ class BatchService:
     def _place_many(
         self, caller: Caller, registration: Registration, orders: Mapping[str, NewOrder]
     ) -> list[StoredAnswer]:
-        answers: dict[str, StoredAnswer] = {}
-        unplaced: dict[str, _Unplaced] = {}
-        for key, order in orders.items():
-            known = self._store.orders.by_key(registration.id, key)
-            if known is None or known["released"]:
-                unplaced[key] = _Unplaced(order, known)
-            else:
-                answers[key] = _answer(key, partial(self._intents.answer_known, registration, order, known))
+        rows = {key: self._store.orders.by_key(registration.id, key) for key in orders}
+        before = {key: row for key, row in rows.items() if row is not None and not row["released"]}
+        as_now = dict(zip(before, self._intents.orders_as_now(registration, list(before.values())), strict=True))
+        answer_known = partial(self._intents.answer_known, registration, is_as_now=True)
+        answers = {key: _answer(key, partial(answer_known, orders[key], row)) for key, row in as_now.items()}
+        unplaced = {key: _Unplaced(order, rows[key]) for key, order in orders.items() if key not in before}
         if unplaced:
             try:
                 answers |= self._place_new(caller, registration, unplaced)

@@ -40,7 +40,7 @@ from .order_views import (
 from .outcomes import call_exchange, call_exchange_with_many
 from .policy import KeyReplacedError, Policy
 from .problems import Problem, log_failure, too_busy
-from .refresh import IN_FLIGHT, refresh_order, refresh_withdrawals
+from .refresh import IN_FLIGHT, read_orders, refresh_order, refresh_withdrawals, write_state
 from .registry import ExchangeRegistry
 
 __all__ = ["Begun", "Intents", "Replacement", "not_committed"]
@@ -225,18 +225,36 @@ class Intents:
             raise not_committed()
         return answer
 
-    def answer_known(self, registration: Registration, request: NewOrder | NewWithdrawal, known: Row) -> StoredAnswer:
+    def answer_known(
+        self, registration: Registration, request: NewOrder | NewWithdrawal, known: Row, *, is_as_now: bool = False
+    ) -> StoredAnswer:
         """Return the answer to a repeat whose key has the row `known`. Raises Problem as `repeat` does, and 503."""
         request = with_names_of(known, request) or self._with_common_names(registration, request)
-        return self.repeat(registration, Begun(request, known, is_new=False))
+        return self.repeat(registration, Begun(request, known, is_new=False), is_as_now=is_as_now)
 
-    def repeat(self, registration: Registration, begun: Begun) -> StoredAnswer:
+    def repeat(self, registration: Registration, begun: Begun, *, is_as_now: bool = False) -> StoredAnswer:
         """Return the answer to a repeat. It needs no exchange: "nothing was sent" would not be true of its key.
 
-        Raises Problem 422 for a repeat with other parameters, and 409 while the first call runs.
+        `is_as_now`: its exchange was asked about the row already. Raises Problem 422 for a repeat with other
+        parameters, and 409 while the first call runs.
         """
         check_repeat(begun.row, _fingerprint(_intent(begun.request)))
-        return repeated_answer(self.as_now(registration, self.journal(begun.request), begun.row), begun.names)
+        row = begun.row if is_as_now else self.as_now(registration, self.journal(begun.request), begun.row)
+        return repeated_answer(row, begun.names)
+
+    def orders_as_now(self, registration: Registration, rows: Sequence[Row]) -> list[Row]:
+        """Return rows of orders as their exchange reports them now, with one question where it takes that; see `as_now`."""
+        asked = [row for row in rows if row["status"] in IN_FLIGHT and registration.can_see(row)]
+        found: dict[int, Row] = {}
+        try:
+            if asked:
+                with self._registry.open(registration, seconds=_LOOK_SECONDS) as exchange:
+                    states = read_orders(exchange, asked)
+                known = [(row, states[row["exchange_order_id"]]) for row in asked if row["exchange_order_id"] in states]
+                found = {row["id"]: write_state(self._store.orders, row, state) for row, state in known}
+        except Exception as error:
+            log_failure(_log, error, f"{len(asked)} orders are answered as they were")
+        return [found.get(row["id"], row) for row in rows]
 
     def as_now(self, registration: Registration, journal: Journal, row: Row) -> Row:
         """Return a row as its exchange reports it now; as the journal has it when that cannot be read soon."""
