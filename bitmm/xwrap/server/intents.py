@@ -243,7 +243,7 @@ class Intents:
         return repeated_answer(row, begun.names)
 
     def orders_as_now(self, registration: Registration, rows: Sequence[Row]) -> list[Row]:
-        """Return rows of orders as their exchange reports them now, as `as_now` does; it is asked about all together."""
+        """Return rows of orders as their exchange reports them now, as `as_now` does; it is asked about all at once."""
         asked = [row for row in rows if row["status"] in IN_FLIGHT and registration.can_see(row)]
         found: dict[int, Row] = {}
         try:
