@@ -111,8 +111,7 @@ def run(kills: int, seed: int | None = None, patience: float = PATIENCE) -> dict
         sub = venue.add_account("sub", SECRET)
         environ = {
             "XWRAP_EXCHANGES": "paper,bitstamp",
-            "XWRAP_EXCHANGE_URL_BITSTAMP": venue.url,
-            "XWRAP_EXCHANGE_LIMIT_BITSTAMP": "none",
+            f"XWRAP_EXCHANGE_URL_{venue.name.upper()}": venue.url,
         }
         login = "ann", xwrap("account", "add", "ann", "--generate", "--data", folder).stdout.strip()
         port: str | int = 0
