@@ -57,9 +57,9 @@ ErrorCode = Literal[
     "network_required",
     "no_answer",
     "no_such_key",
+    "not_amended",
     "not_authenticated",
     "not_found",
-    "not_amended",
     "order_not_found",
     "order_not_open",
     "orders_unfinished",
@@ -177,8 +177,7 @@ CODES: Mapping[str, Code] = {
     "key_reused": Code(422, "This key was used with other parameters; nothing was sent."),
     "network_required": Code(422, "The asset can be sent over several networks; name one."),
     "not_amended": Code(
-        422,
-        "The order was canceled, or may be, and none took its place; the words say why. Look at it, or place another.",
+        422, "The order was canceled, or may be, and none took its place; look at it, or place another."
     ),
     "order_not_open": Code(422, "The order is final, so it can be neither canceled nor amended."),
     "price_required": Code(422, "This exchange has limit orders only; give a price."),
