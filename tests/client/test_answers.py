@@ -745,6 +745,7 @@ def test_every_call_of_the_client_is_in_these_tables():
         "buy",
         "sell",
         "amend",
+        *("buy_many", "sell_many", "place_many"),
         "send_to_address",
         "transfer",
         "withdrawal",
