@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -12,8 +12,8 @@ from ...money import parse_decimal
 from ..base import Field, RateLimit
 from ..batches import Outcome, place_each, place_in_batches, poll_outcomes, read_outcomes
 from ..conditions import check_placed, is_short
-from ..errors import Busy, ExchangeError, Refused, Unknown, Unsupported
-from ..http import parsing_errors, unproved
+from ..errors import Busy, ExchangeError, Refused, Unsupported
+from ..http import parsing_errors
 from ..models import (
     DepositAddress,
     Funds,
@@ -34,7 +34,6 @@ from .api import failure
 from .batches import read_in_batches
 from .executions import with_amount
 from .funding import check_takes_deposits, choose_address, choose_method, usable_addresses
-from .ledger import KrakenLedger
 from .pages import read_pages
 from .parsing import (
     TRANSFER_STATUSES,
@@ -50,6 +49,7 @@ from .parsing import (
     shown_rows,
     withdrawal_from_row,
 )
+from .submissions import KrakenSubmissions
 
 #: The most orders in one QueryOrders.
 _QUERY = 50
@@ -57,13 +57,11 @@ _QUERY = 50
 _BATCH = 15
 #: Seconds for which a part of a list of closed orders is kept; a full counter of a Starter key is empty in 45.
 _KEPT_SECONDS = 600.0
-#: The codes of refusals that depend on more than the request: on funds, limits, what is left of an order book.
-_REPEATABLE = {"insufficient_funds", "invalid_amount", "would_take", "exchange_refused"}
 #: How far Kraken's clock may be from ours.
 _CLOCK_SKEW = timedelta(seconds=60)
 
 
-class Kraken(KrakenLedger):
+class Kraken(KrakenSubmissions):
     """Spot markets of Kraken. Fees are always taken in the pair's currency (`oflags=fciq`)."""
 
     id = "kraken"
@@ -333,35 +331,6 @@ class Kraken(KrakenLedger):
         if not isinstance(iban, str) or not iban.strip():
             raise Unsupported(f"{self.name} does not tell which account this key belongs to")
         return iban.strip()
-
-    def _execute(self, method: str, form: Mapping[str, object]) -> Any:
-        """Return the result of a call that moves money.
-
-        A refusal that another delivery could cause is a proof only where that delivery would have used up the nonce.
-        """
-        try:
-            return self.api.private(method, form)
-        except Refused as error:
-            if (unknown := self._unproved(error)) is None:
-                raise
-            raise unknown from error
-
-    def _unproved(self, error: ExchangeError) -> Unknown | Busy | None:
-        """Return what a refusal is that another delivery could cause; None: it is what it says."""
-        if not isinstance(error, Refused) or error.code not in _REPEATABLE or self._refuses_used_nonces():
-            return None
-        return unproved(error)
-
-    def _refuses_used_nonces(self) -> bool:
-        """Return whether the key has no nonce window, as it was within the last hour; False when that cannot be read.
-
-        A window lets older nonces in, and Kraken does not promise that it keeps used ones out.
-        """
-        read = partial(self.api.private, "GetApiKeyInfo")
-        try:
-            return self._cached(f"nonce window of {self.api.key}", read, has_no_nonce_window)
-        except Refused:
-            return False
 
     def _parse_order(self, rows: Any, ref: OrderRef) -> OrderState:
         """Return the order of `ref` in the answer to QueryOrders. Raises Refused when it is not there."""
