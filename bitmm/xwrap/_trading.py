@@ -80,13 +80,13 @@ class TradingCalls(RegistrationCalls):
     ) -> Order:
         """Give an open limit order another `price`, or another `amount`; return the order that takes its place.
 
-        `amount`: in all, with what was filled before, so that a fill meanwhile is not bought twice. The order is
-        canceled first, and what is left is placed under an `id` of its own, with the same conditions; `replaces` is the
-        order before. There are never two. `key` as for `buy`: of the new order.
+        `amount`: in all, with what was filled before, so that a fill meanwhile is not bought twice. The new order has
+        an `id` of its own, and the same conditions; `replaces` is the order before. Where the exchange amends in place
+        (its `can` has `amend`) they are one order there, whose fills the new one has; elsewhere it is canceled first,
+        and what is left is placed. There are never two. `key` as for `buy`: of the new order.
 
-        Raises InvalidRequest: `order_not_open` when it was over before, and nothing was sent; `not_amended` when it was
+        Raises InvalidRequest: `order_not_open` when it was over before, and nothing was done; `not_amended` when it was
         canceled, or may be, and nothing is in its place, as when the exchange refuses the new order. NotFound;
-        Unavailable; OutcomeUnknown when the new order may be there: the one before is over, and `order(key=...)` finds
-        out.
+        Unavailable; OutcomeUnknown when it may have been done: `order(key=...)` finds out.
         """
         return self._replace(arguments.check_id(id), arguments.amounts_form(price=price, amount=amount), key)

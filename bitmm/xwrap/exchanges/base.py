@@ -284,6 +284,20 @@ class Exchange(AccountHistory, Transfers):
         """Return `open_orders`; where the exchange `lists_one_market` only, those of `pairs` (currency, asset)."""
         return self.open_orders()
 
+    def amend(self, ref: OrderRef, order: NewOrder) -> OrderState:
+        """Give an open order the price and the amount (in all) of `order`, in place and with one request; return it.
+
+        It stays the same order, with its ids. Raises Refused `order_not_open` when it is over, and Unknown when it may
+        have been done; it is never sent twice.
+        """
+        raise self._lacks("amend")
+
+    def find_amendment(self, ref: OrderRef) -> OrderState | None:
+        """Return an order as it is now, if its last amendment gave it the amount and the price of `ref`; None: it did
+        not, so far.
+        """
+        raise self._lacks("find_amendment")
+
     def cancel(self, ref: OrderRef) -> None:
         """Ask the exchange to cancel an order, which may be filled before. Raises Refused `order_not_open` when it is
         over.

@@ -23,6 +23,7 @@ OPERATIONS = (
     "order",
     "find",
     "open_orders",
+    "amend",
     "cancel",
     "cancel_all",
     "deadman",

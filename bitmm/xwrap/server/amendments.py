@@ -1,8 +1,11 @@
 """Amendments: an open limit order gets another price or amount, by an order that takes its place.
 
-One row of the journal is the intent of both steps. The order before is canceled first, and the new one is placed only
-when it is certain that this cancel ended it and how much of it was filled; so there are never two. A step that fails in
-between leaves the order before canceled and none in its place, and the answer says so.
+Where the exchange amends in place (`Exchange.amend`), the new row is the same order there: once that is known, the row
+before ends in the same transaction, and has filled nothing, because the exchange counts its fills on.
+
+Elsewhere one row of the journal is the intent of two steps. The order before is canceled first, and the new one is
+placed only when it is certain that this cancel ended it and how much of it was filled; so there are never two. A step
+that fails in between leaves the order before canceled and none in its place, and the answer says so.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ from .db.records import Caller, Registration
 from .db.store import Store
 from .freeze import check_frozen
 from .intents import Intents, Replacement
-from .order_views import StoredAnswer, check_repeat, order_columns, repeated_answer
+from .order_views import StoredAnswer, check_repeat, order_columns, order_ref, repeated_answer
 from .places import read_market
 from .policy import LastLook, Policy, check_enabled
 from .problems import Problem, log_failure
@@ -82,16 +85,22 @@ class Amendments:
                 # What is filled now may leave nothing of it.
                 row = _still_open(refresh_order(self._store.orders, exchange, row))
             _check_possible(exchange, order, filled=exact(row["filled"] or "0"))
-            replacement = Replacement(
-                change.fingerprint(),
-                {"replaces": row["id"]},
-                partial(self._check_not_replaced, registration, row["id"]),
-                partial(self._replace, row),
-            )
+            replacement = self._replacement(registration, row, change, in_place=_amends_in_place(exchange))
             begun = self._intents.begin(caller, registration, exchange, order, key, known, replacement=replacement)
             if begun.is_new:
                 return self._intents.carry_out(exchange, begun, confirm)
         return self._repeat(registration, begun.row, change)
+
+    def _replacement(self, registration: Registration, row: Row, change: Amendment, *, in_place: bool) -> Replacement:
+        """Return how the open order of `row` is replaced."""
+        kept = {"replaces": row["id"]} | ({"exchange_order_id": row["exchange_order_id"]} if in_place else {})
+        return Replacement(
+            change.fingerprint(),
+            kept,
+            partial(self._check_not_replaced, registration, row["id"]),
+            partial(_amend_in_place, row) if in_place else partial(self._replace, row),
+            row["client_id"] if in_place else None,
+        )
 
     def _repeat(self, registration: Registration, row: Row, change: Amendment) -> StoredAnswer:
         check_repeat(row, change.fingerprint())
@@ -148,6 +157,15 @@ class Amendments:
             raise not_amended(row, str(error)) from error
 
 
+def _amends_in_place(exchange: Exchange) -> bool:
+    return "amend" in supports(type(exchange))
+
+
+def _amend_in_place(row: Row, exchange: Exchange, order: NewOrder, _intent: Row) -> Row:
+    """Amend the order of `row`, and return the columns of the new one."""
+    return order_columns(exchange.amend(order_ref(row), order))
+
+
 def _still_open(row: Row) -> Row:
     """Return the row of an open order. Raises Problem for one that is over."""
     if row["status"] != "open":
@@ -174,7 +192,8 @@ def _amended(row: Row, change: Amendment) -> NewOrder:
 
 def _check_possible(exchange: Exchange, order: NewOrder, *, filled: Decimal) -> None:
     """Raise Refused before anything is sent for an order that its exchange would refuse, or that cannot be replaced."""
-    if not {"place", "order", "cancel"} <= set(supports(type(exchange))) or not exchange.reads_closed_orders:
+    can_replace = {"place", "order", "cancel"} <= set(supports(type(exchange))) and exchange.reads_closed_orders
+    if not can_replace and not _amends_in_place(exchange):
         raise Unsupported(
             f"{exchange.name} does not tell what was filled of an order that is canceled, so none can take its place;"
             " nothing was sent"

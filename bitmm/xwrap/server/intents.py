@@ -70,6 +70,8 @@ class Replacement:
     check: Callable[[], None]
     #: Replaces one by the other, with its exchange, the new order and its row; returns the columns of the outcome.
     place: Callable[[Exchange, NewOrder, Row], Row]
+    #: The one that the exchange knows the order by already; None: it gets one of its own.
+    client_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +157,7 @@ class Intents:
                 columns |= replacement.columns
                 checks.append(replacement.check)
                 fingerprint = replacement.fingerprint
+                client_ids = client_ids if replacement.client_id is None else [replacement.client_id]
             intent = journal.begin(
                 *(registration.id, key, fingerprint, columns, client_ids),
                 partial(_run_all, checks),

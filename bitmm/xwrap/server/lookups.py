@@ -14,12 +14,14 @@ from ..exchanges.conditions import with_reason
 from ..exchanges.errors import Unsupported
 from ..exchanges.models import OrderRef, Withdrawal
 from ..money import EXACT, exact
+from .db.records import is_in_place
 from .order_views import order_columns, order_ref, withdrawal_columns
 
 __all__ = [
     "CLOCK_SKEW",
     "LISTING_SECONDS",
     "LONGEST_ARRIVAL",
+    "find_amendment",
     "find_executed",
     "find_many_executed",
     "find_order",
@@ -46,6 +48,12 @@ def find_order(exchange: Exchange, ref: OrderRef) -> Row | None:
     if state is None and exchange.order_lookup != "all":
         raise Unsupported(f"{exchange.name} shows open orders only")
     return None if state is None else order_columns(with_reason(state, ref.time_in_force))
+
+
+def find_amendment(exchange: Exchange, row: Row) -> Row | None:
+    """Return the columns of the order that the exchange amended as a row says, None when it did not, so far."""
+    state = exchange.find_amendment(order_ref(row))
+    return None if state is None else order_columns(with_reason(state, row["time_in_force"]))
 
 
 def find_executed(exchange: Exchange, row: Row) -> Row | None:
@@ -95,6 +103,8 @@ def _find_many(exchange: Exchange, rows: Sequence[Row]) -> list[Row | Exception 
 
 
 def _find(exchange: Exchange, row: Row) -> Row | None:
+    if is_in_place(row):
+        return find_amendment(exchange, row)
     if "side" in row:
         return find_order(exchange, order_ref(row))
     since = datetime.fromisoformat(row["created"])

@@ -23,9 +23,9 @@ from ..exchanges.conditions import with_reason
 from ..exchanges.errors import NotListedYet, Unsupported
 from ..exchanges.models import OrderState, Withdrawal
 from .db.journal import Journal
-from .db.records import Registration, now
+from .db.records import Registration, is_in_place, now
 from .db.store import Store
-from .lookups import CLOCK_SKEW, LONGEST_ARRIVAL, find_order, may_be_that_send, same_details
+from .lookups import CLOCK_SKEW, LONGEST_ARRIVAL, find_amendment, find_order, may_be_that_send, same_details
 from .order_views import kept_refusal_columns, order_columns, order_ref, withdrawal_columns
 from .problems import log_failure
 from .question_times import QuestionTimes, TimesOfRows
@@ -136,7 +136,8 @@ class Reconciler:
             together: list[_Unknown] = []
             for one in of_key:
                 # Where the clock was set back since an order was created, no list since its time need have it.
-                if first <= _parse_time(one.row["created"]) <= datetime.now(UTC) and not one.times.one_by_one:
+                is_single = one.times.one_by_one or is_in_place(one.row)
+                if first <= _parse_time(one.row["created"]) <= datetime.now(UTC) and not is_single:
                     together.append(one)
                 elif one.times.is_due():
                     questions.append(partial(self._reconcile_order, one))
@@ -226,6 +227,8 @@ class Reconciler:
 
     def _find_order(self, exchange: Exchange, one: _Unknown) -> Row | None:
         """Return what the exchange reports of an order, None when it has none. Raises Unsupported."""
+        if is_in_place(one.row):
+            return find_amendment(exchange, one.row)
         asked = time.monotonic()
         try:
             return find_order(exchange, replace(order_ref(one.row), missed_since=one.times.missed_since))
@@ -296,7 +299,9 @@ def not_placed(row: Row) -> Row:
     if row["answer"] is not None:
         return kept_refusal_columns(row)
     words = "this was never executed; it may be tried again"
-    if row.get("replaces") is not None:
+    if is_in_place(row):
+        words = f"this was never executed; order {row['replaces']} was not amended by it"
+    elif row.get("replaces") is not None:
         words = f"this was never executed; order {row['replaces']}, whose place it was to take, may be canceled"
     reason = {"reason": words} if "reason" in row else {}
     return {"status": "rejected", "released": True, **reason}

@@ -50,6 +50,7 @@ from ..exchanges.models import (
 )
 from ..money import EXACT, total
 from ..transport import Request, Response, Transport
+from .amendment_contract import AmendmentContract
 from .batch_contract import BatchContract
 from .checks import (
     check,
@@ -70,7 +71,7 @@ __all__ = ["ExchangeContract", "Ledger"]
 _ZERO = Decimal(0)
 
 
-class ExchangeContract(MarketContract, BatchContract):
+class ExchangeContract(MarketContract, BatchContract, AmendmentContract):
     """The promises of exchanges/base.py as tests; each gets the fixtures `exchange` and `ledger` of the subclass."""
 
     #: An amount of the asset that the exchange takes, and a cost in the currency.
@@ -114,6 +115,7 @@ class ExchangeContract(MarketContract, BatchContract):
             "deposits_page": (),
             "candles": (self.currency, self.asset, "1h", None, 10),
             "place": (order,),
+            "amend": (ref, order),
             **dict.fromkeys(("order", "find", "cancel"), (ref,)),
             "deadman": (60,),
             "deposit_address": (self.asset,),

@@ -67,13 +67,14 @@ def test_every_exchange_that_ccxt_knows_makes_a_class_with_honest_verbs():
     assert made["kraken"] is exchange_class("ccxt:kraken")
     assert set(OPERATIONS) - set(supports(made["paymium"])) == {
         *("deadman", "find", "fills", "withdraw", "find_withdrawal", "deposits", "withdrawals", "permissions"),
-        *("candles", "fills_page", "ledger_page", "deposits_page", "transfer"),
+        *("amend", "candles", "fills_page", "ledger_page", "deposits_page", "transfer"),
     }
     assert "place" not in supports(made["coinspot"])
     for id in ("coincheck", "btse"):
         assert {"order", "open_orders", "fills", "cancel"} <= set(supports(made[id]))
     assert set(OPERATIONS) - set(supports(made["kraken"])) == {
         *(
+            "amend",
             "deadman",
             "withdraw",
             "find_withdrawal",
@@ -86,6 +87,7 @@ def test_every_exchange_that_ccxt_knows_makes_a_class_with_honest_verbs():
     }
     assert set(OPERATIONS) - set(supports(made["backpack"])) == {
         *(
+            "amend",
             "deadman",
             "find",
             "find_withdrawal",

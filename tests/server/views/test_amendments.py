@@ -9,12 +9,13 @@ import pytest
 
 from bitmm.xwrap.client import Backend
 from bitmm.xwrap.errors import APIError, InvalidRequest, NotFound, OutcomeUnknown
+from bitmm.xwrap.exchanges.bitstamp.adapter import Bitstamp
 from bitmm.xwrap.exchanges.errors import Refused, Unknown
-from bitmm.xwrap.exchanges.kraken.adapter import Kraken
 from bitmm.xwrap.exchanges.paper import Paper
 from bitmm.xwrap.server.db.journals import OrderJournal
+from bitmm.xwrap.testing.exchanges.bitstamp import BitstampVenue
 from bitmm.xwrap.testing.exchanges.kraken import KrakenVenue
-from tests.support.threads import in_threads
+from tests.support.threads import in_threads, until
 
 END = datetime.now(UTC).replace(microsecond=0) + timedelta(days=365)
 
@@ -25,24 +26,43 @@ def backend(server):
     return Backend(server.registration(auth), *auth, server.url)
 
 
-@pytest.fixture
-def kraken():
-    with KrakenVenue() as venue:
-        yield venue
+@pytest.fixture(params=["bitstamp", "kraken"])
+def exchange(request):
+    """Bitstamp, where an order is canceled and another one placed; Kraken, where it is amended in place."""
+    return request.param
 
 
 @pytest.fixture
-def at_kraken(serving, kraken):
-    with serving(exchanges=("kraken",), exchange_urls={"kraken": kraken.url}) as server:
+def venue(exchange):
+    with {"bitstamp": BitstampVenue, "kraken": KrakenVenue}[exchange]() as started:
+        yield started
+
+
+@pytest.fixture
+def trader(serving, exchange, venue):
+    quick = {"reconcile_seconds": 0.1, "reconcile_grace_seconds": 0.3}
+    with serving(exchanges=(exchange,), exchange_urls={exchange: venue.url}, **quick) as server:
         auth = server.account()
-        id = server.registration(auth, "kraken", apikey=kraken.key, apisecret=kraken.secret)
+        id = server.registration(auth, exchange, apikey=venue.key, apisecret=venue.secret)
         yield Backend(id, *auth, server.url)
+
+
+at_bitstamp = pytest.mark.parametrize("exchange", ["bitstamp"], indirect=True)
+at_kraken = pytest.mark.parametrize("exchange", ["kraken"], indirect=True)
 
 
 def refusal(call, *arguments, **options):
     with pytest.raises(APIError) as caught:
         call(*arguments, **options)
     return caught.value
+
+
+def status_by_key(trader, key):
+    """The status of the order with a key, "no_such_key" when nothing was executed with it."""
+    try:
+        return trader.order(key=key)["status"]
+    except NotFound as error:
+        return error.code
 
 
 def live(venue):
@@ -61,37 +81,39 @@ def test_another_price_is_an_order_in_the_place_of_the_one_before(backend):
     assert backend.funds()["USD"]["held"] > 2100
 
 
-def test_another_amount_counts_what_was_filled_before(at_kraken, kraken):
+@at_bitstamp
+def test_another_amount_counts_what_was_filled_before(trader, venue):
     # One unit is offered at this price, and the rest of the order waits.
-    first = at_kraken.buy("EUR", "BTC", "1.5", price="27850.1")
-    assert live(kraken) == [(Decimal("0.5"), Decimal("27850.1"))]
+    first = trader.buy("EUR", "BTC", "1.5", price="30010")
+    assert live(venue) == [(Decimal("0.5"), 30010)]
     for amount in ("0.9", "1"):
-        error = refusal(at_kraken.amend, first["id"], amount=amount)
+        error = refusal(trader.amend, first["id"], amount=amount)
         assert (error.code, "BTC of it were filled already" in str(error)) == ("invalid_request", True)
-    second = at_kraken.amend(first["id"], amount="1.2", price="20000")
-    assert (second["amount"], second["price"], second["status"]) == (Decimal("0.2"), 20000, "open")
-    over = at_kraken.order(first["id"])
+    second = trader.amend(first["id"], amount="1.2", price="27000")
+    assert (second["amount"], second["price"], second["status"]) == (Decimal("0.2"), 27000, "open")
+    over = trader.order(first["id"])
     assert (over["status"], over["filled"]) == ("partly_filled", 1)
-    assert live(kraken) == [(Decimal("0.2"), 20000)]
-    assert at_kraken.order(second["id"])["amount"] == Decimal("0.2")
-    bought = sum(order.amount - order.left for order in kraken.orders_of(kraken.account))
+    assert live(venue) == [(Decimal("0.2"), 27000)]
+    assert trader.order(second["id"])["amount"] == Decimal("0.2")
+    bought = sum(order.amount - order.left for order in venue.orders_of(venue.account))
     assert bought == 1
 
 
-def test_a_fill_while_it_is_amended_is_not_bought_twice(at_kraken, kraken, monkeypatch):
-    first = at_kraken.buy("EUR", "BTC", "0.5", price="20000")
-    cancel = Kraken.cancel
+@at_bitstamp
+def test_a_fill_while_it_is_amended_is_not_bought_twice(trader, venue, monkeypatch):
+    first = trader.buy("EUR", "BTC", "0.5", price="27000")
+    cancel = Bitstamp.cancel
 
     def filled_before(self, ref):
-        [order] = kraken.orders_of(kraken.account, status="open")
-        kraken.pairs["BTC/EUR"].asks[0] = (Decimal(20000), Decimal("0.4"))
-        kraken._fill(order, kraken._takes(order))
+        [order] = venue.orders_of(venue.account, status="open")
+        venue.pairs["BTC/EUR"].asks[0] = (Decimal(27000), Decimal("0.4"))
+        venue._fill(order, venue._takes(order))
         cancel(self, ref)
 
-    monkeypatch.setattr(Kraken, "cancel", filled_before)
-    second = at_kraken.amend(first["id"], price="19000")
-    assert (second["amount"], second["price"]) == (Decimal("0.1"), 19000)
-    assert live(kraken) == [(Decimal("0.1"), 19000)]
+    monkeypatch.setattr(Bitstamp, "cancel", filled_before)
+    second = trader.amend(first["id"], price="26000")
+    assert (second["amount"], second["price"]) == (Decimal("0.1"), 26000)
+    assert live(venue) == [(Decimal("0.1"), 26000)]
 
 
 def test_a_repeat_is_the_same_order_and_other_parameters_are_refused(backend):
@@ -140,70 +162,129 @@ def test_an_order_that_is_over_or_has_no_price_is_not_amended(backend):
     assert backend.orders("open") == []
 
 
-def test_many_amendments_of_one_order_at_once_leave_one_order(at_kraken, kraken):
-    first = at_kraken.buy("EUR", "BTC", "0.1", price="20000")["id"]
-    results = in_threads(4, lambda number: at_kraken.amend(first, price=f"2000{number + 1}"))
+def test_many_amendments_of_one_order_at_once_leave_one_order(trader, venue):
+    first = trader.buy("EUR", "BTC", "0.1", price="27000")["id"]
+    results = in_threads(4, lambda number: trader.amend(first, price=f"2700{number + 1}"))
     orders = [result for result in results if isinstance(result, dict)]
     assert len(orders) == 1
     assert {error.code for error in results if error not in orders} == {"order_not_open"}
-    assert live(kraken) == [(Decimal("0.1"), orders[0]["price"])]
+    assert live(venue) == [(Decimal("0.1"), orders[0]["price"])]
 
 
-def test_an_order_whose_cancel_has_an_unknown_outcome_gets_no_successor(at_kraken, kraken, monkeypatch):
-    first = at_kraken.buy("EUR", "BTC", "0.1", price="20000")["id"]
+@at_bitstamp
+def test_an_order_whose_cancel_has_an_unknown_outcome_gets_no_successor(trader, venue, monkeypatch):
+    first = trader.buy("EUR", "BTC", "0.1", price="27000")["id"]
 
     def cancel(_self, _ref):
         raise Unknown("the answer was lost")
 
-    monkeypatch.setattr(Kraken, "cancel", cancel)
-    error = refusal(at_kraken.amend, first, price="21000", key="k1")
+    monkeypatch.setattr(Bitstamp, "cancel", cancel)
+    error = refusal(trader.amend, first, price="28000", key="k1")
     assert (error.code, error.may_have_executed, error.retryable) == ("not_amended", False, False)
-    assert live(kraken) == [(Decimal("0.1"), 20000)]
+    assert live(venue) == [(Decimal("0.1"), 27000)]
     monkeypatch.undo()
-    assert refusal(at_kraken.amend, first, price="21000", key="k1").code == "not_amended"
-    assert at_kraken.amend(first, price="21000")["status"] == "open"
-    assert live(kraken) == [(Decimal("0.1"), 21000)]
+    assert refusal(trader.amend, first, price="28000", key="k1").code == "not_amended"
+    assert trader.amend(first, price="28000")["status"] == "open"
+    assert live(venue) == [(Decimal("0.1"), 28000)]
 
 
-def test_an_order_that_is_still_shown_as_open_gets_no_successor(at_kraken, kraken, monkeypatch):
-    first = at_kraken.buy("EUR", "BTC", "0.1", price="20000")["id"]
+@at_bitstamp
+def test_an_order_that_is_still_shown_as_open_gets_no_successor(trader, venue, monkeypatch):
+    first = trader.buy("EUR", "BTC", "0.1", price="27000")["id"]
     monkeypatch.setattr("bitmm.xwrap.exchanges.orders.time.sleep", lambda _seconds: None)
-    monkeypatch.setattr(Kraken, "cancel", lambda _self, _ref: None)
-    error = refusal(at_kraken.amend, first, price="21000")
+    monkeypatch.setattr(Bitstamp, "cancel", lambda _self, _ref: None)
+    error = refusal(trader.amend, first, price="28000")
     assert (error.code, "may be canceled" in str(error)) == ("not_amended", True)
-    assert live(kraken) == [(Decimal("0.1"), 20000)]
+    assert live(venue) == [(Decimal("0.1"), 27000)]
 
 
-def test_an_order_of_which_the_filled_amount_is_not_known_gets_no_successor(at_kraken, kraken, monkeypatch):
-    first = at_kraken.buy("EUR", "BTC", "0.1", price="20000")["id"]
+@at_bitstamp
+def test_an_order_of_which_the_filled_amount_is_not_known_gets_no_successor(trader, venue, monkeypatch):
+    first = trader.buy("EUR", "BTC", "0.1", price="27000")["id"]
 
     def order(_self, _ref):
         raise Refused("no such order", code="order_not_found")
 
-    monkeypatch.setattr(Kraken, "order", order)
-    assert refusal(at_kraken.amend, first, price="21000").code == "not_amended"
-    assert live(kraken) == []
+    monkeypatch.setattr(Bitstamp, "order", order)
+    assert refusal(trader.amend, first, price="28000").code == "not_amended"
+    assert live(venue) == []
 
 
-def test_an_order_that_was_given_up_before_it_was_placed_is_not_placed(at_kraken, kraken, monkeypatch):
-    first = at_kraken.buy("EUR", "BTC", "0.1", price="20000")["id"]
+@at_bitstamp
+def test_an_order_that_was_given_up_before_it_was_placed_is_not_placed(trader, venue, monkeypatch):
+    first = trader.buy("EUR", "BTC", "0.1", price="27000")["id"]
 
     def set_amount(_self, row, _amount):
         raise RuntimeError(f"order {row['id']} was given up before it was placed")
 
     monkeypatch.setattr(OrderJournal, "set_amount", set_amount)
-    assert refusal(at_kraken.amend, first, price="21000").code == "not_amended"
-    assert live(kraken) == []
+    assert refusal(trader.amend, first, price="28000").code == "not_amended"
+    assert live(venue) == []
 
 
-def test_an_amendment_whose_outcome_is_unknown_is_found_by_its_key(at_kraken, kraken):
-    first = at_kraken.buy("EUR", "BTC", "0.1", price="20000")["id"]
-    kraken.fault("executed_but_timeout", path="AddOrder", seconds=30)
+def test_an_amendment_whose_outcome_is_unknown_is_found_by_its_key(trader, venue, exchange):
+    first = trader.buy("EUR", "BTC", "0.1", price="25000")["id"]
+    venue.fault("reset_after", path={"bitstamp": "/buy/", "kraken": "AmendOrder"}[exchange])
     with pytest.raises(OutcomeUnknown) as caught:
-        at_kraken.amend(first, price="21000", key="k1")
-    kraken.heal()
+        trader.amend(first, price="26000", key="k1")
+    venue.heal()
     assert caught.value.key == "k1"
-    assert live(kraken) == [(Decimal("0.1"), 21000)]
+    assert live(venue) == [(Decimal("0.1"), 26000)]
+    until(lambda: status_by_key(trader, "k1") != "unknown")
+    found = trader.order(key="k1")
+    assert (found["status"], found["replaces"]) == ("open", first)
+    assert trader.amend(first, price="26000", key="k1")["id"] == found["id"]
+    assert trader.order(first)["status"] == "canceled"
+    assert [order["id"] for order in trader.orders("open")] == [found["id"]]
+
+
+@at_kraken
+def test_an_order_that_is_amended_in_place_keeps_what_was_filled_and_its_id_at_the_exchange(trader, venue):
+    # One unit is offered at this price, and the rest of the order waits.
+    first = trader.buy("EUR", "BTC", "1.5", price="27850.1")
+    second = trader.amend(first["id"], amount="1.2", price="20000")
+    assert (second["amount"], second["price"], second["status"]) == (Decimal("1.2"), 20000, "open")
+    assert (second["replaces"], second["exchange_order_id"]) == (first["id"], first["exchange_order_id"])
+    before = trader.order(first["id"])
+    assert (before["status"], before["filled"], before["spent"]) == ("canceled", 0, 0)
+    assert before["reason"] == f"it was amended, and is order {second['id']} since then"
+    assert trader.order(second["id"])["filled"] == 1
+    assert live(venue) == [(Decimal("0.2"), 20000)]
+    assert [order["id"] for order in trader.orders("open")] == [second["id"]]
+    third = trader.amend(second["id"], amount="1.3")
+    assert live(venue) == [(Decimal("0.3"), 20000)]
+    assert trader.cancel(third["id"])["filled"] == 1
+    assert [order["filled"] for order in trader.orders()] == [1, 0, 0]
+
+
+@at_kraken
+def test_an_amendment_in_place_that_was_lost_is_told_apart_from_the_ones_before(trader, venue):
+    """Also where it gives the order what it had before: the last one counts."""
+    first = trader.buy("EUR", "BTC", "0.1", price="20000")
+    second = trader.amend(first["id"], price="21000")
+    third = trader.amend(second["id"], price="20000")
+    venue.fault("reset_before", path="AmendOrder")
+    with pytest.raises(OutcomeUnknown):
+        trader.amend(third["id"], price="21000", key="k1")
+    venue.heal()
+    # Nothing was executed, so the key may be used again; until that is known, it is unknown.
+    until(lambda: status_by_key(trader, "k1") != "unknown")
+    assert status_by_key(trader, "k1") == "no_such_key"
+    assert live(venue) == [(Decimal("0.1"), 20000)]
+    assert trader.order(third["id"])["status"] == "open"
+
+
+@at_kraken
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [({"price": "30000"}, "would_take"), ({"price": "27000", "amount": "99"}, "insufficient_funds")],
+)
+def test_a_refused_amendment_in_place_leaves_the_order_as_it_was(trader, venue, change, code):
+    first = trader.buy("EUR", "BTC", "0.1", price="20000", post_only=True)
+    assert refusal(trader.amend, first["id"], **change).code == code
+    assert live(venue) == [(Decimal("0.1"), 20000)]
+    assert trader.order(first["id"])["status"] == "open"
+    assert trader.amend(first["id"], price="21000")["post_only"] is True
 
 
 @pytest.mark.parametrize("released", [True, False])

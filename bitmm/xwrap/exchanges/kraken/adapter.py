@@ -30,6 +30,7 @@ from ..orders import accepted_order, cancel_errors, listed_order, poll_until_fin
 from ..parsing import list_or_nothing, listed_withdrawals, newest_first, required_text, time_from_seconds
 from ..rules import check
 from ..transfers import check_other_account
+from .amendments import KrakenAmendments
 from .api import failure
 from .batches import read_in_batches
 from .executions import with_amount
@@ -49,7 +50,6 @@ from .parsing import (
     shown_rows,
     withdrawal_from_row,
 )
-from .submissions import KrakenSubmissions
 
 #: The most orders in one QueryOrders.
 _QUERY = 50
@@ -61,7 +61,7 @@ _KEPT_SECONDS = 600.0
 _CLOCK_SKEW = timedelta(seconds=60)
 
 
-class Kraken(KrakenSubmissions):
+class Kraken(KrakenAmendments):
     """Spot markets of Kraken. Fees are always taken in the pair's currency (`oflags=fciq`)."""
 
     id = "kraken"
@@ -81,7 +81,7 @@ class Kraken(KrakenSubmissions):
         14,
         0.33,
         {
-            **dict.fromkeys(("AddOrder", "CancelOrder"), 0),
+            **dict.fromkeys(("AddOrder", "AmendOrder", "CancelOrder"), 0),
             **dict.fromkeys(("ClosedOrders", "TradesHistory", "QueryTrades", "Ledgers", "QueryLedgers"), 2),
         },
         polls=frozenset({"QueryOrders", "QueryTrades"}),

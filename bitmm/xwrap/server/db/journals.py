@@ -14,7 +14,7 @@ from ..._addresses import is_caseless
 from . import tables as t
 from .base import Database, StatementRunner
 from .journal import Journal, can_be_seen
-from .records import Registration, now, time_text
+from .records import Registration, is_in_place, now, time_text
 from .registrations import LABELED_COLUMNS, pop_registration
 
 __all__ = ["OrderJournal", "WithdrawalJournal"]
@@ -88,6 +88,19 @@ def _ids(registrations: Iterable[int]) -> dict[str, int]:
     return {f"id_{place}": id for place, id in enumerate(ids)}
 
 
+#: The order that was amended in place goes on in another row, which has all its fills from then on.
+_END_AMENDED = (
+    update(t.orders)
+    .where(t.orders.c.id == bindparam("row"), t.orders.c.exchange_order_id == bindparam("of"))
+    .values(status="canceled", filled="0", average=None, spent="0", fee=None, fee_currency=None)
+)
+
+
+def _amends(row: Mapping[str, Any], columns: Mapping[str, Any]) -> bool:
+    """Return whether the outcome of a row is that another order was amended in place."""
+    return is_in_place(row) and columns["status"] not in {"unknown", "rejected"}
+
+
 class OrderJournal(Journal):
     """The journal of orders."""
 
@@ -144,6 +157,27 @@ class OrderJournal(Journal):
         if self._write(row["registration_id"], _SET_AMOUNT, values) != 1:
             raise RuntimeError(f"order {row['id']} was given up before it was placed")
         return columns
+
+    def finish(self, row: Mapping[str, Any], columns: Mapping[str, Any]) -> bool:
+        """Commit the outcome of a row, as any journal does; and that an order was amended, in the same transaction."""
+        work = super().finish
+        if not _amends(row, columns):
+            return work(row, columns)
+        return self._database.write(lambda _: work(row, columns) and self._end_amended(row))
+
+    def reconcile(self, row: Mapping[str, Any], columns: Mapping[str, Any]) -> bool:
+        """Commit the outcome of a row that was unknown, as any journal does; and that an order was amended."""
+        work = super().reconcile
+        if not _amends(row, columns):
+            return work(row, columns)
+        return self._database.write(lambda _: work(row, columns) and self._end_amended(row))
+
+    def _end_amended(self, row: Mapping[str, Any]) -> bool:
+        """End the row of the order that a row amended in place; return True."""
+        reason = f"it was amended, and is order {row['id']} since then"
+        values = {"row": row["replaces"], "of": row["exchange_order_id"], "reason": reason, "updated": now()}
+        self._write(row["registration_id"], _END_AMENDED, values)
+        return True
 
     def changed(self, registration: int, after: int, limit: int) -> list[dict[str, Any]]:
         """Return the rows of a registration that changed after this number, in the order of their last changes."""

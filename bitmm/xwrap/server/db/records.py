@@ -17,6 +17,7 @@ __all__ = [
     "Login",
     "Registration",
     "Scope",
+    "is_in_place",
     "now",
     "time_text",
 ]
@@ -146,3 +147,11 @@ class Intent:
 
     row: dict[str, Any]
     is_new: bool
+
+
+def is_in_place(row: Mapping[str, Any]) -> bool:
+    """Return whether the row of an order amends another one in place: it had the exchange's id from its beginning.
+
+    For rows whose outcome is not known yet; one that is known has such an id in any case.
+    """
+    return row.get("replaces") is not None and row["exchange_order_id"] is not None

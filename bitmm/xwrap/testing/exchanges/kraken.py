@@ -66,17 +66,25 @@ RIGHTS = {
     **dict.fromkeys(
         ("Balance", "BalanceEx", "DepositMethods", "DepositStatus", "WithdrawStatus", "TradeVolume"), "query-funds"
     ),
-    **dict.fromkeys(("OpenOrders", "QueryOrders"), "query-open-trades"),
+    **dict.fromkeys(("OpenOrders", "QueryOrders", "OrderAmends"), "query-open-trades"),
     **dict.fromkeys(("ClosedOrders", "TradesHistory", "QueryTrades"), "query-closed-trades"),
     **dict.fromkeys(("Ledgers",), "query-ledger"),
-    **dict.fromkeys(("AddOrder", "AddOrderBatch"), "modify-trades"),
+    **dict.fromkeys(("AddOrder", "AddOrderBatch", "AmendOrder"), "modify-trades"),
     **dict.fromkeys(("CancelOrder", "CancelOrderBatch", "CancelAll", "CancelAllOrdersAfter"), "close-trades"),
     **dict.fromkeys(("DepositAddresses",), "add-funds"),
     **dict.fromkeys(("Withdraw", "WithdrawInfo", "WithdrawMethods", "WithdrawAddresses"), "withdraw-funds"),
     **dict.fromkeys(("WithdrawCancel", "AccountTransfer"), "withdraw-funds"),
 }
 #: What a call adds to the REST counter ("Spot REST Rate Limits"); 1 when it is not here.
-COUNTS = {"AddOrder": 0, "CancelOrder": 0, "TradesHistory": 2, "QueryTrades": 2, "ClosedOrders": 2, "Ledgers": 2}
+COUNTS = {
+    "AddOrder": 0,
+    "AmendOrder": 0,
+    "CancelOrder": 0,
+    "TradesHistory": 2,
+    "QueryTrades": 2,
+    "ClosedOrders": 2,
+    "Ledgers": 2,
+}
 
 WORDS = {
     "rate_limit": "EAPI:Rate limit exceeded",
@@ -190,7 +198,7 @@ class KrakenVenue(Venue):
 
     def new_id(self, kind: str) -> str:
         letters = "".join(self._random.choices("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", k=16))
-        if kind in ("order", "fill"):
+        if kind in ("order", "fill", "amendment"):
             return f"{'O' if kind == 'order' else 'T'}{letters[:5]}-{letters[5:10]}-{letters[10:]}"
         return f"FT{letters[:5]}-{self._random.getrandbits(96):024x}"
 
@@ -661,6 +669,45 @@ class KrakenVenue(Venue):
             balances[asset] = balances.get(asset, ZERO) + amount - fee
             movements.append(Movement(f"L{number:05}-{number % 7}AAAA-BBBBBB", *row, balances[asset]))
         return movements
+
+    def private_AmendOrder(self, account: Account, given: Mapping[str, Any]) -> Any:
+        """ "Amend Order", without what is about iceberg and trigger orders."""
+        if set(given) - {"nonce", "txid", "cl_ord_id", "order_qty", "limit_price", "post_only", "deadline"}:
+            raise _invalid("AmendOrder")
+        if ("txid" in given) == ("cl_ord_id" in given):
+            raise _invalid("txid")
+        if "txid" in given:
+            order = self._order(account, given["txid"])
+        else:
+            chosen = [one for one in self.orders_of(account) if one.client_id == given["cl_ord_id"]]
+            if not chosen:
+                raise Reject("order_not_found")
+            order = chosen[-1]
+        if order.price is None or order.amount is None or not {"order_qty", "limit_price"} & set(given):
+            raise _invalid("limit_price")
+        amount = _parse_decimal(given, "order_qty") if "order_qty" in given else order.amount
+        price = _parse_decimal(given, "limit_price") if "limit_price" in given else order.price
+        self.amend(order, amount, price, post_only=_true(given.get("post_only")))
+        order.details["volume"] = amount
+        id = self.new_id("amendment")
+        order.details.setdefault("amends", []).append(
+            {
+                "amend_id": id,
+                "amend_type": "user",
+                "order_qty": f"{amount:.8f}",
+                "remaining_qty": f"{order.left:.8f}",
+                "limit_price": f"{price:f}",
+                "timestamp": int(self.clock() * 10**9),
+            }
+        )
+        return {"amend_id": id}
+
+    def private_OrderAmends(self, account: Account, given: Mapping[str, Any]) -> Any:
+        """ "Get Order Amends": the first row is the order as it was placed."""
+        order = self._order(account, given.get("order_id"))
+        amends = order.details.get("amends", [])
+        first = {"amend_id": "T00000-00000-000000", "amend_type": "original", "timestamp": int(order.time * 10**9)}
+        return {"amends": [first, *amends], "count": 1 + len(amends)}
 
     def private_CancelOrder(self, account: Account, given: Mapping[str, Any]) -> Any:
         named, client_id = given.get("txid"), given.get("cl_ord_id")

@@ -243,6 +243,35 @@ class Venue(LocalServer):
             raise Reject("order_not_found")
         return order
 
+    def amend(self, order: Order, amount: Decimal, price: Decimal, *, post_only: bool = False) -> None:
+        """Give an open limit order another amount, in all, and another price; it is matched anew.
+
+        Raises Reject, and then it is as before. One that has more filled than the amount is canceled.
+        """
+        if order.status != "open":
+            raise Reject("order_not_open")
+        if not fits(amount, order.pair.amount_places):
+            raise Reject("amount_places")
+        if price <= 0 or not fits(price, order.pair.price_places):
+            raise Reject("price_places")
+        before = order.amount, order.price
+        del self.open[order.id]  # What it holds is free for it.
+        order.amount, order.price = max(amount, order.filled), price
+        try:
+            takes = self._takes(order)
+            if takes and post_only:
+                raise Reject("post_only")
+            self._check_funds(order, takes, rests=True)
+        except Reject:
+            order.amount, order.price = before
+            raise
+        finally:
+            self.open[order.id] = order
+        if amount <= order.filled:
+            self._close(order, "canceled")
+        else:
+            self._fill(order, takes)
+
     def cancel(self, order: Order) -> None:
         if order.status != "open":
             raise Reject("order_not_open")
