@@ -29,6 +29,7 @@ from .db.records import Caller, Registration
 from .db.store import Store
 from .freeze import check_frozen
 from .intents import Intents, Replacement
+from .order_rows import check_known, check_own, find_row
 from .order_views import StoredAnswer, check_repeat, order_columns, order_ref, repeated_answer
 from .places import read_market
 from .policy import LastLook, Policy, check_enabled
@@ -108,18 +109,10 @@ class Amendments:
 
     def _open_row(self, registration: Registration, id: int) -> Row:
         """Return the row of an open limit order. Raises Problem for any other."""
-        row = self._store.orders.get(registration.id, id)
-        if row is None:
-            raise Problem(404, "order_not_found", f"this registration has no order {id}; orders() lists them")
-        if row["status"] in {"running", "unknown"}:
-            raise Problem(
-                409, "outcome_unknown", "nobody knows yet whether this order exists; ask again", retryable=True
-            )
-        if not registration.can_see(row):
-            raise Problem(
-                409, "other_account", "this order was placed with a key before, which may be of another account"
-            )
+        row = find_row(self._store.orders, registration, id)
+        check_known(row)
         _still_open(row)
+        check_own(row, registration)
         if row["type"] != "limit" or row["stop"] is not None:
             raise Problem(
                 422, "unsupported", "only an order with a price, and no stop, can be amended; nothing was sent"

@@ -24,6 +24,7 @@ from .dry_run import try_order
 from .freeze import check_frozen
 from .intents import Intents
 from .missing_history import MissingHistory
+from .order_rows import check_known, check_own, find_row
 from .order_views import (
     StoredAnswer,
     check_key,
@@ -32,7 +33,6 @@ from .order_views import (
     row_to_json,
 )
 from .policy import LastLook, Policy, check_enabled
-from .problems import Problem
 from .rate_limiter import Priority
 from .refresh import (
     cancel_order,
@@ -136,7 +136,7 @@ class ExecutionService:
 
         Where the exchange has no call for that, or does not list it yet, it is as the journal has it.
         """
-        row = self._row(registration, id)
+        row = find_row(self._store.orders, registration, id)
         if row["status"] == "open" and registration.can_see(row):
             with self._registry.open(registration) as exchange, suppress(NotListedYet, Unsupported):
                 row = refresh_order(self._store.orders, exchange, row)
@@ -153,19 +153,10 @@ class ExecutionService:
         Once its exchange took the cancel, nothing that fails afterwards is the answer. Where the order cannot be read
         then, it is "canceled" if its exchange never shows it, and `open` until the next read if it could not do so now.
         """
-        row = self._row(registration, id)
-        if row["status"] in {"running", "unknown"}:
-            raise Problem(
-                409, "outcome_unknown", "nobody knows yet whether this order exists; ask again", retryable=True
-            )
+        row = find_row(self._store.orders, registration, id)
+        check_known(row)
         if row["status"] == "open":
-            if not registration.can_see(row):
-                raise Problem(
-                    409,
-                    "other_account",
-                    "this order was placed with a key before, which may be of another account at the exchange; nothing"
-                    " was sent; look at the exchange",
-                )
+            check_own(row, registration)
             try:
                 with self._registry.open(registration, Priority.CANCEL) as exchange:
                     row = cancel_order(self._store.orders, exchange, row)
@@ -211,12 +202,6 @@ class ExecutionService:
             self._missing_history.check_key(registration, journal, key, known)
         row = check_key(known)
         return key_answer(self._intents.as_now(registration, journal, row), names)
-
-    def _row(self, registration: Registration, id: int) -> Row:
-        row = self._store.orders.get(registration.id, id)
-        if row is None:
-            raise Problem(404, "order_not_found", f"this registration has no order {id}; orders() lists them")
-        return row
 
     def _with_state(self, row: Row, state: OrderState | None) -> Row:
         """Return the row of an open order with what its exchange reports; as it is when that is None."""
