@@ -34,6 +34,7 @@ IN_WORDS_ALONE = (
     "it must be a time",
     "lies ahead",
     "this is no cursor of",
+    "is the registration that it comes from",
     "is no name of a credential",
     "cannot be printed",
     "control or direction character",
