@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -96,6 +96,9 @@ _END_AMENDED = (
 )
 
 
+_Commit = Callable[[Mapping[str, Any], Mapping[str, Any]], bool]
+
+
 def _amends(row: Mapping[str, Any], columns: Mapping[str, Any]) -> bool:
     """Return whether the outcome of a row is that another order was amended in place."""
     return is_in_place(row) and columns["status"] not in {"unknown", "rejected"}
@@ -160,14 +163,14 @@ class OrderJournal(Journal):
 
     def finish(self, row: Mapping[str, Any], columns: Mapping[str, Any]) -> bool:
         """Commit the outcome of a row, as any journal does; and that an order was amended, in the same transaction."""
-        work = super().finish
-        if not _amends(row, columns):
-            return work(row, columns)
-        return self._database.write(lambda _: work(row, columns) and self._end_amended(row))
+        return self._commit(super().finish, row, columns)
 
     def reconcile(self, row: Mapping[str, Any], columns: Mapping[str, Any]) -> bool:
         """Commit the outcome of a row that was unknown, as any journal does; and that an order was amended."""
-        work = super().reconcile
+        return self._commit(super().reconcile, row, columns)
+
+    def _commit(self, work: _Commit, row: Mapping[str, Any], columns: Mapping[str, Any]) -> bool:
+        """Commit an outcome with `work`, which says whether it counts, and what follows from it in one transaction."""
         if not _amends(row, columns):
             return work(row, columns)
         return self._database.write(lambda _: work(row, columns) and self._end_amended(row))
