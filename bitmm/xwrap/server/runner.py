@@ -22,7 +22,7 @@ from .connections import Connections
 from .db.files import lock_file, make_private_folder, open_private
 from .descriptors import most_connections, raise_descriptor_limit
 from .protocol import BoundedProtocol
-from .services import Services, create_services
+from .services import PaperFactory, Services, create_paper, create_services
 from .settings import Settings, SetupError
 from .threads import start_thread
 
@@ -104,10 +104,10 @@ def _log_to_stderr(level: str) -> None:
 
 
 @contextmanager
-def run_in_background(settings: Settings) -> Iterator[str]:
-    """Start a server in a thread, give its URL, and stop it at the end of the block."""
+def run_in_background(settings: Settings, paper: PaperFactory = create_paper) -> Iterator[str]:
+    """Start a server in a thread, give its URL, and stop it at the end of the block; `paper`: see create_services."""
     ready, stop = threading.Event(), _Stop()
-    with _open_services(settings, lambda _line: None, stop) as (services, listener):
+    with _open_services(settings, lambda _line: None, stop, paper) as (services, listener):
         server = _server(services, ready.set)
         stop.set_server(server)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="xwrap-server")
@@ -124,11 +124,11 @@ def run_in_background(settings: Settings) -> Iterator[str]:
 
 @contextmanager
 def _open_services(
-    settings: Settings, report: Callable[[str], None], stop: Callable[[str], None]
+    settings: Settings, report: Callable[[str], None], stop: Callable[[str], None], paper: PaperFactory = create_paper
 ) -> Iterator[tuple[Services, socket.socket]]:
     with _bind(settings) as listener, ExitStack() as lock:
         lock.enter_context(process_lock(settings))
-        services = create_services(settings, stop, report)
+        services = create_services(settings, stop, report, paper)
         if settings.database_url:
             lock.close()
         try:

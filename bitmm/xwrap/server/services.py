@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from .. import __version__
+from ..exchanges.base import Exchange, ExchangeContext
 from ..exchanges.paper import PACKED_PRICES, Paper, PaperConfig, Prices, PricesError
 from .amendments import Amendments
 from .auth import Authenticator
@@ -38,7 +39,10 @@ from .shares import KnownCallers
 from .threads import ThreadPools
 from .vault import Vault, VaultError
 
-__all__ = ["Services", "create_services"]
+__all__ = ["PaperFactory", "Services", "create_paper", "create_services"]
+
+#: Returns what makes the paper exchange of this configuration for a context.
+PaperFactory = Callable[[PaperConfig], Callable[[ExchangeContext], Exchange]]
 
 
 _log = logging.getLogger(__name__)
@@ -94,12 +98,19 @@ class Services:
         self.store.close()
 
 
-def create_services(settings: Settings, stop: Callable[[str], None], report: Callable[[str], None]) -> Services:
+def create_paper(config: PaperConfig) -> Callable[[ExchangeContext], Exchange]:
+    """Return what makes the paper exchange as it is shipped."""
+    return partial(Paper, config=config)
+
+
+def create_services(
+    settings: Settings, stop: Callable[[str], None], report: Callable[[str], None], paper: PaperFactory = create_paper
+) -> Services:
     """Return the services on the data folder, which is made when there is none.
 
     `stop` is called with a line when the server must not go on, because its data base file was removed or replaced, and
-    `report` with a line for the administrator when a master key was made. Raises SetupError (in one line) or OSError
-    when something cannot be used.
+    `report` with a line for the administrator when a master key was made. `paper`: a test may have another clock and
+    other prices on paper. Raises SetupError (in one line) or OSError when something cannot be used.
     """
     make_private_folder(settings.data)
     store = Store(settings.database, call_seconds=settings.call_seconds)
@@ -110,7 +121,7 @@ def create_services(settings: Settings, stop: Callable[[str], None], report: Cal
         store.open_history(settings.state_file, stop)
         threads = ThreadPools(settings)
         on_failure.callback(threads.close)
-        services = _create(settings, store, threads, report)
+        services = _create(settings, store, threads, report, paper)
         on_failure.pop_all()
         on_failure.callback(services.close)
         services.start()
@@ -118,11 +129,13 @@ def create_services(settings: Settings, stop: Callable[[str], None], report: Cal
         return services
 
 
-def _create(settings: Settings, store: Store, threads: ThreadPools, report: Callable[[str], None]) -> Services:
+def _create(
+    settings: Settings, store: Store, threads: ThreadPools, report: Callable[[str], None], paper: PaperFactory
+) -> Services:
     vault = _open_vault(settings, store, report)
-    paper = PaperConfig(_load_prices(settings), settings.paper_funds, store.paper_ledger)
+    config = PaperConfig(_load_prices(settings), settings.paper_funds, store.paper_ledger)
     limiter = RateLimiter(store.counters, settings.queue_seconds)
-    registry = ExchangeRegistry(settings, vault, limiter, store.registrations, {"paper": partial(Paper, config=paper)})
+    registry = ExchangeRegistry(settings, vault, limiter, store.registrations, {"paper": paper(config)})
     client_ids = ClientIds(vault.client_id_secret)
     missing_history = MissingHistory(
         store, registry, client_ids, arrival_seconds=settings.call_seconds + settings.reconcile_grace_seconds

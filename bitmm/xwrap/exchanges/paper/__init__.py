@@ -7,6 +7,15 @@ file comes from stands in `recorded/README.md`.
 
 from .adapter import Paper
 from .ledger import Ledger, LedgerTransaction, PaperConfig
-from .prices import PACKED_PRICES, Prices, PricesError
+from .prices import PACKED_PRICES, Prices, PricesError, PriceSource
 
-__all__ = ["PACKED_PRICES", "Ledger", "LedgerTransaction", "Paper", "PaperConfig", "Prices", "PricesError"]
+__all__ = [
+    "PACKED_PRICES",
+    "Ledger",
+    "LedgerTransaction",
+    "Paper",
+    "PaperConfig",
+    "PriceSource",
+    "Prices",
+    "PricesError",
+]

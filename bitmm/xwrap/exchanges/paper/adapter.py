@@ -289,7 +289,7 @@ class Paper(PaperMarkets):
         """
         minute = self._minute()
         # After as many minutes as there are prices each of them has been looked at.
-        since = max(row["checked"], minute - len(self._config.prices.closes))
+        since = max(row["checked"], minute - self._config.prices.period)
         last = minute if row["expires"] is None else min(minute, int(_end_of(row).timestamp() - 1) // 60)
         stop, price = (None if row[name] is None else exact(row[name]) for name in ("stop", "price"))
         for passed in range(since + 1, last + 1):

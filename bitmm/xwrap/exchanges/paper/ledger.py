@@ -14,7 +14,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Protocol
 
-from .prices import Prices
+from .prices import PriceSource
 
 __all__ = ["Ledger", "LedgerTransaction", "PaperConfig"]
 
@@ -90,7 +90,7 @@ class PaperConfig:
     id. `clock`: Unix seconds.
     """
 
-    prices: Prices
+    prices: PriceSource
     opening: Mapping[str, Decimal]
     open_ledger: Callable[[int], Ledger]
     clock: Callable[[], float] = time.time

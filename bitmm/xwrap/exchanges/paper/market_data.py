@@ -10,7 +10,7 @@ from ..errors import Refused
 from ..models import Candle, Fees, Market, OrderBook, Rate, Ticker
 from ..rules import no_such_interval
 from .ledger import PaperConfig
-from .matching import ASSET, CURRENCY, FEE, MARKET, Quote, execute, quote_around
+from .matching import ASSET, CURRENCY, FEE, MARKET, Quote, execute
 
 __all__ = ["PaperMarkets", "check_pair"]
 
@@ -85,7 +85,7 @@ class PaperMarkets(Exchange):
         return int(self._config.clock() // 60)
 
     def _quote(self, minute: int) -> Quote:
-        return quote_around(self._config.prices.at(minute * 60))
+        return self._config.prices.quote(minute)
 
     def _quote_now(self) -> tuple[Quote, datetime]:
         time = self._config.clock()

@@ -1,4 +1,4 @@
-"""The recorded prices that the paper exchange replays."""
+"""Where the prices of the paper exchange come from: a protocol, and the recorded prices that it replays."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
+from typing import Protocol
 
 from ...money import exact
+from .matching import Quote, quote_around
 
-__all__ = ["PACKED_PRICES", "Prices", "PricesError"]
+__all__ = ["PACKED_PRICES", "PriceSource", "Prices", "PricesError"]
 
 #: The price file of the package.
 PACKED_PRICES = Path(__file__).with_name("recorded") / "btcusd.csv"
@@ -18,6 +20,23 @@ PACKED_PRICES = Path(__file__).with_name("recorded") / "btcusd.csv"
 
 class PricesError(Exception):
     """A price file cannot be used; the words are one line."""
+
+
+class PriceSource(Protocol):
+    """What has a price for every minute, counted since 1970."""
+
+    @property
+    def period(self) -> int:
+        """Return after how many minutes each price that there is has been looked at."""
+        ...
+
+    def quote(self, minute: int) -> Quote:
+        """Return what a unit costs and brings in this minute."""
+        ...
+
+    def between(self, first: int, end: int) -> tuple[Decimal, ...]:
+        """Return the closing prices of the minutes from `first` to before `end`."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +62,15 @@ class Prices:
                 f"the price file {path} needs the columns timestamp (Unix seconds) and close (a price) in every row"
             )
         return cls(rows[0][0] // 60, tuple(close for _, close in rows))
+
+    @property
+    def period(self) -> int:
+        """Return after how many minutes the prices begin again."""
+        return len(self.closes)
+
+    def quote(self, minute: int) -> Quote:
+        """Return the quote around the close that is replayed in this minute."""
+        return quote_around(self.at(minute * 60))
 
     def at(self, seconds: float) -> Decimal:
         """Return the close that is replayed at `seconds` (Unix time)."""
