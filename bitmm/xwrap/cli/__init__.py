@@ -44,7 +44,7 @@ app.add_typer(history, name="history")
 app.command(epilog=examples("xwrap freeze", "xwrap freeze --account ann --cancel-orders"))(freeze)
 app.add_typer(vault, name="vault")
 app.add_typer(audit, name="audit")
-app.command(epilog=examples("xwrap backup xwrap-2026-11-27.sqlite3"))(backup)
+app.command(epilog=examples("xwrap backup xwrap-2026-11-27.sqlite3", "xwrap backup --to ./backups --keep 14"))(backup)
 app.command(epilog=examples("xwrap restore xwrap-2026-11-27.sqlite3"))(restore)
 
 

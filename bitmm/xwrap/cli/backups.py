@@ -10,6 +10,7 @@ import typer
 
 from .common import Data, one_line_errors, open_store, stop
 from .history import missing
+from .progress import progress_bar
 
 if TYPE_CHECKING:
     from ..server.settings import Settings
@@ -18,20 +19,38 @@ __all__ = ["backup", "restore"]
 
 
 def backup(
-    file: Annotated[Path, typer.Argument(help="The new file; there must be none of this name.")],
+    file: Annotated[Path | None, typer.Argument(help="The new file; there must be none of this name.")] = None,
+    to: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="In place of FILE: a folder, where the file is named by its time."),
+    ] = None,
+    keep: Annotated[
+        int | None, typer.Option(min=1, help="Remove all but so many of the newest backups in DIR. [default: none is]")
+    ] = None,
     data: Data = None,
 ) -> None:
-    """Copy the data base to FILE.
+    """Copy the data base to FILE, or into a folder of backups.
 
-    Also while the server runs. The master key is not in it; keep a copy of that in another place.
+    Also while the server runs. The copy is checked. The master key is not in it; keep a copy of that in another place.
     """
+    if (file is None) == (to is None):
+        stop("say either FILE or --to DIR")
+    if keep is not None and to is None:
+        stop("--keep is for a folder of backups: xwrap backup --to DIR --keep 14")
     with one_line_errors():
         settings = _sqlite_settings(data, "pg_dump --format=custom --file FILE")
         from ..server.db.backup import back_up
+        from ..server.db.backup_folder import back_up_to_folder
 
-        with open_store(data) as store:
-            back_up(store, settings.state_file, file)
+        removed: list[Path] = []
+        with open_store(data) as store, progress_bar("copied") as report:
+            if to is not None:
+                file, removed = back_up_to_folder(store, settings.state_file, to, keep, report)
+            elif file is not None:
+                back_up(store, settings.state_file, file, report)
     typer.echo(f"{file} has the data base, without the master key {settings.master_key_file}")
+    if removed:
+        typer.echo(f"older backups that were removed: {', '.join(old.name for old in removed)}")
 
 
 def restore(

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
+
+from .progress import progress_bar
 
 if TYPE_CHECKING:
     from ..server.db.store import Store
@@ -43,6 +45,7 @@ def open_store(data: Path | None, *, create: bool = False) -> Iterator[Store]:
     """
     from ..server.db.files import check_private_folder, make_private_folder
     from ..server.db.store import Store
+    from ..server.db.tables import REVISION
     from ..server.settings import Settings
 
     settings = Settings.read(os.environ, data=data)
@@ -59,9 +62,13 @@ def open_store(data: Path | None, *, create: bool = False) -> Iterator[Store]:
     store = Store(settings.database, call_seconds=settings.call_seconds)
     try:
         store.check()
-        if not create and not store.has_tables():
+        revision = store.revision()
+        if not create and revision is None:
             stop(missing)
-        store.prepare()
+        # A million orders take half a minute.
+        is_slow = revision not in {None, REVISION}
+        with progress_bar("the data base is brought to this version") if is_slow else nullcontext():
+            store.prepare()
         yield store
     finally:
         store.close()

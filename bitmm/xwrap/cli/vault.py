@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .common import Data, examples, group, one_line_errors, open_store, stop
+from .progress import progress_bar
 
 if TYPE_CHECKING:
     from ..server.db.store import Store
@@ -44,7 +45,8 @@ def vault_rotate(
             typer.echo(f"{path} has the new key {new_key(store, path)} in front")
             typer.echo("copy it to every machine with a server of this data base, then run: xwrap vault rotate")
             return
-        done = rotate(store, path)
+        with progress_bar("sealed anew") as report:
+            done = rotate(store, path, report)
         typer.echo(f"{done.resealed} registrations were sealed anew with the key {done.key}")
         if done.unreadable:
             stop(

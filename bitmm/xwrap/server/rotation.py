@@ -7,6 +7,7 @@ registration is sealed anew. A server that reads what it has no key for reads it
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,13 +38,16 @@ def new_key(store: Store, path: Path) -> str:
         return _prepare(store, path).newest.hex()
 
 
-def rotate(store: Store, path: Path) -> Rotation:
-    """Seal everything with the newest key of a file; when that is done already, with a new one. Raises VaultError."""
+def rotate(store: Store, path: Path, report: Callable[[int, int], None] = lambda _done, _total: None) -> Rotation:
+    """Seal everything with the newest key of a file; when that is done already, with a new one. Raises VaultError.
+
+    `report` is called with how many registrations were looked at, of how many.
+    """
     with locked(path):
         keys = _prepare(store, path)
         vault = Vault(keys, path)
         _begin(store, vault, keys)
-        return _reseal_all(store, vault, keys)
+        return _reseal_all(store, vault, keys, report)
 
 
 def drop_old(store: Store, path: Path) -> list[str]:
@@ -99,10 +103,11 @@ def _begin(store: Store, vault: Vault, keys: MasterKeys) -> None:
         raise VaultError("another machine rotates to a key of its own; let one machine do it, and copy its key file")
 
 
-def _reseal_all(store: Store, vault: Vault, keys: MasterKeys) -> Rotation:
-    resealed, unreadable = 0, []
+def _reseal_all(store: Store, vault: Vault, keys: MasterKeys, report: Callable[[int, int], None]) -> Rotation:
+    resealed, unreadable, total = 0, [], sum(1 for _ in store.sealed.registrations())
     # One pass is enough: what is added or replaced since `_begin` is sealed with the newest key by its server.
-    for row in store.sealed.registrations():
+    for done, row in enumerate(store.sealed.registrations(), 1):
+        report(done, max(done, total))
         if not _old_columns(row, keys.newest):
             continue
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +22,10 @@ from .store import Store
 __all__ = ["Restored", "back_up", "restore"]
 
 
+#: After so many of SQLite's own instructions it is said how much of a copy is written: some ten times a second.
+_INSTRUCTIONS = 500_000
+
+
 class Restored(NamedTuple):
     """What a restored data base may lack, and the file that was in its place; None: there was none."""
 
@@ -28,16 +33,20 @@ class Restored(NamedTuple):
     replaced: Path | None
 
 
-def back_up(store: Store, state_file: Path, target: Path) -> None:
+def back_up(
+    store: Store, state_file: Path, target: Path, report: Callable[[int, int], None] = lambda _done, _total: None
+) -> None:
     """Write a copy of a SQLite data base as it is at one moment to the new file `target`, for its owner alone.
 
-    The copy has all that was committed before this was called, and its heartbeat says when that was. Raises StoreError.
+    The copy has all that was committed before this was called, and its heartbeat says when that was. SQLite's own check
+    of the whole file finds it sound; otherwise it is removed. `report` is called with the bytes that are written, of
+    about how many. Raises StoreError.
     """
     # What was lost since a server started last must not be taken for complete.
     with suppress(StateFileInUseError):  # a server that runs has looked
         open_state_file(store.history, state_file, shared=False).close()
     began = now()
-    _copy(Path(store.where), target)
+    _copy(Path(store.where), target, report)
     with closing(sqlite3.connect(target)) as connection:
         connection.execute("UPDATE history SET heartbeat = max(heartbeat, ?)", (began,))
         connection.commit()
@@ -80,8 +89,8 @@ def restore(path: Path, state_file: Path, source: Path) -> Restored:
     return Restored(gap, replaced)
 
 
-def _copy(source: Path, target: Path) -> None:
-    """Copy a data base, with what is in its log, to a new file."""
+def _copy(source: Path, target: Path, report: Callable[[int, int], None] = lambda _done, _total: None) -> None:
+    """Copy a data base, with what is in its log, to a new file, and check that."""
     try:
         os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | O_NOFOLLOW, 0o600))
     except FileExistsError:
@@ -90,8 +99,11 @@ def _copy(source: Path, target: Path) -> None:
         raise StoreError(f"{target} cannot be written: {error.strerror}") from None
     try:
         with closing(connect_read_only(source)) as connection:
+            size = _used_bytes(connection)
+            connection.set_progress_handler(lambda: report(min(target.stat().st_size, size), size), _INSTRUCTIONS)
             connection.execute("VACUUM INTO ?", (str(target),))
-        if damage := find_damage(target):
+        report(size, size)
+        if damage := find_damage(target, thorough=True):
             raise StoreError(f"{target} is damaged: {damage}")
     except sqlite3.DatabaseError as error:
         target.unlink()
@@ -99,6 +111,15 @@ def _copy(source: Path, target: Path) -> None:
     except BaseException:
         target.unlink()
         raise
+
+
+def _used_bytes(connection: sqlite3.Connection) -> int:
+    """Return how large a copy will be, about."""
+    pages, free, size = (
+        int(connection.execute(f"PRAGMA {name}").fetchone()[0])
+        for name in ("page_count", "freelist_count", "page_size")
+    )
+    return (pages - free) * size
 
 
 def _set_aside(path: Path) -> Path | None:

@@ -336,9 +336,9 @@ class Database(ABC):
         """Close every connection."""
         self.engine.dispose()
 
-    def has_tables(self) -> bool:
-        """Return whether the tables were created, in this version or another one."""
-        return schema.has_tables(self.engine)
+    def revision(self) -> str | None:
+        """Return the revision of the tables, which `tables.REVISION` is in this version; None: there are no tables."""
+        return schema.find_revision(self.engine)
 
     def prepare(self) -> None:
         """Create the tables, or migrate them to this version. Raises StoreError for a newer or damaged data base."""

@@ -88,19 +88,19 @@ def open_private(path: Path) -> int:
         raise StoreError(f"{path} is a link, and nothing is written through one; run: rm {path}") from None
 
 
-def make_private_folder(path: Path) -> None:
+def make_private_folder(path: Path, name: str = "the data folder") -> None:
     """Make a folder for its owner alone, when there is none. Raises StoreError as `check_private_folder` does."""
     path.mkdir(parents=True, exist_ok=True, mode=0o700)
-    check_private_folder(path)
+    check_private_folder(path, name)
 
 
-def check_private_folder(path: Path) -> None:
+def check_private_folder(path: Path, name: str = "the data folder") -> None:
     """Raise StoreError, which says what to do, for a folder of another user, or one that others can look into."""
     found = path.stat()
     if problem := foreign_owner(found):
-        raise StoreError(f"the data folder {path} {problem}: sudo chown -R {user_name()} {path}")
+        raise StoreError(f"{name} {path} {problem}: sudo chown -R {user_name()} {path}")
     if is_open_to_others(found):
-        raise StoreError(f"the data folder {path} can be read by others; run: chmod 700 {path}")
+        raise StoreError(f"{name} {path} can be read by others; run: chmod 700 {path}")
 
 
 def foreign_owner(found: os.stat_result) -> str | None:

@@ -10,13 +10,13 @@ from sqlalchemy import Connection, Engine, inspect
 from . import tables as t
 from .errors import StoreError
 
-__all__ = ["create_or_migrate", "has_tables"]
+__all__ = ["create_or_migrate", "find_revision"]
 
 
-def has_tables(engine: Engine) -> bool:
-    """Return whether the tables were created, in this version or another one."""
+def find_revision(engine: Engine) -> str | None:
+    """Return the revision of the tables, as "0012"; None: there are no tables."""
     with engine.connect() as connection:
-        return _revision(connection) is not None
+        return _revision(connection)
 
 
 def create_or_migrate(engine: Engine, name: str, lock: Callable[[Connection], None]) -> None:

@@ -24,14 +24,15 @@ def connect_read_only(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=10)
 
 
-def find_damage(path: Path, intents: Iterable[IntentRef] = ()) -> str | None:
+def find_damage(path: Path, intents: Iterable[IntentRef] = (), *, thorough: bool = False) -> str | None:
     """Return what is wrong with a file, None when it is sound and has all of these intents. It is not changed.
 
-    Raises sqlite3.OperationalError when it cannot be read now.
+    `thorough`: the indexes are compared with their tables, too, which takes some times as long. Raises
+    sqlite3.OperationalError when it cannot be read now.
     """
     # A log that was left behind may belong to another file; then single pages fit, and the indexes do not.
     log = _stat(wal_of(path))
-    check = "integrity_check" if log is not None and log.st_size else "quick_check"
+    check = "integrity_check" if thorough or (log is not None and log.st_size) else "quick_check"
     try:
         with closing(connect_read_only(path)) as connection:
             [said] = connection.execute(f"PRAGMA {check}(1)").fetchone()

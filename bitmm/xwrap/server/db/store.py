@@ -138,7 +138,11 @@ class Store:
 
     def has_tables(self) -> bool:
         """Return whether the tables were created, in this version or another one."""
-        return self._database.has_tables()
+        return self.revision() is not None
+
+    def revision(self) -> str | None:
+        """Return the revision of the tables, as "0012"; None: there are no tables."""
+        return self._database.revision()
 
     def prepare(self) -> None:
         """Create the tables, or migrate them to this version. Raises StoreError for a newer or damaged data base."""
