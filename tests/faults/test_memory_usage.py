@@ -40,7 +40,7 @@ except APIError as error:
         "endless body without length",
         "chunked without end",
         "gzip bomb",
-        "storm of 100 Continue",
+        "storm of fat 100 Continue",
         "10,000 headers",
         "a header of 1 MB",
         "200,000 brackets",

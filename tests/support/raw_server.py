@@ -60,10 +60,11 @@ class Connection:
             self.send(bytes([byte]))
             self.wait(pause)
 
-    def flood(self, data: bytes, times: int = 10**9) -> None:
+    def flood(self, data: bytes, times: int = 10**9, pause: float = 0) -> None:
+        """Send the data again and again, with a pause in seconds after each time."""
         for _ in range(times):
             self.send(data)
-            self.wait(0)
+            self.wait(pause)
 
     def wait(self, seconds: float = 3600) -> None:
         if self.closing.wait(seconds):
