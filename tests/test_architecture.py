@@ -24,7 +24,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 BASE = "__init__ codes errors money transport _http _failures _deadline _retry_after _addresses _names"
 CLIENT_PARTS = (
     "types _arguments _parsing _responses _api _following _registration _account _market_parsing _markets _history"
-    " _history_parsing _rates _trading _batches"
+    " _history_parsing _rates _trading _batches _connected"
 )
 MAY_IMPORT = {
     "__init__": "",
@@ -46,12 +46,13 @@ MAY_IMPORT = {
     "_responses": f"{BASE} _parsing",
     "_api": f"{BASE} types _arguments _parsing _responses",
     "_following": f"{BASE} types _arguments _parsing _api",
-    "_registration": f"{BASE} types _arguments _parsing _responses _api _following",
-    "_account": f"{BASE} types _arguments _parsing _responses _api _market_parsing",
+    "_registration": f"{BASE} types _arguments _parsing _responses _api _connected _following",
+    "_connected": f"{BASE} _api",
+    "_account": f"{BASE} types _arguments _parsing _connected _market_parsing",
     "_market_parsing": f"{BASE} types _parsing",
     "_history_parsing": f"{BASE} types _parsing",
     "_markets": f"{BASE} types _arguments _market_parsing _following _registration",
-    "_rates": f"{BASE} types _arguments _parsing _api _following",
+    "_rates": f"{BASE} types _arguments _parsing _connected _following",
     "_history": f"{BASE} types _arguments _parsing _history_parsing _registration",
     "_trading": f"{BASE} types _arguments _registration",
     "_batch_api": f"{BASE} types _parsing _responses _api",

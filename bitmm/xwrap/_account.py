@@ -9,16 +9,14 @@ from urllib.parse import quote
 from . import _arguments as arguments
 from . import _market_parsing as market_parsing
 from . import _parsing as parsing
-from ._api import ServerAPI
+from ._connected import Connected
 from .types import Account, AllowedAddress, Amount, AuditRow, Balance, Credential, Freeze, NewCredential, Value
 
 __all__ = ["AccountCalls"]
 
 
-class AccountCalls:
+class AccountCalls(Connected):
     """What an XWrap asks its server about an account."""
-
-    _api: ServerAPI
 
     def balance(self, username: str, password: str) -> list[Balance]:
         """Return the balances of all registrations of an account; a row whose exchange failed has an `error`."""

@@ -79,6 +79,10 @@ class ServerAPI:
         """Return the seconds that a whole call may take."""
         return self._timeout
 
+    def close(self) -> None:
+        """Close the connections; a later call opens new ones."""
+        self._transport.close()
+
     def get(
         self,
         path: str,

@@ -32,6 +32,7 @@ __all__ = [
     "market_query",
     "only_key",
     "order_form",
+    "order_id",
     "page_query",
     "pair_query",
     "registration_form",
@@ -69,7 +70,13 @@ def check_id(value: object) -> int:
         return value
     if isinstance(value, str) and value.isascii() and value.isdigit():
         return int(value)
-    raise InvalidRequest(f"the id is {_shown(value)}; an id is a whole number, like 41", code="invalid_argument")
+    way = "pass its 'id'" if isinstance(value, Mapping) else "an id is a whole number, like 41"
+    raise InvalidRequest(f"the id is {_shown(value)}; {way}", code="invalid_argument")
+
+
+def order_id(order: object) -> int:
+    """Return the id of an order that is given as its record, or by this id."""
+    return check_id(order["id"] if isinstance(order, Mapping) and "id" in order else order)
 
 
 def check_timeout(seconds: object) -> float:

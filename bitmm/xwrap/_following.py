@@ -51,7 +51,13 @@ class _Changes(Iterator[_T]):
         self.cursor = self._end = ""
 
     def __next__(self) -> _T:
-        deadline = inf if self._timeout is None else monotonic() + self._timeout
+        change = self.next_until(inf if self._timeout is None else monotonic() + self._timeout)
+        if change is None:
+            raise StopIteration
+        return change
+
+    def next_until(self, deadline: float) -> _T | None:
+        """Return the next change, None when there is none until `deadline`, of time.monotonic()."""
         while not self._page:
             left = max(0.0, deadline - monotonic())
             try:
@@ -64,7 +70,7 @@ class _Changes(Iterator[_T]):
                 # Not only at the end of a page: a server may move the cursor on without a change.
                 self.cursor = self.cursor if self._page else self._end
                 if not self._page and monotonic() >= deadline:
-                    raise StopIteration
+                    return None
                 pause = 0.0 if self._page or self._wait else min(_PAUSE, left)
             time.sleep(pause)
         change = self._page.popleft()

@@ -73,6 +73,9 @@ class HistoryCalls(RegistrationCalls):
         """
         return self._follow_cursors("ledger", history_parsing.ledger, arguments.time_query(since))
 
+    # As Python's own libraries would call them.
+    iter_orders, iter_fills, iter_withdrawals, iter_deposits = all_orders, all_fills, all_withdrawals, all_deposits
+
     def _follow_cursors(self, path: str, parse: Callable[[Any], list[_R]], query: Mapping[str, str]) -> Iterator[_R]:
         """Yield the records of a list of the exchange's, each once: what is new moves other rows to a later page."""
         cursor: str | None = None

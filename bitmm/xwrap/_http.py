@@ -185,10 +185,7 @@ class Adapter(HTTPAdapter):
     def get_connection_with_tls_context(
         self, request: requests.PreparedRequest, verify: Any, proxies: Any = None, cert: Any = None
     ) -> Any:
-        if self._pid != os.getpid():
-            self._parents += [self.poolmanager, self.proxy_manager]
-            self.proxy_manager = {}
-            self.init_poolmanager(_ORIGINS, _THREADS)
+        self._leave_the_parents()
         url = str(request.url)
         origin = origin_of(url)
         pool = self._pools.get(origin)
@@ -197,8 +194,17 @@ class Adapter(HTTPAdapter):
             super().cert_verify(pool, url, verify, cert)  # type: ignore[no-untyped-call]
         return pool
 
+    def _leave_the_parents(self) -> None:
+        """After a fork have pools of this process, without closing those of its parent."""
+        if self._pid != os.getpid():
+            self._parents += [self.poolmanager, self.proxy_manager]
+            self.proxy_manager = {}
+            self.init_poolmanager(_ORIGINS, _THREADS)
+
     def close(self) -> None:
-        for pool in self._pools.values():
+        self._leave_the_parents()
+        # A list, since other threads may make pools meanwhile.
+        for pool in list(self._pools.values()):
             pool.close()
         self._pools.clear()
         super().close()

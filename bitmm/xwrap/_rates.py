@@ -6,17 +6,15 @@ from collections.abc import Iterator
 
 from . import _arguments as arguments
 from . import _parsing as parsing
-from ._api import ServerAPI
+from ._connected import Connected
 from ._following import RateChanges
 from .types import Amount, ExchangeRate, Side
 
 __all__ = ["RateCalls"]
 
 
-class RateCalls:
+class RateCalls(Connected):
     """What an XWrap asks its server about rates."""
-
-    _api: ServerAPI
 
     def exchange_rates(
         self, currency: str, asset: str, *, amount: Amount | None = None, side: Side = "buy"

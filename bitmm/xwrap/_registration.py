@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import inf
+from time import monotonic
 from typing import Any, TypeVar
 
 from . import _arguments as arguments
 from . import _parsing as parsing
 from ._api import ServerAPI
+from ._connected import Connected
 from ._following import OrderChanges
+from .errors import NotFinal
 from .types import DeadMansSwitch, Deposit, Order, Side
 
 __all__ = ["RegistrationCalls"]
 
 _T = TypeVar("_T")
 
+#: The statuses of an order that goes on.
+_NOT_FINAL = {"open", "unknown"}
 
-class RegistrationCalls:
+
+class RegistrationCalls(Connected):
     """What a Backend asks its server with. `info` is the whole registration, where the server was asked for it.
 
     What changes a registration needs the account's own password. Where such a call raises OutcomeUnknown, its answer
@@ -59,6 +66,28 @@ class RegistrationCalls:
         after = None if after is None else arguments.check_text(after, "after")
         seconds = None if timeout is None else arguments.check_timeout(timeout)
         return OrderChanges(self._api, f"{self._path}/orders/", self._auth, after, seconds)
+
+    def wait(self, order: Order | int, timeout: float | None = None) -> Order:
+        """Return an order, given as it is or by its id, when it is final: neither "open" nor "unknown" any more.
+
+        It waits as `follow` does. Raises NotFinal, a TimeoutError, when it is not final after `timeout` seconds:
+        it goes on then, and may be waited for again, or canceled. Raises NotFound.
+        """
+        id = arguments.order_id(order)
+        deadline = inf if timeout is None else monotonic() + arguments.check_timeout(timeout)
+        # Before the order is read, so that no change of it falls between.
+        changes = self.follow()
+        latest = self._api.get(f"{self._path}/orders/{id}", parsing.order, self._auth, expected={"id": id})
+        while latest["status"] in _NOT_FINAL:
+            change = changes.next_until(deadline)
+            if change is not None and change["id"] == id:
+                latest = change
+            elif change is None or monotonic() >= deadline:
+                words = (
+                    f"order {id} is still {latest['status']} after {timeout} s; it goes on: wait again, or cancel it"
+                )
+                raise NotFinal(words, code="not_final", retryable=True, key=latest.get("key"))
+        return latest
 
     def deadman(self, seconds: int) -> DeadMansSwitch:
         """Have all orders of this exchange key canceled in so many seconds, unless this is called again before.

@@ -14,7 +14,6 @@ NotFound (no such registration), RateLimited and Unavailable; what else it may r
 
 from __future__ import annotations
 
-from copy import deepcopy
 from decimal import Decimal
 from typing import Any
 
@@ -33,6 +32,7 @@ from .errors import (
     AuthenticationError,
     InsufficientFunds,
     InvalidRequest,
+    NotFinal,
     NotFound,
     OutcomeUnknown,
     PermissionDenied,
@@ -111,6 +111,7 @@ __all__ = [
     "Level",
     "Market",
     "NewCredential",
+    "NotFinal",
     "NotFound",
     "Offer",
     "Order",
@@ -142,8 +143,6 @@ class XWrap(AccountCalls, RateCalls):
     a requests.Session whose proxies, certificates and adapters are to be used. An XWrap and the Backends it hands out
     share their connections; they may be used from many threads and after a fork. A copy or a pickle makes its own.
     """
-
-    __copy__ = deepcopy
 
     def __init__(
         self, baseurl: str | None = None, *, timeout: float = 30, session: Session | None = None, insecure: bool = False
@@ -233,8 +232,6 @@ class Backend(TradingCalls, BatchCalls, MarketCalls, HistoryCalls):
     `enabled`, `available`, `label` and `info` (the whole registration) are what the server answered; a Backend that was
     made by hand knows its id only. It can be pickled, for a process of one's own: the pickle holds the password.
     """
-
-    __copy__ = deepcopy
 
     def __init__(
         self,
@@ -350,6 +347,11 @@ class Backend(TradingCalls, BatchCalls, MarketCalls, HistoryCalls):
     def get_address(self, asset: str = "BTC") -> str:
         """Return an address at the exchange to send `asset` to; where a tag is needed see `deposit_address`."""
         return self._get("get_address", parsing.address, {"asset": asset})
+
+
+def __dir__() -> list[str]:
+    # What completes `client.` at a prompt.
+    return __all__
 
 
 def _backend(info: dict[str, Any], username: str, password: str, xwrap: XWrap) -> Backend:

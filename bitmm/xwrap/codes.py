@@ -59,6 +59,7 @@ ErrorCode = Literal[
     "no_such_key",
     "not_amended",
     "not_authenticated",
+    "not_final",
     "not_found",
     "order_not_found",
     "order_not_open",
@@ -223,4 +224,5 @@ CODES: Mapping[str, Code] = {
     "invalid_key": Code(None, "The idempotency key is not 1 to 255 printable ASCII characters."),
     "invalid_url": Code(None, "This is no URL of a server."),
     "no_answer": Code(None, "No connection was made or no complete answer came in time."),
+    "not_final": Code(None, "The order was not final when the time to wait for it was up; it goes on."),
 }

@@ -8,7 +8,8 @@
     │   └── InsufficientFunds    not enough of the currency or asset
     ├── RateLimited          429: nothing happened (but see `may_have_executed`); `retry_after` says when to come back
     ├── Unavailable          no connection, or no service: certainly nothing happened
-    └── OutcomeUnknown       it may have happened; ask again with `key`, never order anew
+    ├── OutcomeUnknown       it may have happened; ask again with `key`, never order anew
+    └── NotFinal             the time of `Backend.wait` was up before the order was final; a TimeoutError, too
 
 A class exists only where a program would act differently.
 """
@@ -25,6 +26,7 @@ __all__ = [
     "AuthenticationError",
     "InsufficientFunds",
     "InvalidRequest",
+    "NotFinal",
     "NotFound",
     "OutcomeUnknown",
     "PermissionDenied",
@@ -96,3 +98,7 @@ class OutcomeUnknown(APIError):
 
     def __init__(self, reason: str, **facts: Any) -> None:
         super().__init__(reason, **{"may_have_executed": True, **facts})
+
+
+class NotFinal(APIError, TimeoutError):
+    """An order that was waited for was not final in time; it goes on."""

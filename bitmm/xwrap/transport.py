@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from http.client import HTTPException
 from math import inf
@@ -238,6 +239,9 @@ def base_url(url: str, *, insecure: bool = False) -> str:
             "the address of a server holds no user, password, query or fragment; user and password go to the calls",
             code="invalid_url",
         )
+    if "://" not in url:
+        scheme = "http" if is_loopback(re.split("[:/]", url, maxsplit=1)[0]) else "https"
+        raise InvalidRequest(f"{url!r} does not begin with {scheme}://; write {scheme}://{url}", code="invalid_url")
     prepared = requests.PreparedRequest()
     try:
         prepared.prepare_url(url, None)

@@ -113,7 +113,10 @@ def test_a_price_below_zero_is_not_taken_for_a_way_to_sell(backend):
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("xwrap", "^XWRAP_URL: 'xwrap' is no address of a server; write it like "),
+        ("xwrap.test", "^XWRAP_URL: 'xwrap.test' does not begin with https://; write https://xwrap.test$"),
+        ("localhost:8000", "^XWRAP_URL: 'localhost:8000' does not begin with http://; write http://localhost:8000$"),
+        ("127.0.0.1/x", "; write http://127.0.0.1/x$"),
+        ("https://", "^XWRAP_URL: 'https://' is no address of a server; write it like "),
         ("http://xwrap.test", "use https://, or pass insecure=True, or set XWRAP_INSECURE=1$"),
     ],
 )

@@ -30,6 +30,7 @@ from bitmm.xwrap.errors import (
     AuthenticationError,
     InsufficientFunds,
     InvalidRequest,
+    NotFinal,
     NotFound,
     OutcomeUnknown,
     PermissionDenied,
@@ -69,6 +70,7 @@ BY_CODE = {
     "answer_too_big": APIError,
     "bad_answer": APIError,
     "no_answer": Unavailable,
+    "not_final": NotFinal,
 }
 ADDRESS = "tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx"
 
@@ -668,6 +670,12 @@ def invalid_url(_world):
 @case
 def invalid_argument(world):
     world.paper().order("seven")
+
+
+@case
+def not_final(world):
+    backend = world.paper()
+    backend.wait(backend.buy("USD", "BTC", "0.01", price=1000), timeout=0.1)
 
 
 @case

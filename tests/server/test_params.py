@@ -90,6 +90,10 @@ def test_a_bad_field_is_422_and_named_and_changes_nothing(server, owner, side, b
         ("+1", '\'amount\' is "+1"; write "1"'),
         ("1e5", '\'amount\' is "1e5"; write "100000"'),
         ("1E+50", "'amount' has more than 40 digits"),
+        (
+            "0.1000000000000000055511151231257827021181583404541015625",
+            "'amount' has more than 40 digits; made of a float it has so many, as text it has those that are written",
+        ),
     ],
 )
 @pytest.mark.parametrize("path", ["buy", "sell", "send_to_address"])

@@ -118,7 +118,8 @@ class Params:
             raise bad_field(name, advice(value), code="invalid_amount") from None
         digits = format(amount, "f")
         if len(digits) > _MAX_AMOUNT:
-            raise bad_field(name, f"has more than {_MAX_AMOUNT} digits", code="invalid_amount")
+            way = "; made of a float it has so many, as text it has those that are written" if "." in digits else ""
+            raise bad_field(name, f"has more than {_MAX_AMOUNT} digits{way}", code="invalid_amount")
         if amount <= 0:
             raise bad_field(name, not_above_zero(amount, name), code="invalid_amount")
         if not _AMOUNT.fullmatch(value):
