@@ -1,11 +1,17 @@
 """The API: an XWrap is a server that holds exchange keys, a Backend is one exchange registration on it.
 
-    >>> xwrap = XWrap("https://xwrap.example.org")
-    >>> backend = xwrap.list_backends("ann", "password", "kraken")[0]
+    >>> xwrap = XWrap()  # the server at XWRAP_URL, or at http://localhost:8000
+    >>> backend = xwrap.list_backends("ann", "her password", "paper")[0]
     >>> backend.balance()
-    {'USD': Decimal('1000.00'), 'BTC': Decimal('0.5')}
-    >>> backend.buy("USD", "BTC", "0.1")["filled"]
-    Decimal('0.1')
+    {'USD': Decimal('200000'), 'BTC': Decimal('1')}
+    >>> order = backend.buy("USD", "BTC", "0.1", price="20000", key="the-first-one")
+    >>> order["status"], order["filled"]
+    ('open', Decimal('0'))
+    >>> backend.cancel(order["id"])["status"]
+    'canceled'
+    >>> backend.wait(order, timeout=60) == backend.order(key="the-first-one")
+    True
+    >>> xwrap.close()
 
 Amounts are Decimal, int or decimal text on the way in and Decimal on the way out, with exactly the digits that came.
 Every failure is an APIError (see `errors`). Any call may raise InvalidRequest, AuthenticationError, PermissionDenied,
