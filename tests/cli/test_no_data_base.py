@@ -32,7 +32,7 @@ NEED_ONE = [
     ["backup", "FILE"],
 ]
 #: Those that make one, or need none.
-OTHERS = {"account add", "serve", "restore", "exchanges", "demo"}
+OTHERS = {"account add", "serve", "restore", "exchanges", "demo", "doctor"}
 #: Those that speak to a running server.
 OVER_HTTP = {"key", "credential", "address"}
 

@@ -14,6 +14,7 @@ from .audit import audit
 from .backups import backup, restore
 from .common import Data, examples, one_line_errors
 from .credentials import credential
+from .doctor import doctor
 from .freeze import freeze
 from .history import history
 from .keys import key
@@ -45,6 +46,7 @@ app.command(epilog=examples("xwrap freeze", "xwrap freeze --account ann --cancel
 app.add_typer(vault, name="vault")
 app.add_typer(audit, name="audit")
 app.command(epilog=examples("xwrap backup xwrap-2026-11-27.sqlite3", "xwrap backup --to ./backups --keep 14"))(backup)
+app.command(epilog=examples("xwrap doctor", "xwrap doctor --url https://xwrap.example --json"))(doctor)
 app.command(epilog=examples("xwrap restore xwrap-2026-11-27.sqlite3"))(restore)
 
 

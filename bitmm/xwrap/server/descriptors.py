@@ -8,7 +8,7 @@ from typing import Any
 
 from .settings import Settings, SetupError
 
-__all__ = ["most_connections", "raise_descriptor_limit"]
+__all__ = ["connections_within", "most_connections", "raise_descriptor_limit"]
 
 try:
     # Windows has none, and no such limit for sockets.
@@ -42,7 +42,12 @@ def most_connections(settings: Settings) -> int:
     if _resource is None:
         return MAX_CONNECTIONS
     limit: int = _resource.getrlimit(_resource.RLIMIT_NOFILE)[0]
-    if limit == _resource.RLIM_INFINITY:
+    return connections_within(settings, None if limit == _resource.RLIM_INFINITY else limit)
+
+
+def connections_within(settings: Settings, limit: int | None) -> int:
+    """Return the same where a process has so many descriptors; None: as many as it likes. Raises SetupError."""
+    if limit is None:
         return MAX_CONNECTIONS
     threads = settings.outbound_threads + settings.urgent_threads + settings.database_threads
     free = limit - _OWN_DESCRIPTORS

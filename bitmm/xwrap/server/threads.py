@@ -16,7 +16,7 @@ from .problems import too_busy
 from .settings import Settings, SetupError
 from .shares import Holder, SharedSlots
 
-__all__ = ["Pool", "ThreadPools", "Workers", "start_thread"]
+__all__ = ["Pool", "ThreadPools", "Workers", "start_thread", "threads_of"]
 
 T = TypeVar("T")
 
@@ -26,6 +26,16 @@ _ROOM = 16 * 2**20
 #: outbound: calls that wait for an exchange. urgent: cancels, which have threads of their own. database: the rest.
 #: passwords: hashes of passwords, one for each processor.
 Pool = Literal["outbound", "urgent", "database", "passwords"]
+
+
+#: Beside those that calls run in: the event loop, and the rounds that go on by themselves.
+_OWN_THREADS = 6
+
+
+def threads_of(settings: Settings) -> int:
+    """Return how many threads a server with these settings has, about."""
+    calls = settings.outbound_threads + settings.urgent_threads + settings.database_threads
+    return calls + (os.cpu_count() or 1) + _OWN_THREADS
 
 
 class ThreadPools:

@@ -8,6 +8,7 @@ import sqlite3
 import pytest
 import requests
 
+from bitmm.xwrap import __version__
 from bitmm.xwrap.server.db.errors import DamagedError
 from bitmm.xwrap.server.db.store import Store
 from tests.support.databases import CLIENT_IDS, add_registration
@@ -47,7 +48,14 @@ def test_ready_writes_a_row_once_a_second_at_most(running):
     answer = ready()
     assert (answer.status_code, answer.json()) == (
         200,
-        {"status": "ok", "unknown": {"orders": {}, "withdrawals": {}}, "history_missing_since": None},
+        {
+            "status": "ok",
+            "address": "127.0.0.1",
+            "version": __version__,
+            "host": "127.0.0.1",
+            "unknown": {"orders": {}, "withdrawals": {}},
+            "history_missing_since": None,
+        },
     )
     second = store.history.row()["heartbeat"]
     assert second > first
@@ -166,8 +174,9 @@ def test_details_are_for_this_machine_and_for_those_who_log_in(server, auth, hea
     def get(path, **options):
         return requests.get(f"{server.url}{path}", headers=passed_on, timeout=30, **options)
 
-    assert get("/ready").json() == {"status": "ok"}
-    assert set(get("/ready", auth=auth).json()) == {"status", "unknown", "history_missing_since"}
+    assert get("/ready").json() == {"status": "ok", "address": "127.0.0.1"}
+    details = {"status", "address", "version", "host", "unknown", "history_missing_since"}
+    assert set(get("/ready", auth=auth).json()) == details
     assert get("/ready", auth=("ann", "a wrong one")).status_code == 401
     assert get("/metrics").status_code == 401
     assert "xwrap_calls_total" in get("/metrics", auth=auth).text

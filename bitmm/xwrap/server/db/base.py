@@ -336,6 +336,13 @@ class Database(ABC):
         """Close every connection."""
         self.engine.dispose()
 
+    def engine_version(self) -> tuple[int, ...]:
+        """Return the version of SQLite or PostgreSQL, as (17, 2)."""
+        with self.reading():
+            # SQLAlchemy asks for it with the first connection.
+            found = self.engine.dialect.server_version_info or ()
+        return tuple(part for part in found if isinstance(part, int))
+
     def revision(self) -> str | None:
         """Return the revision of the tables, which `tables.REVISION` is in this version; None: there are no tables."""
         return schema.find_revision(self.engine)

@@ -84,7 +84,8 @@ class PostgreSQL(Database):
     is_shared = True
     current_time = cast(extract("epoch", func.clock_timestamp()), Double)
 
-    def __init__(self, url: str, call_seconds: float) -> None:
+    def __init__(self, url: str, call_seconds: float, *, read_only: bool = False) -> None:
+        """`read_only`: every write fails."""
         try:
             parts = make_url(url)
         except ArgumentError:
@@ -94,7 +95,8 @@ class PostgreSQL(Database):
         parts = parts.set(drivername="postgresql+psycopg")
         self.name = f"{parts.database or ''} at {parts.host or parts.query.get('host') or 'the local PostgreSQL'}"
         try:
-            self.engine = _create_engine(parts, _CONNECTIONS, 10)
+            more = {"default_transaction_read_only": "on"} if read_only else {}
+            self.engine = _create_engine(parts, _CONNECTIONS, 10, **more)
             self._locks = _create_engine(parts, _LOCKS + 1, _LOCK_SECONDS, lock_timeout=f"{_LOCK_SECONDS}s")
         except ModuleNotFoundError:
             raise StoreError("this needs psycopg; in a clone of bitmm: pip install '.[server,postgres]'") from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, func, or_, select, update
 
 from . import tables as t
 from .base import Database, StatementRunner
@@ -48,6 +48,21 @@ _SET_PROVEN = (
 )
 _DELETED = select(t.registrations.c.deleted).where(
     t.registrations.c.id == bindparam("id"), t.registrations.c.account_id == bindparam("account")
+)
+#: A rejected row says in `answer` what its caller was answered, a JSON document with the code.
+_NEWEST_ORDERS = select(func.max(t.orders.c.id)).group_by(t.orders.c.registration_id)
+_KEY_REFUSED = (
+    select(*LABELED_COLUMNS)
+    .join(t.orders)
+    .where(
+        t.orders.c.id.in_(_NEWEST_ORDERS),
+        t.orders.c.status == "rejected",
+        t.orders.c.answer.contains('"exchange_key_refused"'),
+        t.registrations.c.deleted.is_(None),
+        t.registrations.c.enabled,
+        or_(t.registrations.c.key_since.is_(None), t.registrations.c.key_since < t.orders.c.created),
+    )
+    .order_by(t.registrations.c.id)
 )
 _SEAL = update(t.registrations).where(t.registrations.c.id == bindparam("row")).returning(*REGISTRATION_COLUMNS)
 
@@ -122,6 +137,11 @@ class RegistrationStore:
     def delete(self, row: Registration) -> None:
         """Delete a registration that is `locked`: its key is gone, and its journal stays."""
         self._database.write(lambda runner: runner.rows(_SEAL, {"row": row.id, "deleted": now(), **GONE}))
+
+    def with_refused_key(self) -> list[Registration]:
+        """Return the registrations whose newest order was refused because the exchange does not take their key."""
+        with self._database.reading() as runner:
+            return [pop_registration(row) for row in runner.rows(_KEY_REFUSED)]
 
     def is_deleted(self, account: int, id: int) -> bool:
         """Return whether an account has deleted the registration with this id."""

@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,7 +21,7 @@ from sqlalchemy.pool import NullPool
 from .base import Database, StatementRunner
 from .errors import DamagedError, ForeignFileError, StoreError
 from .files import open_private
-from .sqlite_file import WatchedFile, find_damage
+from .sqlite_file import WatchedFile, connect_unchanged, find_damage
 
 __all__ = ["SQLite"]
 
@@ -52,16 +53,20 @@ class SQLite(Database):
     is_shared = False
     current_time = (func.julianday("now", type_=Double) - 2440587.5) * 86400.0
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        """`read_only`: neither the file nor its folder is changed; every write fails."""
         self.path = path
         self.name = str(path)
+        # The connection for writes is used by many threads, one after the other.
+        how: dict[str, Any] = {"connect_args": {"check_same_thread": False}}
+        if read_only:
+            how = {"creator": partial(connect_unchanged, path)}
         self.engine = create_engine(
             URL.create("sqlite", database=str(path)),
             paramstyle="named",
-            # The connection for writes is used by many threads, one after the other.
-            connect_args={"check_same_thread": False},
             poolclass=NullPool,
             hide_parameters=True,
+            **how,
         )
         super().__init__()
         #: Connections for reads that are free; the last one used is used next.
@@ -73,7 +78,8 @@ class SQLite(Database):
         self._report: Callable[[str], None] = lambda _line: None
         #: Why no intent is taken any more.
         self._failure: str | None = None
-        event.listen(self.engine, "connect", _configure_connection)
+        if not read_only:
+            event.listen(self.engine, "connect", _configure_connection)
 
     @contextmanager
     def _checkout(self) -> Iterator[StatementRunner]:
@@ -220,6 +226,10 @@ class SQLite(Database):
             if self._watched is not None:
                 self._watched.note_close()
         super().close()
+
+    def revision(self) -> str | None:
+        # SQLite would make the file, for all to read.
+        return super().revision() if self.path.exists() else None
 
     def prepare(self) -> None:
         os.close(open_private(self.path))

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
+from .errors import StoreError
 from .state_file import INTENT_COLUMNS, IntentRef
 
-__all__ = ["WatchedFile", "connect_read_only", "find_damage", "wal_of"]
+__all__ = ["WatchedFile", "connect_read_only", "connect_unchanged", "find_damage", "find_damage_unchanged", "wal_of"]
 
 
 def wal_of(path: Path) -> Path:
@@ -24,17 +25,34 @@ def connect_read_only(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=10)
 
 
-def find_damage(path: Path, intents: Iterable[IntentRef] = (), *, thorough: bool = False) -> str | None:
+def connect_unchanged(path: Path) -> sqlite3.Connection:
+    """Open a data base file without changing it, nor its folder. Raises sqlite3.OperationalError.
+
+    `connect_read_only` makes the files of the write-ahead log where there are none. Then no other program uses the data
+    base, and SQLite may be told so; one that begins to use it meanwhile may let the file look damaged.
+    """
+    if wal_of(path).exists():
+        return connect_read_only(path)
+    return sqlite3.connect(f"file:{quote(str(path))}?immutable=1", uri=True)
+
+
+def find_damage(
+    path: Path,
+    intents: Iterable[IntentRef] = (),
+    *,
+    thorough: bool = False,
+    connect: Callable[[Path], sqlite3.Connection] = connect_read_only,
+) -> str | None:
     """Return what is wrong with a file, None when it is sound and has all of these intents. It is not changed.
 
-    `thorough`: the indexes are compared with their tables, too, which takes some times as long. Raises
-    sqlite3.OperationalError when it cannot be read now.
+    `thorough`: the indexes are compared with their tables, too, which takes some times as long. `connect` opens the
+    file. Raises sqlite3.OperationalError when it cannot be read now.
     """
     # A log that was left behind may belong to another file; then single pages fit, and the indexes do not.
     log = _stat(wal_of(path))
     check = "integrity_check" if thorough or (log is not None and log.st_size) else "quick_check"
     try:
-        with closing(connect_read_only(path)) as connection:
+        with closing(connect(path)) as connection:
             [said] = connection.execute(f"PRAGMA {check}(1)").fetchone()
             if said != "ok":
                 return str(said).replace("\n", " ")
@@ -54,6 +72,21 @@ def find_damage(path: Path, intents: Iterable[IntentRef] = (), *, thorough: bool
     except sqlite3.DatabaseError as error:
         return str(error)
     return None
+
+
+def find_damage_unchanged(path: Path) -> str | None:
+    """Return what is wrong with a file, None when it is sound; nothing is changed, also not in its folder.
+
+    Raises StoreError when it cannot be read now.
+    """
+    had_log = wal_of(path).exists()
+    try:
+        damage = find_damage(path, connect=connect_unchanged)
+        if damage and not had_log and wal_of(path).exists():  # a server began to write it meanwhile
+            damage = find_damage(path, connect=connect_unchanged)
+    except sqlite3.OperationalError as error:
+        raise StoreError(f"{path} cannot be read: {error}") from None
+    return damage
 
 
 class WatchedFile:

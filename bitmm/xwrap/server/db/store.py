@@ -35,21 +35,24 @@ T = TypeVar("T")
 _HEARTBEAT_SECONDS = 10.0
 
 
-def open_database(where: Path | str, call_seconds: float) -> Database:
+def open_database(where: Path | str, call_seconds: float, *, read_only: bool) -> Database:
     """Open the SQLite file at a path, or the PostgreSQL data base of a URL. Raises StoreError for any other URL."""
-    return SQLite(where) if isinstance(where, Path) else PostgreSQL(where, call_seconds)
+    if isinstance(where, Path):
+        return SQLite(where, read_only=read_only)
+    return PostgreSQL(where, call_seconds, read_only=read_only)
 
 
 class Store:
     """The data base of one server."""
 
-    def __init__(self, where: Path | str, *, call_seconds: float = 15.0) -> None:
+    def __init__(self, where: Path | str, *, call_seconds: float = 15.0, read_only: bool = False) -> None:
         """Open a SQLite file by its path, or PostgreSQL by its URL. Raises StoreError for any other URL.
 
-        `call_seconds`: after these a call sends nothing more to its exchange.
+        `call_seconds`: after these a call sends nothing more to its exchange. `read_only`: nothing is changed, also
+        not in the folder of the file, and every write fails.
         """
         self.where = where
-        self._database = open_database(where, call_seconds)
+        self._database = open_database(where, call_seconds, read_only=read_only)
         self._written = -inf
         self.accounts = AccountStore(self._database)
         self.registrations = RegistrationStore(self._database)
@@ -77,6 +80,11 @@ class Store:
         """
         gap = self.history.gap()
         return None if gap is None else gap.since
+
+    @property
+    def name(self) -> str:
+        """Return what the data base is called, without a password."""
+        return self._database.name
 
     @property
     def server_id(self) -> int:
@@ -139,6 +147,10 @@ class Store:
     def has_tables(self) -> bool:
         """Return whether the tables were created, in this version or another one."""
         return self.revision() is not None
+
+    def engine_version(self) -> tuple[int, ...]:
+        """Return the version of SQLite or PostgreSQL, as (17, 2)."""
+        return self._database.engine_version()
 
     def revision(self) -> str | None:
         """Return the revision of the tables, as "0012"; None: there are no tables."""

@@ -10,6 +10,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from ... import __version__
 from ...transport import is_loopback
 from ..context import services_of
 from ..db.records import time_text
@@ -28,16 +29,19 @@ async def health(_request: Request) -> Response:
 async def ready(request: Request) -> Response:
     """GET /ready: the data base takes a row, and how many orders and sends have an unknown outcome, by exchange.
 
-    `history_missing_since`: orders that were placed after this time may be missing in the journal, or null. A caller
-    who is neither on this machine nor logged in gets the status alone.
+    `address`: from where the server sees this call come; behind a proxy that it does not know that is the proxy's.
+    `history_missing_since`: orders that were placed after this time may be missing in the journal, or null. `version`
+    is bitmm's, `host` the address that the server listens on. A caller who is neither on this machine nor logged in
+    gets the status and his own address alone.
     """
     services = services_of(request)
     answer = await services.threads.run("database", _check, services)
+    status = {"status": "ok", "address": None if request.client is None else request.client.host}
     if not _is_local(request):
         if not has_login(request):
-            return JSONResponse({"status": answer["status"]})
+            return JSONResponse(status)
         await log_in(request)
-    return JSONResponse(answer)
+    return JSONResponse(status | answer)
 
 
 async def metrics(request: Request) -> Response:
@@ -66,7 +70,8 @@ def _check(services: Services) -> dict[str, Any]:
     services.store.heartbeat(at_most_every=1.0)
     missing_since = services.store.history_gap()
     return {
-        "status": "ok",
+        "version": __version__,
+        "host": services.settings.host,
         "unknown": _count_unknown(services),
         "history_missing_since": None if missing_since is None else time_text(missing_since),
     }
