@@ -21,7 +21,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 #: What a part of the package may import of the package, besides itself. A part is a module, or a folder with all that
 #: is in it; for a module the longest name counts. What is not named here may not be imported and may not exist.
-BASE = "__init__ codes errors money transport _http _failures _deadline _retry_after _addresses _names"
+BASE = "__init__ codes errors money transport _http _fast_path _failures _deadline _retry_after _addresses _names"
 CLIENT_PARTS = (
     "types _arguments _parsing _responses _api _following _registration _account _market_parsing _markets _history"
     " _history_parsing _rates _trading _batches _connected"
@@ -33,6 +33,7 @@ MAY_IMPORT = {
     "money": "errors",
     "transport": BASE,
     "_http": BASE,
+    "_fast_path": "_deadline",
     "_failures": "_deadline",
     "_deadline": "",
     "_retry_after": "",
@@ -74,7 +75,7 @@ MAY_IMPORT = {
 #: Third-party libraries that have one place, and that place.
 ONE_PLACE = {
     "requests": "transport _http _failures exchanges/ccxt",
-    "urllib3": "transport _http _failures exchanges/ccxt",
+    "urllib3": "transport _http _fast_path _failures exchanges/ccxt",
     "sqlalchemy": "server/db server/migrations",
     "alembic": "server/db server/migrations",
     "psycopg": "server/db server/migrations",

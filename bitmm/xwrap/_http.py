@@ -25,6 +25,7 @@ from urllib3.exceptions import NewConnectionError
 
 from ._deadline import call_state, seconds_left
 from ._failures import ProtocolError, describe_error
+from ._fast_path import FastPath
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -144,11 +145,11 @@ class _HTTPSConnection(DeadlineConnection, HTTPSConnection):
     pass
 
 
-class _HTTPPool(urllib3.HTTPConnectionPool):
+class _HTTPPool(FastPath, urllib3.HTTPConnectionPool):
     ConnectionCls = DeadlineConnection  # pyright: ignore[reportAssignmentType]
 
 
-class _HTTPSPool(urllib3.HTTPSConnectionPool):
+class _HTTPSPool(FastPath, urllib3.HTTPSConnectionPool):
     ConnectionCls = _HTTPSConnection  # pyright: ignore[reportAssignmentType]
 
 
@@ -190,8 +191,11 @@ class Adapter(HTTPAdapter):
         origin = origin_of(url)
         pool = self._pools.get(origin)
         if pool is None:
-            pool = self._pools[origin] = super().get_connection_with_tls_context(request, verify, proxies, cert)
+            pool = super().get_connection_with_tls_context(request, verify, proxies, cert)
             super().cert_verify(pool, url, verify, cert)  # type: ignore[no-untyped-call]
+            self._pools[origin] = pool
+            if isinstance(pool, FastPath):
+                pool.is_plain = not self._full
         return pool
 
     def _leave_the_parents(self) -> None:
