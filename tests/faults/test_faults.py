@@ -13,6 +13,7 @@ import select
 import time
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from decimal import Decimal
 from functools import cache
 from typing import NamedTuple
@@ -288,3 +289,19 @@ def test_every_fault_has_its_error_in_time_and_nothing_is_sent_twice(name, call)
     fault = FAULTS[name]
     with raw_server(fault.script, on_connect=fault.on_connect) as server:
         meet(fault, call, server, Backend(1, USER, PASSWORD, server.url, timeout=TIMEOUT))
+
+
+@pytest.mark.parametrize("name", [name for name, fault in FAULTS.items() if fault.on_connect is None])
+def test_every_fault_has_the_same_error_on_a_connection_that_was_used(name):
+    """The first request of a connection is sent by http.client, the others by the fast path."""
+    fault = FAULTS[name]
+
+    def script(connection: Connection) -> None:
+        (proper if connection.request.path == "/exchanges/1/funds" else fault.script)(connection)
+
+    with raw_server(script) as server:
+        backend = Backend(1, USER, PASSWORD, server.url, timeout=TIMEOUT)
+        with suppress(APIError):  # It is no answer for funds, but a plain one.
+            backend.funds()
+        server.requests.clear()
+        meet(fault, BUY, server, backend)
