@@ -10,7 +10,8 @@ from setuptools.command.build import build
 HERE = Path(__file__).parent
 VERSION = re.search(r'^__version__ = "(.+)"', (HERE / "bitmm/xwrap/__init__.py").read_text(), re.MULTILINE)[1]
 
-CLI = ["typer>=0.15", "rich>=13"]
+CLI = ["typer>=0.20", "rich>=13", "platformdirs>=4"]
+KEYRING = ["keyring>=25"]
 SERVER = [
     "starlette>=1,<2",
     "uvicorn>=0.34",
@@ -21,7 +22,6 @@ SERVER = [
     "alembic>=1.14,<2",
     "argon2-cffi>=23.1",
     "cryptography>=43",
-    "platformdirs>=4",
     "prometheus-client>=0.21",
     *CLI,
 ]
@@ -29,6 +29,7 @@ POSTGRES = ["psycopg[binary]>=3.2,<4"]
 CCXT = ["ccxt>=4.5.64"]
 TEST = [
     *SERVER,
+    *KEYRING,
     "pytest>=8",
     "pytest-xdist>=3.6",
     "responses>=0.25",
@@ -80,6 +81,7 @@ setup(
         "postgres": POSTGRES,
         "ccxt": CCXT,
         "cli": CLI,
+        "keyring": KEYRING,
         "test": TEST,
         "dev": DEV,
     },

@@ -65,7 +65,7 @@ MAY_IMPORT = {
     "server/db": f"{BASE} exchanges server/settings",
     "server/migrations": "server/db",
     "server": f"{BASE} exchanges",
-    "cli": f"{BASE} client exchanges server demo",
+    "cli": f"{BASE} client ledger_csv exchanges server demo",
     "demo": f"{BASE} client server",
     "__main__": "cli",
     "testing": f"{BASE} client exchanges",

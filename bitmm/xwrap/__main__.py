@@ -8,12 +8,14 @@ import sys
 def main() -> None:
     """Run the command."""
     try:
-        from .cli import app
+        from .cli import run
     except ModuleNotFoundError as error:
         if error.name != "typer":
             raise
-        sys.exit("xwrap: the command and the server are an extra; in a clone of bitmm: pip install '.[server]'")
-    app(prog_name="xwrap")
+        sys.exit(
+            "xwrap: the command is an extra; in a clone of bitmm: pip install '.[cli]', with the server '.[server]'"
+        )
+    run()
 
 
 if __name__ == "__main__":

@@ -34,7 +34,11 @@ NEED_ONE = [
 #: Those that make one, or need none.
 OTHERS = {"account add", "serve", "restore", "exchanges", "demo", "doctor"}
 #: Those that speak to a running server.
-OVER_HTTP = {"key", "credential", "address"}
+OVER_HTTP = {
+    *("key", "credential", "address"),
+    *("login", "logout", "profiles", "rates", "best", "balance", "value", "markets", "book", "candles", "fees"),
+    *("buy", "sell", "order", "cancel", "cancel-all", "fills", "send", "export"),
+}
 
 
 def xwrap(*args, **environ):

@@ -1,8 +1,9 @@
-"""The `xwrap` command: a module for each noun."""
+"""The `xwrap` command: a module for each noun. `README.md` beside it lists what speaks to a running server."""
 
 from __future__ import annotations
 
 import os
+import sys
 from typing import Annotated
 
 import typer
@@ -12,16 +13,25 @@ from .accounts import account
 from .addresses import address
 from .audit import audit
 from .backups import backup, restore
+from .balances import balance, value
 from .common import Data, examples, one_line_errors
 from .credentials import credential
 from .doctor import doctor
+from .exits import CLOSED_PIPE, EXIT_CODES, FAILED
+from .exporting import export
 from .freeze import freeze
 from .history import history
 from .keys import key
+from .login import login, logout, profiles
+from .markets import best, book, candles, fees, markets, rates
+from .orders import cancel, cancel_all, fills, order
 from .outcomes import orders, sends
+from .output import discard_output
+from .sending import send
+from .trading import buy, sell
 from .vault import vault
 
-__all__ = ["app"]
+__all__ = ["app", "run"]
 
 app = typer.Typer(
     help="Trade on crypto exchanges through a server of your own, which holds the keys.",
@@ -29,9 +39,14 @@ app = typer.Typer(
         "xwrap demo                          see everything work, with paper money",
         "xwrap account add ann --generate    an account; its password is printed once",
         "xwrap serve                         serve at http://127.0.0.1:8000",
-    ),
+        "xwrap login                         then, also on other machines:",
+        "xwrap rates USD BTC                 what one BTC costs, and brings, at each exchange",
+        "xwrap buy paper BTC 0.1 --for USD   asks before it orders",
+    )
+    + "\n\n\b\nExit codes:\n"
+    + "\n".join(f"  {line}" for line in EXIT_CODES),
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
@@ -48,6 +63,51 @@ app.add_typer(audit, name="audit")
 app.command(epilog=examples("xwrap backup xwrap-2026-11-27.sqlite3", "xwrap backup --to ./backups --keep 14"))(backup)
 app.command(epilog=examples("xwrap doctor", "xwrap doctor --url https://xwrap.example --json"))(doctor)
 app.command(epilog=examples("xwrap restore xwrap-2026-11-27.sqlite3"))(restore)
+
+# What speaks to a running server.
+app.command(
+    epilog=examples(
+        "xwrap login",
+        "xwrap login --server https://xwrap.example.org --account ann/shell --profile live",
+        "cat password | xwrap login --account ann/shell --password-stdin",
+    )
+)(login)
+app.command(epilog=examples("xwrap logout", "xwrap logout --profile live"))(logout)
+app.command(epilog=examples("xwrap profiles"))(profiles)
+app.command(epilog=examples("xwrap rates USD BTC", "xwrap rates USD BTC --json"))(rates)
+app.command(epilog=examples("xwrap best buy USD BTC 0.5", "xwrap best buy USD BTC --cost 100"))(best)
+app.command(epilog=examples("xwrap balance", "xwrap balance --backend kraken --json"))(balance)
+app.command(epilog=examples("xwrap value EUR"))(value)
+app.command(
+    epilog=examples(
+        "xwrap buy paper BTC 0.1 --for USD              at the current price",
+        "xwrap buy paper BTC 0.1 --for USD --price 90000 --post-only",
+        "xwrap buy paper BTC --for USD --cost 100 --dry-run",
+        "xwrap buy paper BTC 0.1 --for USD --yes --key monday-1 --json",
+    )
+)(buy)
+app.command(
+    epilog=examples(
+        "xwrap sell paper BTC 0.1 --for USD             at the current price",
+        "xwrap sell paper BTC 0.1 --for USD --stop 80000",
+        "xwrap sell paper BTC 0.1 --for USD --price 120000 --yes",
+    )
+)(sell)
+app.command(epilog=examples("xwrap order kraken 17", "xwrap order kraken --key monday-1"))(order)
+app.command(epilog=examples("xwrap cancel kraken 17", "xwrap cancel kraken --key monday-1"))(cancel)
+app.command(epilog=examples("xwrap cancel-all kraken"))(cancel_all)
+app.command(epilog=examples("xwrap send kraken BTC 0.1 bc1q...", "xwrap send kraken XRP 20 r... --tag 7"))(send)
+app.command(epilog=examples("xwrap markets kraken"))(markets)
+app.command(epilog=examples("xwrap book kraken USD BTC --depth 5"))(book)
+app.command(epilog=examples("xwrap candles kraken USD BTC --interval 1d --limit 30"))(candles)
+app.command(epilog=examples("xwrap fees kraken USD BTC"))(fees)
+app.command(epilog=examples("xwrap fills kraken USD BTC", "xwrap fills kraken USD BTC --all --json"))(fills)
+app.command(
+    epilog=examples(
+        "xwrap export --year 2026 --out 2026.csv",
+        "xwrap export --year 2026 --format koinly --backend kraken --out kraken-2026.csv",
+    )
+)(export)
 
 
 def _print_version(wanted: bool) -> None:
@@ -111,3 +171,21 @@ def demo(
         from ..demo import run
 
         run(stay=serve)
+
+
+def run() -> None:
+    """Run the command with the arguments of this process; what cannot be printed ends it in one line."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        try:
+            app(prog_name="xwrap")
+        finally:
+            sys.stdout.flush()
+    except OSError as error:
+        discard_output(sys.stdout)
+        if isinstance(error, BrokenPipeError):
+            sys.exit(CLOSED_PIPE)
+        typer.echo(f"xwrap: the output cannot be written: {error.strerror}", err=True)
+        sys.exit(FAILED)

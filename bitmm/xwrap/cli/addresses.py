@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .common import examples, group
+from .common import examples, group, say
 from .http import AccountName, PasswordStdin, Server, log_in
 
 if TYPE_CHECKING:
@@ -23,11 +23,11 @@ address = group(
 
 
 @address.command("list", epilog=examples("xwrap address list --account ann"))
-def address_list(account: AccountName, server: Server = None, password_stdin: PasswordStdin = False) -> None:
+def address_list(account: AccountName = None, server: Server = None, password_stdin: PasswordStdin = False) -> None:
     """List the addresses: number, asset, address, and from when on it may be sent to."""
     with log_in(account, server, password_stdin=password_stdin) as login:
         for row in login.xwrap.addresses(login.username, login.password):
-            typer.echo(_line(row))
+            say(_line(row))
 
 
 @address.command(
@@ -40,7 +40,7 @@ def address_list(account: AccountName, server: Server = None, password_stdin: Pa
 def address_add(
     asset: Annotated[str, typer.Argument(help="What is sent, as BTC.")],
     address: Annotated[str, typer.Argument(help="Where it is sent to.")],
-    account: AccountName,
+    account: AccountName = None,
     tag: Annotated[str | None, typer.Option(help="The memo or destination tag that belongs to the address.")] = None,
     network: Annotated[str | None, typer.Option(help="The network that the send must name.")] = None,
     label: Annotated[str, typer.Option(help="A name of your own for it.")] = "",
@@ -59,20 +59,20 @@ def address_add(
             per_send=per_send,
             per_day=per_day,
         )
-        typer.echo(_line(row))
+        say(_line(row))
 
 
 @address.command("remove", epilog=examples("xwrap address remove 5 --account ann"))
 def address_remove(
     id: Annotated[int, typer.Argument(help="The number of the address, as `xwrap address list` shows it.")],
-    account: AccountName,
+    account: AccountName = None,
     server: Server = None,
     password_stdin: PasswordStdin = False,
 ) -> None:
     """Let no send go to an address any more, at once. Twice is no error."""
     with log_in(account, server, password_stdin=password_stdin) as login:
         login.xwrap.remove_address(login.username, login.password, id)
-        typer.echo(f"address {id} is removed")
+        say(f"address {id} is removed")
 
 
 def _line(row: AllowedAddress) -> str:

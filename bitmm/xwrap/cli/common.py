@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from .exits import FAILED
 from .progress import progress_bar
+from .text import printable
 
 if TYPE_CHECKING:
     from ..server.db.store import Store
 
-__all__ = ["Data", "examples", "group", "one_line_errors", "open_store", "read_since", "stop"]
+__all__ = ["Data", "examples", "group", "one_line_errors", "open_store", "read_since", "say", "stop"]
 
 Data = Annotated[
     Path | None,
@@ -108,7 +110,12 @@ def read_since(text: str) -> datetime:
         stop(f"--since is {text!r}; it takes a time like 2026-11-27T10:00:00+00:00")
 
 
-def stop(line: str) -> NoReturn:
-    """Print a line to standard error, and end with exit 1."""
-    typer.echo(f"xwrap: {line}", err=True)
-    raise typer.Exit(1)
+def say(line: str) -> None:
+    """Print a line that may have text from elsewhere in it."""
+    typer.echo(printable(line))
+
+
+def stop(line: str, code: int = FAILED) -> NoReturn:
+    """Print a line to standard error, and end with this exit code."""
+    typer.echo(f"xwrap: {printable(line)}", err=True)
+    raise typer.Exit(code)

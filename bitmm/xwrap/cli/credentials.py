@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .common import examples, group
+from .common import examples, group, say
 from .http import AccountName, PasswordStdin, Server, log_in
 
 if TYPE_CHECKING:
@@ -26,11 +26,11 @@ Name = Annotated[str, typer.Argument(help="The name of the credential; ann/NAME 
 
 
 @credential.command("list", epilog=examples("xwrap credential list --account ann"))
-def credential_list(account: AccountName, server: Server = None, password_stdin: PasswordStdin = False) -> None:
+def credential_list(account: AccountName = None, server: Server = None, password_stdin: PasswordStdin = False) -> None:
     """List the credentials that are not revoked: name, scope, what they are limited to, and when they were used."""
     with log_in(account, server, password_stdin=password_stdin) as login:
         for row in login.xwrap.credentials(login.username, login.password):
-            typer.echo(_line(row))
+            say(_line(row))
 
 
 @credential.command(
@@ -42,8 +42,8 @@ def credential_list(account: AccountName, server: Server = None, password_stdin:
 )
 def credential_add(
     name: Name,
-    account: AccountName,
     scope: Annotated[str, typer.Option(help="read, trade or send; each includes the ones before.")],
+    account: AccountName = None,
     exchange: Annotated[
         list[int] | None, typer.Option(help="The number of a registration; may be given again. [default: all]")
     ] = None,
@@ -68,18 +68,18 @@ def credential_add(
             currency=currency,
             expires=expires,
         )
-        typer.echo(made["username"])
-        typer.echo(made["password"])
+        say(made["username"])
+        say(made["password"])
 
 
 @credential.command("revoke", epilog=examples("xwrap credential revoke bot1 --account ann"))
 def credential_revoke(
-    name: Name, account: AccountName, server: Server = None, password_stdin: PasswordStdin = False
+    name: Name, account: AccountName = None, server: Server = None, password_stdin: PasswordStdin = False
 ) -> None:
     """Let nobody log in with a credential any more, at once. Twice is no error."""
     with log_in(account, server, password_stdin=password_stdin) as login:
         login.xwrap.revoke_credential(login.username, login.password, name)
-        typer.echo(f"credential '{name}' is revoked")
+        say(f"credential '{name}' is revoked")
 
 
 def _line(row: Credential) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .common import examples, group, stop
+from .common import examples, group, say, stop
 from .http import AccountName, Login, PasswordStdin, Server, log_in
 
 if TYPE_CHECKING:
@@ -29,11 +29,11 @@ Fields = Annotated[
 
 
 @key.command("list", epilog=examples("xwrap key list --account ann", "xwrap key list --account ann --server URL"))
-def key_list(account: AccountName, server: Server = None, password_stdin: PasswordStdin = False) -> None:
+def key_list(account: AccountName = None, server: Server = None, password_stdin: PasswordStdin = False) -> None:
     """List the registrations: number, exchange, beginning of the key, what it may do, and the label."""
     with log_in(account, server, password_stdin=password_stdin) as login:
         for backend in login.xwrap.list_backends(login.username, login.password, active_only=False):
-            typer.echo(_line(backend))
+            say(_line(backend))
 
 
 @key.command(
@@ -46,7 +46,7 @@ def key_list(account: AccountName, server: Server = None, password_stdin: Passwo
 )
 def key_add(
     exchange: Annotated[str, typer.Argument(help="The exchange, by its id in `xwrap exchanges`.")],
-    account: AccountName,
+    account: AccountName = None,
     label: Annotated[str, typer.Option(help="A name of your own for it.")] = "",
     field: Fields = None,
     allow_send: Annotated[
@@ -65,11 +65,13 @@ def key_add(
             allow_send=allow_send,
             **form,
         )
-        typer.echo(f"key {backend.id} at {backend.exchange} is registered{_rights(backend.info.get('permissions'))}")
+        say(f"key {backend.id} at {backend.exchange} is registered{_rights(backend.info.get('permissions'))}")
 
 
 @key.command("check", epilog=examples("xwrap key check 3 --account ann"))
-def key_check(id: Id, account: AccountName, server: Server = None, password_stdin: PasswordStdin = False) -> None:
+def key_check(
+    id: Id, account: AccountName = None, server: Server = None, password_stdin: PasswordStdin = False
+) -> None:
     """Ask the exchange whether the key works, and what it may do."""
     from ..client import APIError
 
@@ -82,7 +84,7 @@ def key_check(id: Id, account: AccountName, server: Server = None, password_stdi
             if error.code != "unsupported":
                 raise
             backend.balance()
-        typer.echo(f"key {id} at {backend.exchange} works{_rights(rights)}")
+        say(f"key {id} at {backend.exchange} works{_rights(rights)}")
 
 
 @key.command(
@@ -94,7 +96,7 @@ def key_check(id: Id, account: AccountName, server: Server = None, password_stdi
 )
 def key_replace(
     id: Id,
-    account: AccountName,
+    account: AccountName = None,
     field: Fields = None,
     other_account: Annotated[
         bool, typer.Option("--other-account", help="The key is of another account at the exchange, on purpose.")
@@ -111,43 +113,48 @@ def key_replace(
         form = _read_form(login, backend.exchange or "", field or [], "new ")
         key, secret = form.pop("apikey", ""), form.pop("apisecret", "")
         backend.replace_key(key, secret, other_account=other_account, force=force, **form)
-        typer.echo(f"key {id} at {backend.exchange} is replaced{_rights(backend.info.get('permissions'))}")
+        say(f"key {id} at {backend.exchange} is replaced{_rights(backend.info.get('permissions'))}")
 
 
 @key.command("disable", epilog=examples("xwrap key disable 3 --account ann"))
-def key_disable(id: Id, account: AccountName, server: Server = None, password_stdin: PasswordStdin = False) -> None:
+def key_disable(
+    id: Id, account: AccountName = None, server: Server = None, password_stdin: PasswordStdin = False
+) -> None:
     """Let neither an order nor a send leave any more; reads and cancels pass."""
     with log_in(account, server, password_stdin=password_stdin) as login:
         _backend(login, id).disable()
-        typer.echo(f"key {id} is switched off; on again with: xwrap key enable {id} --account {account}")
+        option = f" --account {account}" if account else ""
+        say(f"key {id} is switched off; on again with: xwrap key enable {id}{option}")
 
 
 @key.command("enable", epilog=examples("xwrap key enable 3 --account ann"))
-def key_enable(id: Id, account: AccountName, server: Server = None, password_stdin: PasswordStdin = False) -> None:
+def key_enable(
+    id: Id, account: AccountName = None, server: Server = None, password_stdin: PasswordStdin = False
+) -> None:
     """Switch a registration on again."""
     with log_in(account, server, password_stdin=password_stdin) as login:
         _backend(login, id).enable()
-        typer.echo(f"key {id} is switched on")
+        say(f"key {id} is switched on")
 
 
 @key.command("rename", epilog=examples("xwrap key rename 3 'main account' --account ann"))
 def key_rename(
     id: Id,
     label: Annotated[str, typer.Argument(help="A name of your own for it.")],
-    account: AccountName,
+    account: AccountName = None,
     server: Server = None,
     password_stdin: PasswordStdin = False,
 ) -> None:
     """Give a registration another label."""
     with log_in(account, server, password_stdin=password_stdin) as login:
         _backend(login, id).rename(label)
-        typer.echo(f"key {id} is called '{label}'")
+        say(f"key {id} is called '{label}'")
 
 
 @key.command("remove", epilog=examples("xwrap key remove 3 --account ann", "xwrap key remove 3 --account ann --force"))
 def key_remove(
     id: Id,
-    account: AccountName,
+    account: AccountName = None,
     force: Annotated[
         bool, typer.Option("--force", help="Also while orders are open or unknown, which are left to you then.")
     ] = False,
@@ -159,7 +166,7 @@ def key_remove(
 
     with log_in(account, server, password_stdin=password_stdin) as login:
         Backend(id, login.username, login.password, login.xwrap).delete(force=force)
-        typer.echo(f"key {id} is removed; delete it at the exchange, too")
+        say(f"key {id} is removed; delete it at the exchange, too")
 
 
 def _backend(login: Login, id: int) -> Backend:

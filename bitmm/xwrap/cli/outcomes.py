@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .common import Data, examples, group, one_line_errors, open_store, stop
+from .common import Data, examples, one_line_errors, open_store, stop
 
 if TYPE_CHECKING:
     from ..server.db.journal import Journal
@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["orders", "sends"]
 
-orders = group("Orders whose outcome is unknown.", "xwrap orders unknown", "xwrap orders settle 17 --as not-placed")
-sends = group("Sends whose outcome is unknown.", "xwrap sends unknown", "xwrap sends settle 17 --as not-sent")
+# Without a command they list: `orders.py` and `sending.py`.
+orders = typer.Typer(rich_markup_mode=None)
+sends = typer.Typer(rich_markup_mode=None)
 
 
 @orders.command("unknown", epilog=examples("xwrap orders unknown", "xwrap orders unknown --data ./xwrap-data"))

@@ -35,7 +35,10 @@ _SETTINGS = (
 #: Settings of one exchange: its id follows.
 _URL_PREFIX, _LIMIT_PREFIX = "XWRAP_EXCHANGE_URL_", "XWRAP_EXCHANGE_LIMIT_"
 #: What others read: the client, and bitmm's own tests.
-_OF_THE_CLIENT = ("XWRAP_URL", "XWRAP_INSECURE")
+_OF_THE_CLIENT = (
+    *("XWRAP_URL", "XWRAP_INSECURE"),
+    *("XWRAP_USER", "XWRAP_PASSWORD", "XWRAP_PASSWORD_FILE", "XWRAP_PROFILE"),
+)
 _OF_TESTS = ("XWRAP_TEST_DATABASE_URL", "XWRAP_ROUND_TRIPS", "XWRAP_DISK_FAULTS")
 _HOURS_OF_A_YEAR = 8760
 #: What is said on the command line, not in the environment.
