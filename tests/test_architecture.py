@@ -69,6 +69,7 @@ MAY_IMPORT = {
     "demo": f"{BASE} client server",
     "__main__": "cli",
     "testing": f"{BASE} client exchanges",
+    "examples": "client",
     "testing/exchanges": "",
 }
 
@@ -84,8 +85,8 @@ ONE_PLACE = {
 }
 
 #: Who looks into the environment: the settings; the command, which hands it to them; the client for its documented
-#: XWRAP_URL, and for the certificates that other programs trust.
-READS_ENVIRONMENT = "server/settings cli _api transport"
+#: XWRAP_URL, and for the certificates that other programs trust; the examples, as programs of users do.
+READS_ENVIRONMENT = "server/settings cli _api transport examples"
 
 MOST_LINES = 400
 #: The contract is read from top to bottom, an exchange at a time; each local exchange is one program.

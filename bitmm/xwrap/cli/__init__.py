@@ -28,6 +28,7 @@ from .orders import cancel, cancel_all, fills, order
 from .outcomes import orders, sends
 from .output import discard_output
 from .sending import send
+from .shipped_examples import shipped_examples
 from .trading import buy, sell
 from .vault import vault
 
@@ -59,6 +60,7 @@ app.add_typer(sends, name="sends")
 app.add_typer(history, name="history")
 app.command(epilog=examples("xwrap freeze", "xwrap freeze --account ann --cancel-orders"))(freeze)
 app.add_typer(vault, name="vault")
+app.add_typer(shipped_examples, name="examples")
 app.add_typer(audit, name="audit")
 app.command(epilog=examples("xwrap backup xwrap-2026-11-27.sqlite3", "xwrap backup --to ./backups --keep 14"))(backup)
 app.command(epilog=examples("xwrap doctor", "xwrap doctor --url https://xwrap.example --json"))(doctor)
