@@ -79,8 +79,9 @@ class Record(Generic[_R]):
         if self._statuses and record.get("status") not in self._statuses:
             raise ValueError("its status is none that is known here")
         for name in self.amounts:
-            if record.get(name) is not None:
-                record[name] = parse_decimal(record[name])
+            amount = record.get(name)
+            if amount is not None:
+                record[name] = parse_decimal(amount)
         return cast("_R", record)
 
 

@@ -56,6 +56,8 @@ _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?", re.ASCII)
 _SWAPPED = str.maketrans(",.", ".,")
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,4})?", re.ASCII)
+#: What nearly all amounts are: it needs no look at their digits.
+_is_ordinary = re.compile(r"-?\d{1,40}(?:\.\d{1,40})?", re.ASCII).fullmatch
 
 
 def exact(text: str) -> Decimal:
@@ -63,6 +65,8 @@ def exact(text: str) -> Decimal:
 
     Raises ValueError for anything but a finite number of at most 100 digits.
     """
+    if _is_ordinary(text):
+        return Decimal(text)
     if len(text) > 2 * MAX_DIGITS or not _NUMBER.fullmatch(text):
         raise ValueError("not a decimal number")
     number = Decimal(text)
@@ -76,8 +80,8 @@ def exact(text: str) -> Decimal:
 
 def parse_decimal(value: object) -> Decimal:
     """Return the amount in a decoded JSON document, a text or a number. Raises ValueError for anything else."""
-    if isinstance(value, str):
-        return exact(value)
+    if type(value) is str:
+        return Decimal(value) if _is_ordinary(value) else exact(value)
     if isinstance(value, Decimal):
         return value
     if isinstance(value, bool) or not isinstance(value, int):
@@ -219,25 +223,45 @@ def decode(text: str) -> Any:
         raise ValueError(f"it is not JSON: {error.msg} at character {error.pos}") from None
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
-    if "\\u" in text or text.count("[") + text.count("{") > MAX_DEPTH:
-        _inspect(document)
+    if (brackets := text.count("[") + text.count("{")) > MAX_DEPTH:
+        _check_depth(document, brackets)
+    if "\\u" in text:
+        _check_surrogates(document)
     return document
 
 
-def _inspect(document: Any) -> None:
-    """Raise ValueError when the document is nested too deep or holds half a surrogate pair; it looks level by level."""
-    level, depth = [document], 0
+def _check_depth(document: Any, brackets: int) -> None:
+    """Raise ValueError when the document is nested too deep; it looks level by level, at nothing but containers.
+
+    `brackets`: how many its text has, one for each container at least; so the look at a flat document ends early.
+    """
+    level, depth = [document] if isinstance(document, (dict, list)) else [], 0
     while level:
-        containers = [item for item in level if isinstance(item, (dict, list))]
-        if containers and depth == MAX_DEPTH:
+        if depth == MAX_DEPTH:
             raise ValueError(_TOO_DEEP)
+        depth += 1
+        brackets -= len(level)
+        if depth + brackets <= MAX_DEPTH:
+            return
+        level = [
+            item
+            for container in level
+            for item in (container.values() if type(container) is dict else container)
+            if type(item) is dict or type(item) is list
+        ]
+
+
+def _check_surrogates(document: Any) -> None:
+    """Raise ValueError when a text of the document, or the name of a field, holds half a surrogate pair."""
+    level = [document]
+    while level:
         try:
             "".join(item for item in level if isinstance(item, str)).encode()
         except UnicodeEncodeError:
             raise ValueError("it holds half a surrogate pair") from None
+        containers = [item for item in level if isinstance(item, (dict, list))]
         level = []
         for container in containers:
             level += container
             if isinstance(container, dict):
                 level += container.values()
-        depth += 1

@@ -141,10 +141,12 @@ def test_a_refused_amount_says_what_was_given_and_what_to_write_instead(amount, 
         ("[" * 101 + "]" * 101, "nested"),
         ('{"a":' * 101 + "1" + "}" * 101, "nested"),
         ("[" * 200_000 + "]" * 200_000, "nested"),
+        ("[" + "{}," * 500 + "[" * 100 + "]" * 100 + "]", "nested"),
+        ('{"a": "' + "]}" * 100 + '", "b": ' + '{"c": [' * 50 + "]}" * 50 + "}", "nested"),
         ('"\\ud800"', "surrogate"),
         ('{"\\udfff": 1}', "surrogate"),
     ],
-    ids=range(21),
+    ids=range(23),
 )
 def test_a_document_that_is_not_sound_is_refused_by_name(text, trouble):
     with pytest.raises(ValueError, match=trouble):
@@ -156,13 +158,15 @@ def test_a_document_that_is_not_sound_is_refused_by_name(text, trouble):
     [
         ("[" * 100 + "]" * 100, None),
         ("[" * 100 + "1" + "]" * 100, None),
+        ("[" + "{}," * 500 + "[" * 99 + "]" * 99 + "]", None),
+        ('["' + "[{" * 200 + '"]', None),
         ("9" * 100, 10**100 - 1),
         ("1e100", Decimal("1e100")),
         ('"\\ud83d\\ude00"', "😀"),
         ('"\\\\ud800"', "\\ud800"),
         (' {"a": [1, 2.50, null, true]} ', {"a": [1, Decimal("2.50"), None, True]}),
     ],
-    ids=range(7),
+    ids=range(9),
 )
 def test_the_bounds_themselves_are_within(text, value):
     document = decode(text)
