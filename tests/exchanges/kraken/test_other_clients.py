@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from inspect import signature
 
 import pytest
 
@@ -123,3 +124,43 @@ def test_ccxt_with_a_wrong_secret_is_refused(venue, ccxt):
         with pytest.raises(module.ExchangeError, match="EAPI:Invalid signature"):
             act()
     assert not venue.ledger()
+
+
+# What the root README says of either alone.
+
+BUY = {"pair": "XBTEUR", "type": "buy", "ordertype": "market", "volume": "0.01"}
+
+
+@pytest.mark.parametrize("name", ["krakenex", "ccxt"])
+def test_either_alone_raises_the_same_for_an_order_that_was_executed_and_one_that_was_not(venue, request, name):
+    api = request.getfixturevalue(name)()
+
+    def buy():
+        if name == "ccxt":
+            return api.create_order("BTC/EUR", "market", "buy", 0.01)
+        return api.query_private("AddOrder", dict(BUY))
+
+    if name == "ccxt":
+        api.load_markets()
+    errors = []
+    for fault in ("reset_before", "reset_after"):
+        venue.fault(fault, path="AddOrder")
+        with pytest.raises(Exception) as caught:
+            buy()
+        errors.append(type(caught.value))
+    assert errors[0] is errors[1]
+    assert len(venue.ledger()) == 1
+    buy()
+    assert len(venue.ledger()) == 2
+
+
+def test_nonces_of_either_alone_collide_within_a_millisecond():
+    krakenex, ccxt = (pytest.importorskip(name, reason=f"{name} is not installed") for name in ("krakenex", "ccxt"))
+    for nonce in (krakenex.API()._nonce, ccxt.kraken().nonce):
+        assert len({nonce() for _ in range(10_000)}) < 10_000
+
+
+def test_ccxt_reads_amounts_as_floats_and_krakenex_waits_for_ever_by_default():
+    krakenex, ccxt = (pytest.importorskip(name, reason=f"{name} is not installed") for name in ("krakenex", "ccxt"))
+    assert ccxt.kraken().number is float
+    assert signature(krakenex.API.query_private).parameters["timeout"].default is None
