@@ -27,10 +27,11 @@ SERVER = [
 ]
 POSTGRES = ["psycopg[binary]>=3.2,<4"]
 CCXT = ["ccxt>=4.5.64"]
+#: For the tests of a bot: the plugin and the server that it runs.
+TESTING = [*SERVER, "pytest>=8"]
 TEST = [
-    *SERVER,
+    *TESTING,
     *KEYRING,
-    "pytest>=8",
     "pytest-xdist>=3.6",
     "responses>=0.25",
     "hypothesis>=6.120",
@@ -82,10 +83,15 @@ setup(
         "ccxt": CCXT,
         "cli": CLI,
         "keyring": KEYRING,
+        "testing": TESTING,
         "test": TEST,
         "dev": DEV,
     },
-    entry_points={"console_scripts": ["xwrap = bitmm.xwrap.__main__:main"]},
+    entry_points={
+        "console_scripts": ["xwrap = bitmm.xwrap.__main__:main"],
+        # By the name of the module, so that `-p` and `pytest_plugins` with that name load it once.
+        "pytest11": ["bitmm.xwrap.testing.plugin = bitmm.xwrap.testing.plugin"],
+    },
     classifiers=[
         "Development Status :: 4 - Beta",
         "Intended Audience :: Developers",

@@ -68,7 +68,7 @@ MAY_IMPORT = {
     "cli": f"{BASE} client ledger_csv exchanges server demo",
     "demo": f"{BASE} client server",
     "__main__": "cli",
-    "testing": f"{BASE} client exchanges",
+    "testing": f"{BASE} client types exchanges server",
     "examples": "client",
     "testing/exchanges": "",
 }

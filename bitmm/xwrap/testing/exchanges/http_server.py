@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import struct
+import sys
 import threading
 import traceback
 from collections import deque
@@ -247,9 +248,8 @@ class _Server(ThreadingTCPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that goes away is no mistake of the venue."""
-        error = traceback.format_exc()
-        if not any(name in error for name in ("ConnectionResetError", "BrokenPipeError", "TimeoutError")):
-            self.owner.bugs.append(error)
+        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
+            self.owner.bugs.append(traceback.format_exc())
 
 
 class _Connection(BaseHTTPRequestHandler):
