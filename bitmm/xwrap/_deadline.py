@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Callable
 from time import monotonic
 
 __all__ = ["begin_call", "call_state", "seconds_left"]
@@ -21,16 +22,22 @@ class CallState(threading.local):
     sent: bool | None = None
     #: The exception that the program was handling when it called; it says nothing about this call.
     outer: BaseException | None = None
+    #: Returns whether the call may connect to an IP address.
+    may_connect: Callable[[str], bool] | None = None
 
 
 call_state = CallState()
 
 
-def begin_call(deadline: float) -> None:
-    """Begin a call of this thread that must be over at `deadline`, of time.monotonic()."""
+def begin_call(deadline: float, may_connect: Callable[[str], bool] | None = None) -> None:
+    """Begin a call of this thread that must be over at `deadline`, of time.monotonic().
+
+    `may_connect`: whether it may connect to an IP address; None: to any.
+    """
     call_state.deadline = deadline
     call_state.sent = None
     call_state.outer = sys.exception()
+    call_state.may_connect = may_connect
 
 
 def seconds_left(deadline: float | None = None) -> float:

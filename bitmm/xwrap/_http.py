@@ -93,7 +93,7 @@ class DeadlineConnection(HTTPConnection):
     def _new_conn(self) -> socket.socket:
         error: OSError | MemoryError = TimeoutError()
         try:
-            addresses = _addresses(self.host, self.port)
+            addresses = _permitted(_addresses(self.host, self.port))
             for tried, (family, kind, protocol, _, address) in enumerate(addresses):
                 sock = socket.socket(family, kind, protocol)
                 try:
@@ -250,6 +250,21 @@ def _addresses(host: str, port: int) -> list[Any]:
     if isinstance(found[0], UnicodeError):
         raise socket.gaierror(socket.EAI_NONAME, "no host name")
     return list(found[0])
+
+
+def _permitted(addresses: list[Any]) -> list[Any]:
+    """Return the addresses that the call may connect to. Raises PermissionError when there is none.
+
+    What is connected to is what was looked at: the name is not looked up a second time.
+    """
+    may_connect = call_state.may_connect
+    if may_connect is None:
+        return addresses
+    permitted = [each for each in addresses if may_connect(each[4][0])]
+    if not permitted:
+        shown = ", ".join(sorted({str(each[4][0]) for each in addresses}))
+        raise PermissionError(errno.EPERM, f"it may not be connected to at {shown}")
+    return permitted
 
 
 class Headers(dict[str, str]):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http.client import HTTPException
 from math import inf
 from time import monotonic
@@ -84,7 +84,8 @@ class Transport:
     of the caller's, for its proxies, certificates, headers, cookies, hooks and adapters. Where it has requests' own
     adapter, ours takes its place; with another one, the deadline is looked at between the pieces of the body only.
     Without a session there are no cookies. `connections`: those of another Transport. `end`: no call lasts longer than
-    until then, of time.monotonic().
+    until then, of time.monotonic(). `may_connect`: whether an IP address may be connected to, asked after the name was
+    looked up and for that very connection; then no proxy is used, for which the other side's address is not known.
 
     Proxies and certificate bundles of the environment (HTTPS_PROXY, NO_PROXY, REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE,
     SSL_CERT_FILE) are read once for each origin (scheme, host and port). HTTP_PROXY is not used: a proxy for plain http
@@ -98,10 +99,12 @@ class Transport:
         session: Session | None = None,
         connections: _Connections | None = None,
         end: float = inf,
+        may_connect: Callable[[str], bool] | None = None,
     ) -> None:
         self.timeout = timeout
-        self._connections = connections or _Connections(session)
+        self._connections = connections or _Connections(session, direct=may_connect is not None)
         self._end = end
+        self._may_connect = may_connect
 
     @property
     def session(self) -> Session:
@@ -110,7 +113,7 @@ class Transport:
 
     def until(self, end: float) -> Transport:
         """Return a Transport with the same connections for work that must be over at `end`, of time.monotonic()."""
-        return Transport(timeout=self.timeout, connections=self._connections, end=end)
+        return Transport(timeout=self.timeout, connections=self._connections, end=end, may_connect=self._may_connect)
 
     def send(self, request: Request, *, timeout: float | None = None) -> Response:
         """Send `request` once, follow no redirect, repeat nothing, and return the complete answer.
@@ -119,7 +122,7 @@ class Transport:
         OutcomeUnknown when the request may have been received and no complete answer came (code "no_answer", or
         "answer_too_big").
         """
-        begin_call(min(monotonic() + (self.timeout if timeout is None else timeout), self._end))
+        begin_call(min(monotonic() + (self.timeout if timeout is None else timeout), self._end), self._may_connect)
         origin = origin_of(request.url)
         try:
             response = self._connections.send(request, origin)
@@ -154,9 +157,13 @@ class _Route(NamedTuple):
 
 
 class _Connections:
-    """The connections of one Transport or of several, with the settings of the caller's session if there is one."""
+    """The connections of one Transport or of several, with the settings of the caller's session if there is one.
 
-    def __init__(self, session: Session | None) -> None:
+    `direct`: by no proxy.
+    """
+
+    def __init__(self, session: Session | None, *, direct: bool = False) -> None:
+        self._direct = direct
         self.session = Session() if session is None else session
         self._is_callers = session is not None
         self._adapter = Adapter(full=self._is_callers)
@@ -185,7 +192,7 @@ class _Connections:
         if verify is True and session.trust_env:
             verify = os.environ.get("SSL_CERT_FILE") or True
         proxies = session.proxies if origin.startswith("http://") else merged["proxies"]
-        proxies = dict(proxies) if select_proxy(origin, proxies) else {}
+        proxies = dict(proxies) if not self._direct and select_proxy(origin, proxies) else {}
         adapter = session.get_adapter(origin)
         route = _Route(
             self._adapter if type(adapter) is HTTPAdapter else adapter,
