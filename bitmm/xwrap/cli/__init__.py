@@ -24,6 +24,7 @@ from .history import history
 from .keys import key
 from .login import login, logout, profiles
 from .markets import best, book, candles, fees, markets, rates
+from .notices import notices
 from .orders import cancel, cancel_all, fills, order
 from .outcomes import orders, sends
 from .output import discard_output
@@ -62,6 +63,7 @@ app.command(epilog=examples("xwrap freeze", "xwrap freeze --account ann --cancel
 app.add_typer(vault, name="vault")
 app.add_typer(shipped_examples, name="examples")
 app.add_typer(audit, name="audit")
+app.add_typer(notices, name="notices")
 app.command(epilog=examples("xwrap backup xwrap-2026-11-27.sqlite3", "xwrap backup --to ./backups --keep 14"))(backup)
 app.command(epilog=examples("xwrap doctor", "xwrap doctor --url https://xwrap.example --json"))(doctor)
 app.command(epilog=examples("xwrap restore xwrap-2026-11-27.sqlite3"))(restore)

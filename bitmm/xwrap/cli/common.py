@@ -61,7 +61,9 @@ def open_store(data: Path | None, *, create: bool = False) -> Iterator[Store]:
         stop(missing)
     if settings.data.is_dir():
         check_private_folder(settings.data)
-    store = Store(settings.database, call_seconds=settings.call_seconds)
+    # What a command decides is reported, too, by the server that runs or the next one.
+    notices = settings.notice_url is not None
+    store = Store(settings.database, call_seconds=settings.call_seconds, notices=notices)
     try:
         store.check()
         revision = store.revision()

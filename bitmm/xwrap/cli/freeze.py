@@ -42,6 +42,8 @@ def _freeze(store: Store, account: dict[str, Any], *, cancel_orders: bool) -> tu
     """Return since when an account is frozen, and at how many registrations its orders are being canceled."""
     since, is_new = store.safety.freeze(account["id"])
     switches = store.safety.request_cancels(account["id"]) if cancel_orders else []
+    if is_new:
+        store.notices.add("account.frozen", {"since": since, "by": "administrator"}, account=account["id"])
     if is_new or cancel_orders:
         details = {"cancel_orders": str(cancel_orders).lower()}
         store.audit.add("administrator", "freeze", f"account {account['name']}", details, account_id=account["id"])

@@ -169,7 +169,7 @@ class DeadMansSwitch:
                 self._store.safety.finish(claimed)
             else:
                 self._store.safety.postpone(claimed, attempts.pause())
-            self._audit(claimed, {"canceled": str(canceled)})
+            self._report(claimed, {"canceled": str(canceled)})
 
         self._store.atomic(work)
         if is_last:
@@ -194,13 +194,15 @@ class DeadMansSwitch:
                 else self._store.safety.postpone(claimed, pause)
             )
             if is_ours and is_new:
-                self._audit(claimed, {"error": words, "code": code})
+                self._report(claimed, {"error": words, "code": code})
 
         self._store.atomic(work)
         return words
 
-    def _audit(self, registration: Registration, details: dict[str, str]) -> None:
+    def _report(self, registration: Registration, details: dict[str, str]) -> None:
+        """Write what became of a cancel into the audit and the notices, within a write."""
         subject = f"registration {registration.id}"
+        self._store.notices.add("deadman.fired", details, registration=registration.id)
         self._store.audit.add("server", "deadman.fired", subject, details, account_id=registration.account_id)
 
     def cancel_now(self, switches: Sequence[Switch]) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ from .allow_list import guarded_send
 from .common_names import order_with_common_names
 from .db.journal import Journal
 from .db.records import Caller, Registration, now
+from .db.row_json import row_to_json
 from .db.store import Store
 from .dry_run import try_order
 from .freeze import check_frozen
@@ -30,7 +31,6 @@ from .order_views import (
     check_key,
     foreign_order_to_json,
     key_answer,
-    row_to_json,
 )
 from .policy import LastLook, Policy, check_enabled
 from .rate_limiter import Priority

@@ -103,6 +103,7 @@ def replacement_columns(
         "exchange_account": key.account_id,
         "proven": registry.is_proven(registration.exchange, key.credentials),
         "key_since": since,
+        "key_refused": None,
         "account_since": registration.account_since if key.is_same_account else since,
         **registry.seal(registration.account_id, registration.id, key.credentials),
     }

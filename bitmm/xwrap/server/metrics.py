@@ -26,6 +26,9 @@ class Metrics:
             "xwrap_refused", "Requests and connections refused before the login", ["reason"], registry=self._registry
         )
         self._connections = Gauge("xwrap_connections", "Open connections", registry=self._registry)
+        self._notices_waiting = Gauge("xwrap_notices_waiting", "Notices that wait", registry=self._registry)
+        self._notices = Counter("xwrap_notices", "Tries to deliver a notice", ["result"], registry=self._registry)
+        self._notices_seen: dict[str, int] = {}
         #: Looking up a counter by its labels takes longer than counting.
         self._counters: dict[tuple[str, str, int], Any] = {}
 
@@ -51,6 +54,13 @@ class Metrics:
         for journal, by_exchange in counts.items():
             for exchange, count in by_exchange.items():
                 self._unknown.labels(journal, exchange).set(count)
+
+    def set_notices(self, waiting: int, counts: Mapping[str, int]) -> None:
+        """Set how many notices wait, and how many tries ended how since the start."""
+        self._notices_waiting.set(waiting)
+        for result, count in counts.items():
+            self._notices.labels(result).inc(count - self._notices_seen.get(result, 0))
+            self._notices_seen[result] = count
 
     def text(self) -> bytes:
         """Return all numbers in Prometheus' text format."""

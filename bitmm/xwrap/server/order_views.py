@@ -27,6 +27,7 @@ from ..exchanges.models import (
 )
 from ..money import exact, plain
 from .best import Offer
+from .db.row_json import row_to_json
 from .problems import Problem
 
 __all__ = [
@@ -46,7 +47,6 @@ __all__ = [
     "refusal_answer",
     "refusal_columns",
     "repeated_answer",
-    "row_to_json",
     "success_answer",
     "transfer_columns",
     "unproved_refusal_columns",
@@ -92,11 +92,6 @@ def order_intent(order: NewOrder) -> dict[str, Any]:
     return {"type": _order_type(order.price)} | _columns(order, _ORDER_INTENT) | conditions
 
 
-def _given_conditions(row: Row) -> dict[str, Any]:
-    """Return the conditions that an order was placed with, and which order it replaces."""
-    return {name: row[name] for name in (*ORDER_CONDITIONS, "replaces") if row.get(name)}
-
-
 def withdrawal_intent(withdrawal: NewWithdrawal) -> dict[str, Any]:
     """Return the columns of a send that are written before its exchange hears of it; of a transfer, where it goes."""
     columns = _columns(withdrawal, _WITHDRAWAL_INTENT)
@@ -134,18 +129,6 @@ def order_ref(row: Row) -> OrderRef:
         time_in_force=row["time_in_force"],
         stop=exact(row["stop"]) if row["stop"] else None,
     )
-
-
-def row_to_json(row: Row, names: Iterable[str]) -> dict[str, Any]:
-    """Return the public fields of a row, of an order the conditions that it was placed with, and of a transfer the
-    registration that it goes to.
-
-    A call that is still running is shown as unknown; only a repeat with its key is answered otherwise.
-    """
-    shown = {name: row[name] for name in names} | _given_conditions(row)
-    if row.get("to_registration") is not None:
-        shown["to"] = row["to_registration"]
-    return shown | {"status": "unknown"} if row["status"] == "running" else shown
 
 
 def foreign_order_to_json(state: OrderState) -> dict[str, Any]:

@@ -21,9 +21,11 @@ from ..exchanges.cache import TTLCache, put_newest
 from ..exchanges.capabilities import supports
 from ..exchanges.errors import ExchangeError
 from ..transport import Transport
+from .db.notices import NoticeStore
 from .db.records import Registration
 from .db.registrations import RegistrationStore
 from .exchange_names import find_exchange, nearest_names, no_such_exchange
+from .key_refusals import watch_key
 from .passwords import Secret
 from .problems import too_busy
 from .rate_limiter import ExchangeLimits, KeyHolder, Priority, RateLimiter, RequestSlot
@@ -58,6 +60,7 @@ class ExchangeRegistry:
         vault: Vault,
         limiter: RateLimiter,
         registrations: RegistrationStore,
+        notices: NoticeStore,
         factories: Mapping[str, Callable[[ExchangeContext], Exchange]],
     ) -> None:
         """Raises SettingsError for an exchange that cannot be loaded.
@@ -67,6 +70,7 @@ class ExchangeRegistry:
         self._vault = vault
         self._limiter = limiter
         self._registrations = registrations
+        self._notices = notices
         self._proofs: OrderedDict[bytes, None] = OrderedDict()
         self._proofs_lock = threading.Lock()
         self._proof_key = secrets.token_bytes(32)
@@ -172,7 +176,7 @@ class ExchangeRegistry:
             registration=registration.id if registration is not None else 0,
             url=entry.url,
             nonce=slot.nonce,
-            throttle=slot.acquire,
+            throttle=slot.acquire if registration is None else watch_key(self._notices, registration, slot.acquire),
             cache=entry.cache,
         )
         if priority is Priority.CANCEL:

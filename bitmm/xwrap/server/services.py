@@ -25,6 +25,7 @@ from .follower import Follower
 from .intents import Intents
 from .login_failures import LoginFailures
 from .missing_history import MissingHistory
+from .notices import Notifier, open_notifier
 from .old_refusals import OldRefusals
 from .order_changes import OrderChanges
 from .policy import Policy
@@ -65,6 +66,8 @@ class Services:
     follower: Follower
     deadman: DeadMansSwitch
     old_refusals: OldRefusals
+    #: None: no receiver is set.
+    notifier: Notifier | None
     order_changes: OrderChanges
     rates: Rates
     rate_changes: RateChanges
@@ -78,6 +81,8 @@ class Services:
         self.deadman.start()
         self.old_refusals.start()
         self.login_failures.start()
+        if self.notifier is not None:
+            self.notifier.start()
 
     def stop_waiting(self) -> None:
         """Let the calls that wait for news be answered now; in the event loop."""
@@ -93,6 +98,8 @@ class Services:
         self.deadman.stop()
         self.old_refusals.stop()
         self.login_failures.stop()
+        if self.notifier is not None:
+            self.notifier.stop()
         self.threads.close()
         self.registry.close()
         self.store.close()
@@ -113,7 +120,7 @@ def create_services(
     other prices on paper. Raises SetupError (in one line) or OSError when something cannot be used.
     """
     make_private_folder(settings.data)
-    store = Store(settings.database, call_seconds=settings.call_seconds)
+    store = Store(settings.database, call_seconds=settings.call_seconds, notices=settings.notice_url is not None)
     with ExitStack() as on_failure:
         on_failure.callback(store.close)
         store.check()
@@ -135,7 +142,7 @@ def _create(
     vault = _open_vault(settings, store, report)
     config = PaperConfig(_load_prices(settings), settings.paper_funds, store.paper_ledger)
     limiter = RateLimiter(store.counters, settings.queue_seconds)
-    registry = ExchangeRegistry(settings, vault, limiter, store.registrations, {"paper": paper(config)})
+    registry = ExchangeRegistry(settings, vault, limiter, store.registrations, store.notices, {"paper": paper(config)})
     client_ids = ClientIds(vault.client_id_secret)
     missing_history = MissingHistory(
         store, registry, client_ids, arrival_seconds=settings.call_seconds + settings.reconcile_grace_seconds
@@ -176,6 +183,7 @@ def _create(
             store, registry, execution, every=settings.reconcile_seconds, call_seconds=settings.call_seconds
         ),
         old_refusals=OldRefusals(store),
+        notifier=open_notifier(settings, store),
         order_changes=order_changes,
         rates=rates,
         rate_changes=RateChanges(connections),

@@ -30,6 +30,7 @@ _SETTINGS = (
     *("XWRAP_PROXIES", "XWRAP_ADDRESS_WAIT_HOURS", "XWRAP_QUOTA_REGISTRATIONS", "XWRAP_QUOTA_ORDERS"),
     *("XWRAP_QUOTA_CREDENTIALS", "XWRAP_QUOTA_ADDRESSES"),
     "XWRAP_LOG_LEVEL",
+    *("XWRAP_NOTICE_URL", "XWRAP_NOTICE_SECRET_FILE", "XWRAP_NOTICE_PRIVATE"),
     *("XWRAP_PAPER_PRICES", "XWRAP_PAPER_FUNDS"),
 )
 #: Settings of one exchange: its id follows.
@@ -117,6 +118,11 @@ class Settings:
     address_quota: int = 1000
     #: From which level on the server and its web server log; one of `LOG_LEVELS`.
     log_level: str = "WARNING"
+    #: Where notices are sent to, which may hold a secret; None: there are none. And the file of what signs them.
+    notice_url: str | None = field(default=None, repr=False)
+    notice_secret_file: Path | None = None
+    #: The receiver may be at an address that is not public, and be reached by plain http.
+    notice_private: bool = False
 
     @property
     def database(self) -> Path | str:
@@ -148,6 +154,9 @@ class Settings:
             "master_key_file": _path(environ, "XWRAP_MASTER_KEY_FILE") or folder / "master.key",
             "database_url": environ.get("XWRAP_DATABASE_URL") or None,
             "paper_prices": _path(environ, "XWRAP_PAPER_PRICES"),
+            "notice_url": environ.get("XWRAP_NOTICE_URL") or None,
+            "notice_secret_file": _path(environ, "XWRAP_NOTICE_SECRET_FILE"),
+            "notice_private": _switch(environ, "XWRAP_NOTICE_PRIVATE"),
         }
         if log_level := environ.get("XWRAP_LOG_LEVEL"):
             values["log_level"] = _log_level(log_level)
@@ -219,6 +228,13 @@ def _log_level(text: str) -> str:
     if text.upper() not in LOG_LEVELS:
         raise SettingsError(f'XWRAP_LOG_LEVEL has "{text}"; write one of {", ".join(LOG_LEVELS)}')
     return text.upper()
+
+
+def _switch(environ: Mapping[str, str], name: str) -> bool:
+    text = environ.get(name, "")
+    if text not in {"", "0", "1"}:
+        raise SettingsError(f'{name} has "{text}"; write 1 or 0')
+    return text == "1"
 
 
 def _path(environ: Mapping[str, str], name: str) -> Path | None:

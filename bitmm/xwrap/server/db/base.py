@@ -28,7 +28,7 @@ from . import schema
 from .errors import DamagedError, StoreError
 from .state_file import IntentRef, StateFile
 
-__all__ = ["Database", "StatementRunner"]
+__all__ = ["Database", "Statement", "StatementRunner"]
 
 Statement = SelectBase | UpdateBase
 T = TypeVar("T")

@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from . import tables as t
 from .base import Database, StatementRunner
 from .errors import UNUSABLE
+from .notices import NoticeStore, OutcomeNotices
 from .records import Intent, Registration, now
 from .registrations import LABELED_COLUMNS, pop_registration
 from .state_file import IntentRef
@@ -57,9 +58,10 @@ class _Guards(NamedTuple):
 class Journal:
     """Orders, or withdrawals: one row each, found by the key that the caller gave it."""
 
-    def __init__(self, table: Table, database: Database) -> None:
+    def __init__(self, table: Table, database: Database, notices: NoticeStore) -> None:
         self.name = table.name
         self._table, self._database = table, database
+        self._notices = OutcomeNotices(notices, table)
         c = table.c
         of_registration = select(table).where(c.registration_id == bindparam("registration"))
         self._select_by_id = of_registration.where(c.id == bindparam("id"))
@@ -246,7 +248,7 @@ class Journal:
 
         def work(runner: StatementRunner) -> Row | None:
             new = {**columns, "updated": now(), **self._number_change(runner, row["registration_id"])}
-            return {**row, **new} if runner.change(self._update_in_flight, place | new) else None
+            return {**row, **new} if self._notices.change(runner, self._update_in_flight, place | new) else None
 
         return self._database.write(work) or self.get(row["registration_id"], row["id"]) or {**row, **columns}
 
@@ -260,7 +262,7 @@ class Journal:
         return self._database.write(lambda runner: self._change(runner, registration, statement, values))
 
     def _change(self, runner: StatementRunner, registration: int, statement: Update, values: Mapping[str, Any]) -> int:
-        return runner.change(statement, {**values, **self._number_change(runner, registration)})
+        return self._notices.change(runner, statement, {**values, **self._number_change(runner, registration)})
 
     def _number_change(self, runner: StatementRunner, registration: int) -> Row:
         """Return the columns in which a row of the registration has the number of its change; here there are none.

@@ -14,6 +14,7 @@ from ..._addresses import is_caseless
 from . import tables as t
 from .base import Database, StatementRunner
 from .journal import Journal, can_be_seen
+from .notices import NoticeStore
 from .records import Registration, is_in_place, now, time_text
 from .registrations import LABELED_COLUMNS, pop_registration
 
@@ -92,7 +93,7 @@ def _ids(registrations: Iterable[int]) -> dict[str, int]:
 _END_AMENDED = (
     update(t.orders)
     .where(t.orders.c.id == bindparam("row"), t.orders.c.exchange_order_id == bindparam("of"))
-    .values(status="canceled", filled="0", average=None, spent="0", fee=None, fee_currency=None)
+    .values(filled="0", average=None, spent="0", fee=None, fee_currency=None)
 )
 
 
@@ -107,8 +108,8 @@ def _amends(row: Mapping[str, Any], columns: Mapping[str, Any]) -> bool:
 class OrderJournal(Journal):
     """The journal of orders."""
 
-    def __init__(self, database: Database) -> None:
-        super().__init__(t.orders, database)
+    def __init__(self, database: Database, notices: NoticeStore) -> None:
+        super().__init__(t.orders, database, notices)
 
     def under_way(self, registration: int, seconds: float) -> set[int]:
         """Return the ids of the orders of the last so many seconds that may still reach their exchange."""
@@ -178,7 +179,8 @@ class OrderJournal(Journal):
     def _end_amended(self, row: Mapping[str, Any]) -> bool:
         """End the row of the order that a row amended in place; return True."""
         reason = f"it was amended, and is order {row['id']} since then"
-        values = {"row": row["replaces"], "of": row["exchange_order_id"], "reason": reason, "updated": now()}
+        values = {"row": row["replaces"], "of": row["exchange_order_id"]}
+        values |= {"status": "canceled", "reason": reason, "updated": now()}
         self._write(row["registration_id"], _END_AMENDED, values)
         return True
 
@@ -216,8 +218,8 @@ _SIMILAR_SENDS_IN_ANY_CASE = _OTHER_SENDS.where(func.lower(_SENDS.address) == bi
 class WithdrawalJournal(Journal):
     """The journal of sends."""
 
-    def __init__(self, database: Database) -> None:
-        super().__init__(t.withdrawals, database)
+    def __init__(self, database: Database, notices: NoticeStore) -> None:
+        super().__init__(t.withdrawals, database, notices)
 
     def similar(self, exchange: str, row: Mapping[str, Any], since: datetime, until: datetime) -> list[dict[str, Any]]:
         """Return the other sends of the asset of `row` to its address that were created in this time.

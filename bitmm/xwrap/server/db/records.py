@@ -70,6 +70,8 @@ class Registration:
     deadman_at: float | None
     #: The exchange accepted the key with its secret.
     proven: bool
+    #: Since when its exchange refuses the key, as far as notices report it.
+    key_refused: str | None
 
     def can_see(self, row: Mapping[str, Any]) -> bool:
         """Return whether the key is of the account where the row of a journal was begun.

@@ -18,6 +18,7 @@ from .counters import CounterStore
 from .credentials import CredentialStore
 from .history import HistoryStore
 from .journals import OrderJournal, WithdrawalJournal
+from .notices import NoticeStore
 from .paper_ledger import PaperLedger
 from .postgresql import PostgreSQL
 from .refusals import RefusalStore
@@ -45,11 +46,13 @@ def open_database(where: Path | str, call_seconds: float, *, read_only: bool) ->
 class Store:
     """The data base of one server."""
 
-    def __init__(self, where: Path | str, *, call_seconds: float = 15.0, read_only: bool = False) -> None:
+    def __init__(
+        self, where: Path | str, *, call_seconds: float = 15.0, notices: bool = False, read_only: bool = False
+    ) -> None:
         """Open a SQLite file by its path, or PostgreSQL by its URL. Raises StoreError for any other URL.
 
-        `call_seconds`: after these a call sends nothing more to its exchange. `read_only`: nothing is changed, also
-        not in the folder of the file, and every write fails.
+        `call_seconds`: after these a call sends nothing more to its exchange. `notices`: there is a receiver of them.
+        `read_only`: nothing is changed, also not in the folder of the file, and every write fails.
         """
         self.where = where
         self._database = open_database(where, call_seconds, read_only=read_only)
@@ -63,8 +66,9 @@ class Store:
         self.audit = AuditStore(self._database)
         self.counters = CounterStore(self._database)
         self.history = HistoryStore(self._database)
-        self.orders = OrderJournal(self._database)
-        self.withdrawals = WithdrawalJournal(self._database)
+        self.notices = NoticeStore(self._database, wanted=notices)
+        self.orders = OrderJournal(self._database, self.notices)
+        self.withdrawals = WithdrawalJournal(self._database, self.notices)
         self.refusals = RefusalStore(self._database)
         self.usage = UsageStore(self._database)
 

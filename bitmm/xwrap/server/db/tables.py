@@ -94,6 +94,8 @@ registrations = Table(
     # All orders are cancelled when this many seconds pass without a renewal: at `deadman_at`, in seconds since 1970.
     Column("deadman_seconds", Integer),
     Column("deadman_at", Double),
+    # Since when its exchange refuses the key, as far as notices report it.
+    Column("key_refused", Text),
 )
 
 LIVE = text("revoked IS NULL")
@@ -295,6 +297,20 @@ audit_head = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("hash", Text, nullable=False),
+)
+
+#: What waits for the administrator's receiver, oldest first: `body` is sent as it is, not before `due`, in seconds
+#: since 1970; see `db.notices`.
+notices = Table(
+    "notices",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("notice", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("created", Text, nullable=False),
+    Column("tries", Integer, nullable=False, server_default=text("0")),
+    Column("due", Double, nullable=False, server_default=text("0")),
+    Column("error", Text),
 )
 
 #: The balances of the paper exchange. Its tables are its ledger: what really happened there, apart from the journals.

@@ -21,6 +21,8 @@ def freeze(context: RequestContext) -> dict[str, Any]:
     def work() -> tuple[str, list[Switch]]:
         since, is_new = store.safety.freeze(account)
         switches = store.safety.request_cancels(account, given) if cancel_orders else []
+        if is_new:
+            store.notices.add("account.frozen", {"since": since, "by": context.caller.name}, account=account)
         if is_new or cancel_orders:
             details = {"cancel_orders": str(cancel_orders).lower()}
             store.audit.add(context.caller, "freeze", f"account {context.account.name}", details)

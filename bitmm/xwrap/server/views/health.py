@@ -56,6 +56,9 @@ async def metrics(request: Request) -> Response:
     metrics: Metrics = request.app.state.metrics
     offered = services.registry.ids()
     metrics.set_unknown({name: {id: counts.get(id, 0) for id in offered} for name, counts in unknown.items()})
+    if services.notifier is not None:
+        backlog = await services.threads.run("database", services.store.notices.backlog)
+        metrics.set_notices(backlog.waiting, services.notifier.counts)
     return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
 

@@ -7,8 +7,8 @@ from starlette.responses import JSONResponse, Response
 
 from ...exchanges.models import ORDER_FIELDS
 from ..context import RequestContext
+from ..db.row_json import row_to_json
 from ..endpoints import endpoint, log_in
-from ..order_views import row_to_json
 from ..params import Params, bad_field
 from ..shares import account_holder
 from ..waiting import pop_wait
