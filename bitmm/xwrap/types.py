@@ -159,8 +159,8 @@ class Refusal(TypedDict, total=False):
     nearest: str
 
 
-class Order(TypedDict, total=False):
-    """An order as the server knows it.
+class Order(TypedDict):
+    """An order as the server knows it; one of 2013 leaves out what it does not know.
 
     `id`: the server's own. `key`: its idempotency key. In an order that was placed elsewhere only `exchange_order_id`
     is certain; all else, `id` and `key` first, may be None. So may all that is not known before it is placed in the
@@ -196,15 +196,15 @@ class Order(TypedDict, total=False):
     reason: str | None
     created: str
     updated: str
-    post_only: Literal[True]
-    time_in_force: TimeInForce
-    expires: str
-    stop: Decimal
-    replaces: int
-    slippage: Decimal | None
-    remaining: Decimal | None
-    dry_run: Literal[True]
-    error: Refusal
+    post_only: NotRequired[Literal[True]]
+    time_in_force: NotRequired[TimeInForce]
+    expires: NotRequired[str]
+    stop: NotRequired[Decimal]
+    replaces: NotRequired[int]
+    slippage: NotRequired[Decimal | None]
+    remaining: NotRequired[Decimal | None]
+    dry_run: NotRequired[Literal[True]]
+    error: NotRequired[Refusal]
 
 
 class Funds(TypedDict):
@@ -237,7 +237,7 @@ class Fill(TypedDict):
     time: str
 
 
-class Withdrawal(TypedDict, total=False):
+class Withdrawal(TypedDict):
     """A send as the server knows it.
 
     `id`: the server's own. `key`: its idempotency key. `amount` and `fee`: units of the asset. `txid`: the transaction
@@ -251,13 +251,13 @@ class Withdrawal(TypedDict, total=False):
     amount: Decimal
     fee: Decimal | None
     address: str
-    to: int
+    to: NotRequired[int]
     tag: str | None
     network: str | None
     txid: str | None
     status: WithdrawalStatus
     created: str
-    error: Refusal
+    error: NotRequired[Refusal]
 
 
 class DepositAddress(TypedDict):
@@ -269,7 +269,7 @@ class DepositAddress(TypedDict):
     network: str | None
 
 
-class Deposit(TypedDict, total=False):
+class Deposit(TypedDict):
     """Something that came in. `id`: the exchange's. `amount`: units of the asset. `txid`: as in a withdrawal."""
 
     id: str

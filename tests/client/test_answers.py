@@ -452,6 +452,12 @@ QUESTIONS = {
         [ORDER],
         [{}, [{}], ORDER, [ORDER, ORDER], [{**ORDER, "id": None}]],
     ),
+    # First the cursor is read, then the order, as by `order`.
+    "wait": (
+        lambda _, backend: backend.wait(41),
+        {"orders": [], "cursor": "4", **ORDER},
+        [{}, [], True, "closed", ORDER, {"orders": [], **ORDER}, {"orders": [], "cursor": 4, **ORDER}],
+    ),
     "follow": (
         lambda _, backend: next(backend.follow(after="1")),
         {"orders": [ORDER], "cursor": "2"},
@@ -746,6 +752,7 @@ def test_every_call_of_the_client_is_in_these_tables():
         "sell",
         "amend",
         *("buy_many", "sell_many", "place_many"),
+        *("iter_orders", "iter_fills", "iter_withdrawals", "iter_deposits", "close"),
         "send_to_address",
         "transfer",
         "withdrawal",

@@ -110,6 +110,12 @@ def test_a_type_has_the_fields_of_the_contract_and_their_kinds(kind):
         assert hinted_kinds(hint) | null_elsewhere == json_kinds(properties[name]), name
 
 
+@pytest.mark.parametrize("kind", [types.Order, types.Withdrawal, types.Deposit, types.Fill])
+def test_type_checkers_let_pass_what_the_contract_says_is_always_there(kind):
+    """Of a field that is not required pyright says, at each access, that it may not be there."""
+    assert kind.__required_keys__ == set(SCHEMAS[kind.__name__]["required"])
+
+
 def test_every_record_of_the_contract_has_a_type():
     named = {SCHEMA_OF.get(kind.__name__, kind.__name__) for kind in RECORDS}
     objects = {name for name, schema in SCHEMAS.items() if "properties" in schema or "allOf" in schema}
