@@ -69,7 +69,7 @@ MAY_IMPORT = {
     "demo": f"{BASE} client server",
     "__main__": "cli",
     "testing": f"{BASE} client types exchanges server",
-    "examples": "client",
+    "examples": "client testing",
     "testing/exchanges": "",
 }
 

@@ -108,6 +108,16 @@ def test_the_rebalancing_bot_is_killed_as_a_program_and_orders_once(backend, tmp
     assert abs(share(backend) - rebalance.SHARE) < rebalance.TOLERANCE
 
 
+def test_the_tests_of_the_bot_pass_where_they_were_copied_to(tmp_path):
+    for name in ("rebalance", "test_rebalance"):
+        xwrap("examples", "copy", name, tmp_path)
+    command = [sys.executable, "-m", "pytest", "-p", "bitmm.xwrap.testing.plugin", "-p", "no:cacheprovider", "-q"]
+    done = subprocess.run(
+        [*command, "-W", "error"], cwd=tmp_path, env=BARE, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert "7 passed" in done.stdout, done.stdout
+
+
 def test_the_frame_of_the_ledger_adds_up_to_the_balance(backend):
     if not find_spec("pandas"):
         pytest.skip("pandas is not installed")

@@ -41,7 +41,7 @@ def _first_sentence(path: Path) -> str:
 def _list(context: typer.Context) -> None:
     if context.invoked_subcommand is None:
         for name, path in _files().items():
-            typer.echo(f"{name:<14}{_first_sentence(path)}")
+            typer.echo(f"{name:<16}{_first_sentence(path)}")
 
 
 @shipped_examples.command()
