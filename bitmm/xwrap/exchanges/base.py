@@ -153,6 +153,8 @@ class Exchange(AccountHistory, Transfers):
     requires_url: ClassVar[bool] = False
     #: It keeps its books in the server's own data base, so what it does and what the server writes about it are one.
     in_process: ClassVar[bool] = False
+    #: None of its calls waits for anything but the server's own data base.
+    answers_at_once: ClassVar[bool] = False
     #: Calls of one key must arrive in the order of their nonces.
     ordered: ClassVar[bool] = False
     #: The counter that the exchange keeps for each key, of signed calls; None: it counts those by address too.
@@ -211,6 +213,11 @@ class Exchange(AccountHistory, Transfers):
         if order.cost is not None and order.side == "sell" and not self.sells_by_cost:
             words = f"{self.name} takes no sells for a cost; give the amount that is to be sold; nothing was sent"
             raise Refused(words, code="unsupported", details={"field": "cost"})
+
+    def prepare(self, order: NewOrder) -> None:
+        """Ask for what `place` needs to know, right before it; where books are kept `in_process`, `place` is a part of
+        a transaction, in which nothing else is waited for. Raises what `place` would raise for want of it.
+        """
 
     def place(self, order: NewOrder) -> OrderState:
         """Place `order` with one request and return its state.

@@ -70,7 +70,7 @@ def _share(services: Services, pool: Pool, place: Place) -> tuple[Pool, tuple[Ho
     account = account_holder(place.account)
     if place.exchange is None:
         return pool, (account,)
-    if services.registry.is_in_process(place.exchange):
+    if services.registry.answers_at_once(place.exchange):
         return "database", (account,)
     # Reads and orders have a share by exchange, too: ExchangeRegistry.exchange waits for it, so that what needs no
     # exchange, a repeat, is answered.

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any, TypeVar, cast
 
 from ..exchanges.base import Exchange
-from ..exchanges.errors import ExchangeError
+from ..exchanges.errors import ExchangeError, Refused
 from ..exchanges.models import ORDER_FIELDS, WITHDRAWAL_FIELDS, NewOrder, NewWithdrawal
 from .allow_list import check_key_given
 from .client_ids import ClientIds
@@ -180,9 +180,16 @@ class Intents:
             return replace(self.finish(begun, begun.found, None), headers=REPLAYED)
         if not exchange.in_process:
             return self._execute(exchange, begun, confirm)
-        # What it does and what is written about it are one transaction.
+        # What it does and what is written about it are one transaction, before which is asked what it needs to know.
+        refusal = _prepare(exchange, begun.request)
+
+        def confirm_prepared() -> None:
+            confirm()
+            if refusal is not None:
+                raise refusal
+
         try:
-            return self._store.atomic(lambda: self._execute(exchange, begun, confirm))
+            return self._store.atomic(lambda: self._execute(exchange, begun, confirm_prepared))
         except Exception as error:
             self.journal(begun.request).give_up(begun.row)
             if isinstance(error, UNUSABLE):
@@ -293,6 +300,16 @@ class Intents:
                 retryable=True,
                 may_have_executed=True,
             ) from error
+
+
+def _prepare(exchange: Exchange, request: NewOrder | NewWithdrawal) -> Refused | None:
+    """Let an exchange ask for what the order needs; return why it cannot be placed, when that fails."""
+    if isinstance(request, NewOrder):
+        try:
+            exchange.prepare(request)
+        except Refused as refusal:
+            return refusal
+    return None
 
 
 def _run_all(checks: Iterable[Callable[[], None]]) -> None:

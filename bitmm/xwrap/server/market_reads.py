@@ -104,7 +104,7 @@ def _read(exchange: Exchange, verb: str, *arguments: Any, kept_as: str | None = 
     What is a part of this server is asked anew each time.
     """
     ask = getattr(exchange, verb)
-    if exchange.in_process:
+    if exchange.answers_at_once:
         return ask(*arguments)
     # Fees belong to the account of a key, all else to everybody. But who asks at the same time waits for the first one,
     # and a question without a login may wait for its small budget: it is no question of those who are logged in.

@@ -78,7 +78,7 @@ class RegisteredRate:
         return [rate_row(id, await self.renewed(id))]
 
     async def renewed(self, id: str) -> Rate:
-        pool: Pool = "database" if self.registry.is_in_process(id) else "outbound"
+        pool: Pool = "database" if self.registry.answers_at_once(id) else "outbound"
         return await self.threads.run(pool, self._fetch, holders=[account_holder(self.registration.account_id)])
 
     def _fetch(self) -> Rate:

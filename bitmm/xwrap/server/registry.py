@@ -16,7 +16,7 @@ from math import inf
 
 from .._addresses import is_caseless
 from ..exchanges import load
-from ..exchanges.base import Credentials, Exchange, ExchangeContext
+from ..exchanges.base import Credentials, Exchange, ExchangeContext, RateLimit
 from ..exchanges.cache import TTLCache, put_newest
 from ..exchanges.capabilities import supports
 from ..exchanges.errors import ExchangeError
@@ -62,10 +62,12 @@ class ExchangeRegistry:
         registrations: RegistrationStore,
         notices: NoticeStore,
         factories: Mapping[str, Callable[[ExchangeContext], Exchange]],
+        kinds: Mapping[str, type[Exchange]] | None = None,
     ) -> None:
         """Raises SettingsError for an exchange that cannot be loaded.
 
-        `factories`: what makes an exchange, by its id, where its class needs more than the context.
+        `factories`: what makes an exchange, by its id, where its class needs more than the context. `kinds`: its class,
+        where that is another one than the one that is shipped under this id.
         """
         self._vault = vault
         self._limiter = limiter
@@ -76,13 +78,14 @@ class ExchangeRegistry:
         self._proof_key = secrets.token_bytes(32)
         self._settings = settings
         self._factories = factories
+        self._kinds = kinds or {}
         self._entries = {id: self._entry(id) for id in settings.exchanges}
         #: The answer to GET /list_exchanges; nothing in it changes while the server runs.
         self.listing = [self._describe(id, entry.kind) for id, entry in self._entries.items()]
 
     def _entry(self, id: str) -> _Entry:
         try:
-            kind = load(id)
+            kind = self._kinds.get(id) or load(id)
         except KeyError:
             raise SettingsError(f"XWRAP_EXCHANGES: {nearest_names(id, ())}") from None
         except ExchangeError as error:
@@ -120,9 +123,13 @@ class ExchangeRegistry:
         entry = self._entries.get(id)
         return entry is not None and (entry.url is not None or not entry.kind.requires_url)
 
-    def is_in_process(self, id: str) -> bool:
+    def anonymous_limit(self, id: str) -> RateLimit:
+        """Return the limit of the calls to an exchange for those who are not logged in."""
+        return self._entries[id].limits.anonymous
+
+    def answers_at_once(self, id: str) -> bool:
         """Return whether an exchange is a part of this server, so that nothing is waited for."""
-        return id in self._entries and self._entries[id].kind.in_process
+        return id in self._entries and self._entries[id].kind.answers_at_once
 
     def _describe(self, id: str, kind: type[Exchange]) -> dict[str, object]:
         return {

@@ -21,8 +21,9 @@ from .app import create_app
 from .connections import Connections
 from .db.files import lock_file, make_private_folder, open_private
 from .descriptors import most_connections, raise_descriptor_limit
+from .paper import PaperFactory, create_paper
 from .protocol import BoundedProtocol
-from .services import PaperFactory, Services, create_paper, create_services
+from .services import Services, create_services
 from .settings import Settings, SetupError
 from .threads import start_thread
 

@@ -6,11 +6,8 @@ import logging
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 
 from .. import __version__
-from ..exchanges.base import Exchange, ExchangeContext
-from ..exchanges.paper import PACKED_PRICES, Paper, PaperConfig, Prices, PricesError
 from .amendments import Amendments
 from .auth import Authenticator
 from .batches import BatchService
@@ -28,6 +25,7 @@ from .missing_history import MissingHistory
 from .notices import Notifier, open_notifier
 from .old_refusals import OldRefusals
 from .order_changes import OrderChanges
+from .paper import PaperFactory, PaperLooks, create_paper, looks_of, open_public, paper_config, paper_kind
 from .policy import Policy
 from .quotas import Quotas
 from .rate_changes import RateChanges
@@ -35,16 +33,12 @@ from .rate_limiter import RateLimiter
 from .rates import Rates
 from .reconciliation import Reconciler
 from .registry import ExchangeRegistry
-from .settings import Settings, SettingsError
+from .settings import Settings
 from .shares import KnownCallers
 from .threads import ThreadPools
 from .vault import Vault, VaultError
 
-__all__ = ["PaperFactory", "Services", "create_paper", "create_services"]
-
-#: Returns what makes the paper exchange of this configuration for a context.
-PaperFactory = Callable[[PaperConfig], Callable[[ExchangeContext], Exchange]]
-
+__all__ = ["Services", "create_services"]
 
 _log = logging.getLogger(__name__)
 
@@ -68,6 +62,8 @@ class Services:
     old_refusals: OldRefusals
     #: None: no receiver is set.
     notifier: Notifier | None
+    #: None: the prices on paper are recorded ones, which nobody has to look at.
+    paper_looks: PaperLooks | None
     order_changes: OrderChanges
     rates: Rates
     rate_changes: RateChanges
@@ -80,6 +76,8 @@ class Services:
         self.follower.start()
         self.deadman.start()
         self.old_refusals.start()
+        if self.paper_looks is not None:
+            self.paper_looks.start()
         self.login_failures.start()
         if self.notifier is not None:
             self.notifier.start()
@@ -97,17 +95,14 @@ class Services:
         self.follower.stop()
         self.deadman.stop()
         self.old_refusals.stop()
+        if self.paper_looks is not None:
+            self.paper_looks.stop()
         self.login_failures.stop()
         if self.notifier is not None:
             self.notifier.stop()
         self.threads.close()
         self.registry.close()
         self.store.close()
-
-
-def create_paper(config: PaperConfig) -> Callable[[ExchangeContext], Exchange]:
-    """Return what makes the paper exchange as it is shipped."""
-    return partial(Paper, config=config)
 
 
 def create_services(
@@ -140,9 +135,10 @@ def _create(
     settings: Settings, store: Store, threads: ThreadPools, report: Callable[[str], None], paper: PaperFactory
 ) -> Services:
     vault = _open_vault(settings, store, report)
-    config = PaperConfig(_load_prices(settings), settings.paper_funds, store.paper_ledger)
+    config = paper_config(settings, store, lambda id: open_public(registry, id))
     limiter = RateLimiter(store.counters, settings.queue_seconds)
-    registry = ExchangeRegistry(settings, vault, limiter, store.registrations, store.notices, {"paper": paper(config)})
+    factories, kinds = {"paper": paper(config)}, {"paper": paper_kind(config)}
+    registry = ExchangeRegistry(settings, vault, limiter, store.registrations, store.notices, factories, kinds)
     client_ids = ClientIds(vault.client_id_secret)
     missing_history = MissingHistory(
         store, registry, client_ids, arrival_seconds=settings.call_seconds + settings.reconcile_grace_seconds
@@ -184,6 +180,7 @@ def _create(
         ),
         old_refusals=OldRefusals(store),
         notifier=open_notifier(settings, store),
+        paper_looks=looks_of(settings, store, registry, config),
         order_changes=order_changes,
         rates=rates,
         rate_changes=RateChanges(connections),
@@ -200,13 +197,6 @@ def _audit_start(settings: Settings, store: Store) -> None:
         store.audit.add("server", "server.start", f"bitmm {__version__}", settings.changed())
     except UNUSABLE as error:
         _log.error("the start could not be written into the audit: %s", driver_message(error))
-
-
-def _load_prices(settings: Settings) -> Prices:
-    try:
-        return Prices.load(settings.paper_prices or PACKED_PRICES)
-    except PricesError as error:
-        raise SettingsError(f"{error}; see XWRAP_PAPER_PRICES") from None
 
 
 def _open_vault(settings: Settings, store: Store, report: Callable[[str], None]) -> Vault:

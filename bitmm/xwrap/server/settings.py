@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from platformdirs import user_data_path
 
+from .._names import common_name
 from ..errors import InvalidRequest
 from ..exchanges import EXCHANGES
 from ..exchanges.base import RateLimit
@@ -88,7 +89,10 @@ class Settings:
     exchange_urls: Mapping[str, str] = field(default_factory=dict)
     #: What counts in place of the published limit: of calls by key, or where there is no such limit by address.
     exchange_limits: Mapping[str, RateLimit | None] = field(default_factory=dict)
-    paper_prices: Path | None = None
+    #: At what paper trades: a file of prices, or the id of the exchange whose prices of now they are.
+    paper_prices: Path | str | None = None
+    #: A market is looked at every so many seconds at most, when its prices are those of now.
+    paper_look_seconds: float = 3.0
     paper_funds: Mapping[str, Decimal] = field(default_factory=lambda: {"USD": Decimal(200_000), "BTC": Decimal(1)})
     exchange_seconds: float = 7.0
     call_seconds: float = 15.0
@@ -153,7 +157,6 @@ class Settings:
             "data": folder,
             "master_key_file": _path(environ, "XWRAP_MASTER_KEY_FILE") or folder / "master.key",
             "database_url": environ.get("XWRAP_DATABASE_URL") or None,
-            "paper_prices": _path(environ, "XWRAP_PAPER_PRICES"),
             "notice_url": environ.get("XWRAP_NOTICE_URL") or None,
             "notice_secret_file": _path(environ, "XWRAP_NOTICE_SECRET_FILE"),
             "notice_private": _switch(environ, "XWRAP_NOTICE_PRIVATE"),
@@ -166,6 +169,8 @@ class Settings:
             values["proxies"] = _proxies(proxies)
         if exchanges := environ.get("XWRAP_EXCHANGES"):
             values["exchanges"] = _offered(exchanges)
+        if prices := environ.get("XWRAP_PAPER_PRICES"):
+            values["paper_prices"] = _paper_prices(prices)
         if funds := environ.get("XWRAP_PAPER_FUNDS"):
             values["paper_funds"] = _funds(funds)
         if hours := environ.get("XWRAP_ADDRESS_WAIT_HOURS"):
@@ -309,14 +314,19 @@ def _offered(text: str) -> tuple[str, ...]:
     return tuple(names)
 
 
+def _paper_prices(text: str) -> Path | str:
+    """Return the id of an exchange, or else the path of a file."""
+    return text if text in EXCHANGES or text.startswith("ccxt:") else Path(text).expanduser()
+
+
 def _funds(text: str) -> dict[str, Decimal]:
     funds = {}
     for item in _names(text):
         name, _, amount = item.partition("=")
         try:
-            funds[name.strip()] = exact(amount.strip())
+            funds[common_name(name.strip())] = exact(amount.strip())
         except ValueError:
             name = ""
-        if not name.strip() or funds[name.strip()] < 0:
+        if not name.strip() or funds[common_name(name.strip())] < 0:
             raise SettingsError(f'XWRAP_PAPER_FUNDS has "{item}"; write it like USD=200000,BTC=1')
     return funds

@@ -224,6 +224,10 @@ NEVER = datetime(2020, 1, 1, tzinfo=UTC)
         ),
         (lambda store: store.withdrawals.limited(1, "2026"), "ix_withdrawals_limited (credential_id=? AND created>?)"),
         (lambda store: store.paper_ledger(1).open_orders(), "ix_paper_orders_open (registration_id=?)"),
+        (
+            lambda store: store.paper_ledger(1).fills("USD", "BTC", 10),
+            "ix_paper_fills_registration_id_id (registration_id=? AND id<?)",
+        ),
     ],
 )
 def test_a_question_to_a_journal_is_answered_from_an_index_whatever_its_values_are(sqlite, monkeypatch, ask, index):
@@ -280,3 +284,23 @@ def test_old_refusals_are_found_in_an_index_whatever_else_the_journal_has(sqlite
     values = {"until": "2026", "first_kept": 9, "passed_over": 0, "most": 500}
     check_plan(sqlite, old, values, f"{journal} USING INDEX ix_{journal}_refused (updated<?)")
     check_plan(sqlite, refusals._DECISIONS, {}, "audit_log USING INDEX ix_audit_log_decisions")
+
+
+def test_the_move_gives_each_order_on_paper_that_was_filled_its_fill(where):
+    store = Store(where)
+    older(store, "0013")
+    columns = (
+        "registration_id, client_id, side, currency, asset, amount, held, average, spent, fee, checked, created, status"
+    )
+    for id, status in ((3, "filled"), (4, "canceled"), (5, "open"), (6, "filled")):
+        average = "'100'" if status == "filled" else "NULL"
+        values = f"1, 'c{id}', 'buy', 'USD', 'BTC', '0.5', '0', {average}, '50', '0.13', 1, '2026', '{status}'"
+        sql(where, f"INSERT INTO paper_orders (id, {columns}) VALUES ({id}, {values})")
+    store.prepare()
+    query = "SELECT id, order_id, price, amount, fee FROM paper_fills ORDER BY id"
+    assert sql(where, query) == [(id, id, "100", "0.5", "0.13") for id in (3, 6)]
+    assert sql(where, "SELECT filled FROM paper_orders ORDER BY id") == [("0.5",), (None,), (None,), ("0.5",)]
+    with store.paper_ledger(1).transaction() as transaction:
+        transaction.add_fill({"order_id": 5, "price": "1", "amount": "0.1", "fee": "0"})
+    assert [row["order_id"] for row in store.paper_ledger(1).fills("USD", "BTC", 2)] == [5, 6]
+    store.close()

@@ -13,7 +13,7 @@ import requests
 from bitmm.xwrap import exchanges
 from bitmm.xwrap.exchanges.errors import Refused, Unsupported
 from bitmm.xwrap.exchanges.models import Funds, OrderState, Rate
-from bitmm.xwrap.exchanges.paper import Paper
+from bitmm.xwrap.exchanges.paper import PaperConfig
 from bitmm.xwrap.server.reconciliation import Reconciler
 from tests.support.stub import Stub
 
@@ -131,7 +131,7 @@ def dry_run(owner, side="buy", **form):
 def test_a_dry_run_estimates_what_the_order_then_costs(server, monkeypatch):
     """On paper exactly: nothing but the minute changes there."""
     owner = Owner(server)
-    monkeypatch.setattr(Paper, "_minute", lambda _: 29_000_000)
+    monkeypatch.setattr(PaperConfig, "minute", lambda _: 29_000_000)
     for side, form in (("buy", {"amount": "0.1"}), ("sell", {"amount": "0.3"}), ("buy", {"cost": "100"})):
         tried = dry_run(owner, side, **form)
         order = owner.call("POST", side, currency="USD", asset="BTC", **form).json()

@@ -1,21 +1,28 @@
-"""The paper exchange: a ledger in the server's own data base, and real recorded prices.
+"""The paper exchange: a ledger in the server's own data base, and real prices, of a recorded day or of now.
 
-It has no key and sends nothing over the network, so nothing done here can reach real money. Its one market is BTC/USD.
-The prices are the minute closes of a file, one row a minute, from the start again after the last one; where the packed
-file comes from stands in `recorded/README.md`.
+It has no key, so nothing done here can reach real money. `Paper` sends nothing over the network. Its one market is
+BTC/USD, and its prices are the minute closes of a file, one row a minute, from the start again after the last one;
+where the packed file comes from stands in `recorded/README.md`. `LivePaper` trades at the prices of another exchange.
 """
 
-from .adapter import Paper
+from .adapter import PaperExchange
 from .ledger import Ledger, LedgerTransaction, PaperConfig
+from .live_market_data import LivePaper, live_paper
+from .live_prices import LivePrices
+from .market_data import Paper
 from .prices import PACKED_PRICES, Prices, PricesError, PriceSource
 
 __all__ = [
     "PACKED_PRICES",
     "Ledger",
     "LedgerTransaction",
+    "LivePaper",
+    "LivePrices",
     "Paper",
     "PaperConfig",
+    "PaperExchange",
     "PriceSource",
     "Prices",
     "PricesError",
+    "live_paper",
 ]

@@ -14,6 +14,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Protocol
 
+from .live_prices import LivePrices
 from .prices import PriceSource
 
 __all__ = ["Ledger", "LedgerTransaction", "PaperConfig"]
@@ -41,6 +42,10 @@ class LedgerTransaction(Protocol):
         """Write these columns of an order."""
         ...
 
+    def add_fill(self, values: Mapping[str, Any]) -> None:
+        """Add a fill of an order."""
+        ...
+
     def add_send(self, values: Mapping[str, Any]) -> int:
         """Add a send and return its id."""
         ...
@@ -65,8 +70,10 @@ class Ledger(Protocol):
         """Return the order with this id of ours; None: there is none."""
         ...
 
-    def orders(self, limit: int, before: int | None = None) -> list[dict[str, Any]]:
-        """Return the latest orders, newest first, of those with ids below `before`."""
+    def fills(self, currency: str, asset: str, limit: int, before: int | None = None) -> list[dict[str, Any]]:
+        """Return the latest fills of a pair, newest first, of those with ids below `before`; with what their orders
+        are.
+        """
         ...
 
     def entries(self, since: datetime | None, after: int, limit: int) -> list[dict[str, Any]]:
@@ -87,10 +94,15 @@ class PaperConfig:
     """What a paper exchange is made with.
 
     `opening`: the balances that a new ledger begins with. `open_ledger`: returns the ledger of a registration, by its
-    id. `clock`: Unix seconds.
+    id. `clock`: Unix seconds. `live`: the prices of another exchange now, in place of the recorded `prices`.
     """
 
     prices: PriceSource
     opening: Mapping[str, Decimal]
     open_ledger: Callable[[int], Ledger]
     clock: Callable[[], float] = time.time
+    live: LivePrices | None = None
+
+    def minute(self) -> int:
+        """Return the minute since 1970."""
+        return int(self.clock() // 60)

@@ -26,17 +26,16 @@ _KINDS: dict[str, EntryKind] = {
 
 def order_from_row(row: Mapping[str, Any]) -> OrderState:
     """Return an order."""
-    amount = exact(row["amount"])
-    filled = row["status"] == "filled"
+    filled = exact(row["filled"] or "0")
     return OrderState(
         exchange_order_id=str(row["id"]),
         status=row["status"],
         side=row["side"],
         currency=row["currency"],
         asset=row["asset"],
-        amount=amount,
+        amount=exact(row["amount"]),
         price=exact(row["price"]) if row["price"] else None,
-        filled=amount if filled else Decimal(0),
+        filled=filled,
         average=exact(row["average"]) if filled else None,
         spent=exact(row["spent"]) if filled else Decimal(0),
         fee=exact(row["fee"]) if filled else Decimal(0),
@@ -49,15 +48,15 @@ def order_from_row(row: Mapping[str, Any]) -> OrderState:
 
 
 def fill_from_row(row: Mapping[str, Any]) -> Fill:
-    """Return the one fill of an order that is filled."""
+    """Return a fill, of a row that has what its order is, too."""
     return Fill(
         id=str(row["id"]),
-        exchange_order_id=str(row["id"]),
+        exchange_order_id=str(row["order_id"]),
         side=row["side"],
         currency=row["currency"],
         asset=row["asset"],
         amount=exact(row["amount"]),
-        price=exact(row["average"]),
+        price=exact(row["price"]),
         fee=exact(row["fee"]),
         fee_currency=row["currency"],
         time=datetime.fromisoformat(row["created"]),

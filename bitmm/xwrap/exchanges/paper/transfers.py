@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from ...money import plain
-from ..errors import Refused
-from ..models import NewOrder, NewTransfer
+from ..models import Market, NewOrder, NewTransfer
 from ..rules import check
 from .ledger import LedgerTransaction
-from .matching import ASSET, CURRENCY, MARKET, MONEY
 
 __all__ = ["check_amount", "post_transfer"]
 
 
-def check_amount(transfer: NewTransfer) -> None:
-    """Raise Refused for what is no amount of an asset that there is on paper."""
-    rules = {ASSET: MARKET, CURRENCY: MONEY}.get(transfer.asset)
-    if rules is None:
-        raise Refused(f"the paper exchange has no {transfer.asset}", code="unknown_asset", details={"field": "asset"})
+def check_amount(transfer: NewTransfer, rules: Market) -> None:
+    """Raise Refused for what is no amount of an asset, by its `rules`."""
     check(NewOrder("sell", rules.currency, rules.asset, transfer.client_id, amount=transfer.amount), rules)
 
 

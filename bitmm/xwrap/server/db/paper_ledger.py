@@ -15,7 +15,7 @@ from . import tables as t
 from .base import Database, StatementRunner
 from .records import now, time_text
 
-__all__ = ["PaperLedger", "PaperTransaction"]
+__all__ = ["PaperLedger", "PaperTransaction", "open_markets"]
 
 #: Rows that refer to the registration can be added by others meanwhile.
 _LOCK_REGISTRATION = (
@@ -25,10 +25,17 @@ _OF_REGISTRATION = t.paper_orders.c.registration_id == bindparam("registration")
 _ORDER_BY_CLIENT_ID = select(t.paper_orders).where(
     _OF_REGISTRATION, t.paper_orders.c.client_id == bindparam("client_id")
 )
-_LATEST_ORDERS = (
-    select(t.paper_orders)
-    .where(_OF_REGISTRATION, t.paper_orders.c.id < bindparam("before"))
-    .order_by(t.paper_orders.c.id.desc())
+#: With what the order of each fill is.
+_LATEST_FILLS = (
+    select(t.paper_fills, t.paper_orders.c.side, t.paper_orders.c.currency, t.paper_orders.c.asset)
+    .join(t.paper_orders, t.paper_orders.c.id == t.paper_fills.c.order_id)
+    .where(
+        t.paper_fills.c.registration_id == bindparam("registration"),
+        t.paper_fills.c.id < bindparam("before"),
+        t.paper_orders.c.currency == bindparam("currency"),
+        t.paper_orders.c.asset == bindparam("asset"),
+    )
+    .order_by(t.paper_fills.c.id.desc())
     .limit(bindparam("limit"))
 )
 _OPEN_ORDERS = select(t.paper_orders).where(_OF_REGISTRATION, t.OPEN).order_by(t.paper_orders.c.id)
@@ -49,10 +56,20 @@ _LATEST_SENDS = _ALL_SENDS.order_by(t.paper_sends.c.id.desc()).limit(bindparam("
 _BALANCES = select(t.paper_balances.c.currency, t.paper_balances.c.total).where(
     t.paper_balances.c.registration_id == bindparam("registration")
 )
-_ADD_ENTRIES, _ADD_BALANCES = insert(t.paper_entries), insert(t.paper_balances)
+_ADD_ENTRIES, _ADD_BALANCES, _ADD_FILLS = insert(t.paper_entries), insert(t.paper_balances), insert(t.paper_fills)
+#: The markets in which orders are open, by registration.
+_OPEN_MARKETS = (
+    select(t.paper_orders.c.registration_id, t.paper_orders.c.currency, t.paper_orders.c.asset).where(t.OPEN).distinct()
+)
 _SET_BALANCES = update(t.paper_balances).where(
     t.paper_balances.c.registration_id == bindparam("registration"), t.paper_balances.c.currency == bindparam("of")
 )
+
+
+def open_markets(database: Database) -> list[dict[str, Any]]:
+    """Return the markets in which orders are open: the registration, the currency and the asset of each."""
+    with database.reading() as runner:
+        return runner.rows(_OPEN_MARKETS, {})
 
 
 class PaperLedger:
@@ -85,9 +102,12 @@ class PaperLedger:
         """Return the order with this id of ours."""
         return next(iter(self._rows(_ORDER_BY_CLIENT_ID, client_id=client_id)), None)
 
-    def orders(self, limit: int, before: int | None = None) -> list[dict[str, Any]]:
-        """Return the latest orders, newest first, of those with ids below `before`."""
-        return self._rows(_LATEST_ORDERS, limit=limit, before=2**63 - 1 if before is None else before)
+    def fills(self, currency: str, asset: str, limit: int, before: int | None = None) -> list[dict[str, Any]]:
+        """Return the latest fills of a pair, newest first, of those with ids below `before`; with what their orders
+        are.
+        """
+        first = 2**63 - 1 if before is None else before
+        return self._rows(_LATEST_FILLS, currency=currency, asset=asset, limit=limit, before=first)
 
     def entries(self, since: datetime | None, after: int, limit: int) -> list[dict[str, Any]]:
         """Return the entries, oldest first, of those with ids above `after`; those since a time where one is given."""
@@ -108,7 +128,7 @@ class PaperLedger:
 
 
 class PaperTransaction:
-    """A transaction on a ledger: see `exchanges.paper.LedgerTransaction`. `flush` writes entries and balances."""
+    """A transaction on a ledger: see `exchanges.paper.LedgerTransaction`. `flush` writes it."""
 
     def __init__(self, runner: StatementRunner, registration: int, balances: dict[str, Decimal]) -> None:
         self._runner, self._registration = runner, registration
@@ -116,6 +136,7 @@ class PaperTransaction:
         self._columns = {"registration_id": registration, "created": now()}
         self._known = set(balances)
         self._entries: list[dict[str, Any]] = []
+        self._fills: list[dict[str, Any]] = []
         self._open: list[dict[str, Any]] | None = None
         self.balances = balances
 
@@ -141,12 +162,16 @@ class PaperTransaction:
         self._open = None
         self._runner.change(_CHANGE_ORDER, {"row": id, **values})
 
+    def add_fill(self, values: Mapping[str, Any]) -> None:
+        """Add a fill of an order."""
+        self._fills.append({**self._columns, **values})
+
     def add_send(self, values: Mapping[str, Any]) -> int:
         """Add a send and return its id."""
         return self._runner.insert(t.paper_sends, {**self._columns, **values})
 
     def flush(self) -> None:
-        """Write the entries and the balances that they changed."""
+        """Write the fills, the entries and the balances that they changed."""
         added: list[dict[str, Any]] = []
         changed: list[dict[str, Any]] = []
         for currency in dict.fromkeys(entry["currency"] for entry in self._entries):
@@ -156,5 +181,6 @@ class PaperTransaction:
             else:
                 added.append({"registration_id": self._registration, "currency": currency, "total": total})
         self._runner.change_each(_ADD_ENTRIES, self._entries)
+        self._runner.change_each(_ADD_FILLS, self._fills)
         self._runner.change_each(_ADD_BALANCES, added)
         self._runner.change_each(_SET_BALANCES, changed)

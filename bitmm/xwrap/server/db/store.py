@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 from math import inf
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from .accounts import AccountStore
 from .addresses import AddressStore
@@ -19,7 +19,7 @@ from .credentials import CredentialStore
 from .history import HistoryStore
 from .journals import OrderJournal, WithdrawalJournal
 from .notices import NoticeStore
-from .paper_ledger import PaperLedger
+from .paper_ledger import PaperLedger, open_markets
 from .postgresql import PostgreSQL
 from .refusals import RefusalStore
 from .registrations import RegistrationStore
@@ -163,6 +163,10 @@ class Store:
     def prepare(self) -> None:
         """Create the tables, or migrate them to this version. Raises StoreError for a newer or damaged data base."""
         self._database.prepare()
+
+    def open_paper_markets(self) -> list[dict[str, Any]]:
+        """Return the markets of the paper exchange in which orders are open, by registration; see `open_markets`."""
+        return open_markets(self._database)
 
     def paper_ledger(self, registration: int) -> PaperLedger:
         """Return the ledger of one registration at the paper exchange."""

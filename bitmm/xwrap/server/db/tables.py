@@ -336,7 +336,10 @@ paper_entries = Table(
 )
 
 #: `held` of the currency (buy) or asset (sell) is not available while the order is open; `checked` is the last minute
-#: of prices (since 1970) that it was held against. `stop`: the price that it waits for; null once it was reached.
+#: of prices (since 1970) that it was held against. `looked` is the time of the last look at the market by which some of
+#: it was filled, or it was placed (microseconds since 1970). `stop`: the price that it waits for; null once it was
+#: reached. `value` and `charge` are the exact sums of what its fills cost and of their fees, null where it was filled
+#: before there were such.
 paper_orders = Table(
     "paper_orders",
     metadata,
@@ -358,8 +361,25 @@ paper_orders = Table(
     Column("expires", Text),
     Column("reason", Text),
     Column("stop", Text),
+    Column("filled", Text),
+    Column("value", Text),
+    Column("charge", Text),
+    Column("looked", BigInteger),
     UniqueConstraint("registration_id", "client_id"),
     Index("ix_paper_orders_open", "registration_id", sqlite_where=OPEN, postgresql_where=OPEN),
+)
+
+paper_fills = Table(
+    "paper_fills",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    _registration_id(),
+    Column("order_id", _Id, ForeignKey("paper_orders.id", ondelete="CASCADE"), nullable=False),
+    Column("price", Text, nullable=False),
+    Column("amount", Text, nullable=False),
+    Column("fee", Text, nullable=False),
+    Column("created", Text, nullable=False),
+    Index("ix_paper_fills_registration_id_id", "registration_id", "id"),
 )
 
 paper_sends = Table(

@@ -43,7 +43,7 @@ async def read_each(
     turns, until = asyncio.Semaphore(_AT_ONCE), time.monotonic() + services.settings.call_seconds
 
     async def read_one(registration: Registration) -> _T:
-        pool: Pool = "database" if services.registry.is_in_process(registration.exchange) else "outbound"
+        pool: Pool = "database" if services.registry.answers_at_once(registration.exchange) else "outbound"
         async with turns:
             if time.monotonic() >= until:
                 return failed(registration, "it was not asked, because the others took all the time")

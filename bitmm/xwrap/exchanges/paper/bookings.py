@@ -1,0 +1,71 @@
+"""What orders on paper hold, and what is posted into the ledger when one is filled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import Any
+
+from ...money import EXACT, exact, plain, total
+from ..models import Level
+from ..rules import not_enough
+from .executions import Execution
+from .ledger import LedgerTransaction
+
+__all__ = ["available_of", "canceled", "check_available", "given_by", "held_of", "post_parts"]
+
+
+def given_by(row: Mapping[str, Any]) -> str:
+    """Return what an order gives: the currency of a buy, the asset of a sell."""
+    name: str = row["currency"] if row["side"] == "buy" else row["asset"]
+    return name
+
+
+def held_of(orders: Iterable[Mapping[str, Any]], name: str) -> Decimal:
+    """Return what these open orders hold of a currency or asset."""
+    return total(exact(row["held"]) for row in orders if given_by(row) == name)
+
+
+def available_of(balances: Mapping[str, Decimal], orders: Iterable[Mapping[str, Any]], name: str) -> Decimal:
+    """Return what is there of a currency or asset and is held by none of these open orders."""
+    return EXACT.subtract(balances.get(name, Decimal(0)), held_of(orders, name))
+
+
+def check_available(transaction: LedgerTransaction, name: str, needed: Decimal) -> None:
+    """Raise Refused `insufficient_funds` when less of `name` is there than is needed."""
+    available = available_of(transaction.balances, transaction.open_orders(), name)
+    if available < needed:
+        raise not_enough(name, needed=needed, available=available)
+
+
+def canceled(row: Mapping[str, Any], reason: str | None = None) -> dict[str, Any]:
+    """Return what is new in the row of an order that ends before all of it was filled."""
+    status = "partly_filled" if exact(row["filled"] or "0") else "canceled"
+    return {"status": status, "held": "0", "reason": reason}
+
+
+def post_parts(
+    transaction: LedgerTransaction, row: Mapping[str, Any], before: Execution, parts: tuple[Level, ...], fee: Decimal
+) -> None:
+    """Post what these parts of an order move, in all, and each as a fill; `before`: what was executed of it before.
+
+    The row has what was posted before. `fee` is the fraction of their value that is paid.
+    """
+    reference, currency, asset = f"order {row['id']}", row["currency"], row["asset"]
+    running, posted_fee = before, exact(row["fee"] or "0")
+    for part in parts:
+        running = running.and_parts([part], fee)
+        price, amount = part
+        fill = {"order_id": row["id"], "price": plain(price), "amount": plain(amount)}
+        transaction.add_fill({**fill, "fee": plain(EXACT.subtract(running.fee, posted_fee))})
+        posted_fee = running.fee
+    amount = EXACT.subtract(running.filled, before.filled)
+    spent = EXACT.subtract(running.spent, exact(row["spent"] or "0"))
+    if row["side"] == "buy":
+        transaction.post_entry("buy", reference, currency, spent.copy_negate())
+        transaction.post_entry("buy", reference, asset, amount)
+    else:
+        transaction.post_entry("sell", reference, asset, amount.copy_negate())
+        transaction.post_entry("sell", reference, currency, spent)
+    charged = EXACT.subtract(running.fee, exact(row["fee"] or "0"))
+    transaction.post_entry("fee", reference, currency, charged.copy_negate())

@@ -1,0 +1,61 @@
+"""The recorded prices as a source: one market, whose price is another one each minute, with any amount at it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+
+from ..errors import Refused
+from .ledger import PaperConfig
+from .looks import Look
+from .matching import ASSET, CENT, CURRENCY, MARKET
+
+__all__ = ["RecordedPrices", "check_pair"]
+
+#: Whoever trades on paper gets any amount at one price: more than the bitcoins that there will ever be.
+_OFFERED = Decimal(21_000_000)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedPrices:
+    """The looks at the recorded prices of a configuration, by its clock; see `looks.LookSource`."""
+
+    config: PaperConfig
+    #: Minutes are looked at.
+    seconds: float = 60.0
+
+    def look(self, currency: str, asset: str) -> Look:
+        """Return the market in this minute. Raises Refused for any other pair than the recorded one."""
+        check_pair(currency, asset)
+        return self.look_at(self.config.minute())
+
+    def looks_since(self, currency: str, asset: str, minute: int) -> Iterator[Look]:
+        """Return the market in each minute after `minute`, this one included; after a round of prices each was seen."""
+        if (currency, asset) != (CURRENCY, ASSET):
+            return
+        now = self.config.minute()
+        for passed in range(max(minute, now - self.config.prices.period) + 1, now + 1):
+            yield self.look_at(passed)
+
+    def pause(self, currency: str, asset: str) -> str | None:
+        """Return why an order waits that was placed when paper had other prices."""
+        if (currency, asset) == (CURRENCY, ASSET):
+            return None
+        return f"the recorded prices, at which paper trades now, have no market {asset}/{currency}; it waits"
+
+    def look_at(self, minute: int) -> Look:
+        """Return the market in a minute (since 1970)."""
+        quote = self.config.prices.quote(minute)
+        return Look(minute * 60, MARKET, ((quote.bid, _OFFERED),), ((quote.ask, _OFFERED),), CENT)
+
+
+def check_pair(currency: str, asset: str) -> None:
+    """Raise Refused for any other pair than the one of the recorded prices."""
+    field = "asset" if currency == CURRENCY else "currency"
+    if (currency, asset) != (CURRENCY, ASSET):
+        raise Refused(
+            f"the paper exchange trades {ASSET} for {CURRENCY}, not '{asset}' for '{currency}'",
+            code="unknown_market",
+            details={"field": field},
+        )
