@@ -9,7 +9,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from bitmm.xwrap.cli import app
-from tests.support.command import one_line
+from tests.support.command import OVER_HTTP, one_line
 
 #: Commands that need a data base, with arguments that they take.
 NEED_ONE = [
@@ -33,12 +33,6 @@ NEED_ONE = [
 ]
 #: Those that make one, or need none.
 OTHERS = {"account add", "serve", "restore", "exchanges", "demo", "doctor"}
-#: Those that speak to a running server.
-OVER_HTTP = {
-    *("key", "credential", "address"),
-    *("login", "logout", "profiles", "rates", "best", "balance", "value", "markets", "book", "candles", "fees"),
-    *("buy", "sell", "order", "cancel", "cancel-all", "fills", "send", "export"),
-}
 
 
 def xwrap(*args, **environ):

@@ -10,7 +10,9 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import ExitStack
 from decimal import Decimal
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
@@ -24,6 +26,7 @@ from bitmm.xwrap import exchanges
 from bitmm.xwrap.client import XWrap
 from bitmm.xwrap.errors import APIError, InsufficientFunds
 from tests.support.sends import allow_sends
+from tests.support.shell import on_terminal
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted(
@@ -34,6 +37,11 @@ DOCUMENTS = sorted(
 EXCHANGES_README = ROOT / "bitmm/xwrap/exchanges/README.md"
 #: Commands that run until they are interrupted; each prints its URL first.
 SERVERS = ("xwrap serve", "python -m bitmm.xwrap.testing.exchanges")
+#: Commands that speak to a running server.
+CLIENT = tuple(
+    f"xwrap {name}"
+    for name in "login logout profiles rates best balance value buy sell order cancel send export".split()
+)
 #: What `.ci/run` runs, this test among it.
 TEST_COMMAND = "python3 -m venv .venv && .venv/bin/pip install tox && .venv/bin/tox"
 
@@ -86,10 +94,34 @@ def runs_until_it_is_ended(program, url):
         process.communicate()
 
 
+@pytest.fixture
+def client_shell(serving, tmp_path):
+    """A function that runs a command of the client's on a terminal, with a server of its own for all of a document."""
+    with ExitStack() as stack:
+
+        @cache
+        def url():
+            server = stack.enter_context(serving())
+            server.registration(server.account("ann", "her password"))
+            (tmp_path / "password").write_text("her password\n")
+            return server.url
+
+        def run_on_terminal(command):
+            answers = {"]: ": "\n", "User name: ": "ann\n", "Password of ann: ": "her password\n", "[y/N] ": "y\n"}
+            environ = environment(tmp_path) | {"HOME": str(tmp_path), "XWRAP_URL": url(), "TERM": "dumb"}
+            line = ["/bin/bash", "-ec", f"cd {tmp_path}; {command}"]
+            return on_terminal(line, environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}, answers, 100)
+
+        yield run_on_terminal
+
+
 @pytest.mark.parametrize("path", SHELL, ids=name_of)
-def test_every_shell_block_runs(path, tmp_path):
+def test_every_shell_block_runs(path, tmp_path, client_shell):
     for command in commands(path):
-        if command == TEST_COMMAND:
+        if command.startswith(CLIENT):
+            code, screen = client_shell(command)
+            assert code == 0, screen
+        elif command == TEST_COMMAND:
             assert command in (ROOT / "README.md").read_text()
             assert "README.md" in (ROOT / ".ci/run").read_text()
         elif command.startswith(SERVERS):

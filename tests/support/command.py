@@ -13,9 +13,17 @@ BARE = {
     "PATH": os.environ["PATH"],
     "PYTHONPATH": os.pathsep.join(sys.path),
     "HOME": "/nonexistent",
+    "PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring",
     **{name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")},
 }
 ENVIRON = BARE | {"XWRAP_EXCHANGES": "paper"}
+
+#: The commands that speak to a running server.
+OVER_HTTP = {
+    *("key", "credential", "address"),
+    *("login", "logout", "profiles", "rates", "best", "balance", "value", "markets", "book", "candles", "fees"),
+    *("buy", "sell", "order", "cancel", "cancel-all", "fills", "send", "export"),
+}
 
 
 def xwrap(*args, stdin="", **environ):

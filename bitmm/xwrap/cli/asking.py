@@ -47,8 +47,8 @@ def announced(ask: str, key: str) -> Iterator[str]:
     the command ends with these words.
     """
     asking = f"ask for it: {ask} --key {shlex.quote(key)}"
-    typer.echo(f"key: {printable(key)}", err=True)
     try:
+        typer.echo(f"key: {printable(key)}", err=True)
         with api_errors(asking):
             yield asking
     except KeyboardInterrupt:

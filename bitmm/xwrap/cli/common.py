@@ -83,12 +83,12 @@ def one_line_errors() -> Iterator[None]:
     """Show what a person can mend in one line with exit 1, never as a traceback."""
     try:
         from ..server.settings import SetupError
+
+        yield
     except ModuleNotFoundError as error:
         if error.name and error.name.startswith("bitmm"):
             raise
         stop("this needs the server; in a clone of bitmm: pip install '.[server]'")
-    try:
-        yield
     except SetupError as error:
         stop(str(error))
     except OSError as error:

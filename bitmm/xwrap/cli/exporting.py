@@ -57,7 +57,7 @@ def export(
         text = _text(login, format, ledgers)
     if out is None:
         with written(sys.stdout):
-            sys.stdout.write(text)
+            sys.stdout.buffer.write(text.encode())  # with the ends of lines that the format has
         return
     try:
         write_whole(out, text)

@@ -1,0 +1,35 @@
+"""What the tests of the client's commands share."""
+
+from __future__ import annotations
+
+import pytest
+
+from bitmm.xwrap.client import XWrap
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_keyring_of_a_person():
+    """No test reads or changes the keyring of whoever runs it."""
+    keyring = pytest.importorskip("keyring", reason="of the test extra")
+    from keyring.backends.null import Keyring
+
+    before = keyring.get_keyring()
+    keyring.set_keyring(Keyring())
+    yield
+    keyring.set_keyring(before)
+
+
+@pytest.fixture
+def stranger(tmp_path, server, auth):
+    """A person with an account, who has not logged in."""
+    from tests.support.shell import Shell
+
+    return Shell(tmp_path, server.url, auth)
+
+
+@pytest.fixture
+def ann(stranger):
+    """A person who has logged in, and has a registration at paper."""
+    stranger.backend = XWrap(stranger.url).create_backend(*stranger.auth, "paper", "", "", "", label="play money")
+    stranger.log_in()
+    return stranger

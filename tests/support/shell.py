@@ -1,0 +1,77 @@
+"""The client's commands as one person runs them: in this process, which is quick, or on a terminal of their own."""
+
+from __future__ import annotations
+
+import os
+import pty
+import termios
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+
+from typer.testing import CliRunner
+
+from bitmm.xwrap.cli import app
+from tests.support.command import BARE, XWRAP
+
+#: What a command's login depends on: each is unset unless the test sets it.
+VARIABLES = (
+    *("XWRAP_URL", "XWRAP_USER", "XWRAP_PASSWORD", "XWRAP_PASSWORD_FILE", "XWRAP_PROFILE", "XWRAP_INSECURE"),
+    *("XDG_CONFIG_HOME", "NO_COLOR", "COLUMNS"),
+)
+
+
+@dataclass
+class Shell:
+    """A home folder, in which a person has logged in to a server or not."""
+
+    home: Path
+    url: str = ""
+    auth: tuple[str, str] = ("", "")
+    environ: dict[str, str] = field(default_factory=dict)
+
+    def run(self, *args, stdin="", **environ):
+        """Run a command in this process; its exit code, stdout and stderr."""
+        env = {**dict.fromkeys(VARIABLES), "HOME": str(self.home), **self.environ, **environ}
+        result = CliRunner().invoke(app, [str(arg) for arg in args], input=stdin, env=env)
+        if result.exception and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        # The password stands nowhere, whatever the command is.
+        assert not self.auth[1] or self.auth[1] not in result.output
+        return SimpleNamespace(returncode=result.exit_code, stdout=result.stdout, stderr=result.stderr)
+
+    def log_in(self, *args, **environ):
+        """Log in by `xwrap login`."""
+        given = ("--server", self.url, "--account", self.auth[0], "--password-stdin")
+        result = self.run("login", *given, *args, stdin=f"{self.auth[1]}\n", **environ)
+        assert result.returncode == 0, result.stderr
+        return result
+
+    def on_terminal(self, *args, answers: Mapping[str, str] | None = None, columns=100, **environ):
+        """Run a command on a terminal of its own; its exit code, and what stood on the screen.
+
+        `answers`: what is typed when the screen ends with these words.
+        """
+        return on_terminal(
+            [*XWRAP, *map(str, args)], {"HOME": str(self.home), **self.environ, **environ}, answers or {}, columns
+        )
+
+
+def on_terminal(command, environ, answers, columns):
+    """Run a command line on a terminal of its own: its exit code, and what stood on the screen."""
+    left = dict(answers)
+    process, terminal = pty.fork()
+    if process == 0:
+        os.execve(command[0], command, BARE | {"TERM": "xterm-256color"} | environ)
+    termios.tcsetwinsize(terminal, (50, columns))
+    screen = ""
+    with os.fdopen(terminal, "r+b", buffering=0) as file, suppress(OSError):
+        while chunk := file.read(4096):
+            screen += chunk.decode()
+            typed = [words for words in left if screen.endswith(words)]
+            for words in typed:
+                answer = left.pop(words)
+                file.write((answer() if callable(answer) else answer).encode())
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), screen.replace("\r\n", "\n")
