@@ -8,7 +8,7 @@ import ssl
 from collections.abc import Iterator
 
 import requests
-from urllib3.exceptions import ClosedPoolError, DecodeError, HTTPError, InvalidHeader, NewConnectionError
+from urllib3.exceptions import DecodeError, HTTPError, InvalidHeader, NewConnectionError
 
 from ._deadline import call_state
 
@@ -38,7 +38,7 @@ def certainly_unsent(error: BaseException) -> bool:
         return False  # It says nothing about how far another's adapter came.
     if not isinstance(error, requests.RequestException):
         return True
-    certain = (NewConnectionError, ClosedPoolError, ConnectionRefusedError, socket.gaierror)
+    certain = (NewConnectionError, ConnectionRefusedError, socket.gaierror)
     return isinstance(error, (ValueError, requests.ConnectTimeout)) or any(
         isinstance(e, certain) for e in _chain(error)
     )

@@ -207,10 +207,9 @@ class Adapter(HTTPAdapter):
 
     def close(self) -> None:
         self._leave_the_parents()
-        # A list, since other threads may make pools meanwhile.
-        for pool in list(self._pools.values()):
-            pool.close()
-        self._pools.clear()
+        # A pool that is closed fails the call of another thread that is about to take a connection from it. One that no
+        # call uses any more closes its connections itself.
+        self._pools = {}
         super().close()
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from bitmm.xwrap._http import Adapter
 from bitmm.xwrap.client import Backend, XWrap
 from tests.support.client_servers import answer_well
 from tests.support.marked_secrets import PASSWORD, USER
@@ -25,10 +26,13 @@ def test_the_end_of_a_with_block_closes_the_connections_also_those_of_its_backen
         xwrap.list_exchanges()
         with Backend(7, USER, PASSWORD, xwrap) as backend:
             assert backend.balance()
-        assert idle_connections(xwrap) == 0
+            first = idle_connections(xwrap)
+        assert are_closed(first)
         assert backend.balance()
-        assert idle_connections(xwrap) == 1
-    assert idle_connections(xwrap) == 0
+        second = idle_connections(xwrap)
+        assert not are_closed(second)
+    assert are_closed(second)
+    assert server.connections == len(first + second) == 2
 
 
 def test_closing_twice_or_before_the_first_call_is_no_error(server):
@@ -60,23 +64,41 @@ def test_a_callers_session_stays_open(server):
         session.get(f"{server.url}/list_exchanges/", timeout=5)
         with XWrap(server.url, session=session) as xwrap:
             xwrap.list_exchanges()
-        assert idle_connections(xwrap) == 0
+            ours = idle_connections(xwrap)
+        assert are_closed(ours)
         session.get(f"{server.url}/list_exchanges/", timeout=5)
     assert server.connections == 2
 
 
-def test_calls_of_other_threads_are_not_disturbed_by_closing():
+def test_orders_of_other_threads_are_not_disturbed_by_closing():
     with raw_server(slowly) as server, ThreadPoolExecutor(9) as pool:
         xwrap = XWrap(server.url)
         backend = Backend(7, USER, PASSWORD, xwrap)
-        callers = [pool.submit(lambda: [backend.balance() for _ in range(20)]) for _ in range(8)]
+        callers = [pool.submit(lambda: [backend.buy("USD", "BTC", "0.1")["id"] for _ in range(20)]) for _ in range(8)]
         while not all(caller.done() for caller in callers):
             xwrap.close()
-        assert [caller.result() for caller in callers] == [[{"BTC": Decimal("1.5")}] * 20] * 8
-        # Each was one request: none was lost and sent again.
+        assert [caller.result() for caller in callers] == [[41] * 20] * 8
+        # Each was one request: none was lost and looked up, or sent again.
         assert len(server.requests) == 160
+        xwrap.list_exchanges()
+        last = idle_connections(xwrap)
         xwrap.close()
-        assert idle_connections(xwrap) == 0
+        assert are_closed(last)
+
+
+def test_an_order_that_is_about_to_take_a_connection_while_another_thread_closes_is_placed(server, monkeypatch):
+    xwrap, get_pool = XWrap(server.url), Adapter.get_connection_with_tls_context
+
+    def get_pool_that_is_closed(*arguments):
+        pool = get_pool(*arguments)
+        xwrap.close()
+        return pool
+
+    backend = Backend(7, USER, PASSWORD, xwrap)
+    backend.balance()
+    monkeypatch.setattr(Adapter, "get_connection_with_tls_context", get_pool_that_is_closed)
+    assert backend.buy("USD", "BTC", "0.1")["id"] == 41
+    assert [request.method for request in server.requests] == ["GET", "POST"]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
@@ -120,9 +142,13 @@ def slowly(connection: Connection) -> None:
 
 
 def idle_connections(xwrap):
-    """How many connections are open and wait for the next call."""
+    """The connections that wait for the next call."""
     pools = xwrap._api._transport._connections._adapter._pools.values()
-    return sum(connection is not None for pool in pools for connection in pool.pool.queue)
+    return [connection for pool in pools for connection in pool.pool.queue if connection is not None]
+
+
+def are_closed(connections):
+    return [connection.sock for connection in connections] == [None] * len(connections) != []
 
 
 def run(program, url):
