@@ -75,7 +75,17 @@ setup(
     python_requires=">=3.11",
     packages=find_namespace_packages(include=["bitmm", "bitmm.*"]),
     # What is not a module lies beside the modules that read it, or documents them: all of it is shipped.
-    package_data={"": ["py.typed", "*.md", "*.yaml", "*.json", "*.csv", "*.txt", "*.sh", "*.mjs"]},
+    package_data={
+        "": ["py.typed", "*.md", "*.yaml", "*.json", "*.csv", "*.txt", "*.sh", "*.mjs"],
+        "bitmm.xwrap.server.deploy": [
+            *("Caddyfile", "nginx.conf", "compose/*"),
+            *(
+                f"{folder}/*.{ending}"
+                for folder in ("systemd", "user")
+                for ending in ("service", "timer", "conf", "env")
+            ),
+        ],
+    },
     install_requires=["requests>=2.32"],
     extras_require={
         "server": SERVER,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import stat
+import struct
 
 import pytest
 
@@ -157,3 +158,53 @@ def test_two_commands_at_once_are_refused(path):
         pass
     with locked(path):
         pass
+
+
+#: An access control list: version 2; the tags of the owner, a user, the group, a group, the mask and all others.
+OWNER, USER, GROUP, NAMED_GROUP, MASK, OTHERS = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
+SERVICE = 4711
+
+
+def grant(path, *entries):
+    """Give a file of root's an access control list, as systemd does with a credential."""
+    if os.geteuid() != 0:
+        pytest.skip("only root makes files of root's")
+    attribute = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+    path.chmod(0o400)
+    try:
+        os.setxattr(path, "system.posix_acl_access", attribute)
+    except OSError as error:
+        pytest.skip(f"this file system has no access control lists: {error.strerror}")
+
+
+NONE = 0xFFFFFFFF
+CREDENTIAL = [(OWNER, 4, NONE), (USER, 4, SERVICE), (GROUP, 0, NONE), (MASK, 4, NONE), (OTHERS, 0, NONE)]
+
+
+def test_a_credential_that_systemd_lends_to_the_service_alone_is_taken(path, monkeypatch):
+    grant(path, *CREDENTIAL)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o440
+    monkeypatch.setattr(os, "geteuid", lambda: SERVICE)
+    assert len(read_keys(path).keys) == 1
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {2: (GROUP, 4, NONE)},
+        {1: (USER, 4, 4712)},
+        {1: (USER, 6, SERVICE), 3: (MASK, 6, NONE)},
+        {4: (OTHERS, 4, NONE)},
+        {2: (GROUP, 0, NONE), 3: (NAMED_GROUP, 4, 4713), 4: (MASK, 4, NONE), 5: (OTHERS, 0, NONE)},
+    ],
+    ids=["the group reads", "another user reads", "it is writable", "all read", "a named group reads"],
+)
+def test_a_file_of_root_that_others_can_read_too_is_refused(path, monkeypatch, changed):
+    grant(path, *(dict(enumerate(CREDENTIAL)) | changed).values())
+    monkeypatch.setattr(os, "geteuid", lambda: SERVICE)
+    refused(path, "belongs to root")
+
+
+def test_a_credential_on_a_file_system_without_lists_is_a_file_of_the_service(path):
+    path.chmod(0o400)
+    assert len(read_keys(path).keys) == 1

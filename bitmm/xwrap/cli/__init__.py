@@ -16,6 +16,7 @@ from .backups import backup, restore
 from .balances import balance, value
 from .common import Data, examples, one_line_errors
 from .credentials import credential
+from .deploy import deploy
 from .doctor import doctor
 from .exits import CLOSED_PIPE, EXIT_CODES, FAILED
 from .exporting import export
@@ -62,6 +63,7 @@ app.add_typer(history, name="history")
 app.command(epilog=examples("xwrap freeze", "xwrap freeze --account ann --cancel-orders"))(freeze)
 app.add_typer(vault, name="vault")
 app.add_typer(shipped_examples, name="examples")
+app.add_typer(deploy, name="deploy")
 app.add_typer(audit, name="audit")
 app.add_typer(notices, name="notices")
 app.command(epilog=examples("xwrap backup xwrap-2026-11-27.sqlite3", "xwrap backup --to ./backups --keep 14"))(backup)

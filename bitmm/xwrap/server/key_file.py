@@ -27,6 +27,7 @@ from .db.files import (
     copy_rights,
     foreign_owner,
     is_open_to_others,
+    is_readable_by_acl_alone,
     lock_file,
     open_private,
     sync_folder,
@@ -122,9 +123,10 @@ def _content(path: Path) -> bytes:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
             raise VaultError(_no_file(path))
-        if problem := foreign_owner(found):
+        is_lent = is_readable_by_acl_alone(descriptor, found)
+        if not is_lent and (problem := foreign_owner(found)):
             raise VaultError(f"the master key {path} {problem}: sudo chown {user_name()} {path}")
-        if is_open_to_others(found):
+        if not is_lent and is_open_to_others(found):
             raise VaultError(f"the master key {path} can be read by others; run: chmod 600 {path}")
         return os.read(descriptor, _MAX_BYTES + 1)
     finally:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import struct
 import time
 from contextlib import suppress
 from importlib import import_module
@@ -23,12 +24,15 @@ __all__ = [
     "check_private_folder",
     "copy_rights",
     "foreign_owner",
+    "give_to",
     "is_open_to_others",
+    "is_readable_by_acl_alone",
     "lock_file",
     "make_private_folder",
     "open_private",
     "sync_file",
     "sync_folder",
+    "user_id",
     "user_name",
     "write_whole",
 ]
@@ -48,6 +52,8 @@ O_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 O_NONBLOCK = getattr(os, "O_NONBLOCK", 0)
 #: The byte that is locked on Windows: behind the end of the file, whose bytes all may read then.
 _LOCKED_BYTE = 2**30
+#: Of an access control list: the entries of the owner, of one named user, and the mask of what all others get.
+_ACL_OWNER, _ACL_USER, _ACL_MASK = 0x01, 0x02, 0x10
 #: What `msvcrt.locking` says when another process has the lock.
 _IS_LOCKED = {errno.EACCES, errno.EDEADLK}
 _WAIT_SECONDS = 0.05
@@ -105,7 +111,7 @@ def check_private_folder(path: Path, name: str = "the data folder") -> None:
 
 def foreign_owner(found: os.stat_result) -> str | None:
     """Return that a file belongs to another user than the one who runs this, and what to do; None: it does not."""
-    if _pwd is None or found.st_uid == os.geteuid():
+    if _pwd is None or found.st_uid == user_id():
         return None
     owner = user_name(found.st_uid)
     return f"belongs to {owner}, and this runs as {user_name()}; run it as {owner}, or"
@@ -116,11 +122,42 @@ def is_open_to_others(found: os.stat_result) -> bool:
     return _pwd is not None and found.st_mode & 0o077 != 0
 
 
+def is_readable_by_acl_alone(descriptor: int, found: os.stat_result) -> bool:
+    """Return whether an open file is root's, and may be read by this user and nobody else, and be written by neither.
+
+    So systemd hands a credential to a service (LoadCredential=) where its file system has access control lists: the
+    group's bits of the mode are then the list's mask, and say nothing of the group.
+    """
+    if _pwd is None or found.st_uid != 0 or found.st_mode & 0o237:
+        return False
+    try:
+        entries = _acl_entries(os.getxattr(descriptor, "system.posix_acl_access"))
+    except (OSError, AttributeError, struct.error):  # no list, no such call (macOS), or a list of another form
+        return False
+    granted = {(tag, id) for tag, permissions, id in entries if permissions and tag not in {_ACL_OWNER, _ACL_MASK}}
+    return granted == {(_ACL_USER, user_id())}
+
+
+def _acl_entries(attribute: bytes) -> list[tuple[int, int, int]]:
+    """Return tag, permissions and id of each entry (linux/posix_acl_xattr.h: a version, then 8 bytes an entry)."""
+    return list(struct.iter_unpack("<HHI", attribute[4:]))
+
+
+def user_id() -> int | None:
+    """Return the number of the user who runs this; None on Windows."""
+    return None if _pwd is None else os.geteuid()
+
+
+def give_to(descriptor: int, user: int) -> None:
+    """Give an open file to another user, which only root can do."""
+    os.fchown(descriptor, user, user)
+
+
 def user_name(id: int | None = None) -> str:
     """Return the name of a user of this machine, by default of the one who runs this; the number of one without."""
     if _pwd is None:
         return "this user"
-    number = os.geteuid() if id is None else id
+    number = user_id() if id is None else id
     try:
         return str(_pwd.getpwuid(number).pw_name)
     except KeyError:
