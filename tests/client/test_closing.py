@@ -89,8 +89,8 @@ def test_orders_of_other_threads_are_not_disturbed_by_closing():
 def test_an_order_that_is_about_to_take_a_connection_while_another_thread_closes_is_placed(server, monkeypatch):
     xwrap, get_pool = XWrap(server.url), Adapter.get_connection_with_tls_context
 
-    def get_pool_that_is_closed(*arguments):
-        pool = get_pool(*arguments)
+    def get_pool_that_is_closed(*arguments, **settings):
+        pool = get_pool(*arguments, **settings)
         xwrap.close()
         return pool
 
