@@ -70,6 +70,8 @@ def history_unavailable(name: str, interval: str, earliest: datetime) -> Refused
 def traded_instead(currency: str, asset: str, offered: Iterable[tuple[str, str]], where: str) -> str:
     """Return what is traded among `offered` (currency, asset) that is nearest to this pair, in bounded words."""
     pairs = set(offered)
+    if (asset, currency) in pairs:
+        return f"{currency} is traded {where} in {asset}: the currency is {asset}, and the asset is {currency}"
     if currencies := {money for money, thing in pairs if thing == asset}:
         return f"{asset} is traded {where} in {_listed(currencies)}"
     if assets := {thing for money, thing in pairs if money == currency}:

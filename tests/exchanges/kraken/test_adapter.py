@@ -284,6 +284,7 @@ def test_nothing_is_rounded_and_the_nearest_allowed_value_is_told(exchange, venu
         (order(amount=None), "invalid_amount", "an order has either an amount or a cost"),
         (order(asset="DOGE"), "unknown_market", "Kraken has no market DOGE/EUR; DOGE is not traded there"),
         (order(asset="ETH"), "unknown_market", "Kraken has no market ETH/EUR; ETH is traded there in BTC"),
+        (order(currency="BTC", asset="EUR"), "unknown_market", "EUR: the currency is EUR, and the asset is BTC"),
     ],
 )
 def test_an_order_that_cannot_be_is_refused_in_plain_words(exchange, ledger, placed, code, words):

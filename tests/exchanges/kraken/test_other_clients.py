@@ -160,7 +160,9 @@ def test_nonces_of_either_alone_collide_within_a_millisecond():
         assert len({nonce() for _ in range(10_000)}) < 10_000
 
 
-def test_ccxt_reads_amounts_as_floats_and_krakenex_waits_for_ever_by_default():
+def test_ccxt_reads_amounts_as_floats_and_has_no_test_network_of_kraken_and_krakenex_waits_for_ever():
     krakenex, ccxt = (pytest.importorskip(name, reason=f"{name} is not installed") for name in ("krakenex", "ccxt"))
     assert ccxt.kraken().number is float
+    assert "test" in ccxt.binance().urls
+    assert not ccxt.kraken().urls.get("test")
     assert signature(krakenex.API.query_private).parameters["timeout"].default is None

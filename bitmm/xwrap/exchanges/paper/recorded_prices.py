@@ -54,8 +54,11 @@ def check_pair(currency: str, asset: str) -> None:
     """Raise Refused for any other pair than the one of the recorded prices."""
     field = "asset" if currency == CURRENCY else "currency"
     if (currency, asset) != (CURRENCY, ASSET):
+        way = (
+            f": the currency is {CURRENCY}, and the asset is {ASSET}" if (asset, currency) == (CURRENCY, ASSET) else ""
+        )
         raise Refused(
-            f"the paper exchange trades {ASSET} for {CURRENCY}, not '{asset}' for '{currency}'",
+            f"the paper exchange trades {ASSET} for {CURRENCY}, not '{asset}' for '{currency}'{way}",
             code="unknown_market",
             details={"field": field},
         )
