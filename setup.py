@@ -23,6 +23,8 @@ SERVER = [
     "argon2-cffi>=23.1",
     "cryptography>=43",
     "prometheus-client>=0.21",
+    "jinja2>=3.1",
+    "pyyaml>=6",
     *CLI,
 ]
 POSTGRES = ["psycopg[binary]>=3.2,<4"]
@@ -35,7 +37,6 @@ TEST = [
     "pytest-xdist>=3.6",
     "responses>=0.25",
     "hypothesis>=6.120",
-    "PyYAML>=6",
     "jsonschema>=4.20",
     "schemathesis>=4.32",
     "mypy>=1.18",  # the documents' samples are type-checked
@@ -76,7 +77,7 @@ setup(
     packages=find_namespace_packages(include=["bitmm", "bitmm.*"]),
     # What is not a module lies beside the modules that read it, or documents them: all of it is shipped.
     package_data={
-        "": ["py.typed", "*.md", "*.yaml", "*.json", "*.csv", "*.txt", "*.sh", "*.mjs"],
+        "": ["py.typed", "*.md", "*.yaml", "*.json", "*.csv", "*.txt", "*.html", "*.css", "*.sh", "*.mjs"],
         "bitmm.xwrap.server.deploy": [
             *("Caddyfile", "nginx.conf", "compose/*"),
             *(

@@ -28,6 +28,7 @@ from .views import (
     batches,
     best,
     credentials,
+    docs,
     freeze,
     health,
     markets,
@@ -109,7 +110,10 @@ ROUTES = [
     Route("/health", health.health),
     Route("/ready", health.ready),
     Route("/metrics", health.metrics),
-    Route("/openapi.yaml", public.openapi),
+    Route("/openapi.yaml", docs.openapi_yaml),
+    Route("/openapi.json", docs.openapi_json),
+    Route("/docs", docs.show),
+    Route("/docs/style.css", docs.style),
 ]
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -15,13 +13,6 @@ from ..waiting import pop_wait
 from .markets import book_to_json, pop_depth
 from .rate_changes import pop_seen
 from .shared import pop_side
-
-_OPENAPI = (Path(__file__).parents[1] / "openapi.yaml").read_bytes()
-
-
-async def openapi(_request: Request) -> Response:
-    """GET /openapi.yaml: the whole contract."""
-    return Response(_OPENAPI, media_type="application/yaml")
 
 
 async def list_exchanges(request: Request) -> Response:
