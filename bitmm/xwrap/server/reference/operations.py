@@ -17,7 +17,7 @@ _Node = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One call: its node in the document, its parameters and answers without references, and a command that makes it."""
+    """One call: its node in the document, its parameters and answers without references, a command that makes it."""
 
     method: str
     path: str
