@@ -128,13 +128,18 @@ def test_a_rate_limit_says_when_to_come_back(backend, faults):
 
 
 @pytest.mark.parametrize("executed", [True, False])
-def test_an_unknown_outcome_stays_unknown_until_it_is_resolved(backend, faults, executed):
+def test_an_unknown_outcome_stays_unknown_until_it_is_resolved(backend, faults, monkeypatch, executed):
+    asked, is_hidden = threading.Semaphore(0), faults.is_hidden
+    monkeypatch.setattr(faults, "is_hidden", lambda id: asked.release() or is_hidden(id))
     faults.unknown("buy", executed=executed)
     with pytest.raises(OutcomeUnknown) as caught:
         buy(backend)
     key = caught.value.key
     with pytest.raises(OutcomeUnknown):
         buy(backend, key=key)
+    # The server's reconciler asks, and asks again.
+    assert asked.acquire(timeout=20)
+    assert asked.acquire(timeout=20)
     assert backend.order(key=key)["status"] == "unknown"
     faults.resolve()
     if executed:

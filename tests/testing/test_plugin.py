@@ -12,7 +12,7 @@ pytest.importorskip("starlette", reason="the server is not installed")
 
 from bitmm.xwrap.client import XWrap
 from bitmm.xwrap.errors import AuthenticationError, InvalidRequest, NotFound, OutcomeUnknown
-from bitmm.xwrap.testing.servers import XWrapServer
+from bitmm.xwrap.testing.servers import XWrapServer, settings_for
 
 pytest_plugins = ["bitmm.xwrap.testing.plugin"]
 
@@ -242,11 +242,8 @@ def test_an_exchange_that_no_fixture_names_is_not_offered(xwrap_server, request)
 
 
 def test_the_environment_changes_nothing(monkeypatch, tmp_path):
-    from bitmm.xwrap.testing.servers import RunningServer
-
     monkeypatch.setenv("XWRAP_PAPER_FUNDS", "USD=1")
     monkeypatch.setenv("XWRAP_DATA_DIR", "/nowhere")
-    with RunningServer(tmp_path, {}) as running:
-        server = XWrapServer(running)
-        assert server.backend.balance() == {"USD": Decimal(200_000), "BTC": Decimal(1)}
-        server.close()
+    settings = settings_for(tmp_path, {})
+    assert settings.data == tmp_path
+    assert settings.paper_funds == {"USD": Decimal(200_000), "BTC": Decimal(1)}

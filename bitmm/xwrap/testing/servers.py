@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -28,7 +29,7 @@ from .front import Front
 from .local_exchanges import LocalExchange, user_name
 from .paper import FaultyPaper, PaperControl
 
-__all__ = ["RunningServer", "XWrapServer", "running_with"]
+__all__ = ["RunningServer", "XWrapServer", "running_with", "settings_for"]
 
 #: Fewer threads than a server has that strangers reach: the system may give a run of tests few.
 _THREADS = {"outbound_threads": 64, "exchange_threads": 48, "urgent_threads": 16, "database_threads": 12}
@@ -47,6 +48,21 @@ def running_with(ids: Sequence[str], folder: Path) -> Iterator[RunningServer]:
         yield stack.enter_context(RunningServer(folder, venues))
 
 
+def settings_for(folder: Path, venues: Mapping[str, Venue]) -> Settings:
+    """Return the settings of a server with its data in `folder`; nothing of the environment counts."""
+    return Settings.read(
+        {},
+        data=folder,
+        port=0,
+        exchanges=("paper", *venues),
+        exchange_urls={id: venue.url for id, venue in venues.items()},
+        exchange_limits=dict.fromkeys(venues),
+        reconcile_grace_seconds=_ARRIVAL_SECONDS if venues else 0.0,
+        **_THREADS,
+        **_QUICK,
+    )
+
+
 class RunningServer:
     """A server that several tests may share, one after the other: each has an account and a state of its own."""
 
@@ -54,17 +70,7 @@ class RunningServer:
         """`folder`: where its data are. `venues`: the local exchanges that it offers, beside paper, by their ids."""
         self.venues = venues
         self.front = Front(self.restart)
-        self.settings = Settings.read(
-            {},
-            data=folder,
-            port=0,
-            exchanges=("paper", *venues),
-            exchange_urls={id: venue.url for id, venue in venues.items()},
-            exchange_limits=dict.fromkeys(venues),
-            reconcile_grace_seconds=_ARRIVAL_SECONDS if venues else 0.0,
-            **_THREADS,
-            **_QUICK,
-        )
+        self.settings = settings_for(folder, venues)
         #: One for all accounts: to hash another one takes longer than all else that a test needs.
         self.password = secrets.token_urlsafe(18)
         self.test: XWrapServer | None = None
@@ -72,6 +78,7 @@ class RunningServer:
         self._store = Store(self.settings.database)
         self._store.prepare()
         self._running = ExitStack()
+        self._restarting = threading.Lock()
         self._paper_config: PaperConfig | None = None
 
     def __enter__(self) -> Self:
@@ -96,10 +103,11 @@ class RunningServer:
 
     def restart(self) -> None:
         """Stop the server, and start it anew with its data; no connection can be made meanwhile."""
-        self.front.down()
-        self._running.close()
-        self._start()
-        self.front.up()
+        with self._restarting:
+            self.front.down()
+            self._running.close()
+            self._start()
+            self.front.up()
 
     def paper(self, registration: int, test: XWrapServer) -> FaultyPaper:
         """Return the paper exchange of a registration, as the server has it in this test."""
@@ -190,7 +198,9 @@ class XWrapServer:
     ) -> Backend:
         """Register at an exchange, past all faults, and return the Backend, which uses the URL with the faults.
 
-        At a local exchange user name, key and secret are its own where they are not given. Paper needs none.
+        At a local exchange user name, key and secret are its own where they are not given. Paper needs none. Unlike the
+        client's, it may send unless `allow_send` is False: the key of a local exchange may withdraw. Raises ValueError
+        for an exchange that the server of the test does not offer, and what the client's raises.
         """
         venue = self._running.venues.get(exchange)
         if venue is None and exchange != "paper":
