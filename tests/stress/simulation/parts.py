@@ -26,9 +26,9 @@ from .network import Answer
 #: Third-party modules that the package imports: these keep the real clocks and threads.
 _OTHERS = """
     alembic.command alembic.config alembic.script anyio concurrent.futures.thread cryptography.exceptions
-    cryptography.hazmat.primitives.asymmetric.ed25519 cryptography.hazmat.primitives.ciphers.aead http.server
+    cryptography.hazmat.primitives.asymmetric.ed25519 cryptography.hazmat.primitives.ciphers.aead http.server jinja2
     platformdirs prometheus_client requests.adapters socketserver sqlalchemy.dialects.postgresql sqlalchemy.pool
-    starlette.applications starlette.middleware.exceptions starlette.responses uvicorn
+    starlette.applications starlette.middleware.exceptions starlette.responses uvicorn yaml
 """
 for _name in _OTHERS.split():
     import_module(_name)
@@ -41,7 +41,7 @@ with substitutes.importing():
     from bitmm.xwrap.exchanges import backpack, bitstamp, kraken
     from bitmm.xwrap.exchanges.base import Credentials
     from bitmm.xwrap.exchanges.errors import ExchangeError, Unknown
-    from bitmm.xwrap.server import passwords, services, settings
+    from bitmm.xwrap.server import paper, passwords, services, settings
     from bitmm.xwrap.server.app import create_app
     from bitmm.xwrap.server.db import base, sqlite, state_file
     from bitmm.xwrap.server.settings import SetupError
@@ -186,7 +186,7 @@ base.StatementRunner.command = _command_with_points  # type: ignore[method-assig
 state_file.StateFile.__init__ = _open_state_file_until_exit  # type: ignore[method-assign]
 sqlite.SQLite.current_time = func.virtual_time(type_=Double)
 passwords._HASHER = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)  # type: ignore[misc]
-_prices = services._load_prices(settings.Settings.read({}))
-services._load_prices = lambda _settings: _prices
+_prices = paper._load_prices(settings.Settings.read({}), paper.PACKED_PRICES)
+paper._load_prices = lambda *_: _prices
 # What is logged is part of the history, and is not printed.
 logging.getLogger().addHandler(logging.NullHandler())
