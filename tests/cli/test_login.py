@@ -109,6 +109,7 @@ def test_the_environment_says_who_calls_without_a_profile(ann, password_file):
     ann.run("logout")
     environ = {"XWRAP_URL": ann.url, "XWRAP_USER": ann.auth[0]}
     assert "paper" in ann.run("balance", XWRAP_PASSWORD=ann.auth[1], **environ).stdout
+    environ |= {"XWRAP_PROXIES": "10.0.0.0/8", "XWRAP_DATABASE_URL": "postgresql://db"}  # the server's own
     assert "paper" in ann.run("balance", XWRAP_PASSWORD_FILE=str(password_file), **environ).stdout
     assert ann.run("profiles").stdout == ""
 
@@ -130,6 +131,8 @@ def test_a_password_that_others_can_read_is_refused_with_the_command_that_mends_
         ({"XWRAP_PASSWORD_FILE": "/x"}, "set XWRAP_USER"),
         ({"XWRAP_USER": "ann", "XWRAP_PASSWORD": "canary", "XWRAP_PASSWORD_FILE": "x"}, "unset one"),
         ({"XWRAP_URL": "https://other.example"}, "unset XWRAP_URL"),
+        ({"XWRAP_PROFLE": "live"}, "almost XWRAP_PROFILE;"),
+        ({"XWRAP_PASSWORDFILE": "/x"}, "almost XWRAP_PASSWORD_FILE;"),
     ],
 )
 def test_an_environment_that_contradicts_itself_is_refused_before_a_password_leaves(ann, environ, words):

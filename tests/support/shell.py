@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import termios
+from codecs import getincrementaldecoder
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -66,12 +67,11 @@ def on_terminal(command, environ, answers, columns):
     if process == 0:
         os.execve(command[0], command, BARE | {"TERM": "xterm-256color"} | environ)
     termios.tcsetwinsize(terminal, (50, columns))
-    screen = ""
+    screen, decoder = "", getincrementaldecoder("utf-8")()
     with os.fdopen(terminal, "r+b", buffering=0) as file, suppress(OSError):
         while chunk := file.read(4096):
-            screen += chunk.decode()
+            screen += decoder.decode(chunk)
             typed = [words for words in left if screen.endswith(words)]
             for words in typed:
-                answer = left.pop(words)
-                file.write((answer() if callable(answer) else answer).encode())
+                file.write(left.pop(words).encode())
     return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), screen.replace("\r\n", "\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 
 from .common import stop
@@ -11,6 +12,10 @@ from .exits import USAGE
 from .profiles import DEFAULT, password_of, profile_names, read_private, read_profile, stop_without_profile
 
 __all__ = ["Caller", "find_caller"]
+
+_VARIABLES = ("URL", "USER", "PASSWORD", "PASSWORD_FILE", "PROFILE", "INSECURE")
+#: Nearer than any setting of the server's is, which may be in the same environment: XWRAP_PROXIES has 0.71.
+_ALMOST = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +35,7 @@ def find_caller(profile: str | None) -> Caller | None:
     contradicts itself ends the command.
     """
     environ = os.environ
+    _check_names()
     if profile is None and environ.get("XWRAP_USER"):
         if environ.get("XWRAP_PROFILE"):
             stop("XWRAP_USER and XWRAP_PROFILE are both set, and each names a login; unset one of them", USAGE)
@@ -50,6 +56,14 @@ def find_caller(profile: str | None) -> Caller | None:
             USAGE,
         )
     return Caller(found.url, found.username, password_of(found), found.name)
+
+
+def _check_names() -> None:
+    """End the command for a variable that is almost one of these: without effect it could mean another account."""
+    for name in os.environ:
+        rest = name.removeprefix("XWRAP_")
+        if rest != name and rest not in _VARIABLES and (near := get_close_matches(rest, _VARIABLES, 1, _ALMOST)):
+            stop(f"{name} is no setting, but almost XWRAP_{near[0]}; rename or unset it", USAGE)
 
 
 def _of_the_environment(username: str) -> Caller:

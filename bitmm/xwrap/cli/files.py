@@ -17,7 +17,7 @@ def write_whole(path: Path, text: str) -> None:
     A new file can be read by its owner alone; one that is there keeps its mode. What is no regular file, as a pipe or a
     device, is written to. Raises OSError.
     """
-    path = path.resolve()  # the file that a symbolic link names
+    path = Path(os.path.realpath(path))  # the file that a symbolic link names
     if path.exists() and not path.is_file():
         with path.open("w", encoding="utf-8", newline="") as device:
             device.write(text)

@@ -54,7 +54,7 @@ def send(
         key = key or uuid4().hex
         with announced(f"xwrap sends --backend {found.id}{login.profile_option}", key) as asking:
             found.send_to_address(asset, amount, address, tag=tag, network=network, key=key)
-        _show_sent(found, key, asking, as_json=as_json)
+            _show_sent(found, key, asking, as_json=as_json)
 
 
 @sends_group.callback(

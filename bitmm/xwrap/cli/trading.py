@@ -113,7 +113,7 @@ def _place_order(
         key = key or uuid4().hex
         with announced(f"xwrap order {backend.id}{login.profile_option}", key) as asking:
             order = place(**terms, key=key)
-        show_record(order, json=as_json, executed=f"the order was sent; {asking}")
+            show_record(order, json=as_json, executed=f"the order was sent; {asking}")
 
 
 def _is_placed(backend: Backend, key: str | None) -> bool:
