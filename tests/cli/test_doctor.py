@@ -335,6 +335,13 @@ def test_the_clock_is_compared_with_each_exchange_that_can_be_reached(data):
     assert is_not_reached[1].startswith("not compared with backpack: no connection")
 
 
+def test_an_exchange_that_cannot_be_loaded_is_bad(data):
+    found = doctor(data, url=None, status=1, XWRAP_EXCHANGES="paper,ccxt:nosuch")
+    assert ("bad", True) in [
+        (state, "XWRAP_EXCHANGES names 'ccxt:nosuch'" in line) for state, line in found["settings"]
+    ]
+
+
 @pytest.mark.parametrize(("seconds", "state", "words"), [(-7, "look", "ahead of"), (90, "bad", "90 s behind")])
 def test_a_clock_that_is_wrong_is_said_with_how_to_set_it(seconds, state, words):
     with raw_server(dated(seconds)) as server:

@@ -55,7 +55,12 @@ class _DateReader(Transport):
 
 def check_clocks(settings: Settings) -> Iterator[Finding]:
     """Say by how much this machine's clock is wrong, in the eyes of each offered exchange that can be reached."""
-    kinds = {id: load(id) for id in settings.exchanges}
+    kinds = {}
+    for id in settings.exchanges:
+        try:
+            kinds[id] = load(id)
+        except (KeyError, ExchangeError) as error:
+            yield Finding("settings", "bad", f"XWRAP_EXCHANGES names '{id}': {error}", "xwrap exchanges lists them")
     asked = [
         id
         for id, kind in kinds.items()
