@@ -21,6 +21,7 @@ from bitmm.xwrap.cli import app
 from bitmm.xwrap.server.db.store import Store
 from bitmm.xwrap.server.descriptors import connections_within
 from bitmm.xwrap.server.doctor import clocks, folder, machine
+from bitmm.xwrap.server.doctor import database as database_check
 from bitmm.xwrap.server.doctor import server as server_check
 from bitmm.xwrap.server.doctor.findings import finding_of
 from bitmm.xwrap.server.passwords import Secret
@@ -174,6 +175,14 @@ def test_a_damaged_data_base_is_bad(data):
     only(doctor(data, status=1), "data base", "bad", "is damaged", "xwrap restore FILE")
     (data / "xwrap.sqlite3").write_bytes(b"no data base at all" * 100)
     only(doctor(data, status=1), "data base", "bad", "not a database")
+
+
+def test_a_log_that_is_not_written_back_is_said(data, monkeypatch):
+    monkeypatch.setattr(database_check, "_LOOK_WAL_BYTES", 1000)
+    store = Store(data / "xwrap.sqlite3")
+    store.history.heartbeat()
+    only(doctor(data, url=None), "data base", "look", "write-ahead log")
+    store.close()
 
 
 @pytest.mark.parametrize(
