@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 from . import __version__
 from ._arguments import check_key, check_timeout, encode, idempotency_key
 from ._parsing import CONDITIONS, anything
-from ._responses import apply, bad_answer, read_document
+from ._responses import apply, bad_answer, name_request, read_document
 from .errors import APIError, InvalidRequest, NotFound, OutcomeUnknown, RateLimited, Unavailable
 from .transport import Request, Response, Session, Transport, base_url
 
@@ -102,7 +102,8 @@ class ServerAPI:
         while True:
             try:
                 response = self._transport.send(request, timeout=deadline - monotonic())
-                return apply(parse, read_document(response), status=response.status, expected=expected)
+                with name_request(response):
+                    return apply(parse, read_document(response), status=response.status, expected=expected)
             except OutcomeUnknown as error:
                 # A read executes nothing.
                 if error.code != "no_answer":
@@ -130,8 +131,9 @@ class ServerAPI:
         """POST (or PUT, or PATCH) `form` to `path`, once, and return what `parse` makes of the answer."""
         request = Request(method, self.url + path, {**_FORM_HEADERS, **auth}, encode(form).encode())
         response = self._transport.send(request)
-        document = read_document(response, mutates=True)
-        return apply(parse, document, status=response.status, mutates=True, expected=expected)
+        with name_request(response):
+            document = read_document(response, mutates=True)
+            return apply(parse, document, status=response.status, mutates=True, expected=expected)
 
     def try_out(
         self,
@@ -150,10 +152,12 @@ class ServerAPI:
             Request("POST", f"{self.url}{path}/{operation}", {**_FORM_HEADERS, **auth}, body)
         )
         # Without a limit its price is an estimate.
-        document, expected = read_document(response), {**EXPECTED[operation], **form}
+        expected = {**EXPECTED[operation], **form}
         if "price" not in form:
             expected.pop("price", None)
-        return apply(parse, document, status=response.status, mutates=True, expected=expected)
+        with name_request(response):
+            document = read_document(response)
+            return apply(parse, document, status=response.status, mutates=True, expected=expected)
 
     def delete(
         self,
@@ -165,8 +169,9 @@ class ServerAPI:
     ) -> _T:
         """DELETE `path`, once, and return what `parse` makes of the answer."""
         response = self._transport.send(Request("DELETE", self.url + path, {**_HEADERS, **auth}))
-        document = read_document(response, mutates=True)
-        return apply(parse, document, status=response.status, mutates=True, expected=expected)
+        with name_request(response):
+            document = read_document(response, mutates=True)
+            return apply(parse, document, status=response.status, mutates=True, expected=expected)
 
     def look_up(self, path: str, key: str, parse: Callable[[Any], _T], auth: Mapping[str, str]) -> _T:
         """Return what became of an order or a send by its `key`, from the list of records at `path`.
@@ -189,7 +194,7 @@ class ServerAPI:
                 failure = APIError(
                     "this server cannot be asked what became of a key", status=error.status, code="unsupported"
                 )
-            failure.key = key
+            failure.key, failure.request_id = key, error.request_id
             raise failure from error.__cause__
 
     def send(self, request: Request, *, timeout: float) -> Response:
@@ -249,21 +254,22 @@ class ServerAPI:
             document = None
             try:
                 response = self._transport.send(submission.request, timeout=left)
-                document = read_document(response, mutates=True)
-                if names_key(document):
-                    return _apply(parse, document, submission)
-                problem: APIError = bad_answer(ValueError("it does not name the key"), response.status, mutates=True)
+                with name_request(response):
+                    document = read_document(response, mutates=True)
+                    if names_key(document):
+                        return _apply(parse, document, submission)
+                    raise bad_answer(ValueError("it does not name the key"), response.status, mutates=True)
             except OutcomeUnknown as error:
                 if error.code == "outcome_unknown":
                     raise
-                problem = error
+                problem: APIError = error
             except (Unavailable, RateLimited) as error:
                 if unknown is None:
                     raise
                 # This time it was certainly not executed; the outcome of the time before stays unknown.
                 raise unknown from error
             words = f"outcome unknown, ask for the key before trying again: {problem.reason}"
-            unknown = OutcomeUnknown(words, status=problem.status, code=problem.code)
+            unknown = OutcomeUnknown(words, status=problem.status, code=problem.code, request_id=problem.request_id)
             result = self.find_out(submission, parse, document, unknown)
             if result is not None:
                 return result

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from . import _parsing as parsing
 from ._api import EXPECTED, JSON_HEADERS, LOOKUP_SHARE, SENDS, ServerAPI, Submission, names_key
-from ._responses import apply, bad_answer, error_from_response, outcome_unknown, read_document
+from ._responses import apply, bad_answer, error_from_response, name_request, outcome_unknown, read_document, request_id
 from .errors import APIError, OutcomeUnknown, RateLimited, Unavailable
 from .transport import Request
 
@@ -65,8 +65,12 @@ def _submit(
         body = json.dumps({"orders": list(pending.values())}).encode()
         request = Request("POST", f"{api.url}{path}/orders/", {**JSON_HEADERS, **auth}, body)
         left = deadline - monotonic() - LOOKUP_SHARE * api.timeout
+        id = None
         try:
-            rows = _rows(read_document(api.send(request, timeout=left), mutates=True), len(pending))
+            response = api.send(request, timeout=left)
+            id = request_id(response)
+            with name_request(response):
+                rows = _rows(read_document(response, mutates=True), len(pending))
         except OutcomeUnknown as error:
             rows = [error] * len(pending)
         except APIError as error:
@@ -78,7 +82,10 @@ def _submit(
             break
         for (key, form), row in zip(list(pending.items()), rows, strict=True):
             submission = Submission(request, key, {**EXPECTED[form["side"]], **form}, f"{path}/orders/", auth, deadline)
-            outcomes[key], was_seen = _outcome(api, submission, parse, row)
+            outcome, was_seen = _outcome(api, submission, parse, row)
+            if isinstance(outcome, APIError):
+                outcome.request_id = outcome.request_id or id
+            outcomes[key] = outcome
             if was_seen:
                 del pending[key]
         if not pending:

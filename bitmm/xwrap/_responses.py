@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from . import _parsing as parsing
@@ -21,7 +22,15 @@ from .errors import (
 )
 from .transport import Response
 
-__all__ = ["apply", "bad_answer", "error_from_response", "outcome_unknown", "read_document"]
+__all__ = [
+    "apply",
+    "bad_answer",
+    "error_from_response",
+    "name_request",
+    "outcome_unknown",
+    "read_document",
+    "request_id",
+]
 
 _T = TypeVar("_T")
 
@@ -53,7 +62,24 @@ _ERRORS_BY_CODE: dict[str, type[APIError]] = {
 }
 _RETRYABLE = (429, 502, 503, 504)
 _ANYTHING: Mapping[str, object] = {}
+_LONGEST_ID = 100
 _REDIRECT = "the server sent the call elsewhere, and redirects are never followed"
+
+
+@contextmanager
+def name_request(response: Response) -> Iterator[None]:
+    """Give an error that is raised in the block the id that the server gave the call of this response, if it did."""
+    try:
+        yield
+    except APIError as error:
+        error.request_id = request_id(response)
+        raise
+
+
+def request_id(response: Response) -> str | None:
+    """Return the id that the server gave the call of a response; None where it gave none."""
+    id = response.headers.get("X-Request-ID", "")
+    return id if 0 < len(id) <= _LONGEST_ID and id.isprintable() else None
 
 
 def read_document(response: Response, *, mutates: bool = False) -> Any:

@@ -41,7 +41,8 @@ class APIError(Exception):
     `reason`: the words. `status`: the HTTP status, None when no answer came. `code`: the stable name of the reason, one
     of `codes` or of a newer server's own, None when the server gave none. `retryable`: the same call may work later.
     `may_have_executed`: an order or a send may have reached the exchange. `key`: the idempotency key of an order or a
-    send. `retry_after`: seconds to wait.
+    send. `retry_after`: seconds to wait. `request_id`: the id that the server gave the call, under which its log has
+    it; None when no answer came.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class APIError(Exception):
         may_have_executed: bool = False,
         key: str | None = None,
         retry_after: float | None = None,
+        request_id: str | None = None,
     ) -> None:
         super().__init__(reason)
         self.reason = reason
@@ -63,6 +65,7 @@ class APIError(Exception):
         self.may_have_executed = may_have_executed
         self.key = key
         self.retry_after = retry_after
+        self.request_id = request_id
 
 
 class AuthenticationError(APIError):

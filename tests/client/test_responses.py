@@ -47,3 +47,44 @@ def test_an_order_is_read_from_its_answer_in_at_most_four_of_our_functions():
         sys.setprofile(None)
     assert order["average"] == Decimal("64251.1")
     assert 0 < deepest <= 4
+
+
+@pytest.mark.parametrize(
+    ("status", "json"), [(422, {"detail": "no"}), (500, None), (200, "no balance"), (429, {"detail": "later"})]
+)
+def test_an_error_has_the_id_that_the_server_gave_the_call(mock, backend, status, json):
+    mock.get(f"{BASE}/exchanges/7/balance", status=status, json=json, headers={"X-Request-ID": "ab12"})
+    with pytest.raises(APIError) as caught:
+        backend.balance()
+    assert caught.value.request_id == "ab12"
+    assert "ab12" not in str(caught.value)
+
+
+@pytest.mark.parametrize("headers", [{}, {"X-Request-ID": ""}, {"X-Request-ID": "x" * 101}, {"X-Request-ID": "a\xadb"}])
+def test_an_id_that_is_none_is_none(mock, backend, headers):
+    mock.get(f"{BASE}/exchanges/7/balance", status=422, json={"detail": "no"}, headers=headers)
+    with pytest.raises(APIError) as caught:
+        backend.balance()
+    assert caught.value.request_id is None
+
+
+@pytest.mark.parametrize(("status", "key"), [(202, "k1"), (422, "k1"), (200, None)])
+def test_the_error_of_an_order_has_it_too(mock, backend, status, key):
+    answer = {"detail": "no", "id": 1, "key": key, "status": "unknown" if status == 202 else "filled"}
+    mock.post(f"{BASE}/exchanges/7/buy", status=status, json=answer, headers={"X-Request-ID": "ab12"})
+    if key is None:
+        mock.get(f"{BASE}/exchanges/7/orders/", status=422, json={"detail": "no"}, headers={"X-Request-ID": "cd34"})
+    with pytest.raises(APIError) as caught:
+        backend.buy("USD", "BTC", "1", key="k1")
+    assert caught.value.request_id == "ab12"
+
+
+def test_the_errors_of_many_orders_have_the_id_of_their_call(mock, backend):
+    rows = [
+        {"status": 422, "headers": {}, "body": {"detail": "no", "code": "amount_min"}},
+        {"status": 202, "headers": {}, "body": {"id": 1, "key": "k2", "status": "unknown"}},
+    ]
+    mock.post(f"{BASE}/exchanges/7/orders/", json=rows, headers={"X-Request-ID": "ab12"})
+    order = {"currency": "USD", "asset": "BTC", "amount": "1"}
+    errors = backend.buy_many([{**order, "key": "k1"}, {**order, "key": "k2"}])
+    assert [(error.key, error.request_id) for error in errors] == [("k1", "ab12"), ("k2", "ab12")]
