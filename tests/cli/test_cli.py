@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 import signal
 import socket
 import sqlite3
+import subprocess
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 import requests
 
 from bitmm.xwrap.server.credential_passwords import make_password
 from bitmm.xwrap.server.db.store import Store
-from tests.support.command import one_line, prepared, serve, url_of, xwrap
+from tests.support.command import ENVIRON, XWRAP, one_line, prepared, serve, url_of, xwrap
+from tests.support.threads import until
 
 
 def test_from_nothing_to_a_served_account(tmp_path):
@@ -47,7 +52,11 @@ def test_a_signal_stops_the_server_cleanly(tmp_path, number):
         output, errors = process.communicate(timeout=10)
     assert process.returncode == 0
     assert "XWrap has stopped" in output
-    assert errors == ""
+    lines = errors.splitlines()
+    assert [line.partition(": ")[2].partition(" url=")[0] for line in lines] == [
+        "the server has started",
+        "the server has stopped",
+    ]
 
 
 @pytest.mark.parametrize(("level", "logs"), [("info", True), ("ERROR", False)])
@@ -55,7 +64,8 @@ def test_the_log_goes_to_standard_error_from_the_level_on_that_is_set(tmp_path, 
     with serve("--port", 0, "--data", tmp_path, XWRAP_LOG_LEVEL=level) as (process, _lines):
         process.terminate()
         _output, errors = process.communicate(timeout=10)
-    assert bool(re.search(r"^\d{4}-\d\d-\d\d \S+ INFO uvicorn\.error: Started server process", errors)) is logs
+    started = r"^\d{4}-\d\d-\d\dT\S+Z INFO bitmm\.xwrap\.server\.runner: the server has started url=http://127"
+    assert bool(re.search(started, errors)) is logs
     assert logs or not errors
 
 
@@ -250,3 +260,32 @@ def test_the_version_is_told():
     from bitmm.xwrap import __version__
 
     assert xwrap("--version").stdout == f"xwrap {__version__}\n"
+
+
+def test_a_pipe_that_is_not_read_stops_no_call_and_what_was_logged_is_json(tmp_path):
+    """A pipe has room for 64 KiB, and each call makes a line of 170 bytes."""
+    with serve("--port", 0, "--data", tmp_path, "--log-json", XWRAP_LOG_LEVEL="DEBUG") as (process, lines):
+        with requests.Session() as session:
+            for _ in range(600):
+                assert session.get(f"{url_of(lines)}/health", timeout=30).status_code == 200
+        process.terminate()
+        _output, errors = process.communicate(timeout=10)
+    assert len(errors) > 65536
+    entries = [json.loads(line) for line in errors.splitlines()]
+    assert [entry["message"] for entry in (entries[0], entries[-1])] == [
+        "the server has started",
+        "the server has stopped",
+    ]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_log_that_cannot_be_written_fails_no_call_and_is_counted(tmp_path):
+    command = shlex.join([*XWRAP, "serve", "--port", "0", "--data", str(tmp_path)])
+    with subprocess.Popen(
+        ["sh", "-c", f"exec {command} 2>/dev/full"], stdout=subprocess.PIPE, text=True, env=ENVIRON
+    ) as process:
+        lines = [next(line for line in process.stdout if "serves at" in line)]
+        metrics = f"{url_of(lines)}/metrics"
+        until(lambda: "\nxwrap_log_lines_dropped_total 1.0\n" in requests.get(metrics, timeout=30).text)
+        process.terminate()
+        assert process.wait(timeout=10) == 0

@@ -7,6 +7,7 @@ import requests
 
 from bitmm.xwrap.client import XWrap
 from bitmm.xwrap.server.app import ROUTES
+from tests.support.answers import text_of
 from tests.support.two_accounts import SCOPES, Party, absent_is_taken, calls, compared, owned_rows, reaches
 
 #: These change the calling account itself: they are made last.
@@ -81,7 +82,7 @@ def test_the_password_of_a_credential_opens_no_other_account(world):
         requests.get(f"{server.url}/account", auth=(username, bob.bot_password), timeout=30)
         for username in (f"{ann.name}/{bob.bot}", f"{ann.name}/nobodys", ann.name, bob.name)
     ]
-    assert {(answer.status_code, answer.text) for answer in answers} == {(401, answers[1].text)}
+    assert {(answer.status_code, text_of(answer)) for answer in answers} == {(401, text_of(answers[1]))}
     own = requests.get(f"{server.url}/account", auth=(f"{bob.name}/{bob.bot}", bob.bot_password), timeout=30)
     assert own.status_code == 200
 

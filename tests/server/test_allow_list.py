@@ -317,7 +317,9 @@ def test_a_send_that_waits_for_its_turn_does_not_leave_when_its_place_is_taken_a
     assert changed
     [(late,)] = owner.server.sql("SELECT answer FROM withdrawals")
     soon = _refusal(owner)
-    assert json.loads(late).keys() - {"key"} == soon.keys() - {"key"}, "it is told as much as one that comes now"
+    assert json.loads(late).keys() - {"key"} == soon.keys() - {"key", "request_id"}, (
+        "it is told as much as one that comes now"
+    )
     assert ("usable_from" in soon) == (code == "address_waiting")
     assert len(bitstamp.ledger()) == before
     assert owner.server.sql("SELECT status FROM withdrawals") == [("rejected",)]

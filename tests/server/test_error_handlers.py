@@ -47,10 +47,13 @@ def test_an_error_that_was_not_foreseen_is_500_with_an_id_that_the_log_has(call_
     answer = call_that_raises(view, RuntimeError(SECRET))
     body = answer.json()
     assert (answer.status_code, body["code"]) == (500, "server_error")
-    assert body["detail"] == f"the server failed in a way that was not foreseen; its log says why, under {body['id']}"
+    assert (
+        body["detail"]
+        == f"the server failed in a way that was not foreseen; its log says why, under {body['request_id']}"
+    )
     assert (body["retryable"], body["may_have_executed"]) == (False, False)
-    assert re.fullmatch("[0-9a-f]{8}", body["id"])
-    [record] = [record for record in caplog.records if record.getMessage() == f"server error {body['id']}"]
+    assert re.fullmatch("[0-9a-f]{12}", body["request_id"])
+    [record] = [record for record in caplog.records if record.getMessage() == f"server error {body['request_id']}"]
     assert isinstance(record.exc_info[1], RuntimeError)
     assert SECRET not in answer.text
 
@@ -102,7 +105,7 @@ def test_what_fails_around_a_view_is_answered_like_what_fails_in_it(serving, mon
     assert answer.status_code == 500
     if method != "HEAD":
         assert answer.json()["code"] == "server_error"
-        assert answer.json()["detail"].endswith(f"its log says why, under {answer.json()['id']}")
+        assert answer.json()["detail"].endswith(f"its log says why, under {answer.json()['request_id']}")
         assert answer.json()["may_have_executed"] is (method != "GET")
 
 

@@ -429,5 +429,5 @@ def test_an_unforeseen_error_shows_nothing_but_an_id(bench, monkeypatch):
     monkeypatch.setattr(Stub, "funds", fail)
     answer = bench.get("balance")
     assert (answer.status_code, answer.json()["code"]) == (500, "server_error")
-    assert answer.json()["id"]
+    assert answer.json()["request_id"] == answer.headers["X-Request-ID"]
     assert "canary" not in answer.text

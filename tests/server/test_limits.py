@@ -12,6 +12,7 @@ import requests
 from bitmm.xwrap.server import limits
 from bitmm.xwrap.testing.exchanges.bitstamp import BitstampVenue
 from bitmm.xwrap.testing.exchanges.kraken import KrakenVenue
+from tests.support.answers import body_of
 
 D = Decimal
 ADDRESS = "tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx"
@@ -57,7 +58,7 @@ def refused(answer, code="limit_exceeded"):
     assert (answer.status_code, answer.json()["code"]) == (403, code), answer.text
     assert not answer.json()["may_have_executed"]
     assert "nothing was sent" in answer.json()["detail"]
-    return answer.json()
+    return body_of(answer)
 
 
 def taken(answer):
@@ -175,7 +176,7 @@ def test_only_the_pairs_that_were_given_are_traded_and_sent(bot):
 
 def test_a_dry_run_says_it_as_the_order_would(bot):
     bot = bot(per_order="100", per_day="150", currency="USD")
-    dry, real = [bot.trade("buy", cost="101", **form).json() for form in ({"dry_run": "true"}, {})]
+    dry, real = [body_of(bot.trade("buy", cost="101", **form)) for form in ({"dry_run": "true"}, {})]
     real.pop("key", None)
     assert dry == real
     taken(bot.trade("buy", cost="100"))

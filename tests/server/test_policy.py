@@ -87,9 +87,9 @@ def _change(bench, change):
 
 
 def _reported(answer):
-    """What an answer tells beside its words and its key."""
+    """What an answer tells beside its words, its key and the id of its call."""
     body = answer.json()
-    values = {name: body[name] for name in body.keys() - {"detail", "key"}}
+    values = {name: body[name] for name in body.keys() - {"detail", "key", "request_id"}}
     return answer.status_code, answer.headers.get("WWW-Authenticate"), values
 
 

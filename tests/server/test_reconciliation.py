@@ -181,7 +181,8 @@ def test_when_an_order_was_missed_says_nothing_of_it_once_it_runs_anew(bench, mo
 
 
 def replace_grace(reconciler, seconds, *, call_seconds=15):
-    return Reconciler(reconciler._store, reconciler._registry, every=1, grace=seconds, call_seconds=call_seconds)
+    parts = reconciler._store, reconciler._registry, reconciler._metrics
+    return Reconciler(*parts, every=1, grace=seconds, call_seconds=call_seconds)
 
 
 @pytest.mark.parametrize(
@@ -256,7 +257,7 @@ def test_where_no_round_comes_to_its_end_nothing_is_left_out(bench, monkeypatch)
     """As on a server that is killed again and again, a moment after its start."""
 
     def die():
-        bench.reconciler._rounds.stopping.set()
+        bench.reconciler.rounds.stopping.set()
         raise Unsupported("nobody can say")
 
     monkeypatch.setattr(Stub, "find_one", staticmethod(die))
@@ -264,7 +265,7 @@ def test_where_no_round_comes_to_its_end_nothing_is_left_out(bench, monkeypatch)
         bench.post(key=key)
     bench.post("send_to_address", SEND, key="k4")
     for _ in range(200):
-        bench.reconciler._rounds.stopping.clear()
+        bench.reconciler.rounds.stopping.clear()
         bench.reconcile([replace(SENT, created=datetime.now(UTC))])
     assert bench.post("send_to_address", SEND, key="k4").json()["status"] == "done"
 

@@ -67,7 +67,7 @@ def test_every_name_that_the_code_and_the_documents_have_is_known():
     names -= {"XWRAP_HOST", "XWRAP_PORT", "XWRAP_PLAIN_HTTP"}
     assert len(names) > 10
     good = {"XWRAP_LOG_LEVEL": "INFO", "XWRAP_EXCHANGES": "paper,kraken,hub,mtgox", "XWRAP_PAPER_FUNDS": "USD=1"}
-    good |= {"XWRAP_PROXIES": "127.0.0.1", "XWRAP_ADDRESS_WAIT_HOURS": "24"}
+    good |= {"XWRAP_LOG_FORMAT": "json", "XWRAP_PROXIES": "127.0.0.1", "XWRAP_ADDRESS_WAIT_HOURS": "24"}
     good |= {"XWRAP_QUOTA_REGISTRATIONS": "1", "XWRAP_QUOTA_ORDERS": "1"}
     good |= {"XWRAP_QUOTA_CREDENTIALS": "1", "XWRAP_QUOTA_ADDRESSES": "1", "XWRAP_NOTICE_PRIVATE": "1"}
     for name in names:
@@ -90,6 +90,12 @@ def test_other_variables_are_nobodys_business_here():
 @pytest.mark.parametrize("text", ["DEBUG", "debug", "Info", "WARNING", "error"])
 def test_a_log_level_is_taken_in_any_case(text):
     assert Settings.read({"XWRAP_LOG_LEVEL": text}).log_level == text.upper()
+
+
+@pytest.mark.parametrize("text", ["json", "JSON", "text", "Text"])
+def test_a_log_format_is_taken_in_any_case(text):
+    assert Settings.read({"XWRAP_LOG_FORMAT": text}).log_format == text.lower()
+    assert refusal(XWRAP_LOG_FORMAT="xml") == 'XWRAP_LOG_FORMAT has "xml"; write one of text, json'
 
 
 @pytest.mark.parametrize("text", ["NOTSET", "WARN", "10", "loud"])

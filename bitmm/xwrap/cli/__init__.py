@@ -146,13 +146,17 @@ def serve(
         bool,
         typer.Option("--plain-http", help="Allow other machines in without TLS: only behind a proxy that does TLS."),
     ] = False,
+    log_json: Annotated[
+        bool, typer.Option("--log-json", help="Write the log as JSON, one object a line; as XWRAP_LOG_FORMAT=json.")
+    ] = False,
 ) -> None:
     """Serve until Ctrl-C or SIGTERM."""
     with one_line_errors():
         from ..server import runner
         from ..server.settings import Settings
 
-        settings = Settings.read(os.environ, data=data, host=host, port=port, plain_http=plain_http)
+        given = {"log_format": "json"} if log_json else {}
+        settings = Settings.read(os.environ, data=data, host=host, port=port, plain_http=plain_http, **given)
         runner.run(settings, typer.echo)
 
 

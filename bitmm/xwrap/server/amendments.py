@@ -25,6 +25,7 @@ from ..exchanges.errors import ExchangeError, Refused, Unsupported
 from ..exchanges.models import ORDER_FIELDS, NewOrder
 from ..exchanges.rules import check
 from ..money import EXACT, exact, plain
+from .call_log import note
 from .db.records import Caller, Registration
 from .db.store import Store
 from .freeze import check_frozen
@@ -73,6 +74,7 @@ class Amendments:
         return self._intents.with_key(registration, lambda current: self._once(caller, current, change, key))
 
     def _once(self, caller: Caller, registration: Registration, change: Amendment, key: str | None) -> StoredAnswer:
+        note(amends=change.order)
         known = None if key is None else self._store.orders.by_key(registration.id, key)
         if known is not None and not known["released"]:
             return self._repeat(registration, known, change)

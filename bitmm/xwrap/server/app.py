@@ -10,10 +10,9 @@ from starlette.types import ASGIApp
 
 from .endpoints import endpoint
 from .error_handlers import EXCEPTION_HANDLERS
-from .metrics import Metrics
 from .middleware import (
     AuthorizationMiddleware,
-    MetricsMiddleware,
+    CallMiddleware,
     OriginCheckMiddleware,
     ResponseHeadersMiddleware,
     TrailingSlashMiddleware,
@@ -40,6 +39,7 @@ from .views import (
     transfers,
     value,
 )
+from .watched import watched_numbers
 
 __all__ = ["ROUTES", "create_app"]
 
@@ -130,13 +130,14 @@ class _Application(Starlette):
 def create_app(services: Services) -> Starlette:
     """Return the ASGI application of a server."""
     hosts = frozenset(host.lower() for host in (services.settings.host, *services.settings.hosts))
-    metrics = Metrics()
     app = _Application(
         routes=ROUTES,
         middleware=[
             Middleware(AuthorizationMiddleware),
             Middleware(ResponseHeadersMiddleware),
-            Middleware(MetricsMiddleware, metrics=metrics, paths={route.endpoint: route.path for route in ROUTES}),
+            Middleware(
+                CallMiddleware, metrics=services.metrics, paths={route.endpoint: route.path for route in ROUTES}
+            ),
             # Around the next ones, too: what fails in them is answered like what fails in a view.
             Middleware(ExceptionMiddleware, handlers=EXCEPTION_HANDLERS),
             Middleware(OriginCheckMiddleware, hosts=hosts),
@@ -145,5 +146,6 @@ def create_app(services: Services) -> Starlette:
     )
     app.router.redirect_slashes = False
     app.state.services = services
-    app.state.metrics = metrics
+    for numbers in watched_numbers(services):
+        services.metrics.watch(numbers)
     return app

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from starlette.requests import Request
 
+from .call_log import note
 from .db.records import Account, Caller, Registration
 from .params import Params
 from .policy import check_login, check_registration
@@ -69,7 +70,10 @@ class RequestContext:
             raise Problem(400, "invalid_request", "the header Idempotency-Key stands twice; send it once")
         for key in keys:
             check_key(key, "Idempotency-Key")
-        return keys[0] if keys else None
+        if not keys:
+            return None
+        note(key=keys[0])
+        return keys[0]
 
 
 def services_of(request: Request) -> Services:

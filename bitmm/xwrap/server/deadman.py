@@ -22,6 +22,7 @@ from typing import Any
 
 from ..exchanges.capabilities import supports
 from ..exchanges.errors import Busy, ExchangeError
+from .call_log import log_with
 from .db.records import Caller, Registration, time_text
 from .db.safety import Switch
 from .db.store import Store
@@ -89,15 +90,15 @@ class DeadMansSwitch:
         self._attempts: dict[int, _Attempts] = {}
         #: Registration -> its deadline, and when that is by the monotonic clock.
         self._deadlines: dict[int, tuple[float, float]] = {}
-        self._rounds = Rounds("deadman", {"look": self.look}, lambda: min(every, 1.0))
+        self.rounds = Rounds("deadman", {"look": self.look}, lambda: min(every, 1.0))
 
     def start(self) -> None:
         """Start the thread that looks."""
-        self._rounds.start()
+        self.rounds.start()
 
     def stop(self) -> None:
         """Start no further cancel; one that waits for its exchange is left behind, and another process does it."""
-        self._rounds.stop()
+        self.rounds.stop()
         self._workers.shutdown()
 
     def look(self) -> None:
@@ -172,6 +173,8 @@ class DeadMansSwitch:
             self._report(claimed, {"canceled": str(canceled)})
 
         self._store.atomic(work)
+        sentence = f"the dead man's switch of registration {claimed.id} canceled its orders"
+        log_with(_log, logging.WARNING, sentence, exchange=claimed.exchange, canceled=canceled)
         if is_last:
             with self._lock:
                 self._attempts.pop(claimed.id, None)

@@ -18,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from .auth import UnprovenLogin
+from .call_log import note
 from .context import RequestContext, path_id, services_of
 from .db.records import Caller, Scope
 from .middleware import AUTHORIZATION
@@ -117,7 +118,11 @@ def _answer(view: View, needs: Scope, status: int, services: Services, request: 
 
 def _recognize(services: Services, request: Request) -> Caller:
     """Return who calls, with the registration that the path names. Raises UnprovenLogin."""
-    return services.authenticator.recognize(request.scope[AUTHORIZATION], _address(request), path_id(request, "id"))
+    caller = services.authenticator.recognize(request.scope[AUTHORIZATION], _address(request), path_id(request, "id"))
+    note(account=caller.name)
+    if (registration := caller.account.registration) is not None:
+        note(registration=registration.id, exchange=registration.exchange)
+    return caller
 
 
 def _address(request: Request) -> str:

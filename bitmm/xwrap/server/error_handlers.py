@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import secrets
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any
@@ -14,6 +13,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Route
 
 from ..exchanges.errors import ExchangeError
+from .call_log import current_call
 from .db.errors import UNUSABLE, DamagedError, driver_message, public_reason
 from .problems import DELAY, Problem, from_exchange, problem_response
 
@@ -72,15 +72,16 @@ async def on_wrong_method(request: Request, _error: Any) -> Response:
 
 
 async def on_unexpected_error(request: Request, error: Any) -> Response:
-    """Answer 500 with an id and no more; the log has the error under this id.
+    """Answer 500 with the id of the call and no more; the log has the error under this id.
 
     Whatever changes something may have been executed: it is not known how far the call came.
     """
-    error_id = secrets.token_hex(4)
-    _log.error("server error %s", error_id, exc_info=error)
+    call = current_call()
+    id = "" if call is None else call.id
+    _log.error("server error %s", id, exc_info=error)
     mutates = request.method not in _SAFE_METHODS
-    detail = f"the server failed in a way that was not foreseen; its log says why, under {error_id}"
-    return problem_response(Problem(500, "server_error", detail, may_have_executed=mutates, id=error_id))
+    detail = f"the server failed in a way that was not foreseen; its log says why, under {id}"
+    return problem_response(Problem(500, "server_error", detail, may_have_executed=mutates))
 
 
 #: By exception class or HTTP status, as Starlette takes them.

@@ -44,6 +44,7 @@ from .refresh import (
 )
 from .registry import ExchangeRegistry
 from .trade_audit import add_cancel
+from .trade_log import log_cancel, log_cancel_all, note_request
 
 __all__ = ["ExecutionService"]
 
@@ -84,6 +85,7 @@ class ExecutionService:
         self, caller: Caller, registration: Registration, key: str | None, request: NewOrder | NewWithdrawal
     ) -> StoredAnswer:
         """Carry out a request, unless its key was used before: then return what became of that."""
+        note_request(request)
         journal = self._intents.journal(request)
         known = None if key is None else journal.by_key(registration.id, key)
         if known is not None and not known["released"]:
@@ -106,6 +108,7 @@ class ExecutionService:
         return self._intents.with_key(registration, lambda current: self._try_out(caller, current, order))
 
     def _try_out(self, caller: Caller, registration: Registration, order: NewOrder) -> dict[str, Any]:
+        note_request(order)
         check_enabled(registration)
         check_frozen(caller.account)
         with self._registry.open(registration) as exchange:
@@ -160,6 +163,7 @@ class ExecutionService:
             try:
                 with self._registry.open(registration, Priority.CANCEL) as exchange:
                     row = cancel_order(self._store.orders, exchange, row)
+                log_cancel(row)
             finally:
                 # Also when it failed: the exchange may have taken it.
                 add_cancel(self._store.audit, caller, registration, id)
@@ -168,7 +172,9 @@ class ExecutionService:
     def cancel_all(self, caller: Caller, registration: Registration) -> dict[str, Any]:
         """Cancel every open order of this exchange key, also those not placed here; return how many there were."""
         try:
-            return {"canceled": self.cancel_open_orders(registration)}
+            count = self.cancel_open_orders(registration)
+            log_cancel_all(count)
+            return {"canceled": count}
         finally:
             # Also when it failed: the exchange may have taken it.
             add_cancel(self._store.audit, caller, registration)

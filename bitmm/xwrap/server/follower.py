@@ -92,15 +92,15 @@ class Follower:
         self._paces: dict[str, dict[int, _Pace]] = {}
         kinds = {id: registry.kind(id) for id in registry.ids()}
         shown = [id for id, kind in kinds.items() if "order" in supports(kind)]
-        self._rounds = Rounds("follower", {id: partial(self.follow, id) for id in shown}, lambda: min(every, 1.0))
+        self.rounds = Rounds("follower", {id: partial(self.follow, id) for id in shown}, lambda: min(every, 1.0))
 
     def start(self) -> None:
         """Start the threads."""
-        self._rounds.start()
+        self.rounds.start()
 
     def stop(self) -> None:
         """Stop the threads; a question that is being asked is not waited for longer than a second."""
-        self._rounds.stop()
+        self.rounds.stop()
 
     def follow(self, exchange: str) -> None:
         """Ask an exchange about the orders to follow of each registration whose next question is due."""
@@ -114,7 +114,7 @@ class Follower:
         for id, (registration, rows) in registrations.items():
             pace = paces[id] = known.get(id) or _Pace()
             pace.meet(rows, self._journal, is_awaited=id in awaited)
-            if time.monotonic() >= pace.ask_at and not self._rounds.stopping.is_set():
+            if time.monotonic() >= pace.ask_at and not self.rounds.stopping.is_set():
                 self._read(registration, rows, pace)
 
     def _read(self, registration: Registration, rows: list[Row], pace: _Pace) -> None:

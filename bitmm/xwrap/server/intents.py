@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from ..exchanges.base import Exchange
 from ..exchanges.errors import ExchangeError, Refused
@@ -25,6 +25,7 @@ from .db.errors import UNUSABLE
 from .db.journal import Journal
 from .db.records import Caller, Registration, now
 from .db.store import Store
+from .metrics import Metrics
 from .missing_history import MissingHistory
 from .order_views import (
     REPLAYED,
@@ -42,6 +43,7 @@ from .policy import KeyReplacedError, Policy
 from .problems import Problem, log_failure, too_busy
 from .refresh import IN_FLIGHT, read_orders, refresh_order, refresh_withdrawals, write_state
 from .registry import ExchangeRegistry
+from .trade_log import log_committed, log_row
 
 __all__ = ["Begun", "Intents", "Replacement", "not_committed"]
 
@@ -93,6 +95,14 @@ class Begun:
         return _names(self.request)
 
 
+class _Committed(NamedTuple):
+    """An outcome that is in the journal: its row, what the caller is answered, and why it was refused, if it was."""
+
+    row: Row
+    answer: StoredAnswer
+    refusal: Problem | None
+
+
 class Intents:
     """Begins what moves money, carries it out, and answers repeats."""
 
@@ -103,7 +113,9 @@ class Intents:
         policy: Policy,
         client_ids: ClientIds,
         missing_history: MissingHistory,
+        metrics: Metrics,
     ) -> None:
+        self._metrics = metrics
         self._store = store
         self._registry = registry
         self._policy = policy
@@ -169,6 +181,8 @@ class Intents:
             if known is None or known["released"]:
                 raise
             return Begun(request, known, is_new=False)
+        if intent.is_new:
+            log_committed(intent.row)
         return Begun(request, intent.row, intent.is_new, found, replacement)
 
     def carry_out(self, exchange: Exchange, begun: Begun, confirm: Callable[[], None]) -> StoredAnswer:
@@ -177,9 +191,9 @@ class Intents:
         `confirm` raises Stopped for what may not leave any more.
         """
         if begun.found is not None:
-            return replace(self.finish(begun, begun.found, None), headers=REPLAYED)
+            return replace(self.finish(exchange, begun, begun.found, None), headers=REPLAYED)
         if not exchange.in_process:
-            return self._execute(exchange, begun, confirm)
+            return self._report(exchange, begun, self._execute(exchange, begun, confirm))
         # What it does and what is written about it are one transaction, before which is asked what it needs to know.
         refusal = _prepare(exchange, begun.request)
 
@@ -189,13 +203,14 @@ class Intents:
                 raise refusal
 
         try:
-            return self._store.atomic(lambda: self._execute(exchange, begun, confirm_prepared))
+            committed = self._store.atomic(lambda: self._execute(exchange, begun, confirm_prepared))
         except Exception as error:
             self.journal(begun.request).give_up(begun.row)
             if isinstance(error, UNUSABLE):
                 # The commit may have come through, and only its answer was lost.
                 raise not_committed() from error
             raise
+        return self._report(exchange, begun, committed)
 
     def carry_out_many(self, exchange: Exchange, begun: Sequence[Begun]) -> list[Callable[[], StoredAnswer]]:
         """Carry out orders that were begun for this call, together and once, at an exchange elsewhere.
@@ -204,24 +219,35 @@ class Intents:
         """
         orders = [replace(cast("NewOrder", one.request), client_id=one.row["client_id"]) for one in begun]
         called = call_exchange_with_many(exchange, orders, [one.row for one in begun])
-        return [partial(self.finish, one, *outcome) for one, outcome in zip(begun, called, strict=True)]
+        return [partial(self.finish, exchange, one, *outcome) for one, outcome in zip(begun, called, strict=True)]
 
     def give_up(self, begun: Begun) -> None:
         """Let the outcome of what was begun for this call be found out later: the call ends without one."""
         self.journal(begun.request).give_up(begun.row)
 
-    def _execute(self, exchange: Exchange, begun: Begun, confirm: Callable[[], None]) -> StoredAnswer:
+    def _execute(self, exchange: Exchange, begun: Begun, confirm: Callable[[], None]) -> _Committed:
         """Call the exchange, and commit the outcome."""
         request = replace(begun.request, client_id=begun.row["client_id"])
         place = None if begun.replacement is None else begun.replacement.place
         columns, refusal = call_exchange(exchange, request, begun.row, confirm, place)
-        return self.finish(begun, columns, refusal)
+        return self._commit(begun, columns, refusal)
 
-    def finish(self, begun: Begun, columns: Row, refusal: Problem | None) -> StoredAnswer:
+    def finish(self, exchange: Exchange, begun: Begun, columns: Row, refusal: Problem | None) -> StoredAnswer:
         """Commit the outcome of what was begun, and return the answer of it.
 
         Raises Problem 500, which may have been executed, when it could not be committed.
         """
+        return self._report(exchange, begun, self._commit(begun, columns, refusal))
+
+    def _report(self, exchange: Exchange, begun: Begun, committed: _Committed) -> StoredAnswer:
+        """Count and log an outcome that was committed, and return the answer of it."""
+        row, refusal = committed.row, committed.refusal
+        self._metrics.count_order(self.journal(begun.request).name, exchange.id, row["status"])
+        log_row(row, None if refusal is None else refusal.code)
+        return committed.answer
+
+    def _commit(self, begun: Begun, columns: Row, refusal: Problem | None) -> _Committed:
+        """Commit the outcome of what was begun. Raises as `finish`."""
         columns = {**columns, "updated": now()}
         row = {**begun.row, **columns}
         answer = success_answer(row, begun.names) if refusal is None else refusal_answer(row, refusal)
@@ -233,7 +259,7 @@ class Intents:
         if not committed:
             _log.critical("%s ended (%s) after it was given up and became another", row["key"], columns["status"])
             raise not_committed()
-        return answer
+        return _Committed(row, answer, refusal)
 
     def answer_known(
         self, registration: Registration, request: NewOrder | NewWithdrawal, known: Row, *, is_as_now: bool = False

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from time import perf_counter
 from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..transport import is_loopback
+from .call_log import CallLog, begin_call, log_with
 from .metrics import Metrics
 from .passwords import Secret
 from .problems import Problem, problem_response
@@ -18,11 +21,13 @@ from .problems import Problem, problem_response
 __all__ = [
     "AUTHORIZATION",
     "AuthorizationMiddleware",
-    "MetricsMiddleware",
+    "CallMiddleware",
     "OriginCheckMiddleware",
     "ResponseHeadersMiddleware",
     "TrailingSlashMiddleware",
 ]
+
+_log = logging.getLogger(__name__)
 
 _NAME = b"authorization"
 _HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9.-]+)(:\d{1,5})?", re.ASCII)
@@ -79,8 +84,11 @@ class ResponseHeadersMiddleware:
         await self._app(scope, receive, send_with_headers)
 
 
-class MetricsMiddleware:
-    """Count the answers of each route, by method, path and status. `paths`: those of the routes, by their endpoint."""
+class CallMiddleware:
+    """Give each call an id; count, time and log its answer. `paths`: those of the routes, by their endpoint.
+
+    The id is made here, whatever the caller sends: so no two calls have the same, and no caller writes into the log.
+    """
 
     def __init__(self, app: ASGIApp, metrics: Metrics, paths: Mapping[Any, str]) -> None:
         self._app = app
@@ -88,14 +96,26 @@ class MetricsMiddleware:
         self._paths = paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def counting_send(message: Message) -> None:
-            # No endpoint: the path is unknown. 405: its route does not take this method.
-            if message["type"] == "http.response.start" and "endpoint" in scope and message["status"] != 405:
-                method = "GET" if scope["method"] == "HEAD" else scope["method"]
-                self._metrics.count_call(method, self._paths[scope["endpoint"]], message["status"])
+        call = begin_call()
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], (b"x-request-id", call.id.encode())]
+                # No endpoint: the path is unknown. 405: its route does not take this method.
+                if "endpoint" in scope and message["status"] != 405:
+                    self._finish(call, scope["method"], self._paths[scope["endpoint"]], message["status"])
             await send(message)
 
-        await self._app(scope, receive, counting_send)
+        await self._app(scope, receive, send_with_id)
+
+    def _finish(self, call: CallLog, method: str, path: str, status: int) -> None:
+        method = "GET" if method == "HEAD" else method
+        self._metrics.count_call(method, path, status, perf_counter() - call.began)
+        # Who has no login must not be able to fill the log.
+        is_change = method != "GET" and "account" in call.fields and not call.has_outcome
+        level = logging.INFO if is_change else logging.DEBUG
+        if _log.isEnabledFor(level):
+            log_with(_log, level, f"{method} {path} is answered", http_status=status, **call.times())
 
 
 class OriginCheckMiddleware:

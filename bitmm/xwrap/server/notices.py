@@ -52,15 +52,15 @@ class Notifier:
         self._looked = -inf
         #: How many tries ended so since the start, for the metrics.
         self.counts = {"delivered": 0, "failed": 0, "dropped": 0}
-        self._rounds = Rounds("notices", {"sender": self.send}, lambda: _EVERY)
+        self.rounds = Rounds("notices", {"sender": self.send}, lambda: _EVERY)
 
     def start(self) -> None:
         """Send from now on, as long as the server runs."""
-        self._rounds.start()
+        self.rounds.start()
 
     def stop(self) -> None:
         """Send no further notice; one that is under way is not waited for longer than a second."""
-        self._rounds.stop()
+        self.rounds.stop()
         self._webhook.close()
 
     def send(self) -> None:
@@ -68,7 +68,7 @@ class Notifier:
         self._drop_old()
         notice = self._store.notices.claim(_CLAIM_SECONDS)
         while notice is not None:
-            if self._rounds.stopping.is_set():
+            if self.rounds.stopping.is_set():
                 self._store.notices.postpone(notice, 0.0, None)
                 return
             try:

@@ -19,17 +19,17 @@ class OldRefusals:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._rounds = Rounds("old-refusals", {"journal": self.remove}, lambda: _SECONDS)
+        self.rounds = Rounds("old-refusals", {"journal": self.remove}, lambda: _SECONDS)
 
     def start(self) -> None:
         """Remove them from now on, as long as the server runs."""
-        self._rounds.start()
+        self.rounds.start()
 
     def stop(self) -> None:
         """End; what is left is removed by the next server."""
-        self._rounds.stop()
+        self.rounds.stop()
 
     def remove(self) -> None:
         """Remove those that are old now."""
-        if removed := self._store.refusals.remove_old(self._rounds.stopping.is_set):
+        if removed := self._store.refusals.remove_old(self.rounds.stopping.is_set):
             _log.info("%d orders and sends that were refused 30 days ago were removed", removed)

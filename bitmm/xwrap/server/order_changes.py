@@ -11,6 +11,7 @@ import time
 from asyncio import AbstractEventLoop, Event, Task, get_running_loop, sleep, timeout
 from collections import Counter
 from contextlib import suppress
+from contextvars import Context
 from dataclasses import dataclass
 
 from starlette.requests import Request
@@ -79,7 +80,8 @@ class OrderChanges:
         self._of_account[account] += 1
         self._wake.set()
         if self._poller is None:
-            self._poller = self._loop.create_task(self._poll())
+            # It belongs to no call: not to that which happens to wait first.
+            self._poller = self._loop.create_task(self._poll(), context=Context())
         try:
             await until_news(request, waiter, seconds)
         finally:

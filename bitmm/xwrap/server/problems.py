@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, Response
 
 from ..codes import CODES
 from ..exchanges.errors import ExchangeError
+from .call_log import current_call, note
 
 __all__ = ["DELAY", "ON_END", "Problem", "from_exchange", "log_failure", "problem_response", "too_busy"]
 
@@ -98,5 +99,8 @@ def log_failure(log: logging.Logger, error: Exception, message: str) -> None:
 
 
 def problem_response(problem: Problem) -> Response:
-    """Return the HTTP response of a problem."""
-    return JSONResponse(problem.body, problem.status, problem.headers)
+    """Return the HTTP response of a problem, which has the id of the call that it ends."""
+    note(code=problem.code)
+    call = current_call()
+    body = problem.body if call is None else {**problem.body, "request_id": call.id}
+    return JSONResponse(body, problem.status, problem.headers)

@@ -11,6 +11,7 @@ from asyncio import Task, TimerHandle, get_running_loop, sleep
 from base64 import urlsafe_b64encode
 from collections import Counter
 from collections.abc import Hashable, Iterable
+from contextvars import Context
 from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import chain
@@ -141,7 +142,8 @@ class RateChanges:
     def _begin(self, source: RateSource, rows: dict[str, Row]) -> _Watch:
         watch = self._watches[source.key] = _Watch(rows)
         loop = get_running_loop()
-        watch.tasks = [loop.create_task(self._renew(watch, source, id)) for id in source.ids()]
+        # They belong to no call: not to that which happens to wait first.
+        watch.tasks = [loop.create_task(self._renew(watch, source, id), context=Context()) for id in source.ids()]
         return watch
 
     def _finish(self, key: Hashable) -> None:

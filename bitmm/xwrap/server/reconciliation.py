@@ -22,16 +22,19 @@ from ..exchanges.base import Exchange
 from ..exchanges.conditions import with_reason
 from ..exchanges.errors import NotListedYet, Unsupported
 from ..exchanges.models import OrderState, Withdrawal
+from .call_log import log_with, with_fields
 from .db.journal import Journal
 from .db.records import Registration, is_in_place, now
 from .db.store import Store
 from .lookups import CLOCK_SKEW, LONGEST_ARRIVAL, find_amendment, find_order, may_be_that_send, same_details
+from .metrics import Metrics
 from .order_views import kept_refusal_columns, order_columns, order_ref, withdrawal_columns
 from .problems import log_failure
 from .question_times import QuestionTimes, TimesOfRows
 from .rate_limiter import Priority
 from .registry import ExchangeRegistry
 from .rounds import Rounds
+from .trade_log import log_reconciled
 from .transfers import find_in_ledgers
 
 __all__ = ["LEASE", "Reconciler", "not_placed"]
@@ -72,24 +75,32 @@ class Reconciler:
     """
 
     def __init__(
-        self, store: Store, registry: ExchangeRegistry, *, every: float, grace: float, call_seconds: float
+        self,
+        store: Store,
+        registry: ExchangeRegistry,
+        metrics: Metrics,
+        *,
+        every: float,
+        grace: float,
+        call_seconds: float,
     ) -> None:
+        self._metrics = metrics
         self._store = store
         self._registry = registry
         self._every = every
         self._times = TimesOfRows(store, grace=grace, call_seconds=call_seconds, retry=min(every, 1.0))
         self._started = time.monotonic()
         work = {id: partial(self.reconcile, id) for id in registry.ids()} | {"abandoned": self.mark_abandoned}
-        self._rounds = Rounds("reconciler", work, self._pause)
+        self.rounds = Rounds("reconciler", work, self._pause)
 
     def start(self) -> None:
         """Mark what the last server left behind, and start the threads."""
         self.mark_abandoned()
-        self._rounds.start()
+        self.rounds.start()
 
     def stop(self) -> None:
         """Stop the threads; a question that is being asked is not waited for longer than a second."""
-        self._rounds.stop()
+        self.rounds.stop()
 
     def _pause(self) -> float:
         is_young = time.monotonic() < self._started + _FIRST_SECONDS
@@ -117,7 +128,7 @@ class Reconciler:
         random.shuffle(queues)
         while any(queues):
             for questions in queues:
-                if self._rounds.stopping.is_set():
+                if self.rounds.stopping.is_set():
                     return
                 if questions:
                     at = random.choice((0, random.randrange(len(questions))))  # noqa: S311 - no secret
@@ -163,7 +174,13 @@ class Reconciler:
 
     def _reconcile_orders(self, unknown: Sequence[_Unknown]) -> None:
         """Ask once about many orders of a registration."""
-        journal, registration = self._store.orders, unknown[0].registration
+        registration = unknown[0].registration
+        with with_fields(registration=registration.id, exchange=registration.exchange):
+            log_with(_log, logging.DEBUG, "the exchange is asked what became of unknown orders", orders=len(unknown))
+            self._ask_about_orders(registration, unknown)
+
+    def _ask_about_orders(self, registration: Registration, unknown: Sequence[_Unknown]) -> None:
+        journal = self._store.orders
         try:
             with self._registry.open(registration, Priority.RECONCILE) as exchange:
                 if _confirm(exchange, unknown):
@@ -195,6 +212,12 @@ class Reconciler:
 
     def _reconcile_row(self, journal: Journal, one: _Unknown, find: _Find) -> None:
         """Ask about one row."""
+        registration = one.registration
+        with with_fields(registration=registration.id, exchange=registration.exchange, key=one.row["key"]):
+            log_with(_log, logging.DEBUG, "the exchange is asked what became of it", **{journal.name: one.row["id"]})
+            self._ask_about_row(journal, one, find)
+
+    def _ask_about_row(self, journal: Journal, one: _Unknown, find: _Find) -> None:
         try:
             with self._registry.open(one.registration, Priority.RECONCILE) as exchange:
                 if _confirm(exchange, [one]):
@@ -221,7 +244,9 @@ class Reconciler:
                 return
             columns = not_placed(one.row)
         if columns["status"] != "unknown" and journal.reconcile(one.row, columns):
-            _log.warning("%s %d of %s: %s", journal.name, one.row["id"], one.registration.exchange, columns["status"])
+            exchange, status = one.registration.exchange, columns["status"]
+            self._metrics.count_reconciled(journal.name, exchange, status)
+            log_reconciled(exchange, one.row, status)
         else:
             one.times.try_again(one.row)
 

@@ -24,8 +24,10 @@ from ..transport import Transport
 from .db.notices import NoticeStore
 from .db.records import Registration
 from .db.registrations import RegistrationStore
+from .exchange_calls import MeasuredThrottle
 from .exchange_names import find_exchange, nearest_names, no_such_exchange
 from .key_refusals import watch_key
+from .metrics import Metrics
 from .passwords import Secret
 from .problems import too_busy
 from .rate_limiter import ExchangeLimits, KeyHolder, Priority, RateLimiter, RequestSlot
@@ -62,6 +64,7 @@ class ExchangeRegistry:
         registrations: RegistrationStore,
         notices: NoticeStore,
         factories: Mapping[str, Callable[[ExchangeContext], Exchange]],
+        metrics: Metrics,
         kinds: Mapping[str, type[Exchange]] | None = None,
     ) -> None:
         """Raises SettingsError for an exchange that cannot be loaded.
@@ -79,6 +82,7 @@ class ExchangeRegistry:
         self._settings = settings
         self._factories = factories
         self._kinds = kinds or {}
+        self._metrics = metrics
         self._entries = {id: self._entry(id) for id in settings.exchanges}
         #: The answer to GET /list_exchanges; nothing in it changes while the server runs.
         self.listing = [self._describe(id, entry.kind) for id, entry in self._entries.items()]
@@ -177,13 +181,14 @@ class ExchangeRegistry:
             check,
             partial(self._mark_proven, id, credentials, registration),
         )
+        throttle = slot.acquire if registration is None else watch_key(self._notices, registration, slot.acquire)
         context = ExchangeContext(
             transport=entry.transport.until(time.monotonic() + min(seconds, self._settings.call_seconds)),
             credentials=credentials,
             registration=registration.id if registration is not None else 0,
             url=entry.url,
             nonce=slot.nonce,
-            throttle=slot.acquire if registration is None else watch_key(self._notices, registration, slot.acquire),
+            throttle=MeasuredThrottle(throttle, self._metrics, id, priority),
             cache=entry.cache,
         )
         if priority is Priority.CANCEL:

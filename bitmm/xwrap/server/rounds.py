@@ -6,13 +6,23 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from .db.errors import UNUSABLE, driver_message
 from .threads import start_thread
 
-__all__ = ["Rounds"]
+__all__ = ["RoundCounts", "Rounds"]
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class RoundCounts:
+    """How often a piece of work was done, how often it failed, and how many seconds it took last."""
+
+    rounds: int = 0
+    failures: int = 0
+    seconds: float = 0.0
 
 
 class Rounds:
@@ -23,12 +33,14 @@ class Rounds:
     """
 
     def __init__(self, name: str, work: Mapping[str, Callable[[], None]], pause: Callable[[], float]) -> None:
-        self._name = name
+        self.name = name
         self._pause = pause
+        #: By the piece of work.
+        self.counts = {part: RoundCounts() for part in work}
         #: Set when the rounds are to end; a piece of work with many steps looks at it.
         self.stopping = threading.Event()
         self._threads = [
-            threading.Thread(target=self._run, args=(one,), name=f"xwrap-{name}-{part}", daemon=True)
+            threading.Thread(target=self._run, args=(part, one), name=f"xwrap-{name}-{part}", daemon=True)
             for part, one in work.items()
         ]
 
@@ -44,12 +56,18 @@ class Rounds:
         for thread in filter(threading.Thread.is_alive, self._threads):  # Not each one was started, if that failed.
             thread.join(timeout=max(0.0, deadline - time.monotonic()))
 
-    def _run(self, work: Callable[[], None]) -> None:
+    def _run(self, part: str, work: Callable[[], None]) -> None:
+        counts = self.counts[part]
         while not self.stopping.is_set():
+            began = time.monotonic()
             try:
                 work()
             except UNUSABLE as error:
-                _log.error("a round of the %s failed: %s; the next one follows", self._name, driver_message(error))
+                counts.failures += 1
+                _log.error("a round of the %s failed: %s; the next one follows", self.name, driver_message(error))
             except Exception:
-                _log.exception("a round of the %s failed; the next one follows", self._name)
+                counts.failures += 1
+                _log.exception("a round of the %s failed; the next one follows", self.name)
+            counts.rounds += 1
+            counts.seconds = time.monotonic() - began
             self.stopping.wait(self._pause())

@@ -17,15 +17,21 @@ from typing import IO, cast
 
 import uvicorn
 
+from .. import __version__
 from .app import create_app
+from .call_log import log_with
 from .connections import Connections
 from .db.files import lock_file, make_private_folder, open_private
 from .descriptors import most_connections, raise_descriptor_limit
+from .logs import log_to_stderr
+from .metrics import Watched
 from .paper import PaperFactory, create_paper
 from .protocol import BoundedProtocol
 from .services import Services, create_services
 from .settings import Settings, SetupError
 from .threads import start_thread
+
+_log = logging.getLogger(__name__)
 
 __all__ = ["ServeError", "process_lock", "run", "run_in_background"]
 
@@ -76,18 +82,28 @@ def run(settings: Settings, report: Callable[[str], None]) -> None:
 
     Raises SetupError or OSError when the server cannot start, and SetupError when it must not go on.
     """
-    _log_to_stderr(settings.log_level)
     raise_descriptor_limit()
     stop = _Stop()
-    with _open_services(settings, report, stop) as (services, listener):
+    with (
+        log_to_stderr(settings.log_level, settings.log_format) as log,
+        _open_services(settings, report, stop) as (services, listener),
+    ):
+        if log is not None:
+            services.metrics.watch(
+                Watched(
+                    *("counter", "xwrap_log_lines_dropped", "Lines of the log that could not be written", ()),
+                    lambda: {(): log.dropped},
+                )
+            )
         url = _url(listener)
-        server = _server(services, lambda: report(f"XWrap serves at {url}"))
+        server = _server(services, partial(_report_start, url, report))
         stop.set_server(server)
         # uvicorn stops at the first signal and raises it again when it has stopped; by then there is nothing left to
         # do.
         signal.signal(signal.SIGTERM, lambda *_: None)
         signal.signal(signal.SIGINT, lambda *_: None)
         server.run(sockets=[listener])
+        log_with(_log, logging.INFO, "the server has stopped", reason=stop.line)
         report("XWrap has stopped")
     if stop.line is not None:
         raise ServeError(stop.line)
@@ -97,11 +113,9 @@ def run(settings: Settings, report: Callable[[str], None]) -> None:
         os._exit(0)
 
 
-def _log_to_stderr(level: str) -> None:
-    """Write what the server and its web server log from `level` on to standard error; of other libraries warnings."""
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for name in ("bitmm", "uvicorn"):
-        logging.getLogger(name).setLevel(level)
+def _report_start(url: str, report: Callable[[str], None]) -> None:
+    log_with(_log, logging.INFO, "the server has started", url=url, version=__version__)
+    report(f"XWrap serves at {url}")
 
 
 @contextmanager
@@ -189,7 +203,7 @@ def process_lock(settings: Settings) -> Iterator[IO[str]]:
 
 def _server(services: Services, ready: Callable[[], None]) -> _Server:
     settings, app = services.settings, create_app(services)
-    connections = Connections(settings, most_connections(settings), app.state.metrics)
+    connections = Connections(settings, most_connections(settings), services.metrics)
     config = uvicorn.Config(
         app,
         http=cast("type[asyncio.Protocol]", partial(BoundedProtocol, connections)),
@@ -203,7 +217,6 @@ def _server(services: Services, ready: Callable[[], None]) -> _Server:
         timeout_graceful_shutdown=round(settings.stop_seconds),
         limit_concurrency=None,
     )
-    logging.getLogger("uvicorn.error").setLevel(settings.log_level)
     return _Server(config, ready, services.stop_waiting)
 
 

@@ -21,6 +21,7 @@ from .execution import ExecutionService
 from .follower import Follower
 from .intents import Intents
 from .login_failures import LoginFailures
+from .metrics import Metrics
 from .missing_history import MissingHistory
 from .notices import Notifier, open_notifier
 from .old_refusals import OldRefusals
@@ -48,6 +49,7 @@ class Services:
     """The parts of one server: its data, its exchanges, its threads."""
 
     settings: Settings
+    metrics: Metrics
     store: Store
     registry: ExchangeRegistry
     quotas: Quotas
@@ -137,8 +139,9 @@ def _create(
     vault = _open_vault(settings, store, report)
     config = paper_config(settings, store, lambda id: open_public(registry, id))
     limiter = RateLimiter(store.counters, settings.queue_seconds)
+    metrics = Metrics()
     factories, kinds = {"paper": paper(config)}, {"paper": paper_kind(config)}
-    registry = ExchangeRegistry(settings, vault, limiter, store.registrations, store.notices, factories, kinds)
+    registry = ExchangeRegistry(settings, vault, limiter, store.registrations, store.notices, factories, metrics, kinds)
     client_ids = ClientIds(vault.client_id_secret)
     missing_history = MissingHistory(
         store, registry, client_ids, arrival_seconds=settings.call_seconds + settings.reconcile_grace_seconds
@@ -151,7 +154,7 @@ def _create(
         addresses=settings.address_quota,
     )
     policy = Policy(store, quotas)
-    intents = Intents(store, registry, policy, client_ids, missing_history)
+    intents = Intents(store, registry, policy, client_ids, missing_history, metrics)
     execution = ExecutionService(store, registry, policy, intents, missing_history)
     login_failures = LoginFailures(store)
     connections = most_connections(settings)
@@ -159,6 +162,7 @@ def _create(
     rates = Rates(registry, threads, settings.rate_seconds, settings.rate_cache_seconds)
     services = Services(
         settings=settings,
+        metrics=metrics,
         store=store,
         registry=registry,
         quotas=quotas,
@@ -170,6 +174,7 @@ def _create(
         reconciler=Reconciler(
             store,
             registry,
+            metrics,
             every=settings.reconcile_seconds,
             grace=settings.reconcile_grace_seconds,
             call_seconds=settings.call_seconds,

@@ -24,13 +24,14 @@ __all__ = ["Settings", "SettingsError", "SetupError"]
 
 T = TypeVar("T")
 
+LOG_FORMATS = ("text", "json")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 _SETTINGS = (
     *("XWRAP_DATA_DIR", "XWRAP_MASTER_KEY_FILE", "XWRAP_DATABASE_URL", "XWRAP_HOSTS", "XWRAP_EXCHANGES"),
     *("XWRAP_PROXIES", "XWRAP_ADDRESS_WAIT_HOURS", "XWRAP_QUOTA_REGISTRATIONS", "XWRAP_QUOTA_ORDERS"),
     *("XWRAP_QUOTA_CREDENTIALS", "XWRAP_QUOTA_ADDRESSES"),
-    "XWRAP_LOG_LEVEL",
+    *("XWRAP_LOG_LEVEL", "XWRAP_LOG_FORMAT"),
     *("XWRAP_NOTICE_URL", "XWRAP_NOTICE_SECRET_FILE", "XWRAP_NOTICE_PRIVATE"),
     *("XWRAP_PAPER_PRICES", "XWRAP_PAPER_FUNDS"),
 )
@@ -120,8 +121,10 @@ class Settings:
     #: So many credentials an account may have, and addresses on its allow-list.
     credential_quota: int = 100
     address_quota: int = 1000
-    #: From which level on the server and its web server log; one of `LOG_LEVELS`.
-    log_level: str = "WARNING"
+    #: From which level on the server logs; one of `LOG_LEVELS`.
+    log_level: str = "INFO"
+    #: How an entry is written; one of `LOG_FORMATS`.
+    log_format: str = "text"
     #: Where notices are sent to, which may hold a secret; None: there are none. And the file of what signs them.
     notice_url: str | None = field(default=None, repr=False)
     notice_secret_file: Path | None = None
@@ -160,9 +163,8 @@ class Settings:
             "notice_url": environ.get("XWRAP_NOTICE_URL") or None,
             "notice_secret_file": _path(environ, "XWRAP_NOTICE_SECRET_FILE"),
             "notice_private": _switch(environ, "XWRAP_NOTICE_PRIVATE"),
+            **_log_settings(environ),
         }
-        if log_level := environ.get("XWRAP_LOG_LEVEL"):
-            values["log_level"] = _log_level(log_level)
         if hosts := environ.get("XWRAP_HOSTS"):
             values["hosts"] = tuple(_names(hosts))
         if proxies := environ.get("XWRAP_PROXIES"):
@@ -229,10 +231,15 @@ def _nearest_name(name: str) -> str | None:
     return None
 
 
-def _log_level(text: str) -> str:
-    if text.upper() not in LOG_LEVELS:
-        raise SettingsError(f'XWRAP_LOG_LEVEL has "{text}"; write one of {", ".join(LOG_LEVELS)}')
-    return text.upper()
+def _log_settings(environ: Mapping[str, str]) -> dict[str, str]:
+    values = {}
+    for name, known in (("log_level", LOG_LEVELS), ("log_format", LOG_FORMATS)):
+        if text := environ.get(variable := f"XWRAP_{name.upper()}"):
+            named = {value.lower(): value for value in known}
+            if text.lower() not in named:
+                raise SettingsError(f'{variable} has "{text}"; write one of {", ".join(known)}')
+            values[name] = named[text.lower()]
+    return values
 
 
 def _switch(environ: Mapping[str, str], name: str) -> bool:

@@ -53,7 +53,7 @@ class SharedSlots:
     """
 
     def __init__(self, size: int) -> None:
-        self._free = size
+        self.size = self.free = size
         self._kept = min(_KEPT, int(size * _MOST_KEPT))
         self._held: Counter[Holder] = Counter()
         self._waiting: list[_Waiter] = []
@@ -76,7 +76,7 @@ class SharedSlots:
 
     def release(self, holders: Sequence[Holder]) -> None:
         """Give a slot back; those that wait and may have one take it."""
-        self._free += 1
+        self.free += 1
         for holder in holders:
             self._held[holder] -= 1
             if not self._held[holder]:
@@ -88,11 +88,11 @@ class SharedSlots:
             first.turn.set_result(None)
 
     def _may_have(self, holders: Sequence[Holder]) -> bool:
-        most = max(1, _SHARE * (self._free - self._kept))
-        return self._free > 0 and all(self._held[holder] < most for holder in holders)
+        most = max(1, _SHARE * (self.free - self._kept))
+        return self.free > 0 and all(self._held[holder] < most for holder in holders)
 
     def _grant(self, holders: Sequence[Holder]) -> None:
-        self._free -= 1
+        self.free -= 1
         self._held.update(holders)
 
 

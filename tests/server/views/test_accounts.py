@@ -13,6 +13,7 @@ from bitmm.xwrap.server.app import ROUTES
 from bitmm.xwrap.server.db.records import now
 from bitmm.xwrap.server.db.store import Store
 from tests.server.test_auth import basic
+from tests.support.answers import text_of
 from tests.support.two_accounts import Party, owned_rows
 
 #: Every call that changes something of an account, but orders and sends, which have tests of their own, and those that
@@ -161,7 +162,7 @@ def test_a_wrong_credential_and_one_that_does_not_exist_are_alike(server, auth):
     bot = credential(server, auth[0])
     answers = [get(server, (name, "x")) for name in (bot[0], f"{auth[0]}/bot2", "nobody/bot1")]
     assert {answer.status_code for answer in answers} == {401}
-    assert len({answer.text for answer in answers}) == 1
+    assert len({text_of(answer) for answer in answers}) == 1
     # Guesses of it are refused after ten, and the right one never.
     assert [get(server, (bot[0], "x")).status_code for _ in range(12)] == [401] * 9 + [429] * 3
     assert get(server, bot).status_code == 200

@@ -10,6 +10,7 @@ import pytest
 import requests
 
 from bitmm.xwrap.server.credential_passwords import is_password
+from tests.support.answers import body_of
 
 #: What a credential's password looks like; the same in every run, because it is part of a test's name.
 A_PASSWORD = "xwrap_" + "0" * 40 + "2kaqcA"
@@ -121,7 +122,7 @@ def test_it_sees_the_registrations_that_it_was_given_and_no_other(server, auth, 
     assert refusal(call(server, "DELETE", f"/exchanges/{paper}/orders/", login)) == (403, "out_of_scope", None)
     foreign = server.registration(server.account())
     absent = call(server, "GET", "/exchanges/999999", login)
-    assert call(server, "GET", f"/exchanges/{foreign}", login).json() == absent.json()
+    assert body_of(call(server, "GET", f"/exchanges/{foreign}", login)) == body_of(absent)
     assert absent.status_code == 404
 
 
@@ -152,7 +153,7 @@ def test_another_accounts_credential_cannot_be_revoked_and_looks_absent(server, 
     stranger = server.account()
     answers = [call(server, "DELETE", f"/credentials/{name}", stranger) for name in ("bot1", "bot2")]
     assert answers[0].status_code == 404
-    assert answers[0].json() == answers[1].json()
+    assert body_of(answers[0]) == body_of(answers[1])
     assert len(listed(server, auth)) == 1
 
 

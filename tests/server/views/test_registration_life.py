@@ -14,6 +14,7 @@ from bitmm.xwrap import exchanges
 from bitmm.xwrap.client import Backend
 from bitmm.xwrap.testing.exchanges.bitstamp import BitstampVenue
 from bitmm.xwrap.testing.exchanges.kraken import KrakenVenue
+from tests.support.answers import text_of
 
 #: Below the market, so that an order waits; Bitstamp takes none that is far below.
 PRICE = {"kraken": 1000, "bitstamp": 28000}
@@ -375,7 +376,7 @@ def test_of_what_is_not_ones_own_nothing_is_deleted_and_it_looks_like_nothing(se
     assert call(server, stranger, "DELETE", gone).status_code == 200
     answers = [call(server, auth, "DELETE", id) for id in (others, gone, 10**9)]
     assert {answer.status_code for answer in answers} == {404}
-    assert len({answer.text for answer in answers}) == 1
+    assert len({text_of(answer) for answer in answers}) == 1
 
 
 def test_what_is_open_or_unknown_keeps_a_registration_unless_its_owner_lets_it_be(server, kraken, caplog):

@@ -11,6 +11,7 @@ import requests
 from bitmm.xwrap import exchanges
 from bitmm.xwrap.client import InvalidRequest, XWrap
 from bitmm.xwrap.exchanges.base import Field
+from tests.support.answers import body_of
 from tests.support.stub import Stub
 
 KEYS = {"apikey": "an api key", "apisecret": "its secret"}
@@ -41,7 +42,7 @@ def test_a_key_that_the_account_has_registered_is_refused_with_the_id_of_the_fir
     answer = post(server, auth, **KEYS | {"apisecret": "another secret"})
     assert answer.status_code == 409
     words = f"your account has registered this key already: it is number {first} at stub ('main'); use that one"
-    assert answer.json() == {
+    assert body_of(answer) == {
         "detail": words,
         "code": "already_registered",
         "retryable": False,

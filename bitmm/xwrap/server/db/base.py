@@ -25,7 +25,7 @@ from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.selectable import SelectBase
 
 from . import schema
-from .errors import DamagedError, StoreError
+from .errors import UNUSABLE, DamagedError, StoreError
 from .state_file import IntentRef, StateFile
 
 __all__ = ["Database", "Statement", "StatementRunner"]
@@ -193,6 +193,9 @@ class Database(ABC):
         self._thread = _ThreadState()
         #: The base of what its driver raises.
         self.error: type[Any] = self.engine.dialect.loaded_dbapi.Error
+        #: How often the driver said that the data base cannot be used.
+        self.errors = 0
+        self._errors_lock = threading.Lock()
         #: Names the intents that were committed; only a server has one.
         self.state_file: StateFile | None = None
         #: Called after each commit that changed an order, in the thread that made it; it must not fail.
@@ -220,8 +223,13 @@ class Database(ABC):
     def translated(self, error: Exception, text: str | None = None) -> Exception:
         """Return our exception, or SQLAlchemy's, for one of the driver's at the statement `text`."""
         if self.is_damage(error):
-            return DamagedError(self.describe_damage(str(error).partition("\n")[0]))
-        return _sqlalchemy_error(error, self.error, text)
+            ours: Exception = DamagedError(self.describe_damage(str(error).partition("\n")[0]))
+        else:
+            ours = _sqlalchemy_error(error, self.error, text)
+        if isinstance(ours, UNUSABLE):
+            with self._errors_lock:
+                self.errors += 1
+        return ours
 
     @abstractmethod
     def is_damage(self, error: Exception) -> bool:

@@ -83,7 +83,7 @@ class Journal:
             for status in (t.RUNNING_OR_UNKNOWN, t.OPEN)
         ]
         self._count_unknown = (
-            select(t.registrations.c.exchange, func.count().label("unknown"))
+            select(t.registrations.c.exchange, func.count().label("unknown"), func.min(c.created).label("oldest"))
             .join(table)
             .where(*is_unknown)
             .group_by(t.registrations.c.exchange)
@@ -319,8 +319,12 @@ class Journal:
 
     def count_unknown(self) -> dict[str, int]:
         """Return the number of rows whose outcome is unknown, by exchange."""
+        return {exchange: count for exchange, (count, _oldest) in self.unknown_by_exchange().items()}
+
+    def unknown_by_exchange(self) -> dict[str, tuple[int, str]]:
+        """Return the number of rows whose outcome is unknown, and when the oldest was begun, by exchange."""
         with self._database.reading() as runner:
-            return {row["exchange"]: row["unknown"] for row in runner.rows(self._count_unknown)}
+            return {row["exchange"]: (row["unknown"], row["oldest"]) for row in runner.rows(self._count_unknown)}
 
     def mark_abandoned(self, until: str) -> int:
         """Make unknown what runs since before `until`, or on a server that is dead; return how many rows."""

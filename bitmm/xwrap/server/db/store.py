@@ -105,6 +105,10 @@ class Store:
         """Return whether other server processes may use this data base now."""
         return self._database.is_shared
 
+    def database_errors(self) -> int:
+        """Return how often the data base could not be used since the start, also where that was tried once more."""
+        return self._database.errors
+
     def open_history(self, path: Path, report: Callable[[str], None]) -> None:
         """Compare the data base with the state file at `path`, and name every intent in it from now on.
 

@@ -5,6 +5,7 @@ How many calls there are, and how many outcomes are unknown, is for this machine
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from starlette.requests import Request
@@ -15,7 +16,7 @@ from ...transport import is_loopback
 from ..context import services_of
 from ..db.records import time_text
 from ..endpoints import has_login, log_in
-from ..metrics import CONTENT_TYPE_LATEST, Metrics
+from ..metrics import CONTENT_TYPE_LATEST
 from ..services import Services
 
 __all__ = ["health", "metrics", "ready"]
@@ -52,14 +53,11 @@ async def metrics(request: Request) -> Response:
     if not _is_local(request):
         await log_in(request)
     services = services_of(request)
-    unknown = await services.threads.run("database", _count_unknown, services)
-    metrics: Metrics = request.app.state.metrics
-    offered = services.registry.ids()
-    metrics.set_unknown({name: {id: counts.get(id, 0) for id in offered} for name, counts in unknown.items()})
+    services.metrics.set_unknown(await services.threads.run("database", _unknown, services))
     if services.notifier is not None:
         backlog = await services.threads.run("database", services.store.notices.backlog)
-        metrics.set_notices(backlog.waiting, services.notifier.counts)
-    return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
+        services.metrics.set_notices_waiting(backlog.waiting)
+    return Response(services.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
 
 def _is_local(request: Request) -> bool:
@@ -83,3 +81,15 @@ def _check(services: Services) -> dict[str, Any]:
 def _count_unknown(services: Services) -> dict[str, dict[str, int]]:
     journals = (services.store.orders, services.store.withdrawals)
     return {journal.name: journal.count_unknown() for journal in journals}
+
+
+def _unknown(services: Services) -> dict[tuple[str, str], tuple[int, float]]:
+    """Return how many outcomes are unknown, and for how many seconds the oldest, by journal and offered exchange."""
+    found, now = {}, datetime.now(UTC)
+    for journal in (services.store.orders, services.store.withdrawals):
+        unknown = journal.unknown_by_exchange()
+        for id in services.registry.ids():
+            count, oldest = unknown.get(id, (0, None))
+            age = 0.0 if oldest is None else (now - datetime.fromisoformat(oldest)).total_seconds()
+            found[journal.name, id] = count, max(0.0, age)
+    return found
