@@ -258,13 +258,36 @@ def test_a_key_that_its_exchange_refused_at_the_newest_order_is_named(data, open
         sql(store.where, "UPDATE orders SET status = 'rejected', answer_status = 403, answer = :a", a=refusal)
 
     open_data(work)
-    only(doctor(data, url=None), "exchange keys", "look", "registrations 1 at their newest order", "xwrap key check ID")
+    only(
+        doctor(data, url=None),
+        "exchange keys",
+        "look",
+        "the exchange refuses the key of registrations 1",
+        "xwrap key check ID",
+    )
 
     def replace(store):
         sql(store.where, "UPDATE registrations SET key_since = '2099-01-01T00:00:00.000000Z'")
 
     open_data(replace)
     only(doctor(data, url=None), "exchange keys", "ok")
+    open_data(lambda store: sql(store.where, "UPDATE registrations SET key_refused = '2026-11-01T10:20:30.000000Z'"))
+    only(doctor(data, url=None), "exchange keys", "look")
+
+
+def test_notices_that_wait_are_said_and_a_secret_that_is_missing_is_bad(data, tmp_path):
+    assert "notices" not in doctor(data, url=None)
+    secret = tmp_path / "notices.secret"
+    environ = {"XWRAP_NOTICE_URL": "https://notices.example/hidden-token", "XWRAP_NOTICE_SECRET_FILE": str(secret)}
+    [(state, line)] = doctor(data, url=None, status=1, **environ)["notices"]
+    assert (state, "hidden-token" in line) == ("bad", False)
+    secret.write_text(f"whsec_{base64.b64encode(b'n' * 32).decode()}\n")
+    secret.chmod(0o600)
+    only(doctor(data, url=None, **environ), "notices", "ok", "none waits")
+    store = Store(data / "xwrap.sqlite3", notices=True)
+    store.notices.add("key.refused", {}, registration=1)
+    store.close()
+    only(doctor(data, url=None, **environ), "notices", "look", "1 wait", "xwrap notices test")
 
 
 def test_a_gap_in_the_journal_and_no_account_are_said(data, open_data):

@@ -49,18 +49,21 @@ _SET_PROVEN = (
 _DELETED = select(t.registrations.c.deleted).where(
     t.registrations.c.id == bindparam("id"), t.registrations.c.account_id == bindparam("account")
 )
-#: A rejected row says in `answer` what its caller was answered, a JSON document with the code.
 _NEWEST_ORDERS = select(func.max(t.orders.c.id)).group_by(t.orders.c.registration_id)
+#: A rejected row says in `answer` what its caller was answered, a JSON document with the code.
+_REFUSED_ORDERS = select(t.orders.c.id).where(
+    t.orders.c.registration_id == t.registrations.c.id,
+    t.orders.c.id.in_(_NEWEST_ORDERS),
+    t.orders.c.status == "rejected",
+    t.orders.c.answer.contains('"exchange_key_refused"'),
+    or_(t.registrations.c.key_since.is_(None), t.registrations.c.key_since < t.orders.c.created),
+)
 _KEY_REFUSED = (
-    select(*LABELED_COLUMNS)
-    .join(t.orders)
+    select(*REGISTRATION_COLUMNS)
     .where(
-        t.orders.c.id.in_(_NEWEST_ORDERS),
-        t.orders.c.status == "rejected",
-        t.orders.c.answer.contains('"exchange_key_refused"'),
+        or_(t.registrations.c.key_refused.is_not(None), _REFUSED_ORDERS.exists()),
         t.registrations.c.deleted.is_(None),
         t.registrations.c.enabled,
-        or_(t.registrations.c.key_since.is_(None), t.registrations.c.key_since < t.orders.c.created),
     )
     .order_by(t.registrations.c.id)
 )
@@ -139,9 +142,12 @@ class RegistrationStore:
         self._database.write(lambda runner: runner.rows(_SEAL, {"row": row.id, "deleted": now(), **GONE}))
 
     def with_refused_key(self) -> list[Registration]:
-        """Return the registrations whose newest order was refused because the exchange does not take their key."""
+        """Return the registrations whose key their exchange refuses, as far as that is known.
+
+        It was noticed for the notices, or at the newest order.
+        """
         with self._database.reading() as runner:
-            return [pop_registration(row) for row in runner.rows(_KEY_REFUSED)]
+            return [Registration(**row) for row in runner.rows(_KEY_REFUSED)]
 
     def is_deleted(self, account: int, id: int) -> bool:
         """Return whether an account has deleted the registration with this id."""

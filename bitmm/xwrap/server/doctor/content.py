@@ -10,9 +10,10 @@ from ..db.store import Store
 from ..key_file import MasterKeys, VaultError, read_keys
 from ..settings import Settings
 from ..vault import Vault
+from ..webhook import open_webhook
 from .findings import Finding, finding_of
 
-__all__ = ["check_accounts", "check_history", "check_key_file", "check_keys", "check_unknown"]
+__all__ = ["check_accounts", "check_history", "check_key_file", "check_keys", "check_notices", "check_unknown"]
 
 #: More ids than these are counted, not named.
 _MOST_NAMED = 10
@@ -58,6 +59,21 @@ def check_history(store: Store) -> Iterator[Finding]:
         yield Finding("journal", "look", words, "when you have looked at the exchanges: xwrap history accept")
 
 
+def check_notices(settings: Settings, store: Store) -> Iterator[Finding]:
+    """Say whether the receiver of notices, if there is one, takes them."""
+    webhook = open_webhook(settings)
+    if webhook is None:
+        return
+    webhook.close()
+    backlog = store.notices.backlog()
+    if backlog.waiting:
+        since = (backlog.since or "")[:16].replace("T", " ")
+        words = f"{backlog.waiting} wait, the oldest since {since} UTC: {backlog.error or 'not tried yet'}"
+        yield Finding("notices", "look", words, "xwrap notices test")
+    else:
+        yield Finding("notices", "ok", "none waits")
+
+
 def check_key_file(settings: Settings, store: Store | None) -> tuple[Finding, MasterKeys | None]:
     """Return whether the master key can be read and opens the data base (None: it cannot be read), and its keys."""
     path, check = settings.master_key_file, "key file"
@@ -86,7 +102,7 @@ def check_keys(settings: Settings, store: Store, keys: MasterKeys | None) -> Ite
         words = f"registrations {_ids(closed)} do not open with the master key"
         yield Finding(check, "bad", words, "give each its key again: xwrap key replace ID --account NAME")
     if refused:
-        words = f"the exchange refused the key of registrations {_ids(refused)} at their newest order"
+        words = f"the exchange refuses the key of registrations {_ids(refused)}"
         yield Finding(check, "look", words, "xwrap key check ID --account NAME, then: xwrap key replace")
     if not closed and not refused:
         yield Finding(check, "ok" if keys or not rows else "skip", f"{len(rows)} registered")

@@ -10,7 +10,7 @@ from ..db.errors import UNUSABLE, driver_message
 from ..db.store import Store
 from ..settings import Settings, SetupError
 from .clocks import check_clocks
-from .content import check_accounts, check_history, check_key_file, check_keys, check_unknown
+from .content import check_accounts, check_history, check_key_file, check_keys, check_notices, check_unknown
 from .database import check_database, check_revision, open_unchanged
 from .findings import Finding, finding_of
 from .folder import check_backups, check_disk, check_folder
@@ -65,6 +65,7 @@ def _check_content(settings: Settings, store: Store) -> Iterator[Finding]:
     yield from check_accounts(store)
     yield from check_unknown(store)
     yield from check_history(store)
+    yield from _guarded("notices", check_notices, settings, store)
     row = store.history.row()
     yield from check_backups(settings, None if row is None else row["installation"])
 
