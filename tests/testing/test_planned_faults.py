@@ -214,10 +214,12 @@ def test_a_server_that_is_down_for_a_while_comes_back_by_itself(backend, faults)
     assert backend.balance()["BTC"] == Decimal("1.1")
 
 
-def test_a_server_that_starts_anew_in_the_middle_of_an_order_executes_it_once(backend, faults):
+def test_a_server_that_starts_anew_in_the_middle_of_an_order_executes_it_once(backend, faults, paper):
     faults.restart("buy")
     assert buy(backend)["status"] == "filled"
     assert backend.balance()["BTC"] == Decimal("1.1")
+    paper.price(90_000)
+    assert backend.buy("USD", "BTC", 1)["spent"] == 90_000
 
 
 def test_who_follows_is_not_told_that_the_server_was_away(backend, faults, paper):

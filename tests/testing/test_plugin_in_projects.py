@@ -68,7 +68,7 @@ def test_a_planned_fault_that_does_not_happen_fails_the_test_in_words(pytester):
     result.stdout.fnmatch_lines(
         [
             "faults.lose_answer('buy') was planned, and no such call was made",
-            "faults.refuse('sell') was planned 2 times more, and no such call was made",
+            "faults.refuse('sell') was planned 2 times more, and the paper exchange got no such call",
             "say optional=True where it need not happen",
             "kraken_exchange.fault('reset_after', path='AddOrder') was planned, and no such request came*",
             "*assert 1 == 2*",

@@ -62,7 +62,8 @@ class PlannedFault:
 
     def __str__(self) -> str:
         often = "" if self.left == 1 else f" {self.left} times more"
-        return f"faults.{self.kind}({self.call!r}) was planned{often}, and no such call was made"
+        missing = "the paper exchange got no such call" if self.kind in _AT_THE_EXCHANGE else "no such call was made"
+        return f"faults.{self.kind}({self.call!r}) was planned{often}, and {missing}"
 
 
 class Faults:

@@ -166,8 +166,6 @@ class XWrapServer:
         account, self.username = running.add_account()
         self.password = running.password
         self.xwrap = XWrap(self.url)
-        #: Past the front, so that no fault is met, and none is used up.
-        self._direct = XWrap(running.server_url)
         self.faults = Faults(running.front.down, running.front.up, partial(running.wait_until_known, account))
         self.paper = PaperControl(int(time.time()), self._read_open_orders, self._set_balances)
         self.is_own = cache(partial(running.is_registration_of, account))
@@ -211,12 +209,13 @@ class XWrapServer:
         if venue is not None:
             uname, key = uname or user_name(venue), key or venue.key
             secret = secret or venue.secret
-        made = self._direct.create_backend(
-            *(self.username, self.password, exchange, uname or "", key or "", secret or ""),
-            label=label,
-            allow_send=allow_send,
-            **fields,
-        )
+        with self._past_the_front() as xwrap:
+            made = xwrap.create_backend(
+                *(self.username, self.password, exchange, uname or "", key or "", secret or ""),
+                label=label,
+                allow_send=allow_send,
+                **fields,
+            )
         backend = Backend(made.id, self.username, self.password, self.xwrap)
         backend._take_over(made.info)  # noqa: SLF001 - what the server answered to the same registration
         return backend
@@ -232,7 +231,6 @@ class XWrapServer:
     def restart(self) -> None:
         """Stop the server and start it anew, with its data and at its URL; no connection can be made meanwhile."""
         self._running.restart()
-        self._direct = XWrap(self._running.server_url)
 
     def unused_faults(self) -> list[str]:
         """Return a line for each fault that was planned and did not happen."""
@@ -242,14 +240,20 @@ class XWrapServer:
         ]
 
     def close(self) -> None:
-        """End the faults of the test."""
+        """End the faults of the test, and the connections of its clients."""
         self._running.finish()
         self.faults.clear()
+        self.xwrap.close()
+
+    def _past_the_front(self) -> XWrap:
+        """Return a client that meets no fault, and uses none up."""
+        return XWrap(self._running.server_url)
 
     def _read_open_orders(self) -> None:
         """Let the server see what became of open orders on paper."""
-        for backend in self._direct.list_backends(self.username, self.password, "paper"):
-            backend.orders("open")
+        with self._past_the_front() as xwrap:
+            for backend in xwrap.list_backends(self.username, self.password, "paper"):
+                backend.orders("open")
 
     def _set_balances(self, balances: Mapping[str, Decimal]) -> None:
         self._running.paper(self.backend.id, self).set_balances(balances)
