@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import pty
+import select
+import subprocess
+import sys
 import termios
 from codecs import getincrementaldecoder
 from collections.abc import Mapping
@@ -60,18 +63,36 @@ class Shell:
         )
 
 
+#: A fork of this process, which has threads, may hang: a process of its own takes the terminal and becomes the command.
+_BECOME = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
 def on_terminal(command, environ, answers, columns):
     """Run a command line on a terminal of its own: its exit code, and what stood on the screen."""
     left = dict(answers)
-    process, terminal = pty.fork()
-    if process == 0:
-        os.execve(command[0], command, BARE | {"TERM": "xterm-256color"} | environ)
+    terminal, own = pty.openpty()
     termios.tcsetwinsize(terminal, (50, columns))
+    environ = BARE | {"TERM": "xterm-256color"} | environ
+    streams = dict.fromkeys(("stdin", "stdout", "stderr"), own)
+    become = [sys.executable, "-I", "-S", "-c", _BECOME]
+    process = subprocess.Popen([*become, *command], env=environ, start_new_session=True, **streams)
+    os.close(own)
     screen, decoder = "", getincrementaldecoder("utf-8")()
     with os.fdopen(terminal, "r+b", buffering=0) as file, suppress(OSError):
-        while chunk := file.read(4096):
+        while chunk := _read(file, process):
             screen += decoder.decode(chunk)
             typed = [words for words in left if screen.endswith(words)]
             for words in typed:
                 file.write(left.pop(words).encode())
-    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), screen.replace("\r\n", "\n")
+    return process.wait(60), screen.replace("\r\n", "\n")
+
+
+def _read(file, process):
+    """What the command writes next; one that is silent for a minute, as at a question without an answer, is killed."""
+    if not select.select([file], [], [], 60)[0]:
+        process.kill()
+    return file.read(4096)
