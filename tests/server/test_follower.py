@@ -135,6 +135,43 @@ def test_limit_orders_are_read_while_somebody_waits_for_their_changes(bench):
     assert bench.pass_time(100) == [], "nobody waits any more"
 
 
+@pytest.fixture
+def reporting(bench):
+    """The same where notices report what becomes of every order."""
+    bench.follower._reports = True
+    return bench
+
+
+def test_for_the_notices_limit_orders_are_read_and_new_ones_cost_no_more_questions(reporting):
+    reporting.post("k1", price="10")
+    Shown.states = {f"X{number}": OrderState(f"X{number}", "open") for number in range(1, 100)}
+    assert reporting.pass_time(151) == [30, 90, 150]
+    asked = []
+    for number in range(2, 62):
+        reporting.post(f"k{number}", price="10")
+        asked += reporting.pass_time(1)
+    assert len(asked) == 1, "a bot that places orders all the time has the limit of its key for itself"
+    Shown.states["X1"] = final(1)
+    reporting.pass_time(61)
+    assert reporting.statuses()[0] == "filled"
+
+
+def test_for_the_notices_a_market_order_is_still_read_at_once_and_who_waits_is_told_at_once(reporting):
+    reporting.post("k1", price="10")
+    Shown.states = {"X1": OrderState("X1", "open"), "X2": OrderState("X2", "open")}
+    assert reporting.pass_time(35) == [30]
+    reporting.post("k2")
+    assert reporting.pass_time(8) == [1, 3, 7]
+    Shown.states["X2"] = final(2)
+    reporting.pass_time(8)
+    assert reporting.statuses() == ["open", "filled"]
+    reporting.pass_time(100)
+    reporting.awaited.add(reporting.id)
+    assert reporting.pass_time(31) == [1, 3, 7, 15, 30]
+    reporting.awaited.clear()
+    assert len(reporting.pass_time(300)) in {5, 6}
+
+
 def test_what_stays_open_is_asked_about_less_and_less_often(bench):
     bench.post("k1")
     Shown.states = {"X1": OrderState("X1", "open")}

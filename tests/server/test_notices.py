@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from bitmm.xwrap.client import OutcomeUnknown, PermissionDenied, XWrap
-from bitmm.xwrap.server import notices
+from bitmm.xwrap.server import follower, notices
 from bitmm.xwrap.server.db.store import Store
 from bitmm.xwrap.server.notices import Notifier, pause_after
 from bitmm.xwrap.server.webhook import Webhook
@@ -25,6 +25,7 @@ DAY = 86_400
 def _quick():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(notices, "_EVERY", 0.05)
+        patch.setattr(follower, "_FIRST_REPORTED_PAUSE", 0.5)
         yield
 
 
@@ -76,6 +77,17 @@ def test_an_order_that_is_filled_or_canceled_is_reported_with_its_record(receive
     assert second["order"]["id"] == resting["id"]
     assert first["id"] != second["id"]
     assert {headers["webhook-id"] for headers, _ in receiver.got} == {first["id"], second["id"]}
+
+
+def test_a_limit_order_that_is_filled_later_is_reported_although_nobody_asks(receiver, venue, backend):
+    order = backend.buy("EUR", "BTC", "0.01", price=20000)
+    assert order["status"] == "open"
+    before = [offers[0][0] for offers in (venue.pairs["BTC/EUR"].asks, venue.pairs["BTC/EUR"].bids)]
+    venue.set_best_prices("BTC/EUR", Decimal(19990), Decimal(19980))
+    until(lambda: of(receiver, backend))
+    venue.set_best_prices("BTC/EUR", *before)
+    [notice] = of(receiver, backend)
+    assert (notice["kind"], notice["order"]["id"]) == ("order.filled", order["id"])
 
 
 def test_an_order_whose_answer_is_lost_is_reported_as_unknown_and_then_as_what_it_is(receiver, venue, backend):

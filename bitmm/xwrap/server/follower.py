@@ -1,10 +1,10 @@
-"""The follower: open orders are read until they are final. Market orders always, those that rest while somebody waits.
+"""The follower: open orders are read until they are final. Market orders always, those that rest where it is asked for.
 
 The callers of market orders have an answer that says "open", and may never ask again; the key then answers what is read
 here. Limit orders rest, and so does what waits for its stop; they are read for those who wait for the changes of their
-registration (`OrderChanges`). Many orders of a key are read with one question where the exchange can do that. It has
-the priority of reads, so it waits for orders and cancels, and it asks less and less often for what stays open. Nothing
-is ever sent.
+registration (`OrderChanges`), and less often where notices report what becomes of them. Many orders of a key are read
+with one question where the exchange can do that. It has the priority of reads, so it waits for orders and cancels, and
+it asks less and less often for what stays open. Nothing is ever sent.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Any
 from ..exchanges.capabilities import supports
 from ..exchanges.errors import Busy
 from .db.journal import Journal
+from .db.journals import is_short
 from .db.records import Registration
 from .db.store import Store
 from .order_views import order_ref
@@ -37,6 +38,8 @@ _log = logging.getLogger(__name__)
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 300.0
 #: The same, at most, while somebody waits for a change: at Kraken a fifth of what its slowest tier allows.
 _LONGEST_AWAITED_PAUSE = 15.0
+#: The same for orders that rest and are read for the notices alone: at Kraken a tenth, then a twentieth of that.
+_FIRST_REPORTED_PAUSE, _LONGEST_REPORTED_PAUSE = 30.0, 60.0
 #: Seconds by which the server that placed an order is ahead of the others on its data base, between these two.
 _HEAD_START = 15.0, 30.0
 #: How many orders are read with one question: as many as Kraken takes.
@@ -51,20 +54,37 @@ class _Pace:
 
     ask_at: float = inf
     pause: float = _FIRST_PAUSE
+    first: float = _FIRST_PAUSE
     longest: float = _LONGEST_PAUSE
+    is_awaited: bool = False
     #: Row -> when it was asked about, 0 before the first time.
     asked: dict[int, float] = field(default_factory=dict)
 
     def meet(self, rows: Sequence[Row], journal: Journal, *, is_awaited: bool) -> None:
-        """Take note of the rows that are open now; a new one ends a long pause."""
-        self.longest = _LONGEST_AWAITED_PAUSE if is_awaited else _LONGEST_PAUSE
-        new = [row for row in rows if row["id"] not in self.asked]
-        if new:
+        """Take note of the rows that are open now; a new one ends a long pause, unless it is read for the notices."""
+        is_new_to_waiters = is_awaited and not self.is_awaited
+        new = [row for row in rows if row["id"] not in self.asked or is_new_to_waiters]
+        is_urgent = is_awaited or any(map(is_short, new))
+        self.is_awaited = is_awaited
+        self._bound(rows)
+        if is_urgent and new:
             self.pause = _FIRST_PAUSE
+        elif self.ask_at == inf:
+            self.pause = self.first
+        if new and (is_urgent or self.ask_at == inf):
             is_own = is_awaited or any(journal.is_own(row) for row in new)
             behind = 0.0 if is_own else random.uniform(*_HEAD_START)  # noqa: S311 - no secret
-            self.ask_at = min(self.ask_at, time.monotonic() + _FIRST_PAUSE + behind)
+            self.ask_at = min(self.ask_at, time.monotonic() + self.pause + behind)
         self.asked = {row["id"]: self.asked.get(row["id"], 0.0) for row in rows}
+
+    def _bound(self, rows: Sequence[Row]) -> None:
+        """Set the first and the longest pause by who is told of these rows."""
+        resting = [row for row in rows if not is_short(row)]
+        self.first = _FIRST_PAUSE if self.is_awaited or len(resting) < len(rows) else _FIRST_REPORTED_PAUSE
+        if self.is_awaited:
+            self.longest = _LONGEST_AWAITED_PAUSE
+        else:
+            self.longest = _LONGEST_REPORTED_PAUSE if resting else _LONGEST_PAUSE
 
     def wait(self, seconds: float) -> None:
         """Let the next question be due after so many seconds."""
@@ -72,20 +92,22 @@ class _Pace:
 
     def adapt(self, *, progress: bool) -> None:
         """Let the next question be due soon when an order became final, else after twice the pause."""
-        self.pause = _FIRST_PAUSE if progress else min(2 * self.pause, self.longest)
+        self.pause = self.first if progress else min(2 * self.pause, self.longest)
         self.wait(self.pause)
 
 
 class Follower:
     """Follows in one thread for each exchange that can show an order. `every`: seconds between two rounds.
 
-    `awaited` returns the registrations whose resting orders are to be read, too.
+    `awaited` returns the registrations whose resting orders are to be read, too; where notices are wanted, all are.
     """
 
     def __init__(
         self, store: Store, registry: ExchangeRegistry, awaited: Callable[[], set[int]], *, every: float
     ) -> None:
         self._journal = store.orders
+        #: Notices report what becomes of every order.
+        self._reports = store.notices.wanted
         self._awaited = awaited
         self._registry = registry
         #: By exchange, and by the id of the registration; nothing is kept of those without orders to follow.
@@ -106,7 +128,8 @@ class Follower:
         """Ask an exchange about the orders to follow of each registration whose next question is due."""
         registrations: dict[int, tuple[Registration, list[Row]]] = {}
         awaited = self._awaited()
-        found = self._journal.open_market_orders(exchange) + self._journal.open_resting_orders(exchange, awaited)
+        resting = self._journal.open_resting_orders(exchange, None if self._reports else awaited)
+        found = self._journal.open_market_orders(exchange) + resting
         for registration, row in found:
             registrations.setdefault(registration.id, (registration, []))[1].append(row)
         known, paces = self._paces.get(exchange, {}), dict[int, _Pace]()

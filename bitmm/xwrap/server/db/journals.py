@@ -18,7 +18,7 @@ from .notices import NoticeStore
 from .records import Registration, is_in_place, now, time_text
 from .registrations import LABELED_COLUMNS, pop_registration
 
-__all__ = ["OrderJournal", "WithdrawalJournal"]
+__all__ = ["OrderJournal", "WithdrawalJournal", "is_short"]
 
 _OPEN_ORDERS = (
     select(t.orders, *LABELED_COLUMNS)
@@ -33,6 +33,7 @@ _OPEN_ORDERS = (
 #: One that waits for its stop rests, too.
 _IS_SHORT = and_(t.orders.c.type == "market", t.orders.c.stop.is_(None))
 _OPEN_MARKET_ORDERS = _OPEN_ORDERS.where(_IS_SHORT).order_by(t.orders.c.id)
+_OPEN_RESTING_ORDERS = _OPEN_ORDERS.where(not_(_IS_SHORT))
 
 _UNDER_WAY = select(t.orders.c.id).where(
     t.orders.c.registration_id == bindparam("registration"),
@@ -75,7 +76,12 @@ def _last_changes(size: int) -> Select[Any]:
 
 @cache
 def _open_resting_orders(size: int) -> Select[Any]:
-    return _OPEN_ORDERS.where(not_(_IS_SHORT), _is_one_of(t.orders.c.registration_id, size))
+    return _OPEN_RESTING_ORDERS.where(_is_one_of(t.orders.c.registration_id, size))
+
+
+def is_short(row: Mapping[str, Any]) -> bool:
+    """Return whether an order is over soon by itself: it has neither a price nor a stop."""
+    return row["type"] == "market" and row["stop"] is None
 
 
 def _ids(registrations: Iterable[int]) -> dict[str, int]:
@@ -126,15 +132,17 @@ class OrderJournal(Journal):
         return [(pop_registration(row), row) for row in rows]
 
     def open_resting_orders(
-        self, exchange: str, registrations: Iterable[int]
+        self, exchange: str, registrations: Iterable[int] | None
     ) -> list[tuple[Registration, dict[str, Any]]]:
-        """Return the orders of these registrations at an exchange that were open when they were read last, and rest:
-        those with a price or a stop.
+        """Return the orders of these registrations (None: of all) at an exchange that were open when they were read
+        last, and rest: those with a price or a stop.
         """
-        if not (ids := _ids(registrations)):
+        ids = {} if registrations is None else _ids(registrations)
+        if registrations is not None and not ids:
             return []
+        statement = _OPEN_RESTING_ORDERS if registrations is None else _open_resting_orders(len(ids))
         with self._database.reading() as runner:
-            rows = runner.rows(_open_resting_orders(len(ids)), {"exchange": exchange, **ids})
+            rows = runner.rows(statement, {"exchange": exchange, **ids})
         return [(pop_registration(row), row) for row in rows]
 
     def last_changes(self, registrations: Iterable[int]) -> dict[int, int]:
