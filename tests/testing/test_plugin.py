@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("starlette", reason="the server is not installed")
 
 from bitmm.xwrap.client import XWrap
-from bitmm.xwrap.errors import AuthenticationError, InvalidRequest, NotFound, OutcomeUnknown
+from bitmm.xwrap.errors import AuthenticationError, InvalidRequest, NotFound, OutcomeUnknown, PermissionDenied
 from bitmm.xwrap.testing.servers import XWrapServer, settings_for
 
 pytest_plugins = ["bitmm.xwrap.testing.plugin"]
@@ -232,6 +232,16 @@ def test_an_answer_of_a_local_exchange_that_is_lost_leaves_one_order(kraken_exch
     xwrap_server.faults.resolve()
     assert backend.order(key=caught.value.key)["status"] == "filled"
     assert len(kraken_exchange.ledger()) == 1
+
+
+def test_a_send_at_a_local_exchange_leaves_as_soon_as_its_address_is_on_the_allow_list(xwrap_server, bitstamp_exchange):
+    address, account = "tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx", (xwrap_server.username, xwrap_server.password)
+    with pytest.raises(PermissionDenied):
+        bitstamp_exchange.backend.send_to_address("BTC", "0.1", address)
+    xwrap_server.xwrap.add_address(*account, "BTC", address)
+    assert bitstamp_exchange.backend.send_to_address("BTC", "0.1", address)
+    (row,) = bitstamp_exchange.ledger()
+    assert (row["kind"], row["amount"]) == ("withdrawal", "0.1")
 
 
 def test_an_exchange_that_no_fixture_names_is_not_offered(xwrap_server, request):

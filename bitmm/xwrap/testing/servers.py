@@ -33,8 +33,8 @@ __all__ = ["RunningServer", "XWrapServer", "running_with", "settings_for"]
 
 #: Fewer threads than a server has that strangers reach: the system may give a run of tests few.
 _THREADS = {"outbound_threads": 64, "exchange_threads": 48, "urgent_threads": 16, "database_threads": 12}
-#: Outcomes are asked for often, and a rate of before is never the answer.
-_QUICK = {"reconcile_seconds": 0.2, "rate_cache_seconds": 0.0}
+#: Outcomes are asked for often, a rate of before is never the answer, and no address waits a day.
+_QUICK = {"reconcile_seconds": 0.2, "rate_cache_seconds": 0.0, "address_wait_seconds": 0.0}
 #: Seconds in which a request may still arrive at a local exchange. On paper none is ever on its way.
 _ARRIVAL_SECONDS = 1.0
 
