@@ -33,6 +33,7 @@ from bitmm.xwrap.testing.exchanges.bitstamp import BitstampVenue
 from bitmm.xwrap.testing.exchanges.kraken import KrakenVenue
 from bitmm.xwrap.transport import Transport
 from tests.support.databases import sql
+from tests.support.threads import in_threads
 
 ADDRESS = "tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx"
 OPENING = {"EUR": Decimal(1_000_000), "BTC": Decimal(100)}
@@ -206,6 +207,22 @@ def test_what_stands_there_at_one_look_counts_once_however_often_and_by_whom_it_
         assert state_of(reader, placed).filled == 3
         source.wait(0.9)
         other._config.live.look("EUR", "BTC")
+
+
+def test_many_server_processes_that_look_at_once_fill_an_order_once(paper, source, store):
+    """On PostgreSQL each with a connection of its own: the ledger of a registration has one transaction at a time."""
+    placed = [order("sell", "1", "1100") for _ in range(5)]
+    for each in placed:
+        paper.place(each)
+    source.offer("1110", "1100", ("50",))
+    source.wait()
+    readers = [live_paper(source.kind)(paper.context, replace(source.config, live=source.prices())) for _ in range(6)]
+    for reader in readers:
+        reader._config.live.look("EUR", "BTC")
+    assert in_threads(6, lambda number: readers[number].open_orders()) == [[]] * 6
+    assert len(paper.fills("EUR", "BTC")) == 5
+    assert paper.balance()["BTC"] == 95
+    check_books(paper, store)
 
 
 def test_the_orders_of_a_registration_share_what_stands_there_the_oldest_first(paper, source):
