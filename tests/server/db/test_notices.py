@@ -16,9 +16,13 @@ DAY = 86_400
 
 
 @pytest.fixture
+def where(tmp_path, database):
+    return database(tmp_path, tables=True)
+
+
+@pytest.fixture
 def store(where):
     store = Store(where, notices=True)
-    store.prepare()
     add_registration(store)
     yield store
     store.close()
@@ -170,7 +174,6 @@ def test_a_notice_that_cannot_be_written_takes_the_outcome_with_it(store):
 
 def test_without_a_receiver_nothing_is_written(where):
     store = Store(where)
-    store.prepare()
     add_registration(store)
     for number, status in enumerate(("filled", "unknown", "canceled")):
         store.orders.finish(begin(store, str(number)), {"status": status})
