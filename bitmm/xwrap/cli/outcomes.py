@@ -23,8 +23,10 @@ sends = typer.Typer(rich_markup_mode=None)
 @orders.command("unknown", epilog=examples("xwrap orders unknown", "xwrap orders unknown --data ./xwrap-data"))
 def orders_unknown(data: Data = None) -> None:
     """List them. The server asks their exchanges by itself; what stays here, an exchange cannot say."""
+    from ..server.decisions import order_in_words
+
     with one_line_errors(), open_store(data) as store:
-        _list_unknown(store.orders, _order_line)
+        _list_unknown(store.orders, order_in_words)
 
 
 @orders.command(
@@ -38,14 +40,16 @@ def orders_settle(
 ) -> None:
     """Decide what became of an order, after you looked at the exchange. What you say is kept with the time."""
     with one_line_errors(), open_store(data) as store:
-        _decide(store, store.orders, "order", id, as_, done="filled", undone="not-placed")
+        _decide(store, "orders", id, as_)
 
 
 @sends.command("unknown", epilog=examples("xwrap sends unknown", "xwrap sends unknown --data ./xwrap-data"))
 def sends_unknown(data: Data = None) -> None:
     """List them. The server asks their exchanges by itself; what stays here, an exchange cannot say."""
+    from ..server.decisions import send_in_words
+
     with one_line_errors(), open_store(data) as store:
-        _list_unknown(store.withdrawals, _send_line)
+        _list_unknown(store.withdrawals, send_in_words)
 
 
 @sends.command("settle", epilog=examples("xwrap sends settle 17 --as done", "xwrap sends settle 17 --as not-sent"))
@@ -56,7 +60,7 @@ def sends_settle(
 ) -> None:
     """Decide what became of a send, after you looked at the exchange. What you say is kept with the time."""
     with one_line_errors(), open_store(data) as store:
-        _decide(store, store.withdrawals, "send", id, as_, done="done", undone="not-sent")
+        _decide(store, "sends", id, as_)
 
 
 def _list_unknown(journal: Journal, describe: Callable[[dict[str, Any]], str]) -> None:
@@ -64,36 +68,15 @@ def _list_unknown(journal: Journal, describe: Callable[[dict[str, Any]], str]) -
         typer.echo(f"{row['id']:>6}  {registration.exchange}  {describe(row)}  {row['created']}  key {row['key']}")
 
 
-def _order_line(row: dict[str, Any]) -> str:
-    amount, cost = (f"{row[name]} " if row[name] else "" for name in ("amount", "cost"))
-    price, stop = (f" {word} {row[name]}" if row[name] else "" for word, name in (("at", "price"), ("stop", "stop")))
-    return f"{row['side']} {amount}{row['asset']} for {cost}{row['currency']}{price}{stop}"
+def _decide(store: Store, plural: str, id: int, as_: str) -> None:
+    from ..server.decisions import DECISIONS, find_unknown, record_decision
 
-
-def _send_line(row: dict[str, Any]) -> str:
-    more = "".join(f" {name} {row[name]}" for name in ("tag", "network") if row[name])
-    return f"{row['amount']} {row['asset']} to {row['address']}{more}"
-
-
-def _decide(store: Store, journal: Journal, noun: str, id: int, as_: str, *, done: str, undone: str) -> None:
-    from ..server.reconciliation import not_placed
-
-    if as_ not in {done, undone}:
-        stop(f"--as is {as_!r}; it takes {done} or {undone}")
-    found = next((each for each in journal.unknown() if each[1]["id"] == id), None)
+    what = DECISIONS[plural]
+    if as_ not in {what.done, what.undone}:
+        stop(f"--as is {as_!r}; it takes {what.done} or {what.undone}")
+    found = find_unknown(what.journal(store), id)
     if found is None:
-        stop(f"{noun} {id} is not among the unknown ones; see: xwrap {noun}s unknown")
-    registration, row = found
-    executed = {"status": done} | ({"filled": row["amount"]} if "filled" in row else {})
-    columns = executed if as_ == done else not_placed(row)
-
-    def decide() -> bool:
-        is_decided = journal.reconcile(row, columns)
-        if is_decided:
-            subject = f"{noun} {id} of registration {registration.id}"
-            store.audit.add("administrator", "settle", subject, {"as": as_}, account_id=registration.account_id)
-        return is_decided
-
-    if not store.atomic(decide):
-        stop(f"{noun} {id} has been settled meanwhile")
-    typer.echo(f"{noun} {id} is settled: {as_}")
+        stop(f"{what.noun} {id} is not among the unknown ones; see: xwrap {plural} unknown")
+    if not store.atomic(lambda: record_decision(store, what, found, as_, "administrator")):
+        stop(f"{what.noun} {id} has been settled meanwhile")
+    typer.echo(f"{what.noun} {id} is settled: {as_}")
