@@ -38,6 +38,7 @@ from .settings import Settings
 from .shares import KnownCallers
 from .threads import ThreadPools
 from .vault import Vault, VaultError
+from .worth import DailyWorth
 
 __all__ = ["Services", "create_services"]
 
@@ -66,6 +67,7 @@ class Services:
     notifier: Notifier | None
     #: None: the prices on paper are recorded ones, which nobody has to look at.
     paper_looks: PaperLooks | None
+    daily_worth: DailyWorth
     order_changes: OrderChanges
     rates: Rates
     rate_changes: RateChanges
@@ -80,6 +82,7 @@ class Services:
         self.old_refusals.start()
         if self.paper_looks is not None:
             self.paper_looks.start()
+        self.daily_worth.start()
         self.login_failures.start()
         if self.notifier is not None:
             self.notifier.start()
@@ -99,6 +102,7 @@ class Services:
         self.old_refusals.stop()
         if self.paper_looks is not None:
             self.paper_looks.stop()
+        self.daily_worth.stop()
         self.login_failures.stop()
         if self.notifier is not None:
             self.notifier.stop()
@@ -186,6 +190,7 @@ def _create(
         old_refusals=OldRefusals(store),
         notifier=open_notifier(settings, store),
         paper_looks=looks_of(settings, store, registry, config),
+        daily_worth=DailyWorth(store, registry),
         order_changes=order_changes,
         rates=rates,
         rate_changes=RateChanges(connections),

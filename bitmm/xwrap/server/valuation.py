@@ -9,11 +9,11 @@ from decimal import Decimal
 
 from ..exchanges.base import Exchange
 from ..exchanges.errors import NoOffers, Refused, Unsupported
-from ..exchanges.models import Rate
+from ..exchanges.models import Funds, Rate
 from ..money import EXACT, total
 from .market_reads import read_rate
 
-__all__ = ["Price", "Valuation", "add_up", "appraise", "read_valuation"]
+__all__ = ["Price", "Valuation", "add_up", "appraise", "read_valuation", "value_funds"]
 
 #: The codes by which an exchange says that it has no such market.
 _NOT_TRADED = {"unknown_market", "unknown_asset"}
@@ -83,8 +83,13 @@ def read_valuation(exchange: Exchange, currency: str) -> Valuation:
     An asset without a market, or without a buyer, is not priced. Raises an ExchangeError when the exchange does not
     answer, or its rate limits leave no time for all prices: a total without what could have been priced would be wrong.
     """
+    return value_funds(exchange, currency, exchange.funds())
+
+
+def value_funds(exchange: Exchange, currency: str, owned: Mapping[str, Funds]) -> Valuation:
+    """Return what is `owned` at an exchange, which it just said, in `currency`; as `read_valuation` does."""
     currency = exchange.common_asset(currency)
-    amounts = {name: funds.total for name, funds in exchange.funds().items()}
+    amounts = {name: funds.total for name, funds in owned.items()}
     needed = [name for name, amount in amounts.items() if amount and name != currency]
     prices = {}
     if needed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BindParameter, and_, bindparam, func, or_, select, update
+from sqlalchemy import BindParameter, and_, bindparam, delete, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from . import tables as t
@@ -57,6 +57,8 @@ _EMPTY_REGISTRATIONS = (
     .values(**GONE, enabled=False, allow_send=False)
 )
 _REVOKE_CREDENTIALS = update(t.credentials).where(_C.account_id == bindparam("account"), _C.revoked.is_(None))
+
+_FORGET = [delete(table).where(table.c.account_id == bindparam("account")) for table in (t.sessions, t.worth)]
 
 
 class AccountStore:
@@ -134,8 +136,9 @@ class AccountStore:
     def remove(self, account: Account) -> None:
         """Remove an account for good. Its journals stay, and with them the rows that they need.
 
-        Its registrations are deleted and their sealed columns emptied, its credentials are revoked, it has no password,
-        and its name is free. Raises ValueError as long as an order or a send of it is open or its outcome unknown.
+        Its registrations are deleted and their sealed columns emptied, its credentials are revoked, its sessions and
+        what it was worth are gone, it has no password, and its name is free. Raises ValueError as long as an order or a
+        send of it is open or its outcome unknown.
         """
 
         def work(runner: StatementRunner) -> None:
@@ -149,6 +152,8 @@ class AccountStore:
             time = now()
             runner.change(_EMPTY_REGISTRATIONS, {"account": account.id, "deleted": time})
             runner.change(_REVOKE_CREDENTIALS, {"account": account.id, "revoked": time})
+            for statement in _FORGET:
+                runner.change(statement, {"account": account.id})
             # Names of accounts have no slash by now, so no new one is like this.
             gone = {"name": f"{account.name}/removed/{account.id}", "password_hash": "", "active": False}
             runner.change(_UPDATE, {"account": account.id, **gone})

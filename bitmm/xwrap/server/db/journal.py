@@ -291,6 +291,12 @@ class Journal:
         with self._database.reading() as runner:
             return runner.rows(statement, values)
 
+    def last_created(self, registration: int) -> str | None:
+        """Return when the newest row of a registration was begun; None: it has none."""
+        with self._database.reading() as runner:
+            row = runner.first(self._select_page, {"registration": registration, "limit": 1, "before": _ABOVE_EVERY_ID})
+        return None if row is None else str(row["created"])
+
     def unfinished(self, registration: int) -> Unfinished:
         """Return how many rows of a registration run or are unknown, how many are open, and when the last was begun."""
         values = {"registration": registration}

@@ -25,8 +25,10 @@ from .refusals import RefusalStore
 from .registrations import RegistrationStore
 from .safety import SafetyStore
 from .sealed import SealedStore
+from .sessions import SessionStore
 from .sqlite import SQLite
 from .usage import UsageStore
+from .worth import WorthStore
 
 __all__ = ["Store"]
 
@@ -71,6 +73,8 @@ class Store:
         self.withdrawals = WithdrawalJournal(self._database, self.notices)
         self.refusals = RefusalStore(self._database)
         self.usage = UsageStore(self._database)
+        self.sessions = SessionStore(self._database)
+        self.worth = WorthStore(self._database)
 
     def after_order_change(self, call: Callable[[], None]) -> None:
         """Have `call` called after each commit of this process that changed an order; it must not fail."""

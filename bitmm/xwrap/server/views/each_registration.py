@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable
 from functools import partial
+from math import inf
 from typing import TypeVar
 
 from ...exchanges.base import Exchange
@@ -19,7 +20,7 @@ from ..shares import account_holder
 from ..threads import Pool
 from ..vault import VaultError
 
-__all__ = ["read_each"]
+__all__ = ["call_each", "read_each"]
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -32,45 +33,64 @@ async def read_each(
     context: RequestContext,
     read: Callable[[Registration, Exchange], _T],
     failed: Callable[[Registration, str], _T],
+    *,
+    seconds: float = inf,
 ) -> list[_T]:
-    """Return what `read` returns of each active registration that the caller may use, the oldest first.
+    """Return what `read` returns of each active registration and its exchange, as `call_each` does."""
 
-    Each is asked in a thread of its own, `_AT_ONCE` at the same time at most, as long as a call may take. Where one
-    fails, what `failed` returns stands in its place, with the reason in words; it delays no other.
+    def call(registration: Registration, left: float) -> _T:
+        with context.services.registry.open(registration, seconds=left) as exchange:
+            return read(registration, exchange)
+
+    return await call_each(context, call, failed, seconds=seconds)
+
+
+async def call_each(
+    context: RequestContext,
+    call: Callable[[Registration, float], _T],
+    failed: Callable[[Registration, str], _T],
+    *,
+    seconds: float = inf,
+    active_only: bool = True,
+) -> list[_T]:
+    """Return what `call` returns of each registration that the caller may use, the oldest first.
+
+    Each is called in a thread of its own, `_AT_ONCE` at the same time at most, for so many `seconds`, and no longer
+    than a call may take; it is given the seconds that are left. Where one fails, what `failed` returns stands in its
+    place, with the reason in words; it delays no other.
     """
     services, holders = context.services, (account_holder(context.account.id),)
-    registrations = await services.threads.run("database", _active_registrations, context, holders=holders)
-    turns, until = asyncio.Semaphore(_AT_ONCE), time.monotonic() + services.settings.call_seconds
+    registrations = await services.threads.run("database", _registrations, context, active_only, holders=holders)
+    turns, until = asyncio.Semaphore(_AT_ONCE), time.monotonic() + min(seconds, services.settings.call_seconds)
 
-    async def read_one(registration: Registration) -> _T:
+    async def call_one(registration: Registration) -> _T:
         pool: Pool = "database" if services.registry.answers_at_once(registration.exchange) else "outbound"
         async with turns:
-            if time.monotonic() >= until:
+            left = until - time.monotonic()
+            if left <= 0:
                 return failed(registration, "it was not asked, because the others took all the time")
+            work = partial(_call_one, registration, left, call, failed)
             try:
-                return await services.threads.run(
-                    pool, partial(_read_one, context, registration, read, failed), holders=holders
-                )
+                return await services.threads.run(pool, work, holders=holders)
             except Problem as problem:
                 return failed(registration, str(problem))
 
-    return await asyncio.gather(*map(read_one, registrations))
+    return await asyncio.gather(*map(call_one, registrations))
 
 
-def _active_registrations(context: RequestContext) -> list[Registration]:
-    rows = context.services.store.registrations.of_account(context.account.id, active_only=True)
+def _registrations(context: RequestContext, active_only: bool) -> list[Registration]:
+    rows = context.services.store.registrations.of_account(context.account.id, active_only=active_only)
     return [row for row in rows if may_use(context.caller, row)]
 
 
-def _read_one(
-    context: RequestContext,
+def _call_one(
     registration: Registration,
-    read: Callable[[Registration, Exchange], _T],
+    left: float,
+    call: Callable[[Registration, float], _T],
     failed: Callable[[Registration, str], _T],
 ) -> _T:
     try:
-        with context.services.registry.open(registration) as exchange:
-            return read(registration, exchange)
+        return call(registration, left)
     except (ExchangeError, Problem) as error:
         return failed(registration, str(error))
     except VaultError as error:

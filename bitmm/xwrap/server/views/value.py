@@ -13,6 +13,7 @@ from ..db.records import Registration
 from ..endpoints import log_in
 from ..order_views import value_to_json
 from ..valuation import Valuation, add_up, read_valuation
+from ..worth import keep_worth
 from .each_registration import read_each
 
 __all__ = ["value"]
@@ -40,6 +41,8 @@ async def value(request: Request) -> Response:
 
     answers = await read_each(context, read, failed)
     together = add_up(answer.valuation for answer in answers if answer.valuation is not None)
+    services, valuations = context.services, [answer.valuation for answer in answers]
+    await keep_worth(services.store, services.threads, context.caller, common_name(currency), valuations)
     return JSONResponse(
         {**_to_json(together), "currency": common_name(currency), "backends": [_row(answer) for answer in answers]}
     )
