@@ -77,7 +77,7 @@ setup(
     packages=find_namespace_packages(include=["bitmm", "bitmm.*"]),
     # What is not a module lies beside the modules that read it, or documents them: all of it is shipped.
     package_data={
-        "": ["py.typed", "*.md", "*.yaml", "*.json", "*.csv", "*.txt", "*.html", "*.css", "*.sh", "*.mjs"],
+        "": ["py.typed", "*.md", "*.yaml", "*.json", "*.csv", "*.txt", "*.html", "*.css", "*.svg", "*.sh", "*.mjs"],
         "bitmm.xwrap.server.deploy": [
             *("Caddyfile", "nginx.conf", "compose/*"),
             *(

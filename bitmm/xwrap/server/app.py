@@ -17,6 +17,7 @@ from .middleware import (
     ResponseHeadersMiddleware,
     TrailingSlashMiddleware,
 )
+from .pages.routes import PAGES
 from .params import JSON
 from .services import Services
 from .views import (
@@ -43,7 +44,8 @@ from .watched import watched_numbers
 
 __all__ = ["ROUTES", "create_app"]
 
-#: Tried in this order: what programs call all the time comes first.
+#: What openapi.yaml describes. Tried in this order: what programs call all the time comes first. The owner's page,
+#: HTML for browsers, has a list of its own: `pages.routes.PAGES`.
 ROUTES = [
     Route("/list_exchanges", public.list_exchanges),
     Route("/exchange_rates", public.exchange_rates),
@@ -130,13 +132,14 @@ class _Application(Starlette):
 def create_app(services: Services) -> Starlette:
     """Return the ASGI application of a server."""
     hosts = frozenset(host.lower() for host in (services.settings.host, *services.settings.hosts))
+    routes = [*ROUTES, *PAGES]
     app = _Application(
-        routes=ROUTES,
+        routes=routes,
         middleware=[
             Middleware(AuthorizationMiddleware),
             Middleware(ResponseHeadersMiddleware),
             Middleware(
-                CallMiddleware, metrics=services.metrics, paths={route.endpoint: route.path for route in ROUTES}
+                CallMiddleware, metrics=services.metrics, paths={route.endpoint: route.path for route in routes}
             ),
             # Around the next ones, too: what fails in them is answered like what fails in a view.
             Middleware(ExceptionMiddleware, handlers=EXCEPTION_HANDLERS),

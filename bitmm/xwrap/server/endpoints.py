@@ -29,7 +29,7 @@ from .services import Services
 from .shares import Holder, Place, account_holder, exchange_holder
 from .threads import Pool
 
-__all__ = ["endpoint", "has_login", "log_in"]
+__all__ = ["endpoint", "find_caller", "has_login", "log_in", "run_view"]
 
 View = Callable[[RequestContext], Any]
 #: All calls whose caller is not known yet have one share of the threads together.
@@ -50,7 +50,7 @@ def endpoint(
         header, id = services.authenticator.header_digest(request.scope[AUTHORIZATION]), path_id(request, "id")
         scope, place = services.authenticator.known_scope(header), services.callers.find(header, id)
         if place is None or scope is None or not includes(scope, needs):
-            place = _place(await _log_in(services, request, needs))
+            place = _place(await find_caller(services, request, needs))
             if header is not None and (place.exchange is not None or id == 0):  # else there may be one later
                 services.callers.add(header, id, place)
         params = await read_params(request, takes)
@@ -86,8 +86,14 @@ def _place(caller: Caller) -> Place:
 async def log_in(request: Request, *, needs: Scope = "read") -> RequestContext:
     """Return the context of a request whose view is a coroutine. Raises Problem 400, 401, 403 or 429."""
     services = services_of(request)
-    caller = await _log_in(services, request, needs)
+    caller = await find_caller(services, request, needs)
     return RequestContext(services, caller, request, await read_params(request))
+
+
+async def run_view(context: RequestContext, pool: Pool, view: View) -> Any:
+    """Return what a view returns of a context that is logged in, run in a thread of `pool` within its shares."""
+    chosen, holders = _share(context.services, pool, _place(context.caller))
+    return await context.services.threads.run(chosen, view, context, holders=holders)
 
 
 def has_login(request: Request) -> bool:
@@ -95,7 +101,8 @@ def has_login(request: Request) -> bool:
     return bool(request.scope[AUTHORIZATION])
 
 
-async def _log_in(services: Services, request: Request, needs: Scope) -> Caller:
+async def find_caller(services: Services, request: Request, needs: Scope) -> Caller:
+    """Return who calls, by the Authorization header. Raises Problem 400, 401, 403 or 429."""
     services.authenticator.hold_off(request.scope[AUTHORIZATION], _address(request))
     while True:
         try:

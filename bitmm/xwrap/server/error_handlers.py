@@ -17,7 +17,7 @@ from .call_log import current_call
 from .db.errors import UNUSABLE, DamagedError, driver_message, public_reason
 from .problems import DELAY, Problem, from_exchange, problem_response
 
-__all__ = ["EXCEPTION_HANDLERS", "nearest_paths"]
+__all__ = ["EXCEPTION_HANDLERS", "nearest_paths", "problem_of"]
 
 _log = logging.getLogger(__name__)
 #: The methods of calls that change nothing (RFC 9110, 9.2.1).
@@ -40,12 +40,17 @@ async def on_exchange_error(_request: Request, error: Any) -> Response:
 
 
 async def on_unusable_database(_request: Request, error: Any) -> Response:
-    """Answer 503. The statement and its values stay out of the log."""
+    """Answer 503."""
+    return problem_response(_unusable_database(error))
+
+
+def _unusable_database(error: Any) -> Problem:
+    """Return the problem; the statement and its values stay out of the log."""
     _log.error("the data base cannot be used: %s", driver_message(error))
     is_damaged = isinstance(error, DamagedError)
     code = "database_damaged" if is_damaged else "database_unavailable"
     detail = f"the server cannot use its data base: {public_reason(error)}"
-    return problem_response(Problem(503, code, detail, retryable=not is_damaged))
+    return Problem(503, code, detail, retryable=not is_damaged)
 
 
 async def on_disconnect(_request: Request, _error: Any) -> Response:
@@ -72,7 +77,21 @@ async def on_wrong_method(request: Request, _error: Any) -> Response:
 
 
 async def on_unexpected_error(request: Request, error: Any) -> Response:
-    """Answer 500 with the id of the call and no more; the log has the error under this id.
+    """Answer 500."""
+    return problem_response(_unexpected_error(request, error))
+
+
+def problem_of(request: Request, error: Exception) -> Problem:
+    """Return the problem that says what went wrong, as the answer to a program has it."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, ExchangeError):
+        return from_exchange(error)
+    return _unusable_database(error) if isinstance(error, UNUSABLE) else _unexpected_error(request, error)
+
+
+def _unexpected_error(request: Request, error: Any) -> Problem:
+    """Return a problem with the id of the call and no more; the log has the error under this id.
 
     Whatever changes something may have been executed: it is not known how far the call came.
     """
@@ -81,7 +100,7 @@ async def on_unexpected_error(request: Request, error: Any) -> Response:
     _log.error("server error %s", id, exc_info=error)
     mutates = request.method not in _SAFE_METHODS
     detail = f"the server failed in a way that was not foreseen; its log says why, under {id}"
-    return problem_response(Problem(500, "server_error", detail, may_have_executed=mutates))
+    return Problem(500, "server_error", detail, may_have_executed=mutates)
 
 
 #: By exception class or HTTP status, as Starlette takes them.

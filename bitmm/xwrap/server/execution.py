@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
+from math import inf
 from typing import Any
 
 from ..exchanges.base import Exchange
@@ -116,15 +117,18 @@ class ExecutionService:
             self._store.atomic(self._policy.admit(caller, registration, exchange, order).check)
             return try_order(exchange, order)
 
-    def orders(self, registration: Registration, which: str, limit: int, before: int | None) -> list[dict[str, Any]]:
-        """Return the orders of a registration, newest first; open ones as the exchange reports them now.
+    def orders(
+        self, registration: Registration, which: str, limit: int, before: int | None, *, seconds: float = inf
+    ) -> list[dict[str, Any]]:
+        """Return the orders of a registration, newest first; open ones as the exchange reports them now, within so many
+        seconds.
 
         With `which` "open", orders that were not placed through this server are listed too, without an id.
         """
         rows = self._store.orders.rows(registration.id, _STATUSES[which], limit, before)
         if which != "open":
             return [row_to_json(row, ORDER_FIELDS) for row in rows]
-        with self._registry.open(registration) as exchange:
+        with self._registry.open(registration, seconds=seconds) as exchange:
             pairs = sorted({(row["currency"], row["asset"]) for row in rows})
             listed = {state.exchange_order_id: state for state in _open_orders(exchange, pairs)}
             unlisted = [row for row in rows if row["exchange_order_id"] not in listed and registration.can_see(row)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from time import perf_counter
 from typing import Any
@@ -32,6 +32,7 @@ _log = logging.getLogger(__name__)
 _NAME = b"authorization"
 _HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9.-]+)(:\d{1,5})?", re.ASCII)
 
+_ORIGIN_HEADERS = (b"host", b"origin", b"sec-fetch-site", b"sec-fetch-mode", b"sec-fetch-dest")
 
 #: Where in an ASGI scope the values of the Authorization headers are: a list of `Secret`.
 AUTHORIZATION = "xwrap.authorization"
@@ -63,7 +64,7 @@ class TrailingSlashMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            scope["path"] = scope["path"].removesuffix("/")
+            scope["path"] = scope["path"].removesuffix("/") or "/"
         await self._app(scope, receive, send)
 
 
@@ -123,6 +124,8 @@ class OriginCheckMiddleware:
 
     A browser adds Basic credentials by itself and may post a form to any URL: so a foreign Origin, a Sec-Fetch-Site
     other than our own, and a Host that is not ours (a name that was rebound to this machine) are refused.
+    A link on another site may lead a person to the first page, as the document of a tab: it is a GET, and the browser
+    sends no cookie of ours with it (see `pages.cookies`).
     `hosts`: the names under which this server is reached, besides loopback.
     """
 
@@ -132,14 +135,14 @@ class OriginCheckMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer 421 or 403."""
-        if scope["type"] == "http" and (problem := self._objection(scope["headers"])):
+        if scope["type"] == "http" and (problem := self._objection(scope)):
             await problem_response(problem)(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
-    def _objection(self, headers: Iterable[tuple[bytes, bytes]]) -> Problem | None:
-        found: dict[bytes, list[str]] = {b"host": [], b"origin": [], b"sec-fetch-site": []}
-        for name, value in headers:
+    def _objection(self, scope: Scope) -> Problem | None:
+        found: dict[bytes, list[str]] = {name: [] for name in _ORIGIN_HEADERS}
+        for name, value in scope["headers"]:
             if name in found:
                 found[name].append(value.decode("latin-1"))
         hosts, origins, sites = found[b"host"], found[b"origin"], found[b"sec-fetch-site"]
@@ -147,13 +150,20 @@ class OriginCheckMiddleware:
             host = hosts[0][:100] if len(hosts) == 1 and hosts[0].isprintable() else ""
             detail = f"this server is not reached under the name '{host}'; its administrator can add it to XWRAP_HOSTS"
             return Problem(421, "unknown_host", detail)
-        if any(_netloc(origin) != hosts[0] for origin in origins) or set(sites) - {"same-origin", "none"}:
+        is_foreign = set(sites) - {"same-origin", "none"} and not _is_followed_link(scope, found)
+        if any(_netloc(origin) != hosts[0] for origin in origins) or is_foreign:
             return Problem(
                 403,
                 "foreign_origin",
                 "calls from web pages of other sites are refused; call from a program, or from a page of this server",
             )
         return None
+
+
+def _is_followed_link(scope: Scope, found: Mapping[bytes, list[str]]) -> bool:
+    """Return whether a browser says that a person followed a link to the first page, in no frame of another page."""
+    how = found[b"sec-fetch-mode"], found[b"sec-fetch-dest"]
+    return scope["method"] == "GET" and scope["path"] == "/" and how == (["navigate"], ["document"])
 
 
 def _netloc(origin: str) -> str | None:

@@ -137,6 +137,10 @@ class Params:
         """Return those of `names` that are there, each of at most 8,192 characters."""
         return {name: self.pop_text(name, limit=8192) for name in sorted(names & self._remaining.keys())}
 
+    def pop_all(self) -> dict[str, str]:
+        """Return all that is left, each of at most 8,192 characters and perhaps empty, for another `Params`."""
+        return {name: self.pop_text(name, limit=8192, default="") for name in self.remaining()}
+
     def has_any(self, names: set[str]) -> bool:
         """Return whether a parameter of these is there and was not popped yet."""
         return not names.isdisjoint(self._remaining)

@@ -28,6 +28,7 @@ from .exchange_calls import MeasuredThrottle
 from .exchange_names import find_exchange, nearest_names, no_such_exchange
 from .key_refusals import watch_key
 from .metrics import Metrics
+from .last_calls import LastCalls
 from .passwords import Secret
 from .problems import too_busy
 from .rate_limiter import ExchangeLimits, KeyHolder, Priority, RateLimiter, RequestSlot
@@ -76,6 +77,8 @@ class ExchangeRegistry:
         self._limiter = limiter
         self._registrations = registrations
         self._notices = notices
+        #: When each exchange last answered, and failed.
+        self.last_calls = LastCalls()
         self._proofs: OrderedDict[bytes, None] = OrderedDict()
         self._proofs_lock = threading.Lock()
         self._proof_key = secrets.token_bytes(32)
@@ -191,15 +194,18 @@ class ExchangeRegistry:
             throttle=MeasuredThrottle(throttle, self._metrics, id, priority),
             cache=entry.cache,
         )
+        watched = self.last_calls.watch(id, context.registration)
         if priority is Priority.CANCEL:
-            yield entry.create(context)
+            with watched:
+                yield entry.create(context)
             return
         if not entry.share.acquire(timeout=self._settings.queue_seconds):
             raise too_busy(
                 "exchange_busy", f"too many calls wait for {kind.name}; nothing was sent; try again in a second"
             )
         try:
-            yield entry.create(context)
+            with watched:
+                yield entry.create(context)
         finally:
             entry.share.release()
 
