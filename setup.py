@@ -39,6 +39,7 @@ TEST = [
     "hypothesis>=6.120",
     "jsonschema>=4.20",
     "schemathesis>=4.32",
+    "selenium>=4.27",  # the owner's page in Chromium, where that is installed
     "mypy>=1.18",  # the documents' samples are type-checked
     "types-requests",
     "setuptools>=77.0.3",  # the documents' commands install this checkout, without a registry

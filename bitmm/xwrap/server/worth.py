@@ -38,7 +38,9 @@ async def keep_worth(
     account = caller.account.id
     try:
         await threads.run(
-            "database", partial(_write_worth, store, account, currency, found, asked=True), holders=(account_holder(account),)
+            "database",
+            partial(_write_worth, store, account, currency, found, asked=True),
+            holders=(account_holder(account),),
         )
     except (*UNUSABLE, Problem) as error:
         _log.warning("what account %d is worth could not be written: %s", account, driver_message(error))

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["NoBrowser", "chromium", "screenshot", "set_dark", "set_size", "sign_in", "wait_for"]
+__all__ = ["NoBrowser", "chromium", "screenshot", "set_dark", "set_scripts", "set_size", "sign_in", "wait_for"]
 
 
 class NoBrowser(Exception):
@@ -16,8 +16,8 @@ class NoBrowser(Exception):
 
 
 @contextmanager
-def chromium(*, scripts: bool = True) -> Iterator[Any]:
-    """Give a browser; without `scripts` no page runs any. Raises NoBrowser."""
+def chromium() -> Iterator[Any]:
+    """Give a browser. Raises NoBrowser."""
     try:
         from selenium import webdriver
     except ImportError:
@@ -33,8 +33,6 @@ def chromium(*, scripts: bool = True) -> Iterator[Any]:
     options.add_argument("--disable-background-networking")
     options.add_argument("--hide-scrollbars")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    if not scripts:
-        options.add_experimental_option("prefs", {"profile.managed_default_content_settings.javascript": 2})
     browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
     try:
         yield browser
@@ -52,6 +50,11 @@ def set_dark(browser: Any, *, dark: bool) -> None:
     """Show pages as to somebody who likes them dark, or light."""
     feature = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+
+
+def set_scripts(browser: Any, *, on: bool) -> None:
+    """Let pages run scripts, or none."""
+    browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": not on})
 
 
 def sign_in(browser: Any, url: str, auth: tuple[str, str]) -> None:
