@@ -85,7 +85,7 @@ def main() -> None:
         sign_in(browser, server.url, auth)
         if options.docs:
             DOCS.mkdir(parents=True, exist_ok=True)
-            for name, look, width, dark in (("overview", "light", 900, False), ("orders", "phone-dark", 360, True)):
+            for name, look, width, dark in (("overview", "light", 1000, False), ("orders", "phone-dark", 360, True)):
                 browser.get(server.url + VIEWS[name])
                 set_size(browser, width, 700)
                 set_dark(browser, dark=dark)
