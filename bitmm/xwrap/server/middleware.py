@@ -64,7 +64,8 @@ class TrailingSlashMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            scope["path"] = scope["path"].removesuffix("/") or "/"
+            path = scope["path"].removesuffix("/")
+            scope["path"] = path if path.strip("/") else scope["path"]
         await self._app(scope, receive, send)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import pytest
 
 from bitmm.xwrap.client import XWrap
@@ -12,7 +11,8 @@ from tests.server.pages.world import VIEWS, populate
 #: Texts with their ground: what the contrast is computed of. Colours are those that the browser has computed.
 CONTRASTS = """
 const parse = text => (text.match(/[\\d.]+/g) || []).map(Number);
-const light = ([r, g, b]) => [r, g, b].map(v => v / 255).map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+const linear = v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+const light = ([r, g, b]) => [r, g, b].map(v => linear(v / 255))
   .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
 const ground = node => {
   for (; node; node = node.parentElement) {

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import BindParameter, and_, bindparam, delete, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
+from . import page_tables
 from . import tables as t
 from .base import Database, StatementRunner
 from .credentials import CREDENTIAL_COLUMNS, credential_from_row
@@ -58,7 +59,10 @@ _EMPTY_REGISTRATIONS = (
 )
 _REVOKE_CREDENTIALS = update(t.credentials).where(_C.account_id == bindparam("account"), _C.revoked.is_(None))
 
-_FORGET = [delete(table).where(table.c.account_id == bindparam("account")) for table in (t.sessions, t.worth)]
+_FORGET = [
+    delete(table).where(table.c.account_id == bindparam("account"))
+    for table in (page_tables.sessions, page_tables.worth)
+]
 
 
 class AccountStore:

@@ -11,6 +11,7 @@ from collections import OrderedDict
 from sqlalchemy import bindparam, delete, insert, or_, select, update
 
 from ...exchanges.cache import put_newest
+from . import page_tables
 from . import tables as t
 from .base import Database, StatementRunner
 from .errors import UNUSABLE
@@ -28,22 +29,24 @@ _USED_SECONDS = 60.0
 _MOST = 20
 _MOST_REMEMBERED = 10_000
 
-_S = t.sessions.c
+_S = page_tables.sessions.c
 _THIS = _S.digest == bindparam("session")
 _FIND = (
     select(t.accounts.c.name, _S.account_id, _S.password)
     .join(t.accounts, t.accounts.c.id == _S.account_id)
     .where(_THIS, _S.created > bindparam("oldest"), _S.last_used > bindparam("idle_since"))
 )
-_ADD = insert(t.sessions)
+_ADD = insert(page_tables.sessions)
 _OF_ACCOUNT = (
     select(_S.digest).where(_S.account_id == bindparam("account")).order_by(_S.created.desc(), _S.digest).limit(500)
 )
-_REMOVE = delete(t.sessions).where(_THIS)
-_REMOVE_OVER = delete(t.sessions).where(or_(_S.created <= bindparam("oldest"), _S.last_used <= bindparam("idle_since")))
-_MARK_USED = update(t.sessions).where(_THIS, _S.last_used < bindparam("before"))
+_REMOVE = delete(page_tables.sessions).where(_THIS)
+_REMOVE_OVER = delete(page_tables.sessions).where(
+    or_(_S.created <= bindparam("oldest"), _S.last_used <= bindparam("idle_since"))
+)
+_MARK_USED = update(page_tables.sessions).where(_THIS, _S.last_used < bindparam("before"))
 _MESSAGE = select(_S.message).where(_THIS)
-_SET_MESSAGE = update(t.sessions).where(_THIS)
+_SET_MESSAGE = update(page_tables.sessions).where(_THIS)
 
 
 class SessionStore:

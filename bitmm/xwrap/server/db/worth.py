@@ -10,6 +10,7 @@ from sqlalchemy import bindparam, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from ...money import exact, plain
+from . import page_tables
 from . import tables as t
 from .base import Database, StatementRunner
 from .records import DAY_SECONDS, now
@@ -23,10 +24,10 @@ _ASKED_DAYS = 30
 #: Further currencies of an account are not kept.
 _MOST_CURRENCIES = 20
 
-_W = t.worth.c
+_W = page_tables.worth.c
 _THIS = (_W.account_id == bindparam("account"), _W.day == bindparam("of_day"), _W.currency == bindparam("in_currency"))
-_ADD = insert(t.worth)
-_UPDATE = update(t.worth).where(*_THIS)
+_ADD = insert(page_tables.worth)
+_UPDATE = update(page_tables.worth).where(*_THIS)
 _ONE = select(_W.complete, _W.updated).where(*_THIS)
 _DAYS = (
     select(_W.day, _W.total, _W.complete)
