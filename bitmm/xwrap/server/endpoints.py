@@ -29,7 +29,7 @@ from .services import Services
 from .shares import Holder, Place, account_holder, exchange_holder
 from .threads import Pool
 
-__all__ = ["endpoint", "find_caller", "has_login", "log_in", "run_view"]
+__all__ = ["endpoint", "find_caller", "has_login", "log_in", "note_caller", "run_view"]
 
 View = Callable[[RequestContext], Any]
 #: All calls whose caller is not known yet have one share of the threads together.
@@ -126,10 +126,15 @@ def _answer(view: View, needs: Scope, status: int, services: Services, request: 
 def _recognize(services: Services, request: Request) -> Caller:
     """Return who calls, with the registration that the path names. Raises UnprovenLogin."""
     caller = services.authenticator.recognize(request.scope[AUTHORIZATION], _address(request), path_id(request, "id"))
+    note_caller(caller)
+    return caller
+
+
+def note_caller(caller: Caller) -> None:
+    """Say in the further lines of the log who makes the call, and for which registration."""
     note(account=caller.name)
     if (registration := caller.account.registration) is not None:
         note(registration=registration.id, exchange=registration.exchange)
-    return caller
 
 
 def _address(request: Request) -> str:

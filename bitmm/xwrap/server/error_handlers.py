@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Route
 
 from ..exchanges.errors import ExchangeError
-from .call_log import current_call
+from .call_log import current_call, note
 from .db.errors import UNUSABLE, DamagedError, driver_message, public_reason
 from .problems import DELAY, Problem, from_exchange, problem_response
 
@@ -82,12 +82,15 @@ async def on_unexpected_error(request: Request, error: Any) -> Response:
 
 
 def problem_of(request: Request, error: Exception) -> Problem:
-    """Return the problem that says what went wrong, as the answer to a program has it."""
+    """Return the problem that says what went wrong, as the answer to a program has it, and note its code in the log."""
     if isinstance(error, Problem):
-        return error
-    if isinstance(error, ExchangeError):
-        return from_exchange(error)
-    return _unusable_database(error) if isinstance(error, UNUSABLE) else _unexpected_error(request, error)
+        problem = error
+    elif isinstance(error, ExchangeError):
+        problem = from_exchange(error)
+    else:
+        problem = _unusable_database(error) if isinstance(error, UNUSABLE) else _unexpected_error(request, error)
+    note(code=problem.code)
+    return problem
 
 
 def _unexpected_error(request: Request, error: Any) -> Problem:

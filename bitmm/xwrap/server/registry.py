@@ -27,8 +27,8 @@ from .db.registrations import RegistrationStore
 from .exchange_calls import MeasuredThrottle
 from .exchange_names import find_exchange, nearest_names, no_such_exchange
 from .key_refusals import watch_key
-from .metrics import Metrics
 from .last_calls import LastCalls
+from .metrics import Metrics
 from .passwords import Secret
 from .problems import too_busy
 from .rate_limiter import ExchangeLimits, KeyHolder, Priority, RateLimiter, RequestSlot

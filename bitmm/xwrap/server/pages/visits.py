@@ -13,7 +13,7 @@ from starlette.responses import Response
 from ..context import RequestContext, path_id, services_of
 from ..db.records import Caller
 from ..db.sessions import SessionStore
-from ..endpoints import run_view
+from ..endpoints import note_caller, run_view
 from ..error_handlers import problem_of
 from ..params import Params, read_params
 from ..problems import DELAY, Problem
@@ -143,6 +143,7 @@ async def _open(request: Request, section: str) -> Visit | None:
     caller = await services.threads.run("database", _find_caller, services, request, token)
     if caller is None:
         return None
+    note_caller(caller)
     fields = (await read_params(request)).pop_all()
     if request.method == "POST" and not is_same(fields.pop("csrf", ""), form_token(token)):
         raise Problem(
