@@ -12,7 +12,7 @@ import requests
 from bitmm.xwrap.client import Unavailable, XWrap
 from bitmm.xwrap.exchanges.base import RateLimit
 from bitmm.xwrap.exchanges.kraken import Kraken
-from bitmm.xwrap.server.runner import run_in_background
+from bitmm.xwrap.server.paper import paper_config
 from bitmm.xwrap.server.settings import Settings, SettingsError
 from bitmm.xwrap.testing.exchanges.kraken import KrakenVenue
 
@@ -95,9 +95,16 @@ def test_while_the_exchange_is_away_orders_are_refused_and_what_stops_them_works
     # The amendment canceled nothing.
     assert [order["id"] for order in backend.orders("open")] == [resting["id"]]
     assert backend.balance() == {**FUNDS, "USD": 0}
+    with pytest.raises(Unavailable, match="pauses"):
+        backend.buy("EUR", "BTC", 1, dry_run=True)
     assert backend.cancel(resting["id"])["status"] == "canceled"
     venue.heal()
-    seen_within(backend, lambda: backend.buy("EUR", "BTC", Decimal("0.1"))["average"] == 1000)
+    seen_within(backend, lambda: backend.exchange_rate("EUR", "BTC")["buy"] == 1000)
+    tried, bought = (backend.buy("EUR", "BTC", Decimal("1.5"), dry_run=dry_run) for dry_run in (True, False))
+    assert {name: tried[name] for name in ("average", "spent", "fee")} == {
+        name: bought[name] for name in ("average", "spent", "fee")
+    }
+    assert tried["remaining"] == backend.balance()["EUR"]
 
 
 def test_no_transaction_is_open_while_the_exchange_thinks(live, venue, backend):
@@ -150,8 +157,8 @@ def test_the_exchange_is_asked_for_what_needs_no_key_and_nothing_else(venue, bac
 )
 def test_prices_that_cannot_be_used_are_refused_in_one_line(tmp_path, prices, exchanges, words):
     settings = Settings.read({"XWRAP_PAPER_PRICES": prices}, data=tmp_path, port=0, exchanges=exchanges)
-    with pytest.raises(SettingsError) as caught, run_in_background(settings):
-        pass
+    with pytest.raises(SettingsError) as caught:
+        paper_config(settings, None, None)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
 

@@ -330,10 +330,12 @@ def _funds(text: str) -> dict[str, Decimal]:
     funds = {}
     for item in _names(text):
         name, _, amount = item.partition("=")
+        # A name that has both cases is another one in upper case: kPEPE.
+        name = common_name(name.strip()) if name in (name.upper(), name.lower()) else name.strip()
         try:
-            funds[common_name(name.strip())] = exact(amount.strip())
+            funds[name] = exact(amount.strip())
         except ValueError:
             name = ""
-        if not name.strip() or funds[common_name(name.strip())] < 0:
+        if not name or funds[name] < 0:
             raise SettingsError(f'XWRAP_PAPER_FUNDS has "{item}"; write it like USD=200000,BTC=1')
     return funds

@@ -154,6 +154,10 @@ def test_what_the_book_does_not_list_of_a_market_order_is_canceled(paper, store)
     assert paper.funds()["BTC"].held == 0
     bought = paper.place(order("buy", None, cost=Decimal(100_000)))
     assert (bought.status, bought.filled) == ("partly_filled", 8)
+    for wanted in (order("sell", "20"), order("buy", None, cost=Decimal(100_000))):
+        with pytest.raises(Refused) as caught:
+            paper.estimate(wanted)
+        assert caught.value.code == "book_exhausted"
     check_books(paper, store)
 
 

@@ -33,6 +33,8 @@ _OLDEST_SECONDS = 10.0
 _CONFIRM_SECONDS = 5.0
 #: To so small an amount of any currency is rounded, against the user.
 _MONEY_STEP = Decimal("0.00000001")
+#: What is known of so many markets is kept; of those that were never seen, which callers may have invented, of fewer.
+_MOST_WATCHED = 10_000
 _NOT_TRADED = {"unknown_market", "unknown_asset"}
 
 
@@ -83,6 +85,8 @@ class LivePrices:
     def look(self, currency: str, asset: str) -> Look:
         """Return a market as it is now, or was some seconds ago. Raises Refused while trading in it pauses."""
         with self._lock:
+            if len(self._watched) >= _MOST_WATCHED:
+                self._watched = {pair: one for pair, one in self._watched.items() if one.look is not None}
             watched = self._watched.setdefault((currency, asset), _Watched())
         with watched.asking:
             if self._monotonic() - watched.asked_at >= self.seconds:

@@ -64,7 +64,16 @@ def plan_order(name: str, order: NewOrder, look: Look) -> Plan:
 
 
 def estimate(order: NewOrder, look: Look, plan: Plan) -> Estimate:
-    """Return what an order costs: what it takes at once now, and the rest later at its limit or its stop."""
+    """Return what an order costs: what it takes at once now, and the rest later at its limit or its stop.
+
+    Raises Refused `book_exhausted` when the book lists less than a market order wants.
+    """
+    if plan.reason == BOOK_ENDED:
+        raise Refused(
+            "the order book lists less than is wanted, and the rest would be canceled; give a price, or order less",
+            code="book_exhausted",
+            details={"field": "amount" if order.cost is None else "cost"},
+        )
     taken = Execution(order.side, look.money_step).and_parts(plan.parts, look.taker)
     price = plan.parts[0][0] if plan.parts else order.price or order.stop or look.best(order.side)
     rest = () if plan.reason is not None or not plan.rest else ((order.price or order.stop or price, plan.rest),)
