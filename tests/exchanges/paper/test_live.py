@@ -23,7 +23,7 @@ from bitmm.xwrap.exchanges.capabilities import supports
 from bitmm.xwrap.exchanges.errors import Refused
 from bitmm.xwrap.exchanges.kraken import Kraken
 from bitmm.xwrap.exchanges.models import Market, NewOrder, NewTransfer, OrderRef
-from bitmm.xwrap.exchanges.paper import LivePrices, Paper, PaperConfig, Prices, live_paper
+from bitmm.xwrap.exchanges.paper import LivePrices, Paper, PaperConfig, Prices, live_paper, live_prices
 from bitmm.xwrap.exchanges.paper.executions import Execution
 from bitmm.xwrap.exchanges.paper.live_prices import with_fees
 from bitmm.xwrap.server.db.store import Store
@@ -500,6 +500,17 @@ def test_a_source_whose_time_stands_still_pauses_trading(store):
         check_paused(paper, source, "61 seconds old")
 
 
+def test_pairs_that_callers_invent_are_not_kept_for_ever(source, monkeypatch):
+    monkeypatch.setattr(live_prices, "_MOST_WATCHED", 10)
+    prices = source.config.live
+    prices.look("EUR", "BTC")
+    for number in range(50):
+        with pytest.raises(Refused):
+            prices.look("EUR", f"INVENTED{number}")
+    assert len(prices._watched) <= 10
+    assert ("EUR", "BTC") in prices._watched
+
+
 def test_a_look_serves_all_for_some_seconds_and_a_failure_too(paper, source):
     depth = lambda: sum("Depth" in request.path for request in source.venue.requests)
     for _ in range(5):
@@ -537,6 +548,8 @@ def test_orders_of_a_pair_that_the_prices_lack_stay_open_and_say_why(source, sto
     source.venue.pair_status["XXBTZUSD"] = "delisted"
     source._cache.invalidate("AssetPairs")
     assert source.look(("USD", "BTC")).code == "unknown_market"
+    waiting = paper.find(OrderRef("sell", "USD", "BTC", "on the recorded day"))
+    assert (waiting.status, "Kraken" in waiting.reason, "no market BTC/USD" in waiting.reason) == ("open", True, True)
     paper.cancel(OrderRef("sell", "USD", "BTC", "on the recorded day"))
     assert state_of(paper, placed).status == "canceled"
 

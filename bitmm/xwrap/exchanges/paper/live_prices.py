@@ -33,7 +33,8 @@ _OLDEST_SECONDS = 10.0
 _CONFIRM_SECONDS = 5.0
 #: To so small an amount of any currency is rounded, against the user.
 _MONEY_STEP = Decimal("0.00000001")
-#: What is known of so many markets is kept; of those that were never seen, which callers may have invented, of fewer.
+#: So many markets are known at most. When there are more, those are forgotten that were never seen: callers can invent
+#: any number of them.
 _MOST_WATCHED = 10_000
 _NOT_TRADED = {"unknown_market", "unknown_asset"}
 
@@ -93,12 +94,7 @@ class LivePrices:
                 self._renew(watched, currency, asset)
             if (look := self._usable(watched)) is not None:
                 return look
-            refusal = watched.refusal
-            if refusal is not None and refusal.code in _NOT_TRADED:
-                with self._lock:
-                    # What nobody trades is not kept: callers can invent any number of pairs.
-                    self._watched.pop((currency, asset), None)
-        raise refusal or no_rate(self.name, currency, asset)
+            raise watched.refusal or no_rate(self.name, currency, asset)
 
     def looks_since(self, currency: str, asset: str, minute: int) -> list[Look]:
         """Return the look that is known, which need not be of a minute after `minute`; none while trading pauses."""
@@ -113,7 +109,7 @@ class LivePrices:
             return None
         if watched.refusal.code in _NOT_TRADED:
             return f"{self.name}, at whose prices paper trades now, has no market {asset}/{currency}; it waits"
-        return f"trading in {asset}/{currency} pauses, because {self.name} has no prices now that are believed"
+        return f"trading in {asset}/{currency} pauses: {self.name} tells no prices now that can be used"
 
     def _usable(self, watched: _Watched) -> Look | None:
         """Return the look that orders may be filled by now."""
