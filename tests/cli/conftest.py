@@ -30,6 +30,18 @@ def stranger(tmp_path, server, auth):
 @pytest.fixture
 def ann(stranger):
     """A person who has logged in, and has a registration at paper."""
-    stranger.backend = XWrap(stranger.url).create_backend(*stranger.auth, "paper", "", "", "", label="play money")
-    stranger.log_in()
-    return stranger
+    return logged_in(stranger)
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory, server):
+    """The same for tests that change neither the account nor the login."""
+    from tests.support.shell import Shell
+
+    return logged_in(Shell(tmp_path_factory.mktemp("home"), server.url, server.account()))
+
+
+def logged_in(shell):
+    shell.backend = XWrap(shell.url).create_backend(*shell.auth, "paper", "", "", "", label="play money")
+    shell.log_in()
+    return shell

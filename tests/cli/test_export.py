@@ -10,7 +10,6 @@ from decimal import Decimal
 
 import pytest
 
-from bitmm.xwrap.client import XWrap
 from bitmm.xwrap.ledger_csv import COINTRACKING_COLUMNS, KOINLY_COLUMNS
 from bitmm.xwrap.testing.exchanges.kraken import KrakenVenue
 from tests.support.command import one_line
@@ -18,14 +17,11 @@ from tests.support.shell import Shell
 
 
 @pytest.fixture(scope="module")
-def trader(tmp_path_factory, server):
+def trader(reader):
     """A person with some history at paper, who only reads from now on."""
-    shell = Shell(tmp_path_factory.mktemp("home"), server.url, server.account())
-    shell.backend = XWrap(server.url).create_backend(*shell.auth, "paper", "", "", "")
-    shell.backend.buy("USD", "BTC", "0.1")
-    shell.backend.sell("USD", "BTC", "0.05")
-    shell.log_in()
-    return shell
+    reader.backend.buy("USD", "BTC", "0.1")
+    reader.backend.sell("USD", "BTC", "0.05")
+    return reader
 
 
 def rows_of(text):

@@ -17,9 +17,9 @@ def profile_file(shell, name="default"):
 
 
 @pytest.fixture
-def password_file(ann):
-    path = ann.home / "password"
-    path.write_text(f"{ann.auth[1]}\n")
+def password_file(tmp_path, auth):
+    path = tmp_path / "password"
+    path.write_text(f"{auth[1]}\n")
     path.chmod(0o600)
     return path
 
@@ -135,8 +135,8 @@ def test_a_password_that_others_can_read_is_refused_with_the_command_that_mends_
         ({"XWRAP_PASSWORDFILE": "/x"}, "almost XWRAP_PASSWORD_FILE;"),
     ],
 )
-def test_an_environment_that_contradicts_itself_is_refused_before_a_password_leaves(ann, environ, words):
-    result = ann.run("balance", **environ)
+def test_an_environment_that_contradicts_itself_is_refused_before_a_password_leaves(reader, environ, words):
+    result = reader.run("balance", **environ)
     assert (result.returncode, words in result.stderr, "canary" in result.stderr) == (2, True, False)
 
 
@@ -144,9 +144,9 @@ def test_an_environment_that_contradicts_itself_is_refused_before_a_password_lea
     ("content", "words"),
     [(None, "No such file"), ("", "the first line of"), (b"\xff\xfe", "no text in UTF-8")],
 )
-def test_a_password_file_that_cannot_be_used_is_one_line(ann, password_file, content, words):
+def test_a_password_file_that_cannot_be_used_is_one_line(reader, password_file, content, words):
     password_file.unlink() if content is None else password_file.write_bytes(content or b"\n")
-    one_line(ann.run("balance", XWRAP_USER="ann", XWRAP_PASSWORD_FILE=str(password_file)), words, str(password_file))
+    one_line(reader.run("balance", XWRAP_USER="ann", XWRAP_PASSWORD_FILE=str(password_file)), words, str(password_file))
 
 
 @pytest.mark.parametrize("text", ["", "nonsense", "[]", "{}", '{"url": 1, "username": "x", "password": "y"}'])

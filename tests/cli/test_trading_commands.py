@@ -105,12 +105,12 @@ def test_the_conditions_of_an_order_are_those_that_were_given(ann):
         (("rates", "USD", "BTC", "--jsn"), 2, "--json"),
     ],
 )
-def test_what_is_refused_or_mistyped_has_its_exit_code_and_its_words(ann, command, code, words):
-    result = ann.run(*command)
+def test_what_is_refused_or_mistyped_has_its_exit_code_and_its_words(reader, command, code, words):
+    result = reader.run(*command)
     assert (result.returncode, words in result.stderr, result.stdout) == (code, True, ""), result.stderr
     if code == 1:
         assert result.stderr.splitlines()[-1].startswith("xwrap: ")
-    assert [each["status"] for each in orders(ann) if each["status"] != "rejected"] == []
+    assert [each["status"] for each in orders(reader) if each["status"] != "rejected"] == []
 
 
 def test_orders_are_listed_shown_and_canceled_by_number_or_key(ann):
@@ -172,7 +172,10 @@ def unsure(connection):
         connection.reset()
 
 
-UNKNOWN = says({"detail": "not known yet", "code": "outcome_unknown", "may_have_executed": True}, "504 Gateway Timeout")
+UNKNOWN = says(
+    {"detail": "not known yet", "code": "outcome_unknown", "may_have_executed": True, "retryable": False},
+    "504 Gateway Timeout",
+)
 
 
 def environ_of(server):

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from bitmm.xwrap.cli import app
@@ -25,6 +26,8 @@ VARIABLES = (
     *("XWRAP_URL", "XWRAP_USER", "XWRAP_PASSWORD", "XWRAP_PASSWORD_FILE", "XWRAP_PROFILE", "XWRAP_INSECURE"),
     *("XDG_CONFIG_HOME", "NO_COLOR", "COLUMNS"),
 )
+#: Put together once: `CliRunner.invoke` does it each time, which takes as long as most of the commands run.
+COMMAND = get_command(app)
 
 
 @dataclass
@@ -39,12 +42,16 @@ class Shell:
     def run(self, *args, stdin="", **environ):
         """Run a command in this process; its exit code, stdout and stderr."""
         env = {**dict.fromkeys(VARIABLES), "HOME": str(self.home), **self.environ, **environ}
-        result = CliRunner().invoke(app, [str(arg) for arg in args], input=stdin, env=env)
-        if result.exception and not isinstance(result.exception, SystemExit):
-            raise result.exception
+        with CliRunner().isolation(input=stdin, env=env) as (out, err, _):
+            try:
+                COMMAND([str(arg) for arg in args], prog_name="xwrap")
+            except SystemExit as end:
+                code = end.code or 0
+            sys.stdout.flush()
+            stdout, stderr = (stream.getvalue().decode().replace("\r\n", "\n") for stream in (out, err))
         # The password stands nowhere, whatever the command is.
-        assert not self.auth[1] or self.auth[1] not in result.output
-        return SimpleNamespace(returncode=result.exit_code, stdout=result.stdout, stderr=result.stderr)
+        assert not self.auth[1] or self.auth[1] not in stdout + stderr
+        return SimpleNamespace(returncode=code, stdout=stdout, stderr=stderr)
 
     def log_in(self, *args, **environ):
         """Log in by `xwrap login`."""
