@@ -113,6 +113,10 @@ def test_a_browser_runs_nothing_and_loads_nothing_but_the_style(server, answer, 
     assert "@import" not in style.text
 
 
+def test_the_owners_page_leads_to_it(server):
+    assert '<a href="/docs">' in requests.get(f"{server.url}/", timeout=30).text
+
+
 def test_the_page_is_small_and_made_once(server, answer):
     assert 50_000 < len(answer.content) < 400_000
     assert requests.get(f"{server.url}/docs/", timeout=30).content == answer.content
