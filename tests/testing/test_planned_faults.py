@@ -7,6 +7,7 @@ import time
 from decimal import Decimal
 
 import pytest
+import requests
 
 pytest.importorskip("starlette", reason="the server is not installed")
 
@@ -239,6 +240,12 @@ def test_a_fault_meets_a_credential_of_the_account(xwrap_server, backend, faults
     faults.lose_answer("buy", recover=False)
     with pytest.raises(OutcomeUnknown):
         buy(bot)
+
+
+def test_what_is_no_login_goes_to_the_server_as_it_is(xwrap_server, faults):
+    faults.lose_answer("list_backends", optional=True)
+    answer = requests.get(f"{xwrap_server.url}/exchanges/", headers={"Authorization": "Basic !"}, timeout=30)
+    assert (answer.status_code, answer.json()["code"]) == (401, "not_authenticated")
 
 
 @pytest.mark.parametrize(

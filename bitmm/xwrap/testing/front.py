@@ -60,7 +60,10 @@ class Front(LocalServer):
         kind, _, text = (request.headers["Authorization"] or "").partition(" ")
         if kind.lower() != "basic":
             return True
-        username = base64.b64decode(text).decode().partition(":")[0]
+        try:
+            username = base64.b64decode(text).decode().partition(":")[0]
+        except ValueError:
+            return False
         # A credential of the account is called "account/name".
         return username.partition("/")[0] == self.account
 

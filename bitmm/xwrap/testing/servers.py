@@ -12,7 +12,6 @@ from decimal import Decimal
 from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from ..client import Backend, XWrap
@@ -77,19 +76,21 @@ class RunningServer:
         self._password_hash = hash_password(self.password)
         self._store = Store(self.settings.database)
         self._store.prepare()
-        self._running = ExitStack()
+        #: The server now, and all that is ended with it.
+        self._running, self._all = ExitStack(), ExitStack()
         self._restarting = threading.Lock()
         self._paper_config: PaperConfig | None = None
 
     def __enter__(self) -> Self:
-        self.front.start()
+        self._all.callback(self._store.close)
+        self._all.callback(self._running.close)
+        self._all.enter_context(self.front)
         self._start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        self.front.stop()
-        self._running.close()
-        self._store.close()
+    def __exit__(self, *error: object) -> None:
+        """Stop. Raises AssertionError when the front itself failed."""
+        self._all.close()
 
     @property
     def server_url(self) -> str:
