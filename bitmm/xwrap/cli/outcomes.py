@@ -23,9 +23,9 @@ sends = typer.Typer(rich_markup_mode=None)
 @orders.command("unknown", epilog=examples("xwrap orders unknown", "xwrap orders unknown --data ./xwrap-data"))
 def orders_unknown(data: Data = None) -> None:
     """List them. The server asks their exchanges by itself; what stays here, an exchange cannot say."""
-    from ..server.decisions import order_in_words
-
     with one_line_errors(), open_store(data) as store:
+        from ..server.decisions import order_in_words
+
         _list_unknown(store.orders, order_in_words)
 
 
@@ -46,9 +46,9 @@ def orders_settle(
 @sends.command("unknown", epilog=examples("xwrap sends unknown", "xwrap sends unknown --data ./xwrap-data"))
 def sends_unknown(data: Data = None) -> None:
     """List them. The server asks their exchanges by itself; what stays here, an exchange cannot say."""
-    from ..server.decisions import send_in_words
-
     with one_line_errors(), open_store(data) as store:
+        from ..server.decisions import send_in_words
+
         _list_unknown(store.withdrawals, send_in_words)
 
 

@@ -27,9 +27,9 @@ async def freeze(visit: Visit) -> Response:
     canceled = (await visit.call(views.freeze, "urgent"))["canceled"]
     failed = [f"registration {row['id']}: {row['error']}" for row in canceled if row.get("error")]
     count = sum(row.get("canceled") or 0 for row in canceled)
-    words = f" {count} open {'order was' if count == 1 else 'orders were'} canceled." if canceled else ""
+    done = f" {count} open {'order was' if count == 1 else 'orders were'} canceled." if canceled else ""
     more = f" Not canceled yet, and tried again: {'; '.join(failed)}." if failed else ""
-    return await visit.done(f"The account is frozen.{words}{more}")
+    return await visit.done(f"The account is frozen.{done}{more}")
 
 
 async def unfreeze(visit: Visit) -> Response:
