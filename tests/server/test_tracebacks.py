@@ -14,6 +14,7 @@ from bitmm.xwrap.server import vault
 from bitmm.xwrap.server.db.base import StatementRunner
 from bitmm.xwrap.testing.exchanges.kraken import KrakenVenue
 from bitmm.xwrap.transport import Transport
+from tests.server.pages.visitor import Visitor
 
 PASSWORD = "canary password äöü"
 SECRETS = ("canary", "äöü", base64.b64encode(b"canary-secret-of-the-exchange").decode())
@@ -97,3 +98,28 @@ def test_no_secret_is_in_a_traceback_with_local_variables(kraken, shown, monkeyp
     assert any("raised on purpose" in text for text in shown)
     lines = [line.strip() for text in shown for line in text.splitlines()]
     assert [line for line in lines if any(secret in line for secret in SECRETS)] == []
+
+
+@pytest.mark.parametrize(
+    ("form", "place"), [("sign in", "the data base"), ("replace", "the sending"), ("unfreeze", "the data base")]
+)
+def test_no_secret_of_a_browser_is_in_a_traceback_with_local_variables(kraken, shown, monkeypatch, place, form):
+    server, _auth, id, key = kraken
+    visitor = Visitor(server.url)
+    visitor.sign_in(("ann", PASSWORD))
+    token = visitor.cookies["xwrap"]
+    owner, name = PLACES[place]
+    if form == "sign in":
+        visitor.session.cookies.set("xwrap-form", "token", domain="127.0.0.1")
+        visitor.csrf = "token"
+    monkeypatch.setattr(owner, name, fail)
+    if form == "sign in":
+        visitor.post("/page/sign-in", username="ann", password=PASSWORD)
+    elif form == "replace":
+        visitor.post(f"/page/keys/{id}/replace", apikey=key["apikey"], apisecret=key["apisecret"])
+    else:
+        visitor.post("/page/unfreeze", password=PASSWORD)
+    monkeypatch.undo()
+    assert any("raised on purpose" in text for text in shown)
+    lines = [line.strip() for text in shown for line in text.splitlines()]
+    assert [line for line in lines if any(secret in line for secret in (*SECRETS, token))] == []

@@ -20,6 +20,7 @@ from .problems import Problem, problem_response
 
 __all__ = [
     "AUTHORIZATION",
+    "COOKIE",
     "AuthorizationMiddleware",
     "CallMiddleware",
     "OriginCheckMiddleware",
@@ -29,7 +30,6 @@ __all__ = [
 
 _log = logging.getLogger(__name__)
 
-_NAME = b"authorization"
 _HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9.-]+)(:\d{1,5})?", re.ASCII)
 
 _ORIGIN_HEADERS = (b"host", b"origin", b"sec-fetch-site", b"sec-fetch-mode", b"sec-fetch-dest")
@@ -38,8 +38,14 @@ _ORIGIN_HEADERS = (b"host", b"origin", b"sec-fetch-site", b"sec-fetch-mode", b"s
 AUTHORIZATION = "xwrap.authorization"
 
 
+#: Where the values of the Cookie headers are: a list of `Secret`.
+COOKIE = "xwrap.cookie"
+_SECRETS = {AUTHORIZATION: b"authorization", COOKIE: b"cookie"}
+
+
 class AuthorizationMiddleware:
-    """Take the Authorization headers out of the request, so that nothing that shows its headers shows a password.
+    """Take the Authorization and Cookie headers out of the request, so that nothing that shows its headers shows a
+    password or the token of a session.
 
     Tracebacks with local variables show the scope. It must be the first middleware.
     """
@@ -50,8 +56,9 @@ class AuthorizationMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             headers = scope["headers"]
-            scope[AUTHORIZATION] = [Secret(value.decode("latin-1")) for name, value in headers if name == _NAME]
-            scope["headers"] = [header for header in headers if header[0] != _NAME]
+            for key, secret in _SECRETS.items():
+                scope[key] = [Secret(value.decode("latin-1")) for name, value in headers if name == secret]
+            scope["headers"] = [header for header in headers if header[0] not in _SECRETS.values()]
             del headers
         await self._app(scope, receive, send)
 

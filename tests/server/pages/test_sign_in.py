@@ -39,13 +39,13 @@ def visitor(server, auth, store):
     """Who is signed in, without a password that is hashed for it."""
     visitor, token = Visitor(server.url), new_token()
     store.sessions.add(token_digest(token), store.accounts.find(auth[0]))
-    visitor.resume(token)
+    visitor.resume(token.text)
     return visitor
 
 
 @pytest.fixture
 def auth(server, store):
-    name = f"user-{new_token()[:8]}"
+    name = f"user-{new_token().text[:8]}"
     store.accounts.add(name, hashed("correct horse battery"))
     return name, "correct horse battery"
 

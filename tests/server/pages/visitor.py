@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import requests
 
 from bitmm.xwrap.server.pages.cookies import form_token
+from bitmm.xwrap.server.passwords import Secret
 
 __all__ = ["Visitor", "words"]
 
@@ -45,7 +46,7 @@ class Visitor:
     def resume(self, token: str) -> None:
         """Go on with the session of this token."""
         self.session.cookies.set("xwrap", token, domain=urlsplit(self.url).hostname)
-        self.csrf = form_token(token)
+        self.csrf = form_token(Secret(token))
 
     @property
     def cookies(self) -> dict[str, str]:

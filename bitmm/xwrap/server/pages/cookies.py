@@ -7,10 +7,12 @@ import hmac
 import secrets
 from urllib.parse import urlsplit
 
-from starlette.requests import Request
+from starlette.requests import Request, cookie_parser
 from starlette.responses import Response
 
 from ...transport import is_loopback
+from ..middleware import COOKIE
+from ..passwords import Secret
 
 __all__ = [
     "end_session",
@@ -28,19 +30,19 @@ __all__ = [
 _SESSION, _FORM = "xwrap", "xwrap-form"
 
 
-def new_token() -> str:
+def new_token() -> Secret:
     """Return a random token of 256 bits."""
-    return secrets.token_urlsafe(32)
+    return Secret(secrets.token_urlsafe(32))
 
 
-def token_digest(token: str) -> str:
+def token_digest(token: Secret) -> str:
     """Return what the data base keeps of a token."""
-    return hashlib.sha256(token.encode()).hexdigest()
+    return hashlib.sha256(token.text.encode()).hexdigest()
 
 
-def form_token(token: str) -> str:
+def form_token(token: Secret) -> str:
     """Return the token of the forms of a session, which tells nothing of the session's own."""
-    return hashlib.sha256(f"form {token}".encode()).hexdigest()
+    return hashlib.sha256(f"form {token.text}".encode()).hexdigest()
 
 
 def is_same(token: str, wanted: str) -> bool:
@@ -48,12 +50,12 @@ def is_same(token: str, wanted: str) -> bool:
     return hmac.compare_digest(token.encode("utf-8", "replace"), wanted.encode("utf-8", "replace"))
 
 
-def read_session(request: Request) -> str | None:
+def read_session(request: Request) -> Secret | None:
     """Return the token of the session that a browser sent; None: it sent none."""
-    return request.cookies.get(_name(request, _SESSION)) or None
+    return _read(request, _SESSION)
 
 
-def set_session(request: Request, response: Response, token: str) -> None:
+def set_session(request: Request, response: Response, token: Secret) -> None:
     """Give a browser its session, and take back the token of the form with which it signed in."""
     _set(request, response, _SESSION, token)
     _remove(request, response, _FORM)
@@ -64,17 +66,17 @@ def end_session(request: Request, response: Response) -> None:
     _remove(request, response, _SESSION)
 
 
-def read_form(request: Request) -> str | None:
+def read_form(request: Request) -> Secret | None:
     """Return the token that a form to sign in must have."""
-    return request.cookies.get(_name(request, _FORM)) or None
+    return _read(request, _FORM)
 
 
-def new_form(request: Request) -> str:
+def new_form(request: Request) -> Secret:
     """Return the token for a form to sign in: the one that the browser has, so that two open pages both work."""
     return read_form(request) or new_token()
 
 
-def set_form(request: Request, response: Response, token: str) -> None:
+def set_form(request: Request, response: Response, token: Secret) -> None:
     """Give a browser the token of a form to sign in."""
     _set(request, response, _FORM, token)
 
@@ -93,9 +95,15 @@ def _name(request: Request, name: str) -> str:
     return f"__Host-{name}" if _is_secure(request) else name
 
 
-def _set(request: Request, response: Response, name: str, value: str) -> None:
+def _read(request: Request, name: str) -> Secret | None:
+    wanted = _name(request, name)
+    values = [cookie_parser(each.text).get(wanted) for each in request.scope[COOKIE]]
+    return next((Secret(value) for value in values if value), None)
+
+
+def _set(request: Request, response: Response, name: str, value: Secret) -> None:
     response.set_cookie(
-        _name(request, name), value, path="/", secure=_is_secure(request), httponly=True, samesite="strict"
+        _name(request, name), value.text, path="/", secure=_is_secure(request), httponly=True, samesite="strict"
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.responses import Response
 
 from ..views import credentials, registrations
-from .visits import Visit
+from .visits import Fields, Visit
 
 __all__ = ["add", "revoke", "show_credentials"]
 
@@ -13,7 +13,7 @@ __all__ = ["add", "revoke", "show_credentials"]
 async def show_credentials(visit: Visit) -> Response:
     """GET /page/credentials"""
     rows = await visit.call(credentials.index, "database")
-    backends = await visit.call(registrations.index, "database", {})
+    backends = await visit.call(registrations.index, "database", Fields())
     return await visit.show("credentials.html", rows=rows, backends=backends)
 
 
@@ -22,8 +22,7 @@ async def add(visit: Visit) -> Response:
 
     It is no redirect, because the password is kept nowhere.
     """
-    given = {name: text for name, text in visit.fields.items() if text}
-    row = await visit.call(credentials.create, "database", given)
+    row = await visit.call(credentials.create, "database", visit.given())
     return await visit.show("new_credential.html", row=row, status=201)
 
 

@@ -38,7 +38,7 @@ async def show_form(visit: Visit) -> Response:
 
 async def add(visit: Visit) -> Response:
     """POST /page/keys"""
-    row = await visit.call(registrations.create, "outbound", _given(visit))
+    row = await visit.call(registrations.create, "outbound", visit.given())
     return await visit.done(f"The key at {row['exchange']} was added as number {row['id']}.")
 
 
@@ -58,17 +58,12 @@ async def check(visit: Visit) -> Response:
 
 async def replace(visit: Visit) -> Response:
     """POST /page/keys/ID/replace"""
-    row = await visit.call(registrations.change, "outbound", _given(visit))
+    row = await visit.call(registrations.change, "outbound", visit.given())
     return await visit.done(f"Key {row['id']} was replaced.", _path(row))
 
 
 def _path(row: dict[str, Any]) -> str:
     return f"/page/keys/{row['id']}"
-
-
-def _given(visit: Visit) -> dict[str, str]:
-    """Return the fields of a form without those that were left empty."""
-    return {name: text for name, text in visit.fields.items() if text}
 
 
 def _offered(visit: Visit) -> list[dict[str, Any]]:

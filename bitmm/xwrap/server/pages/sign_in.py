@@ -86,12 +86,14 @@ async def sign_out(visit: Visit) -> Response:
 
 async def prove(request: Request, name: str, password: Secret) -> Caller:
     """Return who has this name and password, as `Authorization: Basic` would. Raises Problem 401, 403 or 429."""
-    encoded = base64.b64encode(f"{name}:{password.text}".encode()).decode()
-    request.scope[AUTHORIZATION] = [Secret(f"Basic {encoded}")]
+    # In one expression: a traceback with local variables must not show the password.
+    request.scope[AUTHORIZATION] = [
+        Secret(f"Basic {base64.b64encode(f'{name}:{password.text}'.encode()).decode()}"),
+    ]
     return await find_caller(services_of(request), request, "read")
 
 
-def _open(services: Services, caller: Caller, token: str, before: str | None) -> None:
+def _open(services: Services, caller: Caller, token: Secret, before: Secret | None) -> None:
     """Open a session in the place of the one before."""
     store = services.store
 
@@ -110,7 +112,7 @@ def _objection(request: Request, params: Params) -> str | None:
     token = params.pop_text("csrf", default="")
     if (wanted := read_form(request)) is None:
         return _NO_COOKIE
-    return None if is_same(token, wanted) else "This form is older than the one before it. Sign in with this one."
+    return None if is_same(token, wanted.text) else "This form is older than the one before it. Sign in with this one."
 
 
 def _in_words(problem: Problem) -> str:
@@ -125,7 +127,7 @@ def _form(request: Request, words: str | None, status: int = 200, problem: Probl
     """Return the form to sign in, with what is wrong."""
     token = new_form(request)
     answer = render(
-        "sign_in.html", {"csrf": token, "problem": words, "is_from_elsewhere": is_from_elsewhere(request)}, status
+        "sign_in.html", {"csrf": token.text, "problem": words, "is_from_elsewhere": is_from_elsewhere(request)}, status
     )
     if problem is not None and "Retry-After" in problem.headers:
         answer.headers["Retry-After"] = problem.headers["Retry-After"]

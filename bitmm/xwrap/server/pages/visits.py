@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,6 +16,7 @@ from ..db.sessions import SessionStore
 from ..endpoints import note_caller, run_view
 from ..error_handlers import problem_of
 from ..params import Params, read_params
+from ..passwords import Secret
 from ..problems import DELAY, Problem
 from ..services import Services
 from ..shares import account_holder
@@ -23,7 +24,7 @@ from ..threads import Pool
 from .cookies import form_token, is_same, read_session, token_digest
 from .rendering import redirect, render
 
-__all__ = ["FIRST", "PAGE_SECONDS", "SECTIONS", "Visit", "caller_address", "is_from_elsewhere", "page"]
+__all__ = ["FIRST", "PAGE_SECONDS", "SECTIONS", "Fields", "Visit", "caller_address", "is_from_elsewhere", "page"]
 
 #: The views that a visitor chooses among: their paths and titles.
 SECTIONS = {
@@ -44,6 +45,13 @@ PAGE_SECONDS = 6.0
 _OWN_SITES = {"", "none", "same-origin"}
 
 
+class Fields(dict[str, str]):
+    """The fields of a form or a query; no repr shows them, because a form may have secrets."""
+
+    def __repr__(self) -> str:
+        return "<fields>"
+
+
 @dataclass(frozen=True, slots=True)
 class Visit:
     """One request of a signed-in browser. `fields`: of its form or query, without the token of the form."""
@@ -51,18 +59,20 @@ class Visit:
     services: Services
     request: Request
     caller: Caller
-    token: str
+    token: Secret
     section: str
-    fields: Mapping[str, str]
+    fields: Fields
 
-    def context(self, fields: Mapping[str, str] | None = None) -> RequestContext:
+    def context(self, fields: Fields | None = None) -> RequestContext:
         """Return the context that the view of a JSON route takes, with these fields (else those of the visit)."""
         params = Params(list((self.fields if fields is None else fields).items()))
         return RequestContext(self.services, self.caller, self.request, params)
 
-    async def call(
-        self, view: Callable[[RequestContext], Any], pool: Pool, fields: Mapping[str, str] | None = None
-    ) -> Any:
+    def given(self) -> Fields:
+        """Return the fields without those that were left empty."""
+        return Fields((name, text) for name, text in self.fields.items() if text)
+
+    async def call(self, view: Callable[[RequestContext], Any], pool: Pool, fields: Fields | None = None) -> Any:
         """Return what the view of a JSON route returns for this visit, run in a thread of `pool`."""
         return await run_view(self.context(fields), pool, view)
 
@@ -144,7 +154,7 @@ async def _open(request: Request, section: str) -> Visit | None:
     if caller is None:
         return None
     note_caller(caller)
-    fields = (await read_params(request)).pop_all()
+    fields = Fields((await read_params(request)).pop_all())
     if request.method == "POST" and not is_same(fields.pop("csrf", ""), form_token(token)):
         raise Problem(
             403, "foreign_origin", "this form is not one of your session; nothing was done; open its page and try again"
@@ -152,7 +162,7 @@ async def _open(request: Request, section: str) -> Visit | None:
     return Visit(services, request, caller, token, section, fields)
 
 
-def _find_caller(services: Services, request: Request, token: str) -> Caller | None:
+def _find_caller(services: Services, request: Request, token: Secret) -> Caller | None:
     """Return whose session this is, with the registration that the path names, by the rows as they are now.
 
     None: it is over, the account was switched off, or has another password than the one that opened the session.
