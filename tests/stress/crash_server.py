@@ -37,7 +37,7 @@ import uvicorn.protocols.websockets.auto  # noqa: F401
 
 from bitmm.xwrap.exchanges import EXCHANGES, load
 from bitmm.xwrap.exchanges import http as http_of_exchanges
-from bitmm.xwrap.server import runner, services
+from bitmm.xwrap.server import paper, runner
 from bitmm.xwrap.server.db.journal import Journal
 from bitmm.xwrap.server.db.postgresql import PostgreSQL
 from bitmm.xwrap.server.db.sqlite import SQLite
@@ -195,7 +195,7 @@ def set_paper_clock(file: Path) -> None:
     def read() -> float:
         return float(file.read_text(encoding="ascii"))
 
-    services.PaperConfig = partial(services.PaperConfig, clock=read)  # type: ignore[assignment, misc]
+    paper.PaperConfig = partial(paper.PaperConfig, clock=read)  # type: ignore[assignment, misc]
 
 
 def run_server(command: dict[str, Any]) -> None:
