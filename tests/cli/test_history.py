@@ -150,6 +150,14 @@ def test_a_backup_of_an_older_version_is_brought_to_this_one(folder, tmp_path):
     assert "ann" in xwrap("account", "list", "--data", data).stdout
 
 
+def test_a_start_that_migrates_says_so_and_the_next_one_does_not(folder):
+    data, _password = folder
+    move_back(data / "xwrap.sqlite3", "0004")
+    for is_older in (True, False):
+        with serve("--port", 0, "--data", data) as (_process, lines):
+            assert any("is brought to this version" in line for line in lines) is is_older
+
+
 def test_what_was_restored_by_other_means_is_said_by_the_administrator(tmp_path):
     store = Store(tmp_path / "xwrap.sqlite3")
     store.prepare()

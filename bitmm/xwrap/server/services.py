@@ -15,6 +15,7 @@ from .client_ids import ClientIds
 from .db.errors import UNUSABLE, driver_message
 from .db.files import make_private_folder
 from .db.store import Store
+from .db.tables import REVISION
 from .deadman import DeadMansSwitch
 from .descriptors import most_connections
 from .execution import ExecutionService
@@ -117,14 +118,17 @@ def create_services(
     """Return the services on the data folder, which is made when there is none.
 
     `stop` is called with a line when the server must not go on, because its data base file was removed or replaced, and
-    `report` with a line for the administrator when a master key was made. `paper`: a test may have another clock and
-    other prices on paper. Raises SetupError (in one line) or OSError when something cannot be used.
+    `report` with a line for the administrator when the data base is migrated or a master key was made. `paper`: a test
+    may have another clock and other prices on paper. Raises SetupError (in one line) or OSError when something cannot
+    be used.
     """
     make_private_folder(settings.data)
     store = Store(settings.database, call_seconds=settings.call_seconds, notices=settings.notice_url is not None)
     with ExitStack() as on_failure:
         on_failure.callback(store.close)
         store.check()
+        if store.revision() not in {None, REVISION}:
+            report("The data base is brought to this version; for a million orders that takes half a minute")
         store.prepare()
         store.open_history(settings.state_file, stop)
         threads = ThreadPools(settings)

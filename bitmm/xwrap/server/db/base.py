@@ -352,8 +352,14 @@ class Database(ABC):
         return tuple(part for part in found if isinstance(part, int))
 
     def revision(self) -> str | None:
-        """Return the revision of the tables, which `tables.REVISION` is in this version; None: there are no tables."""
-        return schema.find_revision(self.engine)
+        """Return the revision of the tables, which `tables.REVISION` is in this version; None: there are no tables.
+
+        Raises StoreError when that cannot be read.
+        """
+        try:
+            return schema.find_revision(self.engine)
+        except DatabaseError as error:
+            raise StoreError(self.describe_error(error)) from None
 
     def prepare(self) -> None:
         """Create the tables, or migrate them to this version. Raises StoreError for a newer or damaged data base."""
