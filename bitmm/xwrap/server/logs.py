@@ -174,10 +174,12 @@ def log_to_stderr(level: str, format: str) -> Iterator[QueuedHandler | None]:
     `format`: "text" or "json". None is given where there is no standard error. Raises SetupError when the system gives
     no thread.
     """
-    if sys.stderr is None:  # closed: its descriptor may be another file's by now
+    try:
+        descriptor = sys.stderr.fileno()
+    except (AttributeError, OSError):  # closed: its descriptor may be another file's by now; or no file at all
         yield None
         return
-    handler = QueuedHandler(_writer(sys.stderr.fileno()), JSONFormatter() if format == "json" else TextFormatter())
+    handler = QueuedHandler(_writer(descriptor), JSONFormatter() if format == "json" else TextFormatter())
     handler.start()
     root, ours = logging.getLogger(), logging.getLogger("bitmm")
     levels = root.level, ours.level
