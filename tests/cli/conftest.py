@@ -10,9 +10,12 @@ from bitmm.xwrap.client import XWrap
 @pytest.fixture(scope="session", autouse=True)
 def _no_keyring_of_a_person():
     """No test reads or changes the keyring of whoever runs it."""
-    keyring = pytest.importorskip("keyring", reason="of the test extra")
-    from keyring.backends.null import Keyring
-
+    try:
+        import keyring
+        from keyring.backends.null import Keyring
+    except ModuleNotFoundError:
+        yield
+        return
     before = keyring.get_keyring()
     keyring.set_keyring(Keyring())
     yield

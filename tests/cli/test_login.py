@@ -7,6 +7,8 @@ import stat
 
 import pytest
 
+pytest.importorskip("keyring", reason="of the test extra")
+
 from bitmm.xwrap.client import XWrap
 from tests.support.command import one_line
 from tests.support.keyring_backend import DictKeyring, LockedKeyring
