@@ -142,7 +142,10 @@ def test_a_send_asks_and_is_listed_and_found_by_its_key(ann):
     assert ann.run("sends", "--backend", "paper", "--key", "s").stdout == sent.stdout
     assert [row["key"] for row in json.loads(ann.run("sends", "--json").stdout)] == ["s"]
     assert ann.run("sends").stdout.count(WALLET) == 1
-    assert fields(ann.run("address", "show", "paper", "BTC"))["address"] == ann.backend.get_address()
+    shown = ann.run("address", "show", "paper", "BTC")
+    assert fields(shown)["address"] == ann.backend.get_address()
+    assert ann.run("address", "paper", "BTC").stdout == shown.stdout
+    assert "Did you mean 'list'?" in ann.run("address", "lst").stderr
 
 
 def test_a_registration_is_named_by_its_number_its_label_or_its_exchange(ann):

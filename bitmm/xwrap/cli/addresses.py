@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from .common import examples, group, say
+from .common import examples, say
 from .http import AccountName, PasswordStdin, Server, log_in
 
 if TYPE_CHECKING:
@@ -14,11 +16,28 @@ if TYPE_CHECKING:
 
 __all__ = ["address"]
 
-address = group(
-    "Where the sends of an account may go, on a running server.",
-    "xwrap address list --account ann",
-    "xwrap address add BTC bc1q... --account ann --label wallet",
-    "xwrap address remove 5 --account ann",
+
+class _ShowByDefault(TyperGroup):
+    """The group in which `xwrap address kraken BTC` is `xwrap address show kraken BTC`."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the command of these arguments; what is almost the name of one is left to be reported as a typo."""
+        if args and not args[0].startswith("-") and not get_close_matches(args[0], self.commands):
+            args = ["show", *args]
+        return super().resolve_command(ctx, args)
+
+
+address = typer.Typer(
+    cls=_ShowByDefault,
+    help="An address to receive, and where the sends of an account may go.",
+    epilog=examples(
+        "xwrap address kraken BTC                     an address of the exchange, as address show",
+        "xwrap address list --account ann",
+        "xwrap address add BTC bc1q... --account ann --label wallet",
+        "xwrap address remove 5 --account ann",
+    ),
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
 
