@@ -35,6 +35,7 @@ import uvicorn.loops.auto
 import uvicorn.protocols.http.auto
 import uvicorn.protocols.websockets.auto  # noqa: F401
 
+from bitmm.xwrap import _fast_path
 from bitmm.xwrap.exchanges import EXCHANGES, load
 from bitmm.xwrap.exchanges import http as http_of_exchanges
 from bitmm.xwrap.server import paper, runner
@@ -134,15 +135,18 @@ def call_at_points(reach: Reach) -> None:
         if getattr(module, "send", None) is real_send:
             module.send = _wrap_send(real_send, reach)  # type: ignore[attr-defined]
 
-    real_answer = http.client.HTTPConnection.getresponse
+    def wrap_answer(real: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            # By now the whole request has been given to the kernel.
+            if progress.mutates:
+                reach("after-sending", progress.journal)
+            return real(*args, **kwargs)
 
-    def getresponse(self: Any, *args: Any, **kwargs: Any) -> Any:
-        # By now the whole request has been given to the kernel.
-        if progress.mutates:
-            reach("after-sending", progress.journal)
-        return real_answer(self, *args, **kwargs)
+        return wrapped
 
-    http.client.HTTPConnection.getresponse = getresponse  # type: ignore[method-assign]
+    connection = http.client.HTTPConnection
+    connection.getresponse = wrap_answer(connection.getresponse)  # type: ignore[method-assign]
+    _fast_path._receive = wrap_answer(_fast_path._receive)
 
 
 def _wrap_write(real: Any, reach: Reach) -> Any:
