@@ -86,11 +86,11 @@ def read_login(data: bytes) -> None:
 
 
 def read_origin(data: bytes) -> None:
-    """Host, Origin and Sec-Fetch-Site, a line each."""
-    names = (b"host", b"origin", b"sec-fetch-site")
+    """Host, Origin, Sec-Fetch-Site, Sec-Fetch-Mode and Sec-Fetch-Dest, a line each."""
+    names = (b"host", b"origin", b"sec-fetch-site", b"sec-fetch-mode", b"sec-fetch-dest")
     headers = list(zip(names, data.split(b"\n"), strict=False))
     check = middleware.OriginCheckMiddleware(_no_app, _OUR_HOSTS)
-    problem = check._objection(headers)
+    problem = check._objection({"method": "GET", "path": "/", "headers": headers})
     if problem is not None:
         _expect(problem, 403, 421)
     else:
