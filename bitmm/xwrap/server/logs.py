@@ -106,10 +106,6 @@ class QueuedHandler(logging.Handler):
         self._count_lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="xwrap-log", daemon=True)
 
-    def createLock(self) -> None:  # noqa: N802 - logging's name
-        """Make no lock: formatting needs none, and the queue has its own."""
-        self.lock = None
-
     def start(self) -> None:
         """Write from now on. Raises SetupError when the system gives no thread."""
         start_thread(self._thread)
@@ -120,6 +116,11 @@ class QueuedHandler(logging.Handler):
         if self._thread.is_alive():
             self._thread.join(_STOP_SECONDS)
         super().close()
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Take an entry without the lock of the base: formatting needs none, and the queue has its own."""
+        self.emit(record)
+        return True
 
     def emit(self, record: logging.LogRecord) -> None:
         """Hand on an entry, unless too many wait."""
