@@ -21,6 +21,7 @@ from starlette.applications import Starlette
 
 import bitmm.xwrap.exchanges
 from bitmm.xwrap.server import passwords, vault
+from bitmm.xwrap.server.call_log import current_fields
 from bitmm.xwrap.server.credential_passwords import is_password
 
 PACKAGE = Path(bitmm.xwrap.exchanges.__file__).parents[1]
@@ -97,7 +98,7 @@ class _Listener(logging.Handler):
         self._canaries = canaries
 
     def emit(self, record: logging.LogRecord) -> None:
-        text = record.getMessage()
+        text = f"{record.getMessage()} {current_fields()} {getattr(record, 'fields', '')}"
         if record.exc_info and record.exc_info[1] is not None:
             text += "".join(
                 traceback.TracebackException.from_exception(record.exc_info[1], capture_locals=True).format()
