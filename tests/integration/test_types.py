@@ -102,8 +102,8 @@ def misfit(value: object, hint: Any, name: str) -> list[str]:
 def test_a_type_has_the_fields_of_the_contract_and_their_kinds(kind):
     properties, fields = schema_of(kind), fields_of(kind)
     if kind is types.Refusal:
-        # Of what is refused to be registered, and before a send is in the journal: neither is a record.
-        del properties["registration"], properties["usable_from"]
+        # Of what is refused to be registered, before a send is in the journal, and of a call: none is a record.
+        del properties["registration"], properties["usable_from"], properties["request_id"]
     assert fields.keys() == properties.keys()
     for name, hint in fields.items():
         null_elsewhere = {"null"} if kind is types.Order and name in NULL_ELSEWHERE else set()

@@ -172,5 +172,7 @@ def test_ours_is_logged_from_its_level_on_and_of_others_warnings(capfd):
 def test_without_standard_error_nothing_is_written(monkeypatch):
     """Its descriptor may be that of the data base by then."""
     monkeypatch.setattr(sys, "stderr", None)
-    with log_to_stderr("INFO", "text") as handler:
-        assert handler is None
+    before = list(logging.getLogger().handlers)
+    with log_to_stderr("INFO", "text") as count_dropped:
+        assert logging.getLogger().handlers == before
+        assert count_dropped() == 0

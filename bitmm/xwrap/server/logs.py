@@ -169,16 +169,16 @@ class QueuedHandler(logging.Handler):
 
 
 @contextmanager
-def log_to_stderr(level: str, format: str) -> Iterator[QueuedHandler | None]:
+def log_to_stderr(level: str, format: str) -> Iterator[Callable[[], int]]:
     """Within the block write what the server logs from `level` on to standard error; of other libraries warnings.
 
-    `format`: "text" or "json". None is given where there is no standard error. Raises SetupError when the system gives
-    no thread.
+    `format`: "text" or "json". What is given returns how many lines could not be written. Where there is no standard
+    error, nothing is. Raises SetupError when the system gives no thread.
     """
     try:
         descriptor = sys.stderr.fileno()
     except (AttributeError, OSError):  # closed: its descriptor may be another file's by now; or no file at all
-        yield None
+        yield lambda: 0
         return
     handler = QueuedHandler(_writer(descriptor), JSONFormatter() if format == "json" else TextFormatter())
     handler.start()
@@ -188,7 +188,7 @@ def log_to_stderr(level: str, format: str) -> Iterator[QueuedHandler | None]:
     root.setLevel(max(logging.WARNING, logging.getLevelName(level)))
     ours.setLevel(level)
     try:
-        yield handler
+        yield lambda: handler.dropped
     finally:
         root.removeHandler(handler)
         root.setLevel(levels[0])

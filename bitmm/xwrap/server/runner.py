@@ -84,27 +84,22 @@ def run(settings: Settings, report: Callable[[str], None]) -> None:
     """
     raise_descriptor_limit()
     stop = _Stop()
-    with (
-        log_to_stderr(settings.log_level, settings.log_format) as log,
-        _open_services(settings, report, stop) as (services, listener),
-    ):
-        if log is not None:
+    with log_to_stderr(settings.log_level, settings.log_format) as count_dropped:
+        with _open_services(settings, report, stop) as (services, listener):
+            words = "Lines of the log that could not be written"
             services.metrics.watch(
-                Watched(
-                    *("counter", "xwrap_log_lines_dropped", "Lines of the log that could not be written", ()),
-                    lambda: {(): log.dropped},
-                )
+                Watched("counter", "xwrap_log_lines_dropped", words, (), lambda: {(): count_dropped()})
             )
-        url = _url(listener)
-        server = _server(services, partial(_report_start, url, report))
-        stop.set_server(server)
-        # uvicorn stops at the first signal and raises it again when it has stopped; by then there is nothing left to
-        # do.
-        signal.signal(signal.SIGTERM, lambda *_: None)
-        signal.signal(signal.SIGINT, lambda *_: None)
-        server.run(sockets=[listener])
+            url = _url(listener)
+            server = _server(services, partial(_report_start, url, report))
+            stop.set_server(server)
+            # uvicorn stops at the first signal and raises it again when it has stopped; by then there is nothing left
+            # to do.
+            signal.signal(signal.SIGTERM, lambda *_: None)
+            signal.signal(signal.SIGINT, lambda *_: None)
+            server.run(sockets=[listener])
+            report("XWrap has stopped")
         log_with(_log, logging.INFO, "the server has stopped", reason=stop.line)
-        report("XWrap has stopped")
     if stop.line is not None:
         raise ServeError(stop.line)
     if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
