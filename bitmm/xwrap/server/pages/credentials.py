@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.responses import Response
 
 from ..views import credentials, registrations
-from .visits import Fields, Visit
+from .visits import FormFields, Visit
 
 __all__ = ["add", "revoke", "show_credentials"]
 
@@ -13,7 +13,7 @@ __all__ = ["add", "revoke", "show_credentials"]
 async def show_credentials(visit: Visit) -> Response:
     """GET /page/credentials"""
     rows = await visit.call(credentials.index, "database")
-    backends = await visit.call(registrations.index, "database", Fields())
+    backends = await visit.call(registrations.index, "database", FormFields())
     return await visit.show("credentials.html", rows=rows, backends=backends)
 
 

@@ -11,7 +11,7 @@ from ..problems import Problem
 from ..views import freeze as views
 from ..views import registrations
 from .sign_in import prove
-from .visits import Fields, Visit
+from .visits import FormFields, Visit
 
 __all__ = ["freeze", "show_freeze", "unfreeze"]
 
@@ -40,5 +40,5 @@ async def unfreeze(visit: Visit) -> Response:
     caller = await prove(visit.request, visit.caller.account.name, password)
     if caller.credential is not None or caller.account.id != visit.caller.account.id:
         raise Problem(403, "out_of_scope", "this is not the account's own password; it is still frozen")
-    await replace(visit, caller=caller).call(views.unfreeze, "database", Fields())
+    await replace(visit, caller=caller).call(views.unfreeze, "database", FormFields())
     return await visit.done("The account is not frozen any more.")

@@ -8,14 +8,14 @@ from starlette.responses import Response
 
 from ..problems import Problem
 from ..views.shared import pop_side
-from .visits import Fields, Visit
+from .visits import FormFields, Visit
 
 __all__ = ["show_rates"]
 
 
 async def show_rates(visit: Visit) -> Response:
     """GET /page/rates?asset=BTC&currency=USD&side=buy&amount=1"""
-    fields = Fields({"asset": "BTC", "currency": "USD", "side": "buy", "amount": "1", **visit.fields})
+    fields = FormFields({"asset": "BTC", "currency": "USD", "side": "buy", "amount": "1", **visit.fields})
     rows: list[dict[str, Any]] = []
     problem = None
     params = visit.context(fields).params

@@ -20,7 +20,7 @@ from ..views.each_registration import read_each
 from ..views.shared import record_to_json
 from ..worth import keep_worth
 from .chart import HEIGHT, WIDTH, draw
-from .visits import PAGE_SECONDS, Fields, Visit
+from .visits import PAGE_SECONDS, FormFields, Visit
 
 __all__ = ["show_overview"]
 
@@ -54,7 +54,7 @@ async def show_overview(visit: Visit) -> Response:
         return _Found(registration, reason=reason)
 
     store, account = visit.services.store, visit.caller.account.id
-    found = await read_each(visit.context(Fields()), read, failed, seconds=PAGE_SECONDS)
+    found = await read_each(visit.context(FormFields()), read, failed, seconds=PAGE_SECONDS)
     valuations = [each.valuation for each in found]
     together = add_up(each for each in valuations if each is not None)
     await keep_worth(store, visit.services.threads, visit.caller, currency, valuations)

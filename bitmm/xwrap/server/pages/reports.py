@@ -7,7 +7,7 @@ from typing import Any
 from starlette.responses import Response
 
 from ..views import audit, registrations
-from .visits import Fields, Visit
+from .visits import FormFields, Visit
 
 __all__ = ["show_audit", "show_health"]
 
@@ -16,7 +16,7 @@ _ROWS = 50
 
 async def show_audit(visit: Visit) -> Response:
     """GET /page/audit?before=ID"""
-    rows = await visit.call(audit.index, "database", Fields(visit.fields, limit=str(_ROWS)))
+    rows = await visit.call(audit.index, "database", FormFields(visit.fields, limit=str(_ROWS)))
     return await visit.show("audit.html", rows=rows, before=rows[-1]["id"] if len(rows) == _ROWS else None)
 
 

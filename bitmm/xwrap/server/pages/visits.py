@@ -24,7 +24,7 @@ from ..threads import Pool
 from .cookies import form_token, is_same, read_session, token_digest
 from .rendering import redirect, render
 
-__all__ = ["FIRST", "PAGE_SECONDS", "SECTIONS", "Fields", "Visit", "caller_address", "is_from_elsewhere", "page"]
+__all__ = ["FIRST", "PAGE_SECONDS", "SECTIONS", "FormFields", "Visit", "caller_address", "is_from_elsewhere", "page"]
 
 #: The views that a visitor chooses among: their paths and titles.
 SECTIONS = {
@@ -45,7 +45,7 @@ PAGE_SECONDS = 6.0
 _OWN_SITES = {"", "none", "same-origin"}
 
 
-class Fields(dict[str, str]):
+class FormFields(dict[str, str]):
     """The fields of a form or a query; no repr shows them, because a form may have secrets."""
 
     def __repr__(self) -> str:
@@ -61,18 +61,18 @@ class Visit:
     caller: Caller
     token: Secret
     section: str
-    fields: Fields
+    fields: FormFields
 
-    def context(self, fields: Fields | None = None) -> RequestContext:
+    def context(self, fields: FormFields | None = None) -> RequestContext:
         """Return the context that the view of a JSON route takes, with these fields (else those of the visit)."""
         params = Params(list((self.fields if fields is None else fields).items()))
         return RequestContext(self.services, self.caller, self.request, params)
 
-    def given(self) -> Fields:
+    def given(self) -> FormFields:
         """Return the fields without those that were left empty."""
-        return Fields((name, text) for name, text in self.fields.items() if text)
+        return FormFields((name, text) for name, text in self.fields.items() if text)
 
-    async def call(self, view: Callable[[RequestContext], Any], pool: Pool, fields: Fields | None = None) -> Any:
+    async def call(self, view: Callable[[RequestContext], Any], pool: Pool, fields: FormFields | None = None) -> Any:
         """Return what the view of a JSON route returns for this visit, run in a thread of `pool`."""
         return await run_view(self.context(fields), pool, view)
 
@@ -154,7 +154,7 @@ async def _open(request: Request, section: str) -> Visit | None:
     if caller is None:
         return None
     note_caller(caller)
-    fields = Fields((await read_params(request)).pop_all())
+    fields = FormFields((await read_params(request)).pop_all())
     if request.method == "POST" and not is_same(fields.pop("csrf", ""), form_token(token)):
         raise Problem(
             403, "foreign_origin", "this form is not one of your session; nothing was done; open its page and try again"
