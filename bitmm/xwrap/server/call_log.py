@@ -7,11 +7,11 @@ also by code that knows nothing of calls, gets them in `logs`. Values are names,
 from __future__ import annotations
 
 import logging
+import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from random import Random
 from time import perf_counter
 from typing import Any
 
@@ -39,14 +39,13 @@ class CallLog:
 
 
 _current: ContextVar[CallLog | None] = ContextVar("xwrap_call", default=None)
-#: Seeded by the system. To ask the system for each id lets another thread run, and a read with eight callers took a
-#: quarter more CPU (measured 2026-11-28).
-_ids = Random()  # noqa: S311 - an id is no secret
 
 
 def begin_call() -> CallLog:
     """Return the log of a new call, which is the current one for all that this call does."""
-    id = f"{_ids.getrandbits(48):012x}"
+    # Not of the system: to ask it lets another thread run, and a read with eight callers took a quarter more CPU
+    # (measured 2026-11-28).
+    id = f"{random.getrandbits(48):012x}"
     call = CallLog(id, {"request_id": id})
     _current.set(call)
     return call

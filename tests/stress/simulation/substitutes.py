@@ -292,7 +292,10 @@ _REPLACED: dict[ModuleType, dict[str, Any]] = {
     dt: {"datetime": Datetime},
     real_random: {
         "Random": _random,
-        **{name: _drawn(name) for name in ("random", "uniform", "randrange", "randint", "choice", "shuffle")},
+        **{
+            name: _drawn(name)
+            for name in ("random", "uniform", "randrange", "randint", "choice", "shuffle", "getrandbits")
+        },
     },
     real_secrets: {
         "token_bytes": _token_bytes,
