@@ -186,7 +186,7 @@ def _describe_choice(name: str, found: list[Backend], all_: list[Backend]) -> st
     if not all_:
         return "this account has no registration at an exchange yet; make one with: xwrap key add EXCHANGE"
     known = {name for each in all_ for name in (str(each.id), each.label, each.exchange) if name}
-    return f"{did_you_mean('registration', name, known)}; there are {_listed(all_)}"
+    return f"{did_you_mean('registration', name, known)}; the account has {_listed(all_)}"
 
 
 def _listed(backends: list[Backend]) -> str:
