@@ -31,7 +31,7 @@ _SAMPLES: Mapping[str, Any] = {
     "scope": "trade",
     "name": "bot1",
     "label": "main",
-    "password": "correct horse battery staple",
+    "password": "a long sentence of your own",
     "key": "bot-17",
     "cancel_orders": "true",
 }
