@@ -35,7 +35,8 @@ def run(*tests):
 def test_no_secret_of_the_registrations_comes_out():
     status, secrets, hits, said = run("tests/server/test_vault.py", "tests/server/views/test_registrations.py")
     assert (status, hits) == (0, 0), said[-3000:]
-    assert secrets > 5
+    # Fewer, when the password of the tests stands in the code and is taken for a word of it.
+    assert secrets > 15
 
 
 def test_a_secret_that_comes_out_is_found(tmp_path):
