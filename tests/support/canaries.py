@@ -98,6 +98,8 @@ class _Listener(logging.Handler):
         self._canaries = canaries
 
     def emit(self, record: logging.LogRecord) -> None:
+        if record.name.startswith("selenium."):
+            return  # What the test types into its browser; the server is no part of that.
         text = f"{record.getMessage()} {current_fields()} {getattr(record, 'fields', '')}"
         if record.exc_info and record.exc_info[1] is not None:
             text += "".join(
