@@ -1,10 +1,12 @@
-"""What a call of the client costs: `python -m tests.benchmarks.client` (a minute and a half).
+"""What a call of the client costs: `python -m tests.benchmarks.client` (two minutes).
 
-CPU time of the client's process per call, as a ratio to `requests.Session` making the same call and decoding it. Every
-variant is a process of its own; a round is a short batch of each, in another order each time; a ratio is taken within a
-round, and the median over the rounds is printed. The exit status is 1 when a limit is exceeded.
+CPU time of the client's process per call, as a ratio to `requests.Session` making the same call and decoding it; beside
+it the same ratio of urllib3 and of httpx, where that is installed. Every variant is a process of its own; a round is a
+short batch of each, in another order each time; a ratio is taken within a round, and the median over the rounds is
+printed, with the quartiles. The exit status is 1 when a limit is exceeded.
 
-`--against DIR` adds the client of another checkout of this project to the same rounds, and prints the ratio to it.
+`--tls` makes all calls over TLS. `--against DIR` adds the client of another checkout of this project to the same
+rounds, and prints the ratio to it.
 """
 
 from __future__ import annotations
@@ -20,8 +22,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from decimal import Decimal
+from importlib.util import find_spec
 
-from tests.support.raw_server import JSON, Connection, Server
+from tests.support.raw_server import JSON, TLS, Connection, Server
+
+from .ratios import ratio_of
 
 SCENARIOS = ("list_exchanges", "exchange_rates", "balance", "buy")
 LIMIT = 0.20
@@ -52,18 +57,51 @@ def answer(connection: Connection) -> None:
 # --- the processes ----------------------------------------------------------------------------------------------------
 
 
+AUTH = ("user", "secret")
+PAIR = {"from": "USD", "to": "BTC"}
+FORM = {"currency": "USD", "asset": "BTC", "amount": "0.1"}
+AUTHORITY = str(TLS / "authority.pem")
+
+
 def requests_session(base: str) -> dict[str, Callable[[], object]]:
     import requests
 
     session = requests.Session()
-    auth = ("user", "secret")
-    pair = {"from": "USD", "to": "BTC"}
-    order = {"currency": "USD", "asset": "BTC", "amount": "0.1"}
+    session.verify = AUTHORITY
     return {
         "list_exchanges": lambda: session.get(f"{base}/list_exchanges/").json(),
-        "exchange_rates": lambda: session.get(f"{base}/exchange_rates/", params=pair).json(),
-        "balance": lambda: session.get(f"{base}/exchanges/1/balance", auth=auth).json(),
-        "buy": lambda: session.post(f"{base}/exchanges/1/buy", data=order, auth=auth).json(),
+        "exchange_rates": lambda: session.get(f"{base}/exchange_rates/", params=PAIR).json(),
+        "balance": lambda: session.get(f"{base}/exchanges/1/balance", auth=AUTH).json(),
+        "buy": lambda: session.post(f"{base}/exchanges/1/buy", data=FORM, auth=AUTH).json(),
+    }
+
+
+def urllib3_pool(base: str) -> dict[str, Callable[[], object]]:
+    import urllib3
+
+    pool = urllib3.PoolManager(ca_certs=AUTHORITY)
+    head = urllib3.make_headers(basic_auth=":".join(AUTH))
+    return {
+        "list_exchanges": lambda: pool.request("GET", f"{base}/list_exchanges/").json(),
+        "exchange_rates": lambda: pool.request("GET", f"{base}/exchange_rates/", fields=PAIR).json(),
+        "balance": lambda: pool.request("GET", f"{base}/exchanges/1/balance", headers=head).json(),
+        "buy": lambda: pool.request(
+            "POST", f"{base}/exchanges/1/buy", fields=FORM, headers=head, encode_multipart=False
+        ).json(),
+    }
+
+
+def httpx_client(base: str) -> dict[str, Callable[[], object]]:
+    import ssl
+
+    import httpx
+
+    client = httpx.Client(verify=ssl.create_default_context(cafile=AUTHORITY))
+    return {
+        "list_exchanges": lambda: client.get(f"{base}/list_exchanges/").json(),
+        "exchange_rates": lambda: client.get(f"{base}/exchange_rates/", params=PAIR).json(),
+        "balance": lambda: client.get(f"{base}/exchanges/1/balance", auth=AUTH).json(),
+        "buy": lambda: client.post(f"{base}/exchanges/1/buy", data=FORM, auth=AUTH).json(),
     }
 
 
@@ -80,9 +118,14 @@ def bitmm(base: str) -> dict[str, Callable[[], object]]:
     }
 
 
+VARIANTS = {"requests": requests_session, "urllib3": urllib3_pool, "httpx": httpx_client, "bitmm": bitmm}
+#: Those that are looked at beside ours.
+PEERS = [name for name in ("urllib3", "httpx") if find_spec(name)]
+
+
 def work(variant: str, base: str) -> None:
     """Answers each line `scenario calls` with the CPU seconds of one call."""
-    calls = {"requests": requests_session, "bitmm": bitmm}[variant](base)
+    calls = VARIANTS[variant](base)
     for line in sys.stdin:
         scenario, count = line.split()
         call = calls[scenario]
@@ -94,8 +137,8 @@ def work(variant: str, base: str) -> None:
         print((time.process_time() - start) / int(count), flush=True)
 
 
-def serve() -> None:
-    server = Server(answer)
+def serve(certificate: str | None) -> None:
+    server = Server(answer, certificate=certificate)
     server.requests = Forgetful()
     print(server.url, flush=True)
     sys.stdin.read()
@@ -114,8 +157,8 @@ def process(
     command = [sys.executable, "-m", "tests.benchmarks.client", *arguments]
     environ = dict(os.environ)
     if variables is not None:
-        environ = {"PATH": os.environ["PATH"]}
-        environ |= {f"SOME_VARIABLE_{number}": "some value" for number in range(variables - 1)}
+        environ = {"PATH": os.environ["PATH"], "REQUESTS_CA_BUNDLE": AUTHORITY}
+        environ |= {f"SOME_VARIABLE_{number}": "some value" for number in range(variables - len(environ))}
     child = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environ, cwd=checkout
     )
@@ -139,16 +182,19 @@ def ask(child: subprocess.Popen[str], line: str) -> float:
 OTHER = "the other checkout"
 
 
-def measure_calls(rounds: int, calls: int, against: str | None) -> dict[str, dict[tuple[str, int], list[float]]]:
+def measure_calls(
+    rounds: int, calls: int, against: str | None, *, tls: bool
+) -> dict[str, dict[tuple[str, int], list[float]]]:
     """CPU seconds per call of each scenario, variant and number of environment variables."""
-    variants = [("requests", 30), ("bitmm", 30), ("requests", 8), ("bitmm", 8), ("requests", 100), ("bitmm", 100)]
+    variants = [(name, variables) for name in ("requests", "bitmm") for variables in (30, 8, 100)]
+    variants += [(name, 30) for name in PEERS]
     if against:
         variants.append((OTHER, 30))
     results: dict[str, dict[tuple[str, int], list[float]]] = {
         scenario: {variant: [] for variant in variants} for scenario in SCENARIOS
     }
     with ExitStack() as stack:
-        base = stack.enter_context(process("serve")).stdout.readline().strip()
+        base = stack.enter_context(process("serve", *["good"] * tls)).stdout.readline().strip()
         children = {
             (name, variables): stack.enter_context(
                 process("work", "bitmm", base, variables=variables, checkout=against)
@@ -191,43 +237,43 @@ def measure_imports(rounds: int) -> dict[str, tuple[list[float], list[float]]]:
     return results
 
 
-def ratio(above: list[float], below: list[float]) -> float:
-    return statistics.median(a / b for a, b in zip(above, below, strict=True))
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=16)
     parser.add_argument("--calls", type=int, default=150, help="calls of one batch")
+    parser.add_argument("--tls", action="store_true", help="make all calls over TLS")
     parser.add_argument("--against", metavar="DIR", help="another checkout of this project, to compare with")
     options = parser.parse_args()
     bad = False
+    over = " over TLS" if options.tls else ""
     print(
-        f"{options.rounds} rounds of {options.calls} calls; Python {sys.version.split()[0]}; CPU time of one process\n"
+        f"{options.rounds} rounds of {options.calls} calls{over}; Python {sys.version.split()[0]}; CPU of one process"
     )
-    print(
-        "| call | requests.Session, us | bitmm, us | ratio (limit 0.20) | 100 to 8 variables (limit 1.05; requests) |"
-    )
-    print("|---|---|---|---|---|")
+    print("ratios to requests.Session: medians of the rounds and their quartiles\n")
+    titles = ["call", "requests.Session, us", "bitmm, us", f"bitmm (limit {LIMIT:.2f})", *PEERS]
+    titles.append("100 to 8 environment variables (limit 1.05)")
+    print(f"| {' | '.join(titles)} |\n|{'---|' * len(titles)}")
     compared = {}
-    for scenario, times in measure_calls(options.rounds, options.calls, options.against).items():
+    measured = measure_calls(options.rounds, options.calls, options.against, tls=options.tls)
+    for scenario, times in measured.items():
         session, ours = times["requests", 30], times["bitmm", 30]
-        share = ratio(ours, session)
-        flat, theirs = (ratio(times[name, 100], times[name, 8]) for name in ("bitmm", "requests"))
-        bad |= share > LIMIT or flat > 1.05
-        us = [f"{statistics.median(values) * 1e6:.0f}" for values in (session, ours)]
-        print(f"| `{scenario}` | {us[0]} | {us[1]} | **{share:.2f}** | **{flat:.2f}** ({theirs:.2f}) |", flush=True)
+        share, flat = ratio_of(ours, session), ratio_of(times["bitmm", 100], times["bitmm", 8])
+        bad |= share.median > LIMIT or flat.median > 1.05
+        cells = [f"`{scenario}`", *(f"{statistics.median(values) * 1e6:.0f}" for values in (session, ours))]
+        cells += [f"**{share}**", *(str(ratio_of(times[name, 30], session)) for name in PEERS)]
+        of_requests = ratio_of(times["requests", 100], times["requests", 8])
+        print(f"| {' | '.join([*cells, f'{flat}; requests {of_requests}'])} |", flush=True)
         if options.against:
-            compared[scenario] = ratio(ours, times[OTHER, 30])
+            compared[scenario] = ratio_of(ours, times[OTHER, 30])
     for scenario, share in compared.items():
-        print(f"{scenario}: {share:.2f} of the CPU time of the other checkout")
+        print(f"{scenario}: {share} of the CPU time of the other checkout")
     imports = measure_imports(options.rounds)
     (theirs_s, theirs_kib), (ours_s, ours_kib) = imports["requests"], imports["bitmm.xwrap.client"]
-    share = ratio(ours_s, theirs_s)
+    share = ratio_of(ours_s, theirs_s)
     more = statistics.median(ours_kib) / 1024 - statistics.median(theirs_kib) / 1024
-    bad |= share > 1.10 or more > 2
+    bad |= share.median > 1.10 or more > 2
     print(
-        f"\n`import bitmm.xwrap.client`: {share:.2f} of the time of `import requests` (limit 1.10), "
+        f"\n`import bitmm.xwrap.client`: {share} of the time of `import requests` (limit 1.10), "
         f"{more:+.1f} MiB (limit +2)"
     )
     return int(bad)
@@ -235,8 +281,8 @@ def main() -> int:
 
 if __name__ == "__main__":
     match sys.argv[1:]:
-        case ["serve"]:
-            serve()
+        case ["serve", *certificate]:
+            serve(*certificate or [None])
         case ["work", variant, base]:
             work(variant, base)
         case _:
