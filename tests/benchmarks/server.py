@@ -1,15 +1,17 @@
 """What a call costs the server, against bare Starlette handlers on the same uvicorn, in one interleaved run.
 
-"hello" answers at once; "two commits" does what no order can do without: in one thread, two commits to an SQLite file
-with synchronous=FULL.
+"hello" answers at once; "two commits" does what no order at an exchange can do without: in one thread, two commits to
+an SQLite file with synchronous=FULL. "Starlette" and "FastAPI", where that is installed, are orders on paper as one
+writes them there (see `peers`).
 
     python -m tests.benchmarks.server [--rounds 15] [--seconds 0.4] [--connections 8] [--against DIR]
 
 Each target is a process of its own; in each round every request is sent for a while over kept-alive connections, in a
-new order. The ratios are taken inside a round, then their median over the rounds is printed: on a busy machine only
-these mean something. CPU is the server process's own (from /proc), per request. `--against DIR` runs the server of
-another checkout of this project in the same rounds, and prints the ratios to it. The servers run with the highest quota
-of orders (XWRAP_QUOTA_ORDERS), because a run places more than the default of 20,000.
+new order. The ratios are taken inside a round, then their median over the rounds is printed with the quartiles: on a
+busy machine only these mean something. CPU is the server process's own (from /proc), per request. What a commit takes
+depends on the disk: beside the figures stands how long an fsync took between the rounds. `--against DIR` runs the
+server of another checkout of this project in the same rounds, and prints the ratios to it. The servers run with the
+highest quota of orders (XWRAP_QUOTA_ORDERS), because a run places more than the default of 20,000.
 """
 
 from __future__ import annotations
@@ -25,8 +27,11 @@ import sys
 import tempfile
 import time
 from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from .ratios import ratio_of
 
 BARE = """
 import sqlite3, sys, tempfile, threading, uvicorn
@@ -76,13 +81,17 @@ SERVE = ["-m", "bitmm.xwrap", "serve", "--port", "0", "--data"]
 @contextmanager
 def process(*args, checkout=None):
     """A server process; gives its URL and its id."""
-    child = subprocess.Popen([sys.executable, *args], stdout=subprocess.PIPE, text=True, cwd=checkout)
-    try:
-        url = next(line for line in child.stdout if "serves at" in line).split()[-1]
-        yield url, child.pid
-    finally:
-        child.terminate()
-        child.communicate(timeout=15)
+    with tempfile.TemporaryFile("w+") as log:
+        child = subprocess.Popen([sys.executable, *args], stdout=subprocess.PIPE, stderr=log, text=True, cwd=checkout)
+        try:
+            url = next((line.split()[-1] for line in child.stdout if "serves at" in line), None)
+            if url is None:
+                log.seek(0)
+                raise RuntimeError(f"{args} did not start: {log.read()}")
+            yield url, child.pid
+        finally:
+            child.terminate()
+            child.communicate(timeout=15)
 
 
 def add_account(folder, checkout=None):
@@ -151,6 +160,9 @@ def main():
             "hello": (hello, hello_pid, request("GET", "/hello", auth=False)),
             "two commits": (hello, hello_pid, request("POST", "/commits", ORDER)),
         }
+        for name in filter(find_spec, PEERS):
+            url, pid = stack.enter_context(process("-m", "tests.benchmarks.peers", name))
+            targets[PEERS[name]] = (url, pid, request("POST", "/buy", ORDER))
         targets |= stack.enter_context(our_targets(None, ""))
         if options.against:
             targets |= stack.enter_context(our_targets(options.against, OTHER))
@@ -162,6 +174,9 @@ ORDER_QUOTA = 9_999_999
 ORDER = "currency=USD&asset=BTC&amount=0.00000001"
 #: The end of the names of the other checkout's calls.
 OTHER = " (other)"
+BUY = "buy on paper"
+#: What others write, by the package that it needs.
+PEERS = {"starlette": "Starlette", "fastapi": "FastAPI"}
 
 
 @contextmanager
@@ -176,14 +191,16 @@ def our_targets(checkout, ending):
                 "exchange_rates": request("GET", "/exchange_rates/?from=USD&to=BTC", auth=False),
                 "one registration": request("GET", "/exchanges/1"),
                 "balance of one": request("GET", "/exchanges/1/balance"),
-                "buy on paper": request("POST", "/exchanges/1/buy", ORDER),
+                BUY: request("POST", "/exchanges/1/buy", ORDER),
             }
             yield {name + ending: (server, pid, message) for name, message in calls.items()}
 
 
 def measure(targets, options):
     rates, costs = {name: [] for name in targets}, {name: [] for name in targets}
+    fsyncs = []
     for _ in range(options.rounds):
+        fsyncs.append(fsync_ms())
         for name in random.sample(list(targets), len(targets)):
             url, pid, message = targets[name]
             before, start = cpu(pid), time.monotonic()
@@ -191,24 +208,33 @@ def measure(targets, options):
             rates[name].append(count / (time.monotonic() - start))
             costs[name].append((cpu(pid) - before) / count)
     print(f"{options.rounds} rounds of {options.seconds} s, {options.connections} connections, {os.cpu_count()} CPUs")
-    print(f"{'call':20}{'rate / hello':>14}{'CPU / hello':>14}{'rate / commits':>16}{'calls/s':>10}{'CPU us':>9}")
+    low, middle, high = statistics.quantiles(fsyncs, n=4, method="inclusive")
+    print(f"an fsync took {middle:.2f} ms ({low:.2f} to {high:.2f})\n")
+    titles = ["call", "rate / hello", "CPU / hello", "rate / two commits", "calls a second", "CPU, us"]
+    print(f"| {' | '.join(titles)} |\n|{'---|' * len(titles)}")
     for name in targets:
-        rate, cost, commits = (
-            ratio(rates[name], rates["hello"]),
-            ratio(costs[name], costs["hello"]),
-            ratio(rates[name], rates["two commits"]),
-        )
-        own = f"{statistics.median(rates[name]):10.0f}{statistics.median(costs[name]) * 1e6:9.0f}"
-        print(f"{name:26}{rate:8.2f}{cost:14.2f}{commits:16.2f}{own}")
-    for name in targets:
-        if name + OTHER in targets:
-            rate, cost = ratio(rates[name], rates[name + OTHER]), ratio(costs[name], costs[name + OTHER])
-            print(f"{name}: {rate:.2f} of the rate and {cost:.2f} of the CPU time of the other checkout")
+        cells = ratio_of(rates[name], rates["hello"]), ratio_of(costs[name], costs["hello"])
+        cells = *map(str, cells), str(ratio_of(rates[name], rates["two commits"]))
+        cells = *cells, f"{statistics.median(rates[name]):.0f}", f"{statistics.median(costs[name]) * 1e6:.0f}"
+        print(f"| {' | '.join([name, *cells])} |")
+    print()
+    others = [(BUY, name) for name in PEERS.values()] + [(name, name + OTHER) for name in targets]
+    for name, other in others:
+        if other in targets:
+            rate, cost = ratio_of(rates[name], rates[other]), ratio_of(costs[name], costs[other])
+            print(f"{name}: {rate} of the rate and {cost} of the CPU time of {other}")
 
 
-def ratio(mine, its):
-    """The median over the rounds."""
-    return statistics.median(one / other for one, other in zip(mine, its, strict=True) if other)
+def fsync_ms():
+    """Milliseconds that bringing 4 KiB to the disk takes, where the data bases of this run are; the median of 9."""
+    took = []
+    with tempfile.TemporaryFile(buffering=0) as file:
+        for _ in range(9):
+            file.write(bytes(4096))
+            start = time.perf_counter()
+            os.fsync(file.fileno())
+            took.append((time.perf_counter() - start) * 1000)
+    return statistics.median(took)
 
 
 if __name__ == "__main__":
