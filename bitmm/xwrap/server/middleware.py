@@ -132,8 +132,8 @@ class OriginCheckMiddleware:
 
     A browser adds Basic credentials by itself and may post a form to any URL: so a foreign Origin, a Sec-Fetch-Site
     other than our own, and a Host that is not ours (a name that was rebound to this machine) are refused.
-    A link on another site may lead a person to the first page, as the document of a tab: it is a GET, and the browser
-    sends no cookie of ours with it (see `pages.cookies`).
+    A link on another site may lead a person to the first page or the documentation, as the document of a tab: it is a
+    GET, and the browser sends no cookie of ours with it (see `pages.cookies`).
     `hosts`: the names under which this server is reached, besides loopback.
     """
 
@@ -169,9 +169,10 @@ class OriginCheckMiddleware:
 
 
 def _is_followed_link(scope: Scope, found: Mapping[bytes, list[str]]) -> bool:
-    """Return whether a browser says that a person followed a link to the first page, in no frame of another page."""
+    """Return whether a browser says that a person followed a link to a page for all, in no frame of another page."""
     how = found[b"sec-fetch-mode"], found[b"sec-fetch-dest"]
-    return scope["method"] == "GET" and scope["path"] == "/" and how == (["navigate"], ["document"])
+    is_for_all = scope["path"] in {"/", "/docs", "/docs/"}
+    return scope["method"] == "GET" and is_for_all and how == (["navigate"], ["document"])
 
 
 def _netloc(origin: str) -> str | None:

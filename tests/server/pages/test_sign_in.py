@@ -261,6 +261,13 @@ def test_a_link_on_another_site_leads_to_the_sign_in_also_who_sends_a_cookie(ser
     assert "Sign out" not in words(answer)
 
 
+@pytest.mark.parametrize("path", ["/docs", "/docs/"])
+def test_a_link_on_another_site_leads_to_the_documentation(visitor, path):
+    answer = visitor.get(path, headers={"Sec-Fetch-Site": "cross-site", **LINK})
+    assert answer.status_code == 200
+    assert "<html" in answer.text
+
+
 @pytest.mark.parametrize("site", ["none", "same-origin", None])
 def test_an_address_that_is_typed_or_kept_opens_the_page(server, visitor, site):
     answer = visitor.get("/page/keys", headers={"Sec-Fetch-Site": site})
@@ -275,6 +282,8 @@ def test_an_address_that_is_typed_or_kept_opens_the_page(server, visitor, site):
         ("GET", "/", {"Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"}),
         ("GET", "/", {"Origin": "https://elsewhere.example", **LINK}),
         ("GET", "/", {}),
+        ("GET", "/docs", {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"}),
+        ("GET", "/docs/style.css", LINK),
         ("GET", "/page/keys", LINK),
         ("GET", "/account", LINK),
         ("POST", "/", LINK),
