@@ -23,8 +23,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 #: is in it; for a module the longest name counts. What is not named here may not be imported and may not exist.
 BASE = "__init__ codes errors money transport _http _fast_path _failures _deadline _retry_after _addresses _names"
 CLIENT_PARTS = (
-    "types _arguments _parsing _responses _api _following _registration _account _market_parsing _markets _history"
-    " _history_parsing _rates _trading _batches _connected"
+    "types _arguments _records _parsing _responses _api _following _registration _account _market_parsing _markets"
+    " _history _history_parsing _rates _trading _batches _connected"
 )
 MAY_IMPORT = {
     "__init__": "",
@@ -43,20 +43,21 @@ MAY_IMPORT = {
     "_history_types": "",
     "types": "codes errors money _market_types _history_types",
     "_arguments": f"{BASE} types",
-    "_parsing": f"{BASE} types",
+    "_records": f"{BASE} types",
+    "_parsing": f"{BASE} types _records",
     "_responses": f"{BASE} _parsing",
-    "_api": f"{BASE} types _arguments _parsing _responses",
-    "_following": f"{BASE} types _arguments _parsing _api",
+    "_api": f"{BASE} types _arguments _records _parsing _responses",
+    "_following": f"{BASE} types _arguments _records _parsing _api",
     "_registration": f"{BASE} types _arguments _parsing _responses _api _connected _following",
     "_connected": f"{BASE} _api",
     "_account": f"{BASE} types _arguments _parsing _connected _market_parsing",
-    "_market_parsing": f"{BASE} types _parsing",
-    "_history_parsing": f"{BASE} types _parsing",
+    "_market_parsing": f"{BASE} types _records",
+    "_history_parsing": f"{BASE} types _records",
     "_markets": f"{BASE} types _arguments _market_parsing _following _registration",
     "_rates": f"{BASE} types _arguments _parsing _connected _following",
-    "_history": f"{BASE} types _arguments _parsing _history_parsing _registration",
+    "_history": f"{BASE} types _arguments _records _parsing _history_parsing _registration",
     "_trading": f"{BASE} types _arguments _registration",
-    "_batch_api": f"{BASE} types _parsing _responses _api",
+    "_batch_api": f"{BASE} _records _responses _api",
     "_batches": f"{BASE} types _arguments _parsing _batch_api _registration",
     "client": f"{BASE} {CLIENT_PARTS}",
     "ledger_csv": f"{BASE} types",

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from . import _arguments as arguments
 from . import _market_parsing as market_parsing
 from . import _parsing as parsing
 from ._connected import Connected
-from .types import Account, AllowedAddress, Amount, AuditRow, Balance, Credential, Freeze, NewCredential, Value
+
+if TYPE_CHECKING:
+    from .types import Account, AllowedAddress, Amount, AuditRow, Balance, Credential, Freeze, NewCredential, Value
 
 __all__ = ["AccountCalls"]
 

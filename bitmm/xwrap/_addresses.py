@@ -19,7 +19,7 @@ __all__ = [
 BECH32_ALPHABET = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 #: What `bech32_polymod` makes of a whole text with its checksum: in Bech32 (BIP 173), and in Bech32m (BIP 350).
 BECH32, BECH32M = 1, 0x2BC830A3
-_HEXADECIMAL = re.compile(r"0x[0-9a-f]+", re.ASCII | re.IGNORECASE)
+_HEXADECIMAL = r"(?ai)0x[0-9a-f]+"
 
 
 def same_address(one: object, other: object) -> bool:
@@ -36,7 +36,7 @@ def same_address(one: object, other: object) -> bool:
 
 def is_caseless(address: str) -> bool:
     """Return whether the address is in a format in which the case of a letter means nothing: see `same_address`."""
-    return _HEXADECIMAL.fullmatch(address) is not None or is_bech32(address)
+    return re.fullmatch(_HEXADECIMAL, address) is not None or is_bech32(address)
 
 
 def is_bech32(text: str) -> bool:

@@ -7,11 +7,12 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from time import monotonic
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, TypeVar
 
 from . import __version__
 from ._arguments import check_key, check_timeout, encode, idempotency_key
 from ._parsing import CONDITIONS, anything
+from ._records import load
 from ._responses import apply, bad_answer, name_request, read_document
 from .errors import APIError, InvalidRequest, NotFound, OutcomeUnknown, RateLimited, Unavailable
 from .transport import Request, Response, Session, Transport, base_url
@@ -41,15 +42,24 @@ EXPECTED: Mapping[str, Mapping[str, object]] = {
 }
 
 
-class Submission(NamedTuple):
+class Submission:
     """An order or a send: the request, its key, the fields that its record must have, and where that is looked up."""
 
-    request: Request
-    key: str
-    expected: Mapping[str, object]
-    records: str
-    auth: Mapping[str, str]
-    deadline: float
+    def __init__(
+        self,
+        request: Request,
+        key: str,
+        expected: Mapping[str, object],
+        records: str,
+        auth: Mapping[str, str],
+        deadline: float,
+    ) -> None:
+        self.request = request
+        self.key = key
+        self.expected = expected
+        self.records = records
+        self.auth = auth
+        self.deadline = deadline
 
     def __repr__(self) -> str:
         """Return the repr of the request, which shows no credentials: tools that print local variables use it."""
@@ -71,6 +81,7 @@ class ServerAPI:
         return self.url, self._timeout, self._session
 
     def __setstate__(self, state: tuple[str, float, Session | None]) -> None:
+        load()
         self.url, self._timeout, self._session = state
         self._transport = Transport(timeout=self._timeout, session=self._session)
 

@@ -8,11 +8,14 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from .errors import InvalidRequest
 from .money import above_zero
-from .types import Amount
+
+if TYPE_CHECKING:
+    from .types import Amount
 
 __all__ = [
     "address_form",

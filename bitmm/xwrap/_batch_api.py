@@ -6,10 +6,10 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from time import monotonic
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
-from . import _parsing as parsing
 from ._api import EXPECTED, JSON_HEADERS, LOOKUP_SHARE, SENDS, ServerAPI, Submission, names_key
+from ._records import list_of, object_with, whole_number
 from ._responses import apply, bad_answer, error_from_response, name_request, outcome_unknown, read_document, request_id
 from .errors import APIError, OutcomeUnknown, RateLimited, Unavailable
 from .transport import Request
@@ -19,12 +19,13 @@ __all__ = ["submit_many"]
 _T = TypeVar("_T")
 
 
-class _Row(NamedTuple):
+class _Row:
     """The answer to one order: what a call with it alone would have been answered."""
 
-    status: int
-    headers: Mapping[str, Any]
-    body: Any
+    def __init__(self, status: int, headers: Mapping[str, Any], body: Any) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
 
 
 def submit_many(
@@ -96,12 +97,10 @@ def _submit(
 def _rows(document: Any, count: int) -> list[_Row | OutcomeUnknown]:
     """Return the answers to so many orders. Raises OutcomeUnknown for a document that has not as many."""
     try:
-        rows = [parsing.object_with(row, "status", "headers", "body") for row in parsing.list_of(document)]
+        rows = [object_with(row, "status", "headers", "body") for row in list_of(document)]
         if len(rows) != count:
             raise ValueError(f"it answers {len(rows)} orders, and not {count}")
-        return [
-            _Row(parsing.whole_number(row["status"]), parsing.object_with(row["headers"]), row["body"]) for row in rows
-        ]
+        return [_Row(whole_number(row["status"]), object_with(row["headers"]), row["body"]) for row in rows]
     except ValueError as error:
         raise bad_answer(error, 200, mutates=True) from error
 

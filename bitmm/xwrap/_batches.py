@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import _arguments as arguments
 from . import _parsing as parsing
 from ._batch_api import submit_many
 from ._registration import RegistrationCalls
 from .errors import APIError, InvalidRequest
-from .types import Order, Side
+
+if TYPE_CHECKING:
+    from .types import Order, Side
 
 __all__ = ["BatchCalls"]
 

@@ -15,10 +15,10 @@ import re
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import urllib3
-from urllib3._version import __version__ as _urllib3_version
 
 from ._deadline import seconds_left
 
@@ -29,16 +29,16 @@ __all__ = ["CompleteAnswer", "FastPath"]
 
 _PIECE = 64 * 1024
 #: Up to 16 MiB; of a longer body not even the beginning is read.
-_LENGTH = re.compile("[0-9]{1,7}|1[0-6][0-9]{6}")
+_LENGTH = "[0-9]{1,7}|1[0-6][0-9]{6}"
 #: At a control character http.client may end a line; it takes at most 100 lines.
-_ANSWER_HEAD = re.compile(
-    rb"HTTP/1\.1 ([2-5][0-9]{2}) [\t -~\xa0-\xff]*\r\n((?:[!-9;-~]+:[\t -~\xa0-\xff]*\r\n){0,99})\r\n"
-)
-_REQUEST_HEAD = re.compile(r"[A-Z]+ [!-~]+ HTTP/1\.1\r\n(?:[!-9;-~]+: [\t -~]*\r\n)+\r\n")
+_ANSWER_HEAD = rb"HTTP/1\.1 ([2-5][0-9]{2}) [\t -~\xa0-\xff]*\r\n((?:[!-9;-~]+:[\t -~\xa0-\xff]*\r\n){0,99})\r\n"
+_REQUEST_HEAD = r"[A-Z]+ [!-~]+ HTTP/1\.1\r\n(?:[!-9;-~]+: [\t -~]*\r\n)+\r\n"
+#: At the first call, and not at the import: it takes 0.2 ms (2026-11-28).
+_compiled = cache(re.compile)
 #: urllib3 sends these where they are not given.
 _ADDED = {
     "accept-encoding": "Accept-Encoding: identity\r\n",
-    "user-agent": f"User-Agent: python-urllib3/{_urllib3_version}\r\n",
+    "user-agent": f"User-Agent: python-urllib3/{urllib3.__version__}\r\n",  # type: ignore[attr-defined]
 }
 _PORTS = {"http": 80, "https": 443}
 
@@ -87,7 +87,7 @@ def _request_bytes(
     added = "".join([line for name, line in _ADDED.items() if name not in names])
     lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
     head = f"{method} {url} HTTP/1.1\r\nHost: {host}{port}\r\n{added}{lines}\r\n"
-    if "%" in host or lines.count("\n") != len(headers) or not _REQUEST_HEAD.fullmatch(head):
+    if "%" in host or lines.count("\n") != len(headers) or not _compiled(_REQUEST_HEAD).fullmatch(head):
         return None
     if body is None:
         return None if method in ("POST", "PUT", "PATCH") else head.encode()
@@ -114,7 +114,7 @@ class CompleteAnswer:
 def _receive(sock: socket.socket) -> CompleteAnswer | bytes:
     """Return the answer that comes, or the first bytes of one that is not plain."""
     came = sock.recv(_PIECE)
-    head = _ANSWER_HEAD.match(came)
+    head = _compiled(_ANSWER_HEAD).match(came)
     if head is None:
         return came
     status = int(head[1])
@@ -123,7 +123,7 @@ def _receive(sock: socket.socket) -> CompleteAnswer | bytes:
         name, _, value = line.partition(":")
         headers.add(name, value.lstrip(" \t"))
     length = headers.get("content-length", "")
-    if status in (204, 304) or not _LENGTH.fullmatch(length):
+    if status in (204, 304) or not _compiled(_LENGTH).fullmatch(length):
         return came
     if "transfer-encoding" in headers or "content-encoding" in headers:
         return came

@@ -9,13 +9,16 @@ from decimal import Decimal
 from functools import partial
 from math import ceil, inf
 from time import monotonic
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import _arguments as arguments
 from . import _parsing as parsing
 from ._api import ServerAPI
+from ._records import list_of
 from .errors import RateLimited, Unavailable
-from .types import ExchangeRate, Order
+
+if TYPE_CHECKING:
+    from .types import ExchangeRate, Order
 
 __all__ = ["OrderChanges", "RateChanges"]
 
@@ -90,7 +93,7 @@ class _Changes(Iterator[_T]):
         return True
 
 
-class OrderChanges(_Changes[Order]):
+class OrderChanges(_Changes["Order"]):
     """The orders of a registration that change, in the order of their changes; see `Backend.follow`.
 
     `cursor`: the place up to which all changes were given; `follow(after=cursor)` goes on there, also in another
@@ -106,7 +109,7 @@ class OrderChanges(_Changes[Order]):
         self.cursor = self._end = after or self._read("", 0)
 
 
-class RateChanges(_Changes[ExchangeRate]):
+class RateChanges(_Changes["ExchangeRate"]):
     """The rates of a pair, and each that changes, as it is then; see `XWrap.follow_rates` and `Backend.follow_rate`."""
 
     def __init__(
@@ -132,4 +135,4 @@ class RateChanges(_Changes[ExchangeRate]):
 
 def _own_orders(document: Any) -> list[Order]:
     """Return orders, each with its id: none of them was placed elsewhere."""
-    return [parsing.order(row) for row in parsing.list_of(document)]
+    return [parsing.order(row) for row in list_of(document)]

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import _arguments as arguments
 from . import _history_parsing as history_parsing
 from . import _parsing as parsing
+from ._records import whole_number
 from ._registration import RegistrationCalls
-from .types import Deposit, Fill, LedgerEntry, Order, Withdrawal
+
+if TYPE_CHECKING:
+    from .types import Deposit, Fill, LedgerEntry, Order, Withdrawal
 
 __all__ = ["HistoryCalls"]
 
@@ -103,4 +106,4 @@ class HistoryCalls(RegistrationCalls):
             yield from page
             if len(page) < _PAGE:
                 return
-            before = parsing.whole_number(page[-1]["id"])
+            before = whole_number(page[-1]["id"])

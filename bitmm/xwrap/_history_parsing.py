@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
-from ._parsing import Record, list_of
-from .types import EntryKind, LedgerEntry
+from ._records import Record, list_of, types
 
-_entry = Record(LedgerEntry, "time", "kind", "asset", "amount", "fee")
+if TYPE_CHECKING:
+    from .types import LedgerEntry
+
+_entry: Record[LedgerEntry] = Record("LedgerEntry", "time", "kind", "asset", "amount", "fee")
 
 
 def ledger(document: Any) -> list[LedgerEntry]:
@@ -19,6 +21,6 @@ def _ledger_entry(document: Any) -> LedgerEntry:
     entry = _entry(document)
     if not all(isinstance(entry.get(name), str) for name in ("id", "time", "asset")):
         raise ValueError("its id, time or asset is no text")
-    if entry["kind"] not in get_args(EntryKind):
+    if entry["kind"] not in get_args(types().EntryKind):
         raise ValueError("its kind is none that is known here")
     return entry

@@ -1,25 +1,27 @@
-"""What servers answer about markets; see `_parsing`, whose records these are too."""
+"""What servers answer about markets; see `_parsing`."""
 
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from ._parsing import Record, list_of, object_with, whole_number
+from ._records import Record, list_of, object_with, whole_number
 from .money import parse_decimal, total
-from .types import BackendValue, Candle, Fees, Level, Market, Offer, OrderBook, Ticker, Trade, Value
+
+if TYPE_CHECKING:
+    from .types import BackendValue, Candle, Fees, Level, Market, Offer, OrderBook, Ticker, Trade, Value
 
 __all__ = ["candles", "fees", "market", "markets", "offers", "order_book", "ticker", "trades", "value"]
 
 _R = TypeVar("_R")
 
-market = Record(Market, "currency", "asset")
-_candle = Record(Candle, "time", "open", "high", "low", "close", "volume")
-_trade = Record(Trade, "side", "amount", "price", "time")
-_fees = Record(Fees, "maker", "taker", "source")
-_backend_total = Record(BackendValue, "id", "exchange", "total")
-_offer = Record(Offer, "exchange", "amount", "total", "reason")
-ticker = Record(Ticker, "last", "high", "low", "volume", "bid", "ask", "time")
+market: Record[Market] = Record("Market", "currency", "asset")
+_candle: Record[Candle] = Record("Candle", "time", "open", "high", "low", "close", "volume")
+_trade: Record[Trade] = Record("Trade", "side", "amount", "price", "time")
+_fees: Record[Fees] = Record("Fees", "maker", "taker", "source")
+_backend_total: Record[BackendValue] = Record("BackendValue", "id", "exchange", "total")
+_offer: Record[Offer] = Record("Offer", "exchange", "amount", "total", "reason")
+ticker: Record[Ticker] = Record("Ticker", "last", "high", "low", "volume", "bid", "ask", "time")
 
 
 def markets(document: Any) -> list[Market]:

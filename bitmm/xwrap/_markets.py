@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from . import _arguments as arguments
 from . import _market_parsing as parsing
 from ._following import RateChanges
 from ._registration import RegistrationCalls
-from .types import Candle, ExchangeRate, Fees, Market, OrderBook, Ticker, Trade
+
+if TYPE_CHECKING:
+    from .types import Candle, ExchangeRate, Fees, Market, OrderBook, Ticker, Trade
 
 __all__ = ["MarketCalls"]
 

@@ -11,34 +11,34 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import pairwise
-from typing import Any, Generic, NotRequired, TypeVar, cast, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from ._addresses import same_address
 from ._names import is_name_of
+from ._records import Record, list_of, object_with, whole_number
 from .money import parse_decimal
-from .types import (
-    Account,
-    AllowedAddress,
-    AuditRow,
-    Balance,
-    Credential,
-    DeadMansSwitch,
-    Deposit,
-    DepositAddress,
-    Exchange,
-    ExchangeRate,
-    Fill,
-    Freeze,
-    Funds,
-    NewCredential,
-    Order,
-    OrderStatus,
-    Rate,
-    Withdrawal,
-    WithdrawalStatus,
-)
 
-_R = TypeVar("_R")
+if TYPE_CHECKING:
+    from .types import (
+        Account,
+        AllowedAddress,
+        AuditRow,
+        Balance,
+        Credential,
+        DeadMansSwitch,
+        Deposit,
+        DepositAddress,
+        Exchange,
+        ExchangeRate,
+        Fill,
+        Freeze,
+        Funds,
+        NewCredential,
+        Order,
+        Rate,
+        Withdrawal,
+    )
+
 _H = TypeVar("_H", bound=Mapping[str, object])
 
 #: The conditions of an order, which its record has where they were given.
@@ -49,55 +49,19 @@ CONDITIONS = ("post_only", "time_in_force", "expires", "stop")
 _NAMES = ("currency", "asset")
 
 
-#: How the types of records annotate an amount.
-_AMOUNTS: tuple[object, ...] = (
-    Decimal,
-    Decimal | None,
-    NotRequired[Decimal],
-    NotRequired[Decimal | None],
-)
-
-
-class Record(Generic[_R]):
-    """Parses one kind of record: an object that has the `required` fields, whose amounts become Decimal.
-
-    `amounts` are the fields that `kind` annotates with Decimal, in its order; each may be None. `statuses`: a Literal
-    of those that a record may have; a record with another status is not understood, so it is none.
-    """
-
-    def __init__(self, kind: type[_R], *required: str, statuses: Any = None) -> None:
-        fields = kind.__annotations__
-        self.amounts = tuple(name for name, hint in fields.items() if hint in _AMOUNTS)
-        self._required = required
-        self._statuses = get_args(statuses)
-
-    def __call__(self, document: Any) -> _R:
-        """Return the record in `document`."""
-        record = dict(object_with(document, *self._required))
-        if "id" in self._required:
-            whole_number(record["id"])
-        if self._statuses and record.get("status") not in self._statuses:
-            raise ValueError("its status is none that is known here")
-        for name in self.amounts:
-            amount = record.get(name)
-            if amount is not None:
-                record[name] = parse_decimal(amount)
-        return cast("_R", record)
-
-
-order = Record(Order, "id", statuses=OrderStatus)
-_order_placed_elsewhere = Record(Order, "exchange_order_id", statuses=OrderStatus)
-_order_not_placed = Record(Order, "dry_run")
-fill = Record(Fill, "amount", "price")
-withdrawal = Record(Withdrawal, "id", "asset", "amount", statuses=WithdrawalStatus)
-deposit = Record(Deposit, "asset", "amount")
-account = Record(Account, "id", "name", "username", "scope", "frozen", "created")
-allowed_address = Record(AllowedAddress, "id", "asset", "address", "usable_from")
-credential = Record(Credential, "name", "scope", "created")
-_new_credential = Record(NewCredential, "name", "scope", "created", "username", "password")
-_audit_row = Record(AuditRow, "id", "time", "who", "address", "what", "subject", "details")
-_funds = Record(Funds, "total", "available", "held")
-_exchange_rate = Record(ExchangeRate, "exchange", "buy", "sell")
+order: Record[Order] = Record("Order", "id", statuses="OrderStatus")
+_order_placed_elsewhere: Record[Order] = Record("Order", "exchange_order_id", statuses="OrderStatus")
+_order_not_placed: Record[Order] = Record("Order", "dry_run")
+fill: Record[Fill] = Record("Fill", "amount", "price")
+withdrawal: Record[Withdrawal] = Record("Withdrawal", "id", "asset", "amount", statuses="WithdrawalStatus")
+deposit: Record[Deposit] = Record("Deposit", "asset", "amount")
+account: Record[Account] = Record("Account", "id", "name", "username", "scope", "frozen", "created")
+allowed_address: Record[AllowedAddress] = Record("AllowedAddress", "id", "asset", "address", "usable_from")
+credential: Record[Credential] = Record("Credential", "name", "scope", "created")
+_new_credential: Record[NewCredential] = Record("NewCredential", "name", "scope", "created", "username", "password")
+_audit_row: Record[AuditRow] = Record("AuditRow", "id", "time", "who", "address", "what", "subject", "details")
+_funds: Record[Funds] = Record("Funds", "total", "available", "held")
+_exchange_rate: Record[ExchangeRate] = Record("ExchangeRate", "exchange", "buy", "sell")
 
 
 def check_same(record: Mapping[str, Any], expected: Mapping[str, object]) -> None:
@@ -366,23 +330,6 @@ def address(document: Any) -> str:
     return document
 
 
-def list_of(document: Any) -> list[Any]:
-    """Return the document, which must be a list."""
-    if not isinstance(document, list):
-        raise ValueError("it is not a list")  # noqa: TRY004 - one error for a bad document
-    return document
-
-
-def object_with(document: Any, *fields: str) -> dict[str, Any]:
-    """Return the document, which must be an object with these fields."""
-    if not isinstance(document, dict):
-        raise ValueError("it is not an object")  # noqa: TRY004 - one error for a bad document
-    for field in fields:
-        if field not in document:
-            raise ValueError(f"{field!r} is missing")
-    return document
-
-
 def _text(value: object, name: str) -> str:
     if not isinstance(value, str) or not value:
         raise ValueError(f"an {name} is not text")
@@ -391,10 +338,3 @@ def _text(value: object, name: str) -> str:
 
 def _letters(name: str) -> str:
     return re.sub(r"[\W_]", "", name).casefold()
-
-
-def whole_number(value: object) -> int:
-    """Return an id or a count."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    raise ValueError("an id or a count is not a whole number")

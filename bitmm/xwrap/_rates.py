@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from . import _arguments as arguments
 from . import _parsing as parsing
 from ._connected import Connected
 from ._following import RateChanges
-from .types import Amount, ExchangeRate, Side
+
+if TYPE_CHECKING:
+    from .types import Amount, ExchangeRate, Side
 
 __all__ = ["RateCalls"]
 

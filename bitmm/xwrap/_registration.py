@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from math import inf
 from time import monotonic
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import _arguments as arguments
 from . import _parsing as parsing
@@ -13,7 +13,9 @@ from ._api import ServerAPI
 from ._connected import Connected
 from ._following import OrderChanges
 from .errors import NotFinal
-from .types import DeadMansSwitch, Deposit, Order, Side
+
+if TYPE_CHECKING:
+    from .types import DeadMansSwitch, Deposit, Order, Side
 
 __all__ = ["RegistrationCalls"]
 

@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 
 from . import _parsing as parsing
 from ._retry_after import retry_after_seconds
-from .codes import CODES
 from .errors import (
     APIError,
     AuthenticationError,
@@ -143,6 +142,8 @@ def _check_executed(record: Mapping[str, Any]) -> None:
 def _usual_status(error: Any) -> int:
     """Return the HTTP status that the error in a record has when it is an answer itself; 422 for an unknown code."""
     code = error.get("code") if isinstance(error, dict) else None
+    from .codes import CODES  # It was loaded with the first XWrap: see `_records.load`.
+
     known = CODES.get(code) if isinstance(code, str) else None
     return (known and known.status) or 422
 

@@ -9,7 +9,7 @@ from math import ceil
 
 __all__ = ["retry_after_seconds"]
 
-_SECONDS = re.compile(r"(\d+)(?:\.(\d*))?", re.ASCII)
+_SECONDS = r"(?a)(\d+)(?:\.(\d*))?"
 #: A longer number is told as this one: 31 years, which every clock and every sleep can take.
 _LONGEST = 999_999_999
 
@@ -21,7 +21,7 @@ def retry_after_seconds(header: str | None) -> int | None:
     of seconds are no part of the RFC, but are sent.
     """
     text = (header or "").strip()
-    if found := _SECONDS.fullmatch(text):
+    if found := re.fullmatch(_SECONDS, text):
         whole, fraction = found[1].lstrip("0"), (found[2] or "").strip("0")
         return _LONGEST if len(whole) > 9 else min(int(whole or "0") + bool(fraction), _LONGEST)
     try:

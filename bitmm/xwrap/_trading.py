@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from . import _arguments as arguments
 from ._registration import RegistrationCalls
-from .types import Amount, Order, TimeInForce
+
+if TYPE_CHECKING:
+    from .types import Amount, Order, TimeInForce
 
 __all__ = ["TradingCalls"]
 

@@ -21,7 +21,7 @@ NotFound (no such registration), RateLimited and Unavailable; what else it may r
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import _arguments as arguments
 from . import _market_parsing as market_parsing
@@ -32,6 +32,7 @@ from ._batches import BatchCalls
 from ._history import HistoryCalls
 from ._markets import MarketCalls
 from ._rates import RateCalls
+from ._records import types
 from ._trading import TradingCalls
 from .errors import (
     APIError,
@@ -46,46 +47,48 @@ from .errors import (
     Unavailable,
 )
 from .transport import Session
-from .types import (
-    Account,
-    AllowedAddress,
-    Amount,
-    AuditRow,
-    BackendValue,
-    Balance,
-    CanceledOrders,
-    Candle,
-    Credential,
-    DeadMansSwitch,
-    Deposit,
-    DepositAddress,
-    EntryKind,
-    Exchange,
-    ExchangeRate,
-    Fees,
-    Fill,
-    FormField,
-    Freeze,
-    Funds,
-    LedgerEntry,
-    Level,
-    Market,
-    NewCredential,
-    Offer,
-    Order,
-    OrderBook,
-    OrderStatus,
-    OrderType,
-    Rate,
-    Refusal,
-    Side,
-    Ticker,
-    TimeInForce,
-    Trade,
-    Value,
-    Withdrawal,
-    WithdrawalStatus,
-)
+
+if TYPE_CHECKING:
+    from .types import (
+        Account,
+        AllowedAddress,
+        Amount,
+        AuditRow,
+        BackendValue,
+        Balance,
+        CanceledOrders,
+        Candle,
+        Credential,
+        DeadMansSwitch,
+        Deposit,
+        DepositAddress,
+        EntryKind,
+        Exchange,
+        ExchangeRate,
+        Fees,
+        Fill,
+        FormField,
+        Freeze,
+        Funds,
+        LedgerEntry,
+        Level,
+        Market,
+        NewCredential,
+        Offer,
+        Order,
+        OrderBook,
+        OrderStatus,
+        OrderType,
+        Rate,
+        Refusal,
+        Side,
+        Ticker,
+        TimeInForce,
+        Trade,
+        Value,
+        Withdrawal,
+        WithdrawalStatus,
+    )
 
 __all__ = [
     "APIError",
@@ -353,6 +356,13 @@ class Backend(TradingCalls, BatchCalls, MarketCalls, HistoryCalls):
     def get_address(self, asset: str = "BTC") -> str:
         """Return an address at the exchange to send `asset` to; where a tag is needed see `deposit_address`."""
         return self._get("get_address", parsing.address, {"asset": asset})
+
+
+def __getattr__(name: str) -> Any:
+    # The types, of which a program without annotations needs none.
+    if name in __all__:
+        return getattr(types(), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

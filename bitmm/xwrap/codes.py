@@ -8,7 +8,7 @@ is not here.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import Literal
 
 __all__ = ["CODES", "Code", "ErrorCode"]
 
@@ -93,11 +93,14 @@ ErrorCode = Literal[
 ]
 
 
-class Code(NamedTuple):
+class Code:
     """What a code means, and the HTTP status that it usually comes with; None: the client raises it by itself."""
 
-    status: int | None
-    meaning: str
+    __slots__ = ("meaning", "status")
+
+    def __init__(self, status: int | None, meaning: str) -> None:
+        self.status = status
+        self.meaning = meaning
 
 
 CODES: Mapping[str, Code] = {

@@ -52,10 +52,10 @@ _TOO_LONG = f"has more than {MAX_DIGITS} digits"
 _SHOWN = 40
 
 #: With marks between thousands, as "1,234,567.50"; and what makes such a number of "1.234.567,50".
-_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?", re.ASCII)
+_THOUSANDS = r"(?a)[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?"
 _SWAPPED = str.maketrans(",.", ".,")
 
-_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,4})?", re.ASCII)
+_NUMBER = r"(?a)[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,4})?"
 #: What nearly all amounts are: it needs no look at their digits.
 _is_ordinary = re.compile(r"-?\d{1,40}(?:\.\d{1,40})?", re.ASCII).fullmatch
 
@@ -67,7 +67,7 @@ def exact(text: str) -> Decimal:
     """
     if _is_ordinary(text):
         return Decimal(text)
-    if len(text) > 2 * MAX_DIGITS or not _NUMBER.fullmatch(text):
+    if len(text) > 2 * MAX_DIGITS or not re.fullmatch(_NUMBER, text):
         raise ValueError("not a decimal number")
     number = Decimal(text)
     if len(text) <= MAX_DIGITS and "e" not in text and "E" not in text:
@@ -145,19 +145,19 @@ def advice(text: str) -> str:
     """
     if not text:
         return "is empty; write digits, like 0.1"
-    if len(text) > 2 * MAX_DIGITS or _NUMBER.fullmatch(text):
+    if len(text) > 2 * MAX_DIGITS or re.fullmatch(_NUMBER, text):
         return _TOO_LONG
     shown = f'"{text[:_SHOWN]}"' if text.isprintable() else ascii(text[:_SHOWN])
     marks = text.strip().replace("_", "")
     if re.fullmatch(r"[+-]?[1-9]\d{0,2},\d{3}", marks, re.ASCII):
         return f'is {shown}; write "{marks.replace(",", "")}", or "{marks.replace(",", ".")}" if the comma is a point'
-    if _THOUSANDS.fullmatch(marks):
+    if re.fullmatch(_THOUSANDS, marks):
         wanted = marks.replace(",", "")
-    elif _THOUSANDS.fullmatch(marks.translate(_SWAPPED)):
+    elif re.fullmatch(_THOUSANDS, marks.translate(_SWAPPED)):
         wanted = marks.replace(".", "").replace(",", ".")
     else:
         wanted = marks.replace(",", ".")
-    if _NUMBER.fullmatch(wanted) and len(wanted) <= _SHOWN:
+    if re.fullmatch(_NUMBER, wanted) and len(wanted) <= _SHOWN:
         return f'is {shown}; an amount has digits and at most one point: write "{wanted}"'
     return f"is {shown}, which is no number in the digits 0 to 9; write it like 0.1"
 

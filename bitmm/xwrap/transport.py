@@ -149,11 +149,12 @@ class Transport:
         raise TypeError("connections cannot be pickled or copied; make a new XWrap")
 
 
-class _Route(NamedTuple):
+class _Route:
     """How an origin is reached."""
 
-    adapter: BaseAdapter
-    settings: Mapping[str, Any]
+    def __init__(self, adapter: BaseAdapter, settings: Mapping[str, Any]) -> None:
+        self.adapter = adapter
+        self.settings = settings
 
 
 class _Connections:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from responses.matchers import header_matcher, query_param_matcher, urlencoded_params_matcher
 
-from bitmm.xwrap import _history_types, _market_types, client, errors, types
+from bitmm.xwrap import client, errors, types
 from bitmm.xwrap.client import Backend, OutcomeUnknown, XWrap
 from tests.support.marked_secrets import BASIC, KEY, PASSWORD, SECRET, USER
 
@@ -187,11 +187,28 @@ def test_the_address_of_the_server_comes_from_the_environment(mock, monkeypatch)
 
 def test_the_public_names_are_the_ones_that_are_promised():
     assert client.__all__ == sorted(client.__all__)
-    ours = {module.__name__ for module in (client, errors, types, _market_types, _history_types)}
+    ours = {client.__name__, errors.__name__}
     public = {name for name, thing in vars(client).items() if getattr(thing, "__module__", None) in ours}
-    aliases = {"Amount", "EntryKind", "Level", "OrderStatus", "OrderType", "Side", "TimeInForce", "WithdrawalStatus"}
-    assert {name for name in public if not name.startswith("_")} | aliases == set(client.__all__)
+    assert {name for name in public if not name.startswith("_")} == {"Backend", "XWrap", *errors.__all__}
     assert set(client.__all__) == {"Backend", "XWrap", *errors.__all__, *types.__all__}
+
+
+def test_the_types_are_names_of_the_client():
+    names = {}
+    exec("from bitmm.xwrap.client import *", names)
+    assert [name for name in types.__all__ if names[name] is not getattr(types, name)] == []
+    with pytest.raises(AttributeError, match="no attribute 'Bakend'"):
+        client.Bakend  # noqa: B018 - asking is what is tested
+
+
+def test_types_and_codes_are_loaded_when_a_server_is_named_and_neither_at_the_import_nor_in_a_call():
+    command = (
+        "import sys, bitmm.xwrap.client as client; loaded = lambda: {'types', 'codes'} & {"
+        "name.rpartition('.')[2] for name in sys.modules if name.startswith('bitmm.')}; "
+        "print(len(loaded())); client.Backend(1, 'user', 'secret'); print(len(loaded()))"
+    )
+    run = subprocess.run([sys.executable, "-c", command], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["0", "2"]
 
 
 def test_importing_the_client_brings_in_requests_and_nothing_else():
