@@ -14,7 +14,6 @@ from typing import ClassVar
 
 import pytest
 import requests
-from sqlalchemy.exc import OperationalError
 
 from bitmm.xwrap import exchanges
 from bitmm.xwrap.client import Backend
@@ -728,28 +727,6 @@ def test_a_round_commits_what_this_server_could_not_write_before(bench):
     journal.give_up(row)
     bench.reconciler.mark_abandoned()
     assert statuses(bench) == ["unknown"]
-
-
-def test_a_paper_order_whose_transaction_failed_is_known_soon(serving, monkeypatch):
-    """Its row would run until it is given up by its age, though its server knows that its call is over."""
-    with serving(exchanges=("paper",), reconcile_seconds=0.05, reconcile_grace_seconds=0.0) as server:
-        auth = server.account()
-        id = server.registration(auth)
-        call = {"url": f"{server.url}/exchanges/{id}/buy", "auth": auth, "timeout": 30}
-        call |= {"data": ORDER, "headers": {"Idempotency-Key": "k1"}}
-
-        def fail(_self, _work):
-            raise OperationalError("", None, Exception("the disk is full"))
-
-        with monkeypatch.context() as patch:
-            patch.setattr(Store, "atomic", fail)
-            assert requests.post(**call).json()["may_have_executed"] is True
-        deadline = time.monotonic() + 30
-        while (answer := requests.post(**call)).status_code != 200:
-            assert time.monotonic() < deadline, answer.text
-            time.sleep(0.02)
-        assert answer.json()["status"] == "filled"
-        assert server.sql("SELECT count(*) FROM paper_orders") == [(1,)]
 
 
 @pytest.mark.parametrize(

@@ -216,7 +216,7 @@ class Exchange(AccountHistory, Transfers):
 
     def prepare(self, order: NewOrder) -> None:
         """Ask for what `place` needs to know, right before it; where books are kept `in_process`, `place` is a part of
-        a transaction, in which nothing else is waited for. Raises what `place` would raise for want of it.
+        a transaction, in which nothing else is waited for and which may be run once more. Raises what it would raise.
         """
 
     def place(self, order: NewOrder) -> OrderState:

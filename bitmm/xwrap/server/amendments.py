@@ -29,7 +29,7 @@ from .call_log import note
 from .db.records import Caller, Registration
 from .db.store import Store
 from .freeze import check_frozen
-from .intents import Intents, Replacement
+from .intents import Begun, Intents, Replacement
 from .order_rows import check_known, check_own, find_row
 from .order_views import StoredAnswer, check_repeat, order_columns, order_ref, repeated_answer
 from .places import read_market
@@ -38,6 +38,7 @@ from .problems import Problem, log_failure
 from .rate_limiter import Priority
 from .refresh import cancel_to_replace, not_amended, refresh_order
 from .registry import ExchangeRegistry
+from .repeats import Repeats
 
 __all__ = ["Amendment", "Amendments"]
 
@@ -63,11 +64,14 @@ class Amendment:
 class Amendments:
     """Amends orders, each amendment once."""
 
-    def __init__(self, store: Store, registry: ExchangeRegistry, policy: Policy, intents: Intents) -> None:
+    def __init__(
+        self, store: Store, registry: ExchangeRegistry, policy: Policy, intents: Intents, repeats: Repeats
+    ) -> None:
         self._store = store
         self._registry = registry
         self._policy = policy
         self._intents = intents
+        self._repeats = repeats
 
     def amend(self, caller: Caller, registration: Registration, change: Amendment, key: str | None) -> StoredAnswer:
         """Return the order that takes the place of another one, or why there is none."""
@@ -89,10 +93,10 @@ class Amendments:
                 row = _still_open(refresh_order(self._store.orders, exchange, row))
             _check_possible(exchange, order, filled=exact(row["filled"] or "0"))
             replacement = self._replacement(registration, row, change, in_place=_amends_in_place(exchange))
-            begun = self._intents.begin(caller, registration, exchange, order, key, known, replacement=replacement)
-            if begun.is_new:
-                return self._intents.carry_out(exchange, begun, confirm)
-        return self._repeat(registration, begun.row, change)
+            answer = self._intents.execute(
+                *(caller, registration, exchange, order, key, known, confirm), replacement=replacement
+            )
+        return self._repeat(registration, answer.row, change) if isinstance(answer, Begun) else answer
 
     def _replacement(self, registration: Registration, row: Row, change: Amendment, *, in_place: bool) -> Replacement:
         """Return how the open order of `row` is replaced."""
@@ -107,7 +111,7 @@ class Amendments:
 
     def _repeat(self, registration: Registration, row: Row, change: Amendment) -> StoredAnswer:
         check_repeat(row, change.fingerprint())
-        return repeated_answer(self._intents.as_now(registration, self._store.orders, row), ORDER_FIELDS)
+        return repeated_answer(self._repeats.as_now(registration, self._store.orders, row), ORDER_FIELDS)
 
     def _open_row(self, registration: Registration, id: int) -> Row:
         """Return the row of an open limit order. Raises Problem for any other."""

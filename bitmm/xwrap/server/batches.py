@@ -1,4 +1,4 @@
-"""Many orders in one call, each under its own key: all intents are committed before the exchange hears of one.
+"""Many orders in one call, each under its own key: all intents are committed before an exchange elsewhere hears of one.
 
 Each order is what it would be in a call of its own: its intent, its place in the limits, its outcome, and its repeat.
 One that is refused, or whose outcome is unknown, hides no other.
@@ -23,6 +23,7 @@ from .policy import KeyReplacedError, LastLook, Policy, check_enabled
 from .problems import Problem, from_exchange, too_busy
 from .rate_limiter import Priority
 from .registry import ExchangeRegistry
+from .repeats import Repeats
 
 __all__ = ["BatchService"]
 
@@ -41,11 +42,14 @@ class _Unplaced(NamedTuple):
 class BatchService:
     """Places many orders at once."""
 
-    def __init__(self, store: Store, registry: ExchangeRegistry, policy: Policy, intents: Intents) -> None:
+    def __init__(
+        self, store: Store, registry: ExchangeRegistry, policy: Policy, intents: Intents, repeats: Repeats
+    ) -> None:
         self._store = store
         self._registry = registry
         self._policy = policy
         self._intents = intents
+        self._repeats = repeats
 
     def place_many(
         self, caller: Caller, registration: Registration, orders: Mapping[str, NewOrder]
@@ -61,8 +65,8 @@ class BatchService:
     ) -> list[StoredAnswer]:
         rows = {key: self._store.orders.by_key(registration.id, key) for key in orders}
         before = {key: row for key, row in rows.items() if row is not None and not row["released"]}
-        as_now = dict(zip(before, self._intents.orders_as_now(registration, list(before.values())), strict=True))
-        answer_known = partial(self._intents.answer_known, registration, is_as_now=True)
+        as_now = dict(zip(before, self._repeats.orders_as_now(registration, list(before.values())), strict=True))
+        answer_known = partial(self._repeats.answer_known, registration, is_as_now=True)
         answers = {key: _answer(key, partial(answer_known, orders[key], row)) for key, row in as_now.items()}
         unplaced = {key: _Unplaced(order, rows[key]) for key, order in orders.items() if key not in before}
         if unplaced:
@@ -83,16 +87,66 @@ class BatchService:
         check_frozen(caller.account)
         confirm = LastLook(self._policy, caller, registration)
         with self._registry.open(registration, Priority.ORDER, check=confirm) as exchange:
-            begun, answers = self._begin(caller, registration, exchange, unplaced)
-            new = {key: one for key, one in begun.items() if one.is_new}
-            together = {key: one for key, one in new.items() if one.found is None and not exchange.in_process}
-            finish = dict(zip(together, self._intents.carry_out_many(exchange, list(together.values())), strict=True))
-            for key, one in new.items():
-                single = partial(self._intents.carry_out, exchange, one, confirm)
-                answers[key] = _answer(key, finish.get(key, single))
-        for key in begun.keys() - new.keys():
-            answers[key] = _answer(key, partial(self._intents.repeat, registration, begun[key]))
+            place = self._place_each if exchange.in_process else self._place_together
+            answers, begun = place(caller, registration, exchange, unplaced, confirm)
+        for key, one in begun.items():
+            answers[key] = _answer(key, partial(self._repeats.answer, registration, one.request, one.row))
         return answers
+
+    def _place_each(
+        self,
+        caller: Caller,
+        registration: Registration,
+        exchange: Exchange,
+        unplaced: Mapping[str, _Unplaced],
+        confirm: LastLook,
+    ) -> tuple[dict[str, StoredAnswer], dict[str, Begun]]:
+        """Place orders at an exchange of this process, each with its outcome in a commit of its own.
+
+        Return their answers, and those whose keys have rows by now.
+        """
+        answers: dict[str, StoredAnswer] = {}
+        begun: dict[str, Begun] = {}
+        for key, one in unplaced.items():
+            try:
+                answer = self._intents.execute(caller, registration, exchange, one.order, key, one.known, confirm)
+                if isinstance(answer, Begun):
+                    begun[key] = answer
+                else:
+                    answers[key] = answer
+            except (ExchangeError, Problem) as error:
+                answers[key] = _refusal(key, error)
+            except KeyReplacedError:
+                if not answers:
+                    raise
+                answers[key] = _refusal(key, _key_replaced())
+            except Exception:
+                if not answers:
+                    raise
+                # The orders before it are answered.
+                _log.exception("the order with the key %s failed", key)
+                answers[key] = _refusal(key, not_committed())
+        return answers, begun
+
+    def _place_together(
+        self,
+        caller: Caller,
+        registration: Registration,
+        exchange: Exchange,
+        unplaced: Mapping[str, _Unplaced],
+        _confirm: LastLook,
+    ) -> tuple[dict[str, StoredAnswer], dict[str, Begun]]:
+        """Place orders at an exchange elsewhere, after the intents of all of them were committed.
+
+        Return their answers, and those whose keys have rows by now.
+        """
+        begun, answers = self._begin(caller, registration, exchange, unplaced)
+        new = {key: one for key, one in begun.items() if one.is_new}
+        together = {key: one for key, one in new.items() if one.found is None}
+        finish = dict(zip(together, self._intents.carry_out_many(exchange, list(together.values())), strict=True))
+        for key, one in new.items():
+            answers[key] = _answer(key, finish.get(key, partial(self._intents.carry_out, exchange, one)))
+        return answers, {key: one for key, one in begun.items() if not one.is_new}
 
     def _begin(
         self, caller: Caller, registration: Registration, exchange: Exchange, unplaced: Mapping[str, _Unplaced]
@@ -110,10 +164,7 @@ class BatchService:
                     if not any(other.is_new for other in begun.values()):
                         raise
                     # The others were committed before, and leave with the key as it was then.
-                    answers[key] = _refusal(
-                        key,
-                        too_busy("server_busy", "the key was replaced meanwhile; this order was not sent; try again"),
-                    )
+                    answers[key] = _refusal(key, _key_replaced())
         except Exception:
             # The data base failed: nothing is sent, and what was committed is found not to be placed.
             for other in begun.values():
@@ -132,6 +183,10 @@ def _answer(key: str, call: Callable[[], StoredAnswer]) -> StoredAnswer:
     except Exception:
         _log.exception("the call with the key %s failed", key)
         return _refusal(key, not_committed())
+
+
+def _key_replaced() -> Problem:
+    return too_busy("server_busy", "the key was replaced meanwhile; this order was not sent; try again")
 
 
 def _refusal(key: str, error: ExchangeError | Problem) -> StoredAnswer:

@@ -1,9 +1,9 @@
-"""Orders and withdrawals: commit the intent, call the exchange, commit the outcome.
+"""Orders and withdrawals: commit the intent, call the exchange, commit the outcome (see `intents`).
 
-The journal has the intent before the exchange hears of it, and no transaction is open while an exchange elsewhere
-thinks. The same key with the same parameters gets the first answer again; while the order is open it is answered as it
-is now. What may have been executed is `unknown` until the exchange was asked (see `reconciliation`); it is neither
-called a failure nor sent again.
+The journal has the intent before an exchange elsewhere hears of it, and no transaction is open while that thinks. The
+same key with the same parameters gets the first answer again; while the order is open it is answered as it is now. What
+may have been executed is `unknown` until the exchange was asked (see `reconciliation`); it is neither called a failure
+nor sent again.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from typing import Any
 from ..exchanges.base import Exchange
 from ..exchanges.errors import NotListedYet, Unsupported
 from ..exchanges.models import ORDER_FIELDS, WITHDRAWAL_FIELDS, NewOrder, NewWithdrawal, OrderState
-from .allow_list import guarded_send
 from .common_names import order_with_common_names
 from .db.journal import Journal
 from .db.records import Caller, Registration, now
@@ -24,7 +23,7 @@ from .db.row_json import row_to_json
 from .db.store import Store
 from .dry_run import try_order
 from .freeze import check_frozen
-from .intents import Intents
+from .intents import Begun, Intents
 from .missing_history import MissingHistory
 from .order_rows import check_known, check_own, find_row
 from .order_views import (
@@ -44,6 +43,7 @@ from .refresh import (
     write_state,
 )
 from .registry import ExchangeRegistry
+from .repeats import Repeats
 from .trade_audit import add_cancel
 from .trade_log import log_cancel, log_cancel_all, note_request
 
@@ -64,12 +64,14 @@ class ExecutionService:
         registry: ExchangeRegistry,
         policy: Policy,
         intents: Intents,
+        repeats: Repeats,
         missing_history: MissingHistory,
     ) -> None:
         self._store = store
         self._policy = policy
         self._registry = registry
         self._intents = intents
+        self._repeats = repeats
         self._missing_history = missing_history
 
     def place(self, caller: Caller, registration: Registration, order: NewOrder, key: str | None) -> StoredAnswer:
@@ -90,16 +92,13 @@ class ExecutionService:
         journal = self._intents.journal(request)
         known = None if key is None else journal.by_key(registration.id, key)
         if known is not None and not known["released"]:
-            return self._intents.answer_known(registration, request, known)
+            return self._repeats.answer_known(registration, request, known)
         check_enabled(registration)
         check_frozen(caller.account)
         confirm = LastLook(self._policy, caller, registration)
         with self._registry.open(registration, Priority.ORDER, check=confirm) as exchange:
-            begun = self._intents.begin(caller, registration, exchange, request, key, known)
-            confirm.send = guarded_send(exchange, begun.request)
-            if begun.is_new:
-                return self._intents.carry_out(exchange, begun, confirm)
-        return self._intents.repeat(registration, begun)
+            answer = self._intents.execute(caller, registration, exchange, request, key, known, confirm)
+        return self._repeats.answer(registration, answer.request, answer.row) if isinstance(answer, Begun) else answer
 
     def try_out(self, caller: Caller, registration: Registration, order: NewOrder) -> dict[str, Any]:
         """Make every check that can be made without placing `order`; return the order as it would be sent.
@@ -211,7 +210,7 @@ class ExecutionService:
         if known is None or known["released"]:
             self._missing_history.check_key(registration, journal, key, known)
         row = check_key(known)
-        return key_answer(self._intents.as_now(registration, journal, row), names)
+        return key_answer(self._repeats.as_now(registration, journal, row), names)
 
     def _with_state(self, row: Row, state: OrderState | None) -> Row:
         """Return the row of an open order with what its exchange reports; as it is when that is None."""

@@ -1,27 +1,28 @@
-"""The intent of an order or a send: committed before its exchange hears of it, carried out once, answered again.
+"""The intent of an order or a send: committed before its exchange hears of it, and carried out once.
 
-`execution` and `batches` say which exchange is asked and when. Here is what both do with one request: its row, its
-outcome, and the answer to a repeat of its key.
+An exchange elsewhere hears of a request between two commits: that of its intent, and that of its outcome. The books of
+one `in_process` are in our own data base, so there the intent, the execution and the outcome are one commit.
+`execution`, `batches` and `amendments` say which exchange is asked and when; `repeats` what a key is answered that was
+used before.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import secrets
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple, TypeVar, cast
 
 from ..exchanges.base import Exchange
-from ..exchanges.errors import ExchangeError, Refused
-from ..exchanges.models import ORDER_FIELDS, WITHDRAWAL_FIELDS, NewOrder, NewWithdrawal
-from .allow_list import check_key_given
+from ..exchanges.errors import Refused
+from ..exchanges.models import NewOrder, NewWithdrawal
+from .allow_list import check_key_given, guarded_send
 from .client_ids import ClientIds
-from .common_names import with_common_names, with_names_of
-from .db.errors import UNUSABLE
+from .common_names import with_common_names
+from .db.errors import UNUSABLE, StoreError
 from .db.journal import Journal
 from .db.records import Caller, Registration, now
 from .db.store import Store
@@ -30,33 +31,24 @@ from .missing_history import MissingHistory
 from .order_views import (
     REPLAYED,
     StoredAnswer,
-    check_repeat,
-    key_reused,
-    order_intent,
     refusal_answer,
-    repeated_answer,
     success_answer,
-    withdrawal_intent,
 )
-from .outcomes import call_exchange, call_exchange_with_many
-from .policy import KeyReplacedError, Policy
-from .problems import Problem, log_failure, too_busy
-from .refresh import IN_FLIGHT, read_orders, refresh_order, refresh_withdrawals, write_state
-from .registry import ExchangeRegistry
+from .outcomes import Called, call_exchange, call_exchange_with_many, outcome_of_failure
+from .policy import Admission, KeyReplacedError, LastLook, Policy
+from .problems import Problem, too_busy
+from .repeats import fingerprint_of, intent_columns, public_fields
 from .trade_log import log_committed, log_row
 
 __all__ = ["Begun", "Intents", "Replacement", "not_committed"]
 
 _log = logging.getLogger(__name__)
 
-#: Seconds for the look at an open order that is asked about by its key: in vain, it is answered from the journal.
-_LOOK_SECONDS = 3.0
-_sorted_json = json.JSONEncoder(sort_keys=True).encode
-
 #: How often a call begins anew because the key of its registration was replaced meanwhile.
 _MOST_KEYS = 3
 
 Row = dict[str, Any]
+_Request = NewOrder | NewWithdrawal
 _T = TypeVar("_T")
 
 
@@ -81,7 +73,7 @@ class Begun:
     """A request whose key has a row of the journal."""
 
     #: With the names that its exchange has.
-    request: NewOrder | NewWithdrawal
+    request: _Request
     row: Row
     #: The row was committed for this call, which is the one to carry it out.
     is_new: bool
@@ -89,15 +81,29 @@ class Begun:
     found: Row | None = None
     replacement: Replacement | None = None
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Return the public fields of the row."""
-        return _names(self.request)
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """A request with all that had to be asked before it is begun, except whether it may be."""
+
+    journal: Journal
+    registration: int
+    key: str
+    #: With the names that its exchange has.
+    request: _Request
+    #: One for each attempt.
+    client_ids: Sequence[str]
+    #: See `Begun`.
+    found: Row | None
+    replacement: Replacement | None
 
 
-class _Committed(NamedTuple):
-    """An outcome that is in the journal: its row, what the caller is answered, and why it was refused, if it was."""
+class _Outcome(NamedTuple):
+    """What became of a request: the columns that are new, its row then, what the caller is answered, and why it was
+    refused, if it was.
+    """
 
+    columns: Row
     row: Row
     answer: StoredAnswer
     refusal: Problem | None
@@ -107,17 +113,10 @@ class Intents:
     """Begins what moves money, carries it out, and answers repeats."""
 
     def __init__(
-        self,
-        store: Store,
-        registry: ExchangeRegistry,
-        policy: Policy,
-        client_ids: ClientIds,
-        missing_history: MissingHistory,
-        metrics: Metrics,
+        self, store: Store, policy: Policy, client_ids: ClientIds, missing_history: MissingHistory, metrics: Metrics
     ) -> None:
         self._metrics = metrics
         self._store = store
-        self._registry = registry
         self._policy = policy
         self._client_ids = client_ids
         self._missing_history = missing_history
@@ -131,86 +130,163 @@ class Intents:
                 registration = error.registration
         raise too_busy("server_busy", "the key was replaced again and again; nothing was sent; try again in a second")
 
-    def journal(self, request: NewOrder | NewWithdrawal) -> Journal:
+    def journal(self, request: _Request) -> Journal:
         """Return the journal of a request."""
         return self._store.orders if isinstance(request, NewOrder) else self._store.withdrawals
+
+    def execute(
+        self,
+        caller: Caller,
+        registration: Registration,
+        exchange: Exchange,
+        request: _Request,
+        key: str | None,
+        known: Row | None,
+        confirm: LastLook,
+        *,
+        replacement: Replacement | None = None,
+    ) -> StoredAnswer | Begun:
+        """Carry out a request, once, and return its answer; what is begun already, when its key has a row by now.
+
+        `key` and `known` are as in `begin`, which raises the same. `confirm` is run before each request of an exchange
+        elsewhere; one in this process needs none, because the intent holds till the end what was checked with it.
+        """
+        plan = self._plan(registration, exchange, request, key, known, replacement)
+        if exchange.in_process:
+            return self._execute_in_process(caller, registration, exchange, plan)
+        begun = self._unless_begun(plan, lambda: self._begin_admitted(caller, registration, exchange, plan))
+        if not begun.is_new:
+            return begun
+        confirm.send = guarded_send(exchange, begun.request)
+        return self.carry_out(exchange, begun)
 
     def begin(
         self,
         caller: Caller,
         registration: Registration,
         exchange: Exchange,
-        request: NewOrder | NewWithdrawal,
+        request: _Request,
         key: str | None,
         known: Row | None,
-        *,
-        replacement: Replacement | None = None,
     ) -> Begun:
-        """Commit the intent of a request, unless its key has a row by now. Raises Problem for what may not be placed.
+        """Commit the intent of a request to an exchange elsewhere, unless its key has a row by now.
 
-        `known`: the released row that has the key. The `key` None gets one that is made here.
+        `known`: the released row that has the key. The `key` None gets one that is made here. Raises Problem for what
+        may not be placed, and KeyReplacedError.
         """
-        journal = self.journal(request)
+        plan = self._plan(registration, exchange, request, key, known)
+        return self._unless_begun(plan, lambda: self._begin_admitted(caller, registration, exchange, plan))
+
+    def _plan(
+        self,
+        registration: Registration,
+        exchange: Exchange,
+        request: _Request,
+        key: str | None,
+        known: Row | None,
+        replacement: Replacement | None = None,
+    ) -> _Plan:
         request = with_common_names(exchange, request)
         check_key_given(exchange, request, key)
-        values = _intent(request)
         # A key that is made here cannot have been executed before.
         found = None if key is None else self._missing_history.find(exchange, registration, request, key, known)
         key = key or secrets.token_hex(16)
-        client_ids = self._client_ids.of(journal.name, registration.id, key)
+        journal = self.journal(request)
+        client_ids: Sequence[str] = self._client_ids.of(journal.name, registration.id, key)
+        if replacement is not None and replacement.client_id is not None:
+            client_ids = [replacement.client_id]
+        return _Plan(journal, registration.id, key, request, client_ids, found, replacement)
+
+    @staticmethod
+    def _unless_begun(plan: _Plan, call: Callable[[], _T]) -> _T | Begun:
+        """Return what `call` returns, which carries out or begins a request; what was begun with its key meanwhile,
+        where it may not do so.
+        """
         try:
-            if found is None:
-                admission = self._policy.admit(caller, registration, exchange, request)
-            else:
-                admission = self._policy.admit_executed(caller)
-            columns, checks = {**values, **admission.columns}, [admission.check]
-            fingerprint = _fingerprint(values)
-            if replacement is not None:
-                columns |= replacement.columns
-                checks.append(replacement.check)
-                fingerprint = replacement.fingerprint
-                client_ids = client_ids if replacement.client_id is None else [replacement.client_id]
-            intent = journal.begin(
-                *(registration.id, key, fingerprint, columns, client_ids),
-                partial(_run_all, checks),
-                admission.record,
-            )
+            return call()
         except Problem:
             # It may be the repeat of a call that has begun meanwhile, and that has used up a limit.
-            known = journal.by_key(registration.id, key)
+            known = plan.journal.by_key(plan.registration, plan.key)
             if known is None or known["released"]:
                 raise
-            return Begun(request, known, is_new=False)
-        if intent.is_new:
-            log_committed(intent.row)
-        return Begun(request, intent.row, intent.is_new, found, replacement)
+            return Begun(plan.request, known, is_new=False)
 
-    def carry_out(self, exchange: Exchange, begun: Begun, confirm: Callable[[], None]) -> StoredAnswer:
-        """Carry out what was begun for this call, once, and return its answer.
+    def _admit(self, caller: Caller, registration: Registration, exchange: Exchange, plan: _Plan) -> Admission:
+        """Return the admission of a request, for which its exchange may be asked for a price. Raises Problem."""
+        if plan.found is not None:
+            return self._policy.admit_executed(caller)
+        return self._policy.admit(caller, registration, exchange, plan.request)
 
-        `confirm` raises Stopped for what may not leave any more.
+    def _begin_admitted(self, caller: Caller, registration: Registration, exchange: Exchange, plan: _Plan) -> Begun:
+        """Commit the intent of a request, and who placed it, unless its key has a row by now. Raises as `begin`."""
+        admission = self._admit(caller, registration, exchange, plan)
+        begun = _begin(plan, admission, admission.record)
+        if begun.is_new:
+            log_committed(begun.row)
+        return begun
+
+    def _execute_in_process(
+        self, caller: Caller, registration: Registration, exchange: Exchange, plan: _Plan
+    ) -> StoredAnswer | Begun:
+        """Carry out a request at an exchange of this process: its intent, what it does and its outcome are one commit.
+
+        The exchange asks others for what it needs to know before that begins.
         """
-        if begun.found is not None:
-            return replace(self.finish(exchange, begun, begun.found, None), headers=REPLAYED)
-        if not exchange.in_process:
-            return self._report(exchange, begun, self._execute(exchange, begun, confirm))
-        # What it does and what is written about it are one transaction, before which is asked what it needs to know.
-        refusal = _prepare(exchange, begun.request)
+        is_complete = False
 
-        def confirm_prepared() -> None:
-            confirm()
-            if refusal is not None:
-                raise refusal
+        def complete(admission: Admission, refusal: Refused | None) -> _Outcome | Begun:
+            nonlocal is_complete
+            begun = _begin(plan, admission)
+            if not begun.is_new:
+                return begun
+            intent = dict(begun.row)
+            called = _call(exchange, begun) if refusal is None else outcome_of_failure(begun.row, refusal)
+            outcome = _outcome(begun, *called)
+            plan.journal.finish(begun.row, outcome.columns)
+            # Last: from then on every other write of the audit waits until this one is committed.
+            admission.record(intent)
+            is_complete = True
+            return outcome
+
+        def carry_out() -> _Outcome | Begun:
+            admission = self._admit(caller, registration, exchange, plan)
+            refusal = _prepare(exchange, plan.request)
+            return self._store.atomic(lambda: complete(admission, refusal))
 
         try:
-            committed = self._store.atomic(lambda: self._execute(exchange, begun, confirm_prepared))
-        except Exception as error:
-            self.journal(begun.request).give_up(begun.row)
-            if isinstance(error, UNUSABLE):
-                # The commit may have come through, and only its answer was lost.
+            outcome = self._unless_begun(plan, carry_out)
+        except UNUSABLE as error:
+            if not is_complete:
+                raise
+            # The commit may have come through, and only its answer was lost.
+            if (found := self._find_committed(caller, plan, error)) is None:
                 raise not_committed() from error
-            raise
-        return self._report(exchange, begun, committed)
+            return found
+        return outcome if isinstance(outcome, Begun) else self._report(exchange, plan.journal, outcome)
+
+    def _find_committed(self, caller: Caller, plan: _Plan, error: Exception) -> Begun | None:
+        """Return what was committed though its commit failed with this error; None: nothing, or that is not known.
+
+        The transaction holds the account until it is over, so what the key says with the account held is final.
+        """
+        if isinstance(error, StoreError):
+            # It is our own, of a file that the next start may not open.
+            return None
+        row: Row | None = None
+        with suppress(*UNUSABLE):
+            row = self._store.atomic(lambda: self._row_of(caller, plan))
+        return None if row is None or row["released"] else Begun(plan.request, row, is_new=False)
+
+    def _row_of(self, caller: Caller, plan: _Plan) -> Row | None:
+        """Return the row of a key; within a write, after every other write of the account that began before."""
+        self._store.accounts.locked(caller.account.id, exclusive=True)
+        return plan.journal.by_key(plan.registration, plan.key)
+
+    def carry_out(self, exchange: Exchange, begun: Begun) -> StoredAnswer:
+        """Carry out what was begun for this call at an exchange elsewhere, once, and return its answer."""
+        if begun.found is not None:
+            return replace(self.finish(exchange, begun, begun.found, None), headers=REPLAYED)
+        return self.finish(exchange, begun, *_call(exchange, begun))
 
     def carry_out_many(self, exchange: Exchange, begun: Sequence[Begun]) -> list[Callable[[], StoredAnswer]]:
         """Carry out orders that were begun for this call, together and once, at an exchange elsewhere.
@@ -225,110 +301,61 @@ class Intents:
         """Let the outcome of what was begun for this call be found out later: the call ends without one."""
         self.journal(begun.request).give_up(begun.row)
 
-    def _execute(self, exchange: Exchange, begun: Begun, confirm: Callable[[], None]) -> _Committed:
-        """Call the exchange, and commit the outcome."""
-        request = replace(begun.request, client_id=begun.row["client_id"])
-        place = None if begun.replacement is None else begun.replacement.place
-        columns, refusal = call_exchange(exchange, request, begun.row, confirm, place)
-        return self._commit(begun, columns, refusal)
-
     def finish(self, exchange: Exchange, begun: Begun, columns: Row, refusal: Problem | None) -> StoredAnswer:
         """Commit the outcome of what was begun, and return the answer of it.
 
         Raises Problem 500, which may have been executed, when it could not be committed.
         """
-        return self._report(exchange, begun, self._commit(begun, columns, refusal))
-
-    def _report(self, exchange: Exchange, begun: Begun, committed: _Committed) -> StoredAnswer:
-        """Count and log an outcome that was committed, and return the answer of it."""
-        row, refusal = committed.row, committed.refusal
-        self._metrics.count_order(self.journal(begun.request).name, exchange.id, row["status"])
-        log_row(row, None if refusal is None else refusal.code)
-        return committed.answer
-
-    def _commit(self, begun: Begun, columns: Row, refusal: Problem | None) -> _Committed:
-        """Commit the outcome of what was begun. Raises as `finish`."""
-        columns = {**columns, "updated": now()}
-        row = {**begun.row, **columns}
-        answer = success_answer(row, begun.names) if refusal is None else refusal_answer(row, refusal)
+        outcome, journal = _outcome(begun, columns, refusal), self.journal(begun.request)
         try:
-            committed = self.journal(begun.request).finish(begun.row, columns)
+            is_committed = journal.finish(begun.row, outcome.columns)
         except Exception as error:
-            _log.exception("the outcome of %s could not be committed", row["key"])
+            _log.exception("the outcome of %s could not be committed", begun.row["key"])
             raise not_committed() from error
-        if not committed:
-            _log.critical("%s ended (%s) after it was given up and became another", row["key"], columns["status"])
+        if not is_committed:
+            key, status = begun.row["key"], columns["status"]
+            _log.critical("%s ended (%s) after it was given up and became another", key, status)
             raise not_committed()
-        return _Committed(row, answer, refusal)
+        return self._report(exchange, journal, outcome)
 
-    def answer_known(
-        self, registration: Registration, request: NewOrder | NewWithdrawal, known: Row, *, is_as_now: bool = False
-    ) -> StoredAnswer:
-        """Return the answer to a repeat whose key has the row `known`. Raises Problem as `repeat` does, and 503."""
-        request = with_names_of(known, request) or self._with_common_names(registration, request)
-        return self.repeat(registration, Begun(request, known, is_new=False), is_as_now=is_as_now)
-
-    def repeat(self, registration: Registration, begun: Begun, *, is_as_now: bool = False) -> StoredAnswer:
-        """Return the answer to a repeat. It needs no exchange: "nothing was sent" would not be true of its key.
-
-        `is_as_now`: its exchange was asked about the row already. Raises Problem 422 for a repeat with other
-        parameters, and 409 while the first call runs.
-        """
-        check_repeat(begun.row, _fingerprint(_intent(begun.request)))
-        row = begun.row if is_as_now else self.as_now(registration, self.journal(begun.request), begun.row)
-        return repeated_answer(row, begun.names)
-
-    def orders_as_now(self, registration: Registration, rows: Sequence[Row]) -> list[Row]:
-        """Return rows of orders as their exchange reports them now, as `as_now` does; it is asked about all at once."""
-        asked = [row for row in rows if row["status"] in IN_FLIGHT and registration.can_see(row)]
-        found: dict[int, Row] = {}
-        try:
-            if asked:
-                with self._registry.open(registration, seconds=_LOOK_SECONDS) as exchange:
-                    states = read_orders(exchange, asked)
-                known = [(row, states[row["exchange_order_id"]]) for row in asked if row["exchange_order_id"] in states]
-                found = {row["id"]: write_state(self._store.orders, row, state) for row, state in known}
-        except Exception as error:
-            log_failure(_log, error, f"{len(asked)} orders are answered as they were")
-        return [found.get(row["id"], row) for row in rows]
-
-    def as_now(self, registration: Registration, journal: Journal, row: Row) -> Row:
-        """Return a row as its exchange reports it now; as the journal has it when that cannot be read soon."""
-        if row["status"] not in IN_FLIGHT or not registration.can_see(row):
-            return row
-        try:
-            with self._registry.open(registration, seconds=_LOOK_SECONDS) as exchange:
-                if journal is self._store.orders:
-                    return refresh_order(journal, exchange, row)
-                return refresh_withdrawals(journal, exchange, [row], row["asset"])[0]
-        except Exception as error:
-            log_failure(_log, error, f"{journal.name} {row['id']} is answered as it was")
-        return row
-
-    def _with_common_names(
-        self, registration: Registration, request: NewOrder | NewWithdrawal
-    ) -> NewOrder | NewWithdrawal:
-        """Return a repeat, written otherwise than the first call, with the names that its exchange has for that.
-
-        Raises Problem 503 when it cannot be asked: neither is it certain then that something else was meant. Raises
-        Problem 422 for a name that no order can have been placed with.
-        """
-        try:
-            with self._registry.open(registration, seconds=_LOOK_SECONDS) as exchange:
-                return with_common_names(exchange, request)
-        except (ExchangeError, Problem) as error:
-            if error.code == "unknown_asset":
-                raise key_reused() from error
-            raise Problem(
-                503,
-                "exchange_unavailable",
-                f"the key was used before, and whether with these names cannot be said now: {error}",
-                retryable=True,
-                may_have_executed=True,
-            ) from error
+    def _report(self, exchange: Exchange, journal: Journal, outcome: _Outcome) -> StoredAnswer:
+        """Count and log an outcome that was committed, and return the answer of it."""
+        self._metrics.count_order(journal.name, exchange.id, outcome.row["status"])
+        log_row(outcome.row, None if outcome.refusal is None else outcome.refusal.code)
+        return outcome.answer
 
 
-def _prepare(exchange: Exchange, request: NewOrder | NewWithdrawal) -> Refused | None:
+def _begin(plan: _Plan, admission: Admission, record: Callable[[Row], None] = lambda _row: None) -> Begun:
+    """Commit the intent of a request, unless its key has a row by now."""
+    values = intent_columns(plan.request)
+    columns, checks = {**values, **admission.columns}, [admission.check]
+    if plan.replacement is None:
+        fingerprint = fingerprint_of(values)
+    else:
+        columns |= plan.replacement.columns
+        checks.append(plan.replacement.check)
+        fingerprint = plan.replacement.fingerprint
+    intent = plan.journal.begin(
+        plan.registration, plan.key, fingerprint, columns, plan.client_ids, partial(_run_all, checks), record
+    )
+    return Begun(plan.request, intent.row, intent.is_new, plan.found, plan.replacement)
+
+
+def _call(exchange: Exchange, begun: Begun) -> Called:
+    """Let the exchange carry out what was begun, and return what it made of it."""
+    request = replace(begun.request, client_id=begun.row["client_id"])
+    return call_exchange(exchange, request, begun.row, None if begun.replacement is None else begun.replacement.place)
+
+
+def _outcome(begun: Begun, columns: Row, refusal: Problem | None) -> _Outcome:
+    """Return the outcome of what was begun, with these columns and the problem to answer with, if it was refused."""
+    columns = {**columns, "updated": now()}
+    row = {**begun.row, **columns}
+    answer = success_answer(row, public_fields(begun.request)) if refusal is None else refusal_answer(row, refusal)
+    return _Outcome(columns, row, answer, refusal)
+
+
+def _prepare(exchange: Exchange, request: _Request) -> Refused | None:
     """Let an exchange ask for what the order needs; return why it cannot be placed, when that fails."""
     if isinstance(request, NewOrder):
         try:
@@ -341,22 +368,6 @@ def _prepare(exchange: Exchange, request: NewOrder | NewWithdrawal) -> Refused |
 def _run_all(checks: Iterable[Callable[[], None]]) -> None:
     for check in checks:
         check()
-
-
-def _names(request: NewOrder | NewWithdrawal) -> tuple[str, ...]:
-    return ORDER_FIELDS if isinstance(request, NewOrder) else WITHDRAWAL_FIELDS
-
-
-def _intent(request: NewOrder | NewWithdrawal) -> Row:
-    """Return what the row of a request has of it."""
-    return order_intent(request) if isinstance(request, NewOrder) else withdrawal_intent(request)
-
-
-def _fingerprint(values: Row) -> str:
-    if "to_registration" in values:
-        # Only the exchange can say what it calls the account there, and a repeat does not ask it.
-        values = {**values, "address": None}
-    return hashlib.sha256(_sorted_json(values).encode()).hexdigest()
 
 
 def not_committed() -> Problem:

@@ -9,12 +9,13 @@ from typing import Any
 from ..exchanges.base import Exchange
 from ..exchanges.errors import ExchangeError, Refused
 from ..exchanges.models import NewOrder, NewTransfer, NewWithdrawal, OrderState
+from .db.errors import UNUSABLE
 from .lookups import find_executed, find_many_executed
 from .order_views import order_columns, refusal_columns, transfer_columns, unproved_refusal_columns, withdrawal_columns
 from .policy import Stopped
 from .problems import Problem, from_exchange
 
-__all__ = ["call_exchange", "call_exchange_with_many"]
+__all__ = ["Called", "call_exchange", "call_exchange_with_many", "outcome_of_failure"]
 
 _log = logging.getLogger(__name__)
 
@@ -27,17 +28,14 @@ def call_exchange(
     exchange: Exchange,
     request: NewOrder | NewWithdrawal,
     intent: Row,
-    confirm: Callable[[], None],
     place: Callable[[Exchange, NewOrder, Row], Row] | None = None,
 ) -> Called:
     """Return the columns of the outcome, and the problem to answer with when it was refused.
 
-    `place` is called in place of the exchange's own, with the exchange, the order and its row.
+    `place` is called in place of the exchange's own, with the exchange, the order and its row. Raises one of UNUSABLE
+    when the data base failed in which an exchange of this process has its books.
     """
     try:
-        if exchange.in_process:
-            # It sends no request, before which this would be done; here it is in the transaction that executes.
-            confirm()
         if place is not None and isinstance(request, NewOrder):
             return place(exchange, request, intent), None
         return _execute(exchange, request), None
@@ -45,8 +43,11 @@ def call_exchange(
         if error.may_have_executed and error.refusal is not None:
             _log.warning("outcome unknown: %s", error)
             return _look_up(exchange, intent, error.refusal)
-        return _failed(intent, error)
-    except Exception:
+        return outcome_of_failure(intent, error)
+    except Exception as error:
+        if exchange.in_process and isinstance(error, UNUSABLE):
+            # The write failed that this is a part of, so nothing of it was executed.
+            raise
         _log.exception("the exchange's adapter failed; the outcome is unknown")
         return {"status": "unknown"}, None
 
@@ -78,7 +79,7 @@ def call_exchange_with_many(exchange: Exchange, orders: Sequence[NewOrder], inte
         if refusal is not None:
             called.append(_looked_up(exchange, intent, refusal, found[number]))
         elif isinstance(outcome, ExchangeError):
-            called.append(_failed(intent, outcome))
+            called.append(outcome_of_failure(intent, outcome))
         else:
             called.append((order_columns(outcome), None))
     return called
@@ -89,8 +90,10 @@ def _refusal(outcome: OrderState | ExchangeError) -> Refused | None:
     return outcome.refusal if isinstance(outcome, ExchangeError) and outcome.may_have_executed else None
 
 
-def _failed(intent: Row, error: ExchangeError) -> Called:
-    """Return the outcome of what failed with this error: refused, or unknown without a refusal to look up."""
+def outcome_of_failure(intent: Row, error: ExchangeError) -> Called:
+    """Return the outcome of what failed with this error, as `call_exchange` does: refused, or unknown where there is no
+    refusal to look up.
+    """
     if error.may_have_executed:
         _log.warning("outcome unknown: %s", error)
         return {"status": "unknown"}, None

@@ -127,7 +127,8 @@ class Policy:
         self, caller: Caller, registration: Registration, value: Decimal | None, guarded: NewWithdrawal | None
     ) -> None:
         # The next one of this account waits here until this one is counted.
-        now = self._check_locked(caller, registration, exclusive=True)
+        account = self._store.accounts.locked(caller.account.id, exclusive=True)
+        now = _check_state(caller, account, self._store.registrations.get(registration.id))
         if now.key_since != registration.key_since:
             raise KeyReplacedError(now)
         self._quotas.check_order(caller.account.id)
@@ -135,23 +136,15 @@ class Policy:
         if guarded is not None:
             check_send(self._store.addresses, now, guarded, lock=True)
 
-    def _check_locked(self, caller: Caller, registration: Registration, *, exclusive: bool = False) -> Registration:
-        """Return the registration as it is now."""
-        account = self._store.accounts.locked(caller.account.id, exclusive=exclusive)
-        return _check_state(caller, account, self._store.registrations.get(registration.id))
-
     def confirm(self, caller: Caller, registration: Registration, send: NewWithdrawal | None = None) -> None:
         """Raise Stopped for a request that may not leave any more, though its intent was committed.
 
-        Within a write it holds until that ends; else it is a read. `send`: a guarded send whose intent was committed,
-        and with it its amount counted: only whether it may go to its address is asked again.
+        `send`: a guarded send whose intent was committed, and with it its amount counted: only whether it may go to its
+        address is asked again.
         """
         try:
-            if self._store.is_writing:
-                now = self._check_locked(caller, registration)
-            else:
-                account = self._store.accounts.find(caller.account.name, registration.id)
-                now = _check_state(caller, account, None if account is None else account.registration)
+            account = self._store.accounts.find(caller.account.name, registration.id)
+            now = _check_state(caller, account, None if account is None else account.registration)
             if send is not None:
                 check_place(self._store.addresses, now, send)
             if caller.credential is not None:

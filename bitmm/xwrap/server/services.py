@@ -35,6 +35,7 @@ from .rate_limiter import RateLimiter
 from .rates import Rates
 from .reconciliation import Reconciler
 from .registry import ExchangeRegistry
+from .repeats import Repeats
 from .settings import Settings
 from .shares import KnownCallers
 from .threads import ThreadPools
@@ -162,8 +163,9 @@ def _create(
         addresses=settings.address_quota,
     )
     policy = Policy(store, quotas)
-    intents = Intents(store, registry, policy, client_ids, missing_history, metrics)
-    execution = ExecutionService(store, registry, policy, intents, missing_history)
+    intents = Intents(store, policy, client_ids, missing_history, metrics)
+    repeats = Repeats(store, registry)
+    execution = ExecutionService(store, registry, policy, intents, repeats, missing_history)
     login_failures = LoginFailures(store)
     connections = most_connections(settings)
     order_changes = OrderChanges(store, threads, connections)
@@ -177,8 +179,8 @@ def _create(
         authenticator=Authenticator(store, threads, login_failures, settings.credential_cache_seconds),
         login_failures=login_failures,
         execution=execution,
-        batches=BatchService(store, registry, policy, intents),
-        amendments=Amendments(store, registry, policy, intents),
+        batches=BatchService(store, registry, policy, intents, repeats),
+        amendments=Amendments(store, registry, policy, intents, repeats),
         reconciler=Reconciler(
             store,
             registry,

@@ -106,6 +106,7 @@ class PaperExchange(Exchange):
         return estimate(order, look, plan_order(self.name, order, look))
 
     def prepare(self, order: NewOrder) -> None:
+        self._prepared = None
         self._prepared = self._source.look(order.currency, order.asset)
 
     def check_kind(self, order: NewOrder) -> None:
@@ -113,7 +114,6 @@ class PaperExchange(Exchange):
 
     def place(self, order: NewOrder) -> OrderState:
         look = self._prepared or self._source.look(order.currency, order.asset)
-        self._prepared = None
         self.check_kind(order)
         plan = plan_order(self.name, order, look)
         row = self._new_row(order, look, plan)

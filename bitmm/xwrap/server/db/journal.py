@@ -162,6 +162,8 @@ class Journal:
                 except IntegrityError:
                     intent = self._database.write(lambda runner: self._begin_again(runner, row, client_ids, guards))
         except UNUSABLE:
+            if self._database.is_writing:
+                raise
             # The data base may have committed it, and only its answer was lost; the exchange will not hear of it.
             place = {"registration": registration, "of_key": row["key"], "begun": time}
             outcome = {"status": "rejected", "released": True, "server": None, **_NO_ANSWER}
