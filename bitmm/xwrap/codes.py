@@ -196,7 +196,7 @@ CODES: Mapping[str, Code] = {
     "quota_exceeded": Code(
         429,
         "The account has as many registrations, credentials or allowed addresses, or placed as many orders and sends in"
-        " 24 hours, as the server allows.",
+        " 24 hours, as the server allows; or a registration has as many open orders on paper.",
     ),
     "rate_limited": Code(429, "The exchange's limit for its callers is reached; `Retry-After` says when to come back."),
     "too_many_tries": Code(429, "Too many wrong passwords; `Retry-After` says when to come back."),

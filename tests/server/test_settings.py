@@ -68,7 +68,7 @@ def test_every_name_that_the_code_and_the_documents_have_is_known():
     assert len(names) > 10
     good = {"XWRAP_LOG_LEVEL": "INFO", "XWRAP_EXCHANGES": "paper,kraken,hub,mtgox", "XWRAP_PAPER_FUNDS": "USD=1"}
     good |= {"XWRAP_LOG_FORMAT": "json", "XWRAP_PROXIES": "127.0.0.1", "XWRAP_ADDRESS_WAIT_HOURS": "24"}
-    good |= {"XWRAP_QUOTA_REGISTRATIONS": "1", "XWRAP_QUOTA_ORDERS": "1"}
+    good |= {"XWRAP_QUOTA_REGISTRATIONS": "1", "XWRAP_QUOTA_ORDERS": "1", "XWRAP_QUOTA_OPEN_ORDERS": "1"}
     good |= {"XWRAP_QUOTA_CREDENTIALS": "1", "XWRAP_QUOTA_ADDRESSES": "1", "XWRAP_NOTICE_PRIVATE": "1"}
     for name in names:
         value = good.get(name, "none" if "_LIMIT_" in name else "https://exchange.example")
@@ -123,12 +123,14 @@ def test_the_quotas_are_whole_numbers():
     read = Settings.read({"XWRAP_QUOTA_CREDENTIALS": "0", "XWRAP_QUOTA_ADDRESSES": "7"})
     assert (read.credential_quota, read.address_quota) == (0, 7)
     assert (Settings.read({}).credential_quota, Settings.read({}).address_quota) == (100, 1000)
+    assert Settings.read({"XWRAP_QUOTA_OPEN_ORDERS": "100000"}).open_order_quota == 100_000
+    assert Settings.read({}).open_order_quota == 10_000
 
 
 @pytest.mark.parametrize("text", ["-1", "1.5", "1e3", "1_000", "10000000", "٢٤", "none"])
 @pytest.mark.parametrize(
     "name",
-    ["XWRAP_QUOTA_REGISTRATIONS", "XWRAP_QUOTA_ORDERS", "XWRAP_QUOTA_CREDENTIALS", "XWRAP_QUOTA_ADDRESSES"],
+    [f"XWRAP_QUOTA_{name}" for name in ("REGISTRATIONS", "ORDERS", "CREDENTIALS", "ADDRESSES", "OPEN_ORDERS")],
 )
 def test_another_quota_is_refused(name, text):
     assert refusal(**{name: text}) == f'{name} has "{text}"; write a whole number, 0 to 9999999'

@@ -58,7 +58,7 @@ _ORDERS = """
     ON orders.client_id = paper.client_id AND orders.registration_id = paper.registration_id
     WHERE paper.registration_id = ?
 """
-_OPEN = "SELECT count(*), min(checked) FROM paper_orders WHERE status = 'open' AND registration_id = ?"
+_OPEN = "SELECT coalesce(sum(open_orders), 0), min(checked) FROM paper_markets WHERE registration_id = ?"
 _BALANCES = "SELECT currency, total FROM paper_balances WHERE registration_id = ?"
 
 

@@ -67,8 +67,11 @@ def paper_config(
         kind = _source_kind(settings, given)
         read_book = partial(read_fresh_book, depth=MOST_LEVELS)
         live = LivePrices(kind, partial(open_source, given), read_book, seconds=settings.paper_look_seconds)
-        return PaperConfig(Prices.load(), settings.paper_funds, store.paper_ledger, live=live)
-    return PaperConfig(_load_prices(settings, given or PACKED_PRICES), settings.paper_funds, store.paper_ledger)
+        prices = Prices.load()
+    else:
+        live, prices = None, _load_prices(settings, given or PACKED_PRICES)
+    most_open = settings.open_order_quota
+    return PaperConfig(prices, settings.paper_funds, store.paper_ledger, live=live, most_open=most_open)
 
 
 @contextmanager
@@ -130,7 +133,7 @@ class PaperLooks:
             registration = self._store.registrations.get(id)
             if registration is not None:
                 with self._registry.open(registration) as paper:
-                    paper.open_orders()
+                    paper.funds()
         except Exception as error:
             log_failure(_log, error, f"the open orders on paper of registration {id} cannot be looked at")
 

@@ -30,7 +30,7 @@ LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _SETTINGS = (
     *("XWRAP_DATA_DIR", "XWRAP_MASTER_KEY_FILE", "XWRAP_DATABASE_URL", "XWRAP_HOSTS", "XWRAP_EXCHANGES"),
     *("XWRAP_PROXIES", "XWRAP_ADDRESS_WAIT_HOURS", "XWRAP_QUOTA_REGISTRATIONS", "XWRAP_QUOTA_ORDERS"),
-    *("XWRAP_QUOTA_CREDENTIALS", "XWRAP_QUOTA_ADDRESSES"),
+    *("XWRAP_QUOTA_CREDENTIALS", "XWRAP_QUOTA_ADDRESSES", "XWRAP_QUOTA_OPEN_ORDERS"),
     *("XWRAP_LOG_LEVEL", "XWRAP_LOG_FORMAT"),
     *("XWRAP_NOTICE_URL", "XWRAP_NOTICE_SECRET_FILE", "XWRAP_NOTICE_PRIVATE"),
     *("XWRAP_PAPER_PRICES", "XWRAP_PAPER_FUNDS"),
@@ -121,6 +121,8 @@ class Settings:
     #: So many credentials an account may have, and addresses on its allow-list.
     credential_quota: int = 100
     address_quota: int = 1000
+    #: So many orders of a registration may be open on paper.
+    open_order_quota: int = 10_000
     #: From which level on the server logs; one of `LOG_LEVELS`.
     log_level: str = "INFO"
     #: How an entry is written; one of `LOG_FORMATS`.
@@ -182,6 +184,7 @@ class Settings:
             ("order_quota", "XWRAP_QUOTA_ORDERS"),
             ("credential_quota", "XWRAP_QUOTA_CREDENTIALS"),
             ("address_quota", "XWRAP_QUOTA_ADDRESSES"),
+            ("open_order_quota", "XWRAP_QUOTA_OPEN_ORDERS"),
         ):
             if quota := environ.get(variable):
                 values[name] = _quota(variable, quota)

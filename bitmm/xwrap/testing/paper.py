@@ -23,7 +23,7 @@ from ..exchanges.models import (
     TransferState,
     Withdrawal,
 )
-from ..exchanges.paper import Paper, PaperConfig
+from ..exchanges.paper import Balance, Paper, PaperConfig
 from ..exchanges.paper.matching import Quote
 from ..money import EXACT, above_zero, plain
 from ..types import Amount
@@ -187,7 +187,7 @@ class FaultyPaper(Paper):
                 raise InvalidRequest(f"{words}; cancel them first", code="invalid_amount")
         with self._transaction() as transaction:
             for name, amount in balances.items():
-                difference = EXACT.subtract(amount, transaction.balances.get(name, Decimal(0)))
+                difference = EXACT.subtract(amount, transaction.balances.get(name, Balance()).total)
                 transaction.post_entry("opening", None, name, difference)
 
     def _pop_fault(self, *calls: str, client_id: str | None = None) -> PlannedFault | None:

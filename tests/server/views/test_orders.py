@@ -272,8 +272,8 @@ def test_a_waiting_order_is_filled_when_a_later_minute_reaches_its_price(serving
     clock = {"now": 0.0}
     init = paper.PaperConfig.__init__
 
-    def with_our_clock(self, prices, opening, open_ledger):
-        init(self, prices, opening, open_ledger, lambda: clock["now"])
+    def with_our_clock(self, *given, **more):
+        init(self, *given, **more, clock=lambda: clock["now"])
 
     monkeypatch.setattr(paper.PaperConfig, "__init__", with_our_clock)
     prices = tmp_path / "prices.csv"

@@ -6,7 +6,7 @@ where the packed file comes from stands in `recorded/README.md`. `LivePaper` tra
 """
 
 from .adapter import PaperExchange
-from .ledger import Ledger, LedgerTransaction, PaperConfig
+from .ledger import Balance, Ledger, LedgerTransaction, PaperConfig
 from .live_market_data import LivePaper, live_paper
 from .live_prices import LivePrices
 from .market_data import Paper
@@ -14,6 +14,7 @@ from .prices import PACKED_PRICES, Prices, PricesError, PriceSource
 
 __all__ = [
     "PACKED_PRICES",
+    "Balance",
     "Ledger",
     "LedgerTransaction",
     "LivePaper",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -36,9 +37,9 @@ from ..rules import check
 from ..transfers import check_other_account
 from .addresses import is_bitcoin_address
 from .bech32 import testnet_address
-from .bookings import available_of, canceled, check_available, given_by, held_of, post_parts
+from .bookings import canceled, check_available, given_by, post_parts
 from .executions import Execution
-from .ledger import LedgerTransaction, PaperConfig
+from .ledger import Balance, LedgerTransaction, PaperConfig
 from .looks import Look, LookSource, taken_of
 from .matching import ASSET, CURRENCY, MARKET
 from .parsing import entry_from_row, fill_from_row, order_from_row, withdrawal_from_row
@@ -54,7 +55,7 @@ _LATEST = 100
 _ENTRIES = 500
 
 
-class PaperExchange(Exchange):
+class PaperExchange(Exchange, ABC):
     """Orders on a ledger against the offers of a price source, which a subclass has.
 
     A market order, and as much of a limit order as others offer at its price or better, is filled at once at what is
@@ -80,18 +81,20 @@ class PaperExchange(Exchange):
         self._prepared: Look | None = None
 
     @property
+    @abstractmethod
     def _source(self) -> LookSource:
         """Return where the prices come from."""
-        raise NotImplementedError
 
     def with_context(self, context: ExchangeContext) -> Self:
         return type(self)(context, self._config)
 
     def funds(self) -> dict[str, Funds]:
-        orders = self._open_orders()
-        balances = self._ledger.balances() or self._opening()
+        self._catch_up()
+        balances = self._ledger.balances()
+        if not balances:
+            balances = {name: Balance(amount) for name, amount in self._opening().items()}
         return {
-            name: Funds(balance, available_of(balances, orders, name), held_of(orders, name), earning=Decimal(0))
+            name: Funds(balance.total, balance.available, balance.held, earning=Decimal(0))
             for name, balance in balances.items()
         }
 
@@ -126,10 +129,26 @@ class PaperExchange(Exchange):
         with self._transaction() as transaction:
             # Who sells must have all of it, also what the book does not list.
             check_available(transaction, given_by(row), plan.amount if order.side == "sell" else needed)
+            if row["status"] == "open":
+                self._check_room(transaction)
             row["id"] = transaction.add_order(row | executed.columns())
             if plan.parts:
                 post_parts(transaction, row, nothing, plan.parts, look.taker)
-        return self._order_from_row(row | executed.columns())
+            row |= executed.columns()
+            if row["status"] == "open":
+                row = self._resting().add(transaction, row)
+        return self._order_from_row(row)
+
+    def _check_room(self, transaction: LedgerTransaction) -> None:
+        """Raise Refused `quota_exceeded` when no more orders of the registration may be open."""
+        most = self._config.most_open
+        if sum(market.open_orders for market in transaction.markets) >= most:
+            raise Refused(
+                f"a registration may have {most} open orders on paper, and this one has them; cancel some of them, or"
+                " their administrator sets XWRAP_QUOTA_OPEN_ORDERS; nothing was executed",
+                code="quota_exceeded",
+                details={"limit": str(most)},
+            )
 
     def _new_row(self, order: NewOrder, look: Look, plan: Plan) -> dict[str, Any]:
         """Return the row of a new order, without what it holds and what was executed of it."""
@@ -152,7 +171,7 @@ class PaperExchange(Exchange):
             "average": None,
             "checked": self._config.minute(),
             "looked": to_microseconds(look.time),
-            "expires": None if order.expires is None else order.expires.isoformat(),
+            "expires": None if order.expires is None else order.expires.astimezone(UTC).isoformat(),
             "reason": plan.reason,
             "stop": plain(order.stop) if plan.waits and order.stop is not None else None,
         }
@@ -163,26 +182,24 @@ class PaperExchange(Exchange):
         return found
 
     def find(self, ref: OrderRef) -> OrderState | None:
-        self._open_orders()
+        self._catch_up()
         row = self._ledger.order(ref.client_id)
         return None if row is None else self._order_from_row(row)
 
     def open_orders(self) -> list[OrderState]:
-        return [self._order_from_row(row) for row in self._open_orders()]
+        self._catch_up()
+        return [self._order_from_row(row) for row in self._ledger.open_orders()]
 
     def cancel(self, ref: OrderRef) -> None:
         with self._transaction() as transaction:
-            row = next((row for row in transaction.open_orders() if row["client_id"] == ref.client_id), None)
-            if row is None:
+            row = transaction.order(ref.client_id)
+            if row is None or row["status"] != "open":
                 raise Refused("this order is not open any more, so it cannot be canceled", code="order_not_open")
-            transaction.change_order(row["id"], canceled(row))
+            transaction.change_order(row, canceled(row))
 
     def cancel_all(self) -> int:
         with self._transaction() as transaction:
-            rows = transaction.open_orders()
-            for row in rows:
-                transaction.change_order(row["id"], canceled(row))
-        return len(rows)
+            return transaction.cancel_orders()
 
     def fills(self, currency: str, asset: str) -> list[Fill]:
         return self.fills_page(currency, asset).rows
@@ -191,7 +208,7 @@ class PaperExchange(Exchange):
         """Return the fills before the one that the cursor names."""
         before = None if cursor is None else numbers_of(self.name, cursor, 1)[0]
         if before is None:
-            self._open_orders()
+            self._catch_up()
         rows = self._ledger.fills(currency, asset, _LATEST, before)
         return HistoryPage([fill_from_row(row) for row in rows], str(rows[-1]["id"]) if len(rows) == _LATEST else None)
 
@@ -248,7 +265,7 @@ class PaperExchange(Exchange):
     def ledger_page(self, since: datetime | None, cursor: str | None = None) -> HistoryPage[LedgerEntry]:
         after = 0 if cursor is None else numbers_of(self.name, cursor, 1)[0]
         if cursor is None:
-            self._open_orders()
+            self._catch_up()
             if not self._ledger.balances():
                 with self._transaction():
                     # The opening is posted first in any.
@@ -269,23 +286,22 @@ class PaperExchange(Exchange):
     def permissions(self) -> frozenset[str]:
         return frozenset({"read", "trade", "send"})
 
+    @abstractmethod
     def _rules_of(self, asset: str) -> Market:
         """Return the rules of amounts of an asset. Raises Refused `unknown_asset` where there is none on paper."""
-        raise NotImplementedError
 
     def _opening(self) -> dict[str, Decimal]:
         return {CURRENCY: Decimal(0), ASSET: Decimal(0), **self._config.opening}
 
-    def _open_orders(self) -> list[dict[str, Any]]:
-        """Return the open orders, after those were filled whose price was reached meanwhile, and those ended that are
-        over.
-        """
-        rows = self._ledger.open_orders()
-        resting = RestingOrders(self._config, self._source)
-        if not any(map(resting.is_due, rows)):
-            return rows
-        with self._transaction() as transaction:
-            return transaction.open_orders()
+    def _resting(self) -> RestingOrders:
+        return RestingOrders(self._config, self._source)
+
+    def _catch_up(self) -> None:
+        """Fill the open orders whose price was reached meanwhile, and end those that are over."""
+        if self._resting().are_due(self._ledger):
+            with self._transaction():
+                # It does that first.
+                pass
 
     @contextmanager
     def _transaction(self) -> Iterator[LedgerTransaction]:
@@ -294,9 +310,7 @@ class PaperExchange(Exchange):
             if not transaction.balances:
                 for name, amount in self._opening().items():
                     transaction.post_entry("opening", None, name, amount)
-            resting = RestingOrders(self._config, self._source)
-            for row in transaction.open_orders():
-                resting.update(transaction, row)
+            self._resting().update(transaction)
             yield transaction
 
     def _order_from_row(self, row: dict[str, Any]) -> OrderState:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from ...money import EXACT, exact, plain, total
+from ...money import EXACT, exact, plain
 from ..models import Level
 from ..rules import not_enough
 from .executions import Execution
-from .ledger import LedgerTransaction
+from .ledger import Balance, LedgerTransaction
 
-__all__ = ["available_of", "canceled", "check_available", "given_by", "held_of", "post_parts"]
+__all__ = ["available_of", "canceled", "check_available", "given_by", "post_parts"]
 
 
 def given_by(row: Mapping[str, Any]) -> str:
@@ -21,19 +21,14 @@ def given_by(row: Mapping[str, Any]) -> str:
     return name
 
 
-def held_of(orders: Iterable[Mapping[str, Any]], name: str) -> Decimal:
-    """Return what these open orders hold of a currency or asset."""
-    return total(exact(row["held"]) for row in orders if given_by(row) == name)
-
-
-def available_of(balances: Mapping[str, Decimal], orders: Iterable[Mapping[str, Any]], name: str) -> Decimal:
-    """Return what is there of a currency or asset and is held by none of these open orders."""
-    return EXACT.subtract(balances.get(name, Decimal(0)), held_of(orders, name))
+def available_of(transaction: LedgerTransaction, name: str) -> Decimal:
+    """Return what is there of a currency or asset and is held by no open order."""
+    return transaction.balances.get(name, Balance()).available
 
 
 def check_available(transaction: LedgerTransaction, name: str, needed: Decimal) -> None:
     """Raise Refused `insufficient_funds` when less of `name` is there than is needed."""
-    available = available_of(transaction.balances, transaction.open_orders(), name)
+    available = available_of(transaction, name)
     if available < needed:
         raise not_enough(name, needed=needed, available=available)
 

@@ -14,32 +14,89 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Protocol
 
+from ...money import EXACT
 from .live_prices import LivePrices
+from .looks import PriceRange
 from .prices import PriceSource
 
-__all__ = ["Ledger", "LedgerTransaction", "PaperConfig"]
+__all__ = ["Balance", "Ledger", "LedgerTransaction", "OpenMarket", "PaperConfig"]
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """How much is owned of a currency or asset, and how much of that open orders hold."""
+
+    total: Decimal = Decimal(0)
+    held: Decimal = Decimal(0)
+
+    @property
+    def available(self) -> Decimal:
+        """Return what no open order holds."""
+        return EXACT.subtract(self.total, self.held)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenMarket:
+    """A market in which a registration has open orders.
+
+    All of them were held against the prices of minutes up to `checked` (since 1970), and against the looks at the
+    market up to `looked` (microseconds since 1970). `first_end`: the earliest end of one of them, as its row has it.
+    """
+
+    currency: str
+    asset: str
+    open_orders: int
+    checked: int
+    looked: int
+    first_end: str | None = None
 
 
 class LedgerTransaction(Protocol):
     """A transaction on the ledger of one registration, which no other transaction on it overlaps."""
 
-    #: By currency or asset, with the entries of this transaction; empty before the opening.
-    balances: dict[str, Decimal]
+    @property
+    def balances(self) -> Mapping[str, Balance]:
+        """Return what is owned, by currency or asset, with the entries of this transaction; empty before the opening.
 
-    def open_orders(self) -> list[dict[str, Any]]:
-        """Return the orders that are open, oldest first."""
+        A currency or asset of which nothing was ever owned is not in it.
+        """
+        ...
+
+    @property
+    def markets(self) -> list[OpenMarket]:
+        """Return the markets in which orders are open."""
+        ...
+
+    def reached(self, market: OpenMarket, prices: PriceRange, looked: int) -> list[dict[str, Any]]:
+        """Return the open orders whose limit or stop these prices reach, and whose last look was not after `looked`."""
+        ...
+
+    def ended(self, market: OpenMarket, time: datetime) -> list[dict[str, Any]]:
+        """Return the open orders whose end is not after this time."""
+        ...
+
+    def order(self, client_id: str) -> dict[str, Any] | None:
+        """Return the order with this id of ours; None: there is none."""
+        ...
+
+    def note_checked(self, market: OpenMarket, checked: int, looked: int) -> None:
+        """Note up to which minute and look the open orders of a market were held against its prices."""
         ...
 
     def post_entry(self, kind: str, reference: str | None, currency: str, amount: Decimal) -> None:
         """Add `amount` (negative: take) to the balance of `currency`, by an entry that says why."""
         ...
 
-    def add_order(self, values: Mapping[str, Any]) -> int:
-        """Add an order and return its id."""
+    def add_order(self, row: Mapping[str, Any]) -> int:
+        """Add an order and return its id; what an open one holds is held from now on."""
         ...
 
-    def change_order(self, id: int, values: Mapping[str, Any]) -> None:
-        """Write these columns of an order."""
+    def change_order(self, row: Mapping[str, Any], changes: Mapping[str, Any]) -> None:
+        """Write these columns of an order, which `row` is until now; `held` follows."""
+        ...
+
+    def cancel_orders(self) -> int:
+        """Cancel all open orders, and return how many there were."""
         ...
 
     def add_fill(self, values: Mapping[str, Any]) -> None:
@@ -58,8 +115,16 @@ class Ledger(Protocol):
         """Open a transaction: written whole at the end of the block, or not at all when the block raises."""
         ...
 
-    def balances(self) -> dict[str, Decimal]:
+    def balances(self) -> dict[str, Balance]:
         """Return what is owned, by currency or asset; empty before the opening."""
+        ...
+
+    def markets(self) -> list[OpenMarket]:
+        """Return the markets in which orders are open."""
+        ...
+
+    def is_reached(self, market: OpenMarket, prices: PriceRange, looked: int) -> bool:
+        """Return whether there is an order as `LedgerTransaction.reached` returns them."""
         ...
 
     def open_orders(self) -> list[dict[str, Any]]:
@@ -95,6 +160,7 @@ class PaperConfig:
 
     `opening`: the balances that a new ledger begins with. `open_ledger`: returns the ledger of a registration, by its
     id. `clock`: Unix seconds. `live`: the prices of another exchange now, in place of the recorded `prices`.
+    `most_open`: so many orders of a registration may be open.
     """
 
     prices: PriceSource
@@ -102,6 +168,7 @@ class PaperConfig:
     open_ledger: Callable[[int], Ledger]
     clock: Callable[[], float] = time.time
     live: LivePrices | None = None
+    most_open: int = 10_000
 
     def minute(self) -> int:
         """Return the minute since 1970."""

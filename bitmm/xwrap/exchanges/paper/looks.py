@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Protocol
+from typing import Protocol, Self
 
 from ...money import EXACT
 from ..models import Level, Market, Side
 
-__all__ = ["Look", "LookSource", "taken_of"]
+__all__ = ["Look", "LookSource", "PriceRange", "taken_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,22 @@ class Look:
     def reaches_stop(self, side: Side, stop: Decimal) -> bool:
         """Return whether an order with this stop begins: a buy, as the ask has risen to it; a sell, as the bid fell."""
         return self.best(side) >= stop if side == "buy" else self.best(side) <= stop
+
+
+@dataclass(frozen=True, slots=True)
+class PriceRange:
+    """The extremes of the best prices at some looks: none of them reached an order whose price is beyond these."""
+
+    lowest_ask: Decimal
+    highest_ask: Decimal
+    lowest_bid: Decimal
+    highest_bid: Decimal
+
+    @classmethod
+    def of(cls, looks: Sequence[Look]) -> Self:
+        """Return the range of one look or more."""
+        asks, bids = [look.best("buy") for look in looks], [look.best("sell") for look in looks]
+        return cls(min(asks), max(asks), min(bids), max(bids))
 
 
 class LookSource(Protocol):

@@ -3,13 +3,16 @@
 A resting order is filled at its own price, at each look by as much as is offered there or better, and the rest stays
 open. What is offered at one look is shared by the orders of a registration, the oldest first. One with a stop begins
 when the best price reaches it, and takes then what is offered.
+
+An order that no new look reaches and whose end has not come stays as it is. So the ledger is asked for the others
+alone, by the extremes of the prices: what that costs depends on what is reached, and not on what is open.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
-from datetime import datetime
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from decimal import Decimal
 from math import inf
 from typing import Any
@@ -19,8 +22,8 @@ from ..fillings import round_down
 from ..models import Level
 from .bookings import available_of, canceled, given_by, post_parts
 from .executions import Execution
-from .ledger import LedgerTransaction, PaperConfig
-from .looks import Look, LookSource, taken_of
+from .ledger import Ledger, LedgerTransaction, OpenMarket, PaperConfig
+from .looks import Look, LookSource, PriceRange, taken_of
 from .plans import BOOK_ENDED
 
 __all__ = ["RestingOrders", "to_microseconds"]
@@ -33,40 +36,73 @@ class RestingOrders:
     """The open orders of one registration, in one transaction or for one read."""
 
     def __init__(self, config: PaperConfig, source: LookSource) -> None:
-        self._config = config
         self._source = source
+        # Read before the looks, so that no minute is taken for checked whose look was not there yet.
+        self._minute = config.minute()
+        self._now = config.clock()
         #: What was used up of the offers of a look: (pair, side, time of the look) -> amount.
         self._used: defaultdict[tuple[str, str, str, float], Decimal] = defaultdict(Decimal)
 
-    def is_due(self, row: Row) -> bool:
-        """Return whether an order has ended, is reached by a price, or was not held against those of this minute."""
-        if self._is_expired(row):
+    def are_due(self, ledger: Ledger) -> bool:
+        """Return whether an order has ended or is reached, or they were not held against the prices of this minute."""
+        return any(self._is_due(ledger, market) for market in ledger.markets())
+
+    def _is_due(self, ledger: Ledger, market: OpenMarket) -> bool:
+        if self._minute > market.checked or self._is_over(market.first_end):
             return True
-        is_new = self._config.minute() > row["checked"]
-        return any(is_new or self._reaches(look, row) for look in self._news(row))
+        looks = self._news(market)
+        return bool(looks) and ledger.is_reached(market, PriceRange.of(looks), self._before(looks))
 
-    def update(self, transaction: LedgerTransaction, row: Row) -> None:
-        """Fill an open order as far as the looks since the last one reach its price, before its end.
+    def update(self, transaction: LedgerTransaction) -> None:
+        """Fill the open orders as far as the looks since the last ones reach their prices, and end those that are over.
 
-        It is canceled when its end was first.
+        The oldest is first, with all of its looks.
         """
-        for look in self._news(row):
-            row = self._held_against(look, transaction, row)
-            if row["status"] != "open":
-                return
-        minute = self._config.minute()
-        if self._is_expired(row):
-            transaction.change_order(row["id"], canceled(row, "it expired"))
-        elif minute > row["checked"]:
-            transaction.change_order(row["id"], {"checked": minute})
+        due: dict[int, tuple[Row, Sequence[Look]]] = {}
+        for market in transaction.markets:
+            looks = self._news(market)
+            rows = []
+            if looks:
+                rows = transaction.reached(market, PriceRange.of(looks), self._before(looks))
+            if rows or self._minute > market.checked:
+                looked = to_microseconds(looks[-1].time) if looks else market.looked
+                transaction.note_checked(market, max(self._minute, market.checked), looked)
+            if self._is_over(market.first_end):
+                rows += transaction.ended(market, datetime.fromtimestamp(self._now, UTC))
+            due |= {row["id"]: (row, looks) for row in rows}
+        for id in sorted(due):
+            self._hold(transaction, *due[id])
 
-    def _news(self, row: Row) -> Iterator[Look]:
-        """Return the looks that the order was not held against yet."""
+    def add(self, transaction: LedgerTransaction, row: Row) -> Row:
+        """Return the row of an open order that was just added, after the looks that came since it was planned."""
+        looks = self._source.looks_since(row["currency"], row["asset"], row["checked"])
+        return self._hold(transaction, row, looks)
+
+    def _news(self, market: OpenMarket) -> list[Look]:
+        """Return the looks that the open orders of a market were not held against yet, oldest first."""
+        looks = self._source.looks_since(market.currency, market.asset, market.checked)
+        return [look for look in looks if to_microseconds(look.time) > market.looked]
+
+    def _before(self, looks: Sequence[Look]) -> int:
+        """Return the latest look of an order that may be held against the last of these, in microseconds since 1970."""
+        return to_microseconds(looks[-1].time) - to_microseconds(self._source.seconds)
+
+    def _hold(self, transaction: LedgerTransaction, row: Row, looks: Iterable[Look]) -> Row:
+        """Return the row of an open order after these looks: it is filled as far as they reach its price before its
+        end, and canceled when its end was first.
+        """
         end = inf if row["expires"] is None else datetime.fromisoformat(row["expires"]).timestamp()
         first = (row["looked"] or 0) + to_microseconds(self._source.seconds)
-        for look in self._source.looks_since(row["currency"], row["asset"], row["checked"]):
+        for look in looks:
             if first <= to_microseconds(look.time) and look.time < end:
-                yield look
+                row = self._held_against(look, transaction, row)
+                if row["status"] != "open":
+                    return row
+        if not self._is_over(row["expires"]):
+            return row
+        changes = canceled(row, "it expired")
+        transaction.change_order(row, changes)
+        return row | changes
 
     @staticmethod
     def _reaches(look: Look, row: Row) -> bool:
@@ -99,7 +135,7 @@ class RestingOrders:
         left = EXACT.subtract(exact(row["amount"]), after.filled)
         rest = ((exact(row["price"]), left),) if left and row["price"] is not None else ()
         held = after.needed_for(rest, look.highest_fee)
-        free = available_of(transaction.balances, transaction.open_orders(), given_by(row))
+        free = available_of(transaction, given_by(row))
         changes: Row = {"looked": to_microseconds(look.time)}
         if EXACT.add(before.needed_for(parts, fee), held) > EXACT.add(free, exact(row["held"])):
             reached = "stop" if row["stop"] is not None else "price"
@@ -114,13 +150,11 @@ class RestingOrders:
                 changes |= canceled(changes, BOOK_ENDED)
             if parts:
                 post_parts(transaction, row, before, parts, fee)
-        transaction.change_order(row["id"], changes)
+        transaction.change_order(row, changes)
         return row | changes
 
-    def _is_expired(self, row: Row) -> bool:
-        if row["expires"] is None:
-            return False
-        return datetime.fromisoformat(row["expires"]).timestamp() <= self._config.clock()
+    def _is_over(self, end: str | None) -> bool:
+        return end is not None and datetime.fromisoformat(end).timestamp() <= self._now
 
 
 def to_microseconds(seconds: float) -> int:

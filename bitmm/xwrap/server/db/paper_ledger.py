@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
+from dataclasses import replace
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Select, bindparam, insert, select, update
+from sqlalchemy import ColumnElement, Select, bindparam, case, delete, func, insert, select, update
+from sqlalchemy.sql.elements import TextClause
 
+from ...exchanges.paper.bookings import given_by
+from ...exchanges.paper.ledger import Balance, OpenMarket
+from ...exchanges.paper.looks import PriceRange
 from ...money import EXACT, exact, plain
+from . import paper_tables as paper
 from . import tables as t
-from .base import Database, StatementRunner
+from .base import Database, Statement, StatementRunner
+from .price_keys import price_key
 from .records import now, time_text
 
 __all__ = ["PaperLedger", "PaperTransaction", "open_markets"]
@@ -21,55 +28,105 @@ __all__ = ["PaperLedger", "PaperTransaction", "open_markets"]
 _LOCK_REGISTRATION = (
     select(t.registrations.c.id).where(t.registrations.c.id == bindparam("id")).with_for_update(key_share=True)
 )
-_OF_REGISTRATION = t.paper_orders.c.registration_id == bindparam("registration")
-_ORDER_BY_CLIENT_ID = select(t.paper_orders).where(
-    _OF_REGISTRATION, t.paper_orders.c.client_id == bindparam("client_id")
-)
+_P, _B, _M = paper.orders.c, paper.balances.c, paper.markets.c
+_OF_REGISTRATION = _P.registration_id == bindparam("registration")
+_ORDER_BY_CLIENT_ID = select(paper.orders).where(_OF_REGISTRATION, _P.client_id == bindparam("client_id"))
 #: With what the order of each fill is.
 _LATEST_FILLS = (
-    select(t.paper_fills, t.paper_orders.c.side, t.paper_orders.c.currency, t.paper_orders.c.asset)
-    .join(t.paper_orders, t.paper_orders.c.id == t.paper_fills.c.order_id)
+    select(paper.fills, _P.side, _P.currency, _P.asset)
+    .join(paper.orders, _P.id == paper.fills.c.order_id)
     .where(
-        t.paper_fills.c.registration_id == bindparam("registration"),
-        t.paper_fills.c.id < bindparam("before"),
-        t.paper_orders.c.currency == bindparam("currency"),
-        t.paper_orders.c.asset == bindparam("asset"),
+        paper.fills.c.registration_id == bindparam("registration"),
+        paper.fills.c.id < bindparam("before"),
+        _P.currency == bindparam("currency"),
+        _P.asset == bindparam("asset"),
     )
-    .order_by(t.paper_fills.c.id.desc())
+    .order_by(paper.fills.c.id.desc())
     .limit(bindparam("limit"))
 )
-_OPEN_ORDERS = select(t.paper_orders).where(_OF_REGISTRATION, t.OPEN).order_by(t.paper_orders.c.id)
-_CHANGE_ORDER = update(t.paper_orders).where(t.paper_orders.c.id == bindparam("row"))
+_OPEN_ORDERS = select(paper.orders).where(_OF_REGISTRATION, t.OPEN).order_by(_P.id)
+_CHANGE_ORDER = update(paper.orders).where(_P.id == bindparam("row"))
+#: As `exchanges.paper.bookings.canceled` says it of one; only what was filled has an average.
+_CANCEL_ORDERS = (
+    update(paper.orders)
+    .where(_OF_REGISTRATION, t.OPEN)
+    .values(status=case((_P.average.is_(None), "canceled"), else_="partly_filled"), held="0", reason=None)
+)
+_OF_MARKET = _OF_REGISTRATION, _P.currency == bindparam("currency"), _P.asset == bindparam("asset")
+_ENDED = select(paper.orders).where(*_OF_MARKET, paper.OPEN_WITH_END, _P.expires <= bindparam("time"))
+
+
+def _waiting(kind: TextClause, side: str, reached: ColumnElement[bool]) -> Select[Any]:
+    """Return the open orders of a kind and side in a market that a price reached."""
+    looked = func.coalesce(_P.looked, 0) <= bindparam("looked")
+    return select(paper.orders).where(*_OF_MARKET, kind, _P.side == side, reached, looked)
+
+
+#: Each part is a range of an index. A limit waits for a price that is better, a stop for one that is worse.
+_REACHED = _waiting(paper.OPEN_LIMITS, "buy", _P.price_key >= bindparam("lowest_ask")).union_all(
+    _waiting(paper.OPEN_LIMITS, "sell", _P.price_key <= bindparam("highest_bid")),
+    _waiting(paper.OPEN_STOPS, "buy", _P.price_key <= bindparam("highest_ask")),
+    _waiting(paper.OPEN_STOPS, "sell", _P.price_key >= bindparam("lowest_bid")),
+)
+_ONE_REACHED = _REACHED.limit(1)
 _ENTRIES = (
-    select(t.paper_entries)
+    select(paper.entries)
     .where(
-        t.paper_entries.c.registration_id == bindparam("registration"),
-        t.paper_entries.c.id > bindparam("after"),
-        t.paper_entries.c.created >= bindparam("since"),
+        paper.entries.c.registration_id == bindparam("registration"),
+        paper.entries.c.id > bindparam("after"),
+        paper.entries.c.created >= bindparam("since"),
     )
-    .order_by(t.paper_entries.c.id)
+    .order_by(paper.entries.c.id)
     .limit(bindparam("limit"))
 )
-_ALL_SENDS = select(t.paper_sends).where(t.paper_sends.c.registration_id == bindparam("registration"))
-_SEND_BY_CLIENT_ID = _ALL_SENDS.where(t.paper_sends.c.client_id == bindparam("client_id"))
-_LATEST_SENDS = _ALL_SENDS.order_by(t.paper_sends.c.id.desc()).limit(bindparam("limit"))
-_BALANCES = select(t.paper_balances.c.currency, t.paper_balances.c.total).where(
-    t.paper_balances.c.registration_id == bindparam("registration")
+_ALL_SENDS = select(paper.sends).where(paper.sends.c.registration_id == bindparam("registration"))
+_SEND_BY_CLIENT_ID = _ALL_SENDS.where(paper.sends.c.client_id == bindparam("client_id"))
+_LATEST_SENDS = _ALL_SENDS.order_by(paper.sends.c.id.desc()).limit(bindparam("limit"))
+_BALANCES = select(_B.currency, _B.total, _B.held).where(_B.registration_id == bindparam("registration"))
+_SET_BALANCES = update(paper.balances).where(
+    _B.registration_id == bindparam("registration"), _B.currency == bindparam("of")
 )
-_ADD_ENTRIES, _ADD_BALANCES, _ADD_FILLS = insert(t.paper_entries), insert(t.paper_balances), insert(t.paper_fills)
-#: The markets in which orders are open, by registration.
-_OPEN_MARKETS = (
-    select(t.paper_orders.c.registration_id, t.paper_orders.c.currency, t.paper_orders.c.asset).where(t.OPEN).distinct()
+_FIRST_END = (
+    select(func.min(_P.expires))
+    .where(
+        *(_P[name] == _M[name] for name in ("registration_id", "currency", "asset")),
+        paper.OPEN_WITH_END,
+    )
+    .scalar_subquery()
 )
-_SET_BALANCES = update(t.paper_balances).where(
-    t.paper_balances.c.registration_id == bindparam("registration"), t.paper_balances.c.currency == bindparam("of")
+_MARKETS = select(_M.currency, _M.asset, _M.open_orders, _M.checked, _M.looked, _FIRST_END.label("first_end")).where(
+    _M.registration_id == bindparam("registration")
 )
+_THIS_MARKET = (
+    _M.registration_id == bindparam("registration"),
+    _M.currency == bindparam("of_currency"),
+    _M.asset == bindparam("of_asset"),
+)
+_SET_MARKETS, _REMOVE_MARKETS = (command(paper.markets).where(*_THIS_MARKET) for command in (update, delete))
+_ADD_ENTRIES, _ADD_FILLS, _ADD_BALANCES, _ADD_MARKETS = map(
+    insert, (paper.entries, paper.fills, paper.balances, paper.markets)
+)
+#: Of all registrations.
+_OPEN_MARKETS = select(_M.registration_id, _M.currency, _M.asset)
 
 
 def open_markets(database: Database) -> list[dict[str, Any]]:
     """Return the markets in which orders are open: the registration, the currency and the asset of each."""
     with database.reading() as runner:
-        return runner.rows(_OPEN_MARKETS, {})
+        return runner.rows(_OPEN_MARKETS)
+
+
+def _range_values(market: OpenMarket, prices: PriceRange, looked: int) -> dict[str, Any]:
+    """Return the values of `_REACHED`."""
+    return {
+        "currency": market.currency,
+        "asset": market.asset,
+        "looked": looked,
+        "lowest_ask": price_key(prices.lowest_ask),
+        "highest_ask": price_key(prices.highest_ask),
+        "lowest_bid": price_key(prices.lowest_bid),
+        "highest_bid": price_key(prices.highest_bid),
+    }
 
 
 class PaperLedger:
@@ -86,13 +143,22 @@ class PaperLedger:
         """
         with self._database.writing() as runner:
             self._database.lock_rows(runner, _LOCK_REGISTRATION, {"id": self._registration})
-            transaction = PaperTransaction(runner, self._registration, self.balances())
+            transaction = PaperTransaction(runner, self._registration, self.balances(), self.markets())
             yield transaction
             transaction.flush()
 
-    def balances(self) -> dict[str, Decimal]:
-        """Return what is owned, by currency; empty before the opening."""
-        return {row["currency"]: exact(row["total"]) for row in self._rows(_BALANCES)}
+    def balances(self) -> dict[str, Balance]:
+        """Return what is owned, by currency or asset; empty before the opening."""
+        rows = self._rows(_BALANCES)
+        return {row["currency"]: Balance(exact(row["total"]), exact(row["held"])) for row in rows}
+
+    def markets(self) -> list[OpenMarket]:
+        """Return the markets in which orders are open."""
+        return [OpenMarket(**row) for row in self._rows(_MARKETS)]
+
+    def is_reached(self, market: OpenMarket, prices: PriceRange, looked: int) -> bool:
+        """Return whether these prices reach an open order whose last look was not after `looked`."""
+        return bool(self._rows(_ONE_REACHED, **_range_values(market, prices, looked)))
 
     def open_orders(self) -> list[dict[str, Any]]:
         """Return the orders that are open, oldest first."""
@@ -122,45 +188,82 @@ class PaperLedger:
         """Return the latest sends, newest first."""
         return self._rows(_LATEST_SENDS, limit=limit)
 
-    def _rows(self, statement: Select[Any], **values: Any) -> list[dict[str, Any]]:
+    def _rows(self, statement: Statement, **values: Any) -> list[dict[str, Any]]:
         with self._database.reading() as runner:
             return runner.rows(statement, {"registration": self._registration, **values})
 
 
 class PaperTransaction:
-    """A transaction on a ledger: see `exchanges.paper.LedgerTransaction`. `flush` writes it."""
+    """A transaction on a ledger: see `exchanges.paper.LedgerTransaction`. `flush` writes it.
 
-    def __init__(self, runner: StatementRunner, registration: int, balances: dict[str, Decimal]) -> None:
+    What the open orders hold, how many there are and the keys of their prices follow from the rows that are written.
+    """
+
+    def __init__(
+        self, runner: StatementRunner, registration: int, balances: dict[str, Balance], markets: list[OpenMarket]
+    ) -> None:
         self._runner, self._registration = runner, registration
         #: What every new row begins with.
         self._columns = {"registration_id": registration, "created": now()}
-        self._known = set(balances)
         self._entries: list[dict[str, Any]] = []
         self._fills: list[dict[str, Any]] = []
-        self._open: list[dict[str, Any]] | None = None
-        self.balances = balances
+        self._old_markets = {(market.currency, market.asset): market for market in markets}
+        self._markets = dict(self._old_markets)
+        self._old_balances = balances
+        self.balances = dict(balances)
 
-    def open_orders(self) -> list[dict[str, Any]]:
-        """Return the orders that are open, oldest first."""
-        if self._open is None:
-            self._open = self._runner.rows(_OPEN_ORDERS, {"registration": self._registration})
-        return self._open
+    @property
+    def markets(self) -> list[OpenMarket]:
+        """Return the markets in which orders are open."""
+        return [market for market in self._markets.values() if market.open_orders]
+
+    def reached(self, market: OpenMarket, prices: PriceRange, looked: int) -> list[dict[str, Any]]:
+        """Return the open orders whose limit or stop these prices reach, and whose last look was not after `looked`."""
+        return self._rows(_REACHED, _range_values(market, prices, looked))
+
+    def ended(self, market: OpenMarket, time: datetime) -> list[dict[str, Any]]:
+        """Return the open orders whose end is not after this time."""
+        # The ends are whole seconds, in this form.
+        text = time.astimezone(UTC).isoformat(timespec="seconds")
+        return self._rows(_ENDED, {"currency": market.currency, "asset": market.asset, "time": text})
+
+    def order(self, client_id: str) -> dict[str, Any] | None:
+        """Return the order with this id of ours."""
+        return next(iter(self._rows(_ORDER_BY_CLIENT_ID, {"client_id": client_id})), None)
+
+    def note_checked(self, market: OpenMarket, checked: int, looked: int) -> None:
+        """Note up to which minute and look the open orders of a market were held against its prices."""
+        pair = market.currency, market.asset
+        self._markets[pair] = replace(self._markets[pair], checked=checked, looked=looked)
 
     def post_entry(self, kind: str, reference: str | None, currency: str, amount: Decimal) -> None:
         """Add `amount` (negative: take) to the balance of `currency`, by an entry that says why."""
-        self.balances[currency] = EXACT.add(self.balances.get(currency, Decimal(0)), amount)
+        balance = self.balances.get(currency, Balance())
+        self.balances[currency] = replace(balance, total=EXACT.add(balance.total, amount))
         entry = {"kind": kind, "reference": reference, "currency": currency, "amount": plain(amount)}
         self._entries.append({**self._columns, **entry})
 
-    def add_order(self, values: Mapping[str, Any]) -> int:
-        """Add an order and return its id."""
-        self._open = None
-        return self._runner.insert(t.paper_orders, {**self._columns, **values})
+    def add_order(self, row: Mapping[str, Any]) -> int:
+        """Add an order and return its id; what an open one holds is held from now on."""
+        self._count(row, 1)
+        return self._runner.insert(paper.orders, {**self._columns, **row, "price_key": _key_of(row)})
 
-    def change_order(self, id: int, values: Mapping[str, Any]) -> None:
-        """Write these columns of an order."""
-        self._open = None
-        self._runner.change(_CHANGE_ORDER, {"row": id, **values})
+    def change_order(self, row: Mapping[str, Any], changes: Mapping[str, Any]) -> None:
+        """Write these columns of an order, which `row` is until now; `held` follows."""
+        after = {**row, **changes}
+        self._count(row, -1)
+        self._count(after, 1)
+        self._runner.change(_CHANGE_ORDER, {"row": row["id"], **changes, "price_key": _key_of(after)})
+
+    def cancel_orders(self) -> int:
+        """Cancel all open orders, and return how many there were."""
+        count = self._runner.change(_CANCEL_ORDERS, {"registration": self._registration})
+        for name, balance in self.balances.items():
+            if balance.held:
+                self.balances[name] = replace(balance, held=Decimal(0))
+        for pair, market in self._markets.items():
+            self._markets[pair] = replace(market, open_orders=0)
+        return count
 
     def add_fill(self, values: Mapping[str, Any]) -> None:
         """Add a fill of an order."""
@@ -168,19 +271,63 @@ class PaperTransaction:
 
     def add_send(self, values: Mapping[str, Any]) -> int:
         """Add a send and return its id."""
-        return self._runner.insert(t.paper_sends, {**self._columns, **values})
+        return self._runner.insert(paper.sends, {**self._columns, **values})
 
     def flush(self) -> None:
-        """Write the fills, the entries and the balances that they changed."""
-        added: list[dict[str, Any]] = []
-        changed: list[dict[str, Any]] = []
-        for currency in dict.fromkeys(entry["currency"] for entry in self._entries):
-            total = plain(self.balances[currency])
-            if currency in self._known:
-                changed.append({"registration": self._registration, "of": currency, "total": total})
-            else:
-                added.append({"registration_id": self._registration, "currency": currency, "total": total})
+        """Write the fills, the entries, and the balances and markets that were changed."""
         self._runner.change_each(_ADD_ENTRIES, self._entries)
         self._runner.change_each(_ADD_FILLS, self._fills)
+        self._flush_balances()
+        self._flush_markets()
+
+    def _flush_balances(self) -> None:
+        added, changed = [], []
+        for name, balance in self.balances.items():
+            if balance is self._old_balances.get(name):
+                continue
+            values = {"total": plain(balance.total), "held": plain(balance.held)}
+            if name in self._old_balances:
+                changed.append({"registration": self._registration, "of": name, **values})
+            else:
+                added.append({"registration_id": self._registration, "currency": name, **values})
         self._runner.change_each(_ADD_BALANCES, added)
         self._runner.change_each(_SET_BALANCES, changed)
+
+    def _flush_markets(self) -> None:
+        added, changed, removed = [], [], []
+        for pair, market in self._markets.items():
+            old = self._old_markets.get(pair)
+            if market is old or not (old or market.open_orders):
+                continue
+            values = {"open_orders": market.open_orders, "checked": market.checked, "looked": market.looked}
+            key = {"registration": self._registration, "of_currency": market.currency, "of_asset": market.asset}
+            if old is None:
+                currency, asset = pair
+                new = {"registration_id": self._registration, "currency": currency, "asset": asset}
+                added.append({**new, **values})
+            elif market.open_orders:
+                changed.append({**key, **values})
+            else:
+                removed.append(key)
+        self._runner.change_each(_ADD_MARKETS, added)
+        self._runner.change_each(_SET_MARKETS, changed)
+        self._runner.change_each(_REMOVE_MARKETS, removed)
+
+    def _count(self, row: Mapping[str, Any], count: int) -> None:
+        """Add an order, if it is open, to what is held and to its market (`count` is 1), or take it off (-1)."""
+        if row["status"] != "open":
+            return
+        name, pair = given_by(row), (row["currency"], row["asset"])
+        balance = self.balances.get(name, Balance())
+        held = EXACT.add(balance.held, EXACT.multiply(exact(row["held"]), Decimal(count)))
+        self.balances[name] = replace(balance, held=held or Decimal(0))
+        market = self._markets.get(pair) or OpenMarket(*pair, 0, row["checked"], row["looked"])
+        self._markets[pair] = replace(market, open_orders=market.open_orders + count)
+
+    def _rows(self, statement: Statement, values: Mapping[str, Any]) -> list[dict[str, Any]]:
+        return self._runner.rows(statement, {"registration": self._registration, **values})
+
+
+def _key_of(row: Mapping[str, Any]) -> str | None:
+    """Return the key of the price that an order waits for; None: it waits for none."""
+    return price_key(exact(row["stop"] or row["price"])) if row["status"] == "open" else None
