@@ -70,6 +70,7 @@ def test_every_name_that_the_code_and_the_documents_have_is_known():
     good |= {"XWRAP_LOG_FORMAT": "json", "XWRAP_PROXIES": "127.0.0.1", "XWRAP_ADDRESS_WAIT_HOURS": "24"}
     good |= {"XWRAP_QUOTA_REGISTRATIONS": "1", "XWRAP_QUOTA_ORDERS": "1", "XWRAP_QUOTA_OPEN_ORDERS": "1"}
     good |= {"XWRAP_QUOTA_CREDENTIALS": "1", "XWRAP_QUOTA_ADDRESSES": "1", "XWRAP_NOTICE_PRIVATE": "1"}
+    good |= {"XWRAP_WORKERS": "2"}
     for name in names:
         value = good.get(name, "none" if "_LIMIT_" in name else "https://exchange.example")
         Settings.read({"XWRAP_EXCHANGES": good["XWRAP_EXCHANGES"], name: value})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -136,6 +136,7 @@ def _common(
         "xwrap serve",
         "xwrap serve --port 8100 --data ./xwrap-data",
         "XWRAP_PAPER_PRICES=prices.csv xwrap serve",
+        "XWRAP_DATABASE_URL=postgresql+psycopg://xwrap@/xwrap xwrap serve --workers 4",
     )
 )
 def serve(
@@ -146,18 +147,29 @@ def serve(
         bool,
         typer.Option("--plain-http", help="Allow other machines in without TLS: only behind a proxy that does TLS."),
     ] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=99, help="So many processes share the port, on PostgreSQL. [default: XWRAP_WORKERS, else 1]"
+        ),
+    ] = None,
     log_json: Annotated[
         bool, typer.Option("--log-json", help="Write the log as JSON, one object a line; as XWRAP_LOG_FORMAT=json.")
     ] = False,
 ) -> None:
     """Serve until Ctrl-C or SIGTERM."""
     with one_line_errors():
-        from ..server import runner
         from ..server.settings import Settings
 
-        given = {"log_format": "json"} if log_json else {}
+        given: dict[str, Any] = {"log_format": "json"} if log_json else {}
+        if workers is not None:
+            given["workers"] = workers
         settings = Settings.read(os.environ, data=data, host=host, port=port, plain_http=plain_http, **given)
-        runner.run(settings, typer.echo)
+        if settings.workers > 1:
+            from ..server.supervisor import run
+        else:
+            from ..server.runner import run
+        run(settings, typer.echo)
 
 
 @app.command(epilog=examples("xwrap exchanges"))

@@ -82,25 +82,17 @@ def open_store(data: Path | None, *, create: bool = False) -> Iterator[Store]:
 def one_line_errors() -> Iterator[None]:
     """Show what a person can mend in one line with exit 1, never as a traceback."""
     try:
-        from ..server.settings import SetupError
+        from ..server.setup_errors import setup_line
 
         yield
     except ModuleNotFoundError as error:
         if error.name and error.name.startswith("bitmm"):
             raise
         stop("this needs the server; in a clone of bitmm: pip install '.[server]'")
-    except SetupError as error:
-        stop(str(error))
-    except OSError as error:
-        if error.filename is None:
-            raise
-        stop(f"{error.filename}: {error.strerror}; choose another folder with --data")
     except Exception as error:
-        from ..server.db.errors import UNUSABLE, driver_message
-
-        if not isinstance(error, UNUSABLE):
+        if (line := setup_line(error)) is None:
             raise
-        stop(f"the data base cannot be used: {driver_message(error)}")
+        stop(line)
 
 
 def read_since(text: str) -> datetime:

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
+
+from .metric_sums import Numbers, numbers_of
 
 __all__ = ["CONTENT_TYPE_LATEST", "Metrics", "Watched"]
 
@@ -97,6 +99,8 @@ class Metrics:
         self._notices_waiting = Gauge("xwrap_notices_waiting", "Notices that wait", registry=registry)
         #: Looking up a metric by its labels takes longer than counting.
         self._bound: dict[tuple[Any, ...], Any] = {}
+        #: Takes the numbers of this process, and returns those of the others that share its port.
+        self.numbers_of_others: Callable[[Numbers], Sequence[Numbers]] = lambda _own: ()
 
     def _of(self, metric: Any, *labels: str) -> Any:
         """Return the metric with these labels."""
@@ -154,9 +158,9 @@ class Metrics:
         """Set how many notices wait."""
         self._notices_waiting.set(count)
 
-    def text(self) -> bytes:
-        """Return all numbers in Prometheus' text format."""
-        return generate_latest(self._registry)
+    def numbers(self) -> Numbers:
+        """Return all numbers of this process."""
+        return numbers_of(self._registry.collect())
 
 
 class _WatchedCollector(Collector):

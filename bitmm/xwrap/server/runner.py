@@ -12,7 +12,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from ipaddress import ip_address
 from typing import IO, cast
 
 import uvicorn
@@ -23,21 +22,18 @@ from .call_log import log_with
 from .connections import Connections
 from .db.files import lock_file, make_private_folder, open_private
 from .descriptors import most_connections, raise_descriptor_limit
+from .listening import ServeError, bind, url_of
 from .logs import log_to_stderr
 from .metrics import Watched
 from .paper import PaperFactory, create_paper
 from .protocol import BoundedProtocol
 from .services import Services, create_services
-from .settings import Settings, SetupError
+from .settings import Settings
 from .threads import start_thread
 
 _log = logging.getLogger(__name__)
 
-__all__ = ["ServeError", "process_lock", "run", "run_in_background"]
-
-
-class ServeError(SetupError):
-    """The server cannot listen, or must not, in one line that says what to do."""
+__all__ = ["ServeError", "Stop", "end_process", "process_lock", "run", "run_in_background", "serve"]
 
 
 class _Server(uvicorn.Server):
@@ -57,7 +53,7 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-class _Stop:
+class Stop:
     """Stops the server when something is called that must end it; `line` says why."""
 
     def __init__(self) -> None:
@@ -82,42 +78,65 @@ def run(settings: Settings, report: Callable[[str], None]) -> None:
 
     Raises SetupError or OSError when the server cannot start, and SetupError when it must not go on.
     """
+    with bind(settings) as listener:
+        url = url_of(listener)
+
+        def report_start(_services: Services) -> None:
+            log_with(_log, logging.INFO, "the server has started", url=url, version=__version__)
+            report(f"XWrap serves at {url}")
+
+        stop = Stop()
+        serve(settings, listener, stop, report, report_start)
+    report("XWrap has stopped")
+    if stop.line is not None:
+        raise ServeError(stop.line)
+    end_process(0)
+
+
+def serve(
+    settings: Settings,
+    listener: socket.socket,
+    stop: Stop,
+    report: Callable[[str], None],
+    ready: Callable[[Services], None],
+) -> None:
+    """Serve on `listener` until SIGTERM, SIGINT or `stop`; `ready` is called when connections are accepted.
+
+    Raises SetupError or OSError when the server cannot start.
+    """
     raise_descriptor_limit()
-    stop = _Stop()
     with log_to_stderr(settings.log_level, settings.log_format) as count_dropped:
-        with _open_services(settings, report, stop) as (services, listener):
+        with _open_services(settings, report, stop) as services:
             words = "Lines of the log that could not be written"
             services.metrics.watch(
                 Watched("counter", "xwrap_log_lines_dropped", words, (), lambda: {(): count_dropped()})
             )
-            url = _url(listener)
-            server = _server(services, partial(_report_start, url, report))
+            server = _server(services, partial(ready, services))
             stop.set_server(server)
             # uvicorn stops at the first signal and raises it again when it has stopped; by then there is nothing left
             # to do.
             signal.signal(signal.SIGTERM, lambda *_: None)
             signal.signal(signal.SIGINT, lambda *_: None)
             server.run(sockets=[listener])
-            report("XWrap has stopped")
         log_with(_log, logging.INFO, "the server has stopped", reason=stop.line)
-    if stop.line is not None:
-        raise ServeError(stop.line)
+
+
+def end_process(status: int) -> None:
+    """End this process with a status; do not wait for threads that still wait for an exchange.
+
+    What they wait for is in the journal; the next start asks what became of it.
+    """
     if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
-        # What still waits for an exchange is in the journal; the next start asks what became of it.
         sys.stdout.flush()
-        os._exit(0)
-
-
-def _report_start(url: str, report: Callable[[str], None]) -> None:
-    log_with(_log, logging.INFO, "the server has started", url=url, version=__version__)
-    report(f"XWrap serves at {url}")
+        os._exit(status)
+    sys.exit(status)
 
 
 @contextmanager
 def run_in_background(settings: Settings, paper: PaperFactory = create_paper) -> Iterator[str]:
     """Start a server in a thread, give its URL, and stop it at the end of the block; `paper`: see create_services."""
-    ready, stop = threading.Event(), _Stop()
-    with _open_services(settings, lambda _line: None, stop, paper) as (services, listener):
+    ready, stop = threading.Event(), Stop()
+    with bind(settings) as listener, _open_services(settings, lambda _line: None, stop, paper) as services:
         server = _server(services, ready.set)
         stop.set_server(server)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="xwrap-server")
@@ -126,7 +145,7 @@ def run_in_background(settings: Settings, paper: PaperFactory = create_paper) ->
             while not ready.wait(0.05):
                 if not thread.is_alive():
                     raise ServeError("the server did not start; its log says why")
-            yield _url(listener)
+            yield url_of(listener)
         finally:
             server.should_exit = True
             thread.join()
@@ -135,8 +154,8 @@ def run_in_background(settings: Settings, paper: PaperFactory = create_paper) ->
 @contextmanager
 def _open_services(
     settings: Settings, report: Callable[[str], None], stop: Callable[[str], None], paper: PaperFactory = create_paper
-) -> Iterator[tuple[Services, socket.socket]]:
-    with _bind(settings) as listener, ExitStack() as lock:
+) -> Iterator[Services]:
+    with ExitStack() as lock:
         lock.enter_context(process_lock(settings))
         services = create_services(settings, stop, report, paper)
         if settings.database_url:
@@ -147,37 +166,9 @@ def _open_services(
                     f"Orders placed after {gap.since:%Y-%m-%d %H:%M:%S} UTC may be missing: {gap.reason}. "
                     "New keys are looked up at their exchanges first, for 30 days or until: xwrap history accept"
                 )
-            yield services, listener
+            yield services
         finally:
             services.close()
-
-
-@contextmanager
-def _bind(settings: Settings) -> Iterator[socket.socket]:
-    """Give a socket with the address of the server. Nothing can connect to it: uvicorn listens when all has started."""
-    try:
-        address = ip_address("127.0.0.1" if settings.host == "localhost" else settings.host)
-    except ValueError:
-        raise ServeError(f"--host takes an IP address of this machine, not '{settings.host}'") from None
-    if not (address.is_loopback or settings.plain_http):
-        raise ServeError(
-            f"{settings.host} is reached from other machines, where plain HTTP shows every password on the way; "
-            "put a proxy with TLS in front and say --plain-http, or stay on 127.0.0.1"
-        )
-    listener = socket.socket(socket.AF_INET6 if address.version == 6 else socket.AF_INET)
-    try:
-        # On Windows SO_REUSEADDR would let two servers listen on one port.
-        option = getattr(socket, "SO_EXCLUSIVEADDRUSE", socket.SO_REUSEADDR)
-        listener.setsockopt(socket.SOL_SOCKET, option, 1)
-        try:
-            listener.bind((str(address), settings.port))
-        except OSError as error:
-            raise ServeError(
-                f"cannot listen on {settings.host} port {settings.port} ({error.strerror}); choose another with --port"
-            ) from None
-        yield listener
-    finally:
-        listener.close()
 
 
 @contextmanager
@@ -213,8 +204,3 @@ def _server(services: Services, ready: Callable[[], None]) -> _Server:
         limit_concurrency=None,
     )
     return _Server(config, ready, services.stop_waiting)
-
-
-def _url(listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

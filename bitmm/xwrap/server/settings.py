@@ -24,6 +24,7 @@ __all__ = ["Settings", "SettingsError", "SetupError"]
 
 T = TypeVar("T")
 
+MOST_WORKERS = 99
 LOG_FORMATS = ("text", "json")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
@@ -31,7 +32,7 @@ _SETTINGS = (
     *("XWRAP_DATA_DIR", "XWRAP_MASTER_KEY_FILE", "XWRAP_DATABASE_URL", "XWRAP_HOSTS", "XWRAP_EXCHANGES"),
     *("XWRAP_PROXIES", "XWRAP_ADDRESS_WAIT_HOURS", "XWRAP_QUOTA_REGISTRATIONS", "XWRAP_QUOTA_ORDERS"),
     *("XWRAP_QUOTA_CREDENTIALS", "XWRAP_QUOTA_ADDRESSES", "XWRAP_QUOTA_OPEN_ORDERS"),
-    *("XWRAP_LOG_LEVEL", "XWRAP_LOG_FORMAT"),
+    *("XWRAP_LOG_LEVEL", "XWRAP_LOG_FORMAT", "XWRAP_WORKERS"),
     *("XWRAP_NOTICE_URL", "XWRAP_NOTICE_SECRET_FILE", "XWRAP_NOTICE_PRIVATE"),
     *("XWRAP_PAPER_PRICES", "XWRAP_PAPER_FUNDS"),
 )
@@ -83,6 +84,8 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8000
     plain_http: bool = False
+    #: So many server processes share the port.
+    workers: int = 1
     hosts: tuple[str, ...] = ()
     #: Whose X-Forwarded-For is believed.
     proxies: tuple[Network, ...] = ()
@@ -175,6 +178,8 @@ class Settings:
             values["exchanges"] = _offered(exchanges)
         if prices := environ.get("XWRAP_PAPER_PRICES"):
             values["paper_prices"] = _paper_prices(prices)
+        if workers := environ.get("XWRAP_WORKERS"):
+            values["workers"] = _workers(workers)
         if funds := environ.get("XWRAP_PAPER_FUNDS"):
             values["paper_funds"] = _funds(funds)
         if hours := environ.get("XWRAP_ADDRESS_WAIT_HOURS"):
@@ -302,6 +307,12 @@ def _wait_seconds(text: str) -> int:
 def _quota(name: str, text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,7}", text):
         raise SettingsError(f'{name} has "{text}"; write a whole number, 0 to 9999999')
+    return int(text)
+
+
+def _workers(text: str) -> int:
+    if not re.fullmatch(r"[1-9][0-9]?", text):
+        raise SettingsError(f'XWRAP_WORKERS has "{text}"; write a whole number, 1 to {MOST_WORKERS}')
     return int(text)
 
 

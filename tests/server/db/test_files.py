@@ -147,7 +147,10 @@ def test_what_windows_lacks_is_used_in_one_place():
         if (names := sorted(names_lacking_on_windows(path)))
     }
     # Each behind a question whether the system has it.
-    assert found == {"xwrap/server/db/files.py": ["os.fchown", "os.fchown", "os.geteuid", "os.pwrite"]}
+    assert found == {
+        "xwrap/server/db/files.py": ["os.fchown", "os.fchown", "os.geteuid", "os.pwrite"],
+        "xwrap/server/supervisor.py": ["signal.SIGKILL", "socket.socketpair"],
+    }
 
 
 #: Serves, places an order, backs up, starts again, and is refused beside itself, without what Windows lacks.

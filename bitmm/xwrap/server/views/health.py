@@ -16,7 +16,9 @@ from ...transport import is_loopback
 from ..context import services_of
 from ..db.records import time_text
 from ..endpoints import has_login, log_in
+from ..metric_sums import add_up, text_of
 from ..metrics import CONTENT_TYPE_LATEST
+from ..problems import too_busy
 from ..services import Services
 
 __all__ = ["health", "metrics", "ready"]
@@ -57,7 +59,13 @@ async def metrics(request: Request) -> Response:
     if services.notifier is not None:
         backlog = await services.threads.run("database", services.store.notices.backlog)
         services.metrics.set_notices_waiting(backlog.waiting)
-    return Response(services.metrics.text(), media_type=CONTENT_TYPE_LATEST)
+    own = services.metrics.numbers()
+    try:
+        others = await services.threads.run("database", services.metrics.numbers_of_others, own)
+    except TimeoutError:
+        # A sum without them would be less than the last one, which Prometheus takes for a new start.
+        raise too_busy("server_busy", "the numbers of the other server processes did not come in time") from None
+    return Response(text_of(add_up(own, others)), media_type=CONTENT_TYPE_LATEST)
 
 
 def _is_local(request: Request) -> bool:
