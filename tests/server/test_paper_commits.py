@@ -12,7 +12,7 @@ import pytest
 import requests
 from sqlalchemy.exc import OperationalError
 
-from bitmm.xwrap.server.db.base import StatementRunner
+from bitmm.xwrap.server.db.base import Database, StatementRunner
 from bitmm.xwrap.server.db.state_file import StateFile
 from bitmm.xwrap.testing.exchanges.kraken import KrakenVenue
 from tests.support.logged import logged
@@ -56,14 +56,13 @@ def end_of_commit(monkeypatch):
     """Let the one commit that comes next and names an intent fail: before it is made, or after it was."""
 
     def fail(when):
-        transaction, failed = StatementRunner.transaction, []
+        begin, failed = Database._begin, []
 
         @contextmanager
-        def failing(self, *commands):
-            is_named = False
-            with transaction(self, *commands):
-                yield
-                is_named = bool(self.intents) and not failed and not commands[0].startswith("SAVEPOINT")
+        def failing(self, runner, *commands):
+            with begin(self, runner, *commands):
+                yield runner
+                is_named = bool(runner.intents) and not failed
                 if is_named:
                     failed.append(1)
                     if when == "before":
@@ -71,7 +70,7 @@ def end_of_commit(monkeypatch):
             if is_named:
                 raise FAILED
 
-        monkeypatch.setattr(StatementRunner, "transaction", failing)
+        monkeypatch.setattr(Database, "_begin", failing)
 
     return fail
 

@@ -8,13 +8,14 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 
 import pytest
 import requests
-from sqlalchemy import URL, Integer, Text, column, literal, make_url, select, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import URL, Integer, Text, column, func, insert, literal, make_url, select, text
+from sqlalchemy.exc import IntegrityError, OperationalError
 
+from bitmm.xwrap.server.db import tables as t
 from bitmm.xwrap.server.db.errors import StoreError
 from bitmm.xwrap.server.db.store import Store
 from bitmm.xwrap.testing.exchanges.kraken import KrakenVenue
@@ -290,3 +291,68 @@ def test_a_data_base_that_takes_no_row_is_not_ready(serving, url, postgres, tmp_
         answer = is_ready()
         assert (answer.status_code, answer.json()["code"]) == (503, "database_unavailable")
         assert answer.json()["detail"] == "the server cannot use its data base: it cannot be used now"
+
+
+def test_an_error_of_a_statement_that_was_sent_in_a_pipeline_is_told_as_that_of_this_one(postgres):
+    """What was sent after it was skipped, and what was before it is undone."""
+    with closing(Store(new_database(postgres))) as store:
+        store.prepare()
+        database = store._database
+        account = store.accounts.add("ann", "x")
+        same_hour = {"account_id": account, "hour": "2026-11-28T00", "begun": 1}
+        is_there = select(func.count()).select_from(t.placed)
+
+        def work(runner):
+            for _ in range(2):
+                runner.later(insert(t.placed), same_hour)
+            runner.later(insert(t.placed), same_hour | {"hour": "2026-11-28T01"})
+            return runner.value(select(t.accounts.c.id))
+
+        for _ in range(2):
+            with pytest.raises(IntegrityError, match="pk_placed") as caught:
+                database.write(work)
+            assert "INSERT INTO placed" in caught.value.statement
+            with database.reading() as runner:
+                assert runner.value(is_there) == 0
+
+
+def test_an_error_that_only_the_commit_meets_undoes_what_was_sent_before(postgres):
+    with closing(Store(new_database(postgres))) as store:
+        store.prepare()
+        row = {"account_id": store.accounts.add("ann", "x"), "hour": "2026-11-28T00", "begun": 1}
+        with pytest.raises(IntegrityError) as caught:
+            store._database.write(lambda runner: runner.change_each(insert(t.placed), [row, row]))
+        assert "INSERT INTO placed" in caught.value.statement
+        store._database.write(lambda runner: runner.change_each(insert(t.placed), [row]))
+        with store._database.reading() as runner:
+            assert runner.value(select(func.count()).select_from(t.placed)) == 1
+
+
+def test_what_is_undone_alone_in_a_pipeline_leaves_the_rest(postgres):
+    with closing(Store(new_database(postgres))) as store:
+        store.prepare()
+        row = {"account_id": store.accounts.add("ann", "x"), "hour": "2026-11-28T00", "begun": 1}
+
+        def fail(runner):
+            runner.change_each(insert(t.placed), [row | {"hour": "2026-11-28T01"}] * 2)
+            return runner.value(select(t.accounts.c.id))
+
+        def work(runner):
+            runner.later(insert(t.placed), row)
+            for undone in (fail, lambda runner: runner.later(insert(t.placed), row) or 1 / 0):
+                with suppress(IntegrityError, ZeroDivisionError):
+                    store._database.write(undone)
+            return runner.rows(select(t.placed.c.hour))
+
+        assert store._database.write(work) == [{"hour": row["hour"]}]
+
+
+def test_a_connection_that_postgresql_ends_is_noticed_at_once_by_the_next_call(postgres):
+    """It was used a moment ago, so it is not asked whether it lives; its end has come on it."""
+    with closing(Store(new_database(postgres))) as store:
+        store.prepare()
+        for number in range(3):
+            store.accounts.add(f"ann{number}", "x")
+            end_sessions(postgres, store.where)
+            assert store.accounts.find(f"ann{number}") is not None
+        assert store.database_errors() == 0

@@ -75,7 +75,7 @@ class AccountStore:
         """Add an account and return its id. Raises ValueError when the name is taken."""
         values = {"name": name, "password_hash": password_hash, "created": now()}
         try:
-            return self._database.write(lambda runner: runner.insert(t.accounts, values))
+            return self._database.write_one(lambda runner: runner.insert(t.accounts, values))
         except IntegrityError:
             raise ValueError(f"there is an account '{name}' already") from None
 
@@ -125,17 +125,17 @@ class AccountStore:
     def rehash(self, account: int, old_hash: str, new_hash: str) -> bool:
         """Put a hash in the place of another one; False: the account has a third one by now."""
         values = {"account": account, "old_hash": old_hash, "password_hash": new_hash}
-        return self._database.write(lambda runner: runner.change(_UPDATE_HASH, values)) == 1
+        return self._database.write_one(lambda runner: runner.change(_UPDATE_HASH, values)) == 1
 
     def set_password(self, account: int, password_hash: str) -> None:
         """Give an account the hash of a new password. Every login with the old one fails from now on."""
         values = {"account": account, "password_hash": password_hash}
-        self._database.write(lambda runner: runner.change(_UPDATE, values))
+        self._database.write_one(lambda runner: runner.change(_UPDATE, values))
 
     def set_active(self, account: int, active: bool) -> None:
         """Switch an account on or off: while it is off, neither it nor its credentials log in."""
         values = {"account": account, "active": active}
-        self._database.write(lambda runner: runner.change(_UPDATE, values))
+        self._database.write_one(lambda runner: runner.change(_UPDATE, values))
 
     def remove(self, account: Account) -> None:
         """Remove an account for good. Its journals stay, and with them the rows that they need.

@@ -130,7 +130,7 @@ class AddressStore:
     def remove(self, account: int, id: int) -> bool:
         """Take an address from the list of an account; False: it is not there any more, or never was."""
         values = {"account": account, "row": id, "removed": now()}
-        return self._database.write(lambda runner: runner.change(_REMOVE, values)) == 1
+        return self._database.write_one(lambda runner: runner.change(_REMOVE, values)) == 1
 
     def find(self, account: int, asset: str, address: str, *, lock: bool = False) -> list[AllowedAddress]:
         """Return what the list of an account has for an asset and an address, with any tag and network.

@@ -16,37 +16,24 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from functools import cache
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Any, ClassVar, TypeVar
 
-from sqlalchemy import Boolean, ColumnElement, Connection, Engine, Insert, Select, Table, insert
+from sqlalchemy import ColumnElement, Connection, Engine, Insert, Select, Table, insert
 from sqlalchemy.exc import DatabaseError, DBAPIError
 from sqlalchemy.pool import PoolProxiedConnection
-from sqlalchemy.sql.dml import UpdateBase
-from sqlalchemy.sql.selectable import SelectBase
 
 from . import schema
+from .compiled import CompiledStatement, Statement, compile_statement
 from .errors import UNUSABLE, DamagedError, StoreError
 from .state_file import IntentRef, StateFile
 
 __all__ = ["Database", "Statement", "StatementRunner"]
 
-Statement = SelectBase | UpdateBase
 T = TypeVar("T")
 
 
 #: The values of a statement that has none.
 _NONE: Mapping[str, Any] = {}
-
-
-class _CompiledStatement(NamedTuple):
-    """A statement as its driver takes it."""
-
-    text: str
-    #: The values that stand in the statement itself.
-    constants: Mapping[str, Any]
-    columns: Sequence[str]
-    #: The columns that SQLite gives as 0 or 1 and we as bool.
-    booleans: Sequence[str]
 
 
 class StatementRunner:
@@ -66,12 +53,11 @@ class StatementRunner:
 
     def rows(self, statement: Statement, values: Mapping[str, Any] = _NONE) -> list[dict[str, Any]]:
         """Return every row."""
-        compiled = self._run(statement, values)
-        rows = [dict(zip(compiled.columns, row, strict=True)) for row in self._cursor.fetchall()]
-        for name in compiled.booleans:
-            for row in rows:
-                row[name] = bool(row[name])
-        return rows
+        return self._run(statement, values).rows(self._cursor.fetchall())
+
+    def rows_of_each(self, *asked: tuple[Statement, Mapping[str, Any]]) -> list[list[dict[str, Any]]]:
+        """Return the rows of each of these statements with its values, of which none needs another's answer."""
+        return [self.rows(statement, values) for statement, values in asked]
 
     def first(self, statement: Statement, values: Mapping[str, Any] = _NONE) -> dict[str, Any] | None:
         """Return the first row; None when there is none."""
@@ -88,8 +74,14 @@ class StatementRunner:
         self._run(statement, values)
         return self._cursor.rowcount
 
+    def later(self, statement: Statement, values: Mapping[str, Any]) -> None:
+        """Run a statement whose answer nobody needs, before the next one. What it raises may be raised by a later one
+        of its transaction, or by the commit.
+        """
+        self._run(statement, values)
+
     def change_each(self, statement: Statement, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Write once for each of `rows`, which all have the same names."""
+        """Write once for each of `rows`, which all have the same names. It raises as `later`."""
         if not rows:
             return
         compiled = self._database.compiled(statement, rows[0])
@@ -111,26 +103,27 @@ class StatementRunner:
         except self._database.error as error:
             raise self._failed(text, error) from error
 
-    @contextmanager
-    def transaction(
-        self, begin: str = "BEGIN", commit: str = "COMMIT", rollback: Sequence[str] = ("ROLLBACK",)
-    ) -> Iterator[None]:
+    def transaction(self, begin: str = "BEGIN") -> AbstractContextManager[None]:
         """Commit what the block writes when it ends; undo it when it raises."""
-        self.command(begin)
-        try:
-            yield
-            self.command(commit)
-        except BaseException:
-            # SQLite may have rolled back by itself, and a connection may be gone.
-            with suppress(DBAPIError, StoreError):
-                for command in rollback:
-                    self.command(command)
-            raise
+        return self._within(begin, "COMMIT", ("ROLLBACK",))
 
     def savepoint(self) -> AbstractContextManager[None]:
         """Make the block a part of the transaction that is undone alone when it raises."""
         # Going back to a savepoint does not end it, and the next one outward has the same name.
-        return self.transaction("SAVEPOINT nested", "RELEASE nested", ("ROLLBACK TO nested", "RELEASE nested"))
+        return self._within("SAVEPOINT nested", "RELEASE nested", ("ROLLBACK TO nested", "RELEASE nested"))
+
+    @contextmanager
+    def _within(self, begin: str, end: str, undo: Sequence[str]) -> Iterator[None]:
+        self.command(begin)
+        try:
+            yield
+            self.command(end)
+        except BaseException:
+            # SQLite may have rolled back by itself, and a connection may be gone.
+            with suppress(DBAPIError, StoreError):
+                for command in undo:
+                    self.command(command)
+            raise
 
     def invalidate(self) -> None:
         """Close the connection itself, and with it its session: it does not go back into the pool."""
@@ -141,13 +134,17 @@ class StatementRunner:
         """Give the connection back to the pool."""
         self._connection.close()
 
-    def _run(self, statement: Statement, values: Mapping[str, Any]) -> _CompiledStatement:
+    def _run(self, statement: Statement, values: Mapping[str, Any]) -> CompiledStatement:
         compiled = self._database.compiled(statement, values)
+        self._execute(compiled, values)
+        return compiled
+
+    def _execute(self, compiled: CompiledStatement, values: Mapping[str, Any]) -> None:
+        """Run a statement, whose answer is that of the cursor then."""
         try:
             self._cursor.execute(compiled.text, {**compiled.constants, **values})
         except self._database.error as error:
             raise self._failed(compiled.text, error) from error
-        return compiled
 
     def _failed(self, text: str, error: Any) -> Exception:
         """Return the exception for the driver's. A broken connection does not go back into the pool."""
@@ -185,11 +182,12 @@ class Database(ABC):
     current_time: ColumnElement[float]
     #: More than one server process may use it at the same time.
     is_shared: ClassVar[bool]
+    runner: type[StatementRunner] = StatementRunner
 
     def __init__(self) -> None:
         #: Tells this server process from the others on the same data base.
         self.server_id = secrets.randbits(62)
-        self._compiled: dict[tuple[Statement, tuple[str, ...]], _CompiledStatement] = {}
+        self._compiled: dict[tuple[Statement, tuple[str, ...]], CompiledStatement] = {}
         self._thread = _ThreadState()
         #: The base of what its driver raises.
         self.error: type[Any] = self.engine.dialect.loaded_dbapi.Error
@@ -216,7 +214,7 @@ class Database(ABC):
     def connect(self, engine: Engine) -> StatementRunner:
         """Return a connection from the pool of `engine`; the caller closes it."""
         try:
-            return StatementRunner(self, engine.raw_connection())
+            return self.runner(self, engine.raw_connection())
         except self.error as error:
             raise self.translated(error) from error
 
@@ -248,6 +246,14 @@ class Database(ABC):
         """
         with self.writing() as runner:
             return work(runner)
+
+    def write_one(self, work: Callable[[StatementRunner], T]) -> T:
+        """Write as `write` does; `work` is one statement, which PostgreSQL takes for a transaction by itself."""
+        return self.write(work)
+
+    def join(self, work: Callable[[StatementRunner], T]) -> T:
+        """Write as `write` does; within another write what `work` raises must undo all of that."""
+        return self.write(work) if self._thread.runner is None else work(self._thread.runner)
 
     @contextmanager
     def writing(self) -> Iterator[StatementRunner]:
@@ -333,11 +339,11 @@ class Database(ABC):
     def describe_error(self, error: DatabaseError) -> str:
         """Return what is wrong with the data base, in one line that says what to do."""
 
-    def compiled(self, statement: Statement, values: Mapping[str, Any]) -> _CompiledStatement:
+    def compiled(self, statement: Statement, values: Mapping[str, Any]) -> CompiledStatement:
         """Return the statement compiled for this data base, once; a write is of the columns that `values` names."""
         key = (statement, tuple(values))
         if (compiled := self._compiled.get(key)) is None:
-            compiled = self._compiled[key] = _compile(statement, list(values), self.engine)
+            compiled = self._compiled[key] = compile_statement(statement, list(values), self.engine)
         return compiled
 
     def close(self) -> None:
@@ -371,14 +377,3 @@ class Database(ABC):
     @abstractmethod
     def _lock_schema(self, connection: Connection) -> None:
         """Begin a transaction; until it ends no other process creates or migrates the tables."""
-
-
-def _compile(statement: Statement, names: list[str], engine: Engine) -> _CompiledStatement:
-    compiled = statement.compile(dialect=engine.dialect, column_keys=names)
-    columns = list(statement.exported_columns)
-    return _CompiledStatement(
-        text=str(compiled),
-        constants={name: value for name, value in compiled.params.items() if not compiled.binds[name].required},
-        columns=[column.name for column in columns],
-        booleans=[column.name for column in columns if isinstance(column.type, Boolean)],
-    )

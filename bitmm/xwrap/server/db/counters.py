@@ -54,7 +54,7 @@ class CounterStore:
         nonce: int | None = None
         values = {"queue": queue, "at_least": at_least}
         while nonce is None:
-            nonce = self._database.write(lambda runner: runner.value(_NEXT_NONCE, values))
+            nonce = self._database.write_one(lambda runner: runner.value(_NEXT_NONCE, values))
             if nonce is None:
                 self._add(queue)
         return nonce
@@ -68,7 +68,7 @@ class CounterStore:
         """Raise the queue's counter by `cost` and return 0, or return the seconds until `capacity` allows it."""
         values = {"queue": queue, "cost": cost, "capacity": capacity, "refill": refill}
         while not (wait := self.wait_time(queue, cost, capacity, refill)) and cost:
-            if self._database.write(lambda runner: runner.change(self._acquire, values)):
+            if self._database.write_one(lambda runner: runner.change(self._acquire, values)):
                 break
         return wait
 
@@ -81,13 +81,13 @@ class CounterStore:
             return max(0.0, (cost - capacity) / refill)
         level: float = row["level"]
         if row["set_back"]:  # the clock was
-            self._database.write(lambda runner: runner.change(self._follow_clock, {"queue": queue}))
+            self._database.write_one(lambda runner: runner.change(self._follow_clock, {"queue": queue}))
         return max(0.0, (level + cost - capacity) / refill)
 
     def raise_to(self, queue: str, level: float, refill: float) -> None:
         """Raise the queue's counter to `level`, where it is lower."""
         values = {"queue": queue, "target": level, "refill": refill}
-        self._database.write(lambda runner: runner.change(self._raise_to, values))
+        self._database.write_one(lambda runner: runner.change(self._raise_to, values))
 
     def lock(self, queue: str, seconds: float) -> AbstractContextManager[None]:
         """Keep every other process out of this queue, also during a request to the exchange.
@@ -101,4 +101,4 @@ class CounterStore:
         """Add the row of a queue; another process may do so at the same time."""
         values = {"lane": queue, "nonce": 0, "level": 0.0, "moment": 0.0}
         with suppress(IntegrityError):
-            self._database.write(lambda runner: runner.change(_ADD, values))
+            self._database.write_one(lambda runner: runner.change(_ADD, values))

@@ -124,7 +124,7 @@ class CredentialStore:
         # Other processes may have written it.
         values = {"credential": id, "before": now(_USED_SECONDS), "last_used": now()}
         try:
-            self._database.write(lambda runner: runner.change(_MARK_USED, values))
+            self._database.write_one(lambda runner: runner.change(_MARK_USED, values))
         except UNUSABLE:
             _log.warning("that credential %d was used could not be written", id)
 

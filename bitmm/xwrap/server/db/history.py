@@ -67,7 +67,7 @@ class HistoryStore:
 
     def heartbeat(self) -> None:
         """Write that the data base is in use now."""
-        self._database.write(lambda runner: runner.change(_UPDATE, {"heartbeat": now()}))
+        self._database.write_one(lambda runner: runner.change(_UPDATE, {"heartbeat": now()}))
 
     def newest_time(self) -> str | None:
         """Return when the newest rows of the journals were written; None when there are none."""
@@ -122,7 +122,7 @@ class HistoryStore:
             values |= {"missing_since": time_text(gap.since), "noticed": noticed, "reason": gap.reason}
             # What is as new as this was not lost once more, also when the gap has been accepted.
             values["heartbeat"] = noticed
-        written = self._database.write(lambda runner: runner.change(_UPDATE_GAP, values)) == 1
+        written = self._database.write_one(lambda runner: runner.change(_UPDATE_GAP, values)) == 1
         self._valid_until = 0.0
         return written
 

@@ -120,7 +120,7 @@ class NoticeStore:
     def key_accepted(self, registration: Registration) -> None:
         """Write that the exchange accepts the key of a registration again."""
         values = {"row": registration.id, "key_refused": None}
-        self._database.write(lambda runner: runner.change(_ACCEPTED, values))
+        self._database.write_one(lambda runner: runner.change(_ACCEPTED, values))
 
     def claim(self, seconds: float) -> Notice | None:
         """Return the oldest notice, for this process alone for so many seconds.
@@ -148,7 +148,7 @@ class NoticeStore:
     def postpone(self, notice: Notice, seconds: float, error: str | None) -> None:
         """Let a notice that was claimed be tried again after so many seconds. `error`: why it was not taken."""
         values = {"row": notice.row, "seen": notice.due, "seconds": seconds, "error": error}
-        self._database.write(lambda runner: runner.change(self._postpone, values))
+        self._database.write_one(lambda runner: runner.change(self._postpone, values))
 
     def drop_old(self) -> int:
         """Remove what waits for too long, and the oldest when too many wait; return how many."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import (
     URL,
@@ -34,8 +34,12 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from .base import Database, StatementRunner
 from .errors import UNUSABLE, StoreError, driver_message
+from .idle_connections import watch_idle
+from .pipeline import PipelinedRunner
 
 __all__ = ["PostgreSQL"]
+
+T = TypeVar("T")
 
 _URL_FORMAT = "XWRAP_DATABASE_URL must be like postgresql+psycopg://user:password@host/database"
 #: Seconds to wait for a lock that spans all processes.
@@ -101,6 +105,8 @@ class PostgreSQL(Database):
         except ModuleNotFoundError:
             raise StoreError("this needs psycopg; in a clone of bitmm: pip install '.[server,postgres]'") from None
         super().__init__()
+        if self.engine.dialect.loaded_dbapi.Pipeline.is_supported():  # libpq 14
+            self.runner = PipelinedRunner
         #: A lock is held during a request to an exchange, and no call sends one after `call_seconds`. So a session that
         #: is silent for longer belongs to a process that stands still, and that sends nothing when it goes on.
         self._timeout_seconds = call_seconds + 1.0
@@ -110,11 +116,21 @@ class PostgreSQL(Database):
         self._heard = 0.0
         self._presence_lock = threading.Lock()
 
-    @contextmanager
-    def _transaction(self) -> Iterator[StatementRunner]:
+    def write_one(self, work: Callable[[StatementRunner], T]) -> T:
+        if self.is_writing:
+            return super().write_one(work)
+        self._show_life()
+        with self._checkout() as runner:
+            return work(runner)
+
+    def _show_life(self) -> None:
         if self._presence is not None and time.monotonic() > self._heard + self._timeout_seconds:
             # This process stood still. The others take it for dead, and would ask what became of a new order at once.
             self.heartbeat()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[StatementRunner]:
+        self._show_life()
         with self._checkout() as runner:
             with self._begin(runner):
                 yield runner
@@ -146,7 +162,7 @@ class PostgreSQL(Database):
         return server.not_in(_LIVE_SERVERS)
 
     def lock_rows(self, runner: StatementRunner, statement: Select[Any], values: Mapping[str, Any]) -> None:
-        runner.value(statement, values)
+        runner.later(statement, values)
 
     @contextmanager
     def advisory_lock(self, lock_id: int, seconds: float) -> Iterator[None]:
@@ -225,7 +241,7 @@ def _is_one_session(one: StatementRunner, other: StatementRunner) -> bool:
 
 
 def _create_engine(url: URL, connections: int, wait: float, **settings: str) -> Engine:
-    """Return a pool whose connections are tested before they are used, and given up when PostgreSQL is silent for 10 s.
+    """Return a pool whose connections are given up when PostgreSQL is silent for 10 s; see `idle_connections`, too.
 
     `wait`: seconds to wait for a free connection. `settings`: more of PostgreSQL's, for these sessions.
     """
@@ -234,7 +250,7 @@ def _create_engine(url: URL, connections: int, wait: float, **settings: str) -> 
         pool_size=connections,
         max_overflow=0,
         pool_timeout=wait,
-        pool_pre_ping=True,
+        pool_use_lifo=True,
         hide_parameters=True,
         connect_args={
             "application_name": "xwrap",
@@ -247,6 +263,7 @@ def _create_engine(url: URL, connections: int, wait: float, **settings: str) -> 
             "prepare_threshold": None,
         },
     )
+    watch_idle(engine)
     event.listen(engine, "connect", partial(_configure_session, {**_SESSION_SETTINGS, **settings}))
     return engine
 

@@ -139,7 +139,7 @@ class RegistrationStore:
 
     def delete(self, row: Registration) -> None:
         """Delete a registration that is `locked`: its key is gone, and its journal stays."""
-        self._database.write(lambda runner: runner.rows(_SEAL, {"row": row.id, "deleted": now(), **GONE}))
+        self._database.write_one(lambda runner: runner.rows(_SEAL, {"row": row.id, "deleted": now(), **GONE}))
 
     def with_refused_key(self) -> list[Registration]:
         """Return the registrations whose key their exchange refuses, as far as that is known.
@@ -163,7 +163,7 @@ class RegistrationStore:
     def set_proven(self, registration: Registration) -> None:
         """Write that the exchange accepted the key, unless it was replaced meanwhile."""
         values = {"row": registration.id, "sealed": registration.sealed_apisecret}
-        self._database.write(lambda runner: runner.change(_SET_PROVEN, values))
+        self._database.write_one(lambda runner: runner.change(_SET_PROVEN, values))
 
     def set_permissions(self, registration: Registration, permissions: str) -> None:
         """Write what the exchange says that the key may do, unless the key was replaced meanwhile."""

@@ -75,7 +75,7 @@ class SafetyStore:
     def unfreeze(self, account: int) -> bool:
         """Lift the freeze of an account; return whether it was frozen."""
         values = {"account": account, "frozen": None}
-        return self._database.write(lambda runner: runner.change(_UNFREEZE, values)) == 1
+        return self._database.write_one(lambda runner: runner.change(_UNFREEZE, values)) == 1
 
     def request_cancels(self, account: int, among: Collection[int] | None = None) -> list[Switch]:
         """Make the cancel of all orders due, now, at every registration of an account (or those `among` them)."""
@@ -111,15 +111,15 @@ class SafetyStore:
     def claim(self, switch: Switch, seconds: float) -> Registration | None:
         """Take a cancel for this process, for so many seconds; None: it was renewed, or another process has it."""
         values = {"row": switch.id, "seen": switch.at, "after": seconds}
-        row = self._database.write(lambda runner: runner.first(self._claim, values))
+        row = self._database.write_one(lambda runner: runner.first(self._claim, values))
         return None if row is None else Registration(**row)
 
     def finish(self, claimed: Registration) -> bool:
         """Switch off what was claimed: its orders are canceled. False: the claim was over, and another has it."""
         values = {"row": claimed.id, "seen": claimed.deadman_at}
-        return self._database.write(lambda runner: runner.change(self._finish, values)) == 1
+        return self._database.write_one(lambda runner: runner.change(self._finish, values)) == 1
 
     def postpone(self, claimed: Registration, seconds: float) -> bool:
         """Make what was claimed due again after so many seconds. False: the claim was over, and another has it."""
         values = {"row": claimed.id, "seen": claimed.deadman_at, "after": seconds}
-        return self._database.write(lambda runner: runner.change(self._postpone, values)) == 1
+        return self._database.write_one(lambda runner: runner.change(self._postpone, values)) == 1

@@ -44,7 +44,7 @@ class SealedStore:
         if value is None and make:
             sealed = {"id": 1, "sealed": make()}
             with suppress(IntegrityError):
-                self._database.write(lambda runner: runner.change(_ADD_CHECK_VALUE, sealed))
+                self._database.write_one(lambda runner: runner.change(_ADD_CHECK_VALUE, sealed))
             # Another process may have kept its own first.
             return self.check_value()
         return value
@@ -61,7 +61,7 @@ class SealedStore:
         It waits for the writes that have called `shared_check_value`.
         """
         values = {"seen": seen, "sealed": new}
-        return self._database.write(lambda runner: runner.change(_REPLACE_CHECK_VALUE, values)) == 1
+        return self._database.write_one(lambda runner: runner.change(_REPLACE_CHECK_VALUE, values)) == 1
 
     def registrations(self) -> Iterator[Registration]:
         """Give every registration, also those that are switched off or deleted, in the order of their ids."""
@@ -77,4 +77,4 @@ class SealedStore:
     def reseal(self, seen: Registration, sealed: Mapping[str, bytes]) -> bool:
         """Replace the sealed columns that were `seen`, and return True; False: they were replaced meanwhile."""
         values = {"row": seen.id, **{f"seen_{name}": getattr(seen, name) for name in SEALED_COLUMNS}, **sealed}
-        return self._database.write(lambda runner: runner.change(_RESEAL, values)) == 1
+        return self._database.write_one(lambda runner: runner.change(_RESEAL, values)) == 1

@@ -93,18 +93,18 @@ class SessionStore:
             put_newest(self._marked, digest, time.monotonic() + _USED_SECONDS, most=_MOST_REMEMBERED)
         values = {"session": digest, "before": now(_USED_SECONDS), "last_used": now()}
         try:
-            self._database.write(lambda runner: runner.change(_MARK_USED, values))
+            self._database.write_one(lambda runner: runner.change(_MARK_USED, values))
         except UNUSABLE:
             _log.warning("that a session was used could not be written")
 
     def remove(self, digest: str) -> bool:
         """End a session; return whether there was one."""
-        return self._database.write(lambda runner: runner.change(_REMOVE, {"session": digest})) == 1
+        return self._database.write_one(lambda runner: runner.change(_REMOVE, {"session": digest})) == 1
 
     def set_message(self, digest: str, message: str | None) -> None:
         """Keep a sentence that the next page shows; it is never secret."""
         values = {"session": digest, "message": message}
-        self._database.write(lambda runner: runner.change(_SET_MESSAGE, values))
+        self._database.write_one(lambda runner: runner.change(_SET_MESSAGE, values))
 
     def pop_message(self, digest: str) -> str | None:
         """Return the sentence that was kept for this page, once."""
