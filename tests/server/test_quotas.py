@@ -215,3 +215,20 @@ def test_two_server_processes_hold_a_quota_together(postgres, serving, tmp_path,
         trader = Trader(first)
         answers = in_threads(2, lambda number: trader.buy(server=(first, second)[number]))
         assert sorted(answer.status_code for answer in answers) == [200, 429]
+
+
+def test_a_registration_has_as_many_open_orders_on_paper_as_are_set_and_one_that_is_canceled_makes_room(serving):
+    with serving(open_order_quota=2) as server:
+        trader = Trader(server)
+        first, _ = trader.buy("1").json(), trader.buy("2").json()
+        answer = trader.buy("3")
+        assert "may have 2 open orders on paper" in refused(answer)["detail"]
+        assert trader.buy("3").content == answer.content
+        assert (
+            trader.call("POST", f"/exchanges/{trader.id}/buy", **{**ORDER, "price": "1000000"}).json()["status"]
+            == "filled"
+        )
+        path = f"/exchanges/{trader.id}/orders/"
+        assert trader.call("GET", f"{path}?key=3").json()["status"] == "rejected"
+        assert trader.call("DELETE", f"{path}{first['id']}").json()["status"] == "canceled"
+        assert trader.buy("4").json()["status"] == "open"

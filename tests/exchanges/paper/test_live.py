@@ -238,6 +238,19 @@ def test_the_orders_of_a_registration_share_what_stands_there_the_oldest_first(p
     assert [state_of(paper, each).filled for each in (first, second)] == [2, 1]
 
 
+def test_what_older_orders_took_of_a_look_is_not_there_for_others_in_a_later_call(paper, source, store):
+    first, second = order("sell", "5", "1100"), order("sell", "2", "1100")
+    paper.place(first)
+    paper.place(second)
+    source.offer("1110", "1100", ("3",))
+    source.look()
+    for _ in range(3):
+        assert [state_of(paper, each).filled for each in (first, second)] == [3, 0]
+    source.look()
+    assert [state_of(paper, each).filled for each in (first, second)] == [5, 1]
+    check_books(paper, store)
+
+
 def test_an_order_is_not_filled_by_a_look_from_before_it_was_placed(paper, source):
     """Another server process may still have one."""
     behind = live_paper(source.kind)(paper.context, replace(source.config, live=source.prices()))

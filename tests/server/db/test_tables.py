@@ -6,6 +6,7 @@ import sqlite3
 import threading
 from contextlib import closing
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -19,9 +20,10 @@ from sqlalchemy.exc import IntegrityError
 
 import bitmm.xwrap.server
 from bitmm.xwrap.exchanges import models
-from bitmm.xwrap.server.db import refusals, tables, usage
+from bitmm.xwrap.server.db import paper_ledger, refusals, tables, usage
 from bitmm.xwrap.server.db.base import StatementRunner
 from bitmm.xwrap.server.db.errors import StoreError
+from bitmm.xwrap.server.db.price_keys import price_key
 from bitmm.xwrap.server.db.records import now
 from bitmm.xwrap.server.db.store import Store
 from tests.support.databases import CLIENT_IDS, ORDER, add_registration, sql
@@ -225,6 +227,11 @@ NEVER = datetime(2020, 1, 1, tzinfo=UTC)
         (lambda store: store.withdrawals.limited(1, "2026"), "ix_withdrawals_limited (credential_id=? AND created>?)"),
         (lambda store: store.paper_ledger(1).open_orders(), "ix_paper_orders_open (registration_id=?)"),
         (
+            lambda store: store.paper_ledger(1).markets(),
+            "ix_paper_orders_ends (registration_id=? AND currency=? AND asset=?",
+        ),
+        (lambda store: store.open_paper_markets(), "SCAN paper_markets"),
+        (
             lambda store: store.paper_ledger(1).fills("USD", "BTC", 10),
             "ix_paper_fills_registration_id_id (registration_id=? AND id<?)",
         ),
@@ -257,6 +264,21 @@ def check_plan(sqlite, statement, values, index):
     steps = [step for *_, step in plan]
     assert [step for step in steps if index in step], steps
     assert not [step for step in steps if step.startswith("SCAN orders") or "ORDER BY" in step], steps
+
+
+@pytest.mark.parametrize("index", ["limits", "stops"])
+@pytest.mark.parametrize("price", ["price_key>?", "price_key<?"])
+def test_the_open_orders_on_paper_that_a_price_reaches_are_found_in_an_index(sqlite, index, price):
+    names = ("registration", "currency", "asset", "looked", "lowest_ask", "highest_ask", "lowest_bid", "highest_bid")
+    where = "(registration_id=? AND currency=? AND asset=? AND side=? AND"
+    for statement in (paper_ledger._REACHED, paper_ledger._ONE_REACHED):
+        check_plan(sqlite, statement, dict.fromkeys(names), f"ix_paper_orders_{index} {where} {price})")
+
+
+def test_the_open_orders_on_paper_whose_end_has_come_are_found_in_an_index(sqlite):
+    values = dict.fromkeys(("registration", "currency", "asset", "time"))
+    index = "ix_paper_orders_ends (registration_id=? AND currency=? AND asset=? AND expires>? AND expires<?)"
+    check_plan(sqlite, paper_ledger._ENDED, values, index)
 
 
 def test_what_an_account_placed_in_a_day_is_added_up_from_its_hours_alone(sqlite):
@@ -303,4 +325,36 @@ def test_the_move_gives_each_order_on_paper_that_was_filled_its_fill(where):
     with store.paper_ledger(1).transaction() as transaction:
         transaction.add_fill({"order_id": 5, "price": "1", "amount": "0.1", "fee": "0"})
     assert [row["order_id"] for row in store.paper_ledger(1).fills("USD", "BTC", 2)] == [5, 6]
+    store.close()
+
+
+def test_the_move_adds_up_what_open_orders_on_paper_hold_and_finds_their_prices(where):
+    store = Store(where)
+    older(store, "0015")
+    for name in ("USD", "BTC", "ETH"):
+        sql(where, "INSERT INTO paper_balances (registration_id, currency, total) VALUES (1, :name, '1000')", name=name)
+    columns = (
+        "id, registration_id, client_id, side, currency, asset, amount, price, stop, held, checked, expires, status"
+    )
+    orders = [
+        (1, "buy", "USD", "BTC", "100.50", None, "1.005", 70, None, "open"),
+        (2, "buy", "USD", "BTC", "100", None, "0.1", 60, "2026-11-28T03:30:00+02:00", "open"),
+        (3, "sell", "USD", "BTC", "90", "99.00", "2", 70, None, "open"),
+        (4, "buy", "BTC", "ETH", None, "0.05", "0.00000001", 70, "2026-11-28T03:30:00+00:00", "open"),
+        (5, "buy", "USD", "BTC", "100", None, "7", 50, None, "canceled"),
+    ]
+    for id, side, currency, asset, price, stop, held, checked, expires, status in orders:
+        texts = [None if text is None else f"'{text}'" for text in (side, currency, asset, "1", price, stop, held)]
+        row = [str(id), "1", f"'c{id}'", *texts, str(checked), f"'{expires}'" if expires else None, f"'{status}'"]
+        values = ", ".join(text or "NULL" for text in row)
+        sql(where, f"INSERT INTO paper_orders ({columns}, created) VALUES ({values}, '2026')")
+    store.prepare()
+    held = dict(sql(where, "SELECT currency, held FROM paper_balances"))
+    assert held == {"USD": "1.105", "BTC": "2.00000001", "ETH": "0"}
+    query = "SELECT currency, asset, open_orders, checked, looked FROM paper_markets ORDER BY asset"
+    assert sql(where, query) == [("USD", "BTC", 3, 60, 0), ("BTC", "ETH", 1, 70, 0)]
+    keys = [price_key(Decimal(price)) for price in ("100.5", "100", "99", "0.05")]
+    found = sql(where, "SELECT price_key, expires FROM paper_orders ORDER BY id")
+    assert [key for key, _ in found] == [*keys, None]
+    assert [end for _, end in found if end] == ["2026-11-28T01:30:00+00:00", "2026-11-28T03:30:00+00:00"]
     store.close()

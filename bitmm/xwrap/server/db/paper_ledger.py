@@ -50,7 +50,9 @@ _CHANGE_ORDER = update(paper.orders).where(_P.id == bindparam("row"))
 _CANCEL_ORDERS = (
     update(paper.orders)
     .where(_OF_REGISTRATION, t.OPEN)
-    .values(status=case((_P.average.is_(None), "canceled"), else_="partly_filled"), held="0", reason=None)
+    .values(
+        status=case((_P.average.is_(None), "canceled"), else_="partly_filled"), held="0", reason=None, price_key=None
+    )
 )
 _OF_MARKET = _OF_REGISTRATION, _P.currency == bindparam("currency"), _P.asset == bindparam("asset")
 _ENDED = select(paper.orders).where(*_OF_MARKET, paper.OPEN_WITH_END, _P.expires <= bindparam("time"))
