@@ -12,11 +12,12 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import IO, cast
+from typing import IO, Any, cast
 
 import uvicorn
 
 from .. import __version__
+from .accepting import Acceptor
 from .app import create_app
 from .call_log import log_with
 from .connections import Connections
@@ -39,14 +40,30 @@ __all__ = ["ServeError", "Stop", "end_process", "process_lock", "run", "run_in_b
 class _Server(uvicorn.Server):
     """uvicorn's server; it calls `ready` when it accepts connections, and `stopping` when it takes no more of them."""
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None], stopping: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, ready: Callable[[], None], stopping: Callable[[], None], *, is_shared: bool
+    ) -> None:
+        """`is_shared`: other processes take connections from the same socket."""
         super().__init__(config)
+        self._is_shared = is_shared
         self._ready = ready
         self._stopping = stopping
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        if self._is_shared:
+            await super().startup([])
+            self.servers = [cast("Any", Acceptor(each, self.config.backlog, self._protocol)) for each in sockets or ()]
+        else:
+            await super().startup(sockets)
         self._ready()
+
+    def _protocol(self) -> asyncio.Protocol:
+        """Return what uvicorn makes for each connection."""
+        make = cast("Any", self.config.http_protocol_class)
+        return cast(
+            "asyncio.Protocol",
+            make(config=self.config, server_state=self.server_state, app_state=self.lifespan.state),
+        )
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._stopping()
@@ -203,4 +220,4 @@ def _server(services: Services, ready: Callable[[], None]) -> _Server:
         timeout_graceful_shutdown=round(settings.stop_seconds),
         limit_concurrency=None,
     )
-    return _Server(config, ready, services.stop_waiting)
+    return _Server(config, ready, services.stop_waiting, is_shared=settings.workers > 1)
