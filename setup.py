@@ -22,6 +22,7 @@ SERVER = [
     "alembic>=1.14,<2",
     "argon2-cffi>=23.1",
     "cryptography>=43",
+    "orjson>=3.10",
     "prometheus-client>=0.21",
     "jinja2>=3.1",
     "pyyaml>=6",

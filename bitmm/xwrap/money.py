@@ -95,6 +95,11 @@ def plain(amount: Decimal | int | str, name: str = "amount") -> str:
     `name` is what the error calls it. Raises InvalidRequest for a float (its digits were lost before it came here),
     for NaN, infinity, text that is not a number, and numbers of more than 100 digits.
     """
+    if isinstance(amount, Decimal) and amount.is_finite():
+        text = str(amount)
+        # A decimal context may ask for a small "e".
+        if len(text) <= MAX_DIGITS and "E" not in text and "e" not in text:
+            return text
     if isinstance(amount, float) and not isfinite(amount):
         raise InvalidRequest(f"{name} is the float {amount}; write digits, like '0.1'", code="invalid_amount")
     if isinstance(amount, float):
@@ -108,11 +113,6 @@ def plain(amount: Decimal | int | str, name: str = "amount") -> str:
         raise InvalidRequest(
             f"{name} is {given}; pass a Decimal, an int or decimal text, like '0.1'", code="invalid_amount"
         )
-    if isinstance(amount, Decimal) and amount.is_finite():
-        text = str(amount)
-        # A decimal context may ask for a small "e".
-        if len(text) <= MAX_DIGITS and "E" not in text and "e" not in text:
-            return text
     try:
         number = _bounded(amount) if isinstance(amount, int) else exact(str(amount))
     except ValueError:

@@ -15,12 +15,13 @@ from functools import partial
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from .auth import UnprovenLogin
 from .call_log import note
 from .context import RequestContext, path_id, services_of
 from .db.records import Caller, Scope
+from .encoding import JSONAnswer
 from .middleware import AUTHORIZATION
 from .order_views import StoredAnswer
 from .params import FORM, Params, read_params
@@ -120,7 +121,7 @@ def _answer(view: View, needs: Scope, status: int, services: Services, request: 
     answer = view(RequestContext(services, caller, request, params))
     if isinstance(answer, StoredAnswer):
         return Response(answer.text, answer.status, answer.headers, media_type="application/json")
-    return JSONResponse(answer, status)
+    return JSONAnswer(answer, status)
 
 
 def _recognize(services: Services, request: Request) -> Caller:

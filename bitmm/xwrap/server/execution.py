@@ -124,9 +124,9 @@ class ExecutionService:
 
         With `which` "open", orders that were not placed through this server are listed too, without an id.
         """
-        rows = self._store.orders.rows(registration.id, _STATUSES[which], limit, before)
         if which != "open":
-            return [row_to_json(row, ORDER_FIELDS) for row in rows]
+            return self._store.orders.rows(registration.id, _STATUSES[which], limit, before, ORDER_FIELDS)
+        rows = self._store.orders.rows(registration.id, _STATUSES[which], limit, before)
         with self._registry.open(registration, seconds=seconds) as exchange:
             pairs = sorted({(row["currency"], row["asset"]) for row in rows})
             listed = {state.exchange_order_id: state for state in _open_orders(exchange, pairs)}
@@ -195,10 +195,13 @@ class ExecutionService:
 
     def withdrawals(self, registration: Registration, limit: int, before: int | None) -> list[dict[str, Any]]:
         """Return the withdrawals of a registration, newest first; pending ones as the exchange reports them now."""
-        rows = self._store.withdrawals.rows(registration.id, _STATUSES["all"], limit, before)
-        if any(row["status"] == "pending" for row in rows):
-            with self._registry.open(registration) as exchange, suppress(Unsupported):
-                rows = refresh_withdrawals(self._store.withdrawals, exchange, rows, None)
+        page = (registration.id, _STATUSES["all"], limit, before)
+        shown = self._store.withdrawals.rows(*page, WITHDRAWAL_FIELDS)
+        if not any(row["status"] == "pending" for row in shown):
+            return shown
+        rows = self._store.withdrawals.rows(*page)
+        with self._registry.open(registration) as exchange, suppress(Unsupported):
+            rows = refresh_withdrawals(self._store.withdrawals, exchange, rows, None)
         return [row_to_json(row, WITHDRAWAL_FIELDS) for row in rows]
 
     def withdrawal_by_key(self, registration: Registration, key: str) -> StoredAnswer:

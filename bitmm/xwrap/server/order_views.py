@@ -28,6 +28,7 @@ from ..exchanges.models import (
 from ..money import exact, plain
 from .best import Offer
 from .db.row_json import row_to_json
+from .encoding import encode
 from .problems import Problem
 
 __all__ = [
@@ -59,8 +60,6 @@ Row = Mapping[str, Any]
 
 #: The header of an answer to a key that was used before.
 REPLAYED = {"Idempotent-Replayed": "true"}
-
-_to_json_text = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def _shared(public: Iterable[str], record: type[Any], *, without: type[Any] | None = None) -> list[str]:
@@ -270,3 +269,7 @@ def _still_running() -> Problem:
         may_have_executed=True,
         headers={"Retry-After": "1"},
     )
+
+
+def _to_json_text(document: Mapping[str, Any]) -> str:
+    return encode(document).decode()

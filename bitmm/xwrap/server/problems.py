@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from math import ceil
 from typing import Any
 
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from ..codes import CODES
 from ..exchanges.errors import ExchangeError
 from .call_log import current_call, note
+from .encoding import JSONAnswer
 
 __all__ = ["DELAY", "ON_END", "Problem", "from_exchange", "log_failure", "problem_response", "too_busy"]
 
@@ -103,4 +104,4 @@ def problem_response(problem: Problem) -> Response:
     note(code=problem.code)
     call = current_call()
     body = problem.body if call is None else {**problem.body, "request_id": call.id}
-    return JSONResponse(body, problem.status, problem.headers)
+    return JSONAnswer(body, problem.status, problem.headers)

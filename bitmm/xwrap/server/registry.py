@@ -24,6 +24,7 @@ from ..transport import Transport
 from .db.notices import NoticeStore
 from .db.records import Registration
 from .db.registrations import RegistrationStore
+from .encoding import encode
 from .exchange_calls import MeasuredThrottle
 from .exchange_names import find_exchange, nearest_names, no_such_exchange
 from .key_refusals import watch_key
@@ -87,8 +88,9 @@ class ExchangeRegistry:
         self._kinds = kinds or {}
         self._metrics = metrics
         self._entries = {id: self._entry(id) for id in settings.exchanges}
-        #: The answer to GET /list_exchanges; nothing in it changes while the server runs.
+        #: The answer to GET /list_exchanges, and its bytes; nothing in it changes while the server runs.
         self.listing = [self._describe(id, entry.kind) for id, entry in self._entries.items()]
+        self.listing_json = encode(self.listing)
 
     def _entry(self, id: str) -> _Entry:
         try:

@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+import orjson
 from sqlalchemy import bindparam, select, update
 
 from . import tables as t
@@ -95,7 +96,9 @@ class AuditStore:
         values = {"account": account_id, "since": since, "limit": limit, "before": before or 2**63 - 1}
         with self._database.reading() as runner:
             rows = runner.rows(_OF_ACCOUNT, values)
-        return [{**row, "details": json.loads(row["details"])} for row in rows]
+        for row in rows:
+            row["details"] = orjson.loads(row["details"])
+        return rows
 
     def rows(self, since: str = "") -> Iterator[dict[str, Any]]:
         """Give every row, oldest first, from the time `since` on, as the data base has it."""

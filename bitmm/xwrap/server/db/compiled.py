@@ -40,6 +40,7 @@ def compile_statement(statement: Statement, names: list[str], engine: Engine) ->
     return CompiledStatement(
         text=str(compiled),
         constants={name: value for name, value in compiled.params.items() if not compiled.binds[name].required},
-        columns=[column.name for column in columns],
-        booleans=[column.name for column in columns if isinstance(column.type, Boolean)],
+        # A name is of a subclass of str, as which a key of a dict is slow, and no key of JSON.
+        columns=[str(column.name) for column in columns],
+        booleans=[str(column.name) for column in columns if isinstance(column.type, Boolean)],
     )

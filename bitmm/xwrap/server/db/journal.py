@@ -16,6 +16,7 @@ from .errors import UNUSABLE
 from .notices import NoticeStore, OutcomeNotices
 from .records import Intent, Registration, now
 from .registrations import LABELED_COLUMNS, pop_registration
+from .row_json import public_columns, public_rows
 from .state_file import IntentRef
 
 __all__ = ["Journal", "Unfinished", "can_be_seen"]
@@ -59,7 +60,7 @@ class Journal:
     """Orders, or withdrawals: one row each, found by the key that the caller gave it."""
 
     def __init__(self, table: Table, database: Database, notices: NoticeStore) -> None:
-        self.name = table.name
+        self.name = str(table.name)
         self._table, self._database = table, database
         self._notices = OutcomeNotices(notices, table)
         c = table.c
@@ -69,8 +70,8 @@ class Journal:
         self._select_page = (
             of_registration.where(c.id < bindparam("before")).order_by(c.id.desc()).limit(bindparam("limit"))
         )
-        #: The same for rows of some statuses. "open" is written as its index has it.
-        self._select_page_of: dict[tuple[str, ...], Select[Any]] = {("open",): self._select_page.where(t.OPEN)}
+        #: The same for rows of some statuses, whole or with some public fields alone.
+        self._pages: dict[tuple[tuple[str, ...], tuple[str, ...]], Select[Any]] = {}
         is_unknown = (c.status == "unknown", t.RUNNING_OR_UNKNOWN)
         self._select_unknown = select(table, *LABELED_COLUMNS).join(t.registrations).where(*is_unknown).order_by(c.id)
         self._select_unknown_at = self._select_unknown.where(
@@ -283,15 +284,28 @@ class Journal:
         with self._database.reading() as runner:
             return runner.first(self._select_by_key, {"registration": registration, "key": key})
 
-    def rows(self, registration: int, statuses: Sequence[str], limit: int, before: int | None) -> list[dict[str, Any]]:
-        """Return the rows of a registration with one of these statuses and an id below `before`, newest first."""
-        statement = self._select_page_of.get(tuple(statuses))
-        if statement is None:
-            statement = self._select_page.where(or_(*(self._table.c.status == status for status in statuses)))
-            self._select_page_of[tuple(statuses)] = statement
+    def rows(
+        self, registration: int, statuses: Sequence[str], limit: int, before: int | None, names: Sequence[str] = ()
+    ) -> list[dict[str, Any]]:
+        """Return the rows of a registration with one of these statuses and an id below `before`, newest first.
+
+        With `names` of public fields they are as callers get them: see `row_to_json`.
+        """
+        kind = (tuple(statuses), tuple(names))
+        if (statement := self._pages.get(kind)) is None:
+            statement = self._pages[kind] = self._page(*kind)
         values = {"registration": registration, "limit": limit, "before": before or _ABOVE_EVERY_ID}
         with self._database.reading() as runner:
-            return runner.rows(statement, values)
+            rows = runner.rows(statement, values)
+        return public_rows(rows) if names else rows
+
+    def _page(self, statuses: Sequence[str], names: Sequence[str]) -> Select[Any]:
+        """Return the statement of `rows`."""
+        c = self._table.c
+        # "open" is written as its index has it.
+        of = t.OPEN if statuses == ("open",) else or_(*(c.status == status for status in statuses))
+        page = self._select_page.where(of)
+        return page.with_only_columns(*public_columns(c, names)) if names else page
 
     def last_created(self, registration: int) -> str | None:
         """Return when the newest row of a registration was begun; None: it has none."""

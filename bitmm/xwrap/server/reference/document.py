@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from ..encoding import encode
 
 __all__ = ["SOURCE", "as_json", "document", "resolved"]
 
@@ -28,7 +29,7 @@ def document() -> dict[str, Any]:
 @cache
 def as_json() -> bytes:
     """Return the document as JSON."""
-    return json.dumps(document(), ensure_ascii=False, separators=(",", ":")).encode()
+    return encode(document())
 
 
 def resolved(node: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from ..context import RequestContext, services_of
 from ..db.records import Caller
+from ..encoding import JSONAnswer
 from ..endpoints import log_in
 from ..params import bad_field
 from ..passwords import Secret, check_password, hash_password
@@ -37,7 +38,7 @@ async def change(request: Request) -> Response:
     services = services_of(request)
     password_hash = await services.threads.run("passwords", hash_password, password)
     await services.threads.run("database", _change, services, context.caller, password_hash)
-    return JSONResponse(_account_to_json(context.caller))
+    return JSONAnswer(_account_to_json(context.caller))
 
 
 def _change(services: Services, caller: Caller, password_hash: str) -> None:

@@ -5,22 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from ...exchanges.base import Exchange
 from ...money import plain
 from ..context import RequestContext
 from ..db.records import Registration
+from ..encoding import JSONAnswer
 from ..endpoints import log_in
 from .each_registration import read_each
-from .shared import record_to_json
 
 
 async def all_balances(request: Request) -> Response:
     """GET /balance: a registration whose exchange fails says why, and delays no other."""
     context = await log_in(request)
     context.params.finish()
-    return JSONResponse(await read_each(context, _balance_row, _failed_row))
+    return JSONAnswer(await read_each(context, _balance_row, _failed_row))
 
 
 def balance(context: RequestContext) -> dict[str, str]:
@@ -34,7 +34,7 @@ def funds(context: RequestContext) -> dict[str, Any]:
     """GET /exchanges/ID/funds"""
     context.params.finish()
     with context.services.registry.open(context.registration()) as exchange:
-        return {name: record_to_json(funds) for name, funds in exchange.funds().items()}
+        return exchange.funds()
 
 
 def _balance_row(registration: Registration, exchange: Exchange) -> dict[str, Any]:

@@ -6,12 +6,13 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from ...exchanges.base import Exchange
 from ...exchanges.models import Side
 from ..best import Offer, Place, best_first, offer, split
 from ..db.records import Registration
+from ..encoding import JSONAnswer
 from ..endpoints import log_in
 from ..order_views import offer_to_json
 from ..params import Params, bad_field
@@ -52,7 +53,7 @@ async def best(request: Request) -> Response:
         return _Found(registration, reason=reason)
 
     answers = await read_each(context, read, failed)
-    return JSONResponse(_rows(answers, order, in_parts=in_parts))
+    return JSONAnswer(_rows(answers, order, in_parts=in_parts))
 
 
 def _pop_order(params: Params) -> tuple[_Order, bool]:

@@ -9,12 +9,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from ... import __version__
 from ...transport import is_loopback
 from ..context import services_of
 from ..db.records import time_text
+from ..encoding import JSONAnswer, encode
 from ..endpoints import has_login, log_in
 from ..metric_sums import add_up, text_of
 from ..metrics import CONTENT_TYPE_LATEST
@@ -23,10 +24,12 @@ from ..services import Services
 
 __all__ = ["health", "metrics", "ready"]
 
+_OK = encode({"status": "ok"})
+
 
 async def health(_request: Request) -> Response:
     """GET /health: the process answers."""
-    return JSONResponse({"status": "ok"})
+    return Response(_OK, media_type="application/json")
 
 
 async def ready(request: Request) -> Response:
@@ -42,9 +45,9 @@ async def ready(request: Request) -> Response:
     status = {"status": "ok", "address": None if request.client is None else request.client.host}
     if not _is_local(request):
         if not has_login(request):
-            return JSONResponse(status)
+            return JSONAnswer(status)
         await log_in(request)
-    return JSONResponse(status | answer)
+    return JSONAnswer(status | answer)
 
 
 async def metrics(request: Request) -> Response:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...exchanges.models import OrderBook
-from ...money import plain
+from ...exchanges.models import Candle, Fees, Fill, Market, OrderBook, Ticker, Trade
 from ..context import RequestContext
 from ..market_reads import MOST_LEVELS, read_candles, read_fees, read_order_book, read_ticker, read_trades
-from ..order_views import rate_to_json, value_to_json
+from ..order_views import rate_to_json
 from ..params import Params
-from .shared import page_to_json, pop_cursor, pop_past, record_to_json
+from .shared import page_to_json, pop_cursor, pop_past
 
 _LEVELS, _TRADES, _CANDLES = 20, 50, 100
 _MOST_TRADES, _MOST_CANDLES = 1000, 1000
@@ -24,14 +23,14 @@ def exchange_rate(context: RequestContext) -> dict[str, str]:
         return rate_to_json(exchange.rate(*exchange.common_pair(currency, asset)))
 
 
-def markets(context: RequestContext) -> list[dict[str, Any]]:
+def markets(context: RequestContext) -> list[Market]:
     """GET /exchanges/ID/markets"""
     context.params.finish()
     with context.services.registry.open(context.registration()) as exchange:
-        return [record_to_json(market) for market in exchange.markets()]
+        return exchange.markets()
 
 
-def fills(context: RequestContext) -> list[dict[str, Any]] | dict[str, Any]:
+def fills(context: RequestContext) -> list[Fill] | dict[str, Any]:
     """GET /exchanges/ID/fills?currency=USD&asset=BTC, also &paged=true and &cursor=CURSOR"""
     currency, asset = _pop_pair(context.params)
     is_paged, cursor = pop_cursor(context.params)
@@ -39,25 +38,25 @@ def fills(context: RequestContext) -> list[dict[str, Any]] | dict[str, Any]:
         pair = exchange.common_pair(currency, asset)
         if is_paged:
             return page_to_json("fills", exchange.fills_page(*pair, cursor))
-        return [record_to_json(fill) for fill in exchange.fills(*pair)]
+        return exchange.fills(*pair)
 
 
-def order_book(context: RequestContext) -> dict[str, Any]:
+def order_book(context: RequestContext) -> OrderBook:
     """GET /exchanges/ID/order_book?currency=USD&asset=BTC&depth=20"""
     currency, asset, depth = pop_depth(context.params)
     with context.services.registry.open(context.registration()) as exchange:
-        return book_to_json(read_order_book(exchange, *exchange.common_pair(currency, asset), depth))
+        return read_order_book(exchange, *exchange.common_pair(currency, asset), depth)
 
 
-def ticker(context: RequestContext) -> dict[str, Any]:
+def ticker(context: RequestContext) -> Ticker:
     """GET /exchanges/ID/ticker?currency=USD&asset=BTC"""
     currency, asset = _pop_pair(context.params)
     context.params.finish()
     with context.services.registry.open(context.registration()) as exchange:
-        return record_to_json(read_ticker(exchange, *exchange.common_pair(currency, asset)))
+        return read_ticker(exchange, *exchange.common_pair(currency, asset))
 
 
-def candles(context: RequestContext) -> list[dict[str, Any]]:
+def candles(context: RequestContext) -> list[Candle]:
     """GET /exchanges/ID/candles?currency=USD&asset=BTC&interval=1h&since=TIME&limit=100"""
     params = context.params
     currency, asset = _pop_pair(params)
@@ -66,25 +65,25 @@ def candles(context: RequestContext) -> list[dict[str, Any]]:
     params.finish()
     with context.services.registry.open(context.registration()) as exchange:
         pair = exchange.common_pair(currency, asset)
-        return [record_to_json(candle) for candle in read_candles(exchange, *pair, interval, since, limit)]
+        return read_candles(exchange, *pair, interval, since, limit)
 
 
-def trades(context: RequestContext) -> list[dict[str, Any]]:
+def trades(context: RequestContext) -> list[Trade]:
     """GET /exchanges/ID/trades?currency=USD&asset=BTC&limit=50"""
     currency, asset = _pop_pair(context.params)
     limit = context.params.pop_count("limit", default=_TRADES, most=_MOST_TRADES)
     context.params.finish()
     with context.services.registry.open(context.registration()) as exchange:
         pair = exchange.common_pair(currency, asset)
-        return [record_to_json(trade) for trade in read_trades(exchange, *pair, limit)]
+        return read_trades(exchange, *pair, limit)
 
 
-def fees(context: RequestContext) -> dict[str, Any]:
+def fees(context: RequestContext) -> Fees:
     """GET /exchanges/ID/fees?currency=USD&asset=BTC"""
     currency, asset = _pop_pair(context.params)
     context.params.finish()
     with context.services.registry.open(context.registration()) as exchange:
-        return record_to_json(read_fees(exchange, *exchange.common_pair(currency, asset)))
+        return read_fees(exchange, *exchange.common_pair(currency, asset))
 
 
 def pop_depth(params: Params) -> tuple[str, str, int]:
@@ -93,13 +92,6 @@ def pop_depth(params: Params) -> tuple[str, str, int]:
     depth = params.pop_count("depth", default=_LEVELS, most=MOST_LEVELS)
     params.finish()
     return currency, asset, depth
-
-
-def book_to_json(book: OrderBook) -> dict[str, Any]:
-    """Return an order book as a caller gets it: pairs of price and amount, in plain digits."""
-    sides = {"bids": book.bids, "asks": book.asks}
-    levels = {name: [[plain(price), plain(amount)] for price, amount in side] for name, side in sides.items()}
-    return {**levels, "time": value_to_json(book.time)}
 
 
 def _pop_pair(params: Params) -> tuple[str, str]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from ...exchanges.models import ORDER_FIELDS
 from ..context import RequestContext
 from ..db.row_json import row_to_json
+from ..encoding import JSONAnswer
 from ..endpoints import endpoint, log_in
 from ..params import Params, bad_field
 from ..shares import account_holder
@@ -46,7 +47,7 @@ async def _changes(request: Request) -> Response:
         "database", journal.changed, registration, after, _MOST_ORDERS, holders=[account_holder(context.account.id)]
     )
     cursor = rows[-1]["change"] if rows else after
-    return JSONResponse({"orders": [row_to_json(row, ORDER_FIELDS) for row in rows], "cursor": str(cursor)})
+    return JSONAnswer({"orders": [row_to_json(row, ORDER_FIELDS) for row in rows], "cursor": str(cursor)})
 
 
 async def _last_change(context: RequestContext, registration: int) -> int:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from ..callers import origin_network
 from ..context import services_of
+from ..encoding import JSONAnswer
 from ..params import read_params
 from ..rate_sources import PublicRates
 from ..waiting import pop_wait
-from .markets import book_to_json, pop_depth
+from .markets import pop_depth
 from .rate_changes import pop_seen
 from .shared import pop_side
 
@@ -19,7 +20,7 @@ async def list_exchanges(request: Request) -> Response:
     """GET /list_exchanges/"""
     params = await read_params(request)
     params.finish()
-    return JSONResponse(services_of(request).registry.listing)
+    return Response(services_of(request).registry.listing_json, media_type="application/json")
 
 
 async def exchange_rates(request: Request) -> Response:
@@ -32,12 +33,12 @@ async def exchange_rates(request: Request) -> Response:
         holder = ("address", origin_network(request.client.host if request.client else ""))
         source, changes = PublicRates(rates, currency, asset), services_of(request).rate_changes
         rows, cursor = await changes.after(request, source, holder, seen, seconds)
-        return JSONResponse({"rates": rows, "cursor": cursor})
+        return JSONAnswer({"rates": rows, "cursor": cursor})
     amount, side = params.pop_amount() if params.has("amount") else None, pop_side(params, default="buy")
     params.finish()
     if amount is None:
-        return JSONResponse(await rates.all(currency, asset))
-    return JSONResponse(await rates.ranked(currency, asset, side, amount))
+        return JSONAnswer(await rates.all(currency, asset))
+    return JSONAnswer(await rates.ranked(currency, asset, side, amount))
 
 
 async def order_book(request: Request) -> Response:
@@ -45,4 +46,4 @@ async def order_book(request: Request) -> Response:
     params = await read_params(request)
     exchange = params.pop_text("exchange")
     currency, asset, depth = pop_depth(params)
-    return JSONResponse(book_to_json(await services_of(request).rates.order_book(exchange, currency, asset, depth)))
+    return JSONAnswer(await services_of(request).rates.order_book(exchange, currency, asset, depth))

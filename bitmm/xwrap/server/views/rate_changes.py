@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
+from ..encoding import JSONAnswer
 from ..endpoints import endpoint, log_in
 from ..params import Params, bad_field
 from ..rate_sources import RegisteredRate
@@ -41,7 +42,7 @@ async def _changes(request: Request) -> Response:
     if seconds:
         # The login may have been revoked, or the registration deleted, while the call waited.
         (await log_in(request)).registration()
-    return JSONResponse({"rates": rows, "cursor": cursor})
+    return JSONAnswer({"rates": rows, "cursor": cursor})
 
 
 def pop_seen(params: Params) -> frozenset[str]:

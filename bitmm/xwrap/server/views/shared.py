@@ -70,7 +70,7 @@ def pop_past(params: Params, name: str, what: str) -> datetime | None:
 
 def page_to_json(name: str, page: HistoryPage[Any]) -> dict[str, Any]:
     """Return a page of an exchange's list under its name, and the cursor of the next one."""
-    return {name: [record_to_json(row) for row in page.rows], "next": page.next}
+    return {name: page.rows, "next": page.next}
 
 
 def pop_side(params: Params, *, default: str | None = None) -> Side:

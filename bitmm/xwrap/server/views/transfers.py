@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...exchanges.models import NewTransfer, NewWithdrawal
+from ...exchanges.models import Deposit, DepositAddress, NewTransfer, NewWithdrawal
 from ..context import RequestContext
 from ..order_views import StoredAnswer
 from ..problems import Problem
 from ..transfers import with_account
-from .shared import check_printable, page_to_json, pop_cursor, pop_key, pop_page, pop_past, pop_place, record_to_json
+from .shared import check_printable, page_to_json, pop_cursor, pop_key, pop_page, pop_past, pop_place
 
 
 def send_to_address(context: RequestContext) -> StoredAnswer:
@@ -50,7 +50,7 @@ def withdrawals(context: RequestContext) -> StoredAnswer | list[dict[str, Any]]:
     return context.services.execution.withdrawals(context.registration(), limit, before)
 
 
-def deposits(context: RequestContext) -> list[dict[str, Any]] | dict[str, Any]:
+def deposits(context: RequestContext) -> list[Deposit] | dict[str, Any]:
     """GET /exchanges/ID/deposits, also ?paged=true and ?cursor=CURSOR"""
     asset = context.params.pop_name("asset") if context.params.has("asset") else None
     is_paged, cursor = pop_cursor(context.params)
@@ -58,7 +58,7 @@ def deposits(context: RequestContext) -> list[dict[str, Any]] | dict[str, Any]:
         name = None if asset is None else exchange.common_asset(asset)
         if is_paged:
             return page_to_json("deposits", exchange.deposits_page(name, cursor))
-        return [record_to_json(deposit) for deposit in exchange.deposits(name)]
+        return exchange.deposits(name)
 
 
 def ledger(context: RequestContext) -> dict[str, Any]:
@@ -84,10 +84,10 @@ def get_address(context: RequestContext) -> str:
     return found.address
 
 
-def deposit_address(context: RequestContext) -> dict[str, Any]:
+def deposit_address(context: RequestContext) -> DepositAddress:
     """GET /exchanges/ID/deposit_address?asset=XRP"""
     asset = context.params.pop_name("asset", default="BTC")
     network = context.params.pop_text("network", limit=100) if context.params.has("network") else None
     context.params.finish()
     with context.services.registry.open(context.registration()) as exchange:
-        return record_to_json(exchange.deposit_address(exchange.common_asset(asset), network))
+        return exchange.deposit_address(exchange.common_asset(asset), network)

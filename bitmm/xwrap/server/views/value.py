@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from ..._names import common_name
 from ...exchanges.base import Exchange
 from ..db.records import Registration
+from ..encoding import JSONAnswer
 from ..endpoints import log_in
 from ..order_views import value_to_json
 from ..valuation import Valuation, add_up, read_valuation
@@ -43,7 +44,7 @@ async def value(request: Request) -> Response:
     together = add_up(answer.valuation for answer in answers if answer.valuation is not None)
     services, valuations = context.services, [answer.valuation for answer in answers]
     await keep_worth(services.store, services.threads, context.caller, common_name(currency), valuations)
-    return JSONResponse(
+    return JSONAnswer(
         {**_to_json(together), "currency": common_name(currency), "backends": [_row(answer) for answer in answers]}
     )
 
