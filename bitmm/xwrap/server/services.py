@@ -128,6 +128,8 @@ def create_services(
     with ExitStack() as on_failure:
         on_failure.callback(store.close)
         store.check()
+        if settings.workers > 1:
+            store.share_connections(settings.workers)
         if store.revision() not in {None, REVISION}:
             report("The data base is brought to this version; for a million orders that takes half a minute")
         store.prepare()

@@ -152,6 +152,31 @@ def test_a_pooler_that_does_not_keep_sessions_apart_is_refused(postgres, tmp_pat
         one_line(xwrap("serve", "--port", 0, "--data", tmp_path, XWRAP_DATABASE_URL=url), *words)
 
 
+def test_processes_that_share_postgresql_open_no_more_connections_than_it_allows(postgres):
+    url = new_database(postgres)
+    ((allowed,),) = sql(url, "SELECT current_setting('max_connections')::int - 3")
+    for processes in (1, 2, 4):
+        store = Store(url)
+        store.share_connections(processes)
+        database = store._database
+        each = database.engine.pool.size() + database._locks.pool.size()
+        assert each == min(25, (allowed - 7) // processes)
+        assert store.revision() is None
+        store.close()
+    store = Store(url)
+    with pytest.raises(
+        StoreError, match=rf"^50 workers need 857 connections .* allows {allowed} here; .* by {857 - allowed} "
+    ):
+        store.share_connections(50)
+    store.close()
+    name = make_url(url).database
+    sql(url, f"ALTER DATABASE {name} CONNECTION LIMIT 40")
+    store = Store(url)
+    with pytest.raises(StoreError, match="allows 40 here"):
+        store.share_connections(2)
+    store.close()
+
+
 def test_no_statement_is_prepared_on_the_server(postgres):
     store = Store(new_database(postgres))
     store.prepare()

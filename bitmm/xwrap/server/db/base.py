@@ -313,6 +313,13 @@ class Database(ABC):
         From then on no intent is taken: it would be kept in a file that the next server does not open.
         """
 
+    def share_connections(self, processes: int) -> None:
+        """Open no more connections than as many processes as this may have, each. Raises StoreError for too many.
+
+        Call it before other threads use the data base.
+        """
+        raise StoreError("this data base serves one process")
+
     @abstractmethod
     def check(self) -> None:
         """Raise StoreError when a file is damaged, or a pooler in between does not keep sessions apart.

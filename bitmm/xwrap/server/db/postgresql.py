@@ -46,6 +46,14 @@ _URL_FORMAT = "XWRAP_DATABASE_URL must be like postgresql+psycopg://user:passwor
 _LOCK_SECONDS = 2
 #: Connections of one process to PostgreSQL, which allows 100 of all processes by default; and those that hold locks.
 _CONNECTIONS, _LOCKS = 16, 8
+#: Of those for calls so few are enough for a process; and how many are left to commands and backups.
+_FEWEST_CONNECTIONS, _LEFT = 8, 7
+_ALLOWED = text(
+    "SELECT least((SELECT nullif(rolconnlimit, -1) FROM pg_roles WHERE rolname = current_user),"
+    " (SELECT nullif(datconnlimit, -1) FROM pg_database WHERE datname = current_database()),"
+    " current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int"
+    " - coalesce(current_setting('reserved_connections', true)::int, 0)) AS allowed"
+).columns(column("allowed"))
 _LOCK_ID = bindparam("lock_id", type_=BigInteger)
 #: PostgreSQL 14 ends a session that is silent for too long while it holds a lock: its process stands still.
 _WITH_TIMEOUT = (
@@ -100,7 +108,8 @@ class PostgreSQL(Database):
         self.name = f"{parts.database or ''} at {parts.host or parts.query.get('host') or 'the local PostgreSQL'}"
         try:
             more = {"default_transaction_read_only": "on"} if read_only else {}
-            self.engine = _create_engine(parts, _CONNECTIONS, 10, **more)
+            self._engine_of: Callable[[int], Engine] = lambda size: _create_engine(parts, size, 10, **more)
+            self.engine = self._engine_of(_CONNECTIONS)
             self._locks = _create_engine(parts, _LOCKS + 1, _LOCK_SECONDS, lock_timeout=f"{_LOCK_SECONDS}s")
         except ModuleNotFoundError:
             raise StoreError("this needs psycopg; in a clone of bitmm: pip install '.[server,postgres]'") from None
@@ -204,6 +213,20 @@ class PostgreSQL(Database):
                 f"a connection pooler in front of the data base {self.name} gives one session to several connections; "
                 "set it to session mode (pool_mode = session), or connect without it"
             )
+
+    def share_connections(self, processes: int) -> None:
+        with closing(self.connect(self._locks)) as runner:
+            allowed: int = runner.value(_ALLOWED)
+        of_each = (allowed - _LEFT) // processes - _LOCKS - 1
+        if of_each < _FEWEST_CONNECTIONS:
+            needed = processes * (_FEWEST_CONNECTIONS + _LOCKS + 1) + _LEFT
+            raise StoreError(
+                f"{processes} workers need {needed} connections to PostgreSQL, which allows {allowed} here; take fewer "
+                f"workers, or raise max_connections in postgresql.conf by {needed - allowed} (or the limit of the role)"
+            )
+        if of_each < _CONNECTIONS:
+            self.engine.dispose()
+            self.engine = self._engine_of(of_each)
 
     def _lock_schema(self, connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN")

@@ -156,6 +156,13 @@ class Store:
         """
         self._database.check()
 
+    def share_connections(self, processes: int) -> None:
+        """Open no more connections than as many processes as this may have, each. Raises StoreError for too many.
+
+        Call it before other threads use the store.
+        """
+        self._database.share_connections(processes)
+
     def has_tables(self) -> bool:
         """Return whether the tables were created, in this version or another one."""
         return self.revision() is not None
