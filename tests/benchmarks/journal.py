@@ -26,9 +26,11 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import ExitStack, closing
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 
+from bitmm.xwrap.server.db.price_keys import price_key
 from bitmm.xwrap.server.db.records import now
 from bitmm.xwrap.server.db.store import Store
 from tests.benchmarks.server import SERVE, add_account, load, process, request
@@ -63,7 +65,8 @@ def fill(path: Path, orders: int, accounts: int) -> int:
             ((i, i, MOMENT) for i in ids),
         )
         for name in ("USD", "BTC"):
-            connection.executemany("INSERT INTO paper_balances VALUES (?, ?, '1.00000000')", ((i, name) for i in ids))
+            insert = "INSERT INTO paper_balances (registration_id, currency, total) VALUES (?, ?, '1.00000000')"
+            connection.executemany(insert, ((i, name) for i in ids))
         connection.executemany(
             "INSERT INTO orders (id, registration_id, key, fingerprint, client_id, side, currency, asset, amount,"
             " exchange_order_id, created, updated, type, price, status, filled, average, spent,"
@@ -76,11 +79,16 @@ def fill(path: Path, orders: int, accounts: int) -> int:
             ),
         )
         connection.executemany(
-            "INSERT INTO paper_orders SELECT id, registration_id, client_id, side, currency, asset, amount, price,"
-            " status, CASE status WHEN 'open' THEN '0.01' ELSE '0' END, average, spent, fee, 0, created FROM orders"
-            " WHERE id = ?",
-            ((n,) for n in range(1, len(owners) + 1)),
+            "INSERT INTO paper_orders (id, registration_id, client_id, side, currency, asset, amount, price, status,"
+            " held, average, spent, fee, checked, created, price_key)"
+            " SELECT id, registration_id, client_id, side, currency, asset, amount, price,"
+            " status, CASE status WHEN 'open' THEN '0.01' ELSE '0' END, average, spent, fee, 0, created,"
+            " CASE status WHEN 'open' THEN ? END FROM orders WHERE id = ?",
+            ((price_key(Decimal(1)), n) for n in range(1, len(owners) + 1)),
         )
+        connection.execute("INSERT INTO paper_markets VALUES (?, 'USD', 'BTC', ?, 0, 0)", (CALLER, len(opened)))
+        held = str(Decimal("0.01") * len(opened))
+        connection.execute("INSERT INTO paper_balances VALUES (?, 'USD', '200000', ?)", (CALLER, held))
         connection.executemany(
             "INSERT INTO paper_entries (registration_id, kind, reference, currency, amount, created)"
             " VALUES (?, 'buy', 'order ' || ?, ?, '0.01', ?)",

@@ -94,9 +94,9 @@ def process(*args, checkout=None):
             child.communicate(timeout=15)
 
 
-def add_account(folder, checkout=None):
+def add_account(folder, checkout=None, name="ann"):
     """The account that calls, in the data of this folder, whose tables are those of the checkout."""
-    add = [sys.executable, "-m", "bitmm.xwrap", "account", "add", "ann", "--password-stdin", "--data", folder]
+    add = [sys.executable, "-m", "bitmm.xwrap", "account", "add", name, "--password-stdin", "--data", folder]
     subprocess.run(add, input=PASSWORD, text=True, check=True, stdout=subprocess.DEVNULL, cwd=checkout)
 
 

@@ -26,6 +26,7 @@ from bitmm.xwrap.server.db.price_keys import price_key
 from bitmm.xwrap.server.db.store import Store
 from tests.stress.paper_orders import compare
 from tests.support.databases import sql
+from tests.support.paper_rows import open_many
 
 FIRST = 1_736_208_060.0
 OPENING = {"USD": Decimal(1_000_000), "BTC": Decimal(1000)}
@@ -62,21 +63,6 @@ class Market:
         """Let so many minutes pass, and the exchange look."""
         self.now += 60 * count
         self.paper.funds()
-
-    def open_many(self, count):
-        """Open so many orders by one statement, as if they had been placed in this minute far below the price."""
-        columns = "registration_id, client_id, side, currency, asset, amount, price, price_key, status, held"
-        values = (
-            f"{self.id}, 'many' || n, 'buy', 'USD', 'BTC', '0.01', '1.00', '{price_key(Decimal(1))}', 'open', '0.02'"
-        )
-        numbers = f"WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {count})"
-        times = f"{int(self.now // 60)}, {int(self.now * 1_000_000)}, '2026-01-01T00:00:00.000000Z'"
-        insert = f"INSERT INTO paper_orders ({columns}, checked, looked, created)"
-        sql(self.store.where, f"{insert} {numbers} SELECT {values}, {times} FROM numbers")
-        sql(self.store.where, f"UPDATE paper_markets SET open_orders = open_orders + {count}")
-        query = "SELECT held FROM paper_balances WHERE currency = 'USD'"
-        held = Decimal(sql(self.store.where, query)[0][0]) + count * Decimal("0.02")
-        sql(self.store.where, "UPDATE paper_balances SET held = :held WHERE currency = 'USD'", held=str(held))
 
 
 @pytest.mark.parametrize("live", [False, True], ids=["recorded", "live"])
@@ -119,7 +105,7 @@ def costs_of_calls(store, count, measure):
     market = Market(store, 100, 100, 50, *[100] * 30)
     market.place(price="1.00")
     market.place(price="60.00")
-    market.open_many(count)
+    open_many(store.where, market.id, count, market.now)
     costs = {name: measure(lambda call=call: call(market)) for name, call in CALLS.items()}
     assert [order.client_id for order in market.paper.open_orders()][:1] == ["many1"]
     assert market.paper.find(OrderRef("buy", "USD", "BTC", "c2")).status == "filled"
@@ -179,7 +165,7 @@ def test_sqlite_runs_as_many_instructions_with_2000_open_orders_as_with_10(tmp_p
 def test_all_orders_are_canceled_by_one_statement_however_many_there_are(store, monkeypatch):
     market = Market(store)
     market.place("sell", "2", price="200.00")
-    market.open_many(50)
+    open_many(store.where, market.id, 50, market.now)
     changes = []
     change = StatementRunner.change
     monkeypatch.setattr(StatementRunner, "change", lambda self, *given: changes.append(given) or change(self, *given))
