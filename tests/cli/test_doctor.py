@@ -26,6 +26,7 @@ from bitmm.xwrap.server.doctor import server as server_check
 from bitmm.xwrap.server.doctor.findings import finding_of
 from bitmm.xwrap.server.passwords import Secret
 from bitmm.xwrap.server.settings import Settings
+from bitmm.xwrap.server.threads import threads_of
 from bitmm.xwrap.server.vault import Vault
 from bitmm.xwrap.testing.exchanges.kraken import KrakenVenue
 from tests.support.databases import CLIENT_IDS, ORDER, add_registration, sql
@@ -224,6 +225,9 @@ def test_on_postgresql_the_same_is_found(tmp_path, postgres):
     only(found, "data base", "ok", "is sound", "PostgreSQL")
     only(found, "accounts", "ok", "1 may log in")
     only(found, "backups", "skip", "pg_dump")
+    only(
+        doctor(tmp_path, url=None, XWRAP_DATABASE_URL=where, XWRAP_WORKERS="50"), "data base", "bad", "857 connections"
+    )
     drop_database(postgres, where)
 
 
@@ -394,6 +398,16 @@ def test_too_few_files_and_threads_are_bad(monkeypatch):
     monkeypatch.setattr(machine, "_resource", fake)
     [finding] = machine.check_limits(settings)
     assert (finding.state, "ulimit -n" in finding.advice) == ("bad", True)
+
+
+def test_the_limits_of_several_workers_are_those_of_all(monkeypatch):
+    monkeypatch.setattr(machine, "_most_threads", lambda: None)
+    settings = Settings.read({"XWRAP_WORKERS": "3"}, database_url="postgresql+psycopg://x@/x")
+    [finding] = machine.check_limits(settings)
+    assert (finding.state, f"of each of 3 workers, {threads_of(settings)} threads" in finding.words) == ("ok", True)
+    assert threads_of(settings) > 3 * 304
+    [finding, _limits] = machine.check_limits(Settings.read({"XWRAP_WORKERS": "3"}))
+    assert (finding.state, "SQLite serves one" in finding.words) == ("bad", True), finding.words
 
 
 def test_a_full_disk_is_bad(monkeypatch, data):

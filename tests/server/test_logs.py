@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import threading
 
@@ -135,6 +136,23 @@ def test_what_cannot_be_formatted_is_no_error_of_who_logs(reader, handler, capfd
     handler.emit(made)
     assert handler.dropped == 1
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.skipif(not hasattr(os, "pipe2"), reason="needs a pipe that keeps what is written at once together")
+def test_what_is_written_at_once_is_whole_lines_that_no_other_process_can_tear_apart():
+    lines = [b"%d %s\n" % (number, b"x" * (number * 37 % 400)) for number in range(100)] + [b"y" * 5000 + b"\n", b"z\n"]
+    read, write = os.pipe2(os.O_DIRECT)
+    logs._writer(write)(b"".join(lines))
+    os.close(write)
+    pieces = []
+    while piece := os.read(read, 65536):
+        pieces.append(piece)
+    os.close(read)
+    assert b"".join(pieces) == b"".join(lines)
+    # The kernel itself takes a line of 5,001 bytes in two pieces.
+    assert {piece[-1:] for piece in pieces if b"y" not in piece} == {b"\n"}
+    assert max(map(len, pieces)) <= 4096
+    assert len(pieces) < 10
 
 
 def test_a_server_that_stops_writes_what_waits_and_waits_for_no_reader(reader, monkeypatch):

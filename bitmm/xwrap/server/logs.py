@@ -27,6 +27,8 @@ __all__ = ["JSONFormatter", "QueuedHandler", "TextFormatter", "log_to_stderr"]
 _MOST_WAITING = 10_000
 #: So many are written at once.
 _MOST_AT_ONCE = 500
+#: POSIX's PIPE_BUF on Linux; what is longer may be torn apart by what other processes write.
+_PIPE_BYTES = 4096
 #: Seconds for which a server that stops waits until the last lines are written.
 _STOP_SECONDS = 1.0
 #: A value that needs no quotes.
@@ -199,6 +201,8 @@ def log_to_stderr(level: str, format: str) -> Iterator[Callable[[], int]]:
 def _writer(descriptor: int) -> Callable[[bytes], None]:
     def write(data: bytes) -> None:
         while data:
-            data = data[os.write(descriptor, data) :]
+            # Whole lines, and no more than a pipe takes in one piece: other workers write into it, too.
+            end = data.rfind(b"\n", 0, _PIPE_BYTES) + 1 or data.find(b"\n") + 1 or len(data)
+            data = data[os.write(descriptor, data[:end]) :]
 
     return write

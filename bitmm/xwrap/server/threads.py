@@ -34,9 +34,14 @@ _OWN_THREADS = 6
 
 
 def threads_of(settings: Settings) -> int:
-    """Return how many threads a server with these settings has, about."""
+    """Return how many threads a server with these settings has, about; all its workers together."""
     calls = settings.outbound_threads + settings.urgent_threads + settings.database_threads
-    return calls + (os.cpu_count() or 1) + _OWN_THREADS
+    return settings.workers * (calls + _password_threads(settings) + _OWN_THREADS)
+
+
+def _password_threads(settings: Settings) -> int:
+    """Return how many passwords a process hashes at once: all workers together one on each processor."""
+    return max(1, (os.cpu_count() or 1) // settings.workers)
 
 
 class ThreadPools:
@@ -53,9 +58,10 @@ class ThreadPools:
         }
         self._seconds = settings.queue_seconds
         self._slots = {pool: SharedSlots(size) for pool, size in sizes.items()}
-        self._slots["passwords"] = SharedSlots(os.cpu_count() or 1)
+        hashes = _password_threads(settings)
+        self._slots["passwords"] = SharedSlots(hashes)
         # The allocator keeps the 19 MiB of a hash for the thread that made it, so these threads make all of them.
-        passwords = Workers(os.cpu_count() or 1, begin=keep_no_large_blocks)
+        passwords = Workers(hashes, begin=keep_no_large_blocks)
         try:
             self._workers = Workers(sum(sizes.values()))
         except BaseException:

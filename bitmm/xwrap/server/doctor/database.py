@@ -59,6 +59,8 @@ def _check_postgresql(settings: Settings) -> list[Finding]:
     try:
         with open_unchanged(settings) as store:
             store.check()
+            if settings.workers > 1:
+                store.share_connections(settings.workers)
             version = store.engine_version()
     except StoreError as error:
         advice = None if "; " in str(error) else "look whether it runs, and at XWRAP_DATABASE_URL"

@@ -67,6 +67,9 @@ def _numbers(version: str) -> list[int]:
 
 def check_limits(settings: Settings) -> Iterator[Finding]:
     """Say how many connections and threads the system gives to a server that this user starts here."""
+    if settings.workers > 1 and settings.database_url is None:
+        words = f"XWRAP_WORKERS asks for {settings.workers} processes, and SQLite serves one"
+        yield Finding("workers", "bad", words, "take PostgreSQL (XWRAP_DATABASE_URL), or leave XWRAP_WORKERS out")
     if _resource is None:
         yield Finding("limits", "skip", "Windows has no such limits")
         return
@@ -81,7 +84,8 @@ def check_limits(settings: Settings) -> Iterator[Finding]:
         words = f"a server starts {needed} threads, and the system gives {given}"
         yield Finding("limits", "bad", words, "raise ulimit -u, TasksMax of the service, or the container's pids limit")
     else:
-        yield Finding("limits", "ok", f"{most} connections of callers, {needed} threads")
+        of_each = "" if settings.workers == 1 else f" of each of {settings.workers} workers"
+        yield Finding("limits", "ok", f"{most} connections of callers{of_each}, {needed} threads")
 
 
 def _most_threads() -> int | None:
