@@ -167,6 +167,28 @@ def test_of_the_composed_services_the_proxy_alone_is_reached_and_none_may_do_mor
     Settings.read(server["environment"])
 
 
+def test_several_servers_share_postgresql_and_the_master_key_behind_one_proxy(tmp_path):
+    deploy("compose", tmp_path / "out", "--host", "xwrap.example", "--servers", 3)
+    document = yaml.safe_load((tmp_path / "out/compose.yaml").read_text())
+    names = ["xwrap", "xwrap-2", "xwrap-3"]
+    first, *others = (document["services"][name] for name in names)
+    for server in others:
+        differ = {name for name in {*first, *server} if first.get(name) != server.get(name)}
+        assert differ == {"build", "pull_policy", "volumes", "networks", "depends_on"}
+        # The first one makes the tables and the master key.
+        assert server["depends_on"]["xwrap"] == {"condition": "service_healthy"}
+        assert server["volumes"][1] == first["volumes"][1] == "key:/key"
+    folders = {server["volumes"][0].partition(":")[0] for server in (first, *others)}
+    assert len(folders) == 3
+    assert folders < set(document["volumes"])
+    subnet = ipaddress.ip_network(document["networks"]["proxy"]["ipam"]["config"][0]["subnet"])
+    addresses = {each["networks"]["proxy"]["ipv4_address"] for each in (first, *others, document["services"]["caddy"])}
+    assert len({address for address in addresses if ipaddress.ip_address(address) in subnet}) == 4
+    assert set(document["services"]["caddy"]["depends_on"]) == set(names)
+    assert "reverse_proxy xwrap:8000 xwrap-2:8000 xwrap-3:8000 {" in (tmp_path / "out/Caddyfile").read_text()
+    caddy_reads(tmp_path / "out/Caddyfile", tmp_path)
+
+
 def test_the_password_of_postgresql_stands_in_files_for_their_owner_alone_and_nowhere_else(composed):
     out, printed = composed
     document = yaml.safe_load((out / "compose.yaml").read_text())
@@ -229,11 +251,14 @@ def test_docker_reads_the_compose_file(composed):
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_caddy_reads_its_file(composed, tmp_path):
-    environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path)}
-    args = ("validate", "--adapter", "caddyfile", "--config", composed[0] / "Caddyfile")
-    done = tool("caddy", *args, env=environ)
+def caddy_reads(file, folder):
+    environ = {"PATH": os.environ["PATH"], "HOME": str(folder), "XDG_DATA_HOME": str(folder)}
+    done = tool("caddy", "validate", "--adapter", "caddyfile", "--config", file, env=environ)
     assert done.returncode == 0, done.stderr
+
+
+def test_caddy_reads_its_file(composed, tmp_path):
+    caddy_reads(composed[0] / "Caddyfile", tmp_path)
 
 
 def test_the_bitmm_in_the_image_is_this_one_and_runs(composed, tmp_path):

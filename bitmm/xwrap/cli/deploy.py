@@ -43,8 +43,13 @@ def deploy_systemd(
     _write(lambda: systemd(out, check_host(host) if host else None, for_user=user), out, force=force)
 
 
-@deploy.command("compose", epilog=examples("xwrap deploy compose --host xwrap.example"))
-def deploy_compose(host: Host, out: Out = _OUT, force: Force = False) -> None:
+@deploy.command("compose", epilog=examples("xwrap deploy compose --host xwrap.example --servers 2"))
+def deploy_compose(
+    host: Host,
+    servers: Annotated[int, typer.Option(min=1, max=9, help="So many servers share the work, behind Caddy.")] = 1,
+    out: Out = _OUT,
+    force: Force = False,
+) -> None:
     """An image of this bitmm, and a compose file with PostgreSQL and Caddy.
 
     A password for PostgreSQL is drawn; it stands in files for you alone, and is shown nowhere.
@@ -52,7 +57,7 @@ def deploy_compose(host: Host, out: Out = _OUT, force: Force = False) -> None:
     from ..server.db.files import user_id
     from ..server.deploy.plans import check_host, compose
 
-    _write(lambda: compose(out, check_host(host), user=user_id()), out, force=force)
+    _write(lambda: compose(out, check_host(host), user=user_id(), servers=servers), out, force=force)
 
 
 @deploy.command("caddy", epilog=examples("xwrap deploy caddy --host xwrap.example"))

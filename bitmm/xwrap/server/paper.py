@@ -143,7 +143,9 @@ def looks_of(settings: Settings, store: Store, registry: ExchangeRegistry, confi
     if config.live is None or not isinstance(settings.paper_prices, str) or "paper" not in settings.exchanges:
         return None
     refill = registry.anonymous_limit(settings.paper_prices).refill
-    return PaperLooks(store, registry, config.live, every=max(1 / (refill * _SHARE), min(config.live.seconds, 1.0)))
+    every = max(1 / (refill * _SHARE), min(config.live.seconds, 1.0))
+    # All workers together make no more looks than one process.
+    return PaperLooks(store, registry, config.live, every=every * settings.workers)
 
 
 def _source_kind(settings: Settings, id: str) -> type[Exchange]:

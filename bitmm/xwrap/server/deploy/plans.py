@@ -116,20 +116,21 @@ def _program(*, is_hidden: bool) -> tuple[str, list[str]]:
     return " ".join(f'"{word}"' if " " in word else word for word in words).replace("%", "%%").replace("$", "$$"), []
 
 
-def compose(folder: Path, host: str, *, user: int | None) -> Plan:
-    """Return an image, a compose file with PostgreSQL and Caddy, and a password that was drawn for it.
+def compose(folder: Path, host: str, *, user: int | None, servers: int = 1) -> Plan:
+    """Return an image, a compose file with PostgreSQL, Caddy and so many servers, and a password that was drawn for it.
 
     `user`: the number of the user who runs this. A password that is there already is kept: PostgreSQL has it.
     """
+    names = ["xwrap", *(f"xwrap-{number}" for number in range(2, servers + 1))]
     # In the image the server never runs as root, which then gives its secrets to another user.
     is_root = user == 0
     owner = user or 10001
     kept = folder / _PASSWORD
     password = kept.read_text("ascii").strip() if kept.exists() else secrets.token_urlsafe(32)
     files = [
-        _text("compose.yaml", render("compose/compose.yaml", host=host, uid=str(owner), version=__version__)),
+        _text("compose.yaml", _composed(names, host, owner)),
         _text("Dockerfile", render("compose/Dockerfile")),
-        _text("Caddyfile", render("Caddyfile", host=host, upstream="xwrap:8000")),
+        _text("Caddyfile", _balancer(names, host) if servers > 1 else _proxy(host, "xwrap:8000")),
         # Only what the image is made of goes to Docker, and no secret into a repository.
         _text(".dockerignore", "*\n!requirements.txt\n!bitmm.tar\n"),
         _text(".gitignore", "/secrets/\n"),
@@ -149,9 +150,46 @@ def compose(folder: Path, host: str, *, user: int | None) -> Plan:
     return Plan(files, commands, owner if is_root else None)
 
 
+def _composed(names: list[str], host: str, owner: int) -> str:
+    """Return the compose file with these servers. The first one makes the image, the tables and the master key."""
+    build = f'    build:\n      context: .\n      args:\n        UID: "{owner}"'
+    folders = [name.replace("xwrap", "data") for name in names]
+    parts = [
+        render(
+            "compose/server.yaml",
+            name=name,
+            origin="    # The image is made with the first one.\n    pull_policy: never" if number else build,
+            host=host,
+            version=__version__,
+            data=folders[number],
+            number=str(number + 3),
+            healthy=_when_healthy(["database", "xwrap"] if number else ["database"]),
+        )
+        for number, name in enumerate(names)
+    ]
+    return render(
+        "compose/compose.yaml",
+        servers="\n".join(parts),
+        healthy=_when_healthy(names),
+        data="\n".join(f"  {folder}:" for folder in folders),
+    )
+
+
+def _when_healthy(names: list[str]) -> str:
+    return "\n".join(f"      {name}:\n        condition: service_healthy" for name in names)
+
+
+def _balancer(names: list[str], host: str) -> str:
+    return render("compose/Caddyfile", host=host, upstreams=" ".join(f"{name}:8000" for name in names))
+
+
+def _proxy(host: str, upstream: str) -> str:
+    return render("Caddyfile", host=host, upstream=upstream)
+
+
 def caddy(folder: Path, host: str) -> Plan:
     """Return the configuration of Caddy for a server on this machine."""
-    file = _text("Caddyfile", render("Caddyfile", host=host, upstream=_LOCAL))
+    file = _text("Caddyfile", _proxy(host, _LOCAL))
     commands = [
         f"caddy validate --config {folder}/Caddyfile --adapter caddyfile",
         f"sudo cp {folder}/Caddyfile /etc/caddy/Caddyfile && sudo systemctl reload caddy",
