@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 
 from ..errors import Refused
+from ..models import Level
 from .ledger import PaperConfig
 from .looks import Look
 from .matching import ASSET, CENT, CURRENCY, MARKET
@@ -47,7 +49,13 @@ class RecordedPrices:
     def look_at(self, minute: int) -> Look:
         """Return the market in a minute (since 1970)."""
         quote = self.config.prices.quote(minute)
-        return Look(minute * 60, MARKET, ((quote.bid, _OFFERED),), ((quote.ask, _OFFERED),), CENT)
+        return Look(minute * 60, MARKET, _offer(quote.bid), _offer(quote.ask), CENT)
+
+
+@lru_cache(maxsize=10_000)
+def _offer(price: Decimal) -> tuple[Level, ...]:
+    """Return all that is offered on a side at a price; the looks of many minutes share it."""
+    return ((price, _OFFERED),)
 
 
 def check_pair(currency: str, asset: str) -> None:
