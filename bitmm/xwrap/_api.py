@@ -292,13 +292,16 @@ class ServerAPI:
     ) -> _T | None:
         """Return what the server knows of an order or a send, None when it knows keys and never saw this one.
 
-        `document`: the answer that does not name the key, if any. Raises `unknown` when the server cannot say.
+        `document`: the answer that does not name the key, if any. Raises `unknown` when the server cannot say, and
+        APIError for an order that was archived.
         """
         try:
             found = self._look_up(submission.records, submission.key, submission.auth, submission.deadline)
         except APIError as error:
             if error.code == "no_such_key":
                 return None
+            if error.code == "order_archived":
+                raise
             if document is not None and isinstance(error, NotFound) and error.code is None:
                 # A server of 2013 knows no keys, so its answers name none.
                 return _apply(parse, document, submission)

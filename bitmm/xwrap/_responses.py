@@ -154,7 +154,8 @@ def error_from_response(
     """Return the error that a response reports: its status, its document if it has one, and its header Retry-After.
 
     `mutates`: it answers a request that may have executed something. Nothing was executed when the status is 4xx or the
-    document says so; after a redirect, or a 5xx from anything on the way, the outcome is unknown.
+    document says so; after a redirect, or a 5xx from anything on the way, the outcome is unknown. That of an order that
+    was archived is not: the words say it.
     """
     fields = document if isinstance(document, dict) else {}
     kind = _ERRORS.get(status, APIError)
@@ -162,7 +163,8 @@ def error_from_response(
     code = fields.get("code")
     kind = _ERRORS_BY_CODE.get(code, kind) if isinstance(code, str) else kind
     unknown = executed is True or code == "still_running" or (executed is not False and not 400 <= status < 500)
-    if mutates and unknown:
+    is_archived = code == "order_archived"
+    if mutates and unknown and not is_archived:
         kind = OutcomeUnknown
     retryable = fields.get("retryable", status in _RETRYABLE)
     return kind(
@@ -170,7 +172,7 @@ def error_from_response(
         status=status,
         code=code if isinstance(code, str) else None,
         retryable=retryable is True and kind is not OutcomeUnknown,
-        may_have_executed=kind is OutcomeUnknown,
+        may_have_executed=kind is OutcomeUnknown or (is_archived and executed is True),
         retry_after=retry_after_seconds(retry_after),
     )
 

@@ -61,6 +61,7 @@ ErrorCode = Literal[
     "not_authenticated",
     "not_final",
     "not_found",
+    "order_archived",
     "order_not_found",
     "order_not_open",
     "orders_unfinished",
@@ -144,6 +145,9 @@ CODES: Mapping[str, Code] = {
     ),
     "name_taken": Code(409, "There is a credential or an account of this name already."),
     "still_running": Code(409, "The call with this key is still running; ask again."),
+    "order_archived": Code(
+        410, "The order, or that of this key, was moved to an archive, which the words name; nothing was sent now."
+    ),
     "too_large": Code(
         413, "The body of the request is too large, its URL (414) or its head (431); nothing was executed."
     ),

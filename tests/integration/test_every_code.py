@@ -40,6 +40,7 @@ from bitmm.xwrap.errors import (
 from bitmm.xwrap.exchanges.models import OrderState
 from bitmm.xwrap.server.db import history
 from bitmm.xwrap.server.db.errors import DamagedError
+from bitmm.xwrap.server.db.records import now
 from bitmm.xwrap.server.db.registrations import RegistrationStore
 from bitmm.xwrap.server.db.store import Store
 from bitmm.xwrap.testing.exchanges.hub import HubVenue
@@ -67,6 +68,7 @@ BY_CODE = {
     "cancel_pending": APIError,
     "orders_unfinished": APIError,
     "still_running": APIError,
+    "order_archived": APIError,
     "answer_too_big": APIError,
     "bad_answer": APIError,
     "no_answer": Unavailable,
@@ -386,6 +388,17 @@ def history_missing(world):
 
 
 # Orders, sends and addresses.
+
+
+@case
+def order_archived(world):
+    backend = world.paper()
+    order = backend.buy("USD", "BTC", "0.001")
+    store = Store(world.server.database)
+    row = store.orders.get(backend.id, order["id"])
+    store.archive.remove(store.archive.begin("a file"), [row], now(-1.0))
+    store.close()
+    backend.order(order["id"])
 
 
 @case

@@ -11,6 +11,7 @@ import typer
 from .. import __version__
 from .accounts import account
 from .addresses import address
+from .archive import archive
 from .audit import audit
 from .backups import backup, restore
 from .balances import balance, value
@@ -65,6 +66,7 @@ app.add_typer(vault, name="vault")
 app.add_typer(shipped_examples, name="examples")
 app.add_typer(deploy, name="deploy")
 app.add_typer(audit, name="audit")
+app.add_typer(archive, name="archive")
 app.add_typer(notices, name="notices")
 app.command(epilog=examples("xwrap backup xwrap-2026-11-27.sqlite3", "xwrap backup --to ./backups --keep 14"))(backup)
 app.command(epilog=examples("xwrap doctor", "xwrap doctor --url https://xwrap.example --json"))(doctor)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from .db.journal import Journal
+from .db.journals import OrderJournal
 from .db.records import Registration
+from .order_views import archived_order
 from .problems import Problem
 
 __all__ = ["check_known", "check_own", "find_row"]
@@ -13,10 +14,12 @@ __all__ = ["check_known", "check_own", "find_row"]
 Row = dict[str, Any]
 
 
-def find_row(journal: Journal, registration: Registration, id: int) -> Row:
-    """Return the row of an order. Raises Problem 404."""
+def find_row(journal: OrderJournal, registration: Registration, id: int) -> Row:
+    """Return the row of an order. Raises Problem 404, and 410 for one that was archived."""
     row = journal.get(registration.id, id)
     if row is None:
+        if archived := journal.archived(registration.id, id):
+            raise archived_order(archived, may_have_executed=False)
         raise Problem(404, "order_not_found", f"this registration has no order {id}; orders() lists them")
     return row
 

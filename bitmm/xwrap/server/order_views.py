@@ -34,7 +34,9 @@ from .problems import Problem
 __all__ = [
     "REPLAYED",
     "StoredAnswer",
+    "archived_order",
     "check_key",
+    "check_not_archived",
     "check_repeat",
     "foreign_order_to_json",
     "kept_refusal_columns",
@@ -198,8 +200,31 @@ def kept_refusal_columns(row: Row) -> dict[str, Any]:
     return columns | ({"reason": refusal["detail"]} if "reason" in row else {})
 
 
+def check_not_archived(row: Row) -> None:
+    """Raise Problem 410 for a key whose order was archived: what is left of it is no answer."""
+    if "archive" in row:
+        raise archived_order(row, may_have_executed=True)
+
+
+def archived_order(row: Row, *, may_have_executed: bool) -> Problem:
+    """Return the problem of an order that was archived, of which this is left.
+
+    `may_have_executed`: it is asked for by the key of the call that placed it.
+    """
+    words = f"order {row['id']} was placed at {row['created']}, is {row['status']}, and was moved to an archive"
+    return Problem(
+        410,
+        "order_archived",
+        f"{words} of the server's administrator ({row['archive']}); nothing was sent now",
+        may_have_executed=may_have_executed,
+    )
+
+
 def check_repeat(row: Row, fingerprint: str) -> None:
-    """Raise Problem 422 for a repeat with other parameters than its key's row, and 409 while the first call runs."""
+    """Raise Problem 422 for a repeat with other parameters than its key's row, 409 while the first call runs, and 410
+    for an order that was archived.
+    """
+    check_not_archived(row)
     if row["fingerprint"] != fingerprint:
         raise key_reused()
     if row["status"] == "running":
@@ -215,10 +240,12 @@ def repeated_answer(row: Row, names: Iterable[str]) -> StoredAnswer:
 def check_key(row: dict[str, Any] | None) -> dict[str, Any]:
     """Return what the journal has under the key that a caller asks about.
 
-    Raises Problem 404 `no_such_key` when nothing was executed with it, and 409 while the call is running.
+    Raises Problem 404 `no_such_key` when nothing was executed with it, 409 while the call is running, and 410 for an
+    order that was archived.
     """
     if row is None or row["released"]:
         raise Problem(404, "no_such_key", "nothing was executed with this key")
+    check_not_archived(row)
     if row["status"] == "running":
         raise _still_running()
     return row

@@ -16,6 +16,7 @@ from .db.records import Registration
 from .db.store import Store
 from .order_views import (
     StoredAnswer,
+    check_not_archived,
     check_repeat,
     key_reused,
     order_intent,
@@ -49,6 +50,7 @@ class Repeats:
         self, registration: Registration, request: _Request, known: Row, *, is_as_now: bool = False
     ) -> StoredAnswer:
         """Return the answer to a repeat whose key has the row `known`. Raises Problem as `answer` does, and 503."""
+        check_not_archived(known)
         request = with_names_of(known, request) or self._with_common_names(registration, request)
         return self.answer(registration, request, known, is_as_now=is_as_now)
 

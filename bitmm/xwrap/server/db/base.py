@@ -342,6 +342,12 @@ class Database(ABC):
         Raises TimeoutError, which says what was waited for, when that takes longer than so many seconds.
         """
 
+    def let_others_write(self, *, is_served: bool) -> None:  # noqa: B027
+        """Wait, between many writes of a command, as long as servers have to write before the next of them.
+
+        `is_served`: a server uses the data base.
+        """
+
     @abstractmethod
     def describe_error(self, error: DatabaseError) -> str:
         """Return what is wrong with the data base, in one line that says what to do."""

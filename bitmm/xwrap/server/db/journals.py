@@ -8,10 +8,25 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Select, and_, bindparam, case, func, insert, not_, select, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Select,
+    and_,
+    bindparam,
+    case,
+    func,
+    insert,
+    literal,
+    not_,
+    select,
+    update,
+)
 
 from ..._addresses import is_caseless
+from . import archive_tables as a
 from . import tables as t
+from .archive import key_digest
 from .base import Database, StatementRunner
 from .journal import Journal, can_be_seen
 from .notices import NoticeStore
@@ -34,6 +49,33 @@ _OPEN_ORDERS = (
 _IS_SHORT = and_(t.orders.c.type == "market", t.orders.c.stop.is_(None))
 _OPEN_MARKET_ORDERS = _OPEN_ORDERS.where(_IS_SHORT).order_by(t.orders.c.id)
 _OPEN_RESTING_ORDERS = _OPEN_ORDERS.where(not_(_IS_SHORT))
+
+_BY_KEY = and_(t.orders.c.registration_id == bindparam("registration"), t.orders.c.key == bindparam("key"))
+#: What stays of an order that was archived, in the columns that `Journal.by_key` gives of it.
+_ARCHIVED = (
+    a.archived_keys.c.order_id.label("archived_id"),
+    a.archived_keys.c.status.label("archived_status"),
+    a.archived_keys.c.created.label("archived_created"),
+    a.archives.c.name.label("archive"),
+)
+_ARCHIVED_BY_KEY = and_(
+    a.archived_keys.c.registration_id == bindparam("registration"), a.archived_keys.c.digest == bindparam("digest")
+)
+#: One statement: each new order asks this.
+_BY_KEY_OR_ARCHIVED = select(t.orders, *_ARCHIVED).select_from(
+    select(literal(1).label("one"))
+    .subquery()
+    .outerjoin(t.orders, _BY_KEY)
+    .outerjoin(a.archived_keys, _ARCHIVED_BY_KEY)
+    .outerjoin(a.archives)
+)
+_ARCHIVED_BY_ID = (
+    select(*_ARCHIVED)
+    .join_from(a.archived_keys, a.archives)
+    .where(
+        a.archived_keys.c.order_id == bindparam("id"), a.archived_keys.c.registration_id == bindparam("registration")
+    )
+)
 
 _UNDER_WAY = select(t.orders.c.id).where(
     t.orders.c.registration_id == bindparam("registration"),
@@ -79,6 +121,11 @@ def _open_resting_orders(size: int) -> Select[Any]:
     return _OPEN_RESTING_ORDERS.where(_is_one_of(t.orders.c.registration_id, size))
 
 
+def _archived(row: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {name: row[f"archived_{name}"] for name in ("id", "status", "created")}
+    return {**kept, "archive": row["archive"], "released": False}
+
+
 def is_short(row: Mapping[str, Any]) -> bool:
     """Return whether an order is over soon by itself: it has neither a price nor a stop."""
     return row["type"] == "market" and row["stop"] is None
@@ -116,6 +163,24 @@ class OrderJournal(Journal):
 
     def __init__(self, database: Database, notices: NoticeStore) -> None:
         super().__init__(t.orders, database, notices)
+
+    def by_key(self, registration: int, key: str) -> dict[str, Any] | None:
+        """Return the row of a registration that has this key.
+
+        Of one that was archived its id, status and time of creation are left, and the name of its `archive`.
+        """
+        with self._database.reading() as runner:
+            values = {"registration": registration, "key": key, "digest": key_digest(key)}
+            row = runner.first(_BY_KEY_OR_ARCHIVED, values)
+        if row is None or row["id"] is None:
+            return None if row is None or row["archive"] is None else {"key": key, **_archived(row)}
+        return {name: value for name, value in row.items() if name in t.orders.c}
+
+    def archived(self, registration: int, id: int) -> dict[str, Any] | None:
+        """Return what is left of an order of a registration that was archived, as `by_key` does."""
+        with self._database.reading() as runner:
+            row = runner.first(_ARCHIVED_BY_ID, {"registration": registration, "id": id})
+        return None if row is None else _archived(row)
 
     def under_way(self, registration: int, seconds: float) -> set[int]:
         """Return the ids of the orders of the last so many seconds that may still reach their exchange."""

@@ -21,7 +21,7 @@ from sqlalchemy.pool import NullPool
 from .base import Database, StatementRunner
 from .errors import DamagedError, ForeignFileError, StoreError
 from .files import open_private
-from .sqlite_file import WatchedFile, connect_unchanged, find_damage
+from .sqlite_file import WatchedFile, connect_unchanged, find_damage, waiting_pages
 
 __all__ = ["SQLite"]
 
@@ -31,6 +31,9 @@ T = TypeVar("T")
 
 #: Milliseconds to wait for another program that has the file locked.
 _BUSY_TIMEOUT_MS = 10_000
+#: A commit brings the log into the file when that has so many pages (SQLite's default, wal_autocheckpoint). A server
+#: writes at least each 10 seconds (`Store.heartbeat`); one that has not for so long has ended.
+_MOST_WAITING_PAGES, _CHECKPOINT_SECONDS = 1000, 30.0
 
 
 class _PendingWrite:
@@ -211,6 +214,21 @@ class SQLite(Database):
 
     def advisory_lock(self, lock_id: int, seconds: float) -> AbstractContextManager[None]:
         return nullcontext()
+
+    def let_others_write(self, *, is_served: bool) -> None:
+        """Let the server bring the log into the file, when it is long; where there is none, do that here.
+
+        A server that finds its file written by another program examines all of it before its next write.
+        """
+        with self._write_lock:
+            self._open_write_runner().command("PRAGMA wal_autocheckpoint = 0")
+        deadline = time.monotonic() + _CHECKPOINT_SECONDS
+        while waiting_pages(self.path) >= _MOST_WAITING_PAGES:
+            if not is_served or time.monotonic() > deadline:
+                with self._write_lock:
+                    self._open_write_runner().command("PRAGMA wal_checkpoint(PASSIVE)")
+                return
+            time.sleep(0.05)
 
     def _lock_schema(self, connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")

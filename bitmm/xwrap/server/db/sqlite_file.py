@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import sys
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from pathlib import Path
@@ -12,12 +13,40 @@ from urllib.parse import quote
 from .errors import StoreError
 from .state_file import INTENT_COLUMNS, IntentRef
 
-__all__ = ["WatchedFile", "connect_read_only", "connect_unchanged", "find_damage", "find_damage_unchanged", "wal_of"]
+__all__ = [
+    "WatchedFile",
+    "connect_read_only",
+    "connect_unchanged",
+    "find_damage",
+    "find_damage_unchanged",
+    "waiting_pages",
+    "wal_of",
+]
+
+#: Where the index of the log says how many pages the log has, and how many of them are in the file already (SQLite
+#: documentation, "WAL-mode File Format", 2.2 and 2.4).
+_PAGES, _PAGES_IN_FILE, _INDEX_HEADER = 16, 96, 136
 
 
 def wal_of(path: Path) -> Path:
     """Return the write-ahead log of a data base file."""
     return path.with_name(f"{path.name}-wal")
+
+
+def waiting_pages(path: Path) -> int:
+    """Return how many pages of the write-ahead log are not in the file yet."""
+    try:
+        with path.with_name(f"{path.name}-shm").open("rb") as file:
+            header = file.read(_INDEX_HEADER)
+    except FileNotFoundError:
+        return 0
+    if len(header) < _INDEX_HEADER:
+        return 0
+    return max(0, _u32(header, _PAGES) - _u32(header, _PAGES_IN_FILE))
+
+
+def _u32(header: bytes, offset: int) -> int:
+    return int.from_bytes(header[offset : offset + 4], sys.byteorder)
 
 
 def connect_read_only(path: Path) -> sqlite3.Connection:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from .accounts import AccountStore
 from .addresses import AddressStore
+from .archive import ArchiveStore
 from .audit import AuditStore
 from .base import Database
 from .completeness import check_running, open_state_file
@@ -72,6 +73,7 @@ class Store:
         self.orders = OrderJournal(self._database, self.notices)
         self.withdrawals = WithdrawalJournal(self._database, self.notices)
         self.refusals = RefusalStore(self._database)
+        self.archive = ArchiveStore(self._database)
         self.usage = UsageStore(self._database)
         self.sessions = SessionStore(self._database)
         self.worth = WorthStore(self._database)
