@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import ExitStack
 from decimal import Decimal
 from pathlib import Path
 
@@ -27,18 +27,34 @@ from tests.support.threads import in_threads, until
 ORDER = {"currency": "USD", "asset": "BTC", "amount": "0.001"}
 
 
-@contextmanager
-def workers(database, folder, **environ):
-    """Two workers on a fresh data base; the process that started them, and where they serve."""
-    where = database(folder, tables=True)
-    with serve("--port", 0, "--data", folder, "--workers", 2, XWRAP_DATABASE_URL=where, **environ) as (process, lines):
-        yield process, Server(url_of(lines), folder, where)
+@pytest.fixture(scope="module")
+def venue():
+    with KrakenVenue() as venue:
+        yield venue
 
 
 @pytest.fixture(scope="module")
-def running(database, postgres, tmp_path_factory):
-    with workers(database, tmp_path_factory.mktemp("workers")) as (process, server):
-        yield process, server
+def started(database, postgres, venue, tmp_path_factory):
+    """Return two workers that run, and where they serve; new ones when a test has ended them."""
+    with ExitStack() as stack:
+        running = []
+
+        def start():
+            if not running or running[0].poll() is not None:
+                folder = tmp_path_factory.mktemp("workers")
+                where = database(folder, tables=True)
+                environ = {"XWRAP_DATABASE_URL": where, "XWRAP_EXCHANGES": "paper,kraken"}
+                arguments = ("--port", 0, "--data", folder, "--workers", 2)
+                process, lines = stack.enter_context(serve(*arguments, XWRAP_EXCHANGE_URL_KRAKEN=venue.url, **environ))
+                running[:] = process, Server(url_of(lines), folder, where)
+            return running
+
+        yield start
+
+
+@pytest.fixture
+def running(started):
+    return started()
 
 
 def pids(process):
@@ -66,7 +82,7 @@ HEALTH = 'xwrap_calls_total{method="GET",path="/health",status="200"}'
 
 
 def test_the_numbers_of_all_workers_are_added_up_and_those_of_the_data_base_are_not(running):
-    _process, server = running
+    process, server = running
     id = server.registration(server.account())
     server.sql(
         "INSERT INTO orders (registration_id, key, fingerprint, client_id, status, side, type, currency, asset,"
@@ -83,6 +99,11 @@ def test_the_numbers_of_all_workers_are_added_up_and_those_of_the_data_base_are_
     assert {each["xwrap_workers"] for each in found} == {2.0}
     assert {each['xwrap_threads{pool="urgent"}'] for each in found} == {64.0}
     assert {each['xwrap_unknown{exchange="paper",journal="orders"}'] for each in found} == {1.0}
+    os.kill(still := pids(process)[1], signal.SIGSTOP)
+    try:
+        assert numbers(server)[HEALTH] - before == 12.0
+    finally:
+        os.kill(still, signal.SIGCONT)
 
 
 def test_a_killed_worker_fails_what_it_had_in_flight_and_each_key_tells_what_became_of_it(running):
@@ -125,37 +146,36 @@ def test_a_killed_worker_fails_what_it_had_in_flight_and_each_key_tells_what_bec
     assert after[HEALTH] >= before[HEALTH]
 
 
-def test_a_supervisor_that_is_killed_leaves_no_worker_behind(database, postgres, tmp_path):
-    with workers(database, tmp_path) as (process, _server):
-        left = pids(process)
-        assert len(left) == 2
-        process.kill()
-        until(lambda: not any(map(is_alive, left)))
+def test_a_stop_answers_what_is_in_flight(running, venue):
+    process, server = running
+    auth = server.account()
+    id = server.registration(auth, "kraken", apikey=venue.key, apisecret=venue.secret)
+    venue.fault("slow", path="AddOrder", seconds=1)
+    answers = []
 
+    def buy():
+        form = {"currency": "EUR", "asset": "BTC", "amount": "0.01", "price": "20000"}
+        answers.append(requests.post(f"{server.url}/exchanges/{id}/buy", data=form, auth=auth, timeout=30))
 
-def test_a_stop_answers_what_is_in_flight(database, postgres, tmp_path):
-    with KrakenVenue() as venue:
-        settings = {"XWRAP_EXCHANGES": "kraken", "XWRAP_EXCHANGE_URL_KRAKEN": venue.url}
-        with workers(database, tmp_path, **settings) as (process, server):
-            auth = server.account()
-            id = server.registration(auth, "kraken", apikey=venue.key, apisecret=venue.secret)
-            venue.fault("slow", path="AddOrder", seconds=1)
-            answers = []
-
-            def buy():
-                form = {"currency": "EUR", "asset": "BTC", "amount": "0.01", "price": "20000"}
-                answers.append(requests.post(f"{server.url}/exchanges/{id}/buy", data=form, auth=auth, timeout=30))
-
-            call = threading.Thread(target=buy)
-            call.start()
-            until(venue.ledger)
-            process.send_signal(signal.SIGTERM)
-            output, errors = process.communicate(timeout=20)
-            call.join()
+    call = threading.Thread(target=buy)
+    call.start()
+    until(venue.ledger)
+    process.send_signal(signal.SIGTERM)
+    output, errors = process.communicate(timeout=60)
+    call.join()
     assert process.returncode == 0
     assert [answer.json()["status"] for answer in answers] == ["open"]
     assert output.endswith("XWrap has stopped\n")
     assert "Traceback" not in errors
+
+
+def test_a_supervisor_that_is_killed_leaves_no_worker_behind(running):
+    process, _server = running
+    left = pids(process)
+    assert len(left) == 2
+    process.kill()
+    process.wait()
+    until(lambda: not any(map(is_alive, left)))
 
 
 def test_sqlite_and_a_number_that_is_none_are_refused_in_one_line(tmp_path):
@@ -175,8 +195,8 @@ def test_workers_that_cannot_start_end_the_command_with_one_line(database, postg
 
 
 def dies(_settings, _listener, channel):
-    """A worker that serves, and dies at once."""
-    channel.sendall(json.dumps({"ready": True}).encode() + b"\n")
+    """A worker that serves, and dies at once, while it says something."""
+    channel.sendall(json.dumps({"ready": True}).encode() + b'\n{"numbers": [')
     os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -39,7 +39,7 @@ _LASTING = 60.0
 #: Seconds for which the numbers of a worker are waited for; one that stands still has its last ones.
 _NUMBERS_SECONDS = 1.0
 #: A worker that stops waits for what is in flight, and so many seconds more may pass until it has ended.
-_END_SECONDS = 6.0
+_END_SECONDS = 12.0
 #: The numbers of a worker are one line.
 _LONGEST_LINE = 16 * 2**20
 
@@ -89,8 +89,8 @@ class _Supervisor:
             if not self._stopping.is_set():
                 self._stop()
             await self._wait_for_end(keepers)
-        for keeper in keepers:
-            keeper.result()
+        if errors := [error for keeper in keepers if (error := keeper.exception())]:
+            raise errors[0]
 
     def _stop(self) -> None:
         """Let the workers answer what is in flight, and end; when it is called again, end at once."""
@@ -163,9 +163,10 @@ class _Supervisor:
 
     async def collect(self, asker: _Worker) -> list[Numbers]:
         """Return the numbers of all workers but `asker`, of those that ended, and of the supervisor itself."""
-        others = [worker for worker in self._workers.values() if worker is not asker and worker.is_ready]
-        await asyncio.gather(*(worker.ask_numbers() for worker in others))
-        return [*(worker.numbers for worker in others), self._gone, self._numbers()]
+        await asyncio.gather(*(each.ask_numbers() for each in self._workers.values() if each is not asker))
+        others = [each for each in self._workers.values() if each is not asker]
+        living = [each.numbers if each.is_ready else counted(each.numbers) for each in others]
+        return [*living, self._gone, self._numbers()]
 
     def _numbers(self) -> Numbers:
         serving = sum(worker.is_ready for worker in self._workers.values())
@@ -201,13 +202,19 @@ class _Worker:
     async def run(self, settings: Settings, listener: socket.socket) -> int:
         """Start it, do what it asks for until it has ended, and return its exit status; negative: that of a signal."""
         ours, theirs = socket.socketpair()
-        process = _start(settings, listener, theirs)
-        theirs.close()
+        try:
+            process = _start(settings, listener, theirs)
+        except OSError as error:
+            ours.close()
+            self.is_running, self.failure = False, f"the system starts no further process: {error.strerror}"
+            return 1
+        finally:
+            theirs.close()
         self.pid = process.pid
         reader, self._writer = await asyncio.open_connection(sock=ours, limit=_LONGEST_LINE)
         with suppress(ConnectionError):
-            # The end of the socket is that of the process.
-            while line := await reader.readline():
+            # The end of the socket is that of the process, which may be killed within a line.
+            while (line := await reader.readline()).endswith(b"\n"):
                 self._handle(json.loads(line))
         self.is_ready = False
         for task in self._tasks:
@@ -225,7 +232,9 @@ class _Worker:
                 os.kill(self.pid, number)
 
     async def ask_numbers(self) -> None:
-        """Have it bring `numbers` up to date, for a second at most."""
+        """Have it bring `numbers` up to date, if it serves, for a second at most."""
+        if not self.is_ready:
+            return
         self._answered.clear()
         self._send({"ask": True})
         with suppress(TimeoutError):
