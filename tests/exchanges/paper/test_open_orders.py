@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("sqlalchemy", reason="the server is not installed")
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from sqlalchemy import event
 
@@ -82,6 +82,9 @@ _PRICES = (
 )
 
 
+@example(Decimal(100), Decimal("100.00"))
+@example(Decimal("9.99"), Decimal(10))
+@example(Decimal(0), Decimal("1e-40"))
 @given(_PRICES, _PRICES)
 def test_keys_of_prices_sort_as_the_prices_do(one, other):
     assert (price_key(one) < price_key(other)) == (one < other)
