@@ -6,15 +6,19 @@ import gzip
 import hashlib
 import json
 import os
+import threading
+from pathlib import Path
 
 import pytest
 
 from bitmm.xwrap.server import archive_files, archiving
 from bitmm.xwrap.server.archive_files import ArchiveFile, check_file, manifests, read_rows
 from bitmm.xwrap.server.archiving import archive_orders
+from bitmm.xwrap.server.db import sqlite
 from bitmm.xwrap.server.db.archive import ArchiveStore
 from bitmm.xwrap.server.db.errors import StoreError
 from bitmm.xwrap.server.db.records import now
+from bitmm.xwrap.server.db.sqlite_file import waiting_pages
 from bitmm.xwrap.server.db.state_file import KEPT_INTENTS
 from bitmm.xwrap.server.db.store import Store
 from tests.support.databases import CLIENT_IDS, ORDER, add_registration, sql
@@ -216,3 +220,46 @@ def test_the_batches_follow_how_long_they_hold_up_others(store, folder, monkeypa
     monkeypatch.setattr(archiving, "_FIRST", 2)
     archive_orders(store, folder, 365)
     assert sizes == [2, 4, 2, 1, 2, 1]
+
+
+def test_beside_a_running_server_the_command_never_writes_the_file_of_sqlite_itself(
+    store, folder, tmp_path, monkeypatch
+):
+    """A server that finds its file written by another program examines all of it before its next write."""
+    if not isinstance(store.where, Path):
+        pytest.skip("of SQLite's file")
+    sql(store.where, "UPDATE orders SET created = :t, updated = :t", t=now(400 * DAY))
+    for copy in range(4):
+        columns = "registration_id, fingerprint, side, type, currency, asset, amount, status, created, updated"
+        values = f"key || '/{copy}', client_id || '/{copy}'"
+        sql(store.where, f"INSERT INTO orders ({columns}, key, client_id) SELECT {columns}, {values} FROM orders")
+    examined = []
+    monkeypatch.setattr(sqlite, "find_damage", lambda path, *_: examined.append(path))
+    with Serving(store.where, tmp_path / "state"):
+        done = archive_orders(store, folder, 365)
+        most = waiting_pages(store.where)
+    assert done.rows == (OLD + KEPT_INTENTS) * 16 - KEPT_INTENTS
+    assert examined == []
+    assert most < sqlite._MOST_WAITING_PAGES * 2
+
+
+class Serving:
+    """A data base that is in use by another process, as far as this can be within one."""
+
+    def __init__(self, where, state_file):
+        self._store, self._stop = Store(where), threading.Event()
+        self._store.open_history(state_file, lambda _line: None)
+        self._store.heartbeat()
+        self._thread = threading.Thread(target=self._write)
+
+    def _write(self):
+        while not self._stop.wait(0.01):
+            self._store.heartbeat(at_most_every=0.0)
+
+    def __enter__(self):
+        self._thread.start()
+
+    def __exit__(self, *_):
+        self._stop.set()
+        self._thread.join()
+        self._store.close()

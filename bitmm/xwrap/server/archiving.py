@@ -26,9 +26,9 @@ Row = dict[str, Any]
 #: A state file takes what is missing of younger rows for lost.
 LEAST_DAYS = int(REFUSED_SECONDS // 86400)
 #: Rows of the first batch, of the smallest and of the largest one.
-_FIRST, _LEAST, _MOST = 32, 8, 512
+_FIRST, _LEAST, _MOST = 32, 8, 128
 #: Seconds for which a batch may hold up other writes before the next one gets smaller, and below which it gets larger.
-_LONG, _SHORT = 0.015, 0.005
+_LONG, _SHORT = 0.01, 0.005
 #: The pause after a batch, in times of what it took.
 _REST = 4.0
 #: The rows of a file. What a file has is kept in mind as long as it is written.
@@ -71,6 +71,8 @@ class _Archiving:
         self._files: list[str] = []
 
     def run(self) -> Archived:
+        # Before the first write of the command, too.
+        self._store.archive.let_others_write(is_served=self._is_served())
         below = self._store.archive.first_later(self._until)
         file = ArchiveFile.left_in(self._folder, self._installation)
         while below or file is not None:
