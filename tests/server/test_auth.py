@@ -8,12 +8,13 @@ import unicodedata
 
 import pytest
 import requests
+from argon2 import extract_parameters
 
 from bitmm.xwrap.server import auth as auth_module
 from bitmm.xwrap.server import login_throttle
 from bitmm.xwrap.server.auth import Authenticator, UnprovenLogin
 from bitmm.xwrap.server.db.records import Account, Login
-from bitmm.xwrap.server.passwords import Secret, hash_password
+from bitmm.xwrap.server.passwords import Secret, hash_of_nobody, hash_password, verify
 from bitmm.xwrap.server.problems import Problem, too_busy
 
 
@@ -461,3 +462,10 @@ def test_a_name_that_no_data_base_can_hold_is_a_wrong_one(server):
     assert requests.get(f"{server.url}/balance", headers=header, timeout=30).status_code == 401
     header = {"Authorization": basic("ann\0", "password")}
     assert requests.get(f"{server.url}/balance", headers=header, timeout=30).status_code == 401
+
+
+def test_the_hash_of_nobody_costs_what_any_other_costs_and_fits_no_password():
+    nobody = hash_of_nobody()
+    assert extract_parameters(nobody) == extract_parameters(hash_password("a password"))
+    assert verify(nobody, Secret("a password")) is None
+    assert hash_of_nobody() != nobody

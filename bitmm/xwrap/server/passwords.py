@@ -8,7 +8,9 @@ of another form still opens with that form, and is replaced by one of the normal
 
 from __future__ import annotations
 
+import secrets
 import unicodedata
+from base64 import b64encode
 
 from argon2 import PasswordHasher
 from argon2.exceptions import HashingError, InvalidHashError, VerificationError, VerifyMismatchError
@@ -19,6 +21,7 @@ __all__ = [
     "Secret",
     "check_name",
     "check_password",
+    "hash_of_nobody",
     "hash_password",
     "normal_form",
     "normal_name",
@@ -50,6 +53,13 @@ def hash_password(password: str | Secret) -> str:
         return _HASHER.hash(normal_form(password if isinstance(password, Secret) else Secret(password)))
     except HashingError:
         raise _no_memory() from None
+
+
+def hash_of_nobody() -> str:
+    """Return a hash that no known password fits, and that takes as long to verify as any; it takes no time to make."""
+    salt, digest = (b64encode(secrets.token_bytes(count)).rstrip(b"=").decode() for count in (16, 32))
+    cost = f"m={_HASHER.memory_cost},t={_HASHER.time_cost},p={_HASHER.parallelism}"
+    return f"$argon2id$v=19${cost}${salt}${digest}"
 
 
 def verify(password_hash: str, password: Secret) -> str | None:

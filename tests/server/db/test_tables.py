@@ -33,6 +33,7 @@ LONG_AGO = "2020"
 
 
 def test_the_migrations_make_exactly_the_tables(store):
+    tables.set_index_conditions()
     with store._database.engine.connect() as connection:
         context = MigrationContext.configure(connection)
         assert compare_metadata(context, tables.metadata) == []

@@ -105,9 +105,9 @@ orders = Table(
     Column("looked", BigInteger),
     Column("price_key", Text),
     UniqueConstraint("registration_id", "client_id"),
-    Index("ix_paper_orders_open", "registration_id", sqlite_where=OPEN, postgresql_where=OPEN),
+    Index("ix_paper_orders_open", "registration_id", info={"where": OPEN}),
     *(
-        Index(f"ix_paper_orders_{name}", *_MARKET, *columns, sqlite_where=where, postgresql_where=where)
+        Index(f"ix_paper_orders_{name}", *_MARKET, *columns, info={"where": where})
         for name, columns, where in (
             ("limits", ("side", "price_key"), OPEN_LIMITS),
             ("stops", ("side", "price_key"), OPEN_STOPS),

@@ -48,6 +48,17 @@ metadata = MetaData(
 _Id = BigInteger().with_variant(Integer, "sqlite")
 
 
+def set_index_conditions() -> None:
+    """Tell SQLAlchemy of which rows the indexes are whose `info` has a condition ("where"); migrations need to know.
+
+    It loads its dialects of both data bases for that, which a start without a migration is spared: 25 ms and 3 MiB
+    (2026-11-28).
+    """
+    for index in (index for table in metadata.tables.values() for index in table.indexes):
+        if (where := index.info.get("where")) is not None:
+            index.kwargs.update(sqlite_where=where, postgresql_where=where)
+
+
 def _registration_id(ondelete: str = "CASCADE") -> Column[int]:
     return Column("registration_id", _Id, ForeignKey("registrations.id", ondelete=ondelete), nullable=False)
 
@@ -119,7 +130,7 @@ credentials = Table(
     Column("created", Text, nullable=False),
     Column("last_used", Text),
     Column("revoked", Text),
-    Index("ix_credentials_live", "account_id", "name", unique=True, sqlite_where=LIVE, postgresql_where=LIVE),
+    Index("ix_credentials_live", "account_id", "name", unique=True, info={"where": LIVE}),
 )
 
 #: Where an account may send an asset to, from `usable_from` on. `per_send` and `per_day` are in units of the asset.
@@ -214,9 +225,9 @@ def _journal(name: str, fields: Iterable[str], required: Container[str], *column
         UniqueConstraint("registration_id", "key"),
         Index(f"ix_{name}_registration_id_id", "registration_id", "id"),
         Index(f"ix_{name}_registration_id_created", "registration_id", "created"),
-        Index(f"ix_{name}_limited", "credential_id", "created", sqlite_where=LIMITED, postgresql_where=LIMITED),
-        Index(f"ix_{name}_unsettled", "status", sqlite_where=RUNNING_OR_UNKNOWN, postgresql_where=RUNNING_OR_UNKNOWN),
-        Index(f"ix_{name}_refused", "updated", sqlite_where=REFUSED, postgresql_where=REFUSED),
+        Index(f"ix_{name}_limited", "credential_id", "created", info={"where": LIMITED}),
+        Index(f"ix_{name}_unsettled", "status", info={"where": RUNNING_OR_UNKNOWN}),
+        Index(f"ix_{name}_refused", "updated", info={"where": REFUSED}),
     )
 
 
@@ -236,8 +247,8 @@ orders = _journal(
 )
 Index("ix_orders_registration_id_change", orders.c.registration_id, orders.c.change)
 IS_REPLACEMENT = text("replaces IS NOT NULL")
-Index("ix_orders_replaces", orders.c.replaces, sqlite_where=IS_REPLACEMENT, postgresql_where=IS_REPLACEMENT)
-Index("ix_orders_open", orders.c.registration_id, orders.c.id, sqlite_where=OPEN, postgresql_where=OPEN)
+Index("ix_orders_replaces", orders.c.replaces, info={"where": IS_REPLACEMENT})
+Index("ix_orders_open", orders.c.registration_id, orders.c.id, info={"where": OPEN})
 
 withdrawals = _journal(
     "withdrawals",
@@ -288,7 +299,7 @@ audit_log = Table(
     Column("previous", Text, nullable=False),
     Column("hash", Text, nullable=False),
     Index("ix_audit_log_account_id_id", "account_id", "id"),
-    Index("ix_audit_log_decisions", "id", sqlite_where=DECISIONS, postgresql_where=DECISIONS),
+    Index("ix_audit_log_decisions", "id", info={"where": DECISIONS}),
 )
 
 #: One row: the hash of the newest row of `audit_log`. A writer holds it until its transaction ends.

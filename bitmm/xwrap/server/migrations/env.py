@@ -2,8 +2,9 @@
 
 from alembic import context
 
-from bitmm.xwrap.server.db.tables import metadata
+from bitmm.xwrap.server.db.tables import metadata, set_index_conditions
 
+set_index_conditions()
 context.configure(connection=context.config.attributes["connection"], target_metadata=metadata, render_as_batch=True)
 with context.begin_transaction():
     context.run_migrations()

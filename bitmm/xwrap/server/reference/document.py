@@ -7,22 +7,22 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ..encoding import encode
 
 __all__ = ["SOURCE", "as_json", "document", "resolved"]
 
 #: The document as it is written.
 SOURCE = Path(__file__).parents[1] / "openapi.yaml"
-#: libyaml reads it in a tenth of a second; where it is missing, it takes 0.6 s once.
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @cache
 def document() -> dict[str, Any]:
     """Return the document."""
-    content: dict[str, Any] = yaml.load(SOURCE.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a safe one
+    import yaml
+
+    # libyaml reads it in a tenth of a second; where it is missing, it takes 0.6 s once.
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    content: dict[str, Any] = yaml.load(SOURCE.read_text(encoding="utf-8"), loader)  # noqa: S506 - a safe one
     return content
 
 

@@ -9,7 +9,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from ...codes import CODES
@@ -38,6 +37,9 @@ _LIMITS = {
 @cache
 def page() -> str:
     """Return the page."""
+    # Imported with the first one, as yaml is in `document`: few servers ever show it.
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
     environment = Environment(
         loader=FileSystemLoader(_FOLDER),
         autoescape=True,
