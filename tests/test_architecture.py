@@ -66,9 +66,10 @@ MAY_IMPORT = {
     "server/db": f"{BASE} exchanges server/settings",
     "server/migrations": "server/db",
     "server": f"{BASE} exchanges",
-    "cli": f"{BASE} client ledger_csv exchanges server demo",
+    "serve_command": "server",
+    "cli": f"{BASE} client ledger_csv exchanges server demo serve_command",
     "demo": f"{BASE} client server",
-    "__main__": "cli",
+    "__main__": "cli serve_command",
     "testing": f"{BASE} client types exchanges server",
     "examples": "client testing",
     "testing/exchanges": "",
@@ -87,7 +88,7 @@ ONE_PLACE = {
 
 #: Who looks into the environment: the settings; the command, which hands it to them; the client for its documented
 #: XWRAP_URL, and for the certificates that other programs trust; the examples, as programs of users do.
-READS_ENVIRONMENT = "server/settings cli _api transport examples"
+READS_ENVIRONMENT = "server/settings cli serve_command _api transport examples"
 
 MOST_LINES = 400
 #: The contract is read from top to bottom, an exchange at a time; each local exchange is one program.

@@ -3,19 +3,36 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
+from types import ModuleType
+
+from .serve_command import plain_options, serve
 
 
 def main() -> None:
     """Run the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    if (options := plain_options(sys.argv[1:])) is not None:
+        try:
+            serve(partial(print, flush=True), **options)
+        except (Exception, KeyboardInterrupt) as error:
+            _load_command().end_as_command(error)
+    else:
+        _load_command().run()
+
+
+def _load_command() -> ModuleType:
     try:
-        from .cli import run
+        from . import cli
     except ModuleNotFoundError as error:
         if error.name != "typer":
             raise
         sys.exit(
             "xwrap: the command is an extra; in a clone of bitmm: pip install '.[cli]', with the server '.[server]'"
         )
-    run()
+    return cli
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from bitmm.xwrap.server import auth as auth_module
 from bitmm.xwrap.server import login_throttle
 from bitmm.xwrap.server.auth import Authenticator, UnprovenLogin
 from bitmm.xwrap.server.db.records import Account, Login
-from bitmm.xwrap.server.passwords import Secret, hash_of_nobody, hash_password, verify
+from bitmm.xwrap.server.passwords import Secret, hash_password, unmatched_hash, verify
 from bitmm.xwrap.server.problems import Problem, too_busy
 
 
@@ -199,7 +199,7 @@ def test_a_switched_off_account_is_out_at_once(door, accounts):
 
 
 def test_an_unknown_user_costs_a_hash_and_looks_like_a_wrong_password(door, hashes):
-    unknown = door.refuses(basic("nobody", "x"))
+    unknown = door.refuses(basic("unmatched", "x"))
     wrong = door.refuses(basic("ann", "x"))
     assert len(hashes) == 2
     assert (unknown.status, unknown.body, unknown.headers) == (wrong.status, wrong.body, wrong.headers)
@@ -209,10 +209,10 @@ def test_an_unknown_user_costs_a_hash_and_looks_like_a_wrong_password(door, hash
 def test_an_unknown_user_is_stopped_like_a_known_one(door, quick_hashes, clock):
     known = door.statuses(guesses(50, "ann"))
     clock.now += 2  # What is tried in all is tried by both.
-    unknown = door.statuses(guesses(50, "nobody"))
+    unknown = door.statuses(guesses(50, "unmatched"))
     assert known == unknown
     clock.now += 2
-    last = [door.refuses(basic(name, "one more"), "127.0.0.1") for name in ("ann", "nobody")]
+    last = [door.refuses(basic(name, "one more"), "127.0.0.1") for name in ("ann", "unmatched")]
     assert last[0].body == last[1].body
     assert last[0].headers == last[1].headers
 
@@ -234,7 +234,7 @@ def test_a_wrong_password_that_is_repeated_is_hashed_once_and_does_not_use_up_th
     assert door.opens(RIGHT).name == "ann"
 
 
-@pytest.mark.parametrize("name", ["ann", "ann/bot1", "nobody"])
+@pytest.mark.parametrize("name", ["ann", "ann/bot1", "unmatched"])
 def test_a_wrong_password_that_is_repeated_is_soon_refused_without_a_look_into_the_data_base(
     door, accounts, quick_hashes, clock, name
 ):
@@ -274,7 +274,7 @@ def test_a_login_fails_after_a_tenth_of_a_second_whatever_was_done_about_it(part
     monkeypatch.setattr(auth_module, "verify", verify)
     parts.accounts.add("off", "right password", active=False)
     door = Door(parts)
-    refusals = [door.refuses(basic(name, "wrong")) for name in ("ann", "nobody", "off", "ann", "ann/bot1")]
+    refusals = [door.refuses(basic(name, "wrong")) for name in ("ann", "unmatched", "off", "ann", "ann/bot1")]
     assert [refusal.status for refusal in refusals] == [401] * 5
     assert [refusal.delay for refusal in refusals] == pytest.approx([0.07, 0.09, 0.07, 0.1, 0.1])
     assert not hash_seconds
@@ -464,8 +464,8 @@ def test_a_name_that_no_data_base_can_hold_is_a_wrong_one(server):
     assert requests.get(f"{server.url}/balance", headers=header, timeout=30).status_code == 401
 
 
-def test_the_hash_of_nobody_costs_what_any_other_costs_and_fits_no_password():
-    nobody = hash_of_nobody()
-    assert extract_parameters(nobody) == extract_parameters(hash_password("a password"))
-    assert verify(nobody, Secret("a password")) is None
-    assert hash_of_nobody() != nobody
+def test_the_unmatched_hash_costs_what_any_other_costs_and_fits_no_password():
+    unmatched = unmatched_hash()
+    assert extract_parameters(unmatched) == extract_parameters(hash_password("a password"))
+    assert verify(unmatched, Secret("a password")) is None
+    assert unmatched_hash() != unmatched

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
 from .. import __version__
+from ..serve_command import PORTS, WORKERS
+from ..serve_command import serve as start_server
 from .accounts import account
 from .addresses import address
 from .archive import archive
@@ -143,7 +145,7 @@ def _common(
 )
 def serve(
     host: Annotated[str, typer.Option(help="The IP address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes a free one.")] = 8000,
+    port: Annotated[int, typer.Option(min=PORTS[0], max=PORTS[-1], help="The port; 0 takes a free one.")] = 8000,
     data: Data = None,
     plain_http: Annotated[
         bool,
@@ -152,7 +154,9 @@ def serve(
     workers: Annotated[
         int | None,
         typer.Option(
-            min=1, max=99, help="So many processes share the port, on PostgreSQL. [default: XWRAP_WORKERS, else 1]"
+            min=WORKERS[0],
+            max=WORKERS[-1],
+            help="So many processes share the port, on PostgreSQL. [default: XWRAP_WORKERS, else 1]",
         ),
     ] = None,
     log_json: Annotated[
@@ -161,17 +165,9 @@ def serve(
 ) -> None:
     """Serve until Ctrl-C or SIGTERM."""
     with one_line_errors():
-        from ..server.settings import Settings
-
-        given: dict[str, Any] = {"log_format": "json"} if log_json else {}
-        if workers is not None:
-            given["workers"] = workers
-        settings = Settings.read(os.environ, data=data, host=host, port=port, plain_http=plain_http, **given)
-        if settings.workers > 1:
-            from ..server.supervisor import run
-        else:
-            from ..server.runner import run
-        run(settings, typer.echo)
+        start_server(
+            typer.echo, host=host, port=port, data=data, plain_http=plain_http, workers=workers, log_json=log_json
+        )
 
 
 @app.command(epilog=examples("xwrap exchanges"))
@@ -197,14 +193,23 @@ def demo(
         run(stay=serve)
 
 
-def run() -> None:
-    """Run the command with the arguments of this process; what cannot be printed ends it in one line."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+def end_as_command(error: BaseException) -> None:
+    """End this process as a command ends in which `error` was raised."""
+    failed = typer.Typer(pretty_exceptions_enable=False)
+
+    @failed.command()
+    def fail() -> None:
+        with one_line_errors():
+            raise error
+
+    run(failed, [])
+
+
+def run(command: typer.Typer = app, arguments: Sequence[str] | None = None) -> None:
+    """Run a command with these arguments (None: those of this process); what cannot be printed ends it in one line."""
     try:
         try:
-            app(prog_name="xwrap")
+            command(arguments, prog_name="xwrap")
         finally:
             sys.stdout.flush()
     except OSError as error:

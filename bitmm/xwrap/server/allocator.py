@@ -1,12 +1,16 @@
-"""Memory that was freed goes back to the system, where the C library is glibc, which would keep much of it."""
+"""Memory: what is freed goes back to the system, and what a server has from its start on is not looked at again.
+
+The C library would keep much of the former, where it is glibc.
+"""
 
 from __future__ import annotations
 
 import ctypes
+import gc
 import sys
 from contextlib import suppress
 
-__all__ = ["give_back", "keep_no_large_blocks"]
+__all__ = ["freeze_objects", "give_back", "keep_no_large_blocks"]
 
 #: A parameter of mallopt(3).
 _M_MMAP_THRESHOLD = -3
@@ -23,6 +27,12 @@ def keep_no_large_blocks() -> None:
 def give_back() -> None:
     """Give back what is free by now (malloc_trim(3)). It takes some milliseconds."""
     _call("malloc_trim", 0)
+
+
+def freeze_objects() -> None:
+    """Turn on the garbage collector, which passes over all that there is by now: it is there as long as the server."""
+    gc.freeze()
+    gc.enable()
 
 
 def _call(name: str, *args: int) -> None:

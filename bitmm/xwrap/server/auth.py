@@ -28,14 +28,14 @@ from .db.records import Account, Caller, Login, Scope
 from .db.store import Store
 from .login_failures import LoginFailures
 from .login_throttle import LoginThrottle, PacedAnswers, too_many_tries
-from .passwords import Secret, hash_of_nobody, normal_form, normal_name, stronger_hash, verify
+from .passwords import Secret, normal_form, normal_name, stronger_hash, unmatched_hash, verify
 from .problems import Problem
 from .threads import ThreadPools
 
 __all__ = ["Authenticator", "UnprovenLogin"]
 
 #: Verified in place of an unknown account's password, so that both take the same time.
-_DUMMY_HASH = hash_of_nobody()
+_DUMMY_HASH = unmatched_hash()
 _CACHE_SIZE = 10_000
 #: How much is kept of the digest of an account's last verified password, when that is no longer remembered itself.
 _HINT_BYTES = 2

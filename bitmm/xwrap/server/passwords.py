@@ -21,11 +21,11 @@ __all__ = [
     "Secret",
     "check_name",
     "check_password",
-    "hash_of_nobody",
     "hash_password",
     "normal_form",
     "normal_name",
     "stronger_hash",
+    "unmatched_hash",
     "verify",
 ]
 
@@ -55,7 +55,7 @@ def hash_password(password: str | Secret) -> str:
         raise _no_memory() from None
 
 
-def hash_of_nobody() -> str:
+def unmatched_hash() -> str:
     """Return a hash that no known password fits, and that takes as long to verify as any; it takes no time to make."""
     salt, digest = (b64encode(secrets.token_bytes(count)).rstrip(b"=").decode() for count in (16, 32))
     cost = f"m={_HASHER.memory_cost},t={_HASHER.time_cost},p={_HASHER.parallelism}"

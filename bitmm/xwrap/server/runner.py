@@ -18,6 +18,7 @@ import uvicorn
 
 from .. import __version__
 from .accepting import Acceptor
+from .allocator import freeze_objects
 from .app import create_app
 from .call_log import log_with
 from .connections import Connections
@@ -128,7 +129,12 @@ def serve(
             services.metrics.watch(
                 Watched("counter", "xwrap_log_lines_dropped", words, (), lambda: {(): count_dropped()})
             )
-            server = _server(services, partial(ready, services))
+
+            def started() -> None:
+                freeze_objects()
+                ready(services)
+
+            server = _server(services, started)
             stop.set_server(server)
             # uvicorn stops at the first signal and raises it again when it has stopped; by then there is nothing left
             # to do.
