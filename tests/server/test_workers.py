@@ -111,6 +111,7 @@ def test_a_killed_worker_fails_what_it_had_in_flight_and_each_key_tells_what_bec
     auth = server.account()
     id = server.registration(auth)
     killed, failures = threading.Event(), Counter()
+    requests.get(f"{server.url}/health", timeout=30)
     before = numbers(server)
 
     def trade(number):
@@ -127,6 +128,7 @@ def test_a_killed_worker_fails_what_it_had_in_flight_and_each_key_tells_what_bec
                         )
                     except requests.ConnectionError:
                         failures[number] += 1
+                        assert failures[number] < 5, "nobody serves"
                         continue
                     assert answer.status_code == 200, answer.text
                     assert answer.json()["status"] == "filled"
@@ -175,7 +177,11 @@ def test_a_supervisor_that_is_killed_leaves_no_worker_behind(running):
     assert len(left) == 2
     process.kill()
     process.wait()
-    until(lambda: not any(map(is_alive, left)))
+    try:
+        until(lambda: not any(map(is_alive, left)))
+    finally:
+        for pid in filter(is_alive, left):
+            os.kill(pid, signal.SIGKILL)
 
 
 def test_sqlite_and_a_number_that_is_none_are_refused_in_one_line(tmp_path):
