@@ -40,7 +40,6 @@ from bitmm.xwrap.errors import (
 from bitmm.xwrap.exchanges.models import OrderState
 from bitmm.xwrap.server.db import history
 from bitmm.xwrap.server.db.errors import DamagedError
-from bitmm.xwrap.server.db.records import now
 from bitmm.xwrap.server.db.registrations import RegistrationStore
 from bitmm.xwrap.server.db.store import Store
 from bitmm.xwrap.testing.exchanges.hub import HubVenue
@@ -396,7 +395,7 @@ def order_archived(world):
     order = backend.buy("USD", "BTC", "0.001")
     store = Store(world.server.database)
     row = store.orders.get(backend.id, order["id"])
-    store.archive.remove(store.archive.begin("a file"), [row], now(-1.0))
+    store.archive.remove(store.archive.begin("a file"), [row])
     store.close()
     backend.order(order["id"])
 

@@ -211,9 +211,9 @@ def test_the_batches_follow_how_long_they_hold_up_others(store, folder, monkeypa
     sizes, took = [], iter([0.001, 0.1, 0.1, 0.001, 0.001, 0.001])
     remove = ArchiveStore.remove
 
-    def timed(self, archive, rows, until):
+    def timed(self, archive, rows):
         sizes.append(len(rows))
-        remove(self, archive, rows, until)
+        remove(self, archive, rows)
         return next(took)
 
     monkeypatch.setattr(ArchiveStore, "remove", timed)

@@ -67,10 +67,11 @@ def archive_orders(
                 typer.echo(f"{found['rows']} orders would be archived{when}; nothing was changed")
                 return
             with progress_bar("archived") as report:
-                done = move(store, to, days, report)
+                done, is_shared = move(store, to, days, report), store.is_shared
     typer.echo(f"{done.rows} orders were moved to {to}: {', '.join(done.files) or 'no file'}")
     if done.rows:
-        typer.echo(f"other writes waited for {done.longest * 1000:.0f} ms at most for a batch of them")
+        waited = "no other write waits for one" if is_shared else "other writes waited for it"
+        typer.echo(f"a batch of them took {done.longest * 1000:.0f} ms at most; {waited}")
     for name in done.elsewhere:
         say(
             f"{name} was broken off and is not finished in {to}; it may have the only copy of orders: keep it, and run"

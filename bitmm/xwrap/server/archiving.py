@@ -105,7 +105,7 @@ class _Archiving:
         file.append(batch)
         self._store.archive.let_others_write(is_served=self._is_served())
         try:
-            took = self._store.archive.remove(archive, batch, self._until)
+            took = self._store.archive.remove(archive, batch)
         except ChangedError:
             # It is for the next run; what the file has of it is not the newest.
             return

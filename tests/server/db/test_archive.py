@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from bitmm.xwrap.server.db import archive as archive_store
 from bitmm.xwrap.server.db.archive import FINAL, ChangedError
 from bitmm.xwrap.server.db.records import now
 from bitmm.xwrap.server.db.state_file import KEPT_INTENTS, IntentRef
@@ -37,7 +38,7 @@ def archive(store, until=None, most=100):
     while below:
         rows, below = store.archive.old(until, below, most)
         if rows:
-            store.archive.remove(number, rows, until)
+            store.archive.remove(number, rows)
         gone += [row["id"] for row in rows]
     return gone
 
@@ -64,6 +65,15 @@ def test_the_newest_rows_stay_however_old_they_are(store):
     fill(store, days=399)
     assert archive(store) == [old]
     assert place(store, "next") == old + KEPT_INTENTS + 1
+
+
+def test_gaps_of_ids_are_passed_over(store, monkeypatch):
+    monkeypatch.setattr(archive_store, "_IDS_TOGETHER", 3)
+    add_registration(store)
+    ids = [place(store, str(number), "open" if number % 4 else "filled") for number in range(20)]
+    sql(store.where, "DELETE FROM orders WHERE id BETWEEN :first AND :last", first=ids[5], last=ids[15])
+    fill(store)
+    assert archive(store) == [ids[16], ids[4], ids[0]]
 
 
 @pytest.mark.parametrize("most", [1, 2, 100])
@@ -103,7 +113,7 @@ def test_a_row_that_changed_since_it_was_read_keeps_all_of_its_batch_in_the_jour
     rows, _ = store.archive.old(until, ids[-1] + 1, 100)
     sql(store.where, "UPDATE orders SET updated = :t WHERE id = :id", id=ids[0], t=now(390 * DAY))
     with pytest.raises(ChangedError):
-        store.archive.remove(number, rows, until)
+        store.archive.remove(number, rows)
     assert all(store.orders.get(1, id) for id in ids)
     assert sql(store.where, "SELECT count(*) FROM archived_keys") == [(0,)]
 

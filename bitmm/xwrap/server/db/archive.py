@@ -40,10 +40,12 @@ _OLD = (
     select(*_COLUMNS)
     .join_from(t.orders, t.registrations)
     .join(t.accounts)
-    .where(*_IS_OLD, _O.id < bindparam("below"))
+    .where(*_IS_OLD, _O.id >= bindparam("lowest"), _O.id < bindparam("below"))
     .order_by(_O.id.desc())
     .limit(bindparam("most"))
 )
+#: So many ids are looked at together: PostgreSQL would read all old rows for each batch, if it did not know an end.
+_IDS_TOGETHER = 10_000
 _COUNT = select(
     func.count().label("rows"), func.min(_O.created).label("oldest"), func.max(_O.created).label("newest")
 ).where(*_IS_OLD, _O.id < bindparam("below"))
@@ -78,7 +80,7 @@ def _referring(size: int) -> Select[Any]:
 
 @cache
 def _removal(size: int) -> ReturningDelete[Any, Any]:
-    return delete(t.orders).where(_O.id.in_(_places(size)), *_IS_OLD).returning(_O.id, _O.updated)
+    return delete(t.orders).where(_O.id.in_(_places(size))).returning(_O.id, _O.status, _O.updated)
 
 
 def _places(size: int) -> list[Any]:
@@ -134,10 +136,16 @@ class ArchiveStore:
 
         The newest come first, so that an order is found after the one that takes its place, which it may only follow.
         """
+        lowest = below - _IDS_TOGETHER
         with self._database.reading() as runner:
-            rows = runner.rows(_OLD, {"until": until, "below": below, "most": most})
+            rows = runner.rows(_OLD, {"until": until, "lowest": lowest, "below": below, "most": most})
+            if len(rows) == most:
+                next_below = rows[-1]["id"]
+            else:
+                nearest = runner.first(_NEAREST, {"at_most": lowest - 1})
+                next_below = 0 if nearest is None else nearest["id"] + 1
             if not rows:
-                return [], 0
+                return [], next_below
             ids = [row["id"] for row in rows]
             referring = runner.rows(_referring(_size_for(len(ids))), _values(ids))
         by_replaced: dict[int, set[int]] = {}
@@ -147,7 +155,7 @@ class ArchiveStore:
         for row in rows:
             if by_replaced.get(row["id"], set()) <= going.keys():
                 going[row["id"]] = row
-        return list(going.values()), ids[-1] if len(rows) == most else 0
+        return list(going.values()), next_below
 
     def begin(self, name: str) -> int:
         """Return the id of an archive, which is added unless there is one of this name."""
@@ -168,13 +176,13 @@ class ArchiveStore:
         with self._database.reading() as runner:
             return [row["name"] for row in runner.rows(_UNFINISHED)]
 
-    def remove(self, archive: int, rows: Sequence[Mapping[str, Any]], until: str) -> float:
+    def remove(self, archive: int, rows: Sequence[Mapping[str, Any]]) -> float:
         """Remove orders from the journal that an archive has on the disk, and keep their keys, in one transaction.
 
         Return for how many seconds that held up other writes. Raises ChangedError, and removes none, when one of them
         is no longer as it is in `rows`.
         """
-        seen = {row["id"]: row["updated"] for row in rows}
+        seen = {row["id"]: (row["status"], row["updated"]) for row in rows}
         kept = [
             {
                 "order_id": row["id"],
@@ -188,8 +196,8 @@ class ArchiveStore:
         ]
         with self._database.writing() as runner:
             began = monotonic()
-            gone = runner.rows(_removal(_size_for(len(seen))), {"until": until, **_values(list(seen))})
-            if {row["id"]: row["updated"] for row in gone} != seen:
+            gone = runner.rows(_removal(_size_for(len(seen))), _values(list(seen)))
+            if {row["id"]: (row["status"], row["updated"]) for row in gone} != seen:
                 raise ChangedError
             runner.change_each(_ADD_KEYS, kept)
         return monotonic() - began
