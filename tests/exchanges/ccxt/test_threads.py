@@ -97,3 +97,17 @@ def test_ccxt_objects_are_bounded(kraken, transport, monkeypatch):
         connected(kraken, transport, registration=registration)
     assert len(instance._INSTANCES) == 3
     assert first.funds(), "who has one keeps it"
+
+
+def test_registrations_share_the_markets_and_what_never_changes_and_nothing_of_their_own(kraken, transport):
+    cache = TTLCache()
+    first, second = (connected(kraken, transport, registration=number, cache=cache) for number in (1, 2))
+    for exchange in (first, second):
+        assert exchange.rate("EUR", "BTC")
+        assert exchange.place(order(price="1000", currency="EUR")).status == "open"
+    one, other = first._instance.ccxt, second._instance.ccxt
+    assert one is not other
+    shared = ("markets", "markets_by_id", "currencies", "symbols", "api", "exceptions", "httpExceptions")
+    assert [name for name in shared if getattr(one, name) is not getattr(other, name)] == []
+    own = ("options", "headers", "urls", "session")
+    assert [name for name in own if getattr(one, name) is getattr(other, name) is not None] == []
