@@ -21,6 +21,7 @@ from multiprocessing.context import SpawnProcess
 from typing import Any
 
 from .. import __version__
+from .allocator import freeze_objects
 from .call_log import log_with
 from .listening import ServeError, bind, url_of
 from .logs import log_to_stderr
@@ -55,6 +56,7 @@ def run(settings: Settings, report: Callable[[str], None]) -> None:
         )
     if os.name != "posix":
         raise ServeError("several workers need Linux, macOS or another POSIX system; take --workers 1")
+    freeze_objects()
     with bind(settings) as listener, log_to_stderr(settings.log_level, settings.log_format):
         asyncio.run(_Supervisor(settings, listener, report).run())
     report("XWrap has stopped")

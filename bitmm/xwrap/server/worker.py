@@ -6,6 +6,7 @@ then it stops as at SIGTERM, so that no worker is left which nobody replaces or 
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -34,6 +35,8 @@ def work(settings: Settings, listener: socket.socket, channel: socket.socket) ->
     os.setpgid(0, 0)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    # As in `serve_command`; the server turns it on when it is ready.
+    gc.disable()
     # Here, so that the supervisor, which only names this function, does not load what a server needs.
     from . import runner
 
