@@ -93,6 +93,47 @@ def test_who_gives_up_waiting_leaves_no_slot_behind():
     assert asyncio.run(scenario()) == 1
 
 
+def test_who_gave_up_in_the_moment_of_a_release_takes_nothing_and_the_next_one_does():
+    """Its time was up, and its task has not run since."""
+
+    async def scenario():
+        slots = SharedSlots(1)
+        await slots.acquire(ANN)
+        given_up = asyncio.ensure_future(slots.acquire(BOB))
+        granted = asyncio.ensure_future(slots.acquire(BOB))
+        await asyncio.sleep(0)
+        given_up.cancel()
+        slots.release(ANN)
+        await asyncio.wait_for(granted, 10)
+        slots.release(BOB)
+        await asyncio.sleep(0)
+        return given_up.cancelled(), slots.free, await take(slots, ANN, 1)
+
+    assert asyncio.run(scenario()) == (True, 1, 1)
+
+
+@pytest.mark.parametrize("count", [5, 1000])
+def test_a_release_costs_the_same_however_many_calls_of_an_account_wait(count, monkeypatch):
+    looks = []
+    may_have = SharedSlots._may_have
+    monkeypatch.setattr(SharedSlots, "_may_have", lambda *given: (looks.append(given), may_have(*given))[1])
+
+    async def scenario():
+        slots = SharedSlots(16)
+        hung = await take(slots, ANN, 16)
+        waiting = [asyncio.ensure_future(slots.acquire(ANN)) for _ in range(count)]
+        await asyncio.sleep(0)
+        looks.clear()
+        slots.release(ANN)
+        cost = len(looks)
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        return hung, cost
+
+    assert asyncio.run(scenario()) == (10, 2)
+
+
 def test_a_caller_is_known_by_the_digest_of_the_header_and_the_registration():
     callers = KnownCallers()
     callers.add(b"digest", 7, Place(1, "kraken"))

@@ -14,6 +14,7 @@ from asyncio import Future, get_running_loop
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import NamedTuple
 
 from ..exchanges.cache import put_newest
@@ -41,8 +42,9 @@ def exchange_holder(exchange: str) -> Holder:
 
 @dataclass(eq=False, slots=True)
 class _Waiter:
-    holders: Sequence[Holder]
-    #: It is done when the slot is the waiter's.
+    #: Those that came later have greater ones.
+    number: int
+    #: It is done when the slot is the waiter's, and cancelled when the waiter gave up.
     turn: Future[None]
 
 
@@ -56,22 +58,25 @@ class SharedSlots:
         self.size = self.free = size
         self._kept = min(_KEPT, int(size * _MOST_KEPT))
         self._held: Counter[Holder] = Counter()
-        self._waiting: list[_Waiter] = []
+        #: Those that wait, by their holders, the first one first. Who waits for the same holders is looked at once, so
+        #: that a release costs the same however many wait.
+        self._waiting: dict[tuple[Holder, ...], OrderedDict[int, _Waiter]] = {}
+        self._numbers = count()
 
     async def acquire(self, holders: Sequence[Holder]) -> None:
         """Take a slot, when there is one for all of these holders."""
         if self._may_have(holders):
             self._grant(holders)
             return
-        waiter = _Waiter(holders, get_running_loop().create_future())
-        self._waiting.append(waiter)
+        queue, waiter = tuple(holders), _Waiter(next(self._numbers), get_running_loop().create_future())
+        self._waiting.setdefault(queue, OrderedDict())[waiter.number] = waiter
         try:
             await waiter.turn
         except BaseException:
             if waiter.turn.done() and not waiter.turn.cancelled():
                 self.release(holders)
             else:
-                self._waiting.remove(waiter)
+                self._remove(queue, waiter)
             raise
 
     def release(self, holders: Sequence[Holder]) -> None:
@@ -81,11 +86,27 @@ class SharedSlots:
             self._held[holder] -= 1
             if not self._held[holder]:
                 del self._held[holder]
-        while entitled := [waiter for waiter in self._waiting if self._may_have(waiter.holders)]:
-            first = min(entitled, key=lambda waiter: self._held[waiter.holders[0]] if waiter.holders else 0)
-            self._waiting.remove(first)
-            self._grant(first.holders)
-            first.turn.set_result(None)
+        while entitled := [queue for queue in self._waiting if self._may_have(queue)]:
+            queue = min(entitled, key=self._precedence)
+            waiter = self._first(queue)
+            self._remove(queue, waiter)
+            # One whose time was up in this moment is still in the queue, and takes nothing.
+            if not waiter.turn.done():
+                self._grant(queue)
+                waiter.turn.set_result(None)
+
+    def _precedence(self, queue: tuple[Holder, ...]) -> tuple[int, int]:
+        """Return what is least where the next slot goes: the threads of the account, then who came first."""
+        return self._held[queue[0]] if queue else 0, self._first(queue).number
+
+    def _first(self, queue: tuple[Holder, ...]) -> _Waiter:
+        return next(iter(self._waiting[queue].values()))
+
+    def _remove(self, queue: tuple[Holder, ...], waiter: _Waiter) -> None:
+        if (waiters := self._waiting.get(queue)) is not None:
+            waiters.pop(waiter.number, None)
+            if not waiters:
+                del self._waiting[queue]
 
     def _may_have(self, holders: Sequence[Holder]) -> bool:
         most = max(1, _SHARE * (self.free - self._kept))
