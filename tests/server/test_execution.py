@@ -301,7 +301,7 @@ def test_on_paper_what_is_moved_and_its_outcome_are_kept_as_one(bench, monkeypat
         raise OSError("the disk is full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Journal, "finish", broken)
+        patch.setattr(Journal, "complete", broken)
         answer = paper.post(call, form, "k1")
     assert (answer.status_code, answer.json()["may_have_executed"]) == (500, True)
     assert paper.get("balance").json() == before

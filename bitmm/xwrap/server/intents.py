@@ -242,7 +242,7 @@ class Intents:
             intent = dict(begun.row)
             called = _call(exchange, begun) if refusal is None else outcome_of_failure(begun.row, refusal)
             outcome = _outcome(begun, *called)
-            plan.journal.finish(begun.row, outcome.columns)
+            plan.journal.complete(begun.row, outcome.columns)
             # Last: from then on every other write of the audit waits until this one is committed.
             admission.record(intent)
             is_complete = True

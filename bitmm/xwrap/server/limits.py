@@ -26,7 +26,7 @@ from .db.store import Store
 from .market_reads import MOST_LEVELS
 from .problems import Problem
 
-__all__ = ["check_credential", "check_limits", "check_live", "limit_value", "used_value"]
+__all__ = ["check_limits", "check_live", "limit_value", "used_value"]
 
 _ZERO = Decimal(0)
 #: Statuses of orders that are over, whose row says what was traded, if the exchange said it.
@@ -61,17 +61,6 @@ def limit_value(caller: Caller, exchange: Exchange, request: NewOrder | NewWithd
     return value
 
 
-def check_credential(store: Store, caller: Caller, value: Decimal | None) -> None:
-    """Raise Problem for a credential that was revoked or is over, or whose limit of a day `value` would exceed.
-
-    Within the write that adds what has this value: until it ends, other writes of the credential wait here.
-    """
-    if caller.credential is None:
-        return
-    credential = check_live(store.credentials.locked(caller.credential.id))
-    check_limits(store, caller.name, credential, value)
-
-
 def check_live(credential: Credential | None) -> Credential:
     """Return a credential as it is now. Raises Problem 401 when it was revoked (None) or is over."""
     if credential is None:
@@ -82,7 +71,10 @@ def check_live(credential: Credential | None) -> Credential:
 
 
 def check_limits(store: Store, name: str, credential: Credential, value: Decimal | None) -> None:
-    """Raise Problem 403 when `value` is more than what is left of a credential's limit of a day; `name` is its own."""
+    """Raise Problem 403 when `value` is more than what is left of a credential's limit of a day; `name` is its own.
+
+    Within the write that adds what has this value, the credential must be locked before.
+    """
     if value is None or credential.per_day is None:
         return
     used = used_value(store, credential)

@@ -22,7 +22,7 @@ from .allow_list import check_place, check_send, guarded_send
 from .db.records import Account, Caller, Registration, Scope
 from .db.store import Store
 from .freeze import check_frozen
-from .limits import check_credential, check_live, limit_value
+from .limits import check_limits, check_live, limit_value
 from .problems import Problem
 from .quotas import Quotas
 from .trade_audit import add_intent
@@ -127,12 +127,14 @@ class Policy:
         self, caller: Caller, registration: Registration, value: Decimal | None, guarded: NewWithdrawal | None
     ) -> None:
         # The next one of this account waits here until this one is counted.
-        account = self._store.accounts.locked(caller.account.id, exclusive=True)
-        now = _check_state(caller, account, self._store.registrations.get(registration.id))
+        credential = None if caller.credential is None else caller.credential.id
+        locked = self._store.admissions.lock(caller.account.id, registration.id, credential)
+        now = _check_state(caller, locked.account, locked.registration)
         if now.key_since != registration.key_since:
             raise KeyReplacedError(now)
-        self._quotas.check_order(caller.account.id)
-        check_credential(self._store, caller, value)
+        self._quotas.check_order(locked.placed)
+        if credential is not None:
+            check_limits(self._store, caller.name, check_live(locked.credential), value)
         if guarded is not None:
             check_send(self._store.addresses, now, guarded, lock=True)
 

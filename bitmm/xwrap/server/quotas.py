@@ -13,6 +13,7 @@ from math import ceil
 
 from .db.records import DAY_SECONDS
 from .db.store import Store
+from .db.usage import Placed
 from .problems import Problem
 
 __all__ = ["Quotas"]
@@ -46,12 +47,11 @@ class Quotas:
         if self.store.usage.addresses(account) > self.addresses:
             raise _too_many(self.addresses, "addresses on its allow-list", "removed", "XWRAP_QUOTA_ADDRESSES")
 
-    def check_order(self, account: int) -> None:
-        """Raise Problem 429 when an account may not place one more order, or send.
+    def check_order(self, used: Placed) -> None:
+        """Raise Problem 429 when an account that has placed so much may not place one more order, or send.
 
         Within the write that adds it, the account must be locked before.
         """
-        used = self.store.usage.placed(account)
         if used.begun >= self.orders:
             seconds = _seconds_until_over(used.oldest)
             raise Problem(

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import pytest
 from sqlalchemy.exc import IntegrityError, OperationalError
 
-from bitmm.xwrap.server.db import journal
+from bitmm.xwrap.server.db import own_rows
 from bitmm.xwrap.server.db.records import now
 from bitmm.xwrap.server.db.store import Store
 from bitmm.xwrap.server.reconciliation import not_placed
@@ -98,7 +98,7 @@ def test_the_process_that_left_a_row_unknown_or_open_is_the_one_to_ask_first(sto
 
 def test_no_more_than_the_last_rows_that_a_process_left_open_are_kept(store, monkeypatch):
     monkeypatch.setattr(type(store._database), "is_shared", True)
-    monkeypatch.setattr(journal, "_MOST_OWN", 2)
+    monkeypatch.setattr(own_rows, "_MOST", 2)
     registration = add_registration(store)
     rows = [store.orders.begin(registration, key, "f", ORDER, CLIENT_IDS).row for key in ("k1", "k2", "k3")]
     for row in rows:

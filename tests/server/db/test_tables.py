@@ -284,7 +284,7 @@ def test_the_open_orders_on_paper_whose_end_has_come_are_found_in_an_index(sqlit
 
 def test_what_an_account_placed_in_a_day_is_added_up_from_its_hours_alone(sqlite):
     index = "placed USING INDEX sqlite_autoindex_placed_1 (account_id=? AND hour>?)"
-    check_plan(sqlite, usage._SUM_PLACED, {"account": 1, "since": "2026"}, index)
+    check_plan(sqlite, usage.SUM_PLACED, {"account": 1, "since": "2026"}, index)
 
 
 def test_the_move_fills_the_hours_from_the_journals(where):

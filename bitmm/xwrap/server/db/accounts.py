@@ -14,7 +14,7 @@ from .credentials import CREDENTIAL_COLUMNS, credential_from_row
 from .records import Account, Login, now
 from .registrations import GONE, LABELED_COLUMNS, pop_registration
 
-__all__ = ["AccountStore"]
+__all__ = ["LOCK_EXCLUSIVE", "AccountStore"]
 
 _A, _R, _C = t.accounts.c, t.registrations.c, t.credentials.c
 _COLUMNS = [_A.id, _A.name, _A.password_hash, _A.active, _A.frozen, _A.created]
@@ -38,7 +38,8 @@ _LOGINS = (
 )
 _LOCKED = select(*_COLUMNS).where(_A.id == bindparam("id"))
 _LOCK_SHARED = _LOCKED.with_for_update(read=True)
-_LOCK_EXCLUSIVE = _LOCKED.with_for_update(key_share=True)
+#: Every other write that runs it for the account waits for this one.
+LOCK_EXCLUSIVE = _LOCKED.with_for_update(key_share=True)
 _LOCK_FOR_CHANGE = select(_A.id).where(_A.id == bindparam("id")).with_for_update()
 #: The row of a removed account stays for what names it by its id. It has no hash.
 _IS_THERE = _A.password_hash != ""
@@ -109,13 +110,9 @@ class AccountStore:
 
         `exclusive`: until then, every other write that calls this for the account waits, too.
         """
-
-        def work(runner: StatementRunner) -> Account | None:
-            self._database.lock_rows(runner, _LOCK_EXCLUSIVE if exclusive else _LOCK_SHARED, {"id": id})
-            row = runner.first(_LOCKED, {"id": id})
-            return None if row is None else Account(**row)
-
-        return self._database.write(work)
+        with self._database.reading() as runner:
+            row = runner.first(LOCK_EXCLUSIVE if exclusive else _LOCK_SHARED, {"id": id})
+        return None if row is None else Account(**row)
 
     def all(self) -> list[dict[str, Any]]:
         """Return the id, name, active, created and frozen of every account that was not removed, oldest first."""

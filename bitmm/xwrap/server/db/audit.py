@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, insert, select, update
 
 from . import tables as t
 from .base import Database, StatementRunner
@@ -26,6 +26,7 @@ _HASHED = ("time", "account_id", "who", "address", "what", "subject", "details",
 _HEAD = select(t.audit_head.c.hash).where(t.audit_head.c.id == bindparam("id"))
 _LOCK_HEAD = _HEAD.with_for_update()
 _SET_HEAD = update(t.audit_head).where(t.audit_head.c.id == bindparam("row"))
+_ADD = insert(t.audit_log)
 _L = t.audit_log.c
 _NEWEST_ID = select(_L.id).order_by(_L.id.desc()).limit(1).scalar_subquery()
 #: The head and the newest row, as they were at one moment.
@@ -84,7 +85,7 @@ class AuditStore:
             "subject": _clean(subject),
             "details": json.dumps({name: _clean(text) for name, text in (details or {}).items()}, sort_keys=True),
         }
-        self._database.write(lambda runner: self._append(runner, row))
+        self._database.join(lambda runner: self._append(runner, row))
 
     def of_account(
         self, account_id: int, *, since: str = "", limit: int = 50, before: int | None = None
@@ -146,11 +147,11 @@ class AuditStore:
 
     def _append(self, runner: StatementRunner, row: Mapping[str, Any]) -> None:
         # Until this transaction ends every other writer of the audit waits here.
-        self._database.lock_rows(runner, _LOCK_HEAD, {"id": 1})
-        entry = {**row, "time": now(), "previous": runner.value(_HEAD, {"id": 1})}
+        previous = runner.value(_LOCK_HEAD, {"id": 1})
+        entry = {**row, "time": now(), "previous": previous}
         hash = _hash(entry)
-        runner.insert(t.audit_log, {**entry, "hash": hash})
-        runner.change(_SET_HEAD, {"row": 1, "hash": hash})
+        runner.later(_ADD, {**entry, "hash": hash})
+        runner.later(_SET_HEAD, {"row": 1, "hash": hash})
 
 
 def _clean(text: str) -> str:

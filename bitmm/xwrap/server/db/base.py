@@ -229,6 +229,11 @@ class Database(ABC):
                 self.errors += 1
         return ours
 
+    @staticmethod
+    @abstractmethod
+    def insert(table: Table) -> Any:
+        """Return an INSERT that can say what is done when the row is there already (`on_conflict_do_update`)."""
+
     @abstractmethod
     def is_damage(self, error: Exception) -> bool:
         """Return whether the driver says by this error that what is on the disk is damaged."""

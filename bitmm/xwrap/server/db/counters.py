@@ -67,10 +67,12 @@ class CounterStore:
     def acquire(self, queue: str, cost: float, capacity: float, refill: float) -> float:
         """Raise the queue's counter by `cost` and return 0, or return the seconds until `capacity` allows it."""
         values = {"queue": queue, "cost": cost, "capacity": capacity, "refill": refill}
-        while not (wait := self.wait_time(queue, cost, capacity, refill)) and cost:
-            if self._database.write_one(lambda runner: runner.change(self._acquire, values)):
-                break
-        return wait
+        while True:
+            if cost and self._database.write_one(lambda runner: runner.change(self._acquire, values)):
+                return 0.0
+            wait = self.wait_time(queue, cost, capacity, refill)
+            if wait or not cost:
+                return wait
 
     def wait_time(self, queue: str, cost: float, capacity: float, refill: float) -> float:
         """Return the seconds until the queue's counter could be raised by `cost` without passing `capacity`."""

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import bindparam, or_, select, update
+from sqlalchemy import Select, bindparam, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from ...exchanges.cache import put_newest
@@ -22,7 +22,7 @@ from .errors import UNUSABLE
 from .records import Credential, now
 from .registrations import LOCK_ACCOUNT
 
-__all__ = ["CREDENTIAL_COLUMNS", "CredentialStore", "NameTakenError", "credential_from_row", "digest"]
+__all__ = ["CREDENTIAL_COLUMNS", "LOCK_LIVE", "CredentialStore", "NameTakenError", "credential_from_row", "digest"]
 
 _log = logging.getLogger(__name__)
 
@@ -32,7 +32,8 @@ CREDENTIAL_COLUMNS = [_C[name] for name in Credential.__dataclass_fields__]
 _LISTED_COLUMNS = [*CREDENTIAL_COLUMNS, _C.created, _C.last_used, _C.revoked]
 _OF_ACCOUNT = select(*_LISTED_COLUMNS).where(_C.account_id == bindparam("account"), t.LIVE).order_by(_C.id)
 _LIVE = select(*CREDENTIAL_COLUMNS).where(_C.id == bindparam("id"), t.LIVE)
-_LOCK = select(_C.id).where(_C.id == bindparam("id")).with_for_update()
+#: Until the transaction ends, no other one locks or revokes the credential.
+LOCK_LIVE = _LIVE.with_for_update()
 _OF_NAME = _C.account_id == bindparam("account"), _C.name == bindparam("of_name")
 #: The last one of a name, which is the live one where there is one.
 _LAST_OF_NAME = select(*_LISTED_COLUMNS).where(*_OF_NAME).order_by(_C.id.desc()).limit(1)
@@ -105,14 +106,15 @@ class CredentialStore:
 
         Within a write: until it ends, no other write locks or revokes the credential.
         """
-        with self._database.reading() as runner:
-            self._database.lock_rows(runner, _LOCK, {"id": id})
-        return self.get(id)
+        return self._first(LOCK_LIVE, id)
 
     def get(self, id: int) -> Credential | None:
         """Return a live credential; None: it was revoked."""
+        return self._first(_LIVE, id)
+
+    def _first(self, statement: Select[Any], id: int) -> Credential | None:
         with self._database.reading() as runner:
-            row = runner.first(_LIVE, {"id": id})
+            row = runner.first(statement, {"id": id})
         return None if row is None else credential_from_row(row)
 
     def mark_used(self, id: int) -> None:

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
-from sqlalchemy import Boolean, ColumnElement, Select, Table, Update, and_, bindparam, func, or_, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Boolean, Select, Table, Update, bindparam, func, or_, select, update
 
 from . import tables as t
 from .base import Database, StatementRunner
 from .errors import UNUSABLE
 from .notices import NoticeStore, OutcomeNotices
+from .own_rows import OwnRows
 from .records import Intent, Registration, now
-from .registrations import LABELED_COLUMNS, pop_registration
+from .registrations import LABELED_COLUMNS, can_be_seen, pop_registration
 from .row_json import public_columns, public_rows
 from .state_file import IntentRef
 
-__all__ = ["Journal", "Unfinished", "can_be_seen"]
+__all__ = ["Journal", "Unfinished"]
 
 _ABOVE_EVERY_ID = 2**63 - 1
-#: More rows than a process may leave unknown or open in the seconds until it asks about them.
-_MOST_OWN = 10_000
 #: What a row has of an answer, unless it is rejected or may turn out to be.
 _NO_ANSWER: Mapping[str, Any] = {"answer_status": None, "answer": None}
 
@@ -58,6 +55,10 @@ class _Guards(NamedTuple):
 
 class Journal:
     """Orders, or withdrawals: one row each, found by the key that the caller gave it."""
+
+    #: What every INSERT and every UPDATE of a row says besides.
+    _added: ClassVar[Mapping[str, Any]] = {}
+    _written: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(self, table: Table, database: Database, notices: NoticeStore) -> None:
         self.name = str(table.name)
@@ -99,7 +100,11 @@ class Journal:
         )
         self._defaults = dict.fromkeys(c.keys()) | {"attempt": 0}
         self._defaults |= {one.name: False for one in c if isinstance(one.type, Boolean)}
-        self._update = update(table).where(c.id == bindparam("row"))
+        add = database.insert(table).values(**self._added).returning(c.id, *(c[name] for name in self._added))
+        self._add = add.on_conflict_do_nothing(index_elements=[c.registration_id, c.key])
+        self._complete = update(table).where(c.id == bindparam("row"))
+        written = update(table).values(**self._written)
+        self._update = written.where(c.id == bindparam("row"))
         self._update_released = self._update.where(c.released).returning(table)
         #: A row that was begun anew meanwhile has another time of creation.
         self._update_begun = self._update.where(c.created == bindparam("begun"))
@@ -108,7 +113,7 @@ class Journal:
         self._update_not_executed = self._update_begun.where(or_(t.RUNNING_OR_UNKNOWN, c.status == "rejected"))
         #: The same for what could not be written before, which is no news of a row that became known meanwhile.
         self._update_unfinished = self._update_begun.where(t.RUNNING_OR_UNKNOWN)
-        self._update_not_begun = update(table).where(
+        self._update_not_begun = written.where(
             c.registration_id == bindparam("registration"),
             c.key == bindparam("of_key"),
             c.created == bindparam("begun"),
@@ -122,9 +127,8 @@ class Journal:
         self._select_abandoned = select(c.id, c.registration_id, c.created).where(
             c.status == "running", t.RUNNING_OR_UNKNOWN, is_abandoned
         )
-        #: The last rows that this process left unknown or open.
-        self._own: OrderedDict[tuple[int, str], None] = OrderedDict()
-        self._own_lock = threading.Lock()
+        #: Those that this process left unknown or open.
+        self._own = OwnRows()
 
     def begin(
         self,
@@ -158,10 +162,7 @@ class Journal:
         try:
             intent: Intent | None = None
             while intent is None:
-                try:
-                    intent = self._database.write(lambda runner: self._add(runner, row, guards))
-                except IntegrityError:
-                    intent = self._database.write(lambda runner: self._begin_again(runner, row, client_ids, guards))
+                intent = self._database.join(lambda runner: self._begin(runner, row, client_ids, guards))
         except UNUSABLE:
             if self._database.is_writing:
                 raise
@@ -172,29 +173,30 @@ class Journal:
             raise
         return intent
 
-    def _add(self, runner: StatementRunner, row: Row, guards: _Guards) -> Intent:
+    def _begin(self, runner: StatementRunner, row: Row, client_ids: Sequence[str], guards: _Guards) -> Intent | None:
+        """Return the row that has the key from now on; None: it was an old refusal, and has been removed meanwhile."""
         guards.check()
-        row = row | self._number_change(runner, row["registration_id"])
-        id = runner.insert(self._table, row)
-        runner.intents.append(IntentRef.of(self.name, {**row, "id": id}))
-        guards.record({**row, "id": id})
-        return Intent({**self._defaults, **row, "id": id}, is_new=True)
+        added = runner.first(self._add, row | self._number_change(runner, row["registration_id"]))
+        if added is None:
+            return self._begin_again(runner, row, client_ids, guards)
+        begun = {**self._defaults, **row, **added}
+        runner.intents.append(IntentRef.of(self.name, begun))
+        guards.record(begun)
+        return Intent(begun, is_new=True)
 
     def _begin_again(
         self, runner: StatementRunner, new: Row, client_ids: Sequence[str], guards: _Guards
     ) -> Intent | None:
-        """Return the row that has the key; None: it was an old refusal, and has been removed meanwhile."""
+        """Return the row that has the key already, or None, as `_begin` does."""
         values = {"registration": new["registration_id"], "key": new["key"]}
         row = runner.first(self._select_by_key, values)
         if row is not None and row["released"] and row["fingerprint"] == new["fingerprint"]:
-            guards.check()
             # It was certainly not executed before, so its exchange is to be asked about from now on only.
             again = {"row": row["id"], "status": "running", "released": False, **_NO_ANSWER}
             again |= {name: new.get(name) for name in ("server", "created", "updated", "credential_id", "limit_value")}
             again |= {"reason": None} if "reason" in row else {}
             again["attempt"] = min(row["attempt"] + 1, len(client_ids) - 1)
             again["client_id"] = client_ids[again["attempt"]]
-            again |= self._number_change(runner, row["registration_id"])
             if begun := runner.first(self._update_released, again):
                 runner.intents.append(IntentRef.of(self.name, begun))
                 guards.record(begun)
@@ -214,7 +216,7 @@ class Journal:
         else:
             statement = self._update_not_executed if columns["status"] == "rejected" else self._update_begun
         if columns["status"] in {"unknown", "open"}:
-            self._add_own([row])
+            self._own.add([row])
         # The row may have been given up, and its key released, before the exchange answered after all.
         values = {"row": row["id"], "begun": row["created"], "released": False, "server": None, **_NO_ANSWER, **columns}
         try:
@@ -225,9 +227,16 @@ class Journal:
             raise
         return changed == 1 or columns["status"] == "unknown"
 
+    def complete(self, row: Mapping[str, Any], columns: Mapping[str, Any]) -> None:
+        """Write the outcome of a row within the write that has begun it, and that has numbered its change."""
+        if columns["status"] in {"unknown", "open"}:
+            self._own.add([row])
+        values = {"row": row["id"], "server": None, **columns}
+        self._database.join(lambda runner: self._notices.write(runner, self._complete, values))
+
     def give_up(self, row: Mapping[str, Any]) -> None:
         """Let `commit_unwritten` make the outcome of a row unknown, whose call is over."""
-        self._add_own([row])
+        self._own.add([row])
         outcome = {"status": "unknown", "server": None, "updated": now()}
         values = {"row": row["id"], "begun": row["created"], **outcome}
         self._unwritten.append(_Unwritten(row["registration_id"], self._update_running, values))
@@ -250,8 +259,10 @@ class Journal:
         place = {"row": row["id"], "was": row["status"]}
 
         def work(runner: StatementRunner) -> Row | None:
-            new = {**columns, "updated": now(), **self._number_change(runner, row["registration_id"])}
-            return {**row, **new} if self._notices.change(runner, self._update_in_flight, place | new) else None
+            new = {**columns, "updated": now()}
+            self._number_change(runner, row["registration_id"])
+            changed = self._notices.change(runner, self._update_in_flight, place | new)
+            return self.get(row["registration_id"], row["id"]) if changed else None
 
         return self._database.write(work) or self.get(row["registration_id"], row["id"]) or {**row, **columns}
 
@@ -265,12 +276,14 @@ class Journal:
         return self._database.write(lambda runner: self._change(runner, registration, statement, values))
 
     def _change(self, runner: StatementRunner, registration: int, statement: Update, values: Mapping[str, Any]) -> int:
-        return self._notices.change(runner, statement, {**values, **self._number_change(runner, registration)})
+        self._number_change(runner, registration)
+        return self._notices.change(runner, statement, values)
 
     def _number_change(self, runner: StatementRunner, registration: int) -> Row:
-        """Return the columns in which a row of the registration has the number of its change; here there are none.
+        """Number a change of a row of the registration; return the values that `_add` needs of it. Here there are none.
 
-        Every write of a row has them. Within the write, which holds a lock on the registration's numbers from then on.
+        Every write of a row is numbered before. Within the write, which holds a lock on the registration's numbers from
+        then on.
         """
         return {}
 
@@ -353,7 +366,7 @@ class Journal:
         with self._database.reading() as runner:
             rows = runner.rows(self._select_abandoned, {"until": until})
         marked = self._database.write(lambda runner: self._mark(runner, rows)) if rows else []
-        self._add_own(marked)
+        self._own.add(marked)
         return len(marked)
 
     def _mark(self, runner: StatementRunner, rows: Sequence[Row]) -> list[Row]:
@@ -376,14 +389,7 @@ class Journal:
 
         Where several processes share a data base, all of them would ask otherwise, and each question is counted.
         """
-        with self._own_lock:
-            return not self._database.is_shared or (row["id"], row["created"]) in self._own
-
-    def _add_own(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        with self._own_lock:
-            self._own.update(dict.fromkeys((row["id"], row["created"]) for row in rows))
-            while len(self._own) > _MOST_OWN:
-                self._own.popitem(last=False)
+        return not self._database.is_shared or row in self._own
 
 
 class Unfinished(NamedTuple):
@@ -392,9 +398,3 @@ class Unfinished(NamedTuple):
     unknown: int
     open: int
     began: str
-
-
-def can_be_seen(created: ColumnElement[str]) -> ColumnElement[bool]:
-    """Return in SQL what `Registration.can_see` says of a row; False where the registration was deleted."""
-    since = t.registrations.c.account_since
-    return and_(t.registrations.c.deleted.is_(None), or_(since.is_(None), created > since))

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import (
     BigInteger,
@@ -16,7 +16,6 @@ from sqlalchemy import (
     bindparam,
     case,
     func,
-    insert,
     literal,
     not_,
     select,
@@ -28,10 +27,10 @@ from . import archive_tables as a
 from . import tables as t
 from .archive import key_digest
 from .base import Database, StatementRunner
-from .journal import Journal, can_be_seen
+from .journal import Journal
 from .notices import NoticeStore
 from .records import Registration, is_in_place, now, time_text
-from .registrations import LABELED_COLUMNS, pop_registration
+from .registrations import LABELED_COLUMNS, can_be_seen, pop_registration
 
 __all__ = ["OrderJournal", "WithdrawalJournal", "is_short"]
 
@@ -82,21 +81,18 @@ _UNDER_WAY = select(t.orders.c.id).where(
     t.RUNNING_OR_UNKNOWN,
     t.orders.c.created > bindparam("since"),
 )
-_LAST_CHANGE, _AT_LEAST = t.order_changes.c.number, bindparam("at_least", type_=BigInteger)
-_NEXT_CHANGE = (
-    update(t.order_changes)
-    .where(t.order_changes.c.registration_id == bindparam("registration"))
-    .values(number=case((_AT_LEAST > _LAST_CHANGE, _AT_LEAST), else_=_LAST_CHANGE + 1))
-    .returning(_LAST_CHANGE)
-)
-_FIRST_CHANGE = insert(t.order_changes)
+_CHANGES = t.order_changes.c
+#: The number that was taken last, for a row that there is, and for one that is added.
+_NUMBER_OF_ROW = select(_CHANGES.number).where(_CHANGES.registration_id == t.orders.c.registration_id).scalar_subquery()
+_NUMBER_OF_NEW = select(_CHANGES.number).where(_CHANGES.registration_id == bindparam("numbered")).scalar_subquery()
 _REPLACEMENT = select(t.orders.c.id).where(
     t.IS_REPLACEMENT,
     t.orders.c.replaces == bindparam("replaced"),
     t.orders.c.registration_id == bindparam("registration"),
     t.orders.c.status != "rejected",
 )
-_SET_AMOUNT = update(t.orders).where(
+_NUMBERED = update(t.orders).values(change=_NUMBER_OF_ROW)
+_SET_AMOUNT = _NUMBERED.where(
     t.orders.c.id == bindparam("row"), t.orders.c.created == bindparam("begun"), t.orders.c.status == "running"
 )
 _CHANGED = (
@@ -143,11 +139,9 @@ def _ids(registrations: Iterable[int]) -> dict[str, int]:
 
 
 #: The order that was amended in place goes on in another row, which has all its fills from then on.
-_END_AMENDED = (
-    update(t.orders)
-    .where(t.orders.c.id == bindparam("row"), t.orders.c.exchange_order_id == bindparam("of"))
-    .values(filled="0", average=None, spent="0", fee=None, fee_currency=None)
-)
+_END_AMENDED = _NUMBERED.where(
+    t.orders.c.id == bindparam("row"), t.orders.c.exchange_order_id == bindparam("of")
+).values(filled="0", average=None, spent="0", fee=None, fee_currency=None)
 
 
 _Commit = Callable[[Mapping[str, Any], Mapping[str, Any]], bool]
@@ -161,8 +155,17 @@ def _amends(row: Mapping[str, Any], columns: Mapping[str, Any]) -> bool:
 class OrderJournal(Journal):
     """The journal of orders."""
 
+    _added: ClassVar[Mapping[str, Any]] = {"change": _NUMBER_OF_NEW}
+    _written: ClassVar[Mapping[str, Any]] = {"change": _NUMBER_OF_ROW}
+
     def __init__(self, database: Database, notices: NoticeStore) -> None:
         super().__init__(t.orders, database, notices)
+        take = database.insert(t.order_changes)
+        at_least = take.excluded.number
+        self._take_number = take.on_conflict_do_update(
+            index_elements=[_CHANGES.registration_id],
+            set_={"number": case((at_least > _CHANGES.number, at_least), else_=_CHANGES.number + 1)},
+        )
 
     def by_key(self, registration: int, key: str) -> dict[str, Any] | None:
         """Return the row of a registration that has this key.
@@ -263,17 +266,13 @@ class OrderJournal(Journal):
             return runner.rows(_CHANGED, {"registration": registration, "after": after, "limit": limit})
 
     def _number_change(self, runner: StatementRunner, registration: int) -> dict[str, Any]:
-        """Return the number of a change: the time in microseconds, or one more than the last where that is not less.
+        """Take the number of a change: the time in microseconds, or one more than the last where that is not less.
 
         So a data base that was restored from a copy gives no number a second time, unless its clock went back.
         """
-        at_least = time.time_ns() // 1000
-        number = runner.value(_NEXT_CHANGE, {"registration": registration, "at_least": at_least})
-        if number is None:
-            number = at_least
-            runner.change(_FIRST_CHANGE, {"registration_id": registration, "number": number})
+        runner.later(self._take_number, {"registration_id": registration, "number": time.time_ns() // 1000})
         runner.changes_orders = True
-        return {"change": number}
+        return {"numbered": registration}
 
 
 _SENDS = t.withdrawals.c

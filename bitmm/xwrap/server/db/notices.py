@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from sqlalchemy import Table, bindparam, delete, func, select, update
+from sqlalchemy import Table, bindparam, delete, func, insert, select, update
 
 from ...exchanges.models import ORDER_FIELDS, WITHDRAWAL_FIELDS
 from . import tables as t
@@ -32,6 +32,7 @@ _OF_ACCOUNT = select(t.accounts.c.name.label("account")).where(t.accounts.c.id =
 _OLDEST_ID = select(func.min(_N.id)).scalar_subquery()
 _OLDEST = select(t.notices).where(_N.id == _OLDEST_ID)
 _REMOVE = delete(t.notices).where(_N.id == bindparam("row"))
+_ADD = insert(t.notices)
 _COUNT = select(func.count()).select_from(t.notices)
 _TOO_OLD = delete(t.notices).where(_N.created < bindparam("until"))
 _FIRST_TOO_MANY = select(_N.id).order_by(_N.id.desc()).limit(1).offset(MOST_NOTICES)
@@ -103,9 +104,9 @@ class NoticeStore:
             id, time = secrets.token_hex(16), now()
             body = {"id": id, "kind": kind, "time": time, **place, **details}
             text = json.dumps(body, ensure_ascii=True, separators=(",", ":"))
-            runner.insert(t.notices, {"notice": id, "body": text, "created": time})
+            runner.later(_ADD, {"notice": id, "body": text, "created": time})
 
-        self._database.write(work)
+        self._database.join(work)
 
     def key_refused(self, registration: Registration) -> None:
         """Write that the exchange refuses the key of a registration, with a notice; once, until it is accepted."""
@@ -205,6 +206,13 @@ class OutcomeNotices:
         if count and before != values["status"]:
             self._add(runner.rows(self._select, place)[0], before)
         return count
+
+    def write(self, runner: StatementRunner, statement: Statement, values: Mapping[str, Any]) -> None:
+        """Run an update of a row, as `change` does, of which is certain that it meets the row."""
+        if self._notices.wanted:
+            self.change(runner, statement, values)
+        else:
+            runner.later(statement, values)
 
     def _add(self, row: Mapping[str, Any], before: str) -> None:
         """Add the notices of a row whose status was another one before."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -145,18 +145,19 @@ class PaperLedger:
         """
         with self._database.writing() as runner:
             self._database.lock_rows(runner, _LOCK_REGISTRATION, {"id": self._registration})
-            transaction = PaperTransaction(runner, self._registration, self.balances(), self.markets())
+            mine = {"registration": self._registration}
+            balances, markets = runner.rows_of_each((_BALANCES, mine), (_MARKETS, mine))
+            transaction = PaperTransaction(runner, self._registration, _balances(balances), _markets(markets))
             yield transaction
             transaction.flush()
 
     def balances(self) -> dict[str, Balance]:
         """Return what is owned, by currency or asset; empty before the opening."""
-        rows = self._rows(_BALANCES)
-        return {row["currency"]: Balance(exact(row["total"]), exact(row["held"])) for row in rows}
+        return _balances(self._rows(_BALANCES))
 
     def markets(self) -> list[OpenMarket]:
         """Return the markets in which orders are open."""
-        return [OpenMarket(**row) for row in self._rows(_MARKETS)]
+        return _markets(self._rows(_MARKETS))
 
     def is_reached(self, market: OpenMarket, prices: PriceRange, looked: int) -> bool:
         """Return whether these prices reach an open order whose last look was not after `looked`."""
@@ -193,6 +194,14 @@ class PaperLedger:
     def _rows(self, statement: Statement, **values: Any) -> list[dict[str, Any]]:
         with self._database.reading() as runner:
             return runner.rows(statement, {"registration": self._registration, **values})
+
+
+def _balances(rows: Iterable[Mapping[str, Any]]) -> dict[str, Balance]:
+    return {row["currency"]: Balance(exact(row["total"]), exact(row["held"])) for row in rows}
+
+
+def _markets(rows: Iterable[Mapping[str, Any]]) -> list[OpenMarket]:
+    return [OpenMarket(**row) for row in rows]
 
 
 class PaperTransaction:

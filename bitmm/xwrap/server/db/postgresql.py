@@ -18,6 +18,7 @@ from sqlalchemy import (
     Double,
     Engine,
     Select,
+    Table,
     bindparam,
     cast,
     column,
@@ -29,6 +30,7 @@ from sqlalchemy import (
     select,
     text,
 )
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -240,6 +242,10 @@ class PostgreSQL(Database):
             self._presence.close()
         self._locks.dispose()
         super().close()
+
+    @staticmethod
+    def insert(table: Table) -> Any:
+        return postgresql.insert(table)
 
     def is_damage(self, error: Exception) -> bool:
         return getattr(error, "sqlstate", None) in _DAMAGE

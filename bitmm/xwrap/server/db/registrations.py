@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sqlalchemy import bindparam, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, func, or_, select, update
 
 from . import tables as t
 from .base import Database, StatementRunner
 from .records import Registration, now
 
 __all__ = [
+    "BY_ID",
     "GONE",
     "LABELED_COLUMNS",
     "LOCK_ACCOUNT",
@@ -19,6 +20,7 @@ __all__ = [
     "SEALED_COLUMNS",
     "AlreadyRegisteredError",
     "RegistrationStore",
+    "can_be_seen",
     "pop_registration",
 ]
 
@@ -36,7 +38,7 @@ _OF_ACCOUNT = (
     .where(t.registrations.c.account_id == bindparam("account"), t.registrations.c.deleted.is_(None))
     .order_by(t.registrations.c.id)
 )
-_BY_ID = select(*REGISTRATION_COLUMNS).where(
+BY_ID = select(*REGISTRATION_COLUMNS).where(
     t.registrations.c.id == bindparam("id"), t.registrations.c.deleted.is_(None)
 )
 #: Until the transaction ends, no intent of the account is committed, and nothing of what belongs to it is added.
@@ -114,13 +116,10 @@ class RegistrationStore:
 
         Within a write: until it ends, no intent of the account is committed, and none of its registrations is changed.
         """
-
-        def work(runner: StatementRunner) -> Registration | None:
+        with self._database.reading() as runner:
             self._database.lock_rows(runner, LOCK_ACCOUNT, {"id": account})
             row = self.get(id)
-            return row if row is not None and row.account_id == account else None
-
-        return self._database.write(work)
+        return row if row is not None and row.account_id == account else None
 
     def change(
         self, row: Registration, columns: Mapping[str, Any], is_same: Callable[[Registration], bool] = lambda _: False
@@ -157,7 +156,7 @@ class RegistrationStore:
     def get(self, id: int) -> Registration | None:
         """Return the registration with this id; None: there is none, or it was deleted."""
         with self._database.reading() as runner:
-            row = runner.first(_BY_ID, {"id": id})
+            row = runner.first(BY_ID, {"id": id})
         return None if row is None else Registration(**row)
 
     def set_proven(self, registration: Registration) -> None:
@@ -197,3 +196,9 @@ def _check_new(runner: StatementRunner, account: int, is_same: Callable[[Registr
 def pop_registration(row: dict[str, Any]) -> Registration:
     """Take the LABELED_COLUMNS out of a row, and return their registration."""
     return Registration(**{name: row.pop(f"of_registration_{name}") for name in _NAMES})
+
+
+def can_be_seen(created: ColumnElement[str]) -> ColumnElement[bool]:
+    """Return in SQL what `Registration.can_see` says of a row; False where the registration was deleted."""
+    since = t.registrations.c.account_since
+    return and_(t.registrations.c.deleted.is_(None), or_(since.is_(None), created > since))

@@ -14,7 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, ColumnElement, Connection, Double, Engine, Select, create_engine, event, func
+from sqlalchemy import URL, ColumnElement, Connection, Double, Engine, Select, Table, create_engine, event, func
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.pool import NullPool
 
@@ -265,6 +266,10 @@ class SQLite(Database):
         if isinstance(error, OperationalError):
             return f"the data base {self.name} cannot be written: {error.orig}"
         return self.describe_damage(str(error.orig))
+
+    @staticmethod
+    def insert(table: Table) -> Any:
+        return sqlite.insert(table)
 
     def is_damage(self, error: Exception) -> bool:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from .accounts import AccountStore
 from .addresses import AddressStore
+from .admissions import AdmissionStore
 from .archive import ArchiveStore
 from .audit import AuditStore
 from .base import Database
@@ -75,6 +76,7 @@ class Store:
         self.refusals = RefusalStore(self._database)
         self.archive = ArchiveStore(self._database)
         self.usage = UsageStore(self._database)
+        self.admissions = AdmissionStore(self._database)
         self.sessions = SessionStore(self._database)
         self.worth = WorthStore(self._database)
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
-from sqlalchemy import Column, Select, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import Column, Select, bindparam, delete, func, or_, select
 
+from ...exchanges.cache import put_newest
 from . import tables as t
 from .base import Database, StatementRunner
 from .records import DAY_SECONDS, now
 
-__all__ = ["Placed", "UsageStore"]
+__all__ = ["SUM_PLACED", "Placed", "UsageStore", "placed_from_row", "placed_values"]
 
 _R = t.registrations.c
 
@@ -26,16 +30,12 @@ _COUNT_REGISTRATIONS = _count(_R.account_id, _R.deleted)
 _COUNT_CREDENTIALS = _count(t.credentials.c.account_id, t.credentials.c.revoked)
 _COUNT_ADDRESSES = _count(t.addresses.c.account_id, t.addresses.c.removed)
 _P = t.placed.c
-_SUM_PLACED = select(func.sum(_P.begun).label("begun"), func.min(_P.hour).label("oldest")).where(
+SUM_PLACED = select(func.sum(_P.begun).label("begun"), func.min(_P.hour).label("oldest")).where(
     _P.account_id == bindparam("account"), _P.hour >= bindparam("since")
 )
-_ADD_PLACED = (
-    update(t.placed)
-    .where(_P.account_id == bindparam("account"), _P.hour == bindparam("of_hour"))
-    .values(begun=_P.begun + 1)
-)
-_NEW_HOUR = insert(t.placed)
 _REMOVE_HOURS = delete(t.placed).where(_P.account_id == bindparam("account"), _P.hour < bindparam("since"))
+#: Of so many accounts a process remembers for which hour it removed those before.
+_MOST_REMEMBERED = 10_000
 
 
 class Placed(NamedTuple):
@@ -50,6 +50,12 @@ class UsageStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        add = database.insert(t.placed).values(begun=1)
+        self._add_placed = add.on_conflict_do_update(
+            index_elements=[_P.account_id, _P.hour], set_={"begun": _P.begun + 1}
+        )
+        self._cleared: OrderedDict[int, str] = OrderedDict()
+        self._cleared_lock = threading.Lock()
 
     def registrations(self, account: int) -> int:
         """Return how many registrations an account has, with those that it deleted in the last 24 hours."""
@@ -73,26 +79,34 @@ class UsageStore:
         The hour that was 24 hours ago counts as a whole, so it is never less than that.
         """
         with self._database.reading() as runner:
-            [row] = runner.rows(_SUM_PLACED, {"account": account, "since": _oldest_hour()})
-        return Placed(int(row["begun"] or 0), row["oldest"])
+            [row] = runner.rows(SUM_PLACED, placed_values(account))
+        return placed_from_row(row)
 
     def add_placed(self, account: int, created: str) -> None:
-        """Count a row of a journal that was begun at this time; within that write, with the account locked before."""
+        """Count a row of a journal that was begun at this time; within that write."""
         hour = _hour(created)
+        with self._cleared_lock:
+            is_cleared = self._cleared.get(account) == hour
+            put_newest(self._cleared, account, hour, most=_MOST_REMEMBERED)
 
         def work(runner: StatementRunner) -> None:
-            if not runner.change(_ADD_PLACED, {"account": account, "of_hour": hour}):
-                runner.change(_REMOVE_HOURS, {"account": account, "since": _oldest_hour()})
-                runner.change(_NEW_HOUR, {"account_id": account, "hour": hour, "begun": 1})
+            if not is_cleared:
+                runner.later(_REMOVE_HOURS, placed_values(account))
+            runner.later(self._add_placed, {"account_id": account, "hour": hour})
 
-        self._database.write(work)
+        self._database.join(work)
+
+
+def placed_values(account: int) -> dict[str, Any]:
+    """Return the values of SUM_PLACED."""
+    return {"account": account, "since": _hour(now(DAY_SECONDS))}
+
+
+def placed_from_row(row: Mapping[str, Any]) -> Placed:
+    """Return the answer of SUM_PLACED. The hour that was 24 hours ago counts as a whole, so it is never too little."""
+    return Placed(int(row["begun"] or 0), row["oldest"])
 
 
 def _hour(time: str) -> str:
     """Return the hour of a time, both as the data base has them."""
     return time[:13]
-
-
-def _oldest_hour() -> str:
-    """Return the oldest hour that has a moment of the last 24 hours."""
-    return _hour(now(DAY_SECONDS))
