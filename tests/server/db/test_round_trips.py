@@ -8,13 +8,16 @@ import pytest
 from sqlalchemy import make_url
 
 from bitmm.xwrap.client import XWrap
+from bitmm.xwrap.server.db import idle_connections
 from bitmm.xwrap.testing.exchanges.kraken import KrakenVenue
 from tests.support.databases import new_database
 from tests.support.round_trips import counted
 
 
 @pytest.fixture
-def trips(postgres):
+def trips(postgres, monkeypatch):
+    # On a busy machine a connection lies idle for longer within a call, and would be asked whether it lives.
+    monkeypatch.setattr(idle_connections, "_IDLE_SECONDS", 600.0)
     # The proxy takes connections without encryption, which libpq asks for otherwise.
     with counted(new_database(postgres)) as trips:
         trips.url = make_url(trips.url).update_query_dict({"sslmode": "disable"}).render_as_string(hide_password=False)
