@@ -29,3 +29,10 @@ def test_a_seed_has_the_same_history_whatever_ran_before_it(results):
 @pytest.mark.parametrize("breakage", FOUND_BY)
 def test_a_seed_finds_code_that_is_broken(breakage):
     assert find(breakage, FOUND_BY[breakage]) is not None
+
+
+def test_two_servers_on_one_data_base_tell_the_truth_and_are_as_reproducible(postgres):
+    options = "--servers", "2", "--postgres", postgres
+    first, again = run([0, 11], 1, *options), run([11], 1, *options)
+    assert [problem for result in first for problem in result["problems"]] == []
+    assert again[0]["digest"] == first[1]["digest"]

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
+from datetime import timedelta
 from typing import Any
+from weakref import WeakKeyDictionary
+
+from sqlalchemy import true
 
 from . import parts
 
@@ -53,9 +58,42 @@ def _no_grace() -> None:
         kind.valid_seconds = 0.0
 
 
+def _others_are_dead() -> None:
+    """A server takes every other one for dead, and the calls that those carry out for over: no lock shows presence."""
+    parts.postgresql.PostgreSQL.is_dead = lambda _self, _server: true()
+    question_times = parts.question_times
+
+    def latest_signing(_self: Any, row: Any) -> Any:
+        return question_times._parse_time(row["created"]) + timedelta(0)
+
+    question_times.TimesOfRows._latest_signing = latest_signing
+
+
+def _nonces_by_process() -> None:
+    """Each server counts the nonces of a key by itself."""
+    last: WeakKeyDictionary[Any, dict[str, int]] = WeakKeyDictionary()
+
+    def next_nonce(self: Any, queue: str, at_least: int) -> int:
+        mine = last.setdefault(self, {})
+        mine[queue] = max(at_least, mine.get(queue, 0) + 1)
+        return mine[queue]
+
+    parts.CounterStore.next_nonce = next_nonce
+
+
+def _no_queue_between_servers() -> None:
+    """The lock that lets one server at a time send with a key lets all of them."""
+    parts.CounterStore.lock = lambda *_: nullcontext()
+
+
 #: Name -> what breaks the code of this process.
 BREAKAGES: dict[str, Callable[[], None]] = {
     "refusals-are-proof": _refusals_are_proof,
     "blind-resend": _blind_resend,
     "no-grace": _no_grace,
+    "others-are-dead": _others_are_dead,
+    "nonces-by-process": _nonces_by_process,
+    "no-queue-between-servers": _no_queue_between_servers,
 }
+#: Those that only several servers show.
+OF_MANY = {"others-are-dead", "nonces-by-process", "no-queue-between-servers"}

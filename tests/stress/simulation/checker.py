@@ -48,6 +48,8 @@ class Checker:
     executed: dict[int, list[float]] = field(default_factory=lambda: defaultdict(list))
     #: An older copy took the place of the data base.
     rows_may_be_lost: bool = False
+    #: The highest nonce that was sent.
+    nonce: int = 0
     problems: list[str] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
 
@@ -132,6 +134,12 @@ class Checker:
         """Check that an order is over at the exchange after a client's cancel was answered with it."""
         if order.status == "open":
             self._add("lie", f"{job.key}: canceled, and still open at the exchange")
+
+    def check_nonce(self, nonce: int, now: float) -> None:
+        """Check that a nonce which is sent just now is above all earlier ones: the exchange would refuse it."""
+        if nonce <= self.nonce:
+            self._add("nonce", f"nonce {nonce} is sent at {now:.3f} after {self.nonce}")
+        self.nonce = max(self.nonce, nonce)
 
     def add_mistake(self, words: str) -> None:
         """Add an error that nothing here should cause."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 #: What may happen to a message between two programs -> what it means.
@@ -30,7 +30,16 @@ HOST_FAULTS = {
     "exchange_stands_still": "the exchange does nothing for some seconds, and then all that arrived meanwhile",
     "older_copy": "the server is killed, and its data base replaced by a copy that was made some seconds before",
     "disk_full": "no commit succeeds for some seconds",
+    "sessions_end": "PostgreSQL ends all sessions of one server, as when the line between them breaks",
     "clock_jump": "the server's wall clock jumps, and is set right later",
+}
+#: What may happen where several servers share one PostgreSQL; each time to one of them.
+_OF_MANY = {
+    "kill": 0.6,
+    "server_stands_still": 0.5,
+    "exchange_stands_still": 0.3,
+    "sessions_end": 0.3,
+    "clock_jump": 0.3,
 }
 
 #: What ends with another start of the server.
@@ -50,6 +59,8 @@ class HostFault:
     #: Of a clock: by how much it jumps, in seconds. Of a kill: after how many points of the server. Of an older copy:
     #: after how many seconds it takes the data base's place.
     amount: float = 0.0
+    #: Which of several servers it happens to.
+    server: int = 0
 
 
 @dataclass(frozen=True)
@@ -75,10 +86,20 @@ class Plan:
     history_lag: float = 0.0
     #: How often the market moves.
     price_moves: int = 0
+    #: Servers on one data base.
+    servers: int = 1
 
 
-def draw_plan(seed: int) -> Plan:
-    """Return the plan of a seed."""
+def draw_plan(seed: int, servers: int = 1) -> Plan:
+    """Return the plan of a seed, for so many servers on one data base."""
+    plan = _draw_plan(seed)
+    if servers == 1:
+        return plan
+    rng = Random(f"servers {seed}")
+    return replace(plan, servers=servers, host_faults=tuple(_draw_faults_of_many(rng, plan, servers)))
+
+
+def _draw_plan(seed: int) -> Plan:
     rng = Random(f"plan {seed}")
     faults_end = rng.uniform(5.0, 40.0)
     exchange_kinds = [kind for kind in (*MESSAGE_FAULTS, *EXCHANGE_FAULTS) if rng.random() < 0.5]
@@ -108,7 +129,7 @@ _LIKELY = {"kill": 0.5, "older_copy": 0.1}
 
 def _draw_host_faults(rng: Random, exchange: str, faults_end: float) -> list[HostFault]:
     faults = []
-    for kind in HOST_FAULTS:
+    for kind in (kind for kind in HOST_FAULTS if kind != "sessions_end"):
         while rng.random() < _LIKELY.get(kind, 0.3):
             at = rng.uniform(0.0, 0.9 * faults_end)
             if kind == "kill":
@@ -125,4 +146,19 @@ def _draw_host_faults(rng: Random, exchange: str, faults_end: float) -> list[Hos
             else:
                 # A message that an exchange reads this late still comes within the time that the reconciler allows.
                 faults.append(HostFault(kind, at, rng.uniform(0.5, 15.0 if kind.startswith("exchange") else 35.0)))
+    return faults
+
+
+def _draw_faults_of_many(rng: Random, plan: Plan, servers: int) -> list[HostFault]:
+    """Return faults for servers that share PostgreSQL; where each statement is a point, a kill comes after more."""
+    faults = []
+    for kind, likely in _OF_MANY.items():
+        while rng.random() < likely:
+            at, server = rng.uniform(0.0, 0.9 * plan.faults_end), rng.randrange(servers)
+            seconds, amount = rng.uniform(0.5, 35.0 if kind == "server_stands_still" else 15.0), 0.0
+            if kind == "kill":
+                seconds, amount = rng.uniform(0.2, 20.0), rng.choice((10, 100, 500)) * rng.uniform(0.1, 1.0)
+            elif kind == "clock_jump":
+                seconds, amount = rng.uniform(1.0, plan.faults_end), rng.choice((1.0, 30.0)) * rng.uniform(-1.0, 1.0)
+            faults.append(HostFault(kind, at, seconds, amount, server))
     return faults

@@ -41,9 +41,11 @@ with substitutes.importing():
     from bitmm.xwrap.exchanges import backpack, bitstamp, kraken
     from bitmm.xwrap.exchanges.base import Credentials
     from bitmm.xwrap.exchanges.errors import ExchangeError, Unknown
-    from bitmm.xwrap.server import paper, passwords, services, settings
+    from bitmm.xwrap.server import paper, passwords, question_times, services, settings
     from bitmm.xwrap.server.app import create_app
-    from bitmm.xwrap.server.db import base, sqlite, state_file
+    from bitmm.xwrap.server.db import base, postgresql, sqlite, state_file
+    from bitmm.xwrap.server.db.counters import CounterStore
+    from bitmm.xwrap.server.db.store import Store
     from bitmm.xwrap.server.settings import SetupError
     from bitmm.xwrap.testing.exchanges import backpack as local_backpack
     from bitmm.xwrap.testing.exchanges import bitstamp as local_bitstamp
@@ -58,18 +60,23 @@ __all__ = [
     "APIError",
     "Backend",
     "CaseInsensitiveDict",
+    "CounterStore",
     "Credentials",
     "DatabaseError",
     "ExchangeError",
     "OutcomeUnknown",
     "SetupError",
+    "Store",
     "Unavailable",
     "Unknown",
     "XWrap",
+    "base",
     "create_app",
     "messages",
     "other_settings",
     "passwords",
+    "postgresql",
+    "question_times",
     "services",
     "settings",
     "simulate",
@@ -159,7 +166,8 @@ def _command_with_points(self: Any, text: str) -> None:
 @event.listens_for(Engine, "connect")
 def _on_connect(connection: Any, _record: object) -> None:
     [outside] = _outside
-    connection.create_function("virtual_time", 0, outside.wall)
+    if isinstance(connection, sqlite3.Connection):
+        connection.create_function("virtual_time", 0, outside.wall)
     outside.on_exit(connection.close)
 
 

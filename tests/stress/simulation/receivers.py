@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from random import Random
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -47,13 +48,14 @@ class Server:
         log: Callable[[str], None],
         disk_is_full: Callable[[], bool],
         on_answer: Callable[[Any, Answer, float], None],
+        on_start: Callable[[Process], None] = lambda _process: None,
     ) -> None:
-        """`on_answer` is called with a request, its answer, and when the request came."""
-        self.name, self.host = "server", host
+        """`on_answer` is called with a request, its answer, and when the request came; `on_start` with each process."""
+        self.name, self.host = host.name, host
         self._scheduler = scheduler
         self._settings = settings
         self._log = log
-        self._disk_is_full, self._on_answer = disk_is_full, on_answer
+        self._disk_is_full, self._on_answer, self._on_start = disk_is_full, on_answer, on_start
         self._process: Process | None = None
         self._app: Any = None
         #: The callers that wait for an answer of this process.
@@ -65,7 +67,8 @@ class Server:
         if self._process is not None:
             return
         self.starts += 1
-        self._process = Process(f"server {self.starts}", self.host, kill_at=kill_at, on_kill=self.kill)
+        self._process = Process(f"{self.name} {self.starts}", self.host, kill_at=kill_at, on_kill=self.kill)
+        self._on_start(self._process)
         self._scheduler.spawn(self._process, "main", self._serve)
 
     @property
@@ -83,12 +86,12 @@ class Server:
             if not self._disk_is_full():
                 raise
             # A service manager starts it again, until the disk takes what is written.
-            self._log(f"server {self.starts} cannot start: {error}")
+            self._log(f"{self.name} {self.starts} cannot start: {error}")
             self._scheduler.at(RESTART_SECONDS, self.start)
             self.kill()
             return
         self._app = parts.create_app(services)
-        self._log(f"server {self.starts} serves")
+        self._log(f"{self.name} {self.starts} serves")
 
     def copy_database(self) -> dict[Path, bytes]:
         """Return the content of the data base's files as they are now."""
@@ -131,6 +134,31 @@ class Server:
                 reply(answer)
 
         self._scheduler.spawn(self._process, f"{request.method} {urlsplit(request.url).path}", carry_out)
+
+
+class Balancer:
+    """Gives each request to one of the servers that serve, as a kernel or a load balancer does.
+
+    What it sends again goes to the same one. Where the two go to two servers, one of them may answer that the exchange
+    cannot be reached while the other one has not begun yet, and executes: load balancers must not repeat a POST there.
+    """
+
+    def __init__(self, scheduler: Scheduler, rng: Random, servers: Sequence[Server]) -> None:
+        self.name, self.host = "server", Host("balancer")
+        self._scheduler, self._rng, self._servers = scheduler, rng, servers
+        #: The servers that requests were given to, which are kept here so that an id is that of one request.
+        self._given: dict[int, tuple[Any, Server]] = {}
+
+    def receive(self, request: Any, reply: Reply) -> None:
+        serving = [server for server in self._servers if server.services is not None]
+        if not serving:
+            reply(REFUSED)
+            return
+        _, server = self._given.get(id(request), (request, self._rng.choice(serving)))
+        if server not in serving:
+            server = self._rng.choice(serving)
+        self._given[id(request)] = request, server
+        self._scheduler.at(0.0, lambda: server.receive(request, reply), server.host)
 
 
 def _call(app: Any, request: Any) -> Answer:

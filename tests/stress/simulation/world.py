@@ -12,7 +12,7 @@ from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 from . import parts, substitutes
@@ -20,8 +20,11 @@ from .checker import Checker, Job
 from .clients import PASSWORD, REGISTRATIONS, USER, Client
 from .faults import HostFault, Plan, draw_plan
 from .network import Answer, Link, Network
-from .receivers import EXCHANGE_HOST, SERVER_HOST, Exchange, Server
+from .receivers import EXCHANGE_HOST, SERVER_HOST, Balancer, Exchange, Server
 from .scheduler import Host, Process, Scheduler
+
+if TYPE_CHECKING:
+    from .postgres import PostgresServer
 
 #: Virtual seconds after the faults in which everything must become known.
 LONGEST_END = 900.0
@@ -47,9 +50,21 @@ class Result:
 
 
 class World:
-    """Everything of one seed. `template`: a data folder with an account and its registrations."""
+    """Everything of one seed. `template`: a data folder with an account and its registrations.
 
-    def __init__(self, plan: Plan, folder: Path, template: Path | None, *, keep_trace: bool = False) -> None:
+    `database`: a copy of a data base with these, on `postgres`; several servers share it.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        folder: Path,
+        template: Path | None,
+        *,
+        postgres: PostgresServer | None = None,
+        database: str | None = None,
+        keep_trace: bool = False,
+    ) -> None:
         self.plan = plan
         self.checker = Checker()
         self.faults: Counter[str] = Counter()
@@ -62,12 +77,19 @@ class World:
         if template is not None:
             shutil.copytree(template, folder)
         self.case = parts.EXCHANGE_CASES[plan.exchange]
-        self.settings = _settings(plan.exchange, folder)
+        self.settings = _settings(plan.exchange, folder, database)
+        self._sessions = postgres and postgres.sessions(self.scheduler, self._rng("sessions"), self.log)
         venue = parts.VENUES[plan.exchange](clock=self.scheduler.wall)
         self.exchange = Exchange(Host("exchange"), venue, self._read_ledger)
-        self.server = Server(
-            self.scheduler, Host("server"), self.settings, self.log, self.commit_fails, self._read_answer
-        )
+        names = ["server"] if plan.servers == 1 else [f"server {letter}" for letter in "abcdefgh"[: plan.servers]]
+        self.servers = [
+            Server(
+                *(self.scheduler, Host(name), self.settings, self.log),
+                *(self.database_fails, self._read_answer, self._begin_process),
+            )
+            for name in names
+        ]
+        self._journals: Any = None
         self.network = Network(self.scheduler, self._rng("network"), self.log, self._count_fault)
         self.network.faults_end = plan.faults_end
         self._connect()
@@ -92,7 +114,14 @@ class World:
         self.faults[kind] += 1
 
     def send(self, request: Any, seconds: float) -> Answer | None:
+        self._check_nonce(request)
         return self.network.send(request, seconds)
+
+    def _check_nonce(self, request: Any) -> None:
+        """Check that the nonces of Kraken's key rise with each request that is sent, whichever server sends it."""
+        if self.plan.exchange == "kraken" and urlsplit(request.url).hostname == EXCHANGE_HOST:
+            for nonce in parse_qs((request.body or b"").decode()).get("nonce", ()):
+                self.checker.check_nonce(int(nonce), self.scheduler.now)
 
     def wall(self) -> float:
         return self.scheduler.wall()
@@ -103,6 +132,18 @@ class World:
     def commit_fails(self) -> bool:
         """Return whether the disk takes nothing now."""
         return self.scheduler.now < self._disk_full_until
+
+    def database_fails(self) -> bool:
+        """Return whether a server may fail to start: the disk takes nothing, or its sessions were ended meanwhile."""
+        return self.commit_fails() or bool(self.faults["sessions_end"] or self._silent_servers())
+
+    def _silent_servers(self) -> int:
+        """Return how often a server stood still whose sessions PostgreSQL may have ended then."""
+        return 0 if self._sessions is None else self.faults["server_stands_still"]
+
+    def _begin_process(self, process: Process) -> None:
+        if self._sessions is not None:
+            process.closers.append(partial(self._sessions.end, process))
 
     def on_exit(self, close: Callable[[], object]) -> None:
         if self.scheduler.current is not None:
@@ -130,8 +171,11 @@ class World:
                 stand_ins={kind: stand_in(kind) for kind in ("rate_limit", "nonce", "maintenance")},
             ),
         )
+        receiver: Any = self.servers[0]
+        if plan.servers > 1:
+            receiver = Balancer(self.scheduler, self._rng("balancer"), self.servers)
         self.network.connect(
-            SERVER_HOST, Link(self.server, plan.server_share, plan.server_kinds, latest=60.0, has_proxy=True)
+            SERVER_HOST, Link(receiver, plan.server_share, plan.server_kinds, latest=60.0, has_proxy=True)
         )
 
     def _set_up_venue(self) -> None:
@@ -170,7 +214,8 @@ class World:
             Job(number, f"key-{number}", rng.choice(("buy", "sell", "buy", "send"))) for number in range(plan.orders)
         ]
         self.jobs = {job.number: job for job in jobs}
-        self.server.start()
+        for server in self.servers:
+            server.start()
         for fault in plan.host_faults:
             self.scheduler.at(fault.at, lambda fault=fault: self._begin(fault))
         for index in range(plan.clients):
@@ -195,7 +240,10 @@ class World:
         finally:
             root.removeHandler(handler)
             self.scheduler.close()
-            self.server.kill()
+            for server in self.servers:
+                server.kill()
+            if self._journals is not None:
+                self._journals.close()
         self.checker.counts["orders"] = len(jobs)
         self.checker.counts["sends"] = sum(job.verb == "send" for job in jobs)
         return Result(
@@ -230,7 +278,7 @@ class World:
     def _begin(self, fault: HostFault) -> None:
         """Let something happen to a machine."""
         self.log(f"fault {fault}")
-        server, exchange, now = self.server, self.exchange, self.scheduler.now
+        server, exchange, now = self.servers[fault.server], self.exchange, self.scheduler.now
         if fault.kind == "kill":
             if server.process is None or server.process.kill_at is not None:
                 return
@@ -269,6 +317,9 @@ class World:
             server.host.clock_error += fault.amount
             until = min(now + fault.seconds, self.plan.faults_end)
             self.scheduler.at(until - now, lambda: setattr(server.host, "clock_error", 0.0))
+        elif fault.kind == "sessions_end":
+            if server.process is not None:
+                self._sessions.end(server.process)
         elif fault.kind == "disk_full":
             self._disk_full_until = max(self._disk_full_until, now + fault.seconds)
         else:
@@ -281,7 +332,7 @@ class World:
         while self.scheduler.now < self.plan.faults_end + LONGEST_END:
             if (
                 self.clients_done == self.plan.clients
-                and self.server.services is not None
+                and all(server.services is not None for server in self.servers)
                 and not self.network.under_way
                 and not self._open_questions()
             ):
@@ -304,13 +355,21 @@ class World:
         return False
 
     def _row(self, job: Job) -> dict[str, Any] | None:
-        store = self.server.services.store
+        store = self._store()
         journal = store.withdrawals if job.verb == "send" else store.orders
         row: dict[str, Any] | None = journal.by_key(job.registration, job.key)
         return row
 
+    def _store(self) -> Any:
+        """Return what reads the journals: a connection of its own, where a server's may be in use."""
+        if self._sessions is None:
+            return self.servers[0].services.store
+        if self._journals is None:
+            self._journals = parts.Store(self.settings.database)
+        return self._journals
+
     def _check_end(self) -> None:
-        if self.server.services is None:
+        if any(server.services is None for server in self.servers):
             self.checker.add_mistake("the server does not serve in the end")
             return
         for job in self.jobs.values():
@@ -345,31 +404,43 @@ class _LogHandler(logging.Handler):
             faults["disk_full"]
             or faults["older_copy"]
             or (faults["clock_jump"] and "may be missing in the journal" in words)
+            or faults["sessions_end"]
         )
 
 
-def _settings(exchange: str, folder: Path) -> Any:
+def _settings(exchange: str, folder: Path, database: str | None) -> Any:
     """Return the shipped settings, with the exchange at its place in the simulated network."""
     return parts.settings.Settings(
         data=folder,
         master_key_file=folder / "master.key",
         hosts=(SERVER_HOST,),
+        database_url=database,
         exchanges=(exchange,),
         exchange_urls={exchange: f"https://{EXCHANGE_HOST}"},
         **parts.other_settings,
     )
 
 
-def make_template(exchange: str, folder: Path) -> Path:
-    """Return a data folder with an account, and its registrations at this exchange."""
+@dataclass(frozen=True)
+class Template:
+    """A data folder with an account and its registrations at an exchange; `database`: PostgreSQL's, if it is there."""
+
+    folder: Path
+    database: str | None
+
+
+def make_template(exchange: str, folder: Path, postgres: PostgresServer | None = None) -> Template:
+    """Return a new template for seeds at this exchange."""
+    database = postgres and postgres.create()
     plan = Plan(0, exchange, 0, 0, 0.0, 0.0, 0.0, (), ())
-    world = World(plan, folder, None)
+    world = World(plan, folder, None, postgres=postgres, database=database)
     folder.mkdir(mode=0o700)
+    [server] = world.servers
 
     def work() -> None:
         services = parts.services.create_services(world.settings, world.log, world.log)
         services.store.accounts.add(USER, parts.passwords.hash_password(PASSWORD))
-        world.server._app = parts.create_app(services)
+        server._app = parts.create_app(services)
         keys, xwrap = (world.exchange.venue.key, world.exchange.venue.secret), parts.XWrap(f"https://{SERVER_HOST}")
         created = [xwrap.create_backend(USER, PASSWORD, exchange, "", *keys, allow_send=True).id]
         # The same key once more, as older servers registered it: the calls of both share one request queue.
@@ -386,19 +457,32 @@ def make_template(exchange: str, folder: Path) -> Path:
         services.close()
         world.scheduler.finish()
 
-    world.server._process = Process("server 0", world.server.host)
-    world.scheduler.spawn(world.server._process, "main", work)
+    server._process = Process("server 0", server.host)
+    world.scheduler.spawn(server._process, "main", work)
     world.scheduler.run()
     world.scheduler.close()
-    return folder
+    return Template(folder, database)
 
 
-def run_seed(seed: int, templates: dict[str, Path], folder: Path, *, keep_trace: bool = False) -> Result:
+def run_seed(
+    seed: int,
+    templates: dict[str, Template],
+    folder: Path,
+    *,
+    servers: int = 1,
+    postgres: PostgresServer | None = None,
+    keep_trace: bool = False,
+) -> Result:
     """Run one seed in `folder`, which is made and removed."""
-    plan = draw_plan(seed)
+    plan = draw_plan(seed, servers)
     if plan.exchange not in templates:
-        templates[plan.exchange] = make_template(plan.exchange, folder.with_name(f"template-{plan.exchange}"))
+        made = folder.with_name(f"template-{plan.exchange}")
+        templates[plan.exchange] = make_template(plan.exchange, made, postgres)
+    template = templates[plan.exchange]
+    database = postgres and postgres.create(template.database)
     try:
-        return World(plan, folder, templates[plan.exchange], keep_trace=keep_trace).run()
+        return World(plan, folder, template.folder, postgres=postgres, database=database, keep_trace=keep_trace).run()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        if postgres is not None and database is not None:
+            postgres.drop(database)
