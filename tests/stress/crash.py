@@ -1,7 +1,7 @@
 """Kills the server, again and again, while clients trade through it, and compares with the exchange's own ledger.
 
     python -m tests.stress.crash [--kills 700] [--orders 10000] [--venue kraken] [--sends | --many N] [--stops]
-        [--postgres] [--seed N]
+        [--postgres [--workers N]] [--seed N]
 
 Five sevenths of the kills come at named points of an order's way (see crash_server.py), the others at random moments.
 All the time eight threads place orders with keys of their own, through the real client, and repeat each with its key
@@ -10,6 +10,8 @@ until they have a definite answer. Each order has an amount of its own, so the l
 go to one address, so that nothing but our id tells one of them from another; the others can be recognised by theirs.
 With `--stops` every order waits at the exchange for a price that does not come, the sells with a limit.
 With `--many` up to so many orders are placed with one call.
+With `--workers` the server is `xwrap serve --workers N`: a kill at a point hits the worker that comes there, one at a
+random moment hits any worker, every fourth of them the supervisor and all workers; the next kill comes when all serve.
 
 It prints, of orders and of sends, and exits with 1 unless the first three are 0 and every data base was sound:
   lost     those that a client was told of and the exchange does not have
@@ -41,8 +43,8 @@ import threading
 import time
 import uuid
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, nullcontext, suppress
+from collections.abc import Sequence
+from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
@@ -64,13 +66,15 @@ from tests.stress.harness import (
     Harness,
     HarnessError,
     ledger,
+    new_postgres,
     open_harness,
 )
-from tests.support.databases import drop_database, new_database, server
 
 THREADS = 8
 RANDOM = "at random moments"
 UNKNOWN_SECONDS = 60.0
+#: The share of the kills at random moments that hit the supervisor and all of its workers.
+ALL_WORKERS = 0.25
 #: More orders than any run has.
 MAX_ORDERS = 100_000
 #: How often a submission is repeated that its exchange cannot look up.
@@ -302,6 +306,7 @@ def run(
     stops: bool = False,
     many: int = 1,
     database: str | None = None,
+    workers: int = 1,
     seed: int = 0,
     report: Any = lambda _line: None,
 ) -> Figures:
@@ -314,9 +319,10 @@ def run(
     plan += [(RANDOM, "orders")] * (kills - len(plan))
     chance.shuffle(plan)
     tallies = {kind: Tally() for kind in shares}
-    figures = Figures(venue, "PostgreSQL" if database else "SQLite", Counter(sorted(plan)), tallies)
+    base = ("PostgreSQL" if database else "SQLite") + (f" with {workers} workers" if workers > 1 else "")
+    figures = Figures(venue, base, Counter(sorted(plan)), tallies)
     quick = {"reconcile_seconds": 0.2, "reconcile_grace_seconds": 0.5, "exchange_seconds": 2.0}
-    with open_harness(venue, database=database, **quick) as harness:
+    with open_harness(venue, database=database, workers=workers, **quick) as harness:
         harness.server.start()
         id = harness.register(venue)
         harness.server.stop(signal.SIGTERM)
@@ -334,11 +340,15 @@ def run(
             thread.start()
         for number, (point, kind) in enumerate(plan, 1):
             per_life = orders / kills if point == RANDOM else shares[kind] * orders / kills
-            kill(harness, workload, point, kind, chance, per_life=per_life)
+            if workers > 1:
+                kill_a_worker(harness, workload, point, kind, chance, per_life=per_life)
+            else:
+                kill(harness, workload, point, kind, chance, per_life=per_life)
             figures.sound += check(harness, figures)
             if number % 50 == 0:
                 report(f"{number} kills, {workload.done} done, {time.monotonic() - began:.0f} s")
-        harness.server.start()
+        if not harness.server.pid:
+            harness.server.start()
         workload.stop_killing()
         for thread in threads:
             thread.join(UNKNOWN_SECONDS + LONGEST_WAIT)
@@ -370,6 +380,27 @@ def kill(
         status = harness.server.wait_until_ended()
     if status != -signal.SIGKILL:
         raise HarnessError(f"a server that was to be killed ended with {status}")
+
+
+def kill_a_worker(
+    harness: Harness, workload: Workload, point: str, kind: str, chance: random.Random, *, per_life: float
+) -> None:
+    """Kill one of several workers, or the supervisor with all of them, when all serve."""
+    server = harness.server
+    if not server.pid:
+        server.start()
+    server.wait_for_workers()
+    hit = chance.randint(1, max(1, round(2 * per_life) - 1))
+    if point != RANDOM:
+        server.kill_worker_at(point, max(1, hit // server.workers), JOURNALS[kind])
+        return
+    workload.wait_for(workload.done + hit)
+    time.sleep(chance.uniform(0, 0.03))
+    if chance.random() < ALL_WORKERS:
+        if server.kill_with_workers() != -signal.SIGKILL:
+            raise HarnessError("a supervisor that was to be killed ended by itself")
+    else:
+        os.kill(chance.choice(server.worker_pids()), signal.SIGKILL)
 
 
 #: How often rows of the journals were begun, the first time and anew; how many rows are at their last attempt, which is
@@ -525,17 +556,6 @@ def listed(harness: Harness, kind: str) -> set[str]:
     return {row.split()[-1] for row in output.splitlines()}
 
 
-@contextmanager
-def database() -> Iterator[str]:
-    """The URL of a fresh data base on PostgreSQL."""
-    with server() as base:
-        made = new_database(base)
-        try:
-            yield made
-        finally:
-            drop_database(base, made)
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.stress.crash", description=__doc__.partition("\n")[0])
     parser.add_argument("--kills", type=int, default=700)
@@ -545,12 +565,15 @@ def main() -> int:
     parser.add_argument("--stops", action="store_true", help="every order has a stop, where the exchange holds them")
     parser.add_argument("--many", type=int, choices=range(1, 16), default=1, metavar="N", help="orders of one call")
     parser.add_argument("--postgres", action="store_true", help="on PostgreSQL; see tests/support/databases.py")
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="the server is `xwrap serve --workers N`")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     options = parser.parse_args()
     if options.sends and options.many > 1:
         parser.error("a call with many orders has no sends")
+    if options.workers > 1 and not options.postgres:
+        parser.error("several workers need --postgres")
     print(f"seed {options.seed}", flush=True)
-    with database() if options.postgres else nullcontext() as url:
+    with new_postgres() if options.postgres else nullcontext() as url:
         figures = run(
             kills=options.kills,
             orders=options.orders,
@@ -559,6 +582,7 @@ def main() -> int:
             stops=options.stops,
             many=options.many,
             database=url,
+            workers=options.workers,
             seed=options.seed,
             report=lambda line: print(line, flush=True),
         )

@@ -8,6 +8,11 @@ when it raised. `ahead`: seconds that the clock of that life is ahead. With "sto
 SIGSTOP instead, once, when something of either journal comes to that point, and goes on at SIGCONT. "limit": a limit of
 its threads or its memory, see limits.py. "paper_clock": a file with the Unix time at which the paper exchange is.
 
+With "workers" among the settings the process is the supervisor of `xwrap serve --workers N`, and these are its own
+worker processes; they import this module, too, and are prepared here. "workers_folder": where each makes a file
+"ready-PID" when it serves, and looks for a file "kill" with a point, a hit and a journal: the first worker that comes
+there so often renames it to "killed-PID" and kills itself.
+
 Nothing of the package knows of this: the points are reached by wrapping the journal, what adapters send with, and the
 connection below them. All modules are loaded once, so a life begins within some tens of milliseconds.
 """
@@ -23,7 +28,9 @@ import signal
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,7 +45,7 @@ import uvicorn.protocols.websockets.auto  # noqa: F401
 from bitmm.xwrap import _fast_path
 from bitmm.xwrap.exchanges import EXCHANGES, load
 from bitmm.xwrap.exchanges import http as http_of_exchanges
-from bitmm.xwrap.server import paper, runner
+from bitmm.xwrap.server import paper, runner, supervisor, worker
 from bitmm.xwrap.server.db.journal import Journal
 from bitmm.xwrap.server.db.postgresql import PostgreSQL
 from bitmm.xwrap.server.db.sqlite import SQLite
@@ -68,6 +75,9 @@ class OrderProgress(threading.local):
 
 progress = OrderProgress()
 
+#: The variable of the environment with which workers are told of their life.
+WORKERS = "LIFE_OF_WORKERS"
+
 #: Called with the point and the journal of what has come to a point.
 Reach = Callable[[str | None, str | None], None]
 #: How long the first one at the point of a stop waits for others, in seconds.
@@ -85,6 +95,27 @@ def kill_at(point: str, hit: int, journal: str) -> None:
                 left -= 1
                 if not left:
                     os.kill(os.getpid(), signal.SIGKILL)
+
+    call_at_points(reach)
+
+
+def kill_when_told(folder: Path) -> None:
+    """From now on this worker looks at each point whether a file says that one is to be killed there."""
+    order, lock, hits = folder / "kill", threading.Lock(), Counter[str]()
+
+    def reach(here: str | None, of: str | None) -> None:
+        try:
+            text = order.read_text()
+        except FileNotFoundError:
+            return
+        told = json.loads(text)
+        if (here, of) == (told["point"], told["journal"]):
+            with lock:
+                hits[text] += 1
+                if hits[text] >= told["hit"]:
+                    with suppress(FileNotFoundError):
+                        order.rename(folder / f"killed-{os.getpid()}")
+                        os.kill(os.getpid(), signal.SIGKILL)
 
     call_at_points(reach)
 
@@ -204,14 +235,8 @@ def set_paper_clock(file: Path) -> None:
 
 def run_server(command: dict[str, Any]) -> None:
     """One life of the server, until it is stopped or comes to its point."""
-    if command.get("point"):
-        kill_at(command["point"], command["hit"], command["journal"])
-    if command.get("stop"):
-        stop_at(command["stop"])
-    if command.get("ahead"):
-        set_clock_ahead(command["ahead"])
-    if command.get("paper_clock"):
-        set_paper_clock(Path(command["paper_clock"]))
+    prepare(command)
+    os.environ[WORKERS] = json.dumps(command)
     print(f"lives {os.getpid()}", flush=True)
     given = command["settings"]
     data, exchanges = Path(given.pop("data")), tuple(given.pop("exchanges"))
@@ -225,14 +250,50 @@ def run_server(command: dict[str, Any]) -> None:
 
     if limit and limit["since"] == "start":
         set_limit(limit)
-    runner.run(settings, report)
+    if settings.workers == 1:
+        runner.run(settings, report)
+    else:
+        # Workers that are killed again and again are replaced at once.
+        supervisor._LASTING = 0.0
+        supervisor.run(settings, report)
 
 
-def main() -> None:
+def prepare(command: dict[str, Any]) -> None:
+    """Prepare a process that will serve for its life."""
+    if command.get("point"):
+        kill_at(command["point"], command["hit"], command["journal"])
+    if command.get("stop"):
+        stop_at(command["stop"])
+    if command.get("ahead"):
+        set_clock_ahead(command["ahead"])
+    if command.get("paper_clock"):
+        set_paper_clock(Path(command["paper_clock"]))
+
+
+def prepare_worker(command: dict[str, Any]) -> None:
+    """Prepare a worker process, before it begins."""
+    prepare_all()
+    prepare(command)
+    folder, set_ready = Path(command["workers_folder"]), worker._Channel.set_ready
+    kill_when_told(folder)
+
+    def note_ready(self: Any, services: Any) -> None:
+        set_ready(self, services)
+        (folder / f"ready-{os.getpid()}").touch()
+
+    worker._Channel.set_ready = note_ready  # type: ignore[method-assign]
+
+
+def prepare_all() -> None:
+    """Prepare whatever the life will be."""
     logging.disable(logging.CRITICAL)
     for name in EXCHANGES:
         # Thousands of orders cannot wait for minutes each; see tests/integration/test_lost_answers.py for that.
         load(name).valid_seconds = 0.0
+
+
+def main() -> None:
+    prepare_all()
     for line in sys.stdin:
         command = json.loads(line)
         child = os.fork()
@@ -250,3 +311,6 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+elif __name__ == "__mp_main__":
+    # The supervisor has started a worker; it imports what is the main module there (multiprocessing, "spawn").
+    prepare_worker(json.loads(os.environ[WORKERS]))

@@ -6,6 +6,7 @@ import json
 import os
 import queue
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,7 +16,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -32,6 +33,7 @@ from bitmm.xwrap.server.db.store import Store
 from bitmm.xwrap.server.passwords import hash_password
 from bitmm.xwrap.testing.exchanges.venue import Venue
 from tests.stress.limits import Limit
+from tests.support.databases import drop_database, new_database, server
 from tests.support.sends import allow_sends
 
 ROOT = Path(__file__).parents[2]
@@ -217,6 +219,9 @@ class ServerProcess:
         self.port: int = self._port.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self.pid = 0
+        #: How many worker processes the server has, and where those say that they serve; see crash_server.py.
+        self.workers: int = settings.get("workers", 1)
+        self._workers_folder = Path(tempfile.mkdtemp(prefix="xwrap-workers-"))
         paths = os.pathsep.join([str(ROOT), *sys.path])
         self._process = subprocess.Popen(
             [*prefix, sys.executable, "-m", "tests.stress.crash_server"],
@@ -265,12 +270,53 @@ class ServerProcess:
         """Start the next process; see crash_server.py. Raises ServerEndedError when it ends before it serves."""
         life = {"point": point, "hit": hit, "journal": journal, "stop": stop, "limit": limit, "ahead": ahead}
         life["paper_clock"] = paper_clock
+        life["workers_folder"] = str(self._workers_folder)
         command = {"settings": {**self._settings, "port": self.port}, **life}
         self._process.stdin.write(json.dumps(command) + "\n")
         self._process.stdin.flush()
         self.pid = int(self._wait_for_output("lives").split()[1])
         # It may be at its point before it says that it serves.
         self._wait_for_output("serves") if point is None else None
+
+    def worker_pids(self) -> list[int]:
+        """Return the ids of the worker processes that serve."""
+        pids = [int(path.name.partition("-")[2]) for path in self._workers_folder.glob("ready-*")]
+        return [pid for pid in pids if is_alive(pid)]
+
+    def wait_for_workers(self) -> None:
+        """Wait until all workers serve."""
+        self._wait_until(lambda: len(self.worker_pids()) == self.workers, f"{self.workers} workers did not serve")
+
+    def kill_worker_at(self, point: str, hit: int, journal: str) -> None:
+        """Have the first worker killed that comes to a point for the `hit`-th time, and wait until it was."""
+        killed = set(self._workers_folder.glob("killed-*"))
+        new = self._workers_folder / "new"
+        new.write_text(json.dumps({"point": point, "hit": hit, "journal": journal, "number": len(killed)}))
+        new.rename(self._workers_folder / "kill")
+
+        def is_done() -> bool:
+            done = set(self._workers_folder.glob("killed-*")) - killed
+            return bool(done) and not any(is_alive(int(path.name.partition("-")[2])) for path in done)
+
+        self._wait_until(is_done, f"no worker came {point}")
+
+    def kill_with_workers(self) -> int:
+        """Kill the server process and all of its workers, and return its exit status."""
+        workers = self.worker_pids()
+        status = self.stop(signal.SIGKILL)
+        for pid in workers:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._wait_until(lambda: not any(map(is_alive, workers)), "killed workers did not end")
+        return status
+
+    @staticmethod
+    def _wait_until(is_so: Callable[[], bool], failure: str) -> None:
+        end = time.monotonic() + LONGEST_WAIT
+        while not is_so():
+            if time.monotonic() > end:
+                raise HarnessError(f"{failure} within {LONGEST_WAIT:.0f} s")
+            time.sleep(0.01)
 
     def wait_until_ended(self) -> int:
         """Wait until this process has ended, and return its exit status; a signal's number is negative."""
@@ -290,12 +336,7 @@ class ServerProcess:
 
     def wait_until_stopped(self) -> None:
         """Wait until SIGSTOP has stopped the process."""
-        end = time.monotonic() + LONGEST_WAIT
-        # After the name, which is in brackets, comes the state (proc(5)).
-        while Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
-            if time.monotonic() > end:
-                raise HarnessError(f"the server did not stop within {LONGEST_WAIT:.0f} s")
-            time.sleep(0.01)
+        self._wait_until(lambda: state_of(self.pid) == "T", "the server did not stop")
 
     def resume(self) -> None:
         os.kill(self.pid, signal.SIGCONT)
@@ -308,6 +349,28 @@ class ServerProcess:
         self._listening.join()
         self._process.stdout.close()
         self._port.close()
+        shutil.rmtree(self._workers_folder)
+
+
+def state_of(pid: int) -> str | None:
+    """Return the state of a process, as proc(5) has it; None when there is none."""
+    try:
+        # After the name, which is in brackets, comes the state.
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
+def is_alive(pid: int) -> bool:
+    """Return whether a process runs: one that ended, and that nobody has waited for yet, does not.
+
+    Of one that was killed the first thread may have ended, and others may still keep its sockets open.
+    """
+    try:
+        threads = sum(1 for _ in Path(f"/proc/{pid}/task").iterdir())
+    except FileNotFoundError:
+        return False
+    return threads > 1 or state_of(pid) not in {None, "Z", "X"}
 
 
 @dataclass
@@ -373,6 +436,8 @@ def open_harness(
 ) -> Iterator[Harness]:
     """Give local exchanges for these cases (one for each exchange) and a server for them, not yet started.
 
+    With `workers` among the settings it is `xwrap serve --workers N`, for which there must be a `database`.
+
     `database`: the URL of a PostgreSQL data base; without one, SQLite. `servers`: how many there are, on one data base.
     `prefix`: the start of their command line.
     """
@@ -410,6 +475,17 @@ def open_harness(
             raise HarnessError("the venue itself failed:\n" + "\n".join(bugs))
 
 
+@contextmanager
+def new_postgres() -> Iterator[str]:
+    """Give the URL of a fresh data base on PostgreSQL."""
+    with server() as base:
+        made = new_database(base)
+        try:
+            yield made
+        finally:
+            drop_database(base, made)
+
+
 def _account(where: Path | str, name: str) -> None:
     store = Store(where)
     store.prepare()
@@ -425,6 +501,8 @@ __all__ = [
     "ServerEndedError",
     "ServerProcess",
     "executions",
+    "is_alive",
     "ledger",
+    "new_postgres",
     "open_harness",
 ]

@@ -1,6 +1,6 @@
 """Breaks the line between the server and its exchanges in every way, at the moment when something is executed.
 
-    python -m tests.stress.line_faults [--rounds 1] [--line NAME ...] [--fault KIND ...]
+    python -m tests.stress.line_faults [--rounds 1] [--line NAME ...] [--fault KIND ...] [--workers N]
 
 Every fault of the local exchanges x every adapter x buy, sell and send, through the real client and the real server.
 What the client was told is compared with the exchange's own ledger, then the fault is over and the client repeats with
@@ -11,6 +11,9 @@ its key. It prints a table, and exits with 1 unless
     of an exchange that looks at the nonce first, says that nothing was; and what was told as done, was done,
   - every call ended within the client's deadline + 0.5 s,
   - after the repeats each order is executed once and known, wherever the exchange can look it up.
+
+With `--workers` the server is `xwrap serve --workers N` on PostgreSQL, and the repeats of each case come over a new
+connection, so that most of them are answered by another worker than the one that met the fault.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import product
 
@@ -39,7 +43,7 @@ from tests.stress.checker import (
     Submission,
     wait_for_rate_limit,
 )
-from tests.stress.harness import EXCHANGE_CASES, Harness, open_harness
+from tests.stress.harness import EXCHANGE_CASES, Harness, new_postgres, open_harness
 
 #: A refused connection says that nothing was executed, and the limit of an exchange that looks at the nonce before. A
 #: refused nonce, and any other limit, say nothing of an earlier delivery of the same request.
@@ -84,9 +88,16 @@ class CaseRunner:
         venue.heal()
         for each in submissions:
             self._checker.first_report(each, _contradiction(case, each.outcome), copies=self._copies(each, before))
-            each.repeat(backend)
+            each.repeat(self._repeater(case.exchange))
             self._checker.last_report(each, copies=self._copies(each, before))
         wait_for_rate_limit(backend)
+
+    def _repeater(self, exchange: str) -> Backend:
+        """Return what repeats a case: the same connection, or with several workers a new one, to any of them."""
+        backend = self._backends[exchange]
+        if self._harness.server.workers == 1:
+            return backend
+        return self._harness.backend(backend.id, CLIENT_SECONDS)
 
     def _overtake(self, held: Submission, backend: Backend) -> Submission:
         """Submit two orders or sends, of which the second arrives first; return the second.
@@ -127,12 +138,12 @@ def _contradiction(case: Case, outcome: str) -> str | None:
     return None
 
 
-def run(cases: Sequence[Case]) -> Figures:
+def run(cases: Sequence[Case], workers: int = 1, database: str | None = None) -> Figures:
     """The whole test; see the module."""
     began = time.monotonic()
     names = [*dict.fromkeys(case.exchange for case in cases)]
     quick = {"reconcile_seconds": 0.1, "reconcile_grace_seconds": 0.3, "exchange_seconds": EXCHANGE_SECONDS}
-    with open_harness(*names, **quick) as harness:
+    with open_harness(*names, database=database, workers=workers, **quick) as harness:
         harness.server.start()
         checker = Checker(harness)
         by_venue: dict[int, list[Case]] = defaultdict(list)
@@ -151,9 +162,12 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--line", dest="exchanges", choices=sorted(EXCHANGE_CASES), action="append")
     parser.add_argument("--fault", dest="faults", choices=sorted(FAULTS), action="append")
+    parser.add_argument("--workers", type=int, default=1, metavar="N")
     options = parser.parse_args()
     exchanges, faults = options.exchanges or EXCHANGE_CASES, options.faults or FAULTS
-    figures = run([Case(*case) for case in product(exchanges, OPERATIONS, faults)] * options.rounds)
+    cases = [Case(*case) for case in product(exchanges, OPERATIONS, faults)] * options.rounds
+    with new_postgres() if options.workers > 1 else nullcontext() as url:
+        figures = run(cases, options.workers, url)
     print(figures)
     return 0 if figures.good else 1
 

@@ -1,10 +1,11 @@
 """Many threads place an order under one key at once, and the exchange executes one.
 
-    python -m tests.stress.same_key [--threads 64] [--rounds 200]
+    python -m tests.stress.same_key [--threads 64] [--rounds 200] [--workers N]
 
 Over real HTTP, against the local Kraken; its ledger says what was executed. In each round all threads send the same
 order under the same key, and each repeats it until it has the order; all get the same bytes. Then: the same keys with
-another amount, from another account, after a restart, and on a server whose clock is 25 hours ahead.
+another amount, from another account, after a restart, and on a server whose clock is 25 hours ahead. With `--workers`
+the server is `xwrap serve --workers N` on PostgreSQL: each thread's connection is one worker's.
 """
 
 from __future__ import annotations
@@ -16,13 +17,22 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import requests
 
 from bitmm.xwrap.money import plain
-from tests.stress.harness import EXCHANGE_CASES, LONGEST_WAIT, PASSWORD, Harness, executions, open_harness
+from tests.stress.harness import (
+    EXCHANGE_CASES,
+    LONGEST_WAIT,
+    PASSWORD,
+    Harness,
+    executions,
+    new_postgres,
+    open_harness,
+)
 
 DAY = 25 * 3600
 
@@ -91,10 +101,11 @@ class Caller:
         return answer
 
 
-def run(*, threads: int, rounds: int) -> Figures:
+def run(*, threads: int, rounds: int, workers: int = 1, database: str | None = None) -> Figures:
     """The whole test; see the module."""
     figures, exchange, began = Figures(threads, rounds), EXCHANGE_CASES["kraken"], time.monotonic()
-    with open_harness("kraken", reconcile_seconds=0.2, reconcile_grace_seconds=0.5) as harness:
+    quick = {"reconcile_seconds": 0.2, "reconcile_grace_seconds": 0.5}
+    with open_harness("kraken", database=database, workers=workers, **quick) as harness:
         venue = harness.venues["kraken"]
         harness.server.start()
         harness.account("bob")
@@ -149,7 +160,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.stress.same_key", description=__doc__.partition("\n")[0])
     parser.add_argument("--threads", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=200)
-    figures = run(**vars(parser.parse_args()))
+    parser.add_argument("--workers", type=int, default=1, metavar="N")
+    options = parser.parse_args()
+    with new_postgres() if options.workers > 1 else nullcontext() as url:
+        figures = run(**vars(options), database=url)
     print(figures)
     return 0 if figures.good else 1
 

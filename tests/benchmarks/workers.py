@@ -1,0 +1,168 @@
+"""What several workers of one server add on PostgreSQL: `xwrap serve --workers N` for each N, in one interleaved run.
+
+    python -m tests.benchmarks.workers [--workers 1 2 4] [--rounds 9] [--seconds 1] [--connections 16]
+
+All servers are there at the same time, each on a data base of its own on one PostgreSQL, with a registration on paper
+and one at a local Kraken, which runs in the process of the load and counts nonces. In each round every call is sent for
+a while to each server, in a new order. The ratios to the first of the servers are taken inside a round; their medians
+are printed with the quartiles. CPU a call is that of all processes of a server, and that of its sessions at PostgreSQL
+(from /proc; a session that ended meanwhile is missing). How much workers add depends on the number of cores, for which
+they compete with PostgreSQL, the load and the local Kraken. The PostgreSQL that this starts writes without fsync;
+XWRAP_TEST_DATABASE_URL names another one, and one on another machine has no figures of CPU.
+
+It ends with 1 when a nonce was refused or an order was executed that nobody placed, or twice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import random
+import statistics
+import sys
+import time
+from collections import defaultdict
+from contextlib import ExitStack
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+
+from tests.stress.processes import CountingKraken
+from tests.stress.worker_server import WorkerServer, serve_with_workers
+from tests.support.databases import server as postgres
+from tests.support.databases import sql
+
+from .ratios import ratio_of
+from .server import ORDER_QUOTA, cpu, load, request
+
+PAPER = "currency=USD&asset=BTC&amount=0.00000001"
+KRAKEN = "currency=EUR&asset=BTC&amount=0.001"
+BALANCES = {"BTC": Decimal(10**6), "EUR": Decimal(10**9)}
+SESSIONS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+
+
+@dataclass
+class Target:
+    """A server with so many workers, and the calls of it by name."""
+
+    workers: int
+    server: WorkerServer
+    calls: dict[str, bytes]
+
+    def cpu(self) -> dict[int, float]:
+        """Return the seconds of CPU of each of the server's processes."""
+        pids = {self.server.pid, *(worker.pid for worker in self.server.live())}
+        return {pid: cpu(pid) for pid in pids}
+
+    def cpu_of_postgres(self) -> dict[int, float]:
+        """Return the seconds of CPU of each of its sessions at PostgreSQL."""
+        pids = [pid for (pid,) in sql(self.server.database, SESSIONS)]
+        return {pid: cpu(pid) for pid in pids if Path(f"/proc/{pid}/stat").exists()}
+
+
+@dataclass
+class Measured:
+    """What one call took of one server in one round."""
+
+    rate: float
+    p50: float
+    p99: float
+    cpu: float
+    postgres_cpu: float
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.workers", description=__doc__.partition("\n")[0])
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--seconds", type=float, default=1.0)
+    parser.add_argument("--connections", type=int, default=16)
+    options = parser.parse_args()
+    with ExitStack() as stack:
+        base = stack.enter_context(postgres())
+        venues = [stack.enter_context(CountingKraken(balances=dict(BALANCES))) for _ in options.workers]
+        targets = [
+            _target(stack.enter_context(_serve(base, workers, venue)), workers, venue)
+            for workers, venue in zip(options.workers, venues, strict=True)
+        ]
+        found, placed = _measure(targets, options)
+        refused = sum(venue.counts["nonce refused"] for venue in venues)
+        executed = sum(len(venue.ledger()) for venue in venues)
+    print(f"{options.rounds} rounds of {options.seconds} s, {options.connections} connections, {os.cpu_count()} cores")
+    print(f"nonces refused {refused}; {placed} orders were placed at Kraken, {executed - placed} more were executed\n")
+    _show(found, options.workers)
+    return 1 if refused or executed != placed else 0
+
+
+def _serve(base: str, workers: int, venue: CountingKraken):
+    return serve_with_workers(
+        base,
+        workers,
+        XWRAP_EXCHANGES="paper,kraken",
+        XWRAP_EXCHANGE_URL_KRAKEN=venue.url,
+        XWRAP_EXCHANGE_LIMIT_KRAKEN="none",
+        XWRAP_QUOTA_ORDERS=str(ORDER_QUOTA),
+    )
+
+
+def _target(server: WorkerServer, workers: int, venue: CountingKraken) -> Target:
+    paper = server.register("paper")
+    kraken = server.register("kraken", apikey=venue.key, apisecret=venue.secret, allow_send="true")
+    calls = {
+        "balance on paper": request("GET", f"/exchanges/{paper}/balance"),
+        "order on paper": request("POST", f"/exchanges/{paper}/buy", PAPER),
+        "order at Kraken": request("POST", f"/exchanges/{kraken}/buy", KRAKEN),
+    }
+    return Target(workers, server, calls)
+
+
+def _measure(targets: list[Target], options: argparse.Namespace):
+    """Return what was measured, by call and number of workers, and how many orders were placed at Kraken."""
+    found: dict[tuple[str, int], list[Measured]] = defaultdict(list)
+    placed = 0
+    pairs = [(target, name) for target in targets for name in target.calls]
+    for _ in range(options.rounds):
+        for target, name in random.sample(pairs, len(pairs)):
+            times: list[float] = []
+            before, before_postgres, began = target.cpu(), target.cpu_of_postgres(), time.monotonic()
+            message = target.calls[name]
+            count = asyncio.run(load(target.server.url, message, options.seconds, options.connections, times=times))
+            seconds = time.monotonic() - began
+            own, of_postgres = _used(before, target.cpu()), _used(before_postgres, target.cpu_of_postgres())
+            placed += count * (name == "order at Kraken")
+            times.sort()
+            p50, p99 = statistics.median(times), times[min(len(times) - 1, round(0.99 * len(times)))]
+            found[name, target.workers].append(Measured(count / seconds, p50, p99, own / count, of_postgres / count))
+    return found, placed
+
+
+def _used(before: dict[int, float], after: dict[int, float]) -> float:
+    return sum(seconds - before.get(pid, 0.0) for pid, seconds in after.items())
+
+
+def _show(found: dict[tuple[str, int], list[Measured]], numbers: list[int]) -> None:
+    first = numbers[0]
+    titles = ["call", "workers", f"rate / {first} worker", "p99 / its", "calls a second", "p50, ms", "p99, ms"]
+    titles += ["CPU, us", "CPU of PostgreSQL, us"]
+    print(f"| {' | '.join(titles)} |\n|{'---|' * len(titles)}")
+    for (name, workers), rounds in sorted(found.items()):
+        base = found[name, first]
+        ratios = [
+            str(ratio_of([getattr(one, what) for one in rounds], [getattr(one, what) for one in base]))
+            for what in ("rate", "p99")
+        ]
+        middle = {
+            what: statistics.median(getattr(one, what) for one in rounds)
+            for what in ("rate", "p50", "p99", "cpu", "postgres_cpu")
+        }
+        cells = [
+            *(name, str(workers), *ratios, f"{middle['rate']:.0f}"),
+            *(f"{1000 * middle[what]:.1f}" for what in ("p50", "p99")),
+            *(f"{1e6 * middle[what]:.0f}" for what in ("cpu", "postgres_cpu")),
+        ]
+        print(f"| {' | '.join(cells)} |")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
