@@ -1,17 +1,19 @@
 """What a call costs when there is more of something: the growth tables, one for each kind.
 
-    python -m tests.benchmarks.capacity [journal] [accounts] [registrations] [unknown] [--full] [--postgres]
+    python -m tests.benchmarks.capacity [journal] [accounts] [registrations] [unknown] [waiting] [--full] [--postgres]
 
 Each size is a server process of its own, on a data base whose rows are copies of rows that the server wrote. All run at
 the same time; in each round every call is made a few times at every size, in another order each time. A table shows for
-each call the server's CPU time and the time that the caller waited, as medians of the rounds, their ratios to those at
-the smallest size with the quartiles, and the line through them over the logarithm of the size. The status is 1 when a
-ratio is above 1.25. Before, each server is watched for some seconds at rest.
+each call the CPU time of the server, with its sessions of PostgreSQL, and the time that the caller waited, as medians
+of the rounds, their ratios to those at the smallest size with the quartiles, and the line through them over the size or
+its logarithm, whichever is nearer. The status is 1 when a ratio is above 1.25. Before, each server is watched for some
+seconds at rest.
 
-- journal: filled orders on paper of other accounts
-- accounts: other accounts, with a registration on paper each
+- journal: filled orders on paper of other accounts, and a hundredth as many of the caller's own
+- accounts: other accounts, with a registration on paper each; of them are the logins, whose passwords are hashed
 - registrations: those of another account at a local Kraken, each with a key of its own that was used
 - unknown: orders of another account whose outcome is unknown, at an exchange that is down
+- waiting: calls that wait for changes of another account's orders
 
 `--full` goes to ten million orders, 100,000 accounts and 10,000 registrations; it takes hours and 30 GB.
 """
@@ -26,6 +28,7 @@ import random
 import statistics
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -41,9 +44,14 @@ from tests.benchmarks.server import PASSWORD, SERVE, add_account, load, process,
 from tests.support import databases
 
 from .rows import Place, add_accounts, add_filled_orders, add_unknown_orders, bytes_of
+from .usage import cpu_clocks, cpu_since, resident_bytes
 
 LIMIT = 1.25
 REST_SECONDS = 5.0
+#: The orders of a page.
+PAGE = 100
+#: So many accounts make their first call.
+LOGINS = 30
 FORM = "currency=USD&asset=BTC&amount=0.00000001"
 
 
@@ -64,6 +72,7 @@ class Installation(NamedTuple):
 def fill_journal(made: Installation, count: int) -> None:
     others = add_accounts(made.where, made.backend.id, min(count, 1000))
     add_filled_orders(made.where, made.order, others, count)
+    add_filled_orders(made.where, made.order, [made.backend.id], count // 100, "own")
 
 
 def fill_accounts(made: Installation, count: int) -> None:
@@ -73,10 +82,11 @@ def fill_accounts(made: Installation, count: int) -> None:
 def fill_registrations(made: Installation, count: int) -> None:
     """Register keys at a local Kraken, which looks at each of them: so each has a queue and a nonce."""
     venue = KRAKEN[made.folder]
+    keys = {f"key{number}": base64.b64encode(f"secret {number}".encode()).decode() for number in range(count)}
+    for key, secret in keys.items():  # all before the first call: the exchange looks at each of them with every call
+        venue.add_account(key, secret, {"EUR": Decimal(1)})
     with XWrap(made.url, timeout=60) as xwrap:
-        for number in range(count):
-            key, secret = f"key{number}", base64.b64encode(f"secret {number}".encode()).decode()
-            venue.add_account(key, secret, {"ZEUR": Decimal(1)})
+        for key, secret in keys.items():
             xwrap.create_backend("bob", PASSWORD, "kraken", "", key, secret, allow_send=True).balance()
 
 
@@ -94,6 +104,32 @@ def fill_unknown(made: Installation, count: int) -> None:
     add_unknown_orders(made.where, order, count - 1)
 
 
+def fill_nothing(_made: Installation, _count: int) -> None:
+    pass
+
+
+@contextmanager
+def calls_that_wait(server: Server, count: int) -> Iterator[None]:
+    """Have so many calls wait for a change that does not come."""
+    message = as_other("bob", request("GET", "/exchanges/2/orders/?after=0&wait=30"))
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    calls = asyncio.run_coroutine_threadsafe(load(server.url, message, 10**6, count), loop)
+    try:
+        yield
+    finally:
+        calls.cancel()
+        asyncio.run_coroutine_threadsafe(_all_others_ended(), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+async def _all_others_ended() -> None:
+    await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()}, return_exceptions=True)
+
+
 class Kind(NamedTuple):
     fill: Callable[[Installation, int], None]
     sizes: Sequence[int]
@@ -105,6 +141,7 @@ KINDS = {
     "journal": Kind(fill_journal, (0, 10_000, 1_000_000), (0, 100_000, 10_000_000)),
     "accounts": Kind(fill_accounts, (0, 1_000, 30_000), (0, 10_000, 100_000)),
     "registrations": Kind(fill_registrations, (1, 100, 500), (1, 1_000, 10_000), "paper,kraken"),
+    "waiting": Kind(fill_nothing, (0, 100, 500), (0, 100, 500)),
     "unknown": Kind(fill_unknown, (0, 100, 10_000), (0, 1_000, 10_000), "paper,kraken"),
 }
 #: The local exchange of each folder.
@@ -119,6 +156,7 @@ class Server(NamedTuple):
 
     url: str
     pid: int
+    where: Place
     calls: dict[str, bytes]
     #: Bytes that the data base has more than without its rows.
     added: int
@@ -129,6 +167,7 @@ def installation(kind: Kind, size: int, database: str | None) -> Iterator[Server
     """Give a server with so much of a kind."""
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         os.environ["XWRAP_EXCHANGES"] = kind.exchanges
+        os.environ["XWRAP_PROXIES"] = "127.0.0.1"  # else one address may have 256 connections
         os.environ["XWRAP_QUOTA_ORDERS"] = os.environ["XWRAP_QUOTA_REGISTRATIONS"] = "9999999"
         if "kraken" in kind.exchanges:
             KRAKEN[folder] = stack.enter_context(KrakenVenue())
@@ -141,6 +180,10 @@ def installation(kind: Kind, size: int, database: str | None) -> Iterator[Server
         with process(*SERVE, folder) as (url, _), XWrap(url, timeout=60) as xwrap:
             backend = xwrap.create_backend("ann", PASSWORD, "paper", "", "", "")
             order = backend.buy("USD", "BTC", "0.00000001", key="first")["id"]
+            buy = request("POST", f"/exchanges/{backend.id}/buy", FORM)
+            asyncio.run(load(url, buy, 600, 1, PAGE))  # so that the page of its orders is full at every size
+            if kind is KINDS["waiting"]:
+                xwrap.create_backend("bob", PASSWORD, "paper", "", "", "")
             if "kraken" in kind.exchanges and size:
                 kind.fill(Installation(folder, where, url, backend, order), size)
         before = bytes_of(where)
@@ -148,7 +191,7 @@ def installation(kind: Kind, size: int, database: str | None) -> Iterator[Server
             kind.fill(Installation(folder, where, url, backend, order), size)
         added = bytes_of(where) - before
         url, pid = stack.enter_context(process(*SERVE, folder))
-        yield Server(url, pid, calls_of(backend.id, order), added)
+        yield Server(url, pid, where, calls_of(backend.id, order), added)
 
 
 def calls_of(id: int, order: int) -> dict[str, bytes]:
@@ -160,21 +203,15 @@ def calls_of(id: int, order: int) -> dict[str, bytes]:
         "order by key": ("GET", "orders/?key=first", ""),
         "100 orders": ("GET", "orders/?limit=100", ""),
         "open orders": ("GET", "orders/?status=open", ""),
+        "changes": ("GET", "orders/?after=999999999", ""),
     }
     return {name: request(method, f"/exchanges/{id}/{path}", form) for name, (method, path, form) in asked.items()}
 
 
-def cpu_seconds(pid: int) -> float:
-    """Return the CPU time of a process, to the nanosecond: the scheduler's own sums for its threads."""
-    total = 0
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        total += int((task / "schedstat").read_text().split()[0])
-    return total / 1e9
-
-
-def resident_mib(pid: int) -> float:
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) / 1024
+def as_other(name: str, message: bytes) -> bytes:
+    """Return a request as another account with the same password makes it."""
+    mine, its = (base64.b64encode(f"{who}:{PASSWORD}".encode()) for who in ("ann", name))
+    return message.replace(mine, its)
 
 
 # --- the measurements -------------------------------------------------------------------------------------------------
@@ -193,10 +230,10 @@ def measure(servers: dict[int, Server], at_rest: dict[int, float], rounds: int, 
     for _ in range(rounds):
         for name, size in random.sample(list(cpu), len(cpu)):
             server, times = servers[size], list[float]()
-            before, began = cpu_seconds(server.pid), time.monotonic()
+            before, began = cpu_clocks(server.pid, server.where), time.monotonic()
             asyncio.run(load(server.url, server.calls[name], 60, 1, calls, times))
             of_others = at_rest[size] * (time.monotonic() - began)
-            cpu[name, size].append((cpu_seconds(server.pid) - before - of_others) / calls)
+            cpu[name, size].append((cpu_since(before, server.pid, server.where) - of_others) / calls)
             waited[name, size].append(statistics.median(times))
     is_good = True
     smallest = min(servers)
@@ -209,26 +246,44 @@ def measure(servers: dict[int, Server], at_rest: dict[int, float], rounds: int, 
                 is_good &= share.median <= LIMIT
                 cells += [f"{statistics.median(measured[name, size]) * 1e6:.0f}", str(share)]
             print(f"| {name} | {size} | {' | '.join(cells)} |")
-        slope, at_one = line_over(servers, {size: statistics.median(cpu[name, size]) * 1e6 for size in servers})
-        print(f"| {name} | n | {at_one:.0f} {slope:+.1f} log10(n) | | | |")
+        line = line_over(list(servers), [statistics.median(cpu[name, size]) * 1e6 for size in servers])
+        print(f"| {name} | n | {line} | | | |")
     return is_good
 
 
-def line_over(sizes: Sequence[int] | dict[int, Server], us: dict[int, float]) -> tuple[float, float]:
-    """Return the slope of the line through these microseconds over log10 of the sizes, and its value at 1."""
-    slope, at_one = statistics.linear_regression([log10(max(size, 1)) for size in sizes], [us[size] for size in sizes])
-    return slope, at_one
+def line_over(sizes: Sequence[int], us: Sequence[float]) -> str:
+    """Return the line through these microseconds over the sizes, or over their logarithms where that is nearer."""
+    lines = []
+    for name, xs in (("n", [float(size) for size in sizes]), ("log10(n + 1)", [log10(size + 1) for size in sizes])):
+        slope, start = statistics.linear_regression(xs, us)
+        error = sum((start + slope * x - y) ** 2 for x, y in zip(xs, us, strict=True))
+        lines.append((error, f"{start:.0f} {slope:+.3g} {name}"))
+    return min(lines)[1]
+
+
+def measure_logins(servers: dict[int, Server]) -> None:
+    """Print what the first call of an account costs, whose password is hashed."""
+    cpu: dict[int, list[float]] = {size: [] for size in servers if size >= LOGINS}
+    for number in range(1, LOGINS + 1):
+        for size in random.sample(list(cpu), len(cpu)):
+            server = servers[size]
+            before = cpu_clocks(server.pid, server.where)
+            message = as_other(f"other-{number}", request("GET", "/account"))
+            asyncio.run(load(server.url, message, 60, 1, 1))
+            cpu[size].append(cpu_since(before, server.pid, server.where))
+    for size, seconds in cpu.items():
+        print(f"| first call of an account | {size} | {statistics.median(seconds) * 1e6:.0f} | | | |")
 
 
 def measure_rest(servers: dict[int, Server]) -> dict[int, float]:
     """Print what each server uses when nobody calls, and what its rows take; return how many cores it uses then."""
-    before = {size: cpu_seconds(server.pid) for size, server in servers.items()}
+    before = {size: cpu_clocks(server.pid, server.where) for size, server in servers.items()}
     time.sleep(REST_SECONDS)
-    cores = {size: (cpu_seconds(server.pid) - before[size]) / REST_SECONDS for size, server in servers.items()}
+    cores = {size: cpu_since(before[size], server.pid, server.where) / REST_SECONDS for size, server in servers.items()}
     print("| at rest, with | CPU, % of one core | MiB resident | bytes of the data base for each |\n|---|---|---|---|")
     for size, server in servers.items():
         each = f"{server.added / size:.0f}" if size and server.added else "-"
-        print(f"| {size} | {cores[size] * 100:.2f} | {resident_mib(server.pid):.0f} | {each} |")
+        print(f"| {size} | {cores[size] * 100:.2f} | {resident_bytes(server.pid) / 2**20:.0f} | {each} |")
     print()
     return cores
 
@@ -257,8 +312,13 @@ def main() -> int:
                 servers[size] = stack.enter_context(installation(kind, size, database))
                 print(f"{name}: {size} made in {time.monotonic() - began:.0f} s", file=sys.stderr)
             print(f"\n## {name}, {'PostgreSQL' if url else 'SQLite'}, {options.rounds} rounds of {options.calls}\n")
+            if name == "waiting":
+                for size, server in servers.items():
+                    stack.enter_context(calls_that_wait(server, size))
             time.sleep(options.settle)
             is_good &= measure(servers, measure_rest(servers), options.rounds, options.calls)
+            if name == "accounts":
+                measure_logins(servers)
     return int(not is_good)
 
 

@@ -11,7 +11,7 @@ from bitmm.xwrap.server.db import paper_tables as paper
 from bitmm.xwrap.server.db import tables as t
 from tests.support.databases import sql
 
-__all__ = ["add_accounts", "add_filled_orders", "add_unknown_orders", "bytes_of"]
+__all__ = ["add_accounts", "add_filled_orders", "add_journal_rows", "add_unknown_orders", "bytes_of"]
 
 #: The file of SQLite, or the URL of PostgreSQL.
 Place = Path | str
@@ -25,17 +25,26 @@ def add_accounts(where: Place, registration: int, count: int) -> Sequence[int]:
     return range(first, first + count)
 
 
-def add_filled_orders(where: Place, order: int, registrations: Sequence[int], count: int) -> None:
-    """Copy a filled order on paper, with its entries and fills, and spread the copies over these registrations."""
+def add_filled_orders(where: Place, order: int, registrations: Sequence[int], count: int, name: str = "copy") -> None:
+    """Copy a filled order on paper, with its entries and fills, and spread the copies over these registrations.
+
+    Their keys are NAME-1 to NAME-COUNT.
+    """
     [(own,)] = sql(where, f"SELECT exchange_order_id FROM orders WHERE id = {order}")
     owner = {"registration_id": f"{registrations[0]} + n % {len(registrations)}"}
-    first = _copy(where, paper.orders, int(own), count, {**owner, "client_id": "'copy-' || n"})
-    new = {"key": "'copy-' || n", "client_id": "'copy-' || n", "change": "n"}
+    first = _copy(where, paper.orders, int(own), count, {**owner, "client_id": f"'{name}-' || n"})
+    new = {"key": f"'{name}-' || n", "client_id": f"'{name}-' || n", "change": "n"}
     _copy(where, t.orders, order, count, {**owner, **new, "exchange_order_id": f"CAST({first} - 1 + n AS TEXT)"})
     for [fill] in sql(where, f"SELECT id FROM paper_fills WHERE order_id = {own}"):
         _copy(where, paper.fills, fill, count, {**owner, "order_id": f"{first} - 1 + n"})
     for [entry] in sql(where, f"SELECT id FROM paper_entries WHERE reference = 'order {own}'"):
         _copy(where, paper.entries, entry, count, {**owner, "reference": f"'order ' || ({first} - 1 + n)"})
+
+
+def add_journal_rows(where: Place, order: int, count: int) -> None:
+    """Copy an order in the journal alone, which is all that one at an exchange has, with keys like the client's."""
+    key = "lower(hex(randomblob(16)))" if isinstance(where, Path) else "md5(CAST(random() AS text))"
+    _copy(where, t.orders, order, count, {"key": key, "client_id": key, "change": "n"})
 
 
 def add_unknown_orders(where: Place, order: int, count: int) -> None:
