@@ -251,6 +251,8 @@ class Intents:
         def carry_out() -> _Outcome | Begun:
             admission = self._admit(caller, registration, exchange, plan)
             refusal = _prepare(exchange, plan.request)
+            # After the commit it would not be known whether this counts.
+            self._store.check_file()
             return self._store.atomic(lambda: complete(admission, refusal))
 
         try:

@@ -325,6 +325,9 @@ class Database(ABC):
         """
         raise StoreError("this data base serves one process")
 
+    def check_file(self) -> None:  # noqa: B027
+        """Raise StoreError when the data base file is not the one that was opened."""
+
     @abstractmethod
     def check(self) -> None:
         """Raise StoreError when a file is damaged, or a pooler in between does not keep sessions apart.

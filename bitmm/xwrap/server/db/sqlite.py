@@ -170,11 +170,10 @@ class SQLite(Database):
         if self._watched is not None:
             self._watched.note_write()
             if runner.intents:
-                self._check_file()
+                self.check_file()
         super()._after_commit(runner)
 
-    def _check_file(self) -> None:
-        """Raise StoreError when the file is no longer the one that was opened."""
+    def check_file(self) -> None:
         if self._watched is not None and self._failure is None and (problem := self._watched.problem()):
             self._fail(problem)
         if self._failure is not None:
@@ -189,7 +188,7 @@ class SQLite(Database):
     def connect(self, engine: Engine) -> StatementRunner:
         runner = super().connect(engine)
         try:
-            self._check_file()
+            self.check_file()
         except BaseException:
             runner.close()
             raise
@@ -205,7 +204,7 @@ class SQLite(Database):
         """Look whether the file is still the one that was opened; no other process serves from it."""
         with self._write_lock:
             self._before_write()
-            self._check_file()
+            self.check_file()
 
     def is_dead(self, server: ColumnElement[int | None]) -> ColumnElement[bool]:
         return server.is_distinct_from(self.server_id)

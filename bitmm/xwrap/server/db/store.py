@@ -153,6 +153,10 @@ class Store:
         """
         return self._database.write(lambda _runner: work())
 
+    def check_file(self) -> None:
+        """Raise StoreError when the data base file is not the one that was opened."""
+        self._database.check_file()
+
     def check(self) -> None:
         """Raise StoreError when a file is damaged, or a pooler in front of PostgreSQL does not keep sessions apart.
 
