@@ -400,7 +400,7 @@ def kill_a_worker(
         if server.kill_with_workers() != -signal.SIGKILL:
             raise HarnessError("a supervisor that was to be killed ended by itself")
     else:
-        os.kill(chance.choice(server.worker_pids()), signal.SIGKILL)
+        server.kill_worker(chance.choice(server.worker_pids()))
 
 
 #: How often rows of the journals were begun, the first time and anew; how many rows are at their last attempt, which is

@@ -300,6 +300,12 @@ class ServerProcess:
 
         self._wait_until(is_done, f"no worker came {point}")
 
+    def kill_worker(self, pid: int) -> None:
+        """Kill a worker, and wait until it has ended: until then it counts as one that serves."""
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        self._wait_until(lambda: not is_alive(pid), "a killed worker did not end")
+
     def kill_with_workers(self) -> int:
         """Kill the server process and all of its workers, and return its exit status."""
         workers = self.worker_pids()
