@@ -82,8 +82,8 @@ def test_a_call_has_a_server_until_it_is_over(store, status):
 
 def test_the_process_that_left_a_row_unknown_or_open_is_the_one_to_ask_first(store, where, monkeypatch):
     registration = add_registration(store)
-    other = Store(where)
     monkeypatch.setattr(type(store._database), "is_shared", True)
+    store, other = Store(where), Store(where)
     rows = {
         key: store.orders.begin(registration, key, "f", ORDER, CLIENT_IDS).row
         for key in ("open", "unknown", "filled", "lost")
@@ -94,16 +94,19 @@ def test_the_process_that_left_a_row_unknown_or_open_is_the_one_to_ask_first(sto
     assert other.orders.mark_abandoned(now()) == 1
     assert [other.orders.is_own(row) for row in rows.values()] == [False, False, False, True]
     other.close()
+    store.close()
 
 
-def test_no_more_than_the_last_rows_that_a_process_left_open_are_kept(store, monkeypatch):
+def test_no_more_than_the_last_rows_that_a_process_left_open_are_kept(store, where, monkeypatch):
     monkeypatch.setattr(type(store._database), "is_shared", True)
     monkeypatch.setattr(own_rows, "_MOST", 2)
     registration = add_registration(store)
+    store = Store(where)
     rows = [store.orders.begin(registration, key, "f", ORDER, CLIENT_IDS).row for key in ("k1", "k2", "k3")]
     for row in rows:
         store.orders.finish(row, {"status": "open"})
     assert [store.orders.is_own(row) for row in rows] == [False, True, True]
+    store.close()
 
 
 @contextmanager

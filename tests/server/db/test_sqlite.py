@@ -6,12 +6,14 @@ import sqlite3
 import stat
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 
 import pytest
 from sqlalchemy import Integer, column, text
 
+from bitmm.xwrap.server.db.errors import StoreError
 from bitmm.xwrap.server.db.sqlite import _switch_to_wal
+from tests.support.databases import CLIENT_IDS, ORDER, add_registration
 from tests.support.threads import until
 
 
@@ -138,3 +140,21 @@ def test_what_is_written_after_the_data_base_was_closed_is_kept(sqlite):
 def test_every_commit_is_brought_to_the_disk(sqlite):
     asked = text("SELECT synchronous FROM pragma_synchronous").columns(column("synchronous", Integer))
     assert sqlite._database.write(lambda runner: runner.value(asked)) == 2, "FULL"
+
+
+def test_nothing_of_a_write_stays_that_sqlite_undid_by_itself_before_its_end(store):
+    """After a full disk it ends the transaction: each statement that follows would be committed alone."""
+    registration = add_registration(store)
+    database = store._database
+
+    def work(runner):
+        store.orders.begin(registration, "k1", "f", ORDER, CLIENT_IDS)
+        runner._connection.dbapi_connection.rollback()
+        with suppress(StoreError):
+            store.counters.last_nonce("queue")
+        store.accounts.add("bob", "x")
+
+    with pytest.raises(StoreError, match="SQLite undid what this call wrote"):
+        database.write(work)
+    assert store.orders.by_key(registration, "k1") is None
+    assert store.accounts.add("bob", "x"), "the next write is as any"

@@ -128,7 +128,7 @@ class Journal:
             c.status == "running", t.RUNNING_OR_UNKNOWN, is_abandoned
         )
         #: Those that this process left unknown or open.
-        self._own = OwnRows()
+        self._own = OwnRows(shared=database.is_shared)
 
     def begin(
         self,
@@ -389,7 +389,7 @@ class Journal:
 
         Where several processes share a data base, all of them would ask otherwise, and each question is counted.
         """
-        return not self._database.is_shared or row in self._own
+        return row in self._own
 
 
 class Unfinished(NamedTuple):

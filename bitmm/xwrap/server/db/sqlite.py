@@ -8,7 +8,7 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -17,9 +17,10 @@ from typing import Any, TypeVar
 from sqlalchemy import URL, ColumnElement, Connection, Double, Engine, Select, Table, create_engine, event, func
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DatabaseError, OperationalError
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import NullPool, PoolProxiedConnection
 
-from .base import Database, StatementRunner
+from .base import Database, Statement, StatementRunner
+from .compiled import CompiledStatement
 from .errors import DamagedError, ForeignFileError, StoreError
 from .files import open_private
 from .sqlite_file import WatchedFile, connect_unchanged, find_damage, waiting_pages
@@ -47,6 +48,45 @@ class _PendingWrite:
         self.done = False
 
 
+class _SQLiteRunner(StatementRunner):
+    """A connection that runs nothing any more in a transaction which SQLite has undone by itself.
+
+    It does so after some errors, as that of a full disk (its documentation, "Transaction", section 3). Each statement
+    that followed would be committed alone.
+    """
+
+    def __init__(self, database: Database, connection: PoolProxiedConnection) -> None:
+        super().__init__(database, connection)
+        self._driver: Any = connection.dbapi_connection
+        self._is_begun = False
+
+    @contextmanager
+    def transaction(self, begin: str = "BEGIN") -> Iterator[None]:
+        with super().transaction(begin):
+            self._is_begun = True
+            try:
+                yield
+                self._check_begun()
+            finally:
+                self._is_begun = False
+
+    def command(self, text: str) -> None:
+        self._check_begun()
+        super().command(text)
+
+    def change_each(self, statement: Statement, rows: Sequence[Mapping[str, Any]]) -> None:
+        self._check_begun()
+        super().change_each(statement, rows)
+
+    def _execute(self, compiled: CompiledStatement, values: Mapping[str, Any]) -> None:
+        self._check_begun()
+        super()._execute(compiled, values)
+
+    def _check_begun(self) -> None:
+        if self._is_begun and not self._driver.in_transaction:
+            raise StoreError("SQLite undid what this call wrote, because of an error before")
+
+
 class SQLite(Database):
     """A file, for one server process.
 
@@ -55,6 +95,7 @@ class SQLite(Database):
     """
 
     is_shared = False
+    runner = _SQLiteRunner
     current_time = (func.julianday("now", type_=Double) - 2440587.5) * 86400.0
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
