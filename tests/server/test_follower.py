@@ -20,6 +20,7 @@ from bitmm.xwrap.server import follower as follower_module
 from bitmm.xwrap.server.execution import ExecutionService
 from bitmm.xwrap.server.follower import Follower
 from bitmm.xwrap.testing.exchanges.kraken import KrakenVenue
+from tests.support.statements import statements_of_this_thread
 from tests.support.stub import Stub
 
 ORDER = {"currency": "USD", "asset": "BTC", "amount": "0.1"}
@@ -224,6 +225,31 @@ def test_at_most_fifty_orders_are_read_at_once_and_each_has_its_turn(bench):
     bench.pass_time(4)
     assert [len(ids) for ids in Shown.read] == [50, 50]
     assert set(Shown.read[0]) | set(Shown.read[1]) == {f"X{number}" for number in range(1, 61)}
+
+
+def test_one_query_finds_the_exchanges_that_have_orders_to_follow(bench, monkeypatch):
+    """Without any order, with one that rests and is waited for, with a market order; and of all where notices are."""
+    begun, statements = [], statements_of_this_thread(monkeypatch)
+    monkeypatch.setattr(bench.follower.rounds, "begin", begun.append)
+
+    def look():
+        statements.clear()
+        bench.follower.look()
+        assert len(statements) == 1
+
+    look()
+    assert bench.post("k1", price="1") == "open"
+    look()
+    bench.awaited = {bench.id}
+    look()
+    bench.awaited = set()
+    bench.follower._reports = True
+    look()
+    bench.follower._reports = False
+    look()
+    bench.post("k2")
+    look()
+    assert begun == [set(), set(), {"stub"}, {"stub"}, set(), {"stub"}]
 
 
 def test_order_execution_is_not_among_the_followers_tools():

@@ -28,6 +28,7 @@ from bitmm.xwrap.server.reconciliation import Reconciler, not_placed
 from tests.support.command import xwrap
 from tests.support.reconciling import make_due
 from tests.support.sends import allow_sends
+from tests.support.statements import statements_of_this_thread
 from tests.support.stub import Silent, Stub
 
 ORDER = {"currency": "USD", "asset": "BTC", "amount": "0.1"}
@@ -222,6 +223,20 @@ def test_an_adapter_that_fails_does_not_keep_the_other_orders_from_being_settled
     monkeypatch.setattr(Stub, "find_one", staticmethod(lambda: next(answers)))
     bench.reconcile(None)
     assert {bench.post(key="k1").json()["status"], bench.post(key="k2").json()["status"]} == {"unknown", "filled"}
+
+
+def test_one_look_finds_the_exchanges_where_anything_is_unknown(bench, monkeypatch):
+    """So a server asks its data base twice a round, however many exchanges it offers."""
+    begun, statements = [], statements_of_this_thread(monkeypatch)
+    monkeypatch.setattr(bench.reconciler.rounds, "begin", begun.append)
+    bench.reconciler.look()
+    assert len(statements) == 2
+    bench.post()
+    bench.reconciler.look()
+    bench.reconcile(FILLED)
+    bench.post("send_to_address", SEND, key="k2")
+    bench.reconciler.look()
+    assert begun == [set(), {"stub"}, {"stub"}]
 
 
 def test_an_exchange_that_does_not_answer_holds_up_no_other(serving, monkeypatch):

@@ -97,7 +97,8 @@ class _Pace:
 
 
 class Follower:
-    """Follows in one thread for each exchange that can show an order. `every`: seconds between two rounds.
+    """One thread looks which exchanges have orders to follow, of those that can show an order. Each of them is asked in
+    a thread of its own. `every`: seconds between two rounds.
 
     `awaited` returns the registrations whose resting orders are to be read, too; where notices are wanted, all are.
     """
@@ -114,15 +115,20 @@ class Follower:
         self._paces: dict[str, dict[int, _Pace]] = {}
         kinds = {id: registry.kind(id) for id in registry.ids()}
         shown = [id for id, kind in kinds.items() if "order" in supports(kind)]
-        self.rounds = Rounds("follower", {id: partial(self.follow, id) for id in shown}, lambda: min(every, 1.0))
+        exchanges = {id: partial(self.follow, id) for id in shown}
+        self.rounds = Rounds("follower", {"look": self.look}, lambda: min(every, 1.0), exchanges)
 
     def start(self) -> None:
-        """Start the threads."""
+        """Start the thread that looks."""
         self.rounds.start()
 
     def stop(self) -> None:
         """Stop the threads; a question that is being asked is not waited for longer than a second."""
         self.rounds.stop()
+
+    def look(self) -> None:
+        """Begin to ask each exchange that has orders to follow."""
+        self.rounds.begin(self._journal.followed_at(None if self._reports else self._awaited()))
 
     def follow(self, exchange: str) -> None:
         """Ask an exchange about the orders to follow of each registration whose next question is due."""

@@ -67,7 +67,8 @@ class _Unknown:
 
 
 class Reconciler:
-    """Reconciles in one thread for each exchange, so that one that does not answer delays no other.
+    """One thread looks at which exchanges anything is unknown. Each of these is asked in a thread of its own, so that
+    one that does not answer delays no other.
 
     One thread more marks the calls whose server has died. `every`: seconds between two rounds. `grace`: seconds in
     which a request may still arrive at an exchange after it was sent (longer where the exchange accepts old requests);
@@ -90,8 +91,9 @@ class Reconciler:
         self._every = every
         self._times = TimesOfRows(store, grace=grace, call_seconds=call_seconds, retry=min(every, 1.0))
         self._started = time.monotonic()
-        work = {id: partial(self.reconcile, id) for id in registry.ids()} | {"abandoned": self.mark_abandoned}
-        self.rounds = Rounds("reconciler", work, self._pause)
+        work = {"look": self.look, "abandoned": self.mark_abandoned}
+        exchanges = {id: partial(self.reconcile, id) for id in registry.ids()}
+        self.rounds = Rounds("reconciler", work, self._pause, exchanges)
 
     def start(self) -> None:
         """Mark what the last server left behind, and start the threads."""
@@ -116,6 +118,11 @@ class Reconciler:
             journal.commit_unwritten()
             if count := journal.mark_abandoned(now(LEASE)):
                 _log.warning("%d %s were abandoned by their server; asking the exchange", count, journal.name)
+
+    def look(self) -> None:
+        """Begin to ask each exchange at which the outcome of an order or a send is unknown."""
+        journals = self._store.orders, self._store.withdrawals
+        self.rounds.begin({exchange for journal in journals for exchange in journal.count_unknown()})
 
     def reconcile(self, exchange: str) -> None:
         """Ask an exchange once about every row that is unknown and due.

@@ -18,6 +18,7 @@ from sqlalchemy import (
     func,
     literal,
     not_,
+    or_,
     select,
     update,
 )
@@ -34,16 +35,12 @@ from .registrations import LABELED_COLUMNS, can_be_seen, pop_registration
 
 __all__ = ["OrderJournal", "WithdrawalJournal", "is_short"]
 
-_OPEN_ORDERS = (
+_OPEN_ORDERS_ANYWHERE = (
     select(t.orders, *LABELED_COLUMNS)
     .join(t.registrations)
-    .where(
-        t.registrations.c.exchange == bindparam("exchange"),
-        t.OPEN,
-        t.orders.c.exchange_order_id.is_not(None),
-        can_be_seen(t.orders.c.created),
-    )
+    .where(t.OPEN, t.orders.c.exchange_order_id.is_not(None), can_be_seen(t.orders.c.created))
 )
+_OPEN_ORDERS = _OPEN_ORDERS_ANYWHERE.where(t.registrations.c.exchange == bindparam("exchange"))
 #: One that waits for its stop rests, too.
 _IS_SHORT = and_(t.orders.c.type == "market", t.orders.c.stop.is_(None))
 _OPEN_MARKET_ORDERS = _OPEN_ORDERS.where(_IS_SHORT).order_by(t.orders.c.id)
@@ -110,6 +107,14 @@ def _is_one_of(column: ColumnElement[int], size: int) -> ColumnElement[bool]:
 @cache
 def _last_changes(size: int) -> Select[Any]:
     return select(t.order_changes).where(_is_one_of(t.order_changes.c.registration_id, size))
+
+
+@cache
+def _exchanges_to_follow(size: int | None) -> Select[Any]:
+    found = _OPEN_ORDERS_ANYWHERE.with_only_columns(t.registrations.c.exchange).distinct()
+    if size is None:
+        return found
+    return found.where(or_(_IS_SHORT, _is_one_of(t.orders.c.registration_id, size)) if size else _IS_SHORT)
 
 
 @cache
@@ -190,6 +195,15 @@ class OrderJournal(Journal):
         with self._database.reading() as runner:
             rows = runner.rows(_UNDER_WAY, {"registration": registration, "since": now(seconds)})
         return {row["id"] for row in rows}
+
+    def followed_at(self, registrations: Iterable[int] | None) -> set[str]:
+        """Return the exchanges that have any of `open_market_orders`, or of `open_resting_orders` of these
+        registrations (None: of all); one query for all exchanges.
+        """
+        ids = {} if registrations is None else _ids(registrations)
+        statement = _exchanges_to_follow(None if registrations is None else len(ids))
+        with self._database.reading() as runner:
+            return {row["exchange"] for row in runner.rows(statement, ids)}
 
     def open_market_orders(self, exchange: str) -> list[tuple[Registration, dict[str, Any]]]:
         """Return every market order without a stop at an exchange that was open when it was read last, with its
