@@ -21,6 +21,7 @@ from bitmm.xwrap.exchanges.errors import Busy, NotListedYet, Refused, Unknown, U
 from bitmm.xwrap.exchanges.models import OrderState, Withdrawal
 from bitmm.xwrap.server import question_times, reconciliation
 from bitmm.xwrap.server import rounds as rounds_module
+from bitmm.xwrap.server.db.own_rows import OwnRows
 from bitmm.xwrap.server.db.records import now
 from bitmm.xwrap.server.db.store import Store
 from bitmm.xwrap.server.execution import ExecutionService
@@ -75,7 +76,7 @@ class Bench:
         """Change orders in the data base; they stay those that this server left unknown and asks about first."""
         self.server.sql(statement, **values)
         journal = self.reconciler._store.orders
-        journal._add_own([row for _, row in journal.unknown()])
+        journal._own.add([row for _, row in journal.unknown()])
 
     def ask(self, listed, key="k1"):
         """What became of the order or the send with this key."""
@@ -612,7 +613,7 @@ def test_a_row_that_another_server_left_unknown_is_left_to_that_one_for_some_sec
     """All servers on a data base would ask otherwise, and each question is counted."""
     monkeypatch.setattr(type(lister.reconciler._store._database), "is_shared", True)
     lister.post()
-    lister.reconciler._store.orders._own.clear()
+    lister.reconciler._store.orders._own = OwnRows(shared=True)
     rounds(lister, 4)
     assert Listing.calls == []
     rounds(lister, 10)
