@@ -341,6 +341,28 @@ def test_an_error_of_a_statement_that_was_sent_in_a_pipeline_is_told_as_that_of_
                 assert runner.value(is_there) == 0
 
 
+def test_nothing_of_a_pipeline_is_sent_before_an_answer_is_needed(postgres):
+    """PostgreSQL would hold the locks of what it has, however long the process stands still."""
+    url = new_database(postgres)
+    with closing(Store(url)) as store:
+        store.prepare()
+        database = store._database
+        lock = select(t.accounts.c.id).where(t.accounts.c.name == "ann").with_for_update()
+        store.accounts.add("ann", "x")
+
+        def state():
+            query = "SELECT state FROM pg_stat_activity WHERE datname = :name AND state <> 'idle'"
+            return [state for (state,) in sql(postgres, query, name=make_url(url).database)]
+
+        def work(runner):
+            runner.later(lock, {})
+            before = state()
+            runner.value(select(t.accounts.c.id))
+            return before, state()
+
+        assert database.write(work) == ([], ["idle in transaction"])
+
+
 def test_an_error_that_only_the_commit_meets_undoes_what_was_sent_before(postgres):
     with closing(Store(new_database(postgres))) as store:
         store.prepare()

@@ -1,8 +1,11 @@
 """Statements of a transaction on PostgreSQL, sent without a round trip for each.
 
-libpq has a pipeline mode for that (PostgreSQL documentation, "Pipeline Mode", since version 14): a statement is sent at
-once, and its answer is read when it is needed, together with those of the statements before. What needs no answer,
-BEGIN, savepoints and `StatementRunner.later`, so costs no round trip, and COMMIT none beside that of what came last.
+libpq has a pipeline mode for that (PostgreSQL documentation, "Pipeline Mode", since version 14): statements are sent
+together when the answer of the last one is needed. What needs no answer, BEGIN, savepoints and `StatementRunner.later`,
+so costs no round trip, and COMMIT none beside that of what came last.
+
+Nothing is sent before: while PostgreSQL waits for the rest of a pipeline, the time-out that ends the transaction of a
+process which stands still does not count (seen with 17, 2026-11-28).
 """
 
 from __future__ import annotations
@@ -37,8 +40,8 @@ class PipelinedRunner(StatementRunner):
         self._pipeline: AbstractContextManager[Any] | None = None
         self._sync: Callable[[], None] = lambda: None
         self._cursors = [self._cursor]
-        #: The texts of the statements whose answers were not read yet; those are for the first cursors.
-        self._sent: list[str] = []
+        #: The statements whose answers were not read yet, with their values; those are for the first cursors.
+        self._sent: list[tuple[str, Mapping[str, Any] | None]] = []
 
     @contextmanager
     def transaction(self, begin: str = "BEGIN") -> Iterator[None]:
@@ -93,7 +96,7 @@ class PipelinedRunner(StatementRunner):
             compiled = self._database.compiled(statement, values)
             sent.append((compiled, self._send_compiled(compiled, values)))
         self._wait()
-        return [compiled.rows(cursor.fetchall()) for compiled, cursor in sent]
+        return [compiled.rows(self._cursors[place].fetchall()) for compiled, place in sent]
 
     def command(self, text: str) -> None:
         if self._pipeline is None:
@@ -106,40 +109,42 @@ class PipelinedRunner(StatementRunner):
         if self._pipeline is None:
             super()._execute(compiled, values)
         else:
-            self._cursor = self._send_compiled(compiled, values)
+            place = self._send_compiled(compiled, values)
             self._wait()
+            self._cursor = self._cursors[place]
 
-    def _send_compiled(self, compiled: CompiledStatement, values: Mapping[str, Any]) -> Any:
+    def _send_compiled(self, compiled: CompiledStatement, values: Mapping[str, Any]) -> int:
         return self._send(compiled.text, {**compiled.constants, **values})
 
-    def _send(self, text: str, values: Mapping[str, Any] | None = None) -> Any:
-        """Send a statement, and return the cursor that has its answer after `_wait`."""
-        place = len(self._sent)
-        self._sent.append(text)
-        try:
-            if place == len(self._cursors):
-                self._cursors.append(self._driver.cursor())
-            self._cursors[place].execute(text, values)
-        except self._database.error as error:
-            # It may be that of one which was sent before.
-            raise self._pipeline_failed(error) from error
-        return self._cursors[place]
+    def _send(self, text: str, values: Mapping[str, Any] | None = None) -> int:
+        """Keep a statement for `_wait`, and return the place of the cursor that has its answer then."""
+        self._sent.append((text, values))
+        return len(self._sent) - 1
 
     def _wait(self) -> None:
-        """Wait until everything is answered that was sent, in one round trip."""
+        """Send what is kept, and wait until it is answered, in one round trip."""
         try:
+            self._send_kept()
             self._sync()
         except self._database.error as error:
             raise self._pipeline_failed(error) from error
         self._sent.clear()
 
+    def _send_kept(self) -> None:
+        for place, (text, values) in enumerate(self._sent):
+            if place == len(self._cursors):
+                self._cursors.append(self._driver.cursor())
+            self._cursors[place].execute(text, values)
+
     def _finish(self, command: str) -> None:
         """Send the command that ends the transaction, and leave the pipeline, in one round trip."""
         failure: Exception | None = None
+        self._send(command)
         try:
-            self._send(command)
-        except _GONE as error:
-            failure = error
+            self._send_kept()
+        except self._database.error as error:
+            # It may be that of one which was sent before.
+            failure = self._pipeline_failed(error)
         try:
             if self._pipeline is not None:
                 self._pipeline.__exit__(None, None, None)
@@ -156,7 +161,7 @@ class PipelinedRunner(StatementRunner):
     def _text_of_failure(self) -> str:
         """Return the statement whose answer was an error: PostgreSQL skips those that were sent after it."""
         sent = zip(self._cursors, self._sent, strict=False)
-        return next((text for cursor, text in sent if cursor.pgresult is None), "")
+        return next((text for cursor, (text, _values) in sent if cursor.pgresult is None), "")
 
     def _pipeline_failed(self, error: Exception) -> Exception:
         """Return the exception for the driver's, after the answers were read of all that was skipped."""
