@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from functools import cache
+from operator import itemgetter
 from typing import Any, ClassVar
 
 from sqlalchemy import (
@@ -43,7 +44,9 @@ _OPEN_ORDERS_ANYWHERE = (
 _OPEN_ORDERS = _OPEN_ORDERS_ANYWHERE.where(t.registrations.c.exchange == bindparam("exchange"))
 #: One that waits for its stop rests, too.
 _IS_SHORT = and_(t.orders.c.type == "market", t.orders.c.stop.is_(None))
-_OPEN_MARKET_ORDERS = _OPEN_ORDERS.where(_IS_SHORT).order_by(t.orders.c.id)
+#: Without an ORDER BY id: for that SQLite read the whole journal in its order, 36 ms a second at 300,000 orders
+#: (2026-11-28), in place of the few rows of the index of open orders.
+_OPEN_MARKET_ORDERS = _OPEN_ORDERS.where(_IS_SHORT)
 _OPEN_RESTING_ORDERS = _OPEN_ORDERS.where(not_(_IS_SHORT))
 
 _BY_KEY = and_(t.orders.c.registration_id == bindparam("registration"), t.orders.c.key == bindparam("key"))
@@ -206,11 +209,12 @@ class OrderJournal(Journal):
             return {row["exchange"] for row in runner.rows(statement, ids)}
 
     def open_market_orders(self, exchange: str) -> list[tuple[Registration, dict[str, Any]]]:
-        """Return every market order without a stop at an exchange that was open when it was read last, with its
-        registration.
+        """Return every market order without a stop at an exchange that was open when it was read last, oldest first,
+        with its registration.
         """
         with self._database.reading() as runner:
             rows = runner.rows(_OPEN_MARKET_ORDERS, {"exchange": exchange})
+        rows.sort(key=itemgetter("id"))
         return [(pop_registration(row), row) for row in rows]
 
     def open_resting_orders(
