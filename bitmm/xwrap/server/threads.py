@@ -29,8 +29,9 @@ _ROOM = 16 * 2**20
 Pool = Literal["outbound", "urgent", "database", "passwords"]
 
 
-#: Beside those that calls run in: the event loop, and the rounds that go on by themselves.
-_OWN_THREADS = 6
+#: Beside those that calls run in: the event loop, the writer of the log, the rounds that go on by themselves, and those
+#: that cancel for the dead man's switch, which are 24.
+_OWN_THREADS = 36
 
 
 def threads_of(settings: Settings) -> int:

@@ -220,7 +220,8 @@ NEVER = datetime(2020, 1, 1, tzinfo=UTC)
         ),
         (lambda store: store.orders.last_changes([1, 2, 3]), "INTEGER PRIMARY KEY (rowid=?)"),
         (lambda store: store.orders.open_resting_orders("kraken", [1, 2]), "ix_orders_open (registration_id=?)"),
-        (lambda store: store.orders.open_market_orders("kraken"), "SCAN orders USING INDEX ix_orders_open"),
+        (lambda store: store.orders.open_market_orders("kraken"), "SCAN orders USING INDEX ix_orders_open_market"),
+        (lambda store: store.orders.followed_at([]), "SCAN orders USING INDEX ix_orders_open_market"),
         (lambda store: store.orders.open_resting_orders("kraken", None), "SCAN orders USING INDEX ix_orders_open"),
         (lambda store: store.orders.limited(1, "2026"), "ix_orders_limited (credential_id=? AND created>?)"),
         (

@@ -190,6 +190,8 @@ history = Table(
 #: The conditions of the partial indexes. A query must contain one of them literally for its index to be used.
 RUNNING_OR_UNKNOWN = text("status IN ('running', 'unknown')")
 OPEN = text("status = 'open'")
+#: One that waits for its stop rests, as one with a price does.
+OPEN_MARKET_ORDER = text("status = 'open' AND type = 'market' AND stop IS NULL")
 LIMITED = text("credential_id IS NOT NULL")
 REFUSED = text("status = 'rejected'")
 DECISIONS = text("what = 'settle'")
@@ -249,6 +251,7 @@ Index("ix_orders_registration_id_change", orders.c.registration_id, orders.c.cha
 IS_REPLACEMENT = text("replaces IS NOT NULL")
 Index("ix_orders_replaces", orders.c.replaces, info={"where": IS_REPLACEMENT})
 Index("ix_orders_open", orders.c.registration_id, orders.c.id, info={"where": OPEN})
+Index("ix_orders_open_market", orders.c.id, info={"where": OPEN_MARKET_ORDER})
 
 withdrawals = _journal(
     "withdrawals",
