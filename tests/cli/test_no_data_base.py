@@ -35,6 +35,7 @@ NEED_ONE = [
 #: Those that make one, or need none.
 OTHERS = {"account add", "serve", "restore", "exchanges", "demo", "doctor", "examples copy", "notices test"}
 OTHERS |= {f"deploy {kind}" for kind in ("systemd", "compose", "caddy", "nginx")}
+OTHERS |= {"archive show", "archive verify"}
 
 
 def xwrap(*args, **environ):

@@ -234,7 +234,7 @@ def test_a_worker_that_dies_again_and_again_is_replaced_later_and_later(supervis
     deaths = []
 
     def count(record):
-        if "takes its place" in record.message:
+        if "takes its place" in record.getMessage():
             deaths.append(record.fields)
             if len(deaths) == 4:
                 os.kill(os.getpid(), signal.SIGTERM)
@@ -242,7 +242,10 @@ def test_a_worker_that_dies_again_and_again_is_replaced_later_and_later(supervis
 
     caplog.handler.addFilter(count)
     lines = []
-    supervise(dies, lines.append)
+    try:
+        supervise(dies, lines.append)
+    finally:
+        caplog.handler.removeFilter(count)
     assert [death["pause_seconds"] for death in deaths] == [0.0, 0.01, 0.02, 0.02]
     assert {death["reason"] for death in deaths} == {"it was ended by SIGKILL"}
     assert lines[-1] == "XWrap has stopped"

@@ -30,7 +30,6 @@ from sqlalchemy import (
     select,
     text,
 )
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -245,6 +244,9 @@ class PostgreSQL(Database):
 
     @staticmethod
     def insert(table: Table) -> Any:
+        # Here, because a start on SQLite loads this module, and has no use for the dialect.
+        from sqlalchemy.dialects import postgresql
+
         return postgresql.insert(table)
 
     def is_damage(self, error: Exception) -> bool:
