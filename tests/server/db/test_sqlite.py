@@ -142,19 +142,19 @@ def test_every_commit_is_brought_to_the_disk(sqlite):
     assert sqlite._database.write(lambda runner: runner.value(asked)) == 2, "FULL"
 
 
-def test_nothing_of_a_write_stays_that_sqlite_undid_by_itself_before_its_end(store):
+def test_nothing_of_a_write_stays_that_sqlite_undid_by_itself_before_its_end(sqlite):
     """After a full disk it ends the transaction: each statement that follows would be committed alone."""
-    registration = add_registration(store)
-    database = store._database
+    registration = add_registration(sqlite)
+    database = sqlite._database
 
     def work(runner):
-        store.orders.begin(registration, "k1", "f", ORDER, CLIENT_IDS)
+        sqlite.orders.begin(registration, "k1", "f", ORDER, CLIENT_IDS)
         runner._connection.dbapi_connection.rollback()
         with suppress(StoreError):
-            store.counters.last_nonce("queue")
-        store.accounts.add("bob", "x")
+            sqlite.counters.last_nonce("queue")
+        sqlite.accounts.add("bob", "x")
 
     with pytest.raises(StoreError, match="SQLite undid what this call wrote"):
         database.write(work)
-    assert store.orders.by_key(registration, "k1") is None
-    assert store.accounts.add("bob", "x"), "the next write is as any"
+    assert sqlite.orders.by_key(registration, "k1") is None
+    assert sqlite.accounts.add("bob", "x"), "the next write is as any"
