@@ -8,12 +8,13 @@ from functools import cache
 from time import monotonic
 from typing import Any
 
-from sqlalchemy import BigInteger, Select, bindparam, delete, func, insert, literal, select, update
+from sqlalchemy import Select, bindparam, delete, func, insert, literal, select, update
 from sqlalchemy.sql.dml import ReturningDelete
 
 from . import archive_tables as a
 from . import tables as t
 from .base import Database, StatementRunner
+from .id_lists import id_values, is_one_of
 from .records import now
 from .state_file import KEPT_INTENTS
 
@@ -69,31 +70,14 @@ def key_digest(key: str) -> bytes:
     return hashlib.sha256(key.encode()).digest()[:16]
 
 
-# The ids stand in a list of a fixed length, a power of two, so that few statements are compiled; 0, which no order has,
-# fills it up.
-
-
 @cache
 def _referring(size: int) -> Select[Any]:
-    return select(_O.id, _O.replaces).where(t.IS_REPLACEMENT, _O.replaces.in_(_places(size)))
+    return select(_O.id, _O.replaces).where(t.IS_REPLACEMENT, is_one_of(_O.replaces, size))
 
 
 @cache
 def _removal(size: int) -> ReturningDelete[Any, Any]:
-    return delete(t.orders).where(_O.id.in_(_places(size))).returning(_O.id, _O.status, _O.updated)
-
-
-def _places(size: int) -> list[Any]:
-    return [bindparam(f"id_{place}", type_=BigInteger) for place in range(size)]
-
-
-def _size_for(count: int) -> int:
-    return 1 << (count - 1).bit_length()
-
-
-def _values(ids: Sequence[int]) -> dict[str, int]:
-    filled = [*ids, *[0] * (_size_for(len(ids)) - len(ids))]
-    return {f"id_{place}": id for place, id in enumerate(filled)}
+    return delete(t.orders).where(is_one_of(_O.id, size)).returning(_O.id, _O.status, _O.updated)
 
 
 class ArchiveStore:
@@ -146,8 +130,8 @@ class ArchiveStore:
                 next_below = 0 if nearest is None else nearest["id"] + 1
             if not rows:
                 return [], next_below
-            ids = [row["id"] for row in rows]
-            referring = runner.rows(_referring(_size_for(len(ids))), _values(ids))
+            ids = id_values(row["id"] for row in rows)
+            referring = runner.rows(_referring(len(ids)), ids)
         by_replaced: dict[int, set[int]] = {}
         for row in referring:
             by_replaced.setdefault(row["replaces"], set()).add(row["id"])
@@ -195,8 +179,8 @@ class ArchiveStore:
             for row in rows
         ]
         with self._database.writing() as runner:
-            began = monotonic()
-            gone = runner.rows(_removal(_size_for(len(seen))), _values(list(seen)))
+            began, ids = monotonic(), id_values(seen)
+            gone = runner.rows(_removal(len(ids)), ids)
             if {row["id"]: (row["status"], row["updated"]) for row in gone} != seen:
                 raise ChangedError
             runner.change_each(_ADD_KEYS, kept)

@@ -10,8 +10,6 @@ from operator import itemgetter
 from typing import Any, ClassVar
 
 from sqlalchemy import (
-    BigInteger,
-    ColumnElement,
     CompoundSelect,
     Select,
     and_,
@@ -29,6 +27,7 @@ from . import archive_tables as a
 from . import tables as t
 from .archive import key_digest
 from .base import Database, StatementRunner
+from .id_lists import id_values, is_one_of
 from .journal import Journal
 from .notices import NoticeStore
 from .records import Registration, is_in_place, now, time_text
@@ -102,13 +101,9 @@ _CHANGED = (
 )
 
 
-def _is_one_of(column: ColumnElement[int], size: int) -> ColumnElement[bool]:
-    return column.in_([bindparam(f"id_{place}", type_=BigInteger) for place in range(size)])
-
-
 @cache
 def _last_changes(size: int) -> Select[Any]:
-    return select(t.order_changes).where(_is_one_of(t.order_changes.c.registration_id, size))
+    return select(t.order_changes).where(is_one_of(t.order_changes.c.registration_id, size))
 
 
 @cache
@@ -119,12 +114,12 @@ def _exchanges_to_follow(size: int | None) -> Select[Any] | CompoundSelect[Any]:
     market_orders = _EXCHANGES.where(t.OPEN_MARKET_ORDER)
     if not size:
         return market_orders.distinct()
-    return market_orders.union(_EXCHANGES.where(_is_one_of(t.orders.c.registration_id, size)))
+    return market_orders.union(_EXCHANGES.where(is_one_of(t.orders.c.registration_id, size)))
 
 
 @cache
 def _open_resting_orders(size: int) -> Select[Any]:
-    return _OPEN_RESTING_ORDERS.where(_is_one_of(t.orders.c.registration_id, size))
+    return _OPEN_RESTING_ORDERS.where(is_one_of(t.orders.c.registration_id, size))
 
 
 def _archived(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -135,17 +130,6 @@ def _archived(row: Mapping[str, Any]) -> dict[str, Any]:
 def is_short(row: Mapping[str, Any]) -> bool:
     """Return whether an order is over soon by itself: it has neither a price nor a stop."""
     return row["type"] == "market" and row["stop"] is None
-
-
-def _ids(registrations: Iterable[int]) -> dict[str, int]:
-    """Return the ids as the values of a statement with a place for each; 0, which none has, fills it up.
-
-    A power of two, so that few statements are compiled.
-    """
-    ids = sorted(set(registrations))
-    if ids:
-        ids += [0] * ((1 << (len(ids) - 1).bit_length()) - len(ids))
-    return {f"id_{place}": id for place, id in enumerate(ids)}
 
 
 #: The order that was amended in place goes on in another row, which has all its fills from then on.
@@ -205,7 +189,7 @@ class OrderJournal(Journal):
         """Return the exchanges that have any of `open_market_orders`, or of `open_resting_orders` of these
         registrations (None: of all); one query for all exchanges.
         """
-        ids = {} if registrations is None else _ids(registrations)
+        ids = {} if registrations is None else id_values(registrations)
         statement = _exchanges_to_follow(None if registrations is None else len(ids))
         with self._database.reading() as runner:
             return {row["exchange"] for row in runner.rows(statement, ids)}
@@ -225,7 +209,7 @@ class OrderJournal(Journal):
         """Return the orders of these registrations (None: of all) at an exchange that were open when they were read
         last, and rest: those with a price or a stop.
         """
-        ids = {} if registrations is None else _ids(registrations)
+        ids = {} if registrations is None else id_values(registrations)
         if registrations is not None and not ids:
             return []
         statement = _OPEN_RESTING_ORDERS if registrations is None else _open_resting_orders(len(ids))
@@ -235,7 +219,7 @@ class OrderJournal(Journal):
 
     def last_changes(self, registrations: Iterable[int]) -> dict[int, int]:
         """Return the number of the last change of each of these registrations that has had an order; one query."""
-        if not (ids := _ids(registrations)):
+        if not (ids := id_values(registrations)):
             return {}
         with self._database.reading() as runner:
             rows = runner.rows(_last_changes(len(ids)), ids)
