@@ -17,7 +17,6 @@ from bitmm.xwrap.exchanges.base import ExchangeContext
 from bitmm.xwrap.exchanges.errors import Refused
 from bitmm.xwrap.exchanges.models import Candle, NewOrder, NewWithdrawal, OrderRef
 from bitmm.xwrap.exchanges.paper import PACKED_PRICES, Paper, PaperConfig, Prices, PricesError
-from bitmm.xwrap.server.db.store import Store
 from bitmm.xwrap.testing.exchange_contract import ExchangeContract
 from tests.support.databases import sql
 
@@ -28,15 +27,6 @@ NOON = datetime(2025, 1, 7, 12, tzinfo=UTC)
 #: An address of the test network (BIP 173, "Test vectors").
 ADDRESS = "tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx"
 OPENING = {"USD": Decimal(200_000), "BTC": Decimal(1)}
-
-
-@pytest.fixture
-def store(tmp_path, database):
-    store = Store(database(tmp_path, tables=True))
-    store.prepare()
-    store.accounts.add("ann", "x")
-    yield store
-    store.close()
 
 
 @pytest.fixture

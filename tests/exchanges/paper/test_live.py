@@ -26,7 +26,6 @@ from bitmm.xwrap.exchanges.models import Market, NewOrder, NewTransfer, OrderRef
 from bitmm.xwrap.exchanges.paper import LivePrices, Paper, PaperConfig, Prices, live_paper, live_prices
 from bitmm.xwrap.exchanges.paper.executions import Execution
 from bitmm.xwrap.exchanges.paper.live_prices import with_fees
-from bitmm.xwrap.server.db.store import Store
 from bitmm.xwrap.server.market_reads import MOST_LEVELS, read_fresh_book
 from bitmm.xwrap.testing.exchange_contract import ExchangeContract
 from bitmm.xwrap.testing.exchanges.bitstamp import BitstampVenue
@@ -82,15 +81,6 @@ class Source:
         except Refused as refusal:
             return refusal
         return None
-
-
-@pytest.fixture
-def store(tmp_path, database):
-    store = Store(database(tmp_path, tables=True))
-    store.prepare()
-    store.accounts.add("ann", "x")
-    yield store
-    store.close()
 
 
 @pytest.fixture

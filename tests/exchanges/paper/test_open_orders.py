@@ -32,15 +32,6 @@ FIRST = 1_736_208_060.0
 OPENING = {"USD": Decimal(1_000_000), "BTC": Decimal(1000)}
 
 
-@pytest.fixture
-def store(tmp_path, database):
-    store = Store(database(tmp_path, tables=True))
-    store.prepare()
-    store.accounts.add("ann", "x")
-    yield store
-    store.close()
-
-
 class Market:
     """A registration on paper with closing prices and a clock of the test."""
 
