@@ -281,7 +281,7 @@ class Intents:
 
     def _row_of(self, caller: Caller, plan: _Plan) -> Row | None:
         """Return the row of a key; within a write, after every other write of the account that began before."""
-        self._store.accounts.locked(caller.account.id, exclusive=True)
+        self._store.accounts.locked(caller.account.id)
         return plan.journal.by_key(plan.registration, plan.key)
 
     def carry_out(self, exchange: Exchange, begun: Begun) -> StoredAnswer:

@@ -116,7 +116,7 @@ class Policy:
 
     def _lock_account(self, caller: Caller) -> None:
         """Let the next write that counts what this account placed wait until this one ends."""
-        self._store.accounts.locked(caller.account.id, exclusive=True)
+        self._store.accounts.locked(caller.account.id)
 
     def _record(self, caller: Caller, row: dict[str, Any]) -> None:
         """Count a row that was begun, and write into the audit who placed it; within the write that begins it."""
@@ -175,7 +175,7 @@ def check_login(store: Store, caller: Caller) -> None:
     A call that waited, for a thread or for its exchange, would else change something after the new password was set,
     with which the owner ends whatever the one before may do.
     """
-    _check_account(caller, store.accounts.locked(caller.account.id, exclusive=True), "nothing was changed")
+    _check_account(caller, store.accounts.locked(caller.account.id), "nothing was changed")
     if caller.credential is not None:
         check_live(store.credentials.get(caller.credential.id))
 

@@ -132,7 +132,7 @@ def test_who_reads_while_others_write_misses_no_change(store, where):
 
 def test_a_commit_that_changes_an_order_is_reported_and_no_other_one(store):
     calls, registration = [], add_registration(store)
-    store.after_order_change(lambda: calls.append(store.is_writing))
+    store.after_order_change(lambda: calls.append(store._database.is_writing))
     row = begin(store, registration, "k1")
     assert calls == [False]
     store.atomic(lambda: store.orders.finish(row, {"status": "filled"}))

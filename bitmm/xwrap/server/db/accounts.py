@@ -14,7 +14,7 @@ from .credentials import CREDENTIAL_COLUMNS, credential_from_row
 from .records import Account, Login, now
 from .registrations import GONE, LABELED_COLUMNS, pop_registration
 
-__all__ = ["LOCK_EXCLUSIVE", "AccountStore"]
+__all__ = ["LOCK", "AccountStore"]
 
 _A, _R, _C = t.accounts.c, t.registrations.c, t.credentials.c
 _COLUMNS = [_A.id, _A.name, _A.password_hash, _A.active, _A.frozen, _A.created]
@@ -36,10 +36,8 @@ _LOGINS = (
     )
     .where(or_(_A.name == bindparam("name"), _A.name == _OWNER))
 )
-_LOCKED = select(*_COLUMNS).where(_A.id == bindparam("id"))
-_LOCK_SHARED = _LOCKED.with_for_update(read=True)
 #: Every other write that runs it for the account waits for this one.
-LOCK_EXCLUSIVE = _LOCKED.with_for_update(key_share=True)
+LOCK = select(*_COLUMNS).where(_A.id == bindparam("id")).with_for_update(key_share=True)
 _LOCK_FOR_CHANGE = select(_A.id).where(_A.id == bindparam("id")).with_for_update()
 #: The row of a removed account stays for what names it by its id. It has no hash.
 _IS_THERE = _A.password_hash != ""
@@ -105,13 +103,12 @@ class AccountStore:
         rows.sort(key=lambda row: row["name"] != name)
         return _pop_login(rows[0], name) if rows else None
 
-    def locked(self, id: int, *, exclusive: bool = False) -> Account | None:
-        """Return an account as it is now. Within a write: until it ends, no other write changes the account.
-
-        `exclusive`: until then, every other write that calls this for the account waits, too.
+    def locked(self, id: int) -> Account | None:
+        """Return an account as it is now. Within a write: until it ends, no other write changes the account, and every
+        other write that calls this for it waits.
         """
         with self._database.reading() as runner:
-            row = runner.first(LOCK_EXCLUSIVE if exclusive else _LOCK_SHARED, {"id": id})
+            row = runner.first(LOCK, {"id": id})
         return None if row is None else Account(**row)
 
     def all(self) -> list[dict[str, Any]]:

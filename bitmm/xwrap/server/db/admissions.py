@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from .accounts import LOCK_EXCLUSIVE
+from .accounts import LOCK
 from .base import Database, Statement
 from .credentials import LOCK_LIVE, credential_from_row
 from .records import Account, Credential, Registration
@@ -34,12 +34,12 @@ class AdmissionStore:
     def lock(self, account: int, registration: int, credential: int | None) -> Locked:
         """Return what is asked of a call that places an order, or makes a send. Within a write.
 
-        Until that ends, every other write that locks the account exclusively waits, and none changes the account, its
+        Until that ends, every other write that locks the account waits, and none changes the account, its
         registrations, or the credential.
         """
         # In this order: what is read after the account was waited for is as it is then.
         asked: list[tuple[Statement, dict[str, Any]]] = [
-            (LOCK_EXCLUSIVE, {"id": account}),
+            (LOCK, {"id": account}),
             (BY_ID, {"id": registration}),
             (SUM_PLACED, placed_values(account)),
         ]

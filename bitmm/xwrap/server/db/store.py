@@ -104,11 +104,6 @@ class Store:
         return self._database.server_id
 
     @property
-    def is_writing(self) -> bool:
-        """Return whether this thread is within a write."""
-        return self._database.is_writing
-
-    @property
     def is_shared(self) -> bool:
         """Return whether other server processes may use this data base now."""
         return self._database.is_shared
