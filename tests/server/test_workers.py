@@ -78,6 +78,11 @@ def numbers(server):
     return {name: float(number) for name, _, number in (line.rpartition(" ") for line in lines)}
 
 
+def states(pid):
+    """The states of the threads of a process, as proc(5) has them."""
+    return [path.read_text().rpartition(") ")[2][0] for path in Path(f"/proc/{pid}/task").glob("*/stat")]
+
+
 HEALTH = 'xwrap_calls_total{method="GET",path="/health",status="200"}'
 
 
@@ -101,6 +106,8 @@ def test_the_numbers_of_all_workers_are_added_up_and_those_of_the_data_base_are_
     assert {each['xwrap_unknown{exchange="paper",journal="orders"}'] for each in found} == {1.0}
     os.kill(still := pids(process)[1], signal.SIGSTOP)
     try:
+        # Until then it may take a connection, which it holds while it stands still.
+        until(lambda: all(state == "T" for state in states(still)))
         assert numbers(server)[HEALTH] - before == 12.0
     finally:
         os.kill(still, signal.SIGCONT)
