@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
 import signal
+import socket
 import threading
 from collections import Counter
 from contextlib import ExitStack
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import requests
 
 pytest.importorskip("starlette", reason="the server is not installed")
 
-from bitmm.xwrap.server import supervisor
+from bitmm.xwrap.server import supervisor, worker
 from bitmm.xwrap.server.settings import Settings
 from bitmm.xwrap.testing.exchanges.kraken import KrakenVenue
 from tests.conftest import Server
@@ -223,6 +226,15 @@ def lingers(_settings, _listener, channel):
         signal.pause()
 
 
+def serves(_settings, _listener, channel):
+    """A worker that answers four times that it serves, and stands still from then on."""
+    channel.sendall(json.dumps({"ready": True}).encode() + b"\n")
+    with channel.makefile("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            if number <= 4:
+                channel.sendall(line)
+
+
 @pytest.fixture
 def supervise(monkeypatch, caplog, tmp_path):
     """Run a supervisor of one such worker; `report` is called with its lines, and returned is what it logs."""
@@ -230,6 +242,7 @@ def supervise(monkeypatch, caplog, tmp_path):
     def run(worker, report):
         monkeypatch.setattr(supervisor, "work", worker)
         monkeypatch.setattr(supervisor, "_PAUSES", (0.0, 0.01, 0.02))
+        monkeypatch.setattr(supervisor, "_WATCH_SECONDS", 0.01)
         monkeypatch.setattr(supervisor, "log_to_stderr", lambda *_: caplog.at_level(logging.INFO))
         supervisor.run(Settings.read({}, data=tmp_path, port=0, database_url="postgresql+psycopg://x@/x"), report)
         return caplog.records
@@ -268,3 +281,60 @@ def test_a_second_signal_ends_what_is_in_flight(supervise):
 
     supervise(lingers, stop)
     assert [line.partition(" at ")[0] for line in lines] == ["XWrap serves", "it stops", "XWrap has stopped"]
+
+
+def test_a_worker_that_stands_still_is_killed_and_replaced(supervise, caplog):
+    reasons = []
+
+    def stop(record):
+        if "takes its place" in record.getMessage():
+            reasons.append(record.fields["reason"])
+            os.kill(os.getpid(), signal.SIGTERM)
+        return True
+
+    caplog.handler.addFilter(stop)
+    try:
+        supervise(serves, lambda _line: None)
+    finally:
+        caplog.handler.removeFilter(stop)
+    assert reasons == ["it stood still for 0 seconds"]  # the test asks every 0.01 seconds
+
+
+def test_a_worker_answers_that_it_serves_when_its_event_loop_does(running_channel):
+    channel, loop, lines = running_channel
+    held, release = threading.Event(), threading.Event()
+
+    def stand_still():
+        held.set()
+        release.wait()
+
+    channel.sendall(b'{"alive": true}\n')
+    assert json.loads(lines.readline()) == {"alive": True}
+    loop.call_soon_threadsafe(stand_still)
+    held.wait()
+    channel.sendall(b'{"alive": true}\n')
+    channel.settimeout(0.05)
+    with pytest.raises(TimeoutError):
+        channel.recv(1, socket.MSG_PEEK)
+    channel.settimeout(None)
+    release.set()
+    assert json.loads(lines.readline()) == {"alive": True}
+
+
+@pytest.fixture
+def running_channel():
+    """The supervisor's end of a channel, the event loop of the worker that has the other one, and what it says."""
+    ours, theirs = socket.socketpair()
+    ended, loop = threading.Event(), asyncio.new_event_loop()
+    channel = worker.Channel(theirs, ended.set)
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    loop.call_soon_threadsafe(channel.set_ready, SimpleNamespace(metrics=SimpleNamespace()))
+    with ours, theirs, ours.makefile("rb") as lines:
+        assert json.loads(lines.readline()) == {"ready": True}
+        yield ours, loop, lines
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+        ours.shutdown(socket.SHUT_RDWR)
+        assert ended.wait(10)

@@ -15,7 +15,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from multiprocessing.context import SpawnProcess
 from typing import Any
@@ -39,6 +39,9 @@ _PAUSES = (0.0, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 _LASTING = 60.0
 #: Seconds for which the numbers of a worker are waited for; one that stands still has its last ones.
 _NUMBERS_SECONDS = 1.0
+#: A worker that serves is asked every so many seconds whether it does, and is killed when it did not answer so often:
+#: it stands still, and its connections with it. No time is measured, because this process may have stood still, too.
+_WATCH_SECONDS, _MOST_SILENT = 5.0, 6
 #: A worker that stops waits for what is in flight, and so many seconds more may pass until it has ended.
 _END_SECONDS = 12.0
 #: The numbers of a worker are one line.
@@ -198,6 +201,8 @@ class _Worker:
         self.numbers: Numbers = []
         self._supervisor = supervisor
         self._answered = asyncio.Event()
+        #: It has answered since it was asked last whether it serves.
+        self._is_alive = True
         self._writer: asyncio.StreamWriter | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -214,6 +219,7 @@ class _Worker:
             theirs.close()
         self.pid = process.pid
         reader, self._writer = await asyncio.open_connection(sock=ours, limit=_LONGEST_LINE)
+        self._start_task(self._watch())
         with suppress(ConnectionError):
             # The end of the socket is that of the process, which may be killed within a line.
             while (line := await reader.readline()).endswith(b"\n"):
@@ -233,6 +239,18 @@ class _Worker:
             with suppress(ProcessLookupError):
                 os.kill(self.pid, number)
 
+    async def _watch(self) -> None:
+        """Kill it when it stands still."""
+        silent = 0
+        while silent < _MOST_SILENT:
+            await asyncio.sleep(_WATCH_SECONDS)
+            silent = 0 if self._is_alive else silent + 1
+            if self.is_ready:
+                self._is_alive = False
+                self._send({"alive": True})
+        self.failure = f"it stood still for {_WATCH_SECONDS * _MOST_SILENT:.0f} seconds"
+        self.signal(signal.SIGKILL)
+
     async def ask_numbers(self) -> None:
         """Have it bring `numbers` up to date, if it serves, for a second at most."""
         if not self.is_ready:
@@ -248,15 +266,20 @@ class _Worker:
         elif "ready" in message:
             self.is_ready = True
             self._supervisor.note_ready(self)
+        elif "alive" in message:
+            self._is_alive = True
         elif "failed" in message:
             self.failure = message["failed"]
         elif "numbers" in message:
             self.numbers = message["numbers"]
             self._answered.set()
             if message["collect"]:
-                task = asyncio.create_task(self._send_others())
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+                self._start_task(self._send_others())
+
+    def _start_task(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _send_others(self) -> None:
         self._send({"others": await self._supervisor.collect(self)})

@@ -6,6 +6,7 @@ then it stops as at SIGTERM, so that no worker is left which nobody replaces or 
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import json
 import os
@@ -23,7 +24,7 @@ from .setup_errors import setup_line
 if TYPE_CHECKING:
     from .services import Services
 
-__all__ = ["work"]
+__all__ = ["Channel", "work"]
 
 #: Seconds for which a call waits for the numbers of the other workers; the supervisor waits a second for each.
 _SECONDS = 3.0
@@ -41,7 +42,7 @@ def work(settings: Settings, listener: socket.socket, channel: socket.socket) ->
     from . import runner
 
     stop = runner.Stop()
-    supervisor = _Channel(channel, lambda: stop("the process that started the workers is gone"))
+    supervisor = Channel(channel, lambda: stop("the process that started the workers is gone"))
     try:
         runner.serve(settings, listener, stop, supervisor.report, supervisor.set_ready)
     except Exception as error:
@@ -54,7 +55,7 @@ def work(settings: Settings, listener: socket.socket, channel: socket.socket) ->
     runner.end_process(0 if failure is None else 1)
 
 
-class _Channel:
+class Channel:
     """The worker's end of the socket to the supervisor."""
 
     def __init__(self, channel: socket.socket, on_end: Callable[[], None]) -> None:
@@ -62,7 +63,9 @@ class _Channel:
         self._channel = channel
         self._on_end = on_end
         self._lock = threading.Lock()
+        #: Set when connections are accepted.
         self._services: Services | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         #: One call at a time waits for the numbers of the others.
         self._asks = threading.Lock()
         self._answered = threading.Event()
@@ -74,7 +77,8 @@ class _Channel:
         self.send({"line": line})
 
     def set_ready(self, services: Services) -> None:
-        """Let the supervisor know that connections are accepted; from now on it may ask for the numbers."""
+        """Let the supervisor know that connections are accepted; from now on it may ask. Called in the event loop."""
+        self._loop = asyncio.get_running_loop()
         self._services = services
         services.metrics.numbers_of_others = self.numbers_of_others
         self.send({"ready": True})
@@ -103,6 +107,17 @@ class _Channel:
                 if "others" in message:
                     self._others = message["others"]
                     self._answered.set()
+                elif "alive" in message:
+                    self._wait_for_loop()
+                    self.send(message)
                 elif self._services is not None:
                     self.send({"numbers": self._services.metrics.numbers(), "collect": False})
         self._on_end()
+
+    def _wait_for_loop(self) -> None:
+        """Return when the event loop has come to do something: one that stands still lets the supervisor wait, too."""
+        came = threading.Event()
+        if self._loop is not None:
+            with suppress(RuntimeError):  # it is closed when the server stops
+                self._loop.call_soon_threadsafe(came.set)
+                came.wait()
