@@ -100,11 +100,11 @@ def test_everything_is_sealed_anew_and_the_old_key_opens_nothing(installation):
 
 
 def test_no_rotation_changes_an_id_of_an_order(installation):
-    ids = ClientIds(installation.vault.client_id_secret).of("orders", 1, "key")
+    ids = [*ClientIds(installation.vault.client_id_secret).of("orders", 1, "key")]
     for _ in range(2):
         rotate(installation.store, installation.path)
         drop_old(installation.store, installation.path)
-        assert ClientIds(Vault.load(installation.path).client_id_secret).of("orders", 1, "key") == ids
+        assert [*ClientIds(Vault.load(installation.path).client_id_secret).of("orders", 1, "key")] == ids
 
 
 def test_what_a_running_server_adds_after_the_beginning_is_sealed_with_the_new_key(installation, monkeypatch):

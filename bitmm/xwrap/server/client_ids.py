@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hmac
 import uuid
+from collections.abc import Sequence
 
 __all__ = ["ClientIds"]
 
@@ -16,19 +17,34 @@ __all__ = ["ClientIds"]
 _ATTEMPTS = 5
 
 
+class _KeyIds(Sequence[str]):
+    """The ids that the order or send with a key can have, by its attempt: 32 hexadecimal digits of a UUID.
+
+    They are those of random UUIDs (RFC 9562, version 4), because some exchanges take no others. Each is derived when it
+    is asked for: nearly every order has but one attempt.
+    """
+
+    def __init__(self, secret: bytes, journal: str, registration_id: int, key: str) -> None:
+        self._secret = secret
+        self._of = f"{journal}\0{registration_id}", key
+
+    def __len__(self) -> int:
+        return _ATTEMPTS
+
+    def __getitem__(self, attempt: int) -> str:  # type: ignore[override]  # nobody takes a slice
+        if attempt not in range(_ATTEMPTS):
+            raise IndexError(attempt)
+        place, key = self._of
+        digest = hmac.digest(self._secret, f"{place}\0{attempt}\0{key}".encode(), "sha256")
+        return uuid.UUID(bytes=digest[:16], version=4).hex
+
+
 class ClientIds:
     """The client ids of one installation. `secret`: `Vault.client_id_secret`."""
 
     def __init__(self, secret: bytes) -> None:
         self._secret = secret
 
-    def of(self, journal: str, registration_id: int, key: str) -> list[str]:
-        """Return the ids that the order or send with a key can have, by its attempt: 32 hexadecimal digits of a UUID.
-
-        They are those of random UUIDs (RFC 9562, version 4), because some exchanges take no others.
-        """
-        return [self._derive(f"{journal}\0{registration_id}\0{attempt}\0{key}") for attempt in range(_ATTEMPTS)]
-
-    def _derive(self, name: str) -> str:
-        digest = hmac.digest(self._secret, name.encode(), "sha256")
-        return uuid.UUID(bytes=digest[:16], version=4).hex
+    def of(self, journal: str, registration_id: int, key: str) -> Sequence[str]:
+        """Return the ids that the order or send with a key can have."""
+        return _KeyIds(self._secret, journal, registration_id, key)

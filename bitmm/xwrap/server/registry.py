@@ -9,7 +9,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from math import inf
@@ -177,11 +177,14 @@ class ExchangeRegistry:
         kind = self.kind(id)
         entry = self._entries[id]
         credentials = credentials or Credentials()
-        is_proven = (registration is not None and registration.proven) or self.is_proven(id, credentials)
+        key = _identity(kind, credentials)
+        is_proven = (registration is not None and registration.proven) or (
+            key != "" and self.is_proven(id, credentials)
+        )
         slot = RequestSlot(
             self._limiter,
             entry.limits,
-            KeyHolder(_identity(kind, credentials), account, is_proven),
+            KeyHolder(key, account, is_proven),
             priority,
             check,
             partial(self._mark_proven, id, credentials, registration),
@@ -196,22 +199,23 @@ class ExchangeRegistry:
             throttle=MeasuredThrottle(throttle, self._metrics, id, priority),
             cache=entry.cache,
         )
-        watched = self.last_calls.watch(id, context.registration)
-        if priority is Priority.CANCEL:
-            with watched:
-                yield entry.create(context)
-            return
+        # Of an exchange that answers at once no call waits, nor a cancel of any.
+        is_unshared = kind.answers_at_once or priority is Priority.CANCEL
+        with nullcontext() if is_unshared else self._share(entry), self.last_calls.watch(id, context.registration):
+            yield entry.create(context)
+
+    @contextmanager
+    def _share(self, entry: _Entry) -> Iterator[None]:
+        """Hold a part of the threads that may wait for an exchange. Raises Problem as `exchange`."""
         if not entry.share.acquire(timeout=self._settings.queue_seconds):
             raise too_busy(
-                "exchange_busy", f"too many calls wait for {kind.name}; nothing was sent; try again in a second"
+                "exchange_busy", f"too many calls wait for {entry.kind.name}; nothing was sent; try again in a second"
             )
         try:
-            with watched:
-                yield entry.create(context)
+            yield
         finally:
             entry.share.release()
 
-    @contextmanager
     def open(
         self,
         registration: Registration,
@@ -219,18 +223,20 @@ class ExchangeRegistry:
         *,
         seconds: float = inf,
         check: Callable[[], None] | None = None,
-    ) -> Iterator[Exchange]:
-        """Give the exchange of a registration, with its keys opened for this one use, as `exchange` does."""
-        with self.exchange(
+    ) -> AbstractContextManager[Exchange]:
+        """Give the exchange of a registration, with its keys opened for this one use, as `exchange` does.
+
+        Where an exchange has none (paper), nothing is opened.
+        """
+        return self.exchange(
             registration.exchange,
-            self._unsealed(registration),
+            self._unsealed(registration) if self.kind(registration.exchange).form else None,
             priority,
             account=registration.account_id,
             registration=registration,
             seconds=seconds,
             check=check,
-        ) as exchange:
-            yield exchange
+        )
 
     def is_proven(self, id: str, credentials: Credentials) -> bool:
         """Return whether this process saw that the exchange accepted this key with this secret."""

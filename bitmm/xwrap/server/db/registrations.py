@@ -32,7 +32,8 @@ _NAMES = tuple(Registration.__dataclass_fields__)
 REGISTRATION_COLUMNS = [t.registrations.c[name] for name in _NAMES]
 #: The same for a statement that has columns of another table, too; `pop_registration` reads them. A journal has a
 #: column `registration_id` of its own.
-LABELED_COLUMNS = [column.label(f"of_registration_{column.name}") for column in REGISTRATION_COLUMNS]
+_LABELS = {name: f"of_registration_{name}" for name in _NAMES}
+LABELED_COLUMNS = [column.label(_LABELS[column.name]) for column in REGISTRATION_COLUMNS]
 _OF_ACCOUNT = (
     select(*REGISTRATION_COLUMNS)
     .where(t.registrations.c.account_id == bindparam("account"), t.registrations.c.deleted.is_(None))
@@ -195,7 +196,7 @@ def _check_new(runner: StatementRunner, account: int, is_same: Callable[[Registr
 
 def pop_registration(row: dict[str, Any]) -> Registration:
     """Take the LABELED_COLUMNS out of a row, and return their registration."""
-    return Registration(**{name: row.pop(f"of_registration_{name}") for name in _NAMES})
+    return Registration(**{name: row.pop(label) for name, label in _LABELS.items()})
 
 
 def can_be_seen(created: ColumnElement[str]) -> ColumnElement[bool]:
