@@ -22,6 +22,8 @@ def order_with_common_names(exchange: Exchange, order: NewOrder) -> NewOrder:
     """
     currency, asset = exchange.common_pair(order.currency, order.asset)
     _check(exchange, currency=(order.currency, currency), asset=(order.asset, asset))
+    if (order.currency, order.asset) == (currency, asset):
+        return order
     return replace(order, currency=currency, asset=asset)
 
 

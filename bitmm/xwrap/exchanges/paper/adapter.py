@@ -131,10 +131,11 @@ class PaperExchange(Exchange, ABC):
             check_available(transaction, given_by(row), plan.amount if order.side == "sell" else needed)
             if row["status"] == "open":
                 self._check_room(transaction)
-            row["id"] = transaction.add_order(row | executed.columns())
+            columns = executed.columns()
+            row["id"] = transaction.add_order(row | columns)
             if plan.parts:
                 post_parts(transaction, row, nothing, plan.parts, look.taker)
-            row |= executed.columns()
+            row |= columns
             if row["status"] == "open":
                 row = self._resting().add(transaction, row)
         return self._order_from_row(row)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any, Self
 
@@ -42,7 +42,7 @@ class Execution:
             worth = EXACT.multiply(price, amount)
             filled, value = EXACT.add(filled, amount), EXACT.add(value, worth)
             charge = EXACT.add(charge, EXACT.multiply(worth, fee))
-        return replace(self, filled=filled, value=value, charge=charge)
+        return type(self)(self.side, self.money_step, filled, value, charge)
 
     @property
     def average(self) -> Decimal | None:

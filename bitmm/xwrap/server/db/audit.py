@@ -43,6 +43,8 @@ _OF_ACCOUNT = (
     .order_by(_L.id.desc())
     .limit(bindparam("limit"))
 )
+_sorted_json = json.JSONEncoder(sort_keys=True).encode
+_hashed_json = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
 #: Characters of one text in a row. A name that a caller sent may be longer.
 _LONGEST = 1000
 
@@ -83,7 +85,7 @@ class AuditStore:
             "address": _clean(who.address if isinstance(who, Caller) else address),
             "what": what,
             "subject": _clean(subject),
-            "details": json.dumps({name: _clean(text) for name, text in (details or {}).items()}, sort_keys=True),
+            "details": _sorted_json({name: _clean(text) for name, text in (details or {}).items()}),
         }
         self._database.join(lambda runner: self._append(runner, row))
 
@@ -161,5 +163,5 @@ def _clean(text: str) -> str:
 
 
 def _hash(entry: Mapping[str, Any]) -> str:
-    text = json.dumps([entry[name] for name in _HASHED], ensure_ascii=True, separators=(",", ":"))
+    text = _hashed_json([entry[name] for name in _HASHED])
     return hashlib.sha256(text.encode()).hexdigest()

@@ -250,7 +250,7 @@ class PaperTransaction:
     def post_entry(self, kind: str, reference: str | None, currency: str, amount: Decimal) -> None:
         """Add `amount` (negative: take) to the balance of `currency`, by an entry that says why."""
         balance = self.balances.get(currency, Balance())
-        self.balances[currency] = replace(balance, total=EXACT.add(balance.total, amount))
+        self.balances[currency] = Balance(EXACT.add(balance.total, amount), balance.held)
         entry = {"kind": kind, "reference": reference, "currency": currency, "amount": plain(amount)}
         self._entries.append({**self._columns, **entry})
 
