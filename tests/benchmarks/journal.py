@@ -132,9 +132,9 @@ def calls_of(url: str, newest: int, count: int) -> dict[str, Callable[[], list[f
 def questions_of(store: Store, count: int) -> dict[str, Callable[[], list[float]]]:
     """What the reconciler asks a journal, by its name; each gives the seconds of `count` questions."""
     asks: dict[str, Callable[[], object]] = {
-        "unknown": lambda: store.orders.unknown("paper"),
+        "names of unknown attempts": store.orders.attempts.names,
+        "unknown attempts": lambda: store.orders.attempts.at("paper"),
         "mark_abandoned": lambda: store.orders.mark_abandoned(now(86400)),
-        "count_unknown": store.orders.count_unknown,
     }
 
     def timed(ask: Callable[[], object]) -> list[float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 from bitmm.xwrap.exchanges.kraken import Kraken
+from bitmm.xwrap.server.db.attempts import Attempt
 from bitmm.xwrap.server.question_times import TimesOfRows
 
 BEGUN, BEFORE, AFTER = (f"2026-11-27T10:00:0{second}.000000Z" for second in (1, 0, 2))
@@ -12,13 +13,16 @@ BEGUN, BEFORE, AFTER = (f"2026-11-27T10:00:0{second}.000000Z" for second in (1, 
 
 def times(key_since):
     """Whether an accepted nonce proves that a request which was begun then cannot arrive any more."""
-    journal = SimpleNamespace(name="orders", is_own=lambda _row: True)
+    found = []
+    attempts = SimpleNamespace(names=lambda: {"kraken": str(found)}, at=lambda _exchange: found)
+    journal = SimpleNamespace(name="orders", is_own=lambda _row: True, attempts=attempts)
     store = SimpleNamespace(orders=journal, server_id=1, is_shared=False)
-    row = {"id": 1, "created": BEGUN, "updated": BEGUN, "server": None}
     rows = TimesOfRows(store, grace=20.0, call_seconds=15.0, retry=1.0)
-    [known] = rows.of(journal, "kraken", [(SimpleNamespace(key_since=None), row)], Kraken)
-    [found] = rows.of(journal, "kraken", [(SimpleNamespace(key_since=key_since), row)], Kraken)
-    return known, found
+    told = []
+    for since in (None, key_since):
+        found[:] = [Attempt(1, BEGUN, since, registration=1, updated=BEGUN, server=None, in_place=False)]
+        told += rows.of(journal, "kraken", Kraken).values()
+    return told
 
 
 def test_a_nonce_proves_something_about_requests_of_its_own_key_only():

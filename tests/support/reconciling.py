@@ -7,6 +7,6 @@ from bitmm.xwrap.server.reconciliation import Reconciler
 
 def make_due(reconciler: Reconciler) -> None:
     """Let the pauses between two questions be over."""
-    for times in reconciler._times._times.values():
-        for row in times.values():
-            row.ask_at = 0.0
+    for looked in reconciler._times._looked.values():
+        for times in looked.times.values():
+            times.ask_at = 0.0

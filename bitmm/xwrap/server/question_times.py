@@ -15,15 +15,15 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from math import inf
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..exchanges.base import Exchange
+from .db.attempts import Attempt
 from .db.journal import Journal
-from .db.records import Registration
 from .db.store import Store
 from .lookups import LISTING_SECONDS
 
@@ -83,21 +83,30 @@ class QuestionTimes:
         """Return whether the row was certainly not executed when the exchange, `asked` then, had no such thing."""
         return asked >= min(self.listed_by, self.arrived_by)
 
-    def was_missed(self, row: Row, *, proved: bool) -> None:
-        """The exchange had no such thing: the next question comes when it can prove something."""
+    def was_missed(self, updated: str, *, proved: bool) -> None:
+        """The exchange had no such thing: the next question comes when it can prove something. See `try_again`."""
         now = time.monotonic()
         if proved:
-            self.try_again(row)
+            self.try_again(updated)
         elif self.by_nonce:
             self.ask_at = min(self.listed_by, self.arrived_by) if self.listed_by < inf else self.confirm_at
         else:
             # After 1, 3, 9, 27 s and so on: an order may arrive late, and nothing is lost by finding it before the end.
             self.ask_at = min(self.confirm_at, now + max(self.retry, 2 * (now - self.seen_at)))
 
-    def try_again(self, row: Row) -> None:
-        """The exchange did not answer, or could not say: the next question comes after a while."""
-        age = (datetime.now(UTC) - _parse_time(row["updated"])).total_seconds()
+    def try_again(self, updated: str) -> None:
+        """The exchange did not answer, or could not say: the next question comes after a while. The row became unknown
+        when it was `updated`.
+        """
+        age = (datetime.now(UTC) - _parse_time(updated)).total_seconds()
         self.ask_at = time.monotonic() + max(self.retry, min(age * _BACK_OFF, _MAX_BACK_OFF))
+
+
+class _Looked(NamedTuple):
+    """What was unknown at an exchange when that was read last: the `names` of the attempts, and their times."""
+
+    names: str
+    times: Mapping[Attempt, QuestionTimes]
 
 
 class TimesOfRows:
@@ -111,21 +120,38 @@ class TimesOfRows:
         self._grace = grace
         self._call_seconds = call_seconds
         self._retry = retry
-        #: By journal and exchange, by the row's id and time of creation, because one that was begun anew is another
-        #: one, and by the key: what one key confirmed is true of its own requests only.
-        self._times: dict[tuple[str, str], dict[tuple[int, str, str | None], QuestionTimes]] = {}
+        #: By journal and exchange. Times belong to an attempt with its key: what one key confirmed is true of its own
+        #: requests only.
+        self._looked: dict[tuple[str, str], _Looked] = {}
 
-    def of(
-        self, journal: Journal, exchange: str, unknown: Sequence[tuple[Registration, Row]], kind: type[Exchange]
-    ) -> list[QuestionTimes]:
-        """Return the times of all rows of a journal that are `unknown` at an exchange, of this `kind`."""
-        place = journal.name, exchange
-        known, times = self._times.get(place, {}), {}
-        for registration, row in unknown:
-            attempt = row["id"], row["created"], registration.key_since
-            times[attempt] = known.get(attempt) or self._first_seen(journal, registration, row, kind)
-        self._times[place] = times
-        return list(times.values())
+    def places(self, journal: Journal) -> set[str]:
+        """Return the exchanges at which an attempt of a journal is due, or others are unknown than were read last."""
+        names = journal.attempts.names()
+        looked = {exchange: looked for (name, exchange), looked in list(self._looked.items()) if name == journal.name}
+        return {
+            exchange
+            for exchange in names.keys() | looked.keys()
+            if (last := looked.get(exchange)) is None
+            or last.names != names.get(exchange, "")
+            or any(times.is_due() for times in last.times.values())
+        }
+
+    def of(self, journal: Journal, exchange: str, kind: type[Exchange]) -> Mapping[Attempt, QuestionTimes]:
+        """Return the times of all attempts of a journal that are unknown at an exchange, of this `kind`, oldest first.
+
+        They are read only when they are not the same as the last time.
+        """
+        place, names = (journal.name, exchange), journal.attempts.names().get(exchange, "")
+        last = self._looked.get(place, _Looked("", {}))
+        if names == last.names:
+            return last.times
+        # After the names: what changes meanwhile is seen in the next round.
+        times = {
+            attempt: last.times.get(attempt) or self._first_seen(journal, attempt, kind)
+            for attempt in journal.attempts.at(exchange)
+        }
+        self._looked[place] = _Looked(names, times)
+        return times
 
     def latest_arrival(self, row: Row, exchange: Exchange | type[Exchange]) -> datetime:
         """Return when the request of a row has arrived at the latest, if it was sent at all."""
@@ -143,11 +169,10 @@ class TimesOfRows:
         may_go_on = row["server"] is not None and (self._store.is_shared or row["server"] == self._store.server_id)
         return last if may_go_on else min(last, _parse_time(row["updated"]))
 
-    def _first_seen(
-        self, journal: Journal, registration: Registration, row: Row, kind: type[Exchange]
-    ) -> QuestionTimes:
+    def _first_seen(self, journal: Journal, attempt: Attempt, kind: type[Exchange]) -> QuestionTimes:
+        row = attempt._asdict()
         # A send is not proved to be missing by a nonce, nor is what was signed with another key by one of this key.
-        is_of_key = row["created"] > (registration.key_since or "")
+        is_of_key = row["created"] > (row["key_since"] or "")
         by_nonce = kind.ordered and journal is self._store.orders and is_of_key
         now, way, call_seconds = time.monotonic(), self._longest_way(kind), self._call_seconds
         left = (self._latest_signing(row) - datetime.now(UTC)).total_seconds()

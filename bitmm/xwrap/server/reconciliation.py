@@ -12,7 +12,8 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -23,6 +24,7 @@ from ..exchanges.conditions import with_reason
 from ..exchanges.errors import NotListedYet, Unsupported
 from ..exchanges.models import OrderState, Withdrawal
 from .call_log import log_with, with_fields
+from .db.attempts import Attempt
 from .db.journal import Journal
 from .db.records import Registration, is_in_place, now
 from .db.store import Store
@@ -120,9 +122,8 @@ class Reconciler:
                 _log.warning("%d %s were abandoned by their server; asking the exchange", count, journal.name)
 
     def look(self) -> None:
-        """Begin to ask each exchange at which the outcome of an order or a send is unknown."""
-        journals = self._store.orders, self._store.withdrawals
-        self.rounds.begin({exchange for journal in journals for exchange in journal.count_unknown()})
+        """Begin to ask each exchange at which a question about an order or a send is due."""
+        self.rounds.begin(self._times.places(self._store.orders) | self._times.places(self._store.withdrawals))
 
     def reconcile(self, exchange: str) -> None:
         """Ask an exchange once about every row that is unknown and due.
@@ -143,23 +144,26 @@ class Reconciler:
 
     def _order_questions(self, exchange: str) -> list[Callable[[], None]]:
         """Return the questions about orders that are due, oldest first; one may be about many orders of a key."""
-        unknown = self._unknown(self._store.orders, exchange)
-        due = [one for one in unknown if one.times.is_due()]
-        if self._registry.kind(exchange).orders_since is Exchange.orders_since:
-            return [partial(self._reconcile_order, one) for one in due]
+        journal, kind = self._store.orders, self._registry.kind(exchange)
+        unknown = self._times.of(journal, exchange, kind)
+        if kind.orders_since is Exchange.orders_since:
+            return self._single_questions(journal, unknown, self._reconcile_order)
         questions: list[Callable[[], None]] = []
-        for id in dict.fromkeys(one.registration.id for one in due):
-            of_key = [one for one in unknown if one.registration.id == id]
-            first = max(_parse_time(one.row["created"]) for one in of_key) - _TOGETHER
-            together: list[_Unknown] = []
-            for one in of_key:
+        of_keys: defaultdict[int, dict[Attempt, QuestionTimes]] = defaultdict(dict)
+        for attempt, times in unknown.items():
+            of_keys[attempt.registration][attempt] = times
+        for of_key in of_keys.values():
+            if not any(times.is_due() for times in of_key.values()):
+                continue
+            single: dict[Attempt, QuestionTimes] = {}
+            together: dict[Attempt, QuestionTimes] = {}
+            first, last = max(_parse_time(attempt.created) for attempt in of_key) - _TOGETHER, datetime.now(UTC)
+            for attempt, times in of_key.items():
                 # Where the clock was set back since an order was created, no list since its time need have it.
-                is_single = one.times.one_by_one or is_in_place(one.row)
-                if first <= _parse_time(one.row["created"]) <= datetime.now(UTC) and not is_single:
-                    together.append(one)
-                elif one.times.is_due():
-                    questions.append(partial(self._reconcile_order, one))
-            if any(one.times.is_due() for one in together):
+                is_listed = first <= _parse_time(attempt.created) <= last
+                (single if times.one_by_one or attempt.in_place or not is_listed else together)[attempt] = times
+            questions += self._single_questions(journal, single, self._reconcile_order)
+            if any(times.is_due() for times in together.values()):
                 # Those of them that are not due yet are answered, too, at no cost.
                 questions.append(partial(self._reconcile_orders, together))
         return questions
@@ -167,46 +171,56 @@ class Reconciler:
     def _send_questions(self, exchange: str) -> list[Callable[[], None]]:
         """Return the questions about sends that are due, oldest first."""
         journal = self._store.withdrawals
-        unknown = self._unknown(journal, exchange)
-        return [
-            partial(self._reconcile_row, journal, one, self._find_withdrawal) for one in unknown if one.times.is_due()
-        ]
+        unknown = self._times.of(journal, exchange, self._registry.kind(exchange))
+        return self._single_questions(journal, unknown, self._reconcile_send)
 
-    def _unknown(self, journal: Journal, exchange: str) -> list[_Unknown]:
-        """Return every row of a journal whose outcome at an exchange is unknown, oldest first."""
-        kind = self._registry.kind(exchange)
-        unknown = journal.unknown(exchange)
-        times = self._times.of(journal, exchange, unknown, kind)
-        return [_Unknown(*both, own) for both, own in zip(unknown, times, strict=True)]
+    def _single_questions(
+        self, journal: Journal, unknown: Mapping[Attempt, QuestionTimes], reconcile: Callable[[_Unknown], None]
+    ) -> list[Callable[[], None]]:
+        """Return a question about each attempt that is due; `reconcile` does it, if the row is still unknown then."""
 
-    def _reconcile_orders(self, unknown: Sequence[_Unknown]) -> None:
+        def question(attempt: Attempt, times: QuestionTimes) -> None:
+            for one in self._read(journal, {attempt: times}):
+                reconcile(one)
+
+        return [partial(question, attempt, times) for attempt, times in unknown.items() if times.is_due()]
+
+    def _read(self, journal: Journal, attempts: Mapping[Attempt, QuestionTimes]) -> Iterator[_Unknown]:
+        """Give the rows of those of the attempts that are still unknown."""
+        times = {attempt.id: times for attempt, times in attempts.items()}
+        for registration, row in journal.attempts.rows(attempts):
+            yield _Unknown(registration, row, times[row["id"]])
+
+    def _reconcile_orders(self, unknown: Mapping[Attempt, QuestionTimes]) -> None:
         """Ask once about many orders of a registration."""
-        registration = unknown[0].registration
+        one = next(iter(unknown))
+        registration = self._store.registrations.get(one.registration)
+        if registration is None or registration.key_since != one.key_since:
+            return  # the next round sees that, too
         with with_fields(registration=registration.id, exchange=registration.exchange):
             log_with(_log, logging.DEBUG, "the exchange is asked what became of unknown orders", orders=len(unknown))
             self._ask_about_orders(registration, unknown)
 
-    def _ask_about_orders(self, registration: Registration, unknown: Sequence[_Unknown]) -> None:
+    def _ask_about_orders(self, registration: Registration, unknown: Mapping[Attempt, QuestionTimes]) -> None:
         journal = self._store.orders
+        oldest = min(_parse_time(attempt.created) for attempt in unknown)
         try:
             with self._registry.open(registration, Priority.RECONCILE) as exchange:
-                if _confirm(exchange, unknown):
+                if _confirm(exchange, unknown.values()):
                     return
                 asked = time.monotonic()
-                since = min(_parse_time(one.row["created"]) for one in unknown) - CLOCK_SKEW
-                states = {state.client_id: state for state in exchange.orders_since(since)}
+                states = {state.client_id: state for state in exchange.orders_since(oldest - CLOCK_SKEW)}
         except Unsupported:
-            for one in unknown:
+            for one in self._read(journal, unknown):
                 self._reconcile_order(one)
         except Exception as error:
             log_failure(_log, error, f"what became of {len(unknown)} orders of {registration.exchange} cannot be asked")
-            oldest = min(_parse_time(one.row["created"]) for one in unknown)
-            for one in unknown:
+            for attempt, times in unknown.items():
                 # The list since then may be too long for the exchange's limit, or for the time of one call.
-                one.times.one_by_one = datetime.now(UTC) - oldest > _TOGETHER
-                one.times.try_again(one.row)
+                times.one_by_one = datetime.now(UTC) - oldest > _TOGETHER
+                times.try_again(attempt.updated)
         else:
-            for one in unknown:
+            for one in self._read(journal, unknown):
                 state = states.get(one.row["client_id"])
                 self._conclude(journal, one, asked, self._columns_of(one, state))
 
@@ -216,6 +230,9 @@ class Reconciler:
 
     def _reconcile_order(self, one: _Unknown) -> None:
         self._reconcile_row(self._store.orders, one, self._find_order)
+
+    def _reconcile_send(self, one: _Unknown) -> None:
+        self._reconcile_row(self._store.withdrawals, one, self._find_withdrawal)
 
     def _reconcile_row(self, journal: Journal, one: _Unknown, find: _Find) -> None:
         """Ask about one row."""
@@ -227,19 +244,19 @@ class Reconciler:
     def _ask_about_row(self, journal: Journal, one: _Unknown, find: _Find) -> None:
         try:
             with self._registry.open(one.registration, Priority.RECONCILE) as exchange:
-                if _confirm(exchange, [one]):
+                if _confirm(exchange, [one.times]):
                     return
                 asked = time.monotonic()
                 columns = find(exchange, one)
         except NotListedYet:
-            one.times.was_missed(one.row, proved=one.times.is_proof(asked))
+            one.times.was_missed(one.row["updated"], proved=one.times.is_proof(asked))
         except Unsupported:
             # That it has no such question is no news.
-            one.times.try_again(one.row)
+            one.times.try_again(one.row["updated"])
         except Exception as error:
             place = f"{journal.name} {one.row['id']} of {one.registration.exchange}"
             log_failure(_log, error, f"what became of {place} cannot be asked")
-            one.times.try_again(one.row)
+            one.times.try_again(one.row["updated"])
         else:
             self._conclude(journal, one, asked, columns)
 
@@ -247,7 +264,7 @@ class Reconciler:
         """Commit what the exchange reported when it was `asked`; None: it has no such order or send."""
         if columns is None:
             if not one.times.is_proof(asked):
-                one.times.was_missed(one.row, proved=False)
+                one.times.was_missed(one.row["updated"], proved=False)
                 return
             columns = not_placed(one.row)
         if columns["status"] != "unknown" and journal.reconcile(one.row, columns):
@@ -255,7 +272,7 @@ class Reconciler:
             self._metrics.count_reconciled(journal.name, exchange, status)
             log_reconciled(exchange, one.row, status)
         else:
-            one.times.try_again(one.row)
+            one.times.try_again(one.row["updated"])
 
     def _find_order(self, exchange: Exchange, one: _Unknown) -> Row | None:
         """Return what the exchange reports of an order, None when it has none. Raises Unsupported."""
@@ -308,13 +325,13 @@ class Reconciler:
         return alike[0]
 
 
-def _confirm(exchange: Exchange, unknown: Sequence[_Unknown]) -> bool:
+def _confirm(exchange: Exchange, unknown: Iterable[QuestionTimes]) -> bool:
     """Find out whether requests of these rows may still arrive, where that can be known before they must have.
 
     Return whether the exchange was called: then the question comes in a later round.
     """
     asked = time.monotonic()
-    open_ones = [one.times for one in unknown if one.times.needs_confirmation(asked)]
+    open_ones = [times for times in unknown if times.needs_confirmation(asked)]
     if not open_ones:
         return False
     is_confirmed = exchange.confirm_no_older_request_pending()

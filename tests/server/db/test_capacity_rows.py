@@ -38,9 +38,9 @@ def test_the_server_goes_on_after_generated_rows(store, where):
     store.orders.finish(row, {"status": "unknown"})
     add_unknown_orders(where, row["id"], 20)
 
-    assert len(store.orders.unknown("paper")) == 21
+    assert len(store.orders.unknown()) == 21
     more = store.orders.begin(registration, "more", "f", ORDER, [f"{n:032x}" for n in range(100, 105)]).row
-    assert more["id"] > max(one["id"] for _, one in store.orders.unknown("paper"))
+    assert more["id"] > max(one["id"] for _, one in store.orders.unknown())
 
 
 def _paper(store, registration):

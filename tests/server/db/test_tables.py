@@ -21,6 +21,7 @@ from sqlalchemy.exc import IntegrityError
 import bitmm.xwrap.server
 from bitmm.xwrap.exchanges import models
 from bitmm.xwrap.server.db import paper_ledger, refusals, tables, usage
+from bitmm.xwrap.server.db.attempts import Attempt
 from bitmm.xwrap.server.db.base import StatementRunner
 from bitmm.xwrap.server.db.errors import StoreError
 from bitmm.xwrap.server.db.price_keys import price_key
@@ -192,6 +193,7 @@ def test_a_journal_does_not_vanish_with_its_registration_or_account(store, journ
 SEND = {"id": 7, "asset": "BTC", "address": "tb1qx"}
 
 
+ATTEMPT = Attempt(1, "2026", None, registration=1, updated="2026", server=None, in_place=False)
 NEVER = datetime(2020, 1, 1, tzinfo=UTC)
 
 
@@ -202,7 +204,9 @@ NEVER = datetime(2020, 1, 1, tzinfo=UTC)
         (lambda store: store.orders.rows(1, ("filled", "open"), 50, 9), "ix_orders_registration_id_id"),
         (lambda store: store.orders.by_key(1, "k1"), "(registration_id=? AND key=?)"),
         (lambda store: store.orders.get(1, 7), "INTEGER PRIMARY KEY (rowid=?)"),
-        (lambda store: store.orders.unknown("paper"), "ix_orders_unsettled (status=?)"),
+        (lambda store: store.orders.attempts.names(), "ix_orders_unsettled (status=?)"),
+        (lambda store: store.orders.attempts.at("paper"), "ix_orders_unsettled (status=?)"),
+        (lambda store: list(store.orders.attempts.rows([ATTEMPT])), "INTEGER PRIMARY KEY (rowid=?)"),
         (lambda store: store.withdrawals.unknown(), "ix_withdrawals_unsettled (status=?)"),
         (
             lambda store: store.withdrawals.similar("kraken", SEND, NEVER, NEVER),

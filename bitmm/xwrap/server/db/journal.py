@@ -9,12 +9,13 @@ from typing import Any, ClassVar, NamedTuple
 from sqlalchemy import Boolean, Select, Table, Update, bindparam, func, or_, select, update
 
 from . import tables as t
+from .attempts import UnknownAttempts
 from .base import Database, StatementRunner
 from .errors import UNUSABLE
 from .notices import NoticeStore, OutcomeNotices
 from .own_rows import OwnRows
 from .records import Intent, Registration, now
-from .registrations import LABELED_COLUMNS, can_be_seen, pop_registration
+from .registrations import LABELED_COLUMNS, pop_registration
 from .row_json import public_columns, public_rows
 from .state_file import IntentRef
 
@@ -75,9 +76,6 @@ class Journal:
         self._pages: dict[tuple[tuple[str, ...], tuple[str, ...]], Select[Any]] = {}
         is_unknown = (c.status == "unknown", t.RUNNING_OR_UNKNOWN)
         self._select_unknown = select(table, *LABELED_COLUMNS).join(t.registrations).where(*is_unknown).order_by(c.id)
-        self._select_unknown_at = self._select_unknown.where(
-            t.registrations.c.exchange == bindparam("exchange"), can_be_seen(c.created)
-        )
         self._count_unfinished = [
             select(func.count().label("count"), func.max(c.created).label("began")).where(
                 c.registration_id == bindparam("registration"), status
@@ -127,6 +125,8 @@ class Journal:
         self._select_abandoned = select(c.id, c.registration_id, c.created).where(
             c.status == "running", t.RUNNING_OR_UNKNOWN, is_abandoned
         )
+        #: Those whose exchange can be asked what became of them.
+        self.attempts = UnknownAttempts(table, database)
         #: Those that this process left unknown or open.
         self._own = OwnRows(shared=database.is_shared)
 
@@ -334,18 +334,10 @@ class Journal:
         began = max(unknown["began"] or "", still_open["began"] or "")
         return Unfinished(unknown["count"], still_open["count"], began)
 
-    def unknown(self, exchange: str | None = None) -> list[tuple[Registration, dict[str, Any]]]:
-        """Return every row whose outcome is unknown, with its registration, oldest first.
-
-        With an `exchange` those of that one, without those about which it cannot be asked any more: the registration
-        was deleted, or has a key of another account now.
-        """
+    def unknown(self) -> list[tuple[Registration, dict[str, Any]]]:
+        """Return every row whose outcome is unknown, with its registration, oldest first."""
         with self._database.reading() as runner:
-            if exchange is None:
-                rows = runner.rows(self._select_unknown)
-            else:
-                rows = runner.rows(self._select_unknown_at, {"exchange": exchange})
-        return [(pop_registration(row), row) for row in rows]
+            return [(pop_registration(row), row) for row in runner.rows(self._select_unknown)]
 
     def limited(self, credential: int, since: str) -> list[dict[str, Any]]:
         """Return what counts against the limits of a credential: rows after `since` that are not refused, in parts."""
