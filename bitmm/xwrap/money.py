@@ -48,6 +48,8 @@ EXACT = decimal.Context(
 ROUNDED = decimal.Context(prec=1000, traps=[decimal.InvalidOperation, decimal.DivisionByZero, decimal.Overflow])
 
 _TOO_LONG = f"has more than {MAX_DIGITS} digits"
+#: Digits and places that are within the bounds of MAX_DIGITS together.
+_SHORT = MAX_DIGITS // 2
 #: How much of a caller's text an error shows.
 _SHOWN = 40
 
@@ -100,6 +102,9 @@ def plain(amount: Decimal | int | str, name: str = "amount") -> str:
         # A decimal context may ask for a small "e".
         if len(text) <= MAX_DIGITS and "E" not in text and "e" not in text:
             return text
+        # Such a number is within the bounds, too: 1E-8, a satoshi.
+        if len(text) <= _SHORT and abs(amount.adjusted()) <= _SHORT:
+            return format(amount, "f")
     if isinstance(amount, float) and not isfinite(amount):
         raise InvalidRequest(f"{name} is the float {amount}; write digits, like '0.1'", code="invalid_amount")
     if isinstance(amount, float):

@@ -21,9 +21,9 @@ def order_with_common_names(exchange: Exchange, order: NewOrder) -> NewOrder:
     that the record in common names is that of the order.
     """
     currency, asset = exchange.common_pair(order.currency, order.asset)
-    _check(exchange, currency=(order.currency, currency), asset=(order.asset, asset))
     if (order.currency, order.asset) == (currency, asset):
         return order
+    _check(exchange, currency=(order.currency, currency), asset=(order.asset, asset))
     return replace(order, currency=currency, asset=asset)
 
 

@@ -47,13 +47,15 @@ def post_parts(
     The row has what was posted before. `fee` is the fraction of their value that is paid.
     """
     reference, currency, asset = f"order {row['id']}", row["currency"], row["asset"]
-    running, posted_fee = before, exact(row["fee"] or "0")
+    running, fee_before = before, exact(row["fee"] or "0")
+    posted_fee = fee_before
     for part in parts:
         running = running.and_parts([part], fee)
         price, amount = part
         fill = {"order_id": row["id"], "price": plain(price), "amount": plain(amount)}
-        transaction.add_fill({**fill, "fee": plain(EXACT.subtract(running.fee, posted_fee))})
-        posted_fee = running.fee
+        fee_now = running.fee
+        transaction.add_fill({**fill, "fee": plain(EXACT.subtract(fee_now, posted_fee))})
+        posted_fee = fee_now
     amount = EXACT.subtract(running.filled, before.filled)
     spent = EXACT.subtract(running.spent, exact(row["spent"] or "0"))
     if row["side"] == "buy":
@@ -62,5 +64,5 @@ def post_parts(
     else:
         transaction.post_entry("sell", reference, asset, amount.copy_negate())
         transaction.post_entry("sell", reference, currency, spent)
-    charged = EXACT.subtract(running.fee, exact(row["fee"] or "0"))
+    charged = EXACT.subtract(posted_fee, fee_before)
     transaction.post_entry("fee", reference, currency, charged.copy_negate())

@@ -93,9 +93,9 @@ def estimate(order: NewOrder, look: Look, plan: Plan) -> Estimate:
 def _check_rules(order: NewOrder, amount: Decimal | None, look: Look) -> None:
     """Raise Refused for an order that breaks the rules of its market, or is for nothing."""
     market = look.market
+    check(order, market)
     if order.cost is not None:
-        check(order, market)
-    check(replace(order, amount=amount, cost=None), market)
+        check(replace(order, amount=amount, cost=None), market)
     if amount is None or amount <= 0:
         raise Refused("the amount is not above zero", code="invalid_amount", details={"field": "amount"})
     if order.price is None and order.cost is None:

@@ -33,7 +33,8 @@ DAY_SECONDS = 86400.0
 
 def now(ago: float = 0.0) -> str:
     """Return the time (`ago` seconds ago) as the data base keeps it."""
-    return time_text(datetime.now(UTC) - timedelta(seconds=ago))
+    time = datetime.now(UTC)
+    return time_text(time - timedelta(seconds=ago) if ago else time)
 
 
 def time_text(time: datetime) -> str:
