@@ -135,4 +135,4 @@ class RateChanges(_Changes["ExchangeRate"]):
 
 def _own_orders(document: Any) -> list[Order]:
     """Return orders, each with its id: none of them was placed elsewhere."""
-    return [parsing.order(row) for row in list_of(document)]
+    return parsing.order.each(list_of(document))

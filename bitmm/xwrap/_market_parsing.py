@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from itertools import chain
+from typing import TYPE_CHECKING, Any, cast
 
 from ._records import Record, list_of, object_with, whole_number
-from .money import parse_decimal, total
+from .money import parse_decimal, parse_decimals, total
 
 if TYPE_CHECKING:
     from .types import BackendValue, Candle, Fees, Level, Market, Offer, OrderBook, Ticker, Trade, Value
 
 __all__ = ["candles", "fees", "market", "markets", "offers", "order_book", "ticker", "trades", "value"]
 
-_R = TypeVar("_R")
-
 market: Record[Market] = Record("Market", "currency", "asset")
-_candle: Record[Candle] = Record("Candle", "time", "open", "high", "low", "close", "volume")
-_trade: Record[Trade] = Record("Trade", "side", "amount", "price", "time")
-_fees: Record[Fees] = Record("Fees", "maker", "taker", "source")
+_candle: Record[Candle] = Record("Candle", "time", "open", "high", "low", "close", "volume", whole=True)
+_trade: Record[Trade] = Record("Trade", "id", "side", "amount", "price", "time", whole=True)
+fees: Record[Fees] = Record("Fees", "maker", "taker", "source", whole=True)
 _backend_total: Record[BackendValue] = Record("BackendValue", "id", "exchange", "total")
 _offer: Record[Offer] = Record("Offer", "exchange", "amount", "total", "reason")
 ticker: Record[Ticker] = Record("Ticker", "last", "high", "low", "volume", "bid", "ask", "time")
 
 
 def markets(document: Any) -> list[Market]:
-    return [market(row) for row in list_of(document)]
+    return market.each(list_of(document))
 
 
 def offers(document: Any) -> list[Offer]:
@@ -70,28 +69,21 @@ def order_book(document: Any) -> OrderBook:
 
 
 def candles(document: Any) -> list[Candle]:
-    return [_whole_row(_candle, row) for row in list_of(document)]
+    return _candle.each(list_of(document))
 
 
 def trades(document: Any) -> list[Trade]:
-    return [_whole_row(_trade, object_with(row, "id")) for row in list_of(document)]
+    return _trade.each(list_of(document))
 
 
-def fees(document: Any) -> Fees:
-    return _whole_row(_fees, document)
+def _levels(document: Any) -> list[Level]:
+    rows = list_of(document)
+    if not ({list}.issuperset(map(type, rows)) and {2}.issuperset(map(len, rows))):
+        return [_level(row) for row in rows]
+    numbers = parse_decimals(list(chain.from_iterable(rows)))
+    return list(zip(numbers[::2], numbers[1::2], strict=True))
 
 
-def _levels(rows: Any) -> list[Level]:
-    levels = []
-    for row in list_of(rows):
-        price, amount = list_of(row)
-        levels.append((parse_decimal(price), parse_decimal(amount)))
-    return levels
-
-
-def _whole_row(kind: Record[_R], row: Any) -> _R:
-    """Return a record in which every amount is known."""
-    record = kind(row)
-    if any(row.get(name) is None for name in kind.amounts):
-        raise ValueError("an amount is missing")
-    return record
+def _level(row: Any) -> Level:
+    price, amount = list_of(row)
+    return parse_decimal(price), parse_decimal(amount)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from ._addresses import same_address
 from ._names import is_name_of
 from ._records import Record, list_of, object_with, whole_number
-from .money import parse_decimal
+from .money import parse_decimal, parse_decimals
 
 if TYPE_CHECKING:
     from .types import (
@@ -123,7 +123,7 @@ def anything(document: Any) -> Any:
 
 
 def orders(document: Any) -> list[Order]:
-    return [_listed_order(row) for row in list_of(document)]
+    return order.each(list_of(document), _listed_order)
 
 
 def _listed_order(row: Any) -> Order:
@@ -221,7 +221,8 @@ def ranked_rates(document: Any) -> list[ExchangeRate]:
 
 def amounts(document: Any) -> dict[str, Decimal]:
     """Return amounts by currency or asset."""
-    return {name: parse_decimal(amount) for name, amount in object_with(document).items()}
+    row = object_with(document)
+    return dict(zip(row, parse_decimals(list(row.values())), strict=True))
 
 
 def balances(document: Any) -> list[Balance]:
@@ -263,15 +264,15 @@ def funds(document: Any) -> dict[str, Funds]:
 
 
 def fills(document: Any) -> list[Fill]:
-    return [fill(row) for row in list_of(document)]
+    return fill.each(list_of(document))
 
 
 def deposits(document: Any) -> list[Deposit]:
-    return [deposit(row) for row in list_of(document)]
+    return deposit.each(list_of(document))
 
 
 def withdrawals(document: Any) -> list[Withdrawal]:
-    return [withdrawal(row) for row in list_of(document)]
+    return withdrawal.each(list_of(document))
 
 
 def freeze(document: Any) -> Freeze:

@@ -22,10 +22,11 @@ from tests.benchmarks.client import ORDER
 
 ROWS = 500
 ROUNDS = 100
-LIMIT = 3.0
+#: 1.47 and 1.57 were reached, of 2.6 and 3.2 before (2026-11-28).
+LIMITS = {"orders": 1.7, "markets": 1.8}
 CONDITIONS = {"reason": None, "post_only": None, "time_in_force": None, "expires": None, "stop": None, "replaces": None}
 MARKET = {"currency": "USD", "asset": "BTC", "price_step": "0.10", "amount_step": "0.00000001", "amount_min": "0.0001"}
-MARKET |= {"cost_min": "5", "maker": "0.0025", "taker": "0.0040"}
+MARKET |= {"cost_min": "5", "maker_fee": "0.0025", "taker_fee": "0.0040"}
 KINDS: dict[str, tuple[dict[str, Any], Callable[[Any], object]]] = {
     "orders": (ORDER | CONDITIONS | {"key": "0123456789abcdef" * 2, "updated": ORDER["created"]}, parsing.orders),
     "markets": (MARKET, market_parsing.markets),
@@ -58,8 +59,8 @@ def main() -> int:
         ]
         ratio = statistics.median(ours / theirs for ours, theirs in pairs)
         us = statistics.median(ours for ours, _ in pairs) / ROWS * 1e6
-        bad |= ratio > LIMIT
-        print(f"{kind}: {us:.1f} us a row, {ratio:.2f} of json.loads with Decimals (limit {LIMIT})")
+        bad |= ratio > LIMITS[kind]
+        print(f"{kind}: {us:.1f} us a row, {ratio:.2f} of json.loads with Decimals (limit {LIMITS[kind]})")
     return int(bad)
 
 
