@@ -10,7 +10,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from math import inf
 
@@ -176,33 +176,38 @@ class ExchangeRegistry:
         """
         kind = self.kind(id)
         entry = self._entries[id]
-        credentials = credentials or Credentials()
-        key = _identity(kind, credentials)
-        is_proven = (registration is not None and registration.proven) or (
-            key != "" and self.is_proven(id, credentials)
-        )
-        slot = RequestSlot(
-            self._limiter,
-            entry.limits,
-            KeyHolder(key, account, is_proven),
-            priority,
-            check,
-            partial(self._mark_proven, id, credentials, registration),
-        )
-        throttle = slot.acquire if registration is None else watch_key(self._notices, registration, slot.acquire)
         context = ExchangeContext(
             transport=entry.transport.until(time.monotonic() + min(seconds, self._settings.call_seconds)),
-            credentials=credentials,
+            credentials=credentials or Credentials(),
             registration=registration.id if registration is not None else 0,
             url=entry.url,
-            nonce=slot.nonce,
-            throttle=MeasuredThrottle(throttle, self._metrics, id, priority),
             cache=entry.cache,
         )
+        if not kind.in_process:  # else it makes no requests
+            slot = self._slot(id, context.credentials, priority, account, registration, check)
+            throttle = slot.acquire if registration is None else watch_key(self._notices, registration, slot.acquire)
+            measured = MeasuredThrottle(throttle, self._metrics, id, priority)
+            context = replace(context, nonce=slot.nonce, throttle=measured)
         # Of an exchange that answers at once no call waits, nor a cancel of any.
         is_unshared = kind.answers_at_once or priority is Priority.CANCEL
         with nullcontext() if is_unshared else self._share(entry), self.last_calls.watch(id, context.registration):
             yield entry.create(context)
+
+    def _slot(
+        self,
+        id: str,
+        credentials: Credentials,
+        priority: Priority,
+        account: int,
+        registration: Registration | None,
+        check: Callable[[], None] | None,
+    ) -> RequestSlot:
+        """Return the place of a caller in the queue of a key."""
+        entry = self._entries[id]
+        is_proven = (registration is not None and registration.proven) or self.is_proven(id, credentials)
+        holder = KeyHolder(_identity(entry.kind, credentials), account, is_proven)
+        on_accepted = partial(self._mark_proven, id, credentials, registration)
+        return RequestSlot(self._limiter, entry.limits, holder, priority, check, on_accepted)
 
     @contextmanager
     def _share(self, entry: _Entry) -> Iterator[None]:
