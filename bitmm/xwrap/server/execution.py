@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
+from itertools import islice
 from math import inf
 from typing import Any
 
@@ -128,14 +129,17 @@ class ExecutionService:
             return self._store.orders.rows(registration.id, _STATUSES[which], limit, before, ORDER_FIELDS)
         rows = self._store.orders.rows(registration.id, _STATUSES[which], limit, before)
         with self._registry.open(registration, seconds=seconds) as exchange:
-            pairs = sorted({(row["currency"], row["asset"]) for row in rows})
-            listed = {state.exchange_order_id: state for state in _open_orders(exchange, pairs)}
+            # Elsewhere one list costs less than a question about each order; here it may have thousands.
+            listed = {} if exchange.answers_at_once else _open_orders(exchange, rows)
             unlisted = [row for row in rows if row["exchange_order_id"] not in listed and registration.can_see(row)]
             states = listed | read_orders(exchange, unlisted)
             mine = [self._with_state(row, states.pop(row["exchange_order_id"], None)) for row in rows]
-        known = [row_to_json(row, ORDER_FIELDS) for row in mine if row["status"] == "open"]
-        foreign = [] if before else [foreign_order_to_json(state) for state in states.values()]
-        return (known + foreign)[:limit]
+            known = [row_to_json(row, ORDER_FIELDS) for row in mine if row["status"] == "open"]
+            left = 0 if before else limit - len(known)
+            if left and exchange.answers_at_once:
+                ours = {row["exchange_order_id"] for row in rows}
+                states = {id: state for id, state in _open_orders(exchange, rows).items() if id not in ours}
+        return known + [foreign_order_to_json(state) for state in islice(states.values(), left)]
 
     def order(self, registration: Registration, id: int) -> dict[str, Any]:
         """Return one order, as the exchange reports it now when it is open. Raises Problem 404.
@@ -220,9 +224,12 @@ class ExecutionService:
         return row if state is None else write_state(self._store.orders, row, state)
 
 
-def _open_orders(exchange: Exchange, pairs: Iterable[tuple[str, str]]) -> list[OrderState]:
-    """Return all open orders; where the exchange lists one market at a time, those in the markets `pairs`."""
+def _open_orders(exchange: Exchange, rows: Iterable[Row]) -> dict[str, OrderState]:
+    """Return all open orders by their ids; where the exchange lists one market at a time, those in the markets of
+    `rows`.
+    """
+    pairs = sorted({(row["currency"], row["asset"]) for row in rows})
     try:
-        return exchange.open_orders_in(pairs)
+        return {state.exchange_order_id: state for state in exchange.open_orders_in(pairs)}
     except Unsupported:
-        return []
+        return {}

@@ -233,6 +233,11 @@ NEVER = datetime(2020, 1, 1, tzinfo=UTC)
             "ix_withdrawals_registration_id_created (registration_id=? AND created>? AND created<?)",
         ),
         (lambda store: store.withdrawals.limited(1, "2026"), "ix_withdrawals_limited (credential_id=? AND created>?)"),
+        (
+            lambda store: store.registrations.with_refused_key(),
+            "SEARCH of_it USING COVERING INDEX ix_orders_registration_id_id (registration_id=?)",
+        ),
+        (lambda store: store.paper_ledger(1).orders([1, 2, 3]), "INTEGER PRIMARY KEY (rowid=?)"),
         (lambda store: store.paper_ledger(1).open_orders(), "ix_paper_orders_open (registration_id=?)"),
         (
             lambda store: store.paper_ledger(1).markets(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -186,6 +186,11 @@ class PaperExchange(Exchange, ABC):
         self._catch_up()
         row = self._ledger.order(ref.client_id)
         return None if row is None else self._order_from_row(row)
+
+    def read_orders(self, refs: Iterable[OrderRef]) -> dict[str, OrderState]:
+        self._catch_up()
+        rows = self._ledger.orders(int(ref.exchange_order_id) for ref in refs if ref.exchange_order_id is not None)
+        return {str(row["id"]): self._order_from_row(row) for row in rows}
 
     def open_orders(self) -> list[OrderState]:
         self._catch_up()

@@ -7,7 +7,7 @@ order or a send is a dict with the columns of its table; amounts in it are decim
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -129,6 +129,10 @@ class Ledger(Protocol):
 
     def open_orders(self) -> list[dict[str, Any]]:
         """Return the orders that are open, oldest first."""
+        ...
+
+    def orders(self, ids: Iterable[int]) -> list[dict[str, Any]]:
+        """Return the orders with these ids of the exchange."""
         ...
 
     def order(self, client_id: str) -> dict[str, Any] | None:

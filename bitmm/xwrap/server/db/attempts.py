@@ -8,21 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import cache
-from itertools import islice
 from typing import Any, NamedTuple
 
 from sqlalchemy import Select, Table, Text, bindparam, cast, func, literal_column, null, select
 
 from . import tables as t
 from .base import Database
-from .id_lists import id_values, is_one_of
+from .id_lists import is_one_of, many_id_values
 from .records import Registration, is_in_place
 from .registrations import LABELED_COLUMNS, can_be_seen, pop_registration
 
 __all__ = ["Attempt", "UnknownAttempts"]
 
-#: So many rows are read with one statement, which has a value for each: SQLite takes 32,766.
-_MOST_IDS = 1024
 #: As text SQLAlchemy would write it into the statement only when it runs that itself.
 _COMMA: Any = literal_column("','")
 
@@ -107,8 +104,7 @@ class UnknownAttempts:
     def rows(self, attempts: Iterable[Attempt]) -> Iterator[tuple[Registration, Row]]:
         """Give the rows of these attempts that are still unknown, oldest first, with their registrations."""
         asked = {(one.id, one.created, one.key_since) for one in attempts}
-        ids = iter(sorted(id for id, *_ in asked))
-        while some := id_values(islice(ids, _MOST_IDS)):
+        for some in many_id_values(id for id, *_ in asked):
             with self._database.reading() as runner:
                 rows = runner.rows(self._rows_of(len(some)), some)
             for row in rows:

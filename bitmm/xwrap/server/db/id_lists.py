@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from sqlalchemy import BigInteger, ColumnElement, bindparam
 
-__all__ = ["id_values", "is_one_of"]
+__all__ = ["id_values", "is_one_of", "many_id_values"]
+
+#: So many ids are in one statement at most: SQLite takes 32,766 values.
+_MOST_IDS = 1024
 
 
 def is_one_of(column: ColumnElement[int], size: int) -> ColumnElement[bool]:
@@ -20,3 +24,10 @@ def id_values(ids: Iterable[int]) -> dict[str, int]:
     if values:
         values += [0] * ((1 << (len(values) - 1).bit_length()) - len(values))
     return {f"id_{place}": id for place, id in enumerate(values)}
+
+
+def many_id_values(ids: Iterable[int]) -> Iterator[dict[str, int]]:
+    """Give the `id_values` of one statement after the other, for ids that may be too many for one."""
+    rest = iter(sorted(set(ids)))
+    while some := id_values(islice(rest, _MOST_IDS)):
+        yield some

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, bindparam, case, delete, func, insert, select, update
@@ -19,6 +20,7 @@ from ...money import EXACT, exact, plain
 from . import paper_tables as paper
 from . import tables as t
 from .base import Database, Statement, StatementRunner
+from .id_lists import is_one_of, many_id_values
 from .price_keys import price_key
 from .records import now, time_text
 
@@ -45,6 +47,14 @@ _LATEST_FILLS = (
     .limit(bindparam("limit"))
 )
 _OPEN_ORDERS = select(paper.orders).where(_OF_REGISTRATION, t.OPEN).order_by(_P.id)
+
+
+@cache
+def _orders_of(size: int) -> Select[Any]:
+    # Without the registration: by that SQLite would read all of its orders. Their ids are looked up.
+    return select(paper.orders).where(is_one_of(_P.id, size))
+
+
 _CHANGE_ORDER = update(paper.orders).where(_P.id == bindparam("row"))
 #: As `exchanges.paper.bookings.canceled` says it of one; only what was filled has an average.
 _CANCEL_ORDERS = (
@@ -166,6 +176,11 @@ class PaperLedger:
     def open_orders(self) -> list[dict[str, Any]]:
         """Return the orders that are open, oldest first."""
         return self._rows(_OPEN_ORDERS)
+
+    def orders(self, ids: Iterable[int]) -> list[dict[str, Any]]:
+        """Return the orders with these ids of the exchange."""
+        rows = [row for some in many_id_values(ids) for row in self._rows(_orders_of(len(some)), **some)]
+        return [row for row in rows if row["registration_id"] == self._registration]
 
     def order(self, client_id: str) -> dict[str, Any] | None:
         """Return the order with this id of ours."""

@@ -52,11 +52,17 @@ _SET_PROVEN = (
 _DELETED = select(t.registrations.c.deleted).where(
     t.registrations.c.id == bindparam("id"), t.registrations.c.account_id == bindparam("account")
 )
-_NEWEST_ORDERS = select(func.max(t.orders.c.id)).group_by(t.orders.c.registration_id)
+_ORDERS = t.orders.alias("of_it").c
+#: Of one registration, from its index: a group for each would read the whole journal.
+_NEWEST_ORDER = (
+    select(func.max(_ORDERS.id))
+    .where(_ORDERS.registration_id == t.registrations.c.id)
+    .correlate(t.registrations)
+    .scalar_subquery()
+)
 #: A rejected row says in `answer` what its caller was answered, a JSON document with the code.
 _REFUSED_ORDERS = select(t.orders.c.id).where(
-    t.orders.c.registration_id == t.registrations.c.id,
-    t.orders.c.id.in_(_NEWEST_ORDERS),
+    t.orders.c.id == _NEWEST_ORDER,
     t.orders.c.status == "rejected",
     t.orders.c.answer.contains('"exchange_key_refused"'),
     or_(t.registrations.c.key_since.is_(None), t.registrations.c.key_since < t.orders.c.created),
