@@ -4,7 +4,7 @@
 an SQLite file with synchronous=FULL. "Starlette" and "FastAPI", where that is installed, are orders on paper as one
 writes them there (see `peers`).
 
-    python -m tests.benchmarks.server [--rounds 15] [--seconds 0.4] [--connections 8] [--against DIR]
+    python -m tests.benchmarks.server [--rounds 15] [--seconds 0.4] [--connections 8] [--against DIR] [--postgres]
 
 Each target is a process of its own; in each round every request is sent for a while over kept-alive connections, in a
 new order. The ratios are taken inside a round, then their median over the rounds is printed with the quartiles: on a
@@ -12,6 +12,10 @@ busy machine only these mean something. CPU is the server process's own (from /p
 depends on the disk: beside the figures stands how long an fsync took between the rounds. `--against DIR` runs the
 server of another checkout of this project in the same rounds, and prints the ratios to it. The servers run with the
 highest quota of orders (XWRAP_QUOTA_ORDERS), because a run places more than the default of 20,000.
+
+With `--postgres` each of our servers has a data base of its own on one PostgreSQL (see `tests.support.databases`; that
+which it starts writes without fsync), and the CPU of its sessions there is printed, too: that of one on another machine
+cannot be seen. The handlers that we compare with stay as they are.
 """
 
 from __future__ import annotations
@@ -29,7 +33,11 @@ import time
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
+
+from tests.support.databases import drop_database, new_database, sql
+from tests.support.databases import server as postgres
 
 from .ratios import ratio_of
 
@@ -78,11 +86,30 @@ PASSWORD = "a password for the benchmark"
 SERVE = ["-m", "bitmm.xwrap", "serve", "--port", "0", "--data"]
 
 
+SESSIONS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+
+
+class Target(NamedTuple):
+    """A request to a server; `database` is the URL of its own at PostgreSQL."""
+
+    url: str
+    pid: int
+    message: bytes
+    database: str | None = None
+
+
 @contextmanager
-def process(*args, checkout=None):
+def process(*args, checkout=None, environ=None):
     """A server process; gives its URL and its id."""
     with tempfile.TemporaryFile("w+") as log:
-        child = subprocess.Popen([sys.executable, *args], stdout=subprocess.PIPE, stderr=log, text=True, cwd=checkout)
+        child = subprocess.Popen(
+            [sys.executable, *args],
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            cwd=checkout,
+            env={**os.environ, **(environ or {})},
+        )
         try:
             url = next((line.split()[-1] for line in child.stdout if "serves at" in line), None)
             if url is None:
@@ -94,10 +121,11 @@ def process(*args, checkout=None):
             child.communicate(timeout=15)
 
 
-def add_account(folder, checkout=None, name="ann"):
+def add_account(folder, checkout=None, name="ann", environ=None):
     """The account that calls, in the data of this folder, whose tables are those of the checkout."""
     add = [sys.executable, "-m", "bitmm.xwrap", "account", "add", name, "--password-stdin", "--data", folder]
-    subprocess.run(add, input=PASSWORD, text=True, check=True, stdout=subprocess.DEVNULL, cwd=checkout)
+    env = {**os.environ, **(environ or {})}
+    subprocess.run(add, input=PASSWORD, text=True, check=True, stdout=subprocess.DEVNULL, cwd=checkout, env=env)
 
 
 def request(method, path, form="", *, auth=True):
@@ -144,28 +172,41 @@ def cpu(pid):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def cpu_of_sessions(database):
+    """Seconds of CPU of each session of a data base at PostgreSQL, by process; those of another machine are missing."""
+    pids = [pid for (pid,) in sql(database, SESSIONS)]
+    return {pid: cpu(pid) for pid in pids if Path(f"/proc/{pid}/stat").exists()}
+
+
+def used(before, after):
+    """Seconds that processes used between two looks at them."""
+    return sum(seconds - before.get(pid, 0.0) for pid, seconds in after.items())
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--seconds", type=float, default=0.4)
     parser.add_argument("--connections", type=int, default=8)
     parser.add_argument("--against", metavar="DIR", help="another checkout of this project, to compare with")
+    parser.add_argument("--postgres", action="store_true", help="our servers use PostgreSQL")
     options = parser.parse_args()
     os.environ["XWRAP_EXCHANGES"] = "paper"
     # A run places more orders than the default quota of a day lets an account place.
     os.environ["XWRAP_QUOTA_ORDERS"] = str(ORDER_QUOTA)
     with ExitStack() as stack:
+        base = stack.enter_context(postgres()) if options.postgres else None
         hello, hello_pid = stack.enter_context(process("-c", BARE))
         targets = {
-            "hello": (hello, hello_pid, request("GET", "/hello", auth=False)),
-            "two commits": (hello, hello_pid, request("POST", "/commits", ORDER)),
+            "hello": Target(hello, hello_pid, request("GET", "/hello", auth=False)),
+            "two commits": Target(hello, hello_pid, request("POST", "/commits", ORDER)),
         }
         for name in filter(find_spec, PEERS):
             url, pid = stack.enter_context(process("-m", "tests.benchmarks.peers", name))
-            targets[PEERS[name]] = (url, pid, request("POST", "/buy", ORDER))
-        targets |= stack.enter_context(our_targets(None, ""))
+            targets[PEERS[name]] = Target(url, pid, request("POST", "/buy", ORDER))
+        targets |= stack.enter_context(our_targets(None, "", base))
         if options.against:
-            targets |= stack.enter_context(our_targets(options.against, OTHER))
+            targets |= stack.enter_context(our_targets(options.against, OTHER, base))
         measure(targets, options)
 
 
@@ -180,49 +221,63 @@ PEERS = {"starlette": "Starlette", "fastapi": "FastAPI"}
 
 
 @contextmanager
-def our_targets(checkout, ending):
-    """The calls of a server of ours with fresh data, by name."""
-    with tempfile.TemporaryDirectory() as folder:
-        add_account(folder, checkout)
-        with process(*SERVE, folder, checkout=checkout) as (server, pid):
-            asyncio.run(load(server, request("POST", "/exchanges/", "exchange=paper"), 60, 1, most=1))
-            calls = {
-                "list_exchanges": request("GET", "/list_exchanges/", auth=False),
-                "exchange_rates": request("GET", "/exchange_rates/?from=USD&to=BTC", auth=False),
-                "one registration": request("GET", "/exchanges/1"),
-                "balance of one": request("GET", "/exchanges/1/balance"),
-                BUY: request("POST", "/exchanges/1/buy", ORDER),
-            }
-            yield {name + ending: (server, pid, message) for name, message in calls.items()}
+def our_targets(checkout, ending, base):
+    """The calls of a server of ours with fresh data, by name. `base`: the PostgreSQL on which it has a data base."""
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        database = new_database(base) if base else None
+        if base:
+            stack.callback(drop_database, base, database)
+        environ = {"XWRAP_DATABASE_URL": database} if base else {}
+        add_account(folder, checkout, environ=environ)
+        server, pid = stack.enter_context(process(*SERVE, folder, checkout=checkout, environ=environ))
+        asyncio.run(load(server, request("POST", "/exchanges/", "exchange=paper"), 60, 1, most=1))
+        calls = {
+            "list_exchanges": request("GET", "/list_exchanges/", auth=False),
+            "exchange_rates": request("GET", "/exchange_rates/?from=USD&to=BTC", auth=False),
+            "one registration": request("GET", "/exchanges/1"),
+            "balance of one": request("GET", "/exchanges/1/balance"),
+            BUY: request("POST", "/exchanges/1/buy", ORDER),
+        }
+        yield {name + ending: Target(server, pid, message, database) for name, message in calls.items()}
 
 
 def measure(targets, options):
-    rates, costs = {name: [] for name in targets}, {name: [] for name in targets}
+    rates, costs, sessions = ({name: [] for name in targets} for _ in range(3))
     fsyncs = []
     for _ in range(options.rounds):
         fsyncs.append(fsync_ms())
         for name in random.sample(list(targets), len(targets)):
-            url, pid, message = targets[name]
-            before, start = cpu(pid), time.monotonic()
-            count = asyncio.run(load(url, message, options.seconds, options.connections))
+            target = targets[name]
+            at_postgres = cpu_of_sessions(target.database) if target.database else {}
+            before, start = cpu(target.pid), time.monotonic()
+            count = asyncio.run(load(target.url, target.message, options.seconds, options.connections))
             rates[name].append(count / (time.monotonic() - start))
-            costs[name].append((cpu(pid) - before) / count)
+            costs[name].append((cpu(target.pid) - before) / count)
+            if target.database:
+                sessions[name].append(used(at_postgres, cpu_of_sessions(target.database)) / count)
     print(f"{options.rounds} rounds of {options.seconds} s, {options.connections} connections, {os.cpu_count()} CPUs")
     low, middle, high = statistics.quantiles(fsyncs, n=4, method="inclusive")
     print(f"an fsync took {middle:.2f} ms ({low:.2f} to {high:.2f})\n")
     titles = ["call", "rate / hello", "CPU / hello", "rate / two commits", "calls a second", "CPU, us"]
+    titles += ["CPU of PostgreSQL, us"] * options.postgres
     print(f"| {' | '.join(titles)} |\n|{'---|' * len(titles)}")
     for name in targets:
         cells = ratio_of(rates[name], rates["hello"]), ratio_of(costs[name], costs["hello"])
         cells = *map(str, cells), str(ratio_of(rates[name], rates["two commits"]))
         cells = *cells, f"{statistics.median(rates[name]):.0f}", f"{statistics.median(costs[name]) * 1e6:.0f}"
+        if options.postgres:
+            cells = *cells, f"{statistics.median(sessions[name]) * 1e6:.0f}" if sessions[name] else "-"
         print(f"| {' | '.join([name, *cells])} |")
     print()
     others = [(BUY, name) for name in PEERS.values()] + [(name, name + OTHER) for name in targets]
     for name, other in others:
         if other in targets:
             rate, cost = ratio_of(rates[name], rates[other]), ratio_of(costs[name], costs[other])
-            print(f"{name}: {rate} of the rate and {cost} of the CPU time of {other}")
+            if sessions[other] and any(sessions[other]):
+                of_postgres = f" ({ratio_of(sessions[name], sessions[other])} of that of PostgreSQL)"
+            else:
+                of_postgres = ""
+            print(f"{name}: {rate} of the rate and {cost} of the CPU time of {other}{of_postgres}")
 
 
 def fsync_ms():
