@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager, suppress
 import pytest
 import requests
 from sqlalchemy import URL, Integer, Text, column, func, insert, literal, make_url, select, text
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError
 
 from bitmm.xwrap.server.db import tables as t
 from bitmm.xwrap.server.db.errors import StoreError
@@ -177,15 +177,69 @@ def test_processes_that_share_postgresql_open_no_more_connections_than_it_allows
     store.close()
 
 
-def test_no_statement_is_prepared_on_the_server(postgres):
-    store = Store(new_database(postgres))
-    store.prepare()
-    for _ in range(20):
-        store.accounts.find("ann")
-    count = text("SELECT count(*) FROM pg_prepared_statements").columns(column("count", Integer))
-    with store._database.reading() as runner:
-        assert runner.value(count) == 0
-    store.close()
+def test_a_statement_is_prepared_once_in_a_session(postgres):
+    with closing(Store(new_database(postgres))) as store:
+        store.prepare()
+        statement = select(func.max(t.accounts.c.id))
+        runs = text(
+            "SELECT generic_plans + custom_plans AS runs FROM pg_prepared_statements WHERE statement LIKE 'SELECT max%'"
+        ).columns(column("runs", Integer))
+        for _ in range(10):
+            with store._database.reading() as runner:
+                runner.value(statement)
+            store._database.write(lambda runner: runner.value(statement))
+        with store._database.reading() as runner:
+            assert runner.rows(runs) == [{"runs": 20}]
+
+
+def test_a_statement_that_was_not_prepared_because_of_another_ones_error_is_prepared_then(postgres):
+    with closing(Store(new_database(postgres))) as store:
+        store.prepare()
+        row = {"account_id": store.accounts.add("ann", "x"), "hour": "2026-11-28T00", "begun": 1}
+
+        def work(runner):
+            runner.change_each(insert(t.placed), [row, row])
+            return runner.value(select(func.max(t.placed.c.begun)))
+
+        for _ in range(2):
+            with pytest.raises(IntegrityError):
+                store._database.write(work)
+        with store._database.reading() as runner:
+            assert runner.value(select(func.max(t.placed.c.begun))) is None
+
+
+def test_a_value_that_postgresql_cannot_have_undoes_its_transaction_and_no_more(postgres):
+    with closing(Store(new_database(postgres))) as store:
+        store.prepare()
+        row = {"account_id": store.accounts.add("ann", "x"), "hour": "2026-11-28T00", "begun": 1}
+
+        def work(runner):
+            runner.later(insert(t.placed), row)
+            runner.later(insert(t.placed), row | {"hour": "\0"})
+
+        with pytest.raises(DataError) as caught:
+            store._database.write(work)
+        assert "INSERT INTO placed" in caught.value.statement
+        with store._database.writing() as runner:
+            with suppress(DataError):
+                store._database.write(work)
+            assert runner.value(select(func.max(t.placed.c.begun))) is None
+            runner.later(insert(t.placed), row)
+        with store._database.reading() as runner:
+            assert runner.value(select(func.max(t.placed.c.begun))) == 1
+
+
+def test_a_session_that_lost_its_prepared_statements_is_replaced(postgres):
+    with closing(Store(new_database(postgres))) as store:
+        store.prepare()
+        statement = select(func.max(t.accounts.c.id))
+        with store._database.reading() as runner:
+            runner.value(statement)
+            runner.command("DEALLOCATE ALL")
+            with pytest.raises(DBAPIError):
+                runner.value(statement)
+        with store._database.reading() as runner:
+            assert runner.value(statement) is None
 
 
 def is_dead(store, server_id):

@@ -18,7 +18,7 @@ from contextlib import AbstractContextManager, closing, contextmanager, nullcont
 from functools import cache
 from typing import Any, ClassVar, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Engine, Insert, Select, Table, insert
+from sqlalchemy import ColumnElement, Connection, Dialect, Engine, Insert, Select, Table, insert
 from sqlalchemy.exc import DatabaseError, DBAPIError
 from sqlalchemy.pool import PoolProxiedConnection
 
@@ -45,11 +45,15 @@ class StatementRunner:
     def __init__(self, database: Database, connection: PoolProxiedConnection) -> None:
         self._database = database
         self._connection = connection
-        self._cursor = connection.cursor()
+        #: Has the answer of the last statement.
+        self._cursor: Any = self._new_cursor()
         #: The intents of the transaction that is open.
         self.intents: list[IntentRef] = []
         #: An order is changed in it.
         self.changes_orders = False
+
+    def _new_cursor(self) -> Any:
+        return self._connection.cursor()
 
     def rows(self, statement: Statement, values: Mapping[str, Any] = _NONE) -> list[dict[str, Any]]:
         """Return every row."""
@@ -72,7 +76,7 @@ class StatementRunner:
     def change(self, statement: Statement, values: Mapping[str, Any]) -> int:
         """Write, and return how many rows it met."""
         self._run(statement, values)
-        return self._cursor.rowcount
+        return int(self._cursor.rowcount)
 
     def later(self, statement: Statement, values: Mapping[str, Any]) -> None:
         """Run a statement whose answer nobody needs, before the next one. What it raises may be raised by a later one
@@ -161,12 +165,6 @@ def _insert_returning_id(table: Table) -> Insert:
     return insert(table).returning(table.c.id)
 
 
-def _sqlalchemy_error(error: Exception, base: type[Exception], text: str | None = None) -> Exception:
-    """Return SQLAlchemy's exception for one of the driver's, whose own base is `base`; it shows no values."""
-    translated: Exception = DBAPIError.instance(text, None, error, base, hide_parameters=True)
-    return translated
-
-
 class _ThreadState(threading.local):
     """What each thread has of its own: the connection of the write that it is in."""
 
@@ -188,6 +186,7 @@ class Database(ABC):
         #: Tells this server process from the others on the same data base.
         self.server_id = secrets.randbits(62)
         self._compiled: dict[tuple[Statement, tuple[str, ...]], CompiledStatement] = {}
+        self.dialect: Dialect = self.engine.dialect  # of what `runner` runs
         self._thread = _ThreadState()
         #: The base of what its driver raises.
         self.error: type[Any] = self.engine.dialect.loaded_dbapi.Error
@@ -223,7 +222,8 @@ class Database(ABC):
         if self.is_damage(error):
             ours: Exception = DamagedError(self.describe_damage(str(error).partition("\n")[0]))
         else:
-            ours = _sqlalchemy_error(error, self.error, text)
+            # It shows no values.
+            ours = DBAPIError.instance(text, None, error, self.error, hide_parameters=True)
         if isinstance(ours, UNUSABLE):
             with self._errors_lock:
                 self.errors += 1
@@ -364,7 +364,7 @@ class Database(ABC):
         """Return the statement compiled for this data base, once; a write is of the columns that `values` names."""
         key = (statement, tuple(values))
         if (compiled := self._compiled.get(key)) is None:
-            compiled = self._compiled[key] = compile_statement(statement, list(values), self.engine)
+            compiled = self._compiled[key] = compile_statement(statement, list(values), self.dialect)
         return compiled
 
     def close(self) -> None:

@@ -10,16 +10,16 @@ process which stands still does not count (seen with 17, 2026-11-28).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import PoolProxiedConnection
 
-from .base import Database, Statement, StatementRunner
+from .base import Statement, StatementRunner
 from .compiled import CompiledStatement
 from .errors import StoreError
+from .prepared import PreparedSession, Result
 
 __all__ = ["PipelinedRunner"]
 
@@ -28,150 +28,119 @@ _GONE = (DBAPIError, StoreError)
 
 
 class PipelinedRunner(StatementRunner):
-    """A connection that runs statements in pipeline mode within a transaction, and one by one outside of it.
+    """A connection that sends the statements of a transaction in as few pieces as it can, and others one by one.
 
     The error of a statement whose answer nobody needs is raised by the next one that is answered, or by the commit.
     """
 
-    def __init__(self, database: Database, connection: PoolProxiedConnection) -> None:
-        super().__init__(database, connection)
-        self._driver: Any = connection.dbapi_connection
-        #: The pipeline of the transaction that is open.
-        self._pipeline: AbstractContextManager[Any] | None = None
-        self._sync: Callable[[], None] = lambda: None
-        self._cursors = [self._cursor]
-        #: The statements whose answers were not read yet, with their values; those are for the first cursors.
-        self._sent: list[tuple[str, Mapping[str, Any] | None]] = []
+    _session: PreparedSession
+    _in_transaction = False
+
+    def _new_cursor(self) -> None:
+        # What is prepared belongs to the connection, which others had before.
+        if (session := self._connection.info.get("session")) is None:
+            driver: Any = self._connection.dbapi_connection
+            session = self._connection.info["session"] = PreparedSession(driver)
+        self._session = session
 
     @contextmanager
     def transaction(self, begin: str = "BEGIN") -> Iterator[None]:
+        with self._in_use():
+            self._in_transaction = True
+            self._session.add_command(begin)
+            try:
+                yield
+                self._session.add_command("COMMIT")
+                self._run_all()
+            except BaseException:
+                self._undo()
+                raise
+            finally:
+                self._in_transaction = False
+
+    @contextmanager
+    def _in_use(self) -> Iterator[None]:
         try:
-            self._pipeline = self._driver.pipeline()
-            self._sync = self._pipeline.__enter__().sync
+            self._session.begin()
         except self._database.error as error:
-            raise self._failed(begin, error) from error
+            raise self._failed("", error) from error
         try:
-            self._send(begin)
             yield
-        except BaseException:
-            with suppress(*_GONE):
-                self._finish("ROLLBACK")
-            raise
-        self._finish("COMMIT")
+        finally:
+            self._session.finish()
+
+    def _undo(self) -> None:
+        self._session.clear()
+        with suppress(*_GONE):
+            if self._session.in_transaction:
+                self._session.add_command("ROLLBACK")
+                self._run_all()
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
-        self._send("SAVEPOINT nested")
+        self._session.add_command("SAVEPOINT nested")
         try:
             yield
         except BaseException:
             with suppress(*_GONE):
                 # A statement before that failed would have PostgreSQL skip these.
-                self._wait()
+                self._run_all()
             with suppress(*_GONE):
                 # Going back to a savepoint does not end it, and the next one outward has the same name.
-                self._send("ROLLBACK TO nested")
-                self._send("RELEASE nested")
+                self._session.add_command("ROLLBACK TO nested")
+                self._session.add_command("RELEASE nested")
+                self._run_all()
             raise
-        self._send("RELEASE nested")
+        self._session.add_command("RELEASE nested")
 
     def later(self, statement: Statement, values: Mapping[str, Any]) -> None:
-        if self._pipeline is None:
-            super().later(statement, values)
+        if self._in_transaction:
+            self._add(self._database.compiled(statement, values), values)
         else:
-            self._send_compiled(self._database.compiled(statement, values), values)
+            super().later(statement, values)
 
     def change_each(self, statement: Statement, rows: Sequence[Mapping[str, Any]]) -> None:
-        if self._pipeline is None:
-            super().change_each(statement, rows)
-        else:
-            for row in rows:
-                self.later(statement, row)
+        for row in rows:
+            self.later(statement, row)
 
     def rows_of_each(self, *asked: tuple[Statement, Mapping[str, Any]]) -> list[list[dict[str, Any]]]:
-        if self._pipeline is None:
+        if not self._in_transaction:
             return super().rows_of_each(*asked)
         sent = []
         for statement, values in asked:
             compiled = self._database.compiled(statement, values)
-            sent.append((compiled, self._send_compiled(compiled, values)))
-        self._wait()
-        return [compiled.rows(self._cursors[place].fetchall()) for compiled, place in sent]
+            sent.append((compiled, self._add(compiled, values)))
+        answers = self._run_all()
+        return [compiled.rows(answers[place].fetchall()) for compiled, place in sent]
 
     def command(self, text: str) -> None:
-        if self._pipeline is None:
-            super().command(text)
+        if not self._in_transaction:
+            with self._in_use():
+                self._session.add_command(text)
+                self._run_all()
         else:
-            self._send(text)
-            self._wait()
+            self._session.add_command(text)
+            self._run_all()
 
     def _execute(self, compiled: CompiledStatement, values: Mapping[str, Any]) -> None:
-        if self._pipeline is None:
-            super()._execute(compiled, values)
+        if self._in_transaction:
+            self._add(compiled, values)
+            self._cursor = self._run_all()[-1]
         else:
-            place = self._send_compiled(compiled, values)
-            self._wait()
-            self._cursor = self._cursors[place]
+            with self._in_use():
+                self._add(compiled, values)
+                self._cursor = self._run_all()[-1]
 
-    def _send_compiled(self, compiled: CompiledStatement, values: Mapping[str, Any]) -> int:
-        return self._send(compiled.text, {**compiled.constants, **values})
-
-    def _send(self, text: str, values: Mapping[str, Any] | None = None) -> int:
-        """Keep a statement for `_wait`, and return the place of the cursor that has its answer then."""
-        self._sent.append((text, values))
-        return len(self._sent) - 1
-
-    def _wait(self) -> None:
-        """Send what is kept, and wait until it is answered, in one round trip."""
+    def _add(self, compiled: CompiledStatement, values: Mapping[str, Any]) -> int:
+        """Keep a statement, and return the place of its answer among those of the next `_run_all`."""
         try:
-            self._send_kept()
-            self._sync()
+            return self._session.add(compiled, values)
         except self._database.error as error:
-            raise self._pipeline_failed(error) from error
-        self._sent.clear()
+            raise self._failed(compiled.text, error) from error
 
-    def _send_kept(self) -> None:
-        for place, (text, values) in enumerate(self._sent):
-            if place == len(self._cursors):
-                self._cursors.append(self._driver.cursor())
-            self._cursors[place].execute(text, values)
-
-    def _finish(self, command: str) -> None:
-        """Send the command that ends the transaction, and leave the pipeline, in one round trip."""
-        failure: Exception | None = None
-        self._send(command)
+    def _run_all(self) -> list[Result]:
+        """Send what is kept, and return the answers, in one round trip."""
         try:
-            self._send_kept()
+            return self._session.run()
         except self._database.error as error:
-            # It may be that of one which was sent before.
-            failure = self._pipeline_failed(error)
-        try:
-            if self._pipeline is not None:
-                self._pipeline.__exit__(None, None, None)
-        except self._database.error as error:
-            failure = failure or self._failed(self._text_of_failure(), error)
-        self._pipeline = None
-        self._sent.clear()
-        if failure is not None:
-            with suppress(*_GONE):
-                # The command was skipped when it was a statement before it that failed.
-                self.command("ROLLBACK")
-            raise failure
-
-    def _text_of_failure(self) -> str:
-        """Return the statement whose answer was an error: PostgreSQL skips those that were sent after it."""
-        sent = zip(self._cursors, self._sent, strict=False)
-        return next((text for cursor, (text, _values) in sent if cursor.pgresult is None), "")
-
-    def _pipeline_failed(self, error: Exception) -> Exception:
-        """Return the exception for the driver's, after the answers were read of all that was skipped."""
-        failed = self._failed(self._text_of_failure(), error)
-        self._sent.clear()
-        while not self._driver.closed:
-            try:
-                self._sync()
-                break
-            except self._database.error:
-                # Each one that was skipped is an error of its own.
-                continue
-        return failed
+            raise self._failed(self._session.failed, error) from error

@@ -36,7 +36,6 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from .base import Database, StatementRunner
 from .errors import UNUSABLE, StoreError, driver_message
 from .idle_connections import watch_idle
-from .pipeline import PipelinedRunner
 
 __all__ = ["PostgreSQL"]
 
@@ -85,6 +84,8 @@ _SESSION_SETTINGS = {
 _SCHEMA_LOCK = 0x787772617031
 #: PostgreSQL documentation, appendix A "Error Codes": lock_not_available; data_corrupted and index_corrupted.
 _LOCK_NOT_AVAILABLE, _DAMAGE = "55P03", {"XX001", "XX002"}
+#: There: invalid_sql_statement_name, of a prepared statement that the session does not have.
+_NOT_PREPARED = "26000"
 
 
 class PostgreSQL(Database):
@@ -116,7 +117,12 @@ class PostgreSQL(Database):
             raise StoreError("this needs psycopg; in a clone of bitmm: pip install '.[server,postgres]'") from None
         super().__init__()
         if self.engine.dialect.loaded_dbapi.Pipeline.is_supported():  # libpq 14
+            from .pipeline import PipelinedRunner  # needs psycopg
+
             self.runner = PipelinedRunner
+            # libpq takes values by their numbers.
+            dialect: Any = type(self.engine.dialect)
+            self.dialect = dialect(paramstyle="numeric_dollar")
         #: A lock is held during a request to an exchange, and no call sends one after `call_seconds`. So a session that
         #: is silent for longer belongs to a process that stands still, and that sends nothing when it goes on.
         self._timeout_seconds = call_seconds + 1.0
@@ -267,6 +273,10 @@ def _is_one_session(one: StatementRunner, other: StatementRunner) -> bool:
     one.value(_TRY_LOCK, {"lock_id": lock_id})
     try:
         return any(other.value(_TRY_LOCK, {"lock_id": lock_id}) or one.value(_SESSION_ID) != mine for _ in range(5))
+    except DatabaseError as error:
+        if getattr(error.orig, "sqlstate", None) != _NOT_PREPARED:
+            raise
+        return True
     finally:
         _unlock(one, lock_id)
 
@@ -290,7 +300,7 @@ def _create_engine(url: URL, connections: int, wait: float, **settings: str) -> 
             "keepalives_idle": 5,
             "keepalives_interval": 2,
             "keepalives_count": 3,
-            # A prepared statement belongs to a session; poolers give that to others.
+            # `PreparedSession` prepares statements, and psycopg need not.
             "prepare_threshold": None,
         },
     )
@@ -303,7 +313,8 @@ def _configure_session(settings: Mapping[str, str], connection: Any, _record: ob
     connection.autocommit = True  # psycopg must not begin transactions by itself
     # Not as an option of the connection: poolers refuse those, or leave them out.
     calls = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in settings.items())
-    connection.execute(f"SELECT {calls}")
+    # A pooler may give us a session in which another connection has prepared statements, that nobody will use again.
+    connection.execute(f"SELECT {calls}; DEALLOCATE ALL")
 
 
 def _unlock(runner: StatementRunner, lock_id: int) -> None:
