@@ -75,11 +75,10 @@ class Place(NamedTuple):
 @contextmanager
 def process(command: list[str], until: str, log: Path, **environ: str) -> Iterator[tuple[int, list[str]]]:
     """Run a program until the block ends; give its id, and what it printed until a line with these words."""
-    paths = os.pathsep.join([str(ROOT), *sys.path])
+    # Unbuffered, a printed line is written in two pieces, and one of the log came between them (seen 2026-11-28).
+    settings = {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]), "PYTHONUNBUFFERED": "", **environ}
     with log.open("wb") as output:
-        child = subprocess.Popen(
-            command, stdout=output, stderr=output, cwd=ROOT, env={**os.environ, "PYTHONPATH": paths, **environ}
-        )
+        child = subprocess.Popen(command, stdout=output, stderr=output, cwd=ROOT, env={**os.environ, **settings})
     try:
         while until not in (text := log.read_text(errors="replace")):
             if child.poll() is not None:
