@@ -18,7 +18,7 @@ import uvicorn
 
 from .. import __version__
 from .accepting import Acceptor
-from .allocator import freeze_objects
+from .allocator import freeze_objects, use_few_arenas
 from .app import create_app
 from .call_log import log_with
 from .connections import Connections
@@ -123,6 +123,7 @@ def serve(
     Raises SetupError or OSError when the server cannot start.
     """
     raise_descriptor_limit()
+    use_few_arenas()
     with log_to_stderr(settings.log_level, settings.log_format) as count_dropped:
         with _open_services(settings, report, stop) as services:
             words = "Lines of the log that could not be written"
