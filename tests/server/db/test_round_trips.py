@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import make_url
 
 from bitmm.xwrap.client import XWrap
+from bitmm.xwrap.server import reconciliation
 from bitmm.xwrap.server.db import idle_connections
 from bitmm.xwrap.testing.exchanges.kraken import KrakenVenue
 from tests.support.databases import new_database
@@ -18,6 +19,8 @@ from tests.support.round_trips import counted
 def trips(postgres, monkeypatch):
     # On a busy machine a connection lies idle for longer within a call, and would be asked whether it lives.
     monkeypatch.setattr(idle_connections, "_IDLE_SECONDS", 600.0)
+    # For a minute after the start it looks three times a second for what is unknown, so beside every slow call.
+    monkeypatch.setattr(reconciliation, "_FIRST_SECONDS", 0.0)
     # The proxy takes connections without encryption, which libpq asks for otherwise.
     with counted(new_database(postgres)) as trips:
         trips.url = make_url(trips.url).update_query_dict({"sslmode": "disable"}).render_as_string(hide_password=False)
