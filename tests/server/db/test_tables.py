@@ -298,6 +298,10 @@ def test_the_open_orders_on_paper_whose_end_has_come_are_found_in_an_index(sqlit
     check_plan(sqlite, paper_ledger._ENDED, values, index)
 
 
+def test_the_switches_that_are_set_are_found_in_an_index_of_these_alone(sqlite):
+    check_plan(sqlite, sqlite.safety._switches, {}, "registrations USING INDEX ix_registrations_deadman_at")
+
+
 def test_what_an_account_placed_in_a_day_is_added_up_from_its_hours_alone(sqlite):
     index = "placed USING INDEX sqlite_autoindex_placed_1 (account_id=? AND hour>?)"
     check_plan(sqlite, usage.SUM_PLACED, {"account": 1, "since": "2026"}, index)

@@ -109,6 +109,9 @@ registrations = Table(
     Column("key_refused", Text),
 )
 
+SWITCH_SET = text("deadman_at IS NOT NULL")
+Index("ix_registrations_deadman_at", registrations.c.deadman_at, info={"where": SWITCH_SET})
+
 LIVE = text("revoked IS NULL")
 #: A named password of an account, which may do less than the account. The password is random, so its SHA-256 is as
 #: good as a slow hash. `exchanges` (ids of registrations) and `pairs` are JSON lists; null: all. `per_order` and
