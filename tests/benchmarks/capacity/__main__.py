@@ -52,6 +52,8 @@ REST_SECONDS = 5.0
 PAGE = 100
 #: So many accounts make their first call.
 LOGINS = 30
+#: Calls that are to wait.
+BEGUN_A_SECOND = 50
 FORM = "currency=USD&asset=BTC&amount=0.00000001"
 
 
@@ -80,14 +82,21 @@ def fill_accounts(made: Installation, count: int) -> None:
 
 
 def fill_registrations(made: Installation, count: int) -> None:
-    """Register keys at a local Kraken, which looks at each of them: so each has a queue and a nonce."""
+    """Register keys at a local Kraken."""
     venue = KRAKEN[made.folder]
     keys = {f"key{number}": base64.b64encode(f"secret {number}".encode()).decode() for number in range(count)}
     for key, secret in keys.items():  # all before the first call: the exchange looks at each of them with every call
         venue.add_account(key, secret, {"EUR": Decimal(1)})
     with XWrap(made.url, timeout=60) as xwrap:
         for key, secret in keys.items():
-            xwrap.create_backend("bob", PASSWORD, "kraken", "", key, secret, allow_send=True).balance()
+            xwrap.create_backend("bob", PASSWORD, "kraken", "", key, secret, allow_send=True)
+
+
+def use_registrations(url: str) -> None:
+    """Use each key at the server that is measured: so it has a queue and a nonce there."""
+    with XWrap(url, timeout=60) as xwrap:
+        for backend in xwrap.list_backends("bob", PASSWORD):
+            backend.balance()
 
 
 def fill_unknown(made: Installation, count: int) -> None:
@@ -115,19 +124,34 @@ def calls_that_wait(server: Server, count: int) -> Iterator[None]:
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
-    calls = asyncio.run_coroutine_threadsafe(load(server.url, message, 10**6, count), loop)
+    calls = asyncio.run_coroutine_threadsafe(_begin_one_by_one(server.url, message, count), loop)
     try:
         yield
     finally:
-        calls.cancel()
-        asyncio.run_coroutine_threadsafe(_all_others_ended(), loop).result()
+        failed = calls.done()
+        asyncio.run_coroutine_threadsafe(_cancel_all_others(), loop).result()
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
+        if failed:
+            calls.result()  # raises why one of them did not wait
 
 
-async def _all_others_ended() -> None:
-    await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()}, return_exceptions=True)
+async def _begin_one_by_one(url: str, message: bytes, count: int) -> None:
+    """Have each call wait on a connection of its own. Of 500 that come at once some are refused, to come again."""
+
+    async def wait_for_ever(number: int) -> None:
+        await asyncio.sleep(number / BEGUN_A_SECOND)
+        await load(url, message, 10**6, 1)
+
+    await asyncio.gather(*(wait_for_ever(number) for number in range(count)))
+
+
+async def _cancel_all_others() -> None:
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
 
 
 class Kind(NamedTuple):
@@ -169,6 +193,7 @@ def installation(kind: Kind, size: int, database: str | None) -> Iterator[Server
         os.environ["XWRAP_EXCHANGES"] = kind.exchanges
         os.environ["XWRAP_PROXIES"] = "127.0.0.1"  # else one address may have 256 connections
         os.environ["XWRAP_QUOTA_ORDERS"] = os.environ["XWRAP_QUOTA_REGISTRATIONS"] = "9999999"
+        os.environ.pop("XWRAP_EXCHANGE_URL_KRAKEN", None)  # of the kind before
         if "kraken" in kind.exchanges:
             KRAKEN[folder] = stack.enter_context(KrakenVenue())
             os.environ["XWRAP_EXCHANGE_URL_KRAKEN"] = KRAKEN[folder].url
@@ -310,6 +335,8 @@ def main() -> int:
                 began = time.monotonic()
                 database = None if url is None else databases.new_database(url)
                 servers[size] = stack.enter_context(installation(kind, size, database))
+                if name == "registrations":
+                    use_registrations(servers[size].url)
                 print(f"{name}: {size} made in {time.monotonic() - began:.0f} s", file=sys.stderr)
             print(f"\n## {name}, {'PostgreSQL' if url else 'SQLite'}, {options.rounds} rounds of {options.calls}\n")
             if name == "waiting":
