@@ -128,9 +128,9 @@ def add_account(folder, checkout=None, name="ann", environ=None):
     subprocess.run(add, input=PASSWORD, text=True, check=True, stdout=subprocess.DEVNULL, cwd=checkout, env=env)
 
 
-def request(method, path, form="", *, auth=True):
-    """A whole request in bytes."""
-    token = base64.b64encode(f"ann:{PASSWORD}".encode()).decode()
+def request(method, path, form="", *, auth=True, name="ann"):
+    """A whole request in bytes, of the account with this name."""
+    token = base64.b64encode(f"{name}:{PASSWORD}".encode()).decode()
     lines = [f"{method} {path} HTTP/1.1", "Host: localhost"]
     lines += [f"Authorization: Basic {token}"] * auth
     if form:

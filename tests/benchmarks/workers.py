@@ -4,7 +4,8 @@
 
 All servers are there at the same time, each on a data base of its own on one PostgreSQL, with a registration on paper
 and one at a local Kraken, which runs in the process of the load and counts nonces. In each round every call is sent for
-a while to each server, in a new order. The ratios to the first of the servers are taken inside a round; their medians
+a while to each server, in a new order. Orders are those of one account, which come one after another, and on paper also
+those of eight accounts at the same time. The ratios to the first of the servers are taken inside a round; their medians
 are printed with the quartiles. CPU a call is that of all processes of a server, and that of its sessions at PostgreSQL
 (from /proc; a session that ended meanwhile is missing). How much workers add depends on the number of cores, for which
 they compete with PostgreSQL, the load and the local Kraken. The PostgreSQL that this starts writes without fsync;
@@ -28,8 +29,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
+from bitmm.xwrap.server.db.store import Store
+from bitmm.xwrap.server.passwords import hash_password
 from tests.stress.processes import CountingKraken
-from tests.stress.worker_server import WorkerServer, serve_with_workers
+from tests.stress.worker_server import PASSWORD, WorkerServer, serve_with_workers
 from tests.support.databases import server as postgres
 from tests.support.databases import sql
 
@@ -39,6 +42,9 @@ from .server import ORDER_QUOTA, cpu, load, request
 PAPER = "currency=USD&asset=BTC&amount=0.00000001"
 KRAKEN = "currency=EUR&asset=BTC&amount=0.001"
 BALANCES = {"BTC": Decimal(10**6), "EUR": Decimal(10**9)}
+#: Those whose orders come at the same time, beside the one.
+ACCOUNTS = 8
+AT_KRAKEN = "order at Kraken"
 SESSIONS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
 
 
@@ -48,7 +54,8 @@ class Target:
 
     workers: int
     server: WorkerServer
-    calls: dict[str, bytes]
+    #: Those of a name are sent at the same time.
+    calls: dict[str, list[bytes]]
 
     def cpu(self) -> dict[int, float]:
         """Return the seconds of CPU of each of the server's processes."""
@@ -107,12 +114,19 @@ def _serve(base: str, workers: int, venue: CountingKraken):
 
 
 def _target(server: WorkerServer, workers: int, venue: CountingKraken) -> Target:
+    names = [f"other{number}" for number in range(ACCOUNTS)]
+    store, hashed = Store(server.database), hash_password(PASSWORD)
+    for name in names:
+        store.accounts.add(name, hashed)
+    store.close()
+    others = [(name, server.register("paper", name=name)) for name in names]
     paper = server.register("paper")
     kraken = server.register("kraken", apikey=venue.key, apisecret=venue.secret, allow_send="true")
     calls = {
-        "balance on paper": request("GET", f"/exchanges/{paper}/balance"),
-        "order on paper": request("POST", f"/exchanges/{paper}/buy", PAPER),
-        "order at Kraken": request("POST", f"/exchanges/{kraken}/buy", KRAKEN),
+        "balance on paper": [request("GET", f"/exchanges/{paper}/balance")],
+        "order on paper": [request("POST", f"/exchanges/{paper}/buy", PAPER)],
+        f"order on paper, {ACCOUNTS} accounts": [request("POST", f"/exchanges/{id}/buy", PAPER, name=name) for name, id in others],
+        AT_KRAKEN: [request("POST", f"/exchanges/{kraken}/buy", KRAKEN)],
     }
     return Target(workers, server, calls)
 
@@ -126,15 +140,21 @@ def _measure(targets: list[Target], options: argparse.Namespace):
         for target, name in random.sample(pairs, len(pairs)):
             times: list[float] = []
             before, before_postgres, began = target.cpu(), target.cpu_of_postgres(), time.monotonic()
-            message = target.calls[name]
-            count = asyncio.run(load(target.server.url, message, options.seconds, options.connections, times=times))
+            count = asyncio.run(_load(target.server.url, target.calls[name], options, times))
             seconds = time.monotonic() - began
             own, of_postgres = _used(before, target.cpu()), _used(before_postgres, target.cpu_of_postgres())
-            placed += count * (name == "order at Kraken")
+            placed += count * (name == AT_KRAKEN)
             times.sort()
             p50, p99 = statistics.median(times), times[min(len(times) - 1, round(0.99 * len(times)))]
             found[name, target.workers].append(Measured(count / seconds, p50, p99, own / count, of_postgres / count))
     return found, placed
+
+
+async def _load(url: str, messages: list[bytes], options: argparse.Namespace, times: list[float]) -> int:
+    """Send the messages for a while over the connections, which they share; return how many answers came."""
+    connections = options.connections // len(messages)
+    sent = (load(url, message, options.seconds, connections, times=times) for message in messages)
+    return sum(await asyncio.gather(*sent))
 
 
 def _used(before: dict[int, float], after: dict[int, float]) -> float:

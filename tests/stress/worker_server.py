@@ -56,10 +56,10 @@ class WorkerServer:
         """Return the worker that took the place of one that was killed, when it serves."""
         return next((one for one in self.started if one.worker == of.worker and one.at > of.at), None)
 
-    def register(self, exchange: str, **form: str) -> int:
-        """Return the id of a new registration."""
+    def register(self, exchange: str, *, name: str = USER, **form: str) -> int:
+        """Return the id of a new registration of the account with this name, which has the same password."""
         answer = requests.post(
-            f"{self.url}/exchanges/", data={"exchange": exchange, **form}, auth=self.auth, timeout=30
+            f"{self.url}/exchanges/", data={"exchange": exchange, **form}, auth=(name, PASSWORD), timeout=30
         )
         answer.raise_for_status()
         return int(answer.json()["id"])
