@@ -125,7 +125,9 @@ def _target(server: WorkerServer, workers: int, venue: CountingKraken) -> Target
     calls = {
         "balance on paper": [request("GET", f"/exchanges/{paper}/balance")],
         "order on paper": [request("POST", f"/exchanges/{paper}/buy", PAPER)],
-        f"order on paper, {ACCOUNTS} accounts": [request("POST", f"/exchanges/{id}/buy", PAPER, name=name) for name, id in others],
+        f"order on paper, {ACCOUNTS} accounts": [
+            request("POST", f"/exchanges/{id}/buy", PAPER, name=name) for name, id in others
+        ],
         AT_KRAKEN: [request("POST", f"/exchanges/{kraken}/buy", KRAKEN)],
     }
     return Target(workers, server, calls)
