@@ -11,7 +11,7 @@ seconds at rest.
 
 - journal: filled orders on paper of other accounts, and a hundredth as many of the caller's own
 - accounts: other accounts, with a registration on paper each; of them are the logins, whose passwords are hashed
-- registrations: those of another account at a local Kraken, each with a key of its own that was used
+- registrations: those of other accounts at a local Kraken, each with a key of its own that was used
 - unknown: orders of another account whose outcome is unknown, at an exchange that is down
 - waiting: calls that wait for changes of another account's orders
 
@@ -38,6 +38,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bitmm.xwrap.client import Backend, OutcomeUnknown, XWrap
+from bitmm.xwrap.server.db.store import Store
 from bitmm.xwrap.testing.exchanges.kraken import KrakenVenue
 from tests.benchmarks.ratios import ratio_of
 from tests.benchmarks.server import PASSWORD, SERVE, add_account, load, process, request
@@ -52,6 +53,7 @@ REST_SECONDS = 5.0
 PAGE = 100
 #: So many accounts make their first call.
 LOGINS = 30
+OF_ONE_ACCOUNT = 250
 #: Calls that are to wait.
 BEGUN_A_SECOND = 50
 FORM = "currency=USD&asset=BTC&amount=0.00000001"
@@ -87,16 +89,26 @@ def fill_registrations(made: Installation, count: int) -> None:
     keys = {f"key{number}": base64.b64encode(f"secret {number}".encode()).decode() for number in range(count)}
     for key, secret in keys.items():  # all before the first call: the exchange looks at each of them with every call
         venue.add_account(key, secret, {"EUR": Decimal(1)})
+    store = Store(made.where)
     with XWrap(made.url, timeout=60) as xwrap:
-        for key, secret in keys.items():
-            xwrap.create_backend("bob", PASSWORD, "kraken", "", key, secret, allow_send=True)
+        for number, (key, secret) in enumerate(keys.items()):
+            if (name := holder_of(number)) != "bob" and number % OF_ONE_ACCOUNT == 0:
+                store.accounts.add(name, store.accounts.find("bob").password_hash)
+            xwrap.create_backend(name, PASSWORD, "kraken", "", key, secret, allow_send=True)
+    store.close()
 
 
-def use_registrations(url: str) -> None:
+def holder_of(number: int) -> str:
+    """Return the name of the account that has the key with this number. With each new key all of its are looked at."""
+    return "bob" if number < OF_ONE_ACCOUNT else f"bob-{number // OF_ONE_ACCOUNT}"
+
+
+def use_registrations(url: str, count: int) -> None:
     """Use each key at the server that is measured: so it has a queue and a nonce there."""
     with XWrap(url, timeout=60) as xwrap:
-        for backend in xwrap.list_backends("bob", PASSWORD):
-            backend.balance()
+        for number in range(0, count, OF_ONE_ACCOUNT):
+            for backend in xwrap.list_backends(holder_of(number), PASSWORD):
+                backend.balance()
 
 
 def fill_unknown(made: Installation, count: int) -> None:
@@ -336,7 +348,7 @@ def main() -> int:
                 database = None if url is None else databases.new_database(url)
                 servers[size] = stack.enter_context(installation(kind, size, database))
                 if name == "registrations":
-                    use_registrations(servers[size].url)
+                    use_registrations(servers[size].url, size)
                 print(f"{name}: {size} made in {time.monotonic() - began:.0f} s", file=sys.stderr)
             print(f"\n## {name}, {'PostgreSQL' if url else 'SQLite'}, {options.rounds} rounds of {options.calls}\n")
             if name == "waiting":
