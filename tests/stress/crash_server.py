@@ -274,14 +274,14 @@ def prepare_worker(command: dict[str, Any]) -> None:
     """Prepare a worker process, before it begins."""
     prepare_all()
     prepare(command)
-    folder, set_ready = Path(command["workers_folder"]), worker._Channel.set_ready
+    folder, set_ready = Path(command["workers_folder"]), worker.Channel.set_ready
     kill_when_told(folder)
 
     def note_ready(self: Any, services: Any) -> None:
         set_ready(self, services)
         (folder / f"ready-{os.getpid()}").touch()
 
-    worker._Channel.set_ready = note_ready  # type: ignore[method-assign]
+    worker.Channel.set_ready = note_ready  # type: ignore[method-assign]
 
 
 def prepare_all() -> None:

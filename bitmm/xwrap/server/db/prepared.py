@@ -103,7 +103,7 @@ class PreparedSession:
 
     def add_command(self, text: str) -> int:
         """Keep a command, as `add` does."""
-        return self._add(text, ())
+        return self._add(text, [])
 
     def _add(self, text: str, values: Sequence[Any]) -> int:
         self._sent.append(_Sent(text, values))
