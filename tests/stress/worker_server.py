@@ -50,7 +50,9 @@ class WorkerServer:
 
     def live(self) -> list[Started]:
         """Return the workers that serve now."""
-        return [worker for worker in self.started if is_alive(worker.pid)]
+        # The id of one that was replaced may be that of another process or thread by now.
+        newest = {worker.worker: worker for worker in self.started}
+        return [worker for worker in newest.values() if is_alive(worker.pid)]
 
     def replacement(self, of: Started) -> Started | None:
         """Return the worker that took the place of one that was killed, when it serves."""
