@@ -280,8 +280,13 @@ class ServerProcess:
 
     def worker_pids(self) -> list[int]:
         """Return the ids of the worker processes that serve."""
-        pids = [int(path.name.partition("-")[2]) for path in self._workers_folder.glob("ready-*")]
-        return [pid for pid in pids if is_alive(pid)]
+        pids = []
+        for path in self._workers_folder.glob("ready-*"):
+            if is_alive(pid := int(path.name.partition("-")[2])):
+                pids.append(pid)
+            else:
+                path.unlink()  # with 340 threads a worker its id is soon that of another process or thread
+        return pids
 
     def wait_for_workers(self) -> None:
         """Wait until all workers serve."""
