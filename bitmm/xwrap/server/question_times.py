@@ -145,10 +145,10 @@ class TimesOfRows:
         last = self._looked.get(place, _Looked("", {}))
         if names == last.names:
             return last.times
-        known = {attempt[:3]: times for attempt, times in last.times.items()}  # by what names it
+        known = {attempt.name: times for attempt, times in last.times.items()}
         # After the names: what changes meanwhile is seen in the next round.
         times = {
-            attempt: known.get(attempt[:3]) or self._first_seen(journal, attempt, kind)
+            attempt: known.get(attempt.name) or self._first_seen(journal, attempt, kind)
             for attempt in journal.attempts.at(exchange)
         }
         self._looked[place] = _Looked(names, times)

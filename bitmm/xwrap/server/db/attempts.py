@@ -27,9 +27,7 @@ Row = dict[str, Any]
 
 
 class Attempt(NamedTuple):
-    """What the time of a question depends on. A row that is begun anew, or whose key was replaced, is another attempt;
-    as long as its outcome is unknown, nothing of an attempt changes.
-    """
+    """What the time of a question depends on. A row that is begun anew, or whose key was replaced, is another one."""
 
     #: Of the row.
     id: int
@@ -37,10 +35,16 @@ class Attempt(NamedTuple):
     key_since: str | None
     registration: int
     updated: str
-    #: The `server_id` of the process whose call it was; None: that call is over.
+    #: The `server_id` of the process whose call it was; None: that call is over. It may end while the row is unknown:
+    #: that of a server which lost its connection, and was taken for dead.
     server: int | None
     #: It amends another order in place.
     in_place: bool
+
+    @property
+    def name(self) -> tuple[int, str, str | None]:
+        """What tells it from every other attempt."""
+        return self.id, self.created, self.key_since
 
 
 class UnknownAttempts:
@@ -103,7 +107,7 @@ class UnknownAttempts:
 
     def rows(self, attempts: Iterable[Attempt]) -> Iterator[tuple[Registration, Row]]:
         """Give the rows of these attempts that are still unknown, oldest first, with their registrations."""
-        asked = {(one.id, one.created, one.key_since) for one in attempts}
+        asked = {one.name for one in attempts}
         for some in many_id_values(id for id, *_ in asked):
             with self._database.reading() as runner:
                 rows = runner.rows(self._rows_of(len(some)), some)
