@@ -11,7 +11,7 @@ process which stands still does not count (seen with 17, 2026-11-28).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 from sqlalchemy.exc import DBAPIError
@@ -114,22 +114,14 @@ class PipelinedRunner(StatementRunner):
         return [compiled.rows(answers[place].fetchall()) for compiled, place in sent]
 
     def command(self, text: str) -> None:
-        if not self._in_transaction:
-            with self._in_use():
-                self._session.add_command(text)
-                self._run_all()
-        else:
+        with nullcontext() if self._in_transaction else self._in_use():
             self._session.add_command(text)
             self._run_all()
 
     def _execute(self, compiled: CompiledStatement, values: Mapping[str, Any]) -> None:
-        if self._in_transaction:
+        with nullcontext() if self._in_transaction else self._in_use():
             self._add(compiled, values)
             self._cursor = self._run_all()[-1]
-        else:
-            with self._in_use():
-                self._add(compiled, values)
-                self._cursor = self._run_all()[-1]
 
     def _add(self, compiled: CompiledStatement, values: Mapping[str, Any]) -> int:
         """Keep a statement, and return the place of its answer among those of the next `_run_all`."""
