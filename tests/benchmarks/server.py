@@ -36,9 +36,10 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from tests.support.databases import drop_database, new_database, sql
+from tests.support.databases import drop_database, new_database
 from tests.support.databases import server as postgres
 
+from .capacity.usage import session_clocks, used
 from .ratios import ratio_of
 
 BARE = """
@@ -84,9 +85,6 @@ Server(uvicorn.Config(app, port=0, log_config=None, access_log=False, lifespan="
 """
 PASSWORD = "a password for the benchmark"
 SERVE = ["-m", "bitmm.xwrap", "serve", "--port", "0", "--data"]
-
-
-SESSIONS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
 
 
 class Target(NamedTuple):
@@ -172,17 +170,6 @@ def cpu(pid):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def cpu_of_sessions(database):
-    """Seconds of CPU of each session of a data base at PostgreSQL, by process; those of another machine are missing."""
-    pids = [pid for (pid,) in sql(database, SESSIONS)]
-    return {pid: cpu(pid) for pid in pids if Path(f"/proc/{pid}/stat").exists()}
-
-
-def used(before, after):
-    """Seconds that processes used between two looks at them."""
-    return sum(seconds - before.get(pid, 0.0) for pid, seconds in after.items())
-
-
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=15)
@@ -248,13 +235,13 @@ def measure(targets, options):
         fsyncs.append(fsync_ms())
         for name in random.sample(list(targets), len(targets)):
             target = targets[name]
-            at_postgres = cpu_of_sessions(target.database) if target.database else {}
+            at_postgres = session_clocks(target.database) if target.database else {}
             before, start = cpu(target.pid), time.monotonic()
             count = asyncio.run(load(target.url, target.message, options.seconds, options.connections))
             rates[name].append(count / (time.monotonic() - start))
             costs[name].append((cpu(target.pid) - before) / count)
             if target.database:
-                sessions[name].append(used(at_postgres, cpu_of_sessions(target.database)) / count)
+                sessions[name].append(used(at_postgres, session_clocks(target.database)) / count)
     print(f"{options.rounds} rounds of {options.seconds} s, {options.connections} connections, {os.cpu_count()} CPUs")
     low, middle, high = statistics.quantiles(fsyncs, n=4, method="inclusive")
     print(f"an fsync took {middle:.2f} ms ({low:.2f} to {high:.2f})\n")

@@ -27,15 +27,14 @@ from collections import defaultdict
 from contextlib import ExitStack
 from dataclasses import dataclass
 from decimal import Decimal
-from pathlib import Path
 
 from bitmm.xwrap.server.db.store import Store
 from bitmm.xwrap.server.passwords import hash_password
 from tests.stress.processes import CountingKraken
 from tests.stress.worker_server import PASSWORD, WorkerServer, serve_with_workers
 from tests.support.databases import server as postgres
-from tests.support.databases import sql
 
+from .capacity.usage import session_clocks, used
 from .ratios import ratio_of
 from .server import ORDER_QUOTA, cpu, load, request
 
@@ -45,7 +44,6 @@ BALANCES = {"BTC": Decimal(10**6), "EUR": Decimal(10**9)}
 #: Those whose orders come at the same time, beside the one.
 ACCOUNTS = 8
 AT_KRAKEN = "order at Kraken"
-SESSIONS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
 
 
 @dataclass
@@ -61,11 +59,6 @@ class Target:
         """Return the seconds of CPU of each of the server's processes."""
         pids = {self.server.pid, *(worker.pid for worker in self.server.live())}
         return {pid: cpu(pid) for pid in pids}
-
-    def cpu_of_postgres(self) -> dict[int, float]:
-        """Return the seconds of CPU of each of its sessions at PostgreSQL."""
-        pids = [pid for (pid,) in sql(self.server.database, SESSIONS)]
-        return {pid: cpu(pid) for pid in pids if Path(f"/proc/{pid}/stat").exists()}
 
 
 @dataclass
@@ -141,10 +134,11 @@ def _measure(targets: list[Target], options: argparse.Namespace):
     for _ in range(options.rounds):
         for target, name in random.sample(pairs, len(pairs)):
             times: list[float] = []
-            before, before_postgres, began = target.cpu(), target.cpu_of_postgres(), time.monotonic()
+            database = target.server.database
+            before, before_postgres, began = target.cpu(), session_clocks(database), time.monotonic()
             count = asyncio.run(_load(target.server.url, target.calls[name], options, times))
             seconds = time.monotonic() - began
-            own, of_postgres = _used(before, target.cpu()), _used(before_postgres, target.cpu_of_postgres())
+            own, of_postgres = used(before, target.cpu()), used(before_postgres, session_clocks(database))
             placed += count * (name == AT_KRAKEN)
             times.sort()
             p50, p99 = statistics.median(times), times[min(len(times) - 1, round(0.99 * len(times)))]
@@ -157,10 +151,6 @@ async def _load(url: str, messages: list[bytes], options: argparse.Namespace, ti
     connections = options.connections // len(messages)
     sent = (load(url, message, options.seconds, connections, times=times) for message in messages)
     return sum(await asyncio.gather(*sent))
-
-
-def _used(before: dict[int, float], after: dict[int, float]) -> float:
-    return sum(seconds - before.get(pid, 0.0) for pid, seconds in after.items())
 
 
 def _show(found: dict[tuple[str, int], list[Measured]], numbers: list[int]) -> None:
