@@ -29,7 +29,8 @@ from .lookups import LISTING_SECONDS
 
 __all__ = ["QuestionTimes", "TimesOfRows"]
 
-#: Seconds by which the server that left a row unknown is ahead of the others on its data base, between these two.
+#: Seconds by which the server that left a row unknown is ahead of the others on its data base, between these two, since
+#: then: with a time that began when a server first sees the row, servers that live only seconds would never ask.
 _HEAD_START = 5.0, 10.0
 #: The next question about a row waits for this part of the time for which it has been unknown, an hour at most. What an
 #: exchange could not say for days it will hardly say now.
@@ -98,8 +99,12 @@ class QuestionTimes:
         """The exchange did not answer, or could not say: the next question comes after a while. The row became unknown
         when it was `updated`.
         """
-        age = (datetime.now(UTC) - _parse_time(updated)).total_seconds()
-        self.ask_at = time.monotonic() + max(self.retry, min(age * _BACK_OFF, _MAX_BACK_OFF))
+        self.ask_at = time.monotonic() + max(self.retry, min(_seconds_since(updated) * _BACK_OFF, _MAX_BACK_OFF))
+
+
+def _seconds_since(written: str) -> float:
+    """Return how long ago a time of the data base is, by the clock on the wall; less than 0 if that was set back."""
+    return (datetime.now(UTC) - _parse_time(written)).total_seconds()
 
 
 class _Looked(NamedTuple):
@@ -170,6 +175,11 @@ class TimesOfRows:
         may_go_on = row["server"] is not None and (self._store.is_shared or row["server"] == self._store.server_id)
         return last if may_go_on else min(last, _parse_time(row["updated"]))
 
+    def _rest_of_head_start(self, row: Row) -> float:
+        """Return for how many seconds more another server is to ask first about a row that it left unknown."""
+        left = random.uniform(*_HEAD_START) - _seconds_since(row["updated"])  # noqa: S311 - no secret
+        return min(max(left, 0.0), _HEAD_START[1])
+
     def _first_seen(self, journal: Journal, attempt: Attempt, kind: type[Exchange]) -> QuestionTimes:
         row = attempt._asdict()
         # A send is not proved to be missing by a nonce, nor is what was signed with another key by one of this key.
@@ -185,7 +195,7 @@ class TimesOfRows:
         confirm_at = signed_by if by_nonce else arrived_by
         ask_at = min(confirm_at, now + LISTING_SECONDS) if by_nonce else now
         if not journal.is_own(row):
-            behind = random.uniform(*_HEAD_START)  # noqa: S311 - no secret
+            behind = self._rest_of_head_start(row)
             confirm_at += behind
             ask_at = min(confirm_at, now + 2 * behind)
         return QuestionTimes(
