@@ -171,6 +171,27 @@ def test_cancels_go_before_the_reconciler_then_orders_and_then_reads(limiter):
     assert went == ["cancel", "reconcile", "order 1", "order 2", "read 1", "read 2"]
 
 
+def test_each_question_of_the_reconciler_lets_an_order_go_before_the_next(limiter):
+    """Or a list of many pages would stop all orders of its key, longer than they wait."""
+    went = []
+
+    def work(priority, number):
+        with slot(limiter, Kept, "k", priority).acquire("free", signed=True):
+            went.append(f"{priority.name.lower()} {number}")
+
+    queue = limiter.queue(queue_name("kept", "k"), Kept.per_key, ordered=True)
+    calls = [(priority, number) for priority in (RECONCILE, ORDER, READ) for number in (1, 2, 3)]
+    threads = [threading.Thread(target=work, args=call) for call in calls]
+    with slot(limiter, Kept, "k", READ).acquire("x", signed=True):
+        for waiting, thread in enumerate(threads, 1):
+            thread.start()
+            until(lambda waiting=waiting: len(queue._waiting) == waiting)
+    for thread in threads:
+        thread.join()
+    mixed = [f"{name} {number}" for number in (1, 2, 3) for name in ("reconcile", "order")]
+    assert went == [*mixed, "read 1", "read 2", "read 3"]
+
+
 def test_reads_leave_a_quarter_of_the_counter_to_orders_and_cancels(limiter):
     for _ in range(6):
         go(limiter, priority=READ)

@@ -5,8 +5,9 @@ goes through its queue: several registrations, many threads, any number of proce
 key with its secret, the queue is the account's own: who knows no more than a key does not reach the queue of its owner.
 In a queue the accounts take turns. Nonces only rise. Where an exchange insists on their order, one request at a time is
 made, sent and answered. The counter of calls that the exchange keeps is kept here too: a call that it would refuse
-waits, or is refused before it is sent. Cancels go first, then the questions of the reconciler, orders, and reads.
-Nonces and counters are in the data base: they hold for all processes, after a restart, and when a clock was set back.
+waits, or is refused before it is sent. Cancels go first, then the questions of the reconciler, orders, and reads; after
+a question an order may go, so that none waits for all pages of a long list. Nonces and counters are in the data base:
+they hold for all processes, after a restart, and when a clock was set back.
 
 Calls that need no login, of prices, have a small budget of their own, and go last.
 
@@ -274,6 +275,8 @@ class RequestQueue:
         self._in_use = False
         self._waiting: list[_Waiter] = []
         self._positions = count()
+        #: Of the last call that was let in.
+        self._last_priority: Priority | None = None
         #: The turn of the last call that was let in, by priority.
         self._last_turns = dict.fromkeys(Priority, 0)
         self._changed = threading.Condition()
@@ -312,6 +315,7 @@ class RequestQueue:
                         raise _too_many(pause)
                     self._changed.wait(min(pause, left))
                 self._in_use = self._ordered
+                self._last_priority = priority
                 self._last_turns[priority] = max(self._last_turns[priority], turn)
             finally:
                 self._waiting.remove(waiter)
@@ -345,16 +349,23 @@ class RequestQueue:
         """
         if self._in_use:
             return inf
-        for other in self._waiting:
-            if other is waiter:
-                break
-            if waiter.cost or not other.is_blocked:
-                return inf
+        rank = self._rank(waiter)
+        if any((waiter.cost or not other.is_blocked) and self._rank(other) < rank for other in self._waiting):
+            return inf
         pause = self._counters.acquire(self._name, waiter.cost, self._capacity(waiter), self._limit.refill)
         if pause and not waiter.is_blocked:
             waiter.is_blocked = True
             self._changed.notify_all()
         return pause
+
+    def _rank(self, waiter: _Waiter) -> tuple[Priority, bool, int, int]:
+        """Return what sorts the calls that wait.
+
+        After a question of the reconciler an order goes first.
+        """
+        is_next_page = waiter.priority is self._last_priority is Priority.RECONCILE
+        priority = Priority.ORDER if is_next_page else waiter.priority
+        return priority, is_next_page, waiter.turn, waiter.position
 
     def _longest_wait(self, waiter: _Waiter) -> float:
         """Return the seconds after which a call is refused that could not go."""
