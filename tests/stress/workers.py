@@ -2,9 +2,10 @@
 
     python -m tests.stress.workers [--workers 2] [--kills 20] [--seconds 3] [--bots 8]
 
-The command is the shipped one, with the shipped settings; only Kraken's limit of calls is lifted on both sides. Each
-bot has a client of its own and reads its balance, or places an order with a key and an amount of its own, at a local
-Kraken, which counts nonces. A call that fails is made again: an order with its key, until its outcome is known.
+The command is the shipped one, with the shipped settings; only Kraken's limit of calls is lifted on both sides, and the
+quota of an account's orders, which would end the run. Each bot has a client of its own and reads its balance, or places
+an order with a key and an amount of its own, at a local Kraken, which counts nonces. A call that fails is made again:
+an order with its key, until its outcome is known.
 
 It prints, and exits with 1 unless the figures of the first line are 0:
   lost, doubled      by the exchange's ledger; and left unknown
@@ -100,11 +101,12 @@ class Figures:
         orders = [call for call in self.calls if call.number is not None]
         recovered = [call.known - call.ended for call in self.failed if call.number is not None and call.known]
         in_flight = sum(call.was_in_flight(at) for call in self.calls for at in self.kills)
-        after = sum(all(at < call.began for at in self.kills if at <= call.ended) for call in self.failed if self.kills)
+        elsewhere = set(self.elsewhere)
+        after = sum(not any(map(call.was_in_flight, self.kills)) for call in self.failed if call not in elsewhere)
         lines = [
             (
                 f"lost {self.lost}, doubled {self.doubled}, left unknown {self.unknown}, "
-                f"failed elsewhere {len(self.elsewhere)}, nonces refused {self.refused_nonces}"
+                f"failed elsewhere {len(elsewhere)}, nonces refused {self.refused_nonces}"
             ),
             (
                 f"{len(self.calls)} calls, {len(orders)} of them orders, through {self.workers} workers in "
@@ -195,8 +197,13 @@ def run(base: str, *, workers: int = 2, kills: int = 20, seconds: float = 3.0, b
     figures = Figures(workers, load.calls)
     balances = {"BTC": Decimal(10**6), "EUR": Decimal(10**9)}
     with CountingKraken(balances=balances) as venue:
-        settings = {"XWRAP_EXCHANGES": "kraken", "XWRAP_EXCHANGE_URL_KRAKEN": venue.url}
-        with serve_with_workers(base, workers, **settings, XWRAP_EXCHANGE_LIMIT_KRAKEN="none") as server:
+        settings = {
+            "XWRAP_EXCHANGES": "kraken",
+            "XWRAP_EXCHANGE_URL_KRAKEN": venue.url,
+            "XWRAP_EXCHANGE_LIMIT_KRAKEN": "none",
+            "XWRAP_QUOTA_ORDERS": "9999999",
+        }
+        with serve_with_workers(base, workers, **settings) as server:
             id = server.register("kraken", apikey=venue.key, apisecret=venue.secret, allow_send="true")
             programs = [Bot(load, Backend(id, USER, PASSWORD, server.url, timeout=30.0)) for _ in range(bots)]
             threads = [threading.Thread(target=bot.run) for bot in programs]
