@@ -39,7 +39,7 @@ class Batching(Stub):
         type(self).calls += 1
         return type(self).hear(orders)
 
-    def orders_since(self, since):
+    def orders_since(self, since, *, wanted=None):
         if isinstance(self.listed, Exception):
             raise self.listed
         return self.listed

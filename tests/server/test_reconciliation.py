@@ -419,13 +419,15 @@ class Listing(Stub):
     id, ordered = "stub", True
     listed: ClassVar = {}
     since: ClassVar[list[datetime]] = []
+    wanted: ClassVar[int | None] = None
     confirms: ClassVar = True
     #: The calls, in their order.
     calls: ClassVar[list[str]] = []
 
-    def orders_since(self, since):
+    def orders_since(self, since, *, wanted=None):
         self.calls.append("orders_since")
         self.since.append(since)
+        type(self).wanted = wanted
         if isinstance(type(self).listed, Exception):
             raise type(self).listed
         return [replace(state, client_id=id) for id, state in type(self).listed.items()]
@@ -514,7 +516,7 @@ def test_what_arrived_just_before_a_newer_nonce_was_accepted_has_a_second_to_be_
         confirmed.append(lister.clock.seconds)
         return True
 
-    def orders_since(self, since):
+    def orders_since(self, since, *, wanted=None):
         if alone:
             raise Unsupported("not all orders")
         state = self.find(None)
@@ -577,6 +579,23 @@ def test_where_a_list_is_not_supported_after_all_each_order_is_asked_about(liste
     Listing.listed = Unsupported("not all orders")
     rounds(lister, 2)
     assert statuses(lister) == ["filled"] * 2
+
+
+def test_where_a_list_takes_more_calls_each_order_that_is_due_is_asked_about_from_then_on(lister, monkeypatch):
+    for key in ("k1", "k2", "k3"):
+        lister.post(key=key)
+    rounds(lister)
+    *_, last = lister.reconciler._times.of(lister.reconciler._store.orders, "stub", Listing).values()
+    last.ask_at += 2
+    monkeypatch.setattr(Listing, "find", lambda self, _ref: self.calls.append("find"))
+    Listing.listed = Unsupported("it takes more calls")
+    rounds(lister)
+    assert Listing.wanted == 2
+    assert Listing.calls == ["confirm", "orders_since", "find", "find"]
+    assert statuses(lister) == ["rejected", "rejected", "unknown"]
+    rounds(lister, 2)
+    assert Listing.calls == ["confirm", "orders_since", "find", "find", "find"]
+    assert statuses(lister) == ["rejected"] * 3
 
 
 def test_an_order_that_is_listed_as_unknown_stays_unknown(lister):

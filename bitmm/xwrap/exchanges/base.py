@@ -269,10 +269,12 @@ class Exchange(AccountHistory, Transfers):
             states[state.exchange_order_id] = state
         return states
 
-    def orders_since(self, since: datetime) -> list[OrderState]:
+    def orders_since(self, since: datetime, *, wanted: int | None = None) -> list[OrderState]:
         """Return every order of this key that was created at or after `since`, open or over, as it is now.
 
-        The list is complete, and older orders may be in it. An exchange that cannot promise that raises Unsupported.
+        The list is complete, and older orders may be in it. An exchange that cannot promise that raises Unsupported;
+        so does one whose list takes more calls than to `find` each of the orders that are wanted, if it is told how
+        many these are.
         """
         raise self._lacks("orders_since")
 

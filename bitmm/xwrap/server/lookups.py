@@ -85,7 +85,7 @@ def _find_many(exchange: Exchange, rows: Sequence[Row]) -> list[Row | Exception 
     if len(rows) > 1:
         since = min(datetime.fromisoformat(row["created"]) for row in rows) - CLOCK_SKEW
         try:
-            states = {state.client_id: state for state in exchange.orders_since(since)}
+            states = {state.client_id: state for state in exchange.orders_since(since, wanted=len(rows))}
         except Unsupported:
             pass
         except Exception as error:

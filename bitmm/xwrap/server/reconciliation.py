@@ -209,10 +209,14 @@ class Reconciler:
                 if _confirm(exchange, unknown.values()):
                     return
                 asked = time.monotonic()
-                states = {state.client_id: state for state in exchange.orders_since(oldest - CLOCK_SKEW)}
+                wanted = sum(times.is_due() for times in unknown.values())
+                listed = exchange.orders_since(oldest - CLOCK_SKEW, wanted=wanted)
+                states = {state.client_id: state for state in listed}
         except Unsupported:
-            for one in self._read(journal, unknown):
-                self._reconcile_order(one)
+            for times in unknown.values():
+                times.one_by_one = True
+            for question in self._single_questions(journal, unknown, self._reconcile_order):
+                question()
         except Exception as error:
             log_failure(_log, error, f"what became of {len(unknown)} orders of {registration.exchange} cannot be asked")
             for attempt, times in unknown.items():

@@ -10,7 +10,7 @@ from decimal import Decimal
 
 import pytest
 
-from bitmm.xwrap.exchanges.errors import Busy, Refused
+from bitmm.xwrap.exchanges.errors import Busy, Refused, Unsupported
 from bitmm.xwrap.exchanges.kraken import Kraken
 from bitmm.xwrap.exchanges.kraken.pages import read_pages
 from bitmm.xwrap.exchanges.models import NewOrder, OrderRef
@@ -137,6 +137,19 @@ def test_all_orders_since_a_time_come_open_or_over_from_all_pages(exchange, venu
     assert {states[ref.client_id].status for ref in canceled} == {"canceled"}
     assert {states[ref.client_id].status for ref in waiting} == {"open"}
     assert not {ref.client_id for ref in old} & set(states), "a minute before that time is enough for all clocks"
+
+
+def test_a_list_that_takes_more_calls_than_to_ask_for_each_order_is_left(exchange, venue, placed, clock):
+    """An order takes two calls, a page one and has 50."""
+    since = datetime.fromtimestamp(clock.seconds, UTC)
+    for ref in placed(201):
+        venue.cancel(venue.orders[ref.exchange_order_id])
+    exchange.markets()
+    calls(venue)
+    with pytest.raises(Unsupported, match="201 orders takes more calls than to ask for 2 "):
+        exchange.orders_since(since, wanted=2)
+    assert calls(venue) == ["OpenOrders", "Time", "ClosedOrders"]
+    assert len(exchange.orders_since(since, wanted=3)) == 201
 
 
 def test_no_order_is_missed_when_our_clock_is_ahead_of_krakens(exchange, venue, placed, clock):

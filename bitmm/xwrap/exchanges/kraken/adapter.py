@@ -55,6 +55,10 @@ from .parsing import (
 _QUERY = 50
 #: And in one AddOrderBatch.
 _BATCH = 15
+#: And on a page of "Get Closed Orders".
+_CLOSED = 50
+#: The calls of `Kraken.find`.
+_FIND_CALLS = 2
 #: Seconds for which a part of a list of closed orders is kept; a full counter of a Starter key is empty in 45.
 _KEPT_SECONDS = 600.0
 #: How far Kraken's clock may be from ours.
@@ -180,7 +184,7 @@ class Kraken(KrakenAmendments):
                     return with_amount(self.api, state, row)
         return None
 
-    def orders_since(self, since: datetime) -> list[OrderState]:
+    def orders_since(self, since: datetime, *, wanted: int | None = None) -> list[OrderState]:
         """Ask for the open orders first: one that is over between the two questions is seen by the second.
 
         Kraken compares with times of its own clock: where ours is ahead of it, `since` is too, and the list begins
@@ -198,7 +202,10 @@ class Kraken(KrakenAmendments):
             result = self.api.private("ClosedOrders", {**asked, "ofs": offset})
             page = self._parse_listed(result, "closed", "unknown", identified=True)
             with parsing_errors(self.name):
-                return page, count_of(result)
+                count = count_of(result)
+            if wanted is not None and count is not None and offset == 0:
+                _check_worth(count - len(closed), wanted)
+            return page, count
 
         name = f"closed orders of {self.api.key} since {since}"
         kept = self.context.cache.get_or_fetch(name, dict[str, OrderState], seconds=_KEPT_SECONDS)
@@ -362,3 +369,9 @@ class Kraken(KrakenAmendments):
                 )
                 for txid, row in rows.items()
             }
+
+
+def _check_worth(left: int, wanted: int) -> None:
+    """Raise Unsupported where a list with so many orders `left` takes more calls than `find` of each that is wanted."""
+    if left > _CLOSED * _FIND_CALLS * wanted:
+        raise Unsupported(f"a list with {left} orders takes more calls than to ask for {wanted} of them")
