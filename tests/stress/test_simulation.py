@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import random
+import secrets
+
 import pytest
 
 from tests.stress.simulation.__main__ import find, run
+from tests.stress.simulation.substitutes import _REPLACED
 
 #: What `--break` breaks, and seeds that find it: the first does, and the next when the code's timing has changed.
 FOUND_BY = {"blind-resend": [1, 9], "no-grace": [300, 645], "refusals-are-proof": [103, 173]}
@@ -36,3 +40,8 @@ def test_two_servers_on_one_data_base_tell_the_truth_and_are_as_reproducible(pos
     first, again = run([0, 11], 1, *options), run([11], 1, *options)
     assert [problem for result in first for problem in result["problems"]] == []
     assert again[0]["digest"] == first[1]["digest"]
+
+
+def test_all_that_is_random_is_drawn_from_the_seed():
+    assert set(_REPLACED[random]) == set(random.__all__)
+    assert set(_REPLACED[secrets]) == set(secrets.__all__) - {"compare_digest"}

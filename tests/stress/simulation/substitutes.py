@@ -13,6 +13,7 @@ import sys
 import threading as real_threading
 import time as real_time
 import uuid as real_uuid
+from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from random import Random
@@ -291,16 +292,18 @@ _REPLACED: dict[ModuleType, dict[str, Any]] = {
     },
     dt: {"datetime": Datetime},
     real_random: {
+        **{name: _drawn(name) for name in real_random.__all__ if hasattr(Random, name)},
         "Random": _random,
-        **{
-            name: _drawn(name)
-            for name in ("random", "uniform", "randrange", "randint", "choice", "shuffle", "getrandbits")
-        },
+        "SystemRandom": _random,
     },
     real_secrets: {
+        "SystemRandom": _random,
+        "choice": _drawn("choice"),
+        "randbelow": _drawn("randrange"),
+        "randbits": _drawn("getrandbits"),
         "token_bytes": _token_bytes,
         "token_hex": lambda nbytes=None: _token_bytes(nbytes).hex(),
-        "randbits": _drawn("getrandbits"),
+        "token_urlsafe": lambda nbytes=None: urlsafe_b64encode(_token_bytes(nbytes)).rstrip(b"=").decode(),
     },
     real_uuid: {"uuid4": lambda: real_uuid.UUID(int=_rng.getrandbits(128), version=4)},
 }
