@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from functools import partial
 from types import ModuleType
 
 from .serve_command import plain_options, serve
@@ -16,11 +15,17 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     if (options := plain_options(sys.argv[1:])) is not None:
         try:
-            serve(partial(print, flush=True), **options)
+            serve(_report, **options)
         except (Exception, KeyboardInterrupt) as error:
             _load_command().end_as_command(error)
     else:
         _load_command().run()
+
+
+def _report(line: str) -> None:
+    # With PYTHONUNBUFFERED `print` writes the end of a line by itself, and one of the log came between (2026-11-28).
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 def _load_command() -> ModuleType:

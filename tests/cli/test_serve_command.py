@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import inspect
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -95,3 +96,18 @@ def test_a_plain_start_loads_what_calls_need_and_nothing_of_other_commands(datab
     others = {"typer", "pydantic", "jinja2", "yaml", "alembic", "mako", "ccxt", "psycopg", "rich"}
     assert loaded & {*others, "sqlalchemy.dialects.postgresql", "sqlalchemy.orm"} == set()
     assert loaded >= {"argon2", "cryptography", "orjson", "bitmm.xwrap.exchanges.kraken.adapter"}
+
+
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="needs a socket that keeps pieces apart")
+def test_a_line_is_written_in_one_piece_when_output_is_not_buffered(tmp_path):
+    """Or a line of the log may come between it and its end, where both go to one place, as in a container."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    command = [sys.executable, "-u", "-m", "bitmm.xwrap", "serve", "--port", "0", "--data", str(tmp_path / "data")]
+    with ours, subprocess.Popen(command, stdout=theirs, stderr=subprocess.DEVNULL) as process:
+        theirs.close()
+        ours.settimeout(60)
+        pieces = [ours.recv(1000)]
+        while b"serves at" not in pieces[-1]:
+            pieces.append(ours.recv(1000))
+        process.terminate()
+    assert all(piece.endswith(b"\n") for piece in pieces)
