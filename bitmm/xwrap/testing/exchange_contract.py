@@ -555,7 +555,8 @@ class ExchangeContract(MarketContract, BatchContract, AmendmentContract):
         refs = [_reference(order, self._place(exchange, order)) for order in orders]
         exchange.cancel(refs[0])
         self.pause()
-        listed = {state.client_id: check_record(state, OrderState) for state in exchange.orders_since(since)}
+        states = exchange.orders_since(since, wanted=100)
+        listed = {state.client_id: check_record(state, OrderState) for state in states}
         expected = {ref.client_id: exchange.find(ref) for ref in refs}
         check_equal("the orders of orders_since()", {id: listed.get(id) for id in expected}, expected)
 
