@@ -16,7 +16,8 @@ from bitmm.xwrap.exchanges.kraken import Kraken
 from bitmm.xwrap.server import rate_limiter
 from bitmm.xwrap.server.db.errors import StoreError
 from bitmm.xwrap.server.db.store import Store
-from bitmm.xwrap.server.rate_limiter import ExchangeLimits, KeyHolder, Priority, RateLimiter, RequestSlot, queue_name
+from bitmm.xwrap.server.exchange_limits import UNCOUNTED, ExchangeLimits
+from bitmm.xwrap.server.rate_limiter import KeyHolder, Priority, RateLimiter, RequestSlot, queue_name
 from tests.support.databases import sql
 
 CANCEL, RECONCILE, ORDER, READ, ANONYMOUS = Priority
@@ -418,8 +419,7 @@ def test_the_administrators_limit_is_the_keys_or_where_only_addresses_are_counte
     kind, own, per_key, per_address
 ):
     limits = ExchangeLimits.of(kind, own)
-    uncounted = rate_limiter._UNCOUNTED
-    assert (limits.per_key, limits.per_address) == (per_key or uncounted, per_address or uncounted)
+    assert (limits.per_key, limits.per_address) == (per_key or UNCOUNTED, per_address or UNCOUNTED)
 
 
 def test_a_cancel_goes_next_while_a_thousand_reads_want_the_same_key(store):

@@ -22,20 +22,21 @@ import logging
 import threading
 import time
 from bisect import insort
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import IntEnum
 from itertools import count
 from math import ceil, inf
 from weakref import WeakValueDictionary
 
-from ..exchanges.base import Exchange, RateLimit
+from ..exchanges.base import RateLimit
 from ..exchanges.errors import Busy
 from .db.counters import CounterStore
 from .db.errors import UNUSABLE, driver_message
+from .exchange_limits import UNCOUNTED, ExchangeLimits
 
-__all__ = ["ExchangeLimits", "KeyHolder", "Priority", "RateLimiter", "RequestSlot"]
+__all__ = ["KeyHolder", "Priority", "RateLimiter", "RequestSlot"]
 
 _log = logging.getLogger(__name__)
 
@@ -49,14 +50,6 @@ _PATIENCE = 10.0
 _CANCEL_PATIENCE = 10.0
 #: The longest time in seconds for which the word of an exchange stops a queue.
 _MAX_BACK_OFF = 900.0
-#: The counter of an exchange that publishes none: calls cost nothing, and only its own Busy raises it.
-_UNCOUNTED = RateLimit(0, 1)
-#: What part of the calls from our address those without a login may make; and their least budget: one that knows
-#: nothing yet asks Kraken three times for a price, and one every two seconds hardly hurts.
-_ANONYMOUS_SHARE = 0.25
-_LEAST_ANONYMOUS = RateLimit(3, 0.5)
-#: Where no limit of an address is known.
-_ANONYMOUS_UNCOUNTED = RateLimit(20, 2)
 
 
 class Priority(IntEnum):
@@ -68,62 +61,6 @@ class Priority(IntEnum):
     READ = 3
     #: For a caller who is not logged in.
     ANONYMOUS = 4
-
-
-@dataclass(frozen=True, slots=True)
-class ExchangeLimits:
-    """How the calls to one exchange are queued and counted. Made once, when the server starts."""
-
-    exchange: str
-    #: Signed calls queue by their key, all others by our address.
-    queues_by_key: bool
-    #: Calls of one key must arrive in the order of their nonces.
-    ordered: bool
-    per_key: RateLimit
-    per_address: RateLimit
-    #: Counts the calls for those who are not logged in, beside `per_address`.
-    anonymous: RateLimit
-
-    @classmethod
-    def of(cls, kind: type[Exchange], own: Mapping[str, RateLimit | None] | None = None) -> ExchangeLimits:
-        """Return the limits that the exchange publishes, or where `own` names it, those of the administrator."""
-        per_key, per_address = _resolve(kind, own or {})
-        return cls(
-            exchange=kind.id,
-            queues_by_key=kind.ordered or kind.per_key is not None,
-            ordered=kind.ordered,
-            per_key=per_key or _UNCOUNTED,
-            per_address=per_address or _UNCOUNTED,
-            anonymous=_anonymous(per_address),
-        )
-
-
-def _resolve(kind: type[Exchange], own: Mapping[str, RateLimit | None]) -> tuple[RateLimit | None, RateLimit | None]:
-    """Return the counters by key and by address; None: calls are not counted there."""
-    if kind.id not in own:
-        return kind.per_key, kind.per_address
-    limit = own[kind.id]
-    if limit is None:
-        return None, None
-    if kind.per_key is not None and kind.per_address is not None:
-        # The administrator's limit is the one of a key; the address keeps the published one.
-        return _with_costs(limit, kind.per_key), kind.per_address
-    return _with_costs(limit, kind.per_key), _with_costs(limit, kind.per_address)
-
-
-def _anonymous(per_address: RateLimit | None) -> RateLimit:
-    """Return the budget of calls without a login."""
-    if per_address is None:
-        return _ANONYMOUS_UNCOUNTED
-    return RateLimit(
-        max(int(per_address.capacity * _ANONYMOUS_SHARE), _LEAST_ANONYMOUS.capacity),
-        max(per_address.refill * _ANONYMOUS_SHARE, min(per_address.refill, _LEAST_ANONYMOUS.refill)),
-    )
-
-
-def _with_costs(limit: RateLimit, published: RateLimit | None) -> RateLimit:
-    """Return `limit` with what is published of the calls."""
-    return limit if published is None else replace(limit, costs=published.costs, polls=published.polls)
 
 
 class RateLimiter:
@@ -215,7 +152,7 @@ class RequestSlot:
         limit = limits.per_key if by_key else limits.per_address
         name = self._own_queue if by_key else queue_name(limits.exchange)
         queue = self._limiter.queue(name, limit, ordered=by_key and limits.ordered)
-        cost = 0 if limit is _UNCOUNTED else limit.costs.get(call, 1)
+        cost = 0 if limit is UNCOUNTED else limit.costs.get(call, 1)
         is_poll = call in limit.polls
         can_wait = self._priority >= Priority.READ or is_poll
         turn = queue.acquire(cost, self._priority, can_wait=can_wait, account=self._holder.account)

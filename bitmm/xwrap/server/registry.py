@@ -26,13 +26,14 @@ from .db.records import Registration
 from .db.registrations import RegistrationStore
 from .encoding import encode
 from .exchange_calls import MeasuredThrottle
+from .exchange_limits import ExchangeLimits
 from .exchange_names import find_exchange, nearest_names, no_such_exchange
 from .key_refusals import watch_key
 from .last_calls import LastCalls
 from .metrics import Metrics
 from .passwords import Secret
 from .problems import too_busy
-from .rate_limiter import ExchangeLimits, KeyHolder, Priority, RateLimiter, RequestSlot
+from .rate_limiter import KeyHolder, Priority, RateLimiter, RequestSlot
 from .settings import Settings, SettingsError
 from .vault import Vault, VaultError
 
