@@ -270,11 +270,9 @@ class Exchange(AccountHistory, Transfers):
         return states
 
     def orders_since(self, since: datetime, *, wanted: int | None = None) -> list[OrderState]:
-        """Return every order of this key that was created at or after `since`, open or over, as it is now.
+        """Return every order of this key since `since`, and perhaps older ones, open or over, as it is now.
 
-        The list is complete, and older orders may be in it. An exchange that cannot promise that raises Unsupported;
-        so does one whose list takes more calls than to `find` each of the orders that are wanted, if it is told how
-        many these are.
+        Raises Unsupported where that may not be all, or takes more calls than to `find` so many as are `wanted`.
         """
         raise self._lacks("orders_since")
 

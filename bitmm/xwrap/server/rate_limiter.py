@@ -286,8 +286,8 @@ class RequestQueue:
         """
         if self._in_use:
             return inf
-        rank = self._rank(waiter)
-        if any((waiter.cost or not other.is_blocked) and self._rank(other) < rank for other in self._waiting):
+        key = self._sort_key(waiter)
+        if any((waiter.cost or not other.is_blocked) and self._sort_key(other) < key for other in self._waiting):
             return inf
         pause = self._counters.acquire(self._name, waiter.cost, self._capacity(waiter), self._limit.refill)
         if pause and not waiter.is_blocked:
@@ -295,7 +295,7 @@ class RequestQueue:
             self._changed.notify_all()
         return pause
 
-    def _rank(self, waiter: _Waiter) -> tuple[Priority, bool, int, int]:
+    def _sort_key(self, waiter: _Waiter) -> tuple[Priority, bool, int, int]:
         """Return what sorts the calls that wait.
 
         After a question of the reconciler an order goes first.
