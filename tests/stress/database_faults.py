@@ -174,6 +174,7 @@ def _run(harness: Harness, exchanges: Iterable[str], faults: Iterable[Fault], up
             cases = product(exchanges, OPERATIONS)
             came = [_fails_at(n, fault, checker, name, verb, backends[name]) for name, verb in cases]
             if not any(came):
+                checker.figures.wrong += [f"{fault.name} {n}: no order came to it"] * (n == 1)
                 break
     harness.server.stop(signal.SIGTERM)
     figures = checker.close()

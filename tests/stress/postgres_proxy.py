@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import socket
+import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Literal
 
@@ -13,8 +14,50 @@ from sqlalchemy import make_url
 
 __all__ = ["PostgresProxy"]
 
-#: What the messages of a client that write begin with; the commands stand in them as plain text.
-WRITES = re.compile(rb"COMMIT\0|INSERT INTO |UPDATE |DELETE FROM ")
+#: What the statements that write begin with.
+WRITES = re.compile(rb"COMMIT|INSERT INTO |UPDATE |DELETE FROM ")
+#: The length and the first code of a message that has no letter; version 3 of the protocol, in its upper half, begins a
+#: session (PostgreSQL documentation, "Message Formats": StartupMessage, SSLRequest, CancelRequest).
+HEAD_OF_START = struct.Struct("!IH2x")
+#: The letter of a message, and the length of what follows, which counts itself.
+HEAD = struct.Struct("!cI")
+VERSION = 3
+
+
+class Messages:
+    """The messages of one client of PostgreSQL, taken from pieces that may end within one."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._is_session = False
+        #: The names of the prepared statements that write: a statement's text comes only when it is prepared.
+        self._writing: set[bytes] = set()
+
+    def add(self, piece: bytes) -> Iterator[tuple[bytes, bool]]:
+        """Give each message that is whole now, and whether it executes a statement that writes."""
+        self._rest += piece
+        while len(self._rest) >= HEAD_OF_START.size or (self._is_session and len(self._rest) >= HEAD.size):
+            length, code = self._length()
+            if len(self._rest) < length:
+                return
+            message, self._rest = self._rest[:length], self._rest[length:]
+            is_write = self._is_session and self._is_write(message)
+            self._is_session = self._is_session or code == VERSION
+            yield message, is_write
+
+    def _length(self) -> tuple[int, int]:
+        if not self._is_session:
+            length, code = HEAD_OF_START.unpack_from(self._rest)
+            return length, code
+        return 1 + HEAD.unpack_from(self._rest)[1], VERSION
+
+    def _is_write(self, message: bytes) -> bool:
+        letter, fields = message[:1], message[HEAD.size :].split(b"\0", 2)
+        if letter == b"P":  # Parse: the statement's name, its text
+            (self._writing.add if WRITES.match(fields[1]) else self._writing.discard)(fields[0])
+        if letter == b"B":  # Bind: the portal's name, the statement's
+            return fields[1] in self._writing
+        return letter == b"Q" and WRITES.match(fields[0]) is not None  # Query: its text
 
 
 class PostgresProxy:
@@ -70,31 +113,45 @@ class PostgresProxy:
         except OSError:
             client.close()
             return
-        cut = threading.Event()
-        thread = threading.Thread(target=_pass_on, args=(server, client, lambda _bytes: not cut.is_set()), daemon=True)
+        cut, messages = threading.Event(), Messages()
+
+        def answer(piece: bytes) -> tuple[bytes, bool]:
+            return (b"", False) if cut.is_set() else (piece, True)
+
+        thread = threading.Thread(target=_pass_on, args=(server, client, answer), daemon=True)
         thread.start()
-        _pass_on(client, server, lambda received: self._let_through(received, cut))
+        _pass_on(client, server, lambda piece: self._let_through(piece, messages, cut))
         thread.join()
         server.close()
         client.close()
 
-    def _let_through(self, received: bytes, cut: threading.Event) -> bool:
-        """Return whether these bytes go on to PostgreSQL; when its answer is to be cut, `cut` is set."""
+    def _let_through(self, piece: bytes, messages: Messages, cut: threading.Event) -> tuple[bytes, bool]:
+        """Return what goes on to PostgreSQL and whether more may; when its answer is to be cut, `cut` is set."""
+        passed = b""
+        for message, is_write in messages.add(piece):
+            if is_write and self._is_the_one():
+                cut.set()
+                if self._when == "before":
+                    return passed, False
+            passed += message
+        return passed, True
+
+    def _is_the_one(self) -> bool:
+        """Count a write, and return whether it is the n-th."""
         with self._lock:
-            if not self._left or not WRITES.search(received):
-                return True
+            if not self._left:
+                return False
             self._left -= 1
-            if self._left:
-                return True
-            cut.set()
-            return self._when == "after"
+            return not self._left
 
 
-def _pass_on(source: socket.socket, target: socket.socket, may_pass: Any) -> None:
-    """Pass on what comes, until one side ends or `may_pass` refuses; then end both."""
+def _pass_on(source: socket.socket, target: socket.socket, filtered: Callable[[bytes], tuple[bytes, bool]]) -> None:
+    """Pass on what comes, as `filtered` leaves it, until one side ends or nothing more may come; then end both."""
+    goes_on = True
     with suppress(OSError):
-        while (received := source.recv(65536)) and may_pass(received):
-            target.sendall(received)
+        while goes_on and (piece := source.recv(65536)):
+            passed, goes_on = filtered(piece)
+            target.sendall(passed)
     for end in (source, target):
         with suppress(OSError):
             end.shutdown(socket.SHUT_RDWR)
