@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import requests
 
-from bitmm.xwrap.server.db.base import _NONE, StatementRunner
+from bitmm.xwrap.server.db.statements import _NONE, StatementRunner
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 import requests
 
 from bitmm.xwrap.server import client_ids
-from bitmm.xwrap.server.db.base import StatementRunner
+from bitmm.xwrap.server.db.statements import StatementRunner
 from bitmm.xwrap.server.vault import Vault
 
 ORDER = {"currency": "USD", "asset": "BTC", "amount": "0.001"}

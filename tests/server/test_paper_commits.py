@@ -12,8 +12,9 @@ import pytest
 import requests
 from sqlalchemy.exc import OperationalError
 
-from bitmm.xwrap.server.db.base import Database, StatementRunner
+from bitmm.xwrap.server.db.base import Database
 from bitmm.xwrap.server.db.state_file import StateFile
+from bitmm.xwrap.server.db.statements import StatementRunner
 from bitmm.xwrap.testing.exchanges.kraken import KrakenVenue
 from tests.support.logged import logged
 from tests.support.threads import until

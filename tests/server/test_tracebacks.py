@@ -11,7 +11,7 @@ import requests
 
 from bitmm.xwrap.exchanges.kraken import api as kraken_api
 from bitmm.xwrap.server import vault
-from bitmm.xwrap.server.db.base import StatementRunner
+from bitmm.xwrap.server.db.statements import StatementRunner
 from bitmm.xwrap.testing.exchanges.kraken import KrakenVenue
 from bitmm.xwrap.transport import Transport
 from tests.server.pages.visitor import Visitor

@@ -21,9 +21,9 @@ from bitmm.xwrap.exchanges.errors import Refused
 from bitmm.xwrap.exchanges.models import NewOrder, OrderRef
 from bitmm.xwrap.exchanges.paper import Paper, PaperConfig, Prices
 from bitmm.xwrap.exchanges.paper.recorded_prices import RecordedPrices
-from bitmm.xwrap.server.db.base import StatementRunner
 from bitmm.xwrap.server.db.paper_ledger import PaperLedger
 from bitmm.xwrap.server.db.price_keys import price_key
+from bitmm.xwrap.server.db.statements import StatementRunner
 from bitmm.xwrap.server.db.store import Store
 from tests.stress.paper_orders import compare
 from tests.support.databases import sql

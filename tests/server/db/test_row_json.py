@@ -7,8 +7,8 @@ import threading
 import pytest
 
 from bitmm.xwrap.exchanges.models import ORDER_FIELDS, WITHDRAWAL_FIELDS
-from bitmm.xwrap.server.db.base import StatementRunner
 from bitmm.xwrap.server.db.row_json import row_to_json
+from bitmm.xwrap.server.db.statements import StatementRunner
 from bitmm.xwrap.server.db.store import Store
 from tests.support.databases import CLIENT_IDS, ORDER, add_registration
 

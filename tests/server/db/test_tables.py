@@ -22,10 +22,10 @@ import bitmm.xwrap.server
 from bitmm.xwrap.exchanges import models
 from bitmm.xwrap.server.db import paper_ledger, refusals, tables, usage
 from bitmm.xwrap.server.db.attempts import Attempt
-from bitmm.xwrap.server.db.base import StatementRunner
 from bitmm.xwrap.server.db.errors import StoreError
 from bitmm.xwrap.server.db.price_keys import price_key
 from bitmm.xwrap.server.db.records import now
+from bitmm.xwrap.server.db.statements import StatementRunner
 from bitmm.xwrap.server.db.store import Store
 from tests.support.databases import CLIENT_IDS, ORDER, add_registration, sql
 from tests.support.threads import in_threads

@@ -43,7 +43,7 @@ with substitutes.importing():
     from bitmm.xwrap.exchanges.errors import ExchangeError, Unknown
     from bitmm.xwrap.server import paper, passwords, question_times, services, settings
     from bitmm.xwrap.server.app import create_app
-    from bitmm.xwrap.server.db import base, postgresql, sqlite, state_file
+    from bitmm.xwrap.server.db import base, postgresql, sqlite, state_file, statements
     from bitmm.xwrap.server.db.counters import CounterStore
     from bitmm.xwrap.server.db.store import Store
     from bitmm.xwrap.server.settings import SetupError
@@ -80,6 +80,7 @@ __all__ = [
     "services",
     "settings",
     "simulate",
+    "statements",
 ]
 
 EXCHANGES = {"kraken": kraken.Kraken, "bitstamp": bitstamp.Bitstamp, "backpack": backpack.Backpack}
@@ -147,7 +148,7 @@ class _ThreadPools:
         pass
 
 
-_command = base.StatementRunner.command
+_command = statements.StatementRunner.command
 
 
 def _command_with_points(self: Any, text: str) -> None:
@@ -190,7 +191,7 @@ def _open_state_file_until_exit(self: Any, path: Any) -> None:
 
 transport.Transport.send = _send  # type: ignore[method-assign]
 services.ThreadPools = _ThreadPools  # type: ignore[misc, assignment]
-base.StatementRunner.command = _command_with_points  # type: ignore[method-assign]
+statements.StatementRunner.command = _command_with_points  # type: ignore[method-assign]
 state_file.StateFile.__init__ = _open_state_file_until_exit  # type: ignore[method-assign]
 sqlite.SQLite.current_time = func.virtual_time(type_=Double)
 passwords._HASHER = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)  # type: ignore[misc]

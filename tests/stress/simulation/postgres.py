@@ -278,12 +278,12 @@ def install() -> None:
     parts.base.compile_statement = compile_with_virtual_time
     parts.postgresql.PostgreSQL.current_time = bindparam(_VIRTUAL_TIME, 0.0, type_=Double)
 
-    begin = parts.base.StatementRunner.__init__
+    begin = parts.statements.StatementRunner.__init__
 
     def begin_adopted(self: Any, database: Any, connection: Any) -> None:
         begin(self, database, connection)
         if _current and isinstance(connection.driver_connection, psycopg.Connection):
             _current[0].adopt(connection.driver_connection)
 
-    parts.base.StatementRunner.__init__ = begin_adopted
+    parts.statements.StatementRunner.__init__ = begin_adopted
     parts.postgresql._CONNECTIONS = parts.postgresql._LOCKS = 64

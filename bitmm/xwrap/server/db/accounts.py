@@ -9,10 +9,11 @@ from sqlalchemy.exc import IntegrityError
 
 from . import page_tables
 from . import tables as t
-from .base import Database, StatementRunner
+from .base import Database
 from .credentials import CREDENTIAL_COLUMNS, credential_from_row
 from .records import Account, Login, now
 from .registrations import GONE, LABELED_COLUMNS, pop_registration
+from .statements import StatementRunner
 
 __all__ = ["LOCK", "AccountStore"]
 

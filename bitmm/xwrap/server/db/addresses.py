@@ -12,9 +12,10 @@ from sqlalchemy import bindparam, func, or_, select, update
 from ..._addresses import is_caseless, same_address
 from ...money import exact, plain, total
 from . import tables as t
-from .base import Database, StatementRunner
+from .base import Database
 from .records import now
 from .registrations import LOCK_ACCOUNT
+from .statements import StatementRunner
 
 __all__ = ["AddressStore", "AllowedAddress", "same_network"]
 

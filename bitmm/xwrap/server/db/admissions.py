@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from .accounts import LOCK
-from .base import Database, Statement
+from .base import Database
 from .credentials import LOCK_LIVE, credential_from_row
 from .records import Account, Credential, Registration
 from .registrations import BY_ID
+from .statements import Statement
 from .usage import SUM_PLACED, Placed, placed_from_row, placed_values
 
 __all__ = ["AdmissionStore", "Locked"]

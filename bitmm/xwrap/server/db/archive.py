@@ -13,10 +13,11 @@ from sqlalchemy.sql.dml import ReturningDelete
 
 from . import archive_tables as a
 from . import tables as t
-from .base import Database, StatementRunner
+from .base import Database
 from .id_lists import id_values, is_one_of
 from .records import now
 from .state_file import KEPT_INTENTS
+from .statements import StatementRunner
 
 __all__ = ["ARCHIVED_COLUMNS", "FINAL", "ArchiveStore", "ChangedError", "key_digest"]
 

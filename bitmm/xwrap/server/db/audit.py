@@ -16,8 +16,9 @@ import orjson
 from sqlalchemy import bindparam, insert, select, update
 
 from . import tables as t
-from .base import Database, StatementRunner
+from .base import Database
 from .records import Caller, now
+from .statements import StatementRunner
 
 __all__ = ["AuditStore", "Verified"]
 

@@ -17,10 +17,11 @@ from sqlalchemy.exc import IntegrityError
 
 from ...exchanges.cache import put_newest
 from . import tables as t
-from .base import Database, StatementRunner
+from .base import Database
 from .errors import UNUSABLE
 from .records import Credential, now
 from .registrations import LOCK_ACCOUNT
+from .statements import StatementRunner
 
 __all__ = ["CREDENTIAL_COLUMNS", "LOCK_LIVE", "CredentialStore", "NameTakenError", "credential_from_row", "digest"]
 

@@ -13,9 +13,10 @@ from sqlalchemy import bindparam, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from . import tables as t
-from .base import Database, StatementRunner
+from .base import Database
 from .records import now, time_text
 from .state_file import INTENT_COLUMNS, IntentRef
+from .statements import StatementRunner
 
 __all__ = ["HistoryGap", "HistoryStore"]
 

@@ -10,7 +10,7 @@ from sqlalchemy import Boolean, Select, Table, Update, bindparam, func, or_, sel
 
 from . import tables as t
 from .attempts import UnknownAttempts
-from .base import Database, StatementRunner
+from .base import Database
 from .errors import UNUSABLE
 from .notices import NoticeStore, OutcomeNotices
 from .own_rows import OwnRows
@@ -18,6 +18,7 @@ from .records import Intent, Registration, now
 from .registrations import LABELED_COLUMNS, pop_registration
 from .row_json import public_columns, public_rows
 from .state_file import IntentRef
+from .statements import StatementRunner
 
 __all__ = ["Journal", "Unfinished"]
 

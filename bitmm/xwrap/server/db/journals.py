@@ -26,12 +26,13 @@ from ..._addresses import is_caseless
 from . import archive_tables as a
 from . import tables as t
 from .archive import key_digest
-from .base import Database, StatementRunner
+from .base import Database
 from .id_lists import id_values, is_one_of
 from .journal import Journal
 from .notices import NoticeStore
 from .records import Registration, is_in_place, now, time_text
 from .registrations import LABELED_COLUMNS, can_be_seen, pop_registration
+from .statements import StatementRunner
 
 __all__ = ["OrderJournal", "WithdrawalJournal", "is_short"]
 

@@ -16,9 +16,10 @@ from sqlalchemy import Table, bindparam, delete, func, insert, select, update
 
 from ...exchanges.models import ORDER_FIELDS, WITHDRAWAL_FIELDS
 from . import tables as t
-from .base import Database, Statement, StatementRunner
+from .base import Database
 from .records import DAY_SECONDS, Registration, now
 from .row_json import row_to_json
+from .statements import Statement, StatementRunner
 
 __all__ = ["MOST_NOTICES", "OLDEST_NOTICE_SECONDS", "Backlog", "Notice", "NoticeStore", "OutcomeNotices"]
 

@@ -19,10 +19,11 @@ from ...exchanges.paper.looks import PriceRange
 from ...money import EXACT, exact, plain
 from . import paper_tables as paper
 from . import tables as t
-from .base import Database, Statement, StatementRunner
+from .base import Database
 from .id_lists import is_one_of, many_id_values
 from .price_keys import price_key
 from .records import now, time_text
+from .statements import Statement, StatementRunner
 
 __all__ = ["PaperLedger", "PaperTransaction", "open_markets"]
 

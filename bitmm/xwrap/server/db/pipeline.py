@@ -16,10 +16,10 @@ from typing import Any
 
 from sqlalchemy.exc import DBAPIError
 
-from .base import Statement, StatementRunner
 from .compiled import CompiledStatement
 from .errors import StoreError
 from .prepared import PreparedSession, Result
+from .statements import Statement, StatementRunner
 
 __all__ = ["PipelinedRunner"]
 

@@ -33,9 +33,10 @@ from sqlalchemy import (
 from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from .base import Database, StatementRunner
+from .base import Database
 from .errors import UNUSABLE, StoreError, driver_message
 from .idle_connections import watch_idle
+from .statements import StatementRunner
 
 __all__ = ["PostgreSQL"]
 

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 from sqlalchemy import Delete, Select, Table, bindparam, delete, select
 
 from . import tables as t
-from .base import Database, StatementRunner
+from .base import Database
 from .records import now
 from .state_file import KEPT_INTENTS, REFUSED_SECONDS
+from .statements import StatementRunner
 
 __all__ = ["RefusalStore"]
 

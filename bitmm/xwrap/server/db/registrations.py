@@ -8,8 +8,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, bindparam, func, or_, select, update
 
 from . import tables as t
-from .base import Database, StatementRunner
+from .base import Database
 from .records import Registration, now
+from .statements import StatementRunner
 
 __all__ = [
     "BY_ID",

@@ -12,9 +12,10 @@ from typing import NamedTuple
 from sqlalchemy import bindparam, or_, select, update
 
 from . import tables as t
-from .base import Database, StatementRunner
+from .base import Database
 from .records import Registration, now
 from .registrations import REGISTRATION_COLUMNS
+from .statements import StatementRunner
 
 __all__ = ["SafetyStore", "Switch"]
 

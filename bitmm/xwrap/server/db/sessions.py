@@ -13,9 +13,10 @@ from sqlalchemy import bindparam, delete, insert, or_, select, update
 from ...exchanges.cache import put_newest
 from . import page_tables
 from . import tables as t
-from .base import Database, StatementRunner
+from .base import Database
 from .errors import UNUSABLE
 from .records import Account, now
+from .statements import StatementRunner
 
 __all__ = ["IDLE_SECONDS", "LONGEST_SECONDS", "SessionStore"]
 

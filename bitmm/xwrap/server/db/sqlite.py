@@ -19,11 +19,12 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.pool import NullPool, PoolProxiedConnection
 
-from .base import Database, Statement, StatementRunner
+from .base import Database
 from .compiled import CompiledStatement
 from .errors import DamagedError, ForeignFileError, StoreError
 from .files import open_private
 from .sqlite_file import WatchedFile, connect_unchanged, find_damage, waiting_pages
+from .statements import Statement, StatementRunner
 
 __all__ = ["SQLite"]
 

@@ -11,8 +11,9 @@ from sqlalchemy import Column, Select, bindparam, delete, func, or_, select
 
 from ...exchanges.cache import put_newest
 from . import tables as t
-from .base import Database, StatementRunner
+from .base import Database
 from .records import DAY_SECONDS, now
+from .statements import StatementRunner
 
 __all__ = ["SUM_PLACED", "Placed", "UsageStore", "placed_from_row", "placed_values"]
 

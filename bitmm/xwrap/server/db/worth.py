@@ -12,8 +12,9 @@ from sqlalchemy.exc import IntegrityError
 from ...money import exact, plain
 from . import page_tables
 from . import tables as t
-from .base import Database, StatementRunner
+from .base import Database
 from .records import DAY_SECONDS, now
+from .statements import StatementRunner
 
 __all__ = ["Worth", "WorthStore"]
 
