@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shutil
 from datetime import UTC, datetime, timedelta
+from unittest.mock import Mock
 
 import pytest
+from sqlalchemy import make_url
 
 from bitmm.xwrap.server.db.errors import StoreError
 from bitmm.xwrap.server.db.sqlite_file import find_damage
@@ -291,6 +293,72 @@ def test_on_postgresql_a_restored_data_base_is_noticed_while_the_server_runs_and
     after.store.heartbeat(at_most_every=0)
     assert "begun" in after.store.history.gap().reason
     after.store.close()
+
+
+def take_its_place(postgres, where, older):
+    """Another data base answers at `where` from now on, like a replica that takes over and lacks the last commits."""
+    names = [make_url(url).database for url in (where, older)]
+    for url in (where, older):
+        end_sessions(postgres, url)
+    sql(postgres, f"ALTER DATABASE {names[0]} RENAME TO {names[0]}_gone")
+    sql(postgres, f"ALTER DATABASE {names[1]} RENAME TO {names[0]}")
+
+
+def copy_of(postgres, where):
+    end_sessions(postgres, where)
+    return new_database(postgres, where)
+
+
+def reason_in(where):
+    [(reason,)] = sql(where, "SELECT reason FROM history")
+    return reason
+
+
+def test_on_postgresql_a_loss_is_noticed_before_a_new_connection_is_used(postgres, tmp_path):
+    where = new_database(postgres)
+    life = Life(tmp_path, where)
+    life.place("k1")
+    older = copy_of(postgres, where)
+    life.place("k2")
+    take_its_place(postgres, where, older)
+    life.store.accounts.all()
+    assert "row 2 of the orders" in reason_in(where)
+    noticed = life.store.history.gap().noticed
+    end_sessions(postgres, where)
+    life.store.accounts.all()
+    assert life.store.history.gap().noticed == noticed, "it is said once"
+    life.store.close()
+
+
+def test_on_postgresql_the_loss_of_another_server_of_the_same_folder_is_noticed(postgres, tmp_path):
+    where = new_database(postgres)
+    one, two = Life(tmp_path, where), Life(tmp_path, where)
+    one.place("k1")
+    older = copy_of(postgres, where)
+    two.place("k2")
+    take_its_place(postgres, where, older)
+    assert one.store.history.gap() is not None
+    assert "row 2 of the orders" in reason_in(where)
+    two.store.heartbeat(at_most_every=0)
+    one.store.history.accept()
+    end_sessions(postgres, where)
+    assert one.store.history.gap() is None, "it is not said again after it was accepted"
+    one.store.close()
+    two.store.close()
+
+
+def test_on_postgresql_a_connection_whose_commits_could_not_be_checked_is_not_used(postgres, tmp_path, monkeypatch):
+    where = new_database(postgres)
+    life = Life(tmp_path, where)
+    life.place("k1")
+    end_sessions(postgres, where)
+    with monkeypatch.context() as patched:
+        patched.setattr(life.store.history, "missing", Mock(side_effect=StoreError("it cannot be read")))
+        for _ in range(2):
+            with pytest.raises(StoreError):
+                life.store.accounts.all()
+    assert len(life.store.accounts.all()) == 1
+    life.store.close()
 
 
 def test_on_postgresql_servers_that_share_a_folder_look_at_the_state_files_of_all(postgres, tmp_path):

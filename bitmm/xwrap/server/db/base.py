@@ -62,6 +62,8 @@ class Database(ABC):
         self.state_file: StateFile | None = None
         #: Called after each commit that changed an order, in the thread that made it; it must not fail.
         self.after_order_change: Callable[[], None] = lambda: None
+        #: Called in a transaction of each connection before its first use, where another server may answer than before.
+        self.check_commits: Callable[[], None] | None = None
 
     def reading(self) -> AbstractContextManager[StatementRunner]:
         """Return a connection for reads, without a transaction; within a write its own, which sees what it wrote."""

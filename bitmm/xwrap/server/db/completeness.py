@@ -1,19 +1,24 @@
-"""Whether the journals have every intent that the servers of this data folder committed: asked when a server starts."""
+"""Whether the journals have every intent that the servers of this data folder committed.
+
+That is asked when a server starts, and on PostgreSQL also before a new connection is used, and every few seconds.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from .errors import StateFileInUseError, StoreError
 from .history import HistoryStore
 from .records import now
-from .state_file import IntentRef, State, StateFile
+from .state_file import IntentRef, State, StateFile, read_state
 
-__all__ = ["check_running", "open_state_file"]
+__all__ = ["check_connection", "check_running", "open_state_file"]
 
 _log = logging.getLogger(__name__)
 
@@ -72,6 +77,28 @@ def _check(history: HistoryStore, file: StateFile, *, shared: bool) -> None:
     intents = [intent for intent in state.intents if intent not in gone]
     gap = None if row["noticed"] is None else (row["missing_since"], row["noticed"])
     file.write(State(state.installation, state.since, intents, gap))
+
+
+def check_connection(history: HistoryStore, path: Path, file: StateFile) -> None:
+    """Write into the data base what it misses of the intents of all servers that share the folder of `path`.
+
+    Call it before a connection is used: another PostgreSQL may have taken the place of the one before. The files name
+    what is missing until the next `check_running`.
+    """
+    intents = file.intents()
+    for other in (path, *path.parent.glob(f"{path.stem}.*{path.suffix}")):
+        if other != file.path:
+            with suppress(ValueError, OSError):  # it is looked at when its server starts
+                state = read_state(other)
+                intents += [] if state is None else state.intents
+    missing = history.missing(intents)
+    if missing and not _is_reported(row := history.create(), missing):
+        _report_missing(history, row["heartbeat"], missing)
+
+
+def _is_reported(row: Mapping[str, Any], missing: Sequence[IntentRef]) -> bool:
+    begun = [intent.created for intent in missing]
+    return row["missing_since"] is not None and row["missing_since"] <= min(begun) and max(begun) <= row["noticed"]
 
 
 def check_running(history: HistoryStore, file: StateFile) -> None:

@@ -82,12 +82,12 @@ class HistoryStore:
         """
         newest = {(intent.journal, intent.id): intent for intent in intents}
         with self._database.reading() as runner:
-            rows = [runner.first(_INTENT[intent.journal], {"id": intent.id}) for intent in newest.values()]
+            found = runner.rows_of_each(*((_INTENT[intent.journal], {"id": intent.id}) for intent in newest.values()))
             ids = {name: runner.value(newest_id) for name, newest_id in _NEWEST_ID.items()}
         return [
             intent
-            for intent, row in zip(newest.values(), rows, strict=True)
-            if not intent.is_kept_in(row, ids[intent.journal])
+            for intent, rows in zip(newest.values(), found, strict=True)
+            if not intent.is_kept_in(next(iter(rows), None), ids[intent.journal])
         ]
 
     def gap(self) -> HistoryGap | None:

@@ -38,9 +38,9 @@ class PipelinedRunner(StatementRunner):
 
     def _new_cursor(self) -> None:
         # What is prepared belongs to the connection, which others had before.
-        if (session := self._connection.info.get("session")) is None:
+        if (session := self.info.get("session")) is None:
             driver: Any = self._connection.dbapi_connection
-            session = self._connection.info["session"] = PreparedSession(driver)
+            session = self.info["session"] = PreparedSession(driver)
         self._session = session
 
     @contextmanager

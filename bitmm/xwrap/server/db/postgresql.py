@@ -81,6 +81,8 @@ _SESSION_SETTINGS = {
     "tcp_keepalives_interval": "2",
     "tcp_keepalives_count": "3",
 }
+#: What the pool keeps of a connection: its PostgreSQL was seen to have our newest commits.
+_CHECKED = "checked"
 #: Held by the one process that creates or migrates the tables.
 _SCHEMA_LOCK = 0x787772617031
 #: PostgreSQL documentation, appendix A "Error Codes": lock_not_available; data_corrupted and index_corrupted.
@@ -132,6 +134,15 @@ class PostgreSQL(Database):
         #: When it was last used, which makes that of PostgreSQL's time-out begin anew.
         self._heard = 0.0
         self._presence_lock = threading.Lock()
+
+    @contextmanager
+    def _checkout(self) -> Iterator[StatementRunner]:
+        with super()._checkout() as runner:
+            if self.check_commits is not None and _CHECKED not in runner.info:
+                with self._begin(runner):
+                    self.check_commits()
+                runner.info[_CHECKED] = True
+            yield runner
 
     def write_one(self, work: Callable[[StatementRunner], T]) -> T:
         if self.is_writing:

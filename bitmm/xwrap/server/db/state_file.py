@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from .files import lock_file, open_private, sync_folder, write_whole
 from .records import now
 
-__all__ = ["INTENT_COLUMNS", "KEPT_INTENTS", "REFUSED_SECONDS", "IntentRef", "State", "StateFile"]
+__all__ = ["INTENT_COLUMNS", "KEPT_INTENTS", "REFUSED_SECONDS", "IntentRef", "State", "StateFile", "read_state"]
 
 #: Each write replaces the whole file, which is so small that it is written as one block of a disk.
 _SIZE = 4096
@@ -80,6 +80,21 @@ class State:
     gap: tuple[str, str] | None = None
 
 
+def read_state(path: Path) -> State | None:
+    """Return what a state file says; None when it was just made. Raises OSError, and ValueError when it is damaged."""
+    text = path.read_bytes()
+    if not text:
+        return None
+    try:
+        document = json.loads(text)
+        intents = [IntentRef(str(name), int(id), *map(str, more)) for name, id, *more in document["intents"]]
+        gap = document.get("gap")
+        noticed = None if gap is None else (str(gap[0]), str(gap[1]))
+        return State(str(document["installation"]), str(document["since"]), intents, noticed)
+    except (ValueError, TypeError, LookupError, AttributeError):
+        raise ValueError(f"{path} is damaged") from None
+
+
 class StateFile:
     """The state file of one server process, which holds a lock on it as long as it is open."""
 
@@ -98,17 +113,7 @@ class StateFile:
 
     def read(self) -> State | None:
         """Return what the file says; None when it was just made. Raises ValueError when it cannot be understood."""
-        text = self.path.read_bytes()
-        if not text:
-            return None
-        try:
-            document = json.loads(text)
-            intents = [IntentRef(str(name), int(id), *map(str, more)) for name, id, *more in document["intents"]]
-            gap = document.get("gap")
-            noticed = None if gap is None else (str(gap[0]), str(gap[1]))
-            return State(str(document["installation"]), str(document["since"]), intents, noticed)
-        except (ValueError, TypeError, LookupError, AttributeError):
-            raise ValueError(f"{self.path} is damaged") from None
+        return read_state(self.path)
 
     def write(self, state: State) -> None:
         """Replace what the file says; it is on the disk when this returns."""

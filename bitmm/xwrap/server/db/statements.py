@@ -131,6 +131,11 @@ class StatementRunner:
                     self.command(command)
             raise
 
+    @property
+    def info(self) -> dict[Any, Any]:
+        """Return what is noted of the connection itself, as long as it is open."""
+        return self._connection.info
+
     def invalidate(self) -> None:
         """Close the connection itself, and with it its session: it does not go back into the pool."""
         if self._connection.is_valid:

@@ -15,7 +15,7 @@ from .admissions import AdmissionStore
 from .archive import ArchiveStore
 from .audit import AuditStore
 from .base import Database
-from .completeness import check_running, open_state_file
+from .completeness import check_connection, check_running, open_state_file
 from .counters import CounterStore
 from .credentials import CredentialStore
 from .history import HistoryStore
@@ -118,7 +118,8 @@ class Store:
         What may be missing is written into the data base; see `history_gap`. `report` is called with a line when the
         data base file is found to be no longer the one that was opened: the server must stop. Raises StoreError.
         """
-        self._database.state_file = open_state_file(self.history, path, shared=self._database.is_shared)
+        file = self._database.state_file = open_state_file(self.history, path, shared=self._database.is_shared)
+        self._database.check_commits = lambda: check_connection(self.history, path, file)
         self._database.watch(report)
 
     def heartbeat(self, *, at_most_every: float = _HEARTBEAT_SECONDS) -> None:
