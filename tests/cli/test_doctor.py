@@ -8,6 +8,7 @@ import os
 import secrets
 import shutil
 import sys
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from importlib import import_module, metadata
@@ -216,18 +217,34 @@ def test_on_postgresql_the_same_is_found(tmp_path, postgres):
 
     where = new_database(postgres)
     tmp_path.chmod(0o700)
-    only(doctor(tmp_path, url=None, XWRAP_DATABASE_URL=where), "data base", "look", "has no tables")
+    state, line = doctor(tmp_path, url=None, XWRAP_DATABASE_URL=where)["data base"][-1]
+    assert (state, "has no tables" in line) == ("look", True)
     store = Store(where)
     store.prepare()
     add_registration(store)
     store.close()
     found = doctor(tmp_path, url=None, XWRAP_DATABASE_URL=where)
-    only(found, "data base", "ok", "is sound", "PostgreSQL")
+    [(fsync,)] = sql(where, "SHOW fsync")
+    words = {"on": ("ok", "is sound", "PostgreSQL"), "off": ("look", "fsync = off", "set fsync = on")}
+    only(found, "data base", *words[fsync])
     only(found, "accounts", "ok", "1 may log in")
     only(found, "backups", "skip", "pg_dump")
     found = doctor(tmp_path, url=None, status=1, XWRAP_DATABASE_URL=where, XWRAP_WORKERS="50")
     only(found, "data base", "bad", "857 connections")
     drop_database(postgres, where)
+
+
+def test_a_postgresql_that_writes_to_the_disk_is_sound(tmp_path, postgres):
+    from tests.support.databases import NoPostgres, own_server
+
+    tmp_path.chmod(0o700)
+    try:
+        with own_server() as own:
+            with closing(Store(own.url)) as store:
+                store.prepare()
+            only(doctor(tmp_path, url=None, XWRAP_DATABASE_URL=own.url), "data base", "ok", "is sound", "PostgreSQL")
+    except NoPostgres as reason:
+        pytest.skip(str(reason))
 
 
 def test_every_setting_that_cannot_be_used_is_said_not_only_the_first(data):

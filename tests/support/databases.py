@@ -12,8 +12,8 @@ import shutil
 import subprocess
 import tempfile
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -41,47 +41,68 @@ def server() -> Iterator[str]:
     if url := os.environ.get(ENVIRON):
         yield url
         return
+    with own_server(fsync="off", synchronous_commit="off", full_page_writes="off") as own:
+        yield own.url
+
+
+class OwnServer:
+    """A PostgreSQL in a folder, which a test may crash. It listens at a unix socket: no port to collide."""
+
+    def __init__(self, folder: Path, settings: Mapping[str, str]) -> None:
+        self._programs, self._folder = binaries(), folder
+        self.url = f"postgresql+psycopg://xwrap@/postgres?host={quote(str(folder))}"
+        options = {"listen_addresses": "''", **settings}
+        self._options = " ".join([f"-k {folder}", *(f"-c {name}={value}" for name, value in options.items())])
+        self._account: dict[str, Any] = {}
+        if os.geteuid() == 0:  # initdb refuses root; Debian's package has an account for it
+            try:
+                account = pwd.getpwnam("postgres")
+            except KeyError:
+                raise NoPostgres("PostgreSQL does not run as root, and there is no account 'postgres'") from None
+            os.chown(folder, account.pw_uid, account.pw_gid)
+            self._account = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+        self._run("initdb", "-U", "xwrap", "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
+
+    def start(self) -> None:
+        self._run("pg_ctl", "-w", "-l", str(self._folder / "log"), "-o", self._options, "start")
+
+    def crash(self) -> None:
+        """End all its processes at once; the next start recovers from its log."""
+        self._run("pg_ctl", "-m", "immediate", "-w", "stop")
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command = [str(self._programs / program), "-D", str(self._folder / "data"), *arguments]
+        # Its own log goes to a file; a pipe would stay open in the server.
+        done = subprocess.run(
+            command,
+            cwd=self._folder,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            check=False,
+            **self._account,
+        )
+        if done.returncode:
+            log = self._folder / "log"
+            raise NoPostgres(f"{program} failed: {log.read_text()[-500:] if log.exists() else done.returncode}")
+
+
+@contextmanager
+def own_server(**settings: str) -> Iterator[OwnServer]:
+    """A PostgreSQL of one's own that runs, with these settings. Raises NoPostgres."""
     # Hundreds of data bases are made and thrown away: in memory, where there is room.
     memory = Path("/dev/shm")
     roomy = memory.is_dir() and shutil.disk_usage(memory).free > 4 * 2**30
     folder = Path(tempfile.mkdtemp(prefix="xwrap-pg-", dir=memory if roomy else None))
     try:
-        with _started(binaries(), folder):
-            # A unix socket: no port to collide.
-            yield f"postgresql+psycopg://xwrap@/postgres?host={quote(str(folder))}"
+        own = OwnServer(folder, settings)
+        own.start()
+        try:
+            yield own
+        finally:
+            with suppress(NoPostgres):  # a test has ended it
+                own.crash()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def _started(programs: Path, folder: Path) -> Iterator[None]:
-    who = {}
-    if os.geteuid() == 0:  # initdb refuses root; Debian's package has an account for it
-        try:
-            account = pwd.getpwnam("postgres")
-        except KeyError:
-            raise NoPostgres("PostgreSQL does not run as root, and there is no account 'postgres'") from None
-        os.chown(folder, account.pw_uid, account.pw_gid)
-        who = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
-    data = folder / "data"
-
-    def run(program: str, *arguments: str) -> None:
-        command = [str(programs / program), "-D", str(data), *arguments]
-        # Its own log goes to a file; a pipe would stay open in the server.
-        done = subprocess.run(
-            command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False, **who
-        )
-        if done.returncode:
-            log = folder / "log"
-            raise NoPostgres(f"{program} failed: {log.read_text()[-500:] if log.exists() else done.returncode}")
-
-    run("initdb", "-U", "xwrap", "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
-    settings = "-c listen_addresses='' -c fsync=off -c synchronous_commit=off -c full_page_writes=off"
-    run("pg_ctl", "-w", "-l", str(folder / "log"), "-o", f"-k {folder} {settings}", "start")
-    try:
-        yield
-    finally:
-        run("pg_ctl", "-m", "immediate", "-w", "stop")
 
 
 def new_database(url: str, template: str | None = None) -> str:

@@ -77,6 +77,14 @@ def test_a_connection_that_breaks_in_the_middle_of_a_write_is_a_data_base_that_c
             assert runner.value(setting("lock_timeout")) == "0"
 
 
+@pytest.mark.parametrize(("default", "ours"), [("off", "on"), ("local", "local"), ("on", "on")])
+def test_a_commit_outlives_a_crash_where_the_administrator_has_turned_that_off(postgres, default, ours):
+    where = new_database(postgres)
+    sql(postgres, f"ALTER DATABASE {make_url(where).database} SET synchronous_commit = {default}")
+    with closing(Store(where)) as store, store._database.reading() as runner:
+        assert runner.value(setting("synchronous_commit")) == ours
+
+
 def test_the_url_of_a_file_is_not_mistaken_for_postgresql(tmp_path):
     with pytest.raises(StoreError):
         Store(URL.create("sqlite", database=str(tmp_path / "x")).render_as_string())

@@ -245,6 +245,10 @@ class Database(ABC):
             found = self.engine.dialect.server_version_info or ()
         return tuple(part for part in found if isinstance(part, int))
 
+    def outlives_power_failure(self) -> bool:
+        """Return whether what was committed is there after the machine of the data base lost its power."""
+        return True
+
     def revision(self) -> str | None:
         """Return the revision of the tables, which `tables.REVISION` is in this version; None: there are no tables.
 

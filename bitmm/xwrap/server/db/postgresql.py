@@ -66,6 +66,7 @@ _LOCK, _UNLOCK = (
     for name in ("pg_advisory_lock", "pg_advisory_unlock")
 )
 _TRY_LOCK = select(func.pg_try_advisory_lock(_LOCK_ID))
+_FSYNC = select(func.current_setting("fsync"))
 _SESSION_ID = select(func.pg_backend_pid())
 #: The `server_id` of every process that lives: each holds the advisory lock with this id (PostgreSQL documentation,
 #: "pg_locks").
@@ -81,6 +82,11 @@ _SESSION_SETTINGS = {
     "tcp_keepalives_interval": "2",
     "tcp_keepalives_count": "3",
 }
+#: Where an administrator has set it to off, a crash of PostgreSQL takes back the last commits, also of orders that were
+#: sent. Its other values keep them (documentation, "Write Ahead Log", synchronous_commit).
+_KEEP_COMMITS = (
+    "set_config('synchronous_commit', coalesce(nullif(current_setting('synchronous_commit'), 'off'), 'on'), false)"
+)
 #: What the pool keeps of a connection: its PostgreSQL was seen to have our newest commits.
 _CHECKED = "checked"
 #: Held by the one process that creates or migrates the tables.
@@ -233,6 +239,10 @@ class PostgreSQL(Database):
                 "set it to session mode (pool_mode = session), or connect without it"
             )
 
+    def outlives_power_failure(self) -> bool:
+        with self.reading() as runner:
+            return bool(runner.value(_FSYNC) == "on")
+
     def share_connections(self, processes: int) -> None:
         with closing(self.connect(self._locks)) as runner:
             allowed: int = runner.value(_ALLOWED)
@@ -324,7 +334,7 @@ def _create_engine(url: URL, connections: int, wait: float, **settings: str) -> 
 def _configure_session(settings: Mapping[str, str], connection: Any, _record: object) -> None:
     connection.autocommit = True  # psycopg must not begin transactions by itself
     # Not as an option of the connection: poolers refuse those, or leave them out.
-    calls = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in settings.items())
+    calls = ", ".join([_KEEP_COMMITS, *(f"set_config('{name}', '{value}', false)" for name, value in settings.items())])
     # A pooler may give us a session in which another connection has prepared statements, that nobody will use again.
     connection.execute(f"SELECT {calls}; DEALLOCATE ALL")
 

@@ -175,6 +175,10 @@ class Store:
         """Return the version of SQLite or PostgreSQL, as (17, 2)."""
         return self._database.engine_version()
 
+    def outlives_power_failure(self) -> bool:
+        """Return whether what was committed is there after the machine of the data base lost its power."""
+        return self._database.outlives_power_failure()
+
     def revision(self) -> str | None:
         """Return the revision of the tables, as "0012"; None: there are no tables."""
         return self._database.revision()

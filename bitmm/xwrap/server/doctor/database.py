@@ -61,7 +61,7 @@ def _check_postgresql(settings: Settings) -> list[Finding]:
             store.check()
             if settings.workers > 1:
                 store.share_connections(settings.workers)
-            version = store.engine_version()
+            version, is_kept = store.engine_version(), store.outlives_power_failure()
     except StoreError as error:
         advice = None if "; " in str(error) else "look whether it runs, and at XWRAP_DATABASE_URL"
         found = finding_of(_CHECK, error)
@@ -69,6 +69,9 @@ def _check_postgresql(settings: Settings) -> list[Finding]:
     if version < (_LEAST_POSTGRESQL,):
         words = f"PostgreSQL {'.'.join(map(str, version))} keeps the locks of a server that stands still"
         return [Finding(_CHECK, "look", words, f"use PostgreSQL {_LEAST_POSTGRESQL} or later")]
+    if not is_kept:
+        words = "PostgreSQL runs with fsync = off: when its machine loses power, the journal may lose orders"
+        return [Finding(_CHECK, "look", words, "set fsync = on in postgresql.conf, and reload it")]
     return []
 
 
