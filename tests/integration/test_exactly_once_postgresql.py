@@ -1,4 +1,4 @@
-"""The short forms of commands in tests/stress on PostgreSQL: one of two servers stands still, a connection breaks."""
+"""The short forms of commands in tests/stress on PostgreSQL: a server stands still, a connection breaks, it crashes."""
 
 from __future__ import annotations
 
@@ -21,3 +21,17 @@ def test_an_order_whose_commit_postgresql_does_not_answer_is_executed_once_at_mo
     figures = database_faults.on_postgres(postgres, ["kraken"], up_to=2)
     assert figures.good, str(figures)
     assert figures.cases == 12
+
+
+@pytest.mark.usefixtures("postgres")
+def test_no_order_is_executed_twice_when_postgresql_crashes_and_its_administrator_lets_commits_be_lost():
+    from tests.stress import workers
+    from tests.support.databases import NoPostgres, own_server
+
+    try:
+        with own_server(**workers.CARELESS) as own:
+            figures = workers.run(own.url, kills=1, seconds=1.0, bots=4, victim=own)
+    except NoPostgres as reason:
+        pytest.skip(str(reason))
+    assert figures.good, str(figures)
+    assert len(figures.calls) > 10

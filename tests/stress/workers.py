@@ -1,19 +1,23 @@
 """Bots trade through `xwrap serve --workers N` on PostgreSQL, and every few seconds a worker is killed with SIGKILL.
 
-    python -m tests.stress.workers [--workers 2] [--kills 20] [--seconds 3] [--bots 8]
+    python -m tests.stress.workers [--workers 2] [--kills 20] [--seconds 3] [--bots 8] [--postgres]
 
 The command is the shipped one, with the shipped settings; only Kraken's limit of calls is lifted on both sides, and the
 quota of an account's orders, which would end the run. Each bot has a client of its own and reads its balance, or places
-an order with a key and an amount of its own, at a local Kraken, which counts nonces. A call that fails is made again:
-an order with its key, until its outcome is known.
+an order with a key and an amount of its own, at a local Kraken, which counts nonces. An order that fails is placed
+again with its key, until its outcome is known; before that, the bot's last order that was executed is, too.
+
+With `--postgres` it is PostgreSQL that ends, all of its processes at once, and is started again after up to two
+seconds. Its administrator has turned synchronous_commit off, and it writes its log only each ten seconds.
 
 It prints, and exits with 1 unless the figures of the first line are 0:
   lost, doubled      by the exchange's ledger; and left unknown
-  failed elsewhere   calls that failed and were not in flight at the moment of a kill
+  failed elsewhere   calls that failed and were not in flight at the moment of a kill, or while PostgreSQL was away
   nonces refused     by the exchange
   failed             calls in flight at a kill that failed, and how many were in flight then at all workers
   recovered          orders among them of which the client knows the outcome, and after how many seconds
-  replaced           seconds until a new worker serves; the supervisor waits longer before each one of the same worker
+  replaced           seconds until a new worker serves (the supervisor waits longer before each one of the same worker),
+                     or until an order is executed again
 """
 
 from __future__ import annotations
@@ -30,12 +34,14 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import NamedTuple
 
 from bitmm.xwrap.client import Backend
 from bitmm.xwrap.errors import APIError
 from tests.stress.harness import EXCHANGE_CASES, HarnessError, executions
 from tests.stress.processes import CountingKraken
 from tests.stress.worker_server import PASSWORD, USER, WorkerServer, serve_with_workers
+from tests.support.databases import OwnServer, own_server
 from tests.support.databases import server as postgres
 
 CASE = EXCHANGE_CASES["kraken"]
@@ -43,6 +49,10 @@ CASE = EXCHANGE_CASES["kraken"]
 KNOWN_SECONDS = 120.0
 #: A kill is noticed by a client so many seconds later at the latest, on a machine that is busy.
 NOTICED_SECONDS = 0.5
+#: The longest time that PostgreSQL is away, beside that of its start.
+LONGEST_AWAY = 2.0
+#: What commits mean at the PostgreSQL that ends; without fsync, because the machine does not end with it.
+CARELESS = {"fsync": "off", "synchronous_commit": "off", "wal_writer_delay": "10s"}
 #: Between two repeats, in seconds.
 PAUSE = 0.2
 
@@ -58,8 +68,15 @@ class Call:
     #: When the outcome was known.
     known: float | None = None
 
-    def was_in_flight(self, at: float) -> bool:
-        return self.began <= at <= self.ended
+    def was_in_flight(self, kill: Kill) -> bool:
+        return self.began <= kill.ended and kill.at <= self.ended
+
+
+class Kill(NamedTuple):
+    """When something was killed, and when calls could be answered again: at once by the other workers."""
+
+    at: float
+    ended: float
 
 
 @dataclass
@@ -68,7 +85,7 @@ class Figures:
 
     workers: int
     calls: list[Call]
-    kills: list[float] = field(default_factory=list)
+    kills: list[Kill] = field(default_factory=list)
     replaced: list[float] = field(default_factory=list)
     pauses: list[float] = field(default_factory=list)
     lost: int = 0
@@ -86,7 +103,7 @@ class Figures:
         return [
             call
             for call in self.failed
-            if not any(call.began - NOTICED_SECONDS <= at <= call.ended for at in self.kills)
+            if not any(call.began - NOTICED_SECONDS <= kill.ended and kill.at <= call.ended for kill in self.kills)
         ]
 
     @property
@@ -100,7 +117,7 @@ class Figures:
     def __str__(self) -> str:
         orders = [call for call in self.calls if call.number is not None]
         recovered = [call.known - call.ended for call in self.failed if call.number is not None and call.known]
-        in_flight = sum(call.was_in_flight(at) for call in self.calls for at in self.kills)
+        in_flight = sum(call.was_in_flight(kill) for call in self.calls for kill in self.kills)
         elsewhere = set(self.elsewhere)
         after = sum(not any(map(call.was_in_flight, self.kills)) for call in self.failed if call not in elsewhere)
         lines = [
@@ -135,6 +152,8 @@ class Bot:
 
     def __init__(self, load: Load, backend: Backend) -> None:
         self._load, self._backend = load, backend
+        #: The last order that was executed, and its key.
+        self._executed: tuple[Call, str] | None = None
 
     def run(self) -> None:
         turn = 0
@@ -148,8 +167,12 @@ class Bot:
                 call.ended, call.failure = time.monotonic(), f"{error.status} {error.code}: {error}"
             else:
                 call.ended = call.known = time.monotonic()
-            if call.failure and call.number is not None:
-                self._recover(call, key)
+            if call.number is None:
+                continue
+            if call.failure:
+                for order in filter(None, (self._executed, (call, key))):
+                    self._recover(*order)
+            self._executed = call, key
 
     def _carry_out(self, call: Call, key: str) -> None:
         if call.number is None:
@@ -165,7 +188,7 @@ class Bot:
             except APIError:
                 time.sleep(PAUSE)
             else:
-                call.known = time.monotonic()
+                call.known = call.known or time.monotonic()
                 return
 
 
@@ -191,8 +214,17 @@ class Load:
         self.is_over, self.last_moment = True, time.monotonic() + KNOWN_SECONDS
 
 
-def run(base: str, *, workers: int = 2, kills: int = 20, seconds: float = 3.0, bots: int = 8, seed: int = 0) -> Figures:
-    """Run the whole test, on the PostgreSQL at `base`; see the module."""
+def run(
+    base: str,
+    *,
+    workers: int = 2,
+    kills: int = 20,
+    seconds: float = 3.0,
+    bots: int = 8,
+    seed: int = 0,
+    victim: OwnServer | None = None,
+) -> Figures:
+    """Run the whole test, on the PostgreSQL at `base`, which is the `victim` when there is one; see the module."""
     load, chance, began = Load(), random.Random(seed), time.monotonic()
     figures = Figures(workers, load.calls)
     balances = {"BTC": Decimal(10**6), "EUR": Decimal(10**9)}
@@ -212,7 +244,10 @@ def run(base: str, *, workers: int = 2, kills: int = 20, seconds: float = 3.0, b
             try:
                 for _ in range(kills):
                     time.sleep(seconds * chance.uniform(0.5, 1.5))
-                    _kill_one(server, workers, chance, figures)
+                    if victim is None:
+                        _kill_one(server, workers, chance, figures)
+                    else:
+                        _crash(victim, server, chance, figures)
                 time.sleep(seconds)
             finally:
                 load.stop()
@@ -236,11 +271,28 @@ def _kill_one(server: WorkerServer, workers: int, chance: random.Random, figures
     victim = chance.choice(live)
     at = time.monotonic()
     os.kill(victim.pid, signal.SIGKILL)
-    figures.kills.append(at)
+    figures.kills.append(Kill(at, at))
     server.wait_until(lambda: server.replacement(victim) is not None, "no worker took the place of one that was killed")
     replacement = server.replacement(victim)
     assert replacement is not None
     figures.replaced.append(replacement.at - at)
+
+
+def _crash(victim: OwnServer, server: WorkerServer, chance: random.Random, figures: Figures) -> None:
+    """Let PostgreSQL be away for a while, and wait until an order is executed again."""
+    at = time.monotonic()
+    victim.crash()
+    time.sleep(chance.uniform(0.0, LONGEST_AWAY))
+    victim.start()
+    started = time.monotonic()
+    figures.kills.append(Kill(at, started))
+    server.wait_until(
+        lambda: any(
+            call.number is not None and call.known is not None and call.began > started for call in figures.calls[-100:]
+        ),
+        "no order was executed after PostgreSQL had started again",
+    )
+    figures.replaced.append(time.monotonic() - started)
 
 
 def main() -> int:
@@ -250,9 +302,10 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=3.0, help="between two kills, on the average")
     parser.add_argument("--bots", type=int, default=8)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
-    options = parser.parse_args()
-    with postgres() as base:
-        figures = run(base, **vars(options))
+    parser.add_argument("--postgres", action="store_true", help="kill PostgreSQL, not a worker")
+    options = vars(parser.parse_args())
+    with own_server(**CARELESS) if options.pop("postgres") else postgres() as base:
+        figures = run(base, **options) if isinstance(base, str) else run(base.url, **options, victim=base)
     print(figures)
     return 0 if figures.good else 1
 
