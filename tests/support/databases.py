@@ -105,15 +105,18 @@ def own_server(**settings: str) -> Iterator[OwnServer]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def new_database(url: str, template: str | None = None) -> str:
-    """The URL of a fresh data base on the server of `url`: an empty one, or a copy of one that nobody is using now."""
+def new_database(url: str, template: str | None = None, options: str = "") -> str:
+    """The URL of a fresh data base on the server of `url`: an empty one, or a copy of one that nobody is using now.
+
+    `options`: more words of CREATE DATABASE.
+    """
     from sqlalchemy import create_engine, make_url
 
     name = f"xwrap_{uuid.uuid4().hex}"
     copied = f" TEMPLATE {make_url(template).database}" if template else ""
     engine = create_engine(url, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
-        connection.exec_driver_sql(f"CREATE DATABASE {name}{copied}")
+        connection.exec_driver_sql(f"CREATE DATABASE {name}{copied} {options}")
     engine.dispose()
     return make_url(url).set(database=name).render_as_string(hide_password=False)
 

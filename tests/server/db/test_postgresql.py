@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager, suppress
 
 import pytest
 import requests
-from sqlalchemy import URL, Integer, Text, column, func, insert, literal, make_url, select, text
+from sqlalchemy import URL, Integer, LargeBinary, Text, cast, column, func, insert, literal, make_url, select, text
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError
 
 from bitmm.xwrap.server.db import tables as t
@@ -75,6 +75,36 @@ def test_a_connection_that_breaks_in_the_middle_of_a_write_is_a_data_base_that_c
             runner.command("SELECT pg_terminate_backend(pg_backend_pid())")
         with store._database.writing() as runner:
             assert runner.value(setting("lock_timeout")) == "0"
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_a_data_base_that_does_not_keep_every_text_is_refused_with_what_to_do(postgres, tmp_path, encoding):
+    options = f"ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
+    where = new_database(postgres, options=options)
+    for command in (["serve", "--port", 0], ["account", "list"]):
+        result = xwrap(*command, "--data", tmp_path, XWRAP_DATABASE_URL=where)
+        one_line(result, f"has the encoding {encoding}", "ENCODING 'UTF8' TEMPLATE template0")
+    examined = xwrap("doctor", "--data", tmp_path, XWRAP_DATABASE_URL=where)
+    assert f"has the encoding {encoding}" in examined.stdout
+    assert examined.returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "default", "ours"),
+    [
+        ("default_transaction_isolation", "serializable", "read committed"),
+        ("default_transaction_isolation", "repeatable read", "read committed"),
+        ("standard_conforming_strings", "off", "on"),
+    ],
+)
+def test_a_setting_of_the_data_base_does_not_change_what_statements_mean(postgres, name, default, ours):
+    where = new_database(postgres)
+    sql(postgres, f"ALTER DATABASE {make_url(where).database} SET {name} = '{default}'")
+    value = b"\\x00\x00'\xff"
+    with closing(Store(where)) as store, store._database.writing() as runner:
+        assert runner.value(setting(name)) == ours
+        assert runner.value(setting("transaction_isolation")) == "read committed"
+        assert runner.value(select(cast(value, LargeBinary).label("value"))) == value
 
 
 @pytest.mark.parametrize(("default", "ours"), [("off", "on"), ("local", "local"), ("on", "on")])

@@ -81,6 +81,10 @@ _SESSION_SETTINGS = {
     "tcp_keepalives_idle": "5",
     "tcp_keepalives_interval": "2",
     "tcp_keepalives_count": "3",
+    # What the code and libpq's form of bytes rely on; a data base, a role or postgresql.conf may have it otherwise
+    # (there, and "Version and Platform Compatibility").
+    "default_transaction_isolation": "read committed",
+    "standard_conforming_strings": "on",
 }
 #: Where an administrator has set it to off, a crash of PostgreSQL takes back the last commits, also of orders that were
 #: sent. Its other values keep them (documentation, "Write Ahead Log", synchronous_commit).
@@ -317,6 +321,7 @@ def _create_engine(url: URL, connections: int, wait: float, **settings: str) -> 
         hide_parameters=True,
         connect_args={
             "application_name": "xwrap",
+            "client_encoding": "utf8",
             "connect_timeout": 5,
             "tcp_user_timeout": 10_000,
             "keepalives_idle": 5,
@@ -336,7 +341,14 @@ def _configure_session(settings: Mapping[str, str], connection: Any, _record: ob
     # Not as an option of the connection: poolers refuse those, or leave them out.
     calls = ", ".join([_KEEP_COMMITS, *(f"set_config('{name}', '{value}', false)" for name, value in settings.items())])
     # A pooler may give us a session in which another connection has prepared statements, that nobody will use again.
-    connection.execute(f"SELECT {calls}; DEALLOCATE ALL")
+    answer = connection.execute(f"SELECT current_setting('server_encoding'), {calls}; DEALLOCATE ALL")
+    if (encoding := answer.fetchone()[0]) != "UTF8":
+        name = connection.info.dbname
+        connection.close()
+        raise StoreError(
+            f"the data base {name} has the encoding {encoding}, which does not keep every text; make one with UTF8: "
+            f"CREATE DATABASE {name} ENCODING 'UTF8' TEMPLATE template0"
+        )
 
 
 def _unlock(runner: StatementRunner, lock_id: int) -> None:
