@@ -347,6 +347,16 @@ def test_on_postgresql_the_loss_of_another_server_of_the_same_folder_is_noticed(
     two.store.close()
 
 
+def test_on_postgresql_the_orders_of_another_installation_that_shares_the_folder_are_not_missing(postgres, tmp_path):
+    ours = new_database(postgres)
+    one, other = Life(tmp_path, ours), Life(tmp_path, new_database(postgres))
+    other.place("k1", "k2")
+    end_sessions(postgres, ours)
+    assert one.store.history.gap() is None
+    one.store.close()
+    other.store.close()
+
+
 def test_on_postgresql_a_connection_whose_commits_could_not_be_checked_is_not_used(postgres, tmp_path, monkeypatch):
     where = new_database(postgres)
     life = Life(tmp_path, where)

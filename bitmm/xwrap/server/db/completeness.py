@@ -90,7 +90,8 @@ def check_connection(history: HistoryStore, path: Path, file: StateFile) -> None
         if other != file.path:
             with suppress(ValueError, OSError):  # it is looked at when its server starts
                 state = read_state(other)
-                intents += [] if state is None else state.intents
+                if state is not None and state.installation == file.installation:
+                    intents += state.intents
     missing = history.missing(intents)
     if missing and not _is_reported(row := history.create(), missing):
         _report_missing(history, row["heartbeat"], missing)

@@ -111,6 +111,11 @@ class StateFile:
             os.close(self._descriptor)
             raise
 
+    @property
+    def installation(self) -> str | None:
+        """Return which installation the file is written for now."""
+        return None if self._state is None else self._state.installation
+
     def read(self) -> State | None:
         """Return what the file says; None when it was just made. Raises ValueError when it cannot be understood."""
         return read_state(self.path)
