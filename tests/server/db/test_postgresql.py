@@ -12,7 +12,21 @@ from contextlib import closing, contextmanager, suppress
 
 import pytest
 import requests
-from sqlalchemy import URL, Integer, LargeBinary, Text, cast, column, func, insert, literal, make_url, select, text
+from sqlalchemy import (
+    URL,
+    Double,
+    Integer,
+    LargeBinary,
+    Text,
+    cast,
+    column,
+    func,
+    insert,
+    literal,
+    make_url,
+    select,
+    text,
+)
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError
 
 from bitmm.xwrap.server.db import tables as t
@@ -95,6 +109,7 @@ def test_a_data_base_that_does_not_keep_every_text_is_refused_with_what_to_do(po
         ("default_transaction_isolation", "serializable", "read committed"),
         ("default_transaction_isolation", "repeatable read", "read committed"),
         ("standard_conforming_strings", "off", "on"),
+        ("extra_float_digits", "0", "1"),
     ],
 )
 def test_a_setting_of_the_data_base_does_not_change_what_statements_mean(postgres, name, default, ours):
@@ -105,6 +120,7 @@ def test_a_setting_of_the_data_base_does_not_change_what_statements_mean(postgre
         assert runner.value(setting(name)) == ours
         assert runner.value(setting("transaction_isolation")) == "read committed"
         assert runner.value(select(cast(value, LargeBinary).label("value"))) == value
+        assert runner.value(select(cast(1795878561.1234567, Double).label("value"))) == 1795878561.1234567
 
 
 @pytest.mark.parametrize(("default", "ours"), [("off", "on"), ("local", "local"), ("on", "on")])

@@ -82,8 +82,9 @@ _SESSION_SETTINGS = {
     "tcp_keepalives_interval": "2",
     "tcp_keepalives_count": "3",
     # What the code and libpq's form of bytes rely on; a data base, a role or postgresql.conf may have it otherwise
-    # (there, and "Version and Platform Compatibility").
+    # (there, and "Version and Platform Compatibility"). A number is read with the digits with which it was written.
     "default_transaction_isolation": "read committed",
+    "extra_float_digits": "1",
     "standard_conforming_strings": "on",
 }
 #: Where an administrator has set it to off, a crash of PostgreSQL takes back the last commits, also of orders that were
