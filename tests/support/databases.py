@@ -19,6 +19,17 @@ from typing import Any
 from urllib.parse import quote
 
 ENVIRON = "XWRAP_TEST_DATABASE_URL"
+#: What an administrator may have set, and nothing here may depend on.
+UNUSUAL = {
+    "bytea_output": "escape",
+    "DateStyle": "'SQL,DMY'",
+    "default_transaction_isolation": "serializable",
+    "extra_float_digits": "0",
+    "IntervalStyle": "sql_standard",
+    "standard_conforming_strings": "off",
+    "TimeZone": "Asia/Kolkata",
+    "transform_null_equals": "on",
+}
 
 
 class NoPostgres(Exception):
@@ -41,7 +52,7 @@ def server() -> Iterator[str]:
     if url := os.environ.get(ENVIRON):
         yield url
         return
-    with own_server(fsync="off", synchronous_commit="off", full_page_writes="off") as own:
+    with own_server(fsync="off", synchronous_commit="off", full_page_writes="off", **UNUSUAL) as own:
         yield own.url
 
 
