@@ -37,6 +37,8 @@ MIXTURE: Mapping[str, int] = {
     "new_connection": 2,
     "lost_client": 2,
 }
+#: BTC of an order: the funds last for the fees of ten million calls (of 0.001 they were spent after two, 2026-11-28).
+_AMOUNT = "0.0001"
 #: Orders that a bot looks up again by their keys.
 _REMEMBERED = 50
 #: Seconds that a bot may be behind its pace before it gives up what it missed.
@@ -142,7 +144,7 @@ class Bot:
     def lost_client(self, _traffic: Traffic) -> None:
         """Place an order at the local Kraken and go away before the answer; or in the middle of the request."""
         address = urlsplit(self.url)
-        body = urlencode({"currency": "EUR", "asset": "BTC", "amount": "0.001"})
+        body = urlencode({"currency": "EUR", "asset": "BTC", "amount": _AMOUNT})
         login = base64.b64encode(":".join(self.auth).encode()).decode()
         lines = (
             f"POST /exchanges/{self.kraken.id}/{self._side()} HTTP/1.1",
@@ -169,7 +171,7 @@ class Bot:
     def _place(self, traffic: Traffic, backend: Backend, currency: str, **terms: Decimal) -> int:
         trade = getattr(backend, self._side())
         key = self._new_key()
-        order = trade(currency, "BTC", "0.001", key=key, **terms)
+        order = trade(currency, "BTC", _AMOUNT, key=key, **terms)
         with traffic.lock:
             traffic.told.append(key)
         self._keys = [*self._keys[-_REMEMBERED:], (backend is self.paper, key)]
