@@ -15,7 +15,6 @@ import time
 import weakref
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
-from threading import Semaphore
 from urllib.parse import urlsplit
 
 import pytest
@@ -106,15 +105,6 @@ def call(auth, method, path, form=b"", *headers):
 def quick(monkeypatch):
     """The times of connections are looked at more often."""
     monkeypatch.setattr(connections, "_SWEEP_SECONDS", 0.05)
-
-
-def test_memory_that_is_free_is_given_back_again_and_again_while_there_are_calls(quick, serving, monkeypatch):
-    given_back = Semaphore(0)
-    monkeypatch.setattr(connections, "_GIVE_BACK_SECONDS", 0.1)
-    monkeypatch.setattr(connections, "give_back", given_back.release)
-    with serving() as server, requests.Session() as session:
-        assert session.get(f"{server.url}/health", timeout=WAIT).ok
-        assert all(given_back.acquire(timeout=WAIT) for _ in range(3))
 
 
 @pytest.fixture
