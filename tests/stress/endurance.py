@@ -11,7 +11,7 @@ stop the run, and the limit of Kraken's calls, which the local one has not.
 Each 10 seconds it looks at the server: memory, descriptors, threads, the write-ahead log, the data base, CPU time. It
 prints a row for each window. At the end a fresh server is started beside it, and both get the load in turns: what grew
 with the work makes the old one slower, and a machine that is faster or slower by now does not (in two hours the CPU
-time of a call went up by 15 % at the server, at the bots and at the local Kraken alike, 2026-11-28).
+time of a call went up by 13 % at the server, and by 15 % at the bots, whose work did not grow, 2026-11-28).
 
 It exits with 1 when, after a sixth of the time (warm-up), the memory grows by 1 MiB an hour or more (the median of all
 slopes), descriptors, threads or the log grow, the p99 of the old server is above 1.1 of that of the fresh one, or an
