@@ -54,7 +54,9 @@ class Messages:
     def _is_write(self, message: bytes) -> bool:
         letter, fields = message[:1], message[HEAD.size :].split(b"\0", 2)
         if letter == b"P":  # Parse: the statement's name, its text
-            (self._writing.add if WRITES.match(fields[1]) else self._writing.discard)(fields[0])
+            self._writing.discard(fields[0])
+            if WRITES.match(fields[1]):
+                self._writing.add(fields[0])
         if letter == b"B":  # Bind: the portal's name, the statement's
             return fields[1] in self._writing
         return letter == b"Q" and WRITES.match(fields[0]) is not None  # Query: its text

@@ -304,8 +304,12 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     parser.add_argument("--postgres", action="store_true", help="kill PostgreSQL, not a worker")
     options = vars(parser.parse_args())
-    with own_server(**CARELESS) if options.pop("postgres") else postgres() as base:
-        figures = run(base, **options) if isinstance(base, str) else run(base.url, **options, victim=base)
+    if options.pop("postgres"):
+        with own_server(**CARELESS) as own:
+            figures = run(own.url, **options, victim=own)
+    else:
+        with postgres() as base:
+            figures = run(base, **options)
     print(figures)
     return 0 if figures.good else 1
 
