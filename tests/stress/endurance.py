@@ -5,8 +5,9 @@
 The server runs as a process of its own, with paper and a local Kraken, which is another process. First the bots call as
 fast as they can for half a minute; then they keep to half of that: rates, balances, orders on paper and at Kraken that
 are filled or canceled, changes, pages, keys, logins, connections that are opened anew, and callers who go away before
-the answer or in the middle of a request (`endurance_load.py`). Other than shipped are the quota of orders, which would
-stop the run, and the limit of Kraken's calls, which the local one has not.
+the answer or in the middle of a request (`endurance_load.py`). The environment is the one that `xwrap deploy systemd`
+writes into its unit. Other than shipped are the quota of orders, which would stop the run, and the limit of Kraken's
+calls, which the local one has not.
 
 Each 10 seconds it looks at the server: memory, descriptors, threads, the write-ahead log, the data base, CPU time. It
 prints a row for each window. At the end a fresh server is started beside it, and both get the load in turns: what grew
@@ -23,6 +24,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import secrets
 import signal
 import subprocess
@@ -40,6 +42,7 @@ import requests
 
 from bitmm.xwrap.server.db.sqlite_file import wal_of
 from bitmm.xwrap.server.db.store import Store
+from bitmm.xwrap.server.deploy.plans import systemd
 from bitmm.xwrap.server.passwords import hash_password
 from tests.stress.endurance_load import Bot, Load, Traffic
 from tests.stress.endurance_samples import WARM_UP, Sample, growth, percentile, slope, take_sample
@@ -97,6 +100,12 @@ def process(command: list[str], until: str, log: Path, **environ: str) -> Iterat
         child.wait(60)
 
 
+def unit_environment() -> dict[str, str]:
+    """Return the variables of the unit that `xwrap deploy systemd --user` writes."""
+    [unit] = [file for file in systemd(Path(), None, for_user=True).files if file.name == "xwrap.service"]
+    return dict(re.findall(r"^Environment=(\w+)=(.*)$", unit.content.decode(), re.MULTILINE))
+
+
 @contextmanager
 def open_place(workers: int, *, postgres: bool) -> Iterator[Place]:
     """Start the local Kraken and the server."""
@@ -115,6 +124,7 @@ def open_place(workers: int, *, postgres: bool) -> Iterator[Place]:
         )
         venue, key, secret = lines[0], lines[1].split()[1], lines[2].split()[1]
         environ = {
+            **unit_environment(),
             "XWRAP_EXCHANGES": "kraken,paper",
             "XWRAP_EXCHANGE_URL_KRAKEN": venue,
             "XWRAP_EXCHANGE_LIMIT_KRAKEN": "none",
