@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import platform
 import re
 import shutil
 import stat
@@ -28,6 +29,24 @@ from tests.support.command import BARE, one_line
 README = Path(__file__).parents[2] / "bitmm/xwrap/server/README.md"
 #: What systemd-analyze says at most, of 10.
 MOST_EXPOSURE = {"xwrap.service": 1.2, "xwrap-backup.service": 0.3}
+#: Prints how many bytes the C library counts as used when blocks of all sizes that it caches were freed.
+FREE = """
+import ctypes
+
+class Mallinfo2(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_size_t) for name in (*"abcdefg", "used", "free", "top")]
+
+library = ctypes.CDLL(None)
+library.malloc.restype = ctypes.c_void_p
+library.mallinfo2.restype = Mallinfo2
+blocks = [ctypes.c_void_p(0)] * 448
+used = library.mallinfo2().used
+for number in range(448):
+    blocks[number] = ctypes.c_void_p(library.malloc(24 + number // 7 * 16))
+for block in blocks:
+    library.free(block)
+print(library.mallinfo2().used - used)
+"""
 
 
 def xwrap(*args):
@@ -123,6 +142,17 @@ def test_the_exposure_that_systemd_sees_is_small(units, tmp_path):
             pytest.skip("this systemd-analyze does not look at files")
         [found] = re.findall(r"Overall exposure level for .*?: ([\d.]+)", done.stdout)
         assert float(found) <= MOST_EXPOSURE[path.name], done.stdout
+
+
+@pytest.mark.skipif(platform.libc_ver() < ("glibc", "2.33"), reason="the C library does not say what it keeps")
+def test_glibc_keeps_no_cache_for_the_threads_of_a_service_or_a_container(units, composed, tmp_path):
+    deploy("systemd", tmp_path / "user", "--user")
+    name = "GLIBC_TUNABLES"
+    texts = [path.read_text() for path in (units / "xwrap.service", tmp_path / "user/xwrap.service")]
+    texts.append((composed[0] / "Dockerfile").read_text())
+    [value] = {re.search(rf"^(?:Environment=|ENV ){name}=(\S+)$", text, re.MULTILINE)[1] for text in texts}
+    kept = int(subprocess.check_output([sys.executable, "-c", FREE], env={**os.environ, name: value}, timeout=60))
+    assert kept < 10_000 < int(subprocess.check_output([sys.executable, "-c", FREE], env=BARE, timeout=60))
 
 
 def test_the_settings_of_the_service_are_settings(units, tmp_path):
