@@ -17,9 +17,11 @@ import re
 import time
 from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import islice
 from math import ceil
+from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import parse_qsl
 
 from .candles import candles
@@ -27,6 +29,8 @@ from .venue import ZERO, Account, Fill, Order, Pair, Reject, Reply, Request, Tra
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+_T = TypeVar("_T")
 
 RECORDED = json.loads(
     (Path(__file__).parent / "recorded" / "kraken-response-more.json").read_text(), parse_float=Decimal
@@ -557,26 +561,28 @@ class KrakenVenue(Venue):
             view["trades"] = [fill.id for fill in order.fills]
         return view
 
-    def _selected(self, account: Account, given: Mapping[str, Any], status: str) -> dict[str, Any]:
+    def _selected(self, account: Account, given: Mapping[str, Any], status: str) -> list[Order]:
         """The account's orders, newest first, that carry the asked userref or cl_ord_id."""
-        rows = {}
-        for order in reversed(self.orders_of(account)):
+
+        def is_asked_for(order: Order) -> bool:
             still_open = order.status == "open" or order.details["reads"] > 0
-            asked_for = (
+            return (
                 still_open == (status == "open")
                 and given.get("cl_ord_id", order.client_id) == order.client_id
                 and str(given.get("userref", order.details["userref"])) == str(order.details["userref"])
             )
-            if asked_for:
-                rows[order.id] = self._view(order, trades=_true(given.get("trades")))
-        return rows
+
+        return [order for order in reversed(self.orders_of(account)) if is_asked_for(order)]
+
+    def _views(self, orders: Iterable[Order], given: Mapping[str, Any]) -> dict[str, Any]:
+        return {order.id: self._view(order, trades=_true(given.get("trades"))) for order in orders}
 
     def private_OpenOrders(self, account: Account, given: Mapping[str, Any]) -> Any:
-        return {"open": self._selected(account, given, "open")}
+        return {"open": self._views(self._selected(account, given, "open"), given)}
 
     def private_ClosedOrders(self, account: Account, given: Mapping[str, Any]) -> Any:
         """`start` and `end` are times or ids of orders, which stand for the time when they were opened."""
-        fields = {"open": ("opentm",), "close": ("closetm",), "both": ("opentm", "closetm")}.get(
+        fields = {"open": ("time",), "close": ("closed",), "both": ("time", "closed")}.get(
             given.get("closetime", "both")
         )
         if fields is None:
@@ -586,9 +592,14 @@ class KrakenVenue(Venue):
             for name in ("start", "end")
             if name in given
         }
-        rows = _between(self._selected(account, given, "closed"), bounds, *fields)
-        newest_first = dict(sorted(rows.items(), key=lambda entry: entry[1][fields[-1]], reverse=True))
-        return {"closed": _page(newest_first, given), "count": len(rows)}
+        first, last = _times(bounds)
+        orders = [
+            order
+            for order in self._selected(account, given, "closed")
+            if any(first < getattr(order, field) <= last for field in fields)
+        ]
+        orders.sort(key=attrgetter(fields[-1]), reverse=True)
+        return {"closed": self._views(_page(orders, given), given), "count": len(orders)}
 
     def private_QueryOrders(self, account: Account, given: Mapping[str, Any]) -> Any:
         ids = _names(given.get("txid"))
@@ -618,7 +629,7 @@ class KrakenVenue(Venue):
     def private_TradesHistory(self, account: Account, given: Mapping[str, Any]) -> Any:
         first, last = _times(given)
         fills = {id: row for id, row in self._listed_fills(account).items() if first < row[1].time <= last}
-        return {"trades": {id: _trade_row(*row) for id, row in _page(fills, given).items()}, "count": len(fills)}
+        return {"trades": {id: _trade_row(*row) for id, row in _page(fills.items(), given)}, "count": len(fills)}
 
     def private_QueryTrades(self, account: Account, given: Mapping[str, Any]) -> Any:
         trades, ids = self._trades(account), _names(given.get("txid"))
@@ -637,7 +648,7 @@ class KrakenVenue(Venue):
             and given.get("type", "all") in ("all", movement.kind)
             and first_and_last[0] < movement.time <= first_and_last[1]
         }
-        return {"ledger": {id: _ledger_row(one) for id, one in _page(wanted, given).items()}, "count": len(wanted)}
+        return {"ledger": {id: _ledger_row(one) for id, one in _page(wanted.items(), given)}, "count": len(wanted)}
 
     def movements(self, account: Account) -> list[Movement]:
         """All that moved the money of the account, oldest first."""
@@ -978,12 +989,6 @@ def _whole_number(given: Mapping[str, Any], name: str, default: int, *, least: i
     return int(text)
 
 
-def _between(rows: dict[str, Any], given: Mapping[str, Any], *fields: str) -> dict[str, Any]:
-    """The rows with one of these times after `start` (exclusive) and up to `end` (inclusive)."""
-    first, last = _times(given)
-    return {name: row for name, row in rows.items() if any(first < row[field] <= last for field in fields)}
-
-
 def _times(given: Mapping[str, Any]) -> tuple[float, float]:
     return float(given.get("start", 0)), float(given.get("end", "inf"))
 
@@ -1040,9 +1045,9 @@ def _iso(moment: float) -> str:
     return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
-def _page(rows: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+def _page(rows: Iterable[_T], given: Mapping[str, Any]) -> list[_T]:
     skipped = int(given.get("ofs", 0))
-    return dict(list(rows.items())[skipped : skipped + PAGE])
+    return list(islice(rows, skipped, skipped + PAGE))
 
 
 def _iban(account: Account) -> str:
