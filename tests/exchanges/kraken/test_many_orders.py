@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import uuid
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -241,6 +242,27 @@ def test_a_list_that_is_too_long_for_the_keys_counter_is_read_in_parts(exchange,
     assert calls(venue) == ["OpenOrders", "Time", *["ClosedOrders"] * 6], "a list that was complete is not kept"
 
 
+def test_no_order_is_missed_that_was_over_between_two_parts_of_a_list(exchange, venue, placed, clock):
+    """Else it would be said to be not there, and its key would place a second one."""
+    since = datetime.fromtimestamp(clock.seconds, UTC)
+    refs = []
+    for count, pages in [(260, 3), (200, 1), (60, None)]:
+        for ref in placed(count):
+            clock.seconds += 0.1
+            venue.cancel(venue.orders[ref.exchange_order_id])
+            refs.append(ref)
+        clock.seconds += 600
+        if pages is not None:
+            venue.counter_max, venue.counter_decay = 1 + 2 * pages, 1.0
+            exchange.markets()
+            calls(venue)
+            with pytest.raises(Busy):
+                exchange.orders_since(since)
+            assert calls(venue).count("ClosedOrders") == pages + 1
+    venue.counter_max = None
+    assert {state.client_id for state in exchange.orders_since(since)} == {ref.client_id for ref in refs}
+
+
 def listing(rows, size=2):
     """A function that returns pages of the rows as they are then."""
     asked = []
@@ -256,16 +278,15 @@ def listing(rows, size=2):
 @pytest.mark.parametrize("added", range(9))
 def test_every_row_is_read_however_many_were_known_and_came_in_front_since(known, added):
     old = [f"old {number}" for number in range(8)]
-    rows = dict.fromkeys(old[:known], "known")
     ask, asked = listing([f"new {number}" for number in range(added)] + old)
-    read_pages(ask, rows)
+    rows = read_pages(ask, [dict.fromkeys(old[:known], "known")])
     assert set(rows) == {*old, *(f"new {number}" for number in range(added))}
     assert len(asked) <= (added + 1) // 2 + 1 + (8 - known + 1) // 2 + 1
 
 
 @pytest.mark.parametrize("growth", range(1, 7))
 def test_no_row_is_missed_of_a_list_that_grows_at_its_front_while_it_is_read(growth):
-    rows, read = [f"old {number}" for number in range(9)], {}
+    rows = [f"old {number}" for number in range(9)]
     ask, asked = listing(rows)
 
     def growing(offset):
@@ -274,8 +295,44 @@ def test_no_row_is_missed_of_a_list_that_grows_at_its_front_while_it_is_read(gro
             rows[:0] = [f"new {len(asked)}.{number}" for number in range(growth)]
         return page
 
-    read_pages(growing, read)
-    assert {f"old {number}" for number in range(9)} <= set(read)
+    assert {f"old {number}" for number in range(9)} <= set(read_pages(growing, []))
+
+
+@pytest.mark.parametrize("growth", [1, 10, 25, 40])
+def test_a_list_that_never_stops_growing_is_read_once_and_not_again_and_again(growth):
+    """Of each page so many rows less are new."""
+    old = [f"old {number}" for number in range(1000)]
+    rows = [*old]
+    ask, asked = listing(rows, 50)
+
+    def growing(offset):
+        page = ask(offset)
+        rows[:0] = [f"new {len(asked)}.{number}" for number in range(growth)]
+        return page
+
+    assert set(old) <= set(read_pages(growing, []))
+    assert len(asked) <= 1000 / (50 - growth) + 2
+
+
+@pytest.mark.parametrize("first", range(1, 8))
+@pytest.mark.parametrize("second", range(1, 8))
+def test_no_row_is_missed_between_the_parts_that_several_calls_have_read(first, second):
+    """Each call fails after some pages, and more rows than it reads may come to the front before the next one."""
+    rows = [f"first {number}" for number in range(20)]
+    blocks, read = [], []
+    for number, quota in enumerate([first, second, 100]):
+        ask, asked = listing(rows)
+
+        def limited(offset, ask=ask, asked=asked, quota=quota):
+            if len(asked) >= quota:
+                raise Busy("too many calls", retry_after=1)
+            return ask(offset)
+
+        with suppress(Busy):
+            read = read_pages(limited, blocks)
+        rows[:0] = [f"after call {number}, {new}" for new in range(9)]
+    assert set(read) == set(rows[9:])
+    assert len(asked) <= 20, "what was read is not read again"
 
 
 def test_an_accepted_newer_nonce_ends_all_older_requests_unless_the_key_has_a_window(exchange, venue):

@@ -204,16 +204,16 @@ class Kraken(KrakenAmendments):
             with parsing_errors(self.name):
                 count = count_of(result)
             if wanted is not None and count is not None and offset == 0:
-                _check_worth(count - len(closed), wanted)
+                _check_worth(count - sum(map(len, blocks)), wanted)
             return page, count
 
         name = f"closed orders of {self.api.key} since {since}"
-        kept = self.context.cache.get_or_fetch(name, dict[str, OrderState], seconds=_KEPT_SECONDS)
-        closed = dict(kept)
+        kept = self.context.cache.get_or_fetch(name, list[dict[str, OrderState]], seconds=_KEPT_SECONDS)
+        blocks = [*kept]
         try:
-            read_pages(read_page, closed)
+            closed = read_pages(read_page, blocks)
         except Refused:
-            kept.update(closed)
+            kept[:] = blocks
             raise
         self.context.cache.invalidate(name)
         return list((open_now | closed).values())

@@ -15,24 +15,31 @@ _T = TypeVar("_T")
 MOST_PAGES = 400
 
 
-def read_pages(ask: Callable[[int], tuple[Mapping[str, _T], int | None]], rows: dict[str, _T]) -> None:
-    """Read a whole list into `rows`, by the ids of its rows.
+def read_pages(ask: Callable[[int], tuple[Mapping[str, _T], int | None]], blocks: list[dict[str, _T]]) -> dict[str, _T]:
+    """Return all rows of a list by their ids, without those that came to its front since the first page was read.
 
-    `ask` returns the page that begins at an offset, and how many rows the list has; None when that is not
-    said, and the list ends with an empty page then. `rows` may hold what an earlier
-    call read before it failed: the newest rows of that time, without a gap. They are not read again, but for those at
-    the edges. Raises what `ask` raises, and Refused for a list without an end; what was read is in `rows` then.
+    `ask` returns the page that begins at an offset, and how many rows the list has; None when that is not said, and the
+    list ends with an empty page then. Raises what `ask` raises, and Refused for a list without an end.
+
+    `blocks`: what earlier calls have read before they failed, and when this one fails, what it has read, too. A block
+    is a part of the list without a gap; between two of them there may be rows that were never read. Of a block no rows
+    are read again but those at its edges.
     """
+    #: From the first page to the last row that was read.
+    rows: dict[str, _T] = {}
+    blocks[:] = [rows, *filter(None, blocks)]
     offset = 0
     for _ in range(MOST_PAGES):
         page, count = ask(offset)
-        new = len(page.keys() - rows.keys())
         rows.update(page)
-        if not page or (count is not None and offset + len(page) >= count):
-            return
-        if new < len(page) and (new or offset < len(rows)):
-            # It has come to rows that are known, and they go on without a gap.
-            offset = len(rows)
-        else:
-            offset += len(page)
+        # Where the list has grown meanwhile, the next page begins with rows of this one, and none is left out.
+        offset += len(page)
+        others = blocks[1:]
+        blocks[1:] = [block for block in others if block.keys().isdisjoint(page)]
+        for block in others:
+            if not block.keys().isdisjoint(page):
+                rows.update(block)
+                offset = max(offset, len(rows))
+        if not page or (count is not None and offset >= count):
+            return rows
     raise Refused("the list is too long to read", code="exchange_unavailable")
