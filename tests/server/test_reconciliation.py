@@ -581,7 +581,8 @@ def test_where_a_list_is_not_supported_after_all_each_order_is_asked_about(liste
     assert statuses(lister) == ["filled"] * 2
 
 
-def test_where_a_list_takes_more_calls_each_order_that_is_due_is_asked_about_from_then_on(lister, monkeypatch):
+def test_where_a_list_takes_more_calls_only_those_that_are_due_are_asked_about_alone(lister, monkeypatch):
+    """It may be worth it for the many others when their time comes."""
     for key in ("k1", "k2", "k3"):
         lister.post(key=key)
     rounds(lister)
@@ -593,9 +594,20 @@ def test_where_a_list_takes_more_calls_each_order_that_is_due_is_asked_about_fro
     assert Listing.wanted == 2
     assert Listing.calls == ["confirm", "orders_since", "find", "find"]
     assert statuses(lister) == ["rejected", "rejected", "unknown"]
+    Listing.listed = {}
     rounds(lister, 2)
-    assert Listing.calls == ["confirm", "orders_since", "find", "find", "find"]
+    assert Listing.calls == ["confirm", "orders_since", "find", "find", "orders_since"]
     assert statuses(lister) == ["rejected"] * 3
+
+
+def test_those_that_are_asked_about_alone_stay_so(lister, monkeypatch):
+    lister.post()
+    rounds(lister)
+    Listing.listed = Unsupported("it takes more calls")
+    monkeypatch.setattr(Listing, "find", Stub.find)
+    Stub.found = Unsupported("it cannot say")
+    rounds(lister, 3)
+    assert Listing.calls == ["confirm", "orders_since"]
 
 
 def test_an_order_that_is_listed_as_unknown_stays_unknown(lister):

@@ -213,9 +213,11 @@ class Reconciler:
                 listed = exchange.orders_since(oldest - CLOCK_SKEW, wanted=wanted)
                 states = {state.client_id: state for state in listed}
         except Unsupported:
-            for times in unknown.values():
+            # The others come together when they are due, if the list is worth it for so many.
+            due = {attempt: times for attempt, times in unknown.items() if times.is_due()}
+            for times in due.values():
                 times.one_by_one = True
-            for question in self._single_questions(journal, unknown, self._reconcile_order):
+            for question in self._single_questions(journal, due, self._reconcile_order):
                 question()
         except Exception as error:
             log_failure(_log, error, f"what became of {len(unknown)} orders of {registration.exchange} cannot be asked")
