@@ -653,6 +653,21 @@ def test_a_row_that_another_server_left_unknown_is_left_to_that_one_for_some_sec
     assert statuses(lister) == ["rejected"]
 
 
+def test_what_another_server_left_unknown_together_is_asked_about_with_one_question(lister, monkeypatch):
+    """Its orders are not due one after the other, each with a list that is too long for one."""
+    monkeypatch.setattr(type(lister.reconciler._store._database), "is_shared", True)
+    for number in range(20):
+        lister.post(key=f"k{number}")
+    lister.rewrite("UPDATE orders SET updated = :then", then=now())
+    lister.reconciler._store.orders._own = OwnRows(shared=True)
+    # Not at the moment of a round.
+    lister.reconciler._times._head_start = 6.2
+    rounds(lister, 20)
+    assert Listing.calls == ["confirm", "orders_since"]
+    assert Listing.wanted == 20
+    assert statuses(lister) == ["rejected"] * 20
+
+
 @pytest.mark.parametrize(("days", "calls"), [(1, ["find", "find"]), (0, ["orders_since", "orders_since"])])
 def test_where_a_long_list_cannot_be_had_each_order_is_asked_about(lister, days, calls):
     """As after a day without this server, in which another program traded with the key: it takes too many pages."""

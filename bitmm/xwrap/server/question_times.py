@@ -30,7 +30,9 @@ from .lookups import LISTING_SECONDS
 __all__ = ["QuestionTimes", "TimesOfRows"]
 
 #: Seconds by which the server that left a row unknown is ahead of the others on its data base, between these two, since
-#: then: with a time that began when a server first sees the row, servers that live only seconds would never ask.
+#: then: with a time that began when a server first sees the row, servers that live only seconds would never ask. Each
+#: of the others waits for another time, which is the same for all rows: what was left unknown together is asked about
+#: with one question, and by one of them.
 _HEAD_START = 5.0, 10.0
 #: The next question about a row waits for this part of the time for which it has been unknown, an hour at most. What an
 #: exchange could not say for days it will hardly say now.
@@ -125,6 +127,7 @@ class TimesOfRows:
         self._grace = grace
         self._call_seconds = call_seconds
         self._retry = retry
+        self._head_start = random.uniform(*_HEAD_START)  # noqa: S311 - no secret
         #: By journal and exchange. Times belong to an attempt with its key: what one key confirmed is true of its own
         #: requests only.
         self._looked: dict[tuple[str, str], _Looked] = {}
@@ -177,8 +180,7 @@ class TimesOfRows:
 
     def _rest_of_head_start(self, row: Row) -> float:
         """Return for how many seconds more another server is to ask first about a row that it left unknown."""
-        left = random.uniform(*_HEAD_START) - _seconds_since(row["updated"])  # noqa: S311 - no secret
-        return min(max(left, 0.0), _HEAD_START[1])
+        return min(max(self._head_start - _seconds_since(row["updated"]), 0.0), self._head_start)
 
     def _first_seen(self, journal: Journal, attempt: Attempt, kind: type[Exchange]) -> QuestionTimes:
         row = attempt._asdict()
