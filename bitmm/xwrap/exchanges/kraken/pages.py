@@ -27,19 +27,18 @@ def read_pages(ask: Callable[[int], tuple[Mapping[str, _T], int | None]], blocks
     """
     #: From the first page to the last row that was read.
     rows: dict[str, _T] = {}
-    blocks[:] = [rows, *filter(None, blocks)]
+    blocks.insert(0, rows)
     offset = 0
     for _ in range(MOST_PAGES):
         page, count = ask(offset)
         rows.update(page)
         # Where the list has grown meanwhile, the next page begins with rows of this one, and none is left out.
         offset += len(page)
-        others = blocks[1:]
-        blocks[1:] = [block for block in others if block.keys().isdisjoint(page)]
-        for block in others:
+        for block in blocks[1:]:
             if not block.keys().isdisjoint(page):
                 rows.update(block)
                 offset = max(offset, len(rows))
+        blocks[1:] = [block for block in blocks[1:] if not block.keys() <= rows.keys()]
         if not page or (count is not None and offset >= count):
             return rows
     raise Refused("the list is too long to read", code="exchange_unavailable")
