@@ -263,6 +263,30 @@ def test_no_order_is_missed_that_was_over_between_two_parts_of_a_list(exchange, 
     assert {state.client_id for state in exchange.orders_since(since)} == {ref.client_id for ref in refs}
 
 
+@pytest.mark.parametrize("at", [0, 25, 59])
+def test_a_list_that_has_fewer_orders_than_it_counts_proves_nothing(exchange, venue, placed, clock, at):
+    """The one that is left out may be the one that is looked for; it is asked about alone then."""
+    since = datetime.fromtimestamp(clock.seconds, UTC)
+    refs = placed(60)
+    for ref in refs:
+        clock.seconds += 0.1
+        venue.cancel(venue.orders[ref.exchange_order_id])
+    honest = venue.private_ClosedOrders
+
+    def hiding(account, given):
+        answer = honest(account, given)
+        if "cl_ord_id" not in given:
+            answer["closed"].pop(refs[at].exchange_order_id, None)
+        return answer
+
+    venue.private_ClosedOrders = hiding
+    with pytest.raises(Unsupported, match="60 rows of which 1 are not shown"):
+        exchange.orders_since(since)
+    assert exchange.find(refs[at]).status == "canceled"
+    venue.private_ClosedOrders = honest
+    assert len(exchange.orders_since(since)) == 60
+
+
 def listing(rows, size=2):
     """A function that returns pages of the rows as they are then."""
     asked = []
