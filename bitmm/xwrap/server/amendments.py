@@ -81,7 +81,17 @@ class Amendments:
         note(amends=change.order)
         known = None if key is None else self._store.orders.by_key(registration.id, key)
         if known is not None and not known["released"]:
-            return self._repeat(registration, known, change)
+            return self._repeat(registration, change, known)
+        return self._repeats.unless_begun(
+            *(self._store.orders, registration, key),
+            partial(self._carry_out, caller, registration, change, key, known),
+            partial(self._repeat, registration, change),
+        )
+
+    def _carry_out(
+        self, caller: Caller, registration: Registration, change: Amendment, key: str | None, known: Row | None
+    ) -> StoredAnswer:
+        """Amend an order with a key that has no row, or the released one `known`."""
         check_enabled(registration)
         check_frozen(caller.account)
         row = self._open_row(registration, change.order)
@@ -96,7 +106,7 @@ class Amendments:
             answer = self._intents.execute(
                 *(caller, registration, exchange, order, key, known, confirm), replacement=replacement
             )
-        return self._repeat(registration, answer.row, change) if isinstance(answer, Begun) else answer
+        return self._repeat(registration, change, answer.row) if isinstance(answer, Begun) else answer
 
     def _replacement(self, registration: Registration, row: Row, change: Amendment, *, in_place: bool) -> Replacement:
         """Return how the open order of `row` is replaced."""
@@ -109,7 +119,7 @@ class Amendments:
             row["client_id"] if in_place else None,
         )
 
-    def _repeat(self, registration: Registration, row: Row, change: Amendment) -> StoredAnswer:
+    def _repeat(self, registration: Registration, change: Amendment, row: Row) -> StoredAnswer:
         check_repeat(row, change.fingerprint())
         return repeated_answer(self._repeats.as_now(registration, self._store.orders, row), ORDER_FIELDS)
 

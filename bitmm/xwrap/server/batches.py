@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -37,6 +38,17 @@ class _Unplaced(NamedTuple):
 
     order: NewOrder
     known: Row | None
+
+
+@dataclass(slots=True)
+class _Placed:
+    """What became of orders, by their keys."""
+
+    answers: dict[str, StoredAnswer] = field(default_factory=dict)
+    #: Those whose keys have rows of the journal by now.
+    begun: dict[str, Begun] = field(default_factory=dict)
+    #: Why others were refused, or that it is not known what became of them.
+    refused: dict[str, ExchangeError | Problem] = field(default_factory=dict)
 
 
 class BatchService:
@@ -73,10 +85,11 @@ class BatchService:
             try:
                 answers |= self._place_new(caller, registration, unplaced)
             except (ExchangeError, Problem) as error:
-                if not answers:
+                refused = {key: self._begun_meanwhile(registration, key, unplaced[key], error) for key in unplaced}
+                if not answers and not any(refused.values()):
                     raise
-                # The others are repeats, which are answered whatever may be sent now.
-                answers |= {key: _refusal(key, error) for key in unplaced}
+                # What was begun before is answered whatever may be sent now.
+                answers |= {key: answer or _refusal(key, error) for key, answer in refused.items()}
         return [answers[key] for key in orders]
 
     def _place_new(
@@ -88,10 +101,20 @@ class BatchService:
         confirm = LastLook(self._policy, caller, registration)
         with self._registry.open(registration, Priority.ORDER, check=confirm) as exchange:
             place = self._place_each if exchange.in_process else self._place_together
-            answers, begun = place(caller, registration, exchange, unplaced, confirm)
-        for key, one in begun.items():
+            placed = place(caller, registration, exchange, unplaced, confirm)
+        answers = placed.answers
+        for key, one in placed.begun.items():
             answers[key] = _answer(key, partial(self._repeats.answer, registration, one.request, one.row))
+        for key, error in placed.refused.items():
+            answers[key] = self._begun_meanwhile(registration, key, unplaced[key], error) or _refusal(key, error)
         return answers
+
+    def _begun_meanwhile(
+        self, registration: Registration, key: str, one: _Unplaced, refusal: ExchangeError | Problem
+    ) -> StoredAnswer | None:
+        """Return the answer to an order that was refused, from the row that its key has by now; None: it has none."""
+        row = self._repeats.begun_meanwhile(self._store.orders, registration, key, refusal)
+        return None if row is None else _answer(key, partial(self._repeats.answer_known, registration, one.order, row))
 
     def _place_each(
         self,
@@ -100,33 +123,29 @@ class BatchService:
         exchange: Exchange,
         unplaced: Mapping[str, _Unplaced],
         confirm: LastLook,
-    ) -> tuple[dict[str, StoredAnswer], dict[str, Begun]]:
-        """Place orders at an exchange of this process, each with its outcome in a commit of its own.
-
-        Return their answers, and those whose keys have rows by now.
-        """
-        answers: dict[str, StoredAnswer] = {}
-        begun: dict[str, Begun] = {}
+    ) -> _Placed:
+        """Place orders at an exchange of this process, each with its outcome in a commit of its own."""
+        placed = _Placed()
         for key, one in unplaced.items():
             try:
                 answer = self._intents.execute(caller, registration, exchange, one.order, key, one.known, confirm)
                 if isinstance(answer, Begun):
-                    begun[key] = answer
+                    placed.begun[key] = answer
                 else:
-                    answers[key] = answer
+                    placed.answers[key] = answer
             except (ExchangeError, Problem) as error:
-                answers[key] = _refusal(key, error)
+                placed.refused[key] = error
             except KeyReplacedError:
-                if not answers:
+                if not placed.answers and not placed.refused:
                     raise
-                answers[key] = _refusal(key, _key_replaced())
+                placed.refused[key] = _key_replaced()
             except Exception:
-                if not answers:
+                if not placed.answers and not placed.refused:
                     raise
                 # The orders before it are answered.
                 _log.exception("the order with the key %s failed", key)
-                answers[key] = _refusal(key, not_committed())
-        return answers, begun
+                placed.refused[key] = not_committed()
+        return placed
 
     def _place_together(
         self,
@@ -135,43 +154,40 @@ class BatchService:
         exchange: Exchange,
         unplaced: Mapping[str, _Unplaced],
         _confirm: LastLook,
-    ) -> tuple[dict[str, StoredAnswer], dict[str, Begun]]:
-        """Place orders at an exchange elsewhere, after the intents of all of them were committed.
-
-        Return their answers, and those whose keys have rows by now.
-        """
-        begun, answers = self._begin(caller, registration, exchange, unplaced)
-        new = {key: one for key, one in begun.items() if one.is_new}
+    ) -> _Placed:
+        """Place orders at an exchange elsewhere, after the intents of all of them were committed."""
+        placed = self._begin(caller, registration, exchange, unplaced)
+        new = {key: one for key, one in placed.begun.items() if one.is_new}
         together = {key: one for key, one in new.items() if one.found is None}
         finish = dict(zip(together, self._intents.carry_out_many(exchange, list(together.values())), strict=True))
         for key, one in new.items():
-            answers[key] = _answer(key, finish.get(key, partial(self._intents.carry_out, exchange, one)))
-        return answers, {key: one for key, one in begun.items() if not one.is_new}
+            placed.answers[key] = _answer(key, finish.get(key, partial(self._intents.carry_out, exchange, one)))
+            del placed.begun[key]
+        return placed
 
     def _begin(
         self, caller: Caller, registration: Registration, exchange: Exchange, unplaced: Mapping[str, _Unplaced]
-    ) -> tuple[dict[str, Begun], dict[str, StoredAnswer]]:
-        """Commit the intents of the orders that may be placed; return these, and the answers to the others."""
-        begun: dict[str, Begun] = {}
-        answers: dict[str, StoredAnswer] = {}
+    ) -> _Placed:
+        """Commit the intents of the orders that may be placed."""
+        placed = _Placed()
         try:
             for key, one in unplaced.items():
                 try:
-                    begun[key] = self._intents.begin(caller, registration, exchange, one.order, key, one.known)
+                    placed.begun[key] = self._intents.begin(caller, registration, exchange, one.order, key, one.known)
                 except (ExchangeError, Problem) as error:
-                    answers[key] = _refusal(key, error)
+                    placed.refused[key] = error
                 except KeyReplacedError:
-                    if not any(other.is_new for other in begun.values()):
+                    if not any(other.is_new for other in placed.begun.values()):
                         raise
                     # The others were committed before, and leave with the key as it was then.
-                    answers[key] = _refusal(key, _key_replaced())
+                    placed.refused[key] = _key_replaced()
         except Exception:
             # The data base failed: nothing is sent, and what was committed is found not to be placed.
-            for other in begun.values():
+            for other in placed.begun.values():
                 if other.is_new:
                     self._intents.give_up(other)
             raise
-        return begun, answers
+        return placed
 
 
 def _answer(key: str, call: Callable[[], StoredAnswer]) -> StoredAnswer:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import partial
 from itertools import islice
 from math import inf
 from typing import Any
@@ -94,6 +95,21 @@ class ExecutionService:
         known = None if key is None else journal.by_key(registration.id, key)
         if known is not None and not known["released"]:
             return self._repeats.answer_known(registration, request, known)
+        return self._repeats.unless_begun(
+            *(journal, registration, key),
+            partial(self._carry_out, caller, registration, key, request, known),
+            partial(self._repeats.answer_known, registration, request),
+        )
+
+    def _carry_out(
+        self,
+        caller: Caller,
+        registration: Registration,
+        key: str | None,
+        request: NewOrder | NewWithdrawal,
+        known: Row | None,
+    ) -> StoredAnswer:
+        """Carry out a request whose key has no row, or the released one `known`."""
         check_enabled(registration)
         check_frozen(caller.account)
         confirm = LastLook(self._policy, caller, registration)

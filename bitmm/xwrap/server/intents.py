@@ -154,7 +154,7 @@ class Intents:
         plan = self._plan(registration, exchange, request, key, known, replacement)
         if exchange.in_process:
             return self._execute_in_process(caller, registration, exchange, plan)
-        begun = self._unless_begun(plan, lambda: self._begin_admitted(caller, registration, exchange, plan))
+        begun = self._begin_admitted(caller, registration, exchange, plan)
         if not begun.is_new:
             return begun
         confirm.send = guarded_send(exchange, begun.request)
@@ -175,7 +175,7 @@ class Intents:
         may not be placed, and KeyReplacedError.
         """
         plan = self._plan(registration, exchange, request, key, known)
-        return self._unless_begun(plan, lambda: self._begin_admitted(caller, registration, exchange, plan))
+        return self._begin_admitted(caller, registration, exchange, plan)
 
     def _plan(
         self,
@@ -196,20 +196,6 @@ class Intents:
         if replacement is not None and replacement.client_id is not None:
             client_ids = [replacement.client_id]
         return _Plan(journal, registration.id, key, request, client_ids, found, replacement)
-
-    @staticmethod
-    def _unless_begun(plan: _Plan, call: Callable[[], _T]) -> _T | Begun:
-        """Return what `call` returns, which carries out or begins a request; what was begun with its key meanwhile,
-        where it may not do so.
-        """
-        try:
-            return call()
-        except Problem:
-            # It may be the repeat of a call that has begun meanwhile, and that has used up a limit.
-            known = plan.journal.by_key(plan.registration, plan.key)
-            if known is None or known["released"]:
-                raise
-            return Begun(plan.request, known, is_new=False)
 
     def _admit(self, caller: Caller, registration: Registration, exchange: Exchange, plan: _Plan) -> Admission:
         """Return the admission of a request, for which its exchange may be asked for a price. Raises Problem."""
@@ -256,7 +242,7 @@ class Intents:
             return self._store.atomic(lambda: complete(admission, refusal))
 
         try:
-            outcome = self._unless_begun(plan, carry_out)
+            outcome = carry_out()
         except UNUSABLE as error:
             if not is_complete:
                 raise

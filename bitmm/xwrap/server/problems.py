@@ -48,6 +48,7 @@ class Problem(Exception):
         super().__init__(detail)
         self.status = status
         self.code = code
+        self.may_have_executed = may_have_executed
         self.delay = 0.0
         self.headers = {**(_CHALLENGE if status == 401 else {}), **(headers or {})}
         self.more = more

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from ..exchanges.errors import ExchangeError
 from ..exchanges.models import ORDER_FIELDS, WITHDRAWAL_FIELDS, NewOrder, NewWithdrawal
 from .common_names import with_common_names, with_names_of
+from .db.errors import UNUSABLE
 from .db.journal import Journal
 from .db.records import Registration
 from .db.store import Store
@@ -45,6 +47,41 @@ class Repeats:
     def __init__(self, store: Store, registry: ExchangeRegistry) -> None:
         self._store = store
         self._registry = registry
+
+    def unless_begun(
+        self,
+        journal: Journal,
+        registration: Registration,
+        key: str | None,
+        call: Callable[[], StoredAnswer],
+        answer: Callable[[Row], StoredAnswer],
+    ) -> StoredAnswer:
+        """Return what `call` returns, which carries out a request; where it is refused, and its key has a row by now,
+        what `answer` returns of that row. Raises what `call` raises.
+        """
+        try:
+            return call()
+        except (ExchangeError, Problem) as error:
+            row = self.begun_meanwhile(journal, registration, key, error)
+            if row is None:
+                raise
+        return answer(row)
+
+    def begun_meanwhile(
+        self, journal: Journal, registration: Registration, key: str | None, refusal: ExchangeError | Problem
+    ) -> Row | None:
+        """Return the row of a key whose request was refused; None: nothing was begun with it.
+
+        The same request may have arrived twice, and the other one has begun after this one looked. It may even be why
+        this one is refused: it has used up a limit, or canceled the order that both are to amend. That nothing was
+        executed would not be true of the key.
+        """
+        row: Row | None = None
+        if key is not None and not refusal.may_have_executed:
+            # What this call itself was refused for is true, even if the data base cannot be read now.
+            with suppress(*UNUSABLE):
+                row = journal.by_key(registration.id, key)
+        return None if row is None or row["released"] else row
 
     def answer_known(
         self, registration: Registration, request: _Request, known: Row, *, is_as_now: bool = False

@@ -44,9 +44,25 @@ def with_account(
 
     Of a repeat that is not asked: its key has a row. Raises Problem, and what the exchange raises.
     """
-    known = None if key is None else store.withdrawals.by_key(source.id, key)
-    if known is not None and not known["released"]:
+    if _is_begun(store, source, key):
         return transfer
+    try:
+        return replace(transfer, address=_account_of_target(store, registry, caller, source, transfer))
+    except (ExchangeError, Problem):
+        # The same request may have arrived twice, and the other one has begun meanwhile.
+        if _is_begun(store, source, key):
+            return transfer
+        raise
+
+
+def _is_begun(store: Store, source: Registration, key: str | None) -> bool:
+    known = None if key is None else store.withdrawals.by_key(source.id, key)
+    return known is not None and not known["released"]
+
+
+def _account_of_target(
+    store: Store, registry: ExchangeRegistry, caller: Caller, source: Registration, transfer: NewTransfer
+) -> str:
     target = _find_target(store, caller, transfer.to_registration)
     if target.id == source.id:
         raise bad_field("to", "is the registration that it comes from; name another one")
@@ -57,7 +73,7 @@ def with_account(
         )
     try:
         with registry.open(target) as exchange:
-            return replace(transfer, address=exchange.transfer_account())
+            return exchange.transfer_account()
     except (Busy, Unsupported):
         raise
     except ExchangeError as error:
