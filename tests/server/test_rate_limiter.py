@@ -498,14 +498,26 @@ def test_an_account_that_has_filled_a_queue_leaves_room_to_another(limiter, monk
 
 def test_a_key_that_is_not_proven_has_a_queue_and_a_counter_of_its_account(limiter):
     for _ in range(8):
-        with slot(limiter, priority=CANCEL, account=2, is_proven=False).acquire("x", signed=True):
+        refused_there = pytest.raises(ZeroDivisionError)
+        with refused_there, slot(limiter, priority=CANCEL, account=2, is_proven=False).acquire("x", signed=True):
             go(limiter, call="free")  # its owner's call does not wait for this one
             raised = pytest.raises(ZeroDivisionError)
             with raised, slot(limiter, account=3, is_proven=False).acquire("free", signed=True):
                 raise ZeroDivisionError
+            raise ZeroDivisionError
     with pytest.raises(Busy), slot(limiter, priority=CANCEL, account=2, is_proven=False).acquire("x", signed=True):
         pass
     go(limiter)
+
+
+def test_what_the_exchange_took_before_a_key_was_proven_counts_for_the_key(limiter):
+    """It has counted it, too: else it would refuse a call which would have to wait here."""
+    for _ in range(3):
+        with slot(limiter, priority=CANCEL, account=2, is_proven=False).acquire("x", signed=True):
+            pass
+    for _ in range(5):
+        go(limiter, priority=CANCEL)
+    refused(limiter, priority=CANCEL)
 
 
 def test_accounts_without_a_key_have_queues_of_their_own():

@@ -157,16 +157,21 @@ class RequestSlot:
         can_wait = self._priority >= Priority.READ or is_poll
         turn = queue.acquire(cost, self._priority, can_wait=can_wait, account=self._holder.account)
         if signed and self._holder.key and self._own_queue != self._key_queue:
-            turn = self._proving(turn)
+            turn = self._proving(turn, cost if by_key else 0, limit)
         # A poll asks about an order that was sent.
         return turn if self._check is None or is_poll else _checked(turn, self._check)
 
     @contextmanager
-    def _proving(self, turn: AbstractContextManager[None]) -> Iterator[None]:
-        """Around a call whose key is proven when the exchange takes it: what it refuses is raised in here."""
+    def _proving(self, turn: AbstractContextManager[None], cost: float, limit: RateLimit) -> Iterator[None]:
+        """Around a call whose key is proven when the exchange takes it: what it refuses is raised in here.
+
+        `cost`: what the exchange has counted for the key then.
+        """
         with turn:
             yield
         try:
+            if cost:
+                self._limiter.counters.acquire(self._key_queue, cost, inf, limit.refill)
             if self._last_nonce:
                 # The next call is made in the queue of the key, and its nonce must be higher.
                 self._limiter.counters.next_nonce(self._key_queue, self._last_nonce)
