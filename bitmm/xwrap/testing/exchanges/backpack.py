@@ -16,7 +16,7 @@ import json
 import re
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -38,6 +38,8 @@ from .venue import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+_T = TypeVar("_T")
 
 #: (blockchain, withdrawal fee, least withdrawal) of each asset
 CHAINS = {
@@ -596,14 +598,15 @@ class BackpackVenue(Venue):
             self.cancel(order)
         return Reply(202, b"", {}) if self.accepts_cancels else [self.row(order) for order in orders]
 
-    def page(self, rows: list[Any], parameters: dict[str, Any]) -> Reply:
+    def page(self, rows: list[_T], parameters: dict[str, Any], shown: Callable[[_T], Any]) -> Reply:
+        """A page of the rows, and of these alone what is `shown` of them."""
         limit, offset = int(parameters.get("limit", "100")), int(parameters.get("offset", "0"))
         if not 0 < limit <= 1000:
             raise RequestRefused("INVALID_RANGE", "limit is 1 to 1000")
         if self.choice(parameters, "sortDirection", "Asc", "Desc") != "Asc":
             rows.reverse()
         return Reply.json(
-            rows[offset : offset + limit],
+            [shown(row) for row in rows[offset : offset + limit]],
             X_PAGE_COUNT=str(-(-len(rows) // limit)),
             X_CURRENT_PAGE=str(offset // limit),
             X_PAGE_SIZE=str(limit),
@@ -613,14 +616,14 @@ class BackpackVenue(Venue):
     def order_history(self, account: Account, parameters: dict[str, Any]) -> Reply:
         wanted = self.pair_of(parameters["symbol"]) if "symbol" in parameters else None
         shown = self.clock() - self.history_lag
-        rows = [
-            self.history_row(order)
+        orders = [
+            order
             for order in self.orders_of(account)
             if wanted in (None, order.pair)
             and parameters.get("orderId") in (None, order.id)
             and (order.closed is None or order.closed <= shown)
         ]
-        return self.page(rows, parameters)
+        return self.page(orders, parameters, self.history_row)
 
     def history_row(self, order: Order) -> dict[str, Any]:
         """A row in which more is optional than in that of a live order."""
@@ -640,15 +643,15 @@ class BackpackVenue(Venue):
         wanted = self.pair_of(parameters["symbol"]) if "symbol" in parameters else None
         start, end = int(parameters.get("from", "0")), int(parameters.get("to", "99999999999999"))
         shown = self.clock() - self.history_lag
-        rows = [
-            self.fill_row(fill)
+        fills = [
+            fill
             for fill in self.fills_of(account)
             if wanted in (None, fill.order.pair)
             and parameters.get("orderId") in (None, fill.order.id)
             and start <= int(fill.time * 1000) <= end
             and fill.time <= shown
         ]
-        return self.page(rows, parameters)
+        return self.page(fills, parameters, self.fill_row)
 
     def fill_row(self, fill: Fill) -> dict[str, Any]:
         return {
@@ -677,25 +680,24 @@ class BackpackVenue(Venue):
         return {"address": self.address(account, "", network=self.chain_of(parameters.get("blockchain")))}
 
     def deposit_history(self, account: Account, parameters: dict[str, Any]) -> Reply:
-        rows = [
-            {
-                "createdAt": naive(made.time),
-                "fiatAmount": None,
-                "fiatCurrency": None,
-                "fromAddress": None,
-                "id": int(made.id),
-                "institutionBic": None,
-                "platformMemo": None,
-                "quantity": f"{made.amount:f}",
-                "source": self.source(made),
-                "status": {"done": "confirmed", "failed": "declined"}.get(made.status, "pending"),
-                "symbol": made.asset,
-                "toAddress": made.address,
-                "transactionHash": made.txid,
-            }
-            for made in self.between(self.deposits, account, parameters)
-        ]
-        return self.page(rows, parameters)
+        return self.page(self.between(self.deposits, account, parameters), parameters, self.deposit_row)
+
+    def deposit_row(self, made: Transfer) -> dict[str, Any]:
+        return {
+            "createdAt": naive(made.time),
+            "fiatAmount": None,
+            "fiatCurrency": None,
+            "fromAddress": None,
+            "id": int(made.id),
+            "institutionBic": None,
+            "platformMemo": None,
+            "quantity": f"{made.amount:f}",
+            "source": self.source(made),
+            "status": {"done": "confirmed", "failed": "declined"}.get(made.status, "pending"),
+            "symbol": made.asset,
+            "toAddress": made.address,
+            "transactionHash": made.txid,
+        }
 
     def between(self, made: dict[str, Transfer], account: Account, parameters: dict[str, Any]) -> list[Transfer]:
         """The transfers of the account between the times that are asked for, in milliseconds since 1970."""
@@ -749,12 +751,8 @@ class BackpackVenue(Venue):
 
     def withdrawal_history(self, account: Account, parameters: dict[str, Any]) -> Reply:
         client = parameters.get("clientId")
-        rows = [
-            self.withdrawal_row(made)
-            for made in self.between(self.withdrawals, account, parameters)
-            if client in (None, made.client_id)
-        ]
-        return self.page(rows, parameters)
+        made = [one for one in self.between(self.withdrawals, account, parameters) if client in (None, one.client_id)]
+        return self.page(made, parameters, self.withdrawal_row)
 
 
 VENUE = BackpackVenue
