@@ -156,7 +156,11 @@ def sql(where: Path | str, statement: str, **values: object) -> list[Any]:
     """Run a statement past the server, straight on its data base; the rows it gives."""
     from sqlalchemy import URL, create_engine, text
 
-    engine = create_engine(URL.create("sqlite", database=str(where)) if isinstance(where, Path) else where)
+    if isinstance(where, Path):
+        engine = create_engine(URL.create("sqlite", database=str(where)))
+    else:
+        # With the setting of this PostgreSQL it would fail beside a server that writes the same row.
+        engine = create_engine(where, isolation_level="READ COMMITTED")
     with engine.begin() as connection:
         result = connection.execute(text(statement), values)
         rows = list(result) if result.returns_rows else []
