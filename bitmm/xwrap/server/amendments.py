@@ -26,7 +26,7 @@ from ..exchanges.models import ORDER_FIELDS, NewOrder
 from ..exchanges.rules import check
 from ..money import EXACT, exact, plain
 from .call_log import note
-from .db.records import Caller, Registration
+from .db.records import Caller, Registration, in_use
 from .db.store import Store
 from .freeze import check_frozen
 from .intents import Begun, Intents, Replacement
@@ -80,8 +80,8 @@ class Amendments:
     def _once(self, caller: Caller, registration: Registration, change: Amendment, key: str | None) -> StoredAnswer:
         note(amends=change.order)
         known = None if key is None else self._store.orders.by_key(registration.id, key)
-        if known is not None and not known["released"]:
-            return self._repeat(registration, change, known)
+        if used := in_use(known):
+            return self._repeat(registration, change, used)
         return self._repeats.unless_begun(
             *(self._store.orders, registration, key),
             partial(self._carry_out, caller, registration, change, key, known),

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from ..exchanges.base import Exchange
 from ..exchanges.errors import ExchangeError
 from ..exchanges.models import NewOrder
-from .db.records import Caller, Registration
+from .db.records import Caller, Registration, in_use
 from .db.store import Store
 from .freeze import check_frozen
 from .intents import Begun, Intents, not_committed
@@ -76,7 +76,7 @@ class BatchService:
         self, caller: Caller, registration: Registration, orders: Mapping[str, NewOrder]
     ) -> list[StoredAnswer]:
         rows = {key: self._store.orders.by_key(registration.id, key) for key in orders}
-        before = {key: row for key, row in rows.items() if row is not None and not row["released"]}
+        before = {key: used for key, row in rows.items() if (used := in_use(row))}
         as_now = dict(zip(before, self._repeats.orders_as_now(registration, list(before.values())), strict=True))
         answer_known = partial(self._repeats.answer_known, registration, is_as_now=True)
         answers = {key: _answer(key, partial(answer_known, orders[key], row)) for key, row in as_now.items()}

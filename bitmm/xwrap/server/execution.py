@@ -20,7 +20,7 @@ from ..exchanges.errors import NotListedYet, Unsupported
 from ..exchanges.models import ORDER_FIELDS, WITHDRAWAL_FIELDS, NewOrder, NewWithdrawal, OrderState
 from .common_names import order_with_common_names
 from .db.journal import Journal
-from .db.records import Caller, Registration, now
+from .db.records import Caller, Registration, in_use, now
 from .db.row_json import row_to_json
 from .db.store import Store
 from .dry_run import try_order
@@ -93,8 +93,8 @@ class ExecutionService:
         note_request(request)
         journal = self._intents.journal(request)
         known = None if key is None else journal.by_key(registration.id, key)
-        if known is not None and not known["released"]:
-            return self._repeats.answer_known(registration, request, known)
+        if used := in_use(known):
+            return self._repeats.answer_known(registration, request, used)
         return self._repeats.unless_begun(
             *(journal, registration, key),
             partial(self._carry_out, caller, registration, key, request, known),
@@ -230,7 +230,7 @@ class ExecutionService:
 
     def _by_key(self, registration: Registration, journal: Journal, key: str, names: tuple[str, ...]) -> StoredAnswer:
         known = journal.by_key(registration.id, key)
-        if known is None or known["released"]:
+        if in_use(known) is None:
             self._missing_history.check_key(registration, journal, key, known)
         row = check_key(known)
         return key_answer(self._repeats.as_now(registration, journal, row), names)

@@ -24,7 +24,7 @@ from .client_ids import ClientIds
 from .common_names import with_common_names
 from .db.errors import UNUSABLE, StoreError
 from .db.journal import Journal
-from .db.records import Caller, Registration, now
+from .db.records import Caller, Registration, in_use, now
 from .db.store import Store
 from .metrics import Metrics
 from .missing_history import MissingHistory
@@ -262,8 +262,8 @@ class Intents:
             return None
         row: Row | None = None
         with suppress(*UNUSABLE):
-            row = self._store.atomic(lambda: self._row_of(caller, plan))
-        return None if row is None or row["released"] else Begun(plan.request, row, is_new=False)
+            row = in_use(self._store.atomic(lambda: self._row_of(caller, plan)))
+        return None if row is None else Begun(plan.request, row, is_new=False)
 
     def _row_of(self, caller: Caller, plan: _Plan) -> Row | None:
         """Return the row of a key; within a write, after every other write of the account that began before."""

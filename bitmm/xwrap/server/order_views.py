@@ -27,6 +27,7 @@ from ..exchanges.models import (
 )
 from ..money import exact, plain
 from .best import Offer
+from .db.records import in_use
 from .db.row_json import row_to_json
 from .encoding import encode
 from .problems import Problem
@@ -243,12 +244,13 @@ def check_key(row: dict[str, Any] | None) -> dict[str, Any]:
     Raises Problem 404 `no_such_key` when nothing was executed with it, 409 while the call is running, and 410 for an
     order that was archived.
     """
-    if row is None or row["released"]:
+    used = in_use(row)
+    if used is None:
         raise Problem(404, "no_such_key", "nothing was executed with this key")
-    check_not_archived(row)
-    if row["status"] == "running":
+    check_not_archived(used)
+    if used["status"] == "running":
         raise _still_running()
-    return row
+    return used
 
 
 def key_answer(row: Row, names: Iterable[str]) -> StoredAnswer:

@@ -14,7 +14,7 @@ from ..exchanges.models import ORDER_FIELDS, WITHDRAWAL_FIELDS, NewOrder, NewWit
 from .common_names import with_common_names, with_names_of
 from .db.errors import UNUSABLE
 from .db.journal import Journal
-from .db.records import Registration
+from .db.records import Registration, in_use
 from .db.store import Store
 from .order_views import (
     StoredAnswer,
@@ -81,7 +81,7 @@ class Repeats:
             # What this call itself was refused for is true, even if the data base cannot be read now.
             with suppress(*UNUSABLE):
                 row = journal.by_key(registration.id, key)
-        return None if row is None or row["released"] else row
+        return in_use(row)
 
     def answer_known(
         self, registration: Registration, request: _Request, known: Row, *, is_as_now: bool = False

@@ -15,7 +15,7 @@ from ..exchanges.base import Exchange
 from ..exchanges.errors import Busy, ExchangeError, Refused, Unsupported
 from ..exchanges.models import NewTransfer
 from ..money import exact
-from .db.records import Caller, Registration
+from .db.records import Caller, Registration, in_use
 from .db.store import Store
 from .lookups import CLOCK_SKEW, LONGEST_ARRIVAL
 from .params import bad_field
@@ -56,8 +56,7 @@ def with_account(
 
 
 def _is_begun(store: Store, source: Registration, key: str | None) -> bool:
-    known = None if key is None else store.withdrawals.by_key(source.id, key)
-    return known is not None and not known["released"]
+    return key is not None and in_use(store.withdrawals.by_key(source.id, key)) is not None
 
 
 def _account_of_target(

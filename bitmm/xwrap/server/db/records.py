@@ -17,6 +17,7 @@ __all__ = [
     "Login",
     "Registration",
     "Scope",
+    "in_use",
     "is_in_place",
     "now",
     "time_text",
@@ -150,6 +151,14 @@ class Intent:
 
     row: dict[str, Any]
     is_new: bool
+
+
+def in_use(row: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Return what the journal has under a key if the key is used up with it: a repeat is answered from that row.
+
+    None: there is no row, or one whose request was certainly not executed, and the key may be used again.
+    """
+    return None if row is None or row["released"] else row
 
 
 def is_in_place(row: Mapping[str, Any]) -> bool:
