@@ -12,7 +12,7 @@ pytest.importorskip("starlette", reason="the server is not installed")
 
 from bitmm.xwrap.client import XWrap
 from bitmm.xwrap.errors import APIError, InvalidRequest, NotFound, OutcomeUnknown
-from bitmm.xwrap.exchanges.backpack import adapter as backpack_adapter
+from bitmm.xwrap.exchanges.backpack import funding as backpack_funding
 from bitmm.xwrap.testing.exchanges.backpack import BackpackVenue
 from bitmm.xwrap.testing.exchanges.bitstamp import BitstampVenue
 from tests.support.sends import allow_sends
@@ -97,7 +97,7 @@ def test_an_order_in_the_form_of_2021_is_canceled_and_recorded(bitstamp, backend
 @pytest.fixture
 def backpack(monkeypatch):
     """The local Backpack; that its history lags is known, but here it does not."""
-    monkeypatch.setattr(backpack_adapter, "_LAG", timedelta(0))
+    monkeypatch.setattr(backpack_funding, "_LAG", timedelta(0))
     with BackpackVenue() as venue:
         yield venue
 

@@ -15,7 +15,7 @@ pytest.importorskip("starlette", reason="the server is not installed")
 
 from bitmm.xwrap.client import XWrap
 from bitmm.xwrap.errors import OutcomeUnknown
-from bitmm.xwrap.exchanges.backpack import adapter as backpack_adapter
+from bitmm.xwrap.exchanges.backpack import funding as backpack_funding
 from bitmm.xwrap.server.reconciliation import Reconciler
 from bitmm.xwrap.testing.exchanges.venue import Reply
 from tests.stress.harness import EXCHANGE_CASES, open_venue
@@ -70,7 +70,7 @@ def _sender(name, serving, monkeypatch, **settings):
 
 @pytest.fixture
 def backpacker(serving, monkeypatch):
-    monkeypatch.setattr(backpack_adapter, "_LAG", timedelta(0))
+    monkeypatch.setattr(backpack_funding, "_LAG", timedelta(0))
     with _sender("backpack", serving, monkeypatch) as sender:
         yield sender
 
@@ -180,7 +180,7 @@ def test_an_order_that_reaches_its_exchange_half_a_minute_late_is_placed_once(na
     Bitstamp takes it, so nobody may say before that it is not there.
     """
     late = 31.0
-    monkeypatch.setattr("bitmm.xwrap.exchanges.backpack.adapter._LAG", timedelta(0))
+    monkeypatch.setattr("bitmm.xwrap.exchanges.backpack.funding._LAG", timedelta(0))
     with _sender(name, serving, monkeypatch, reconcile_grace_seconds=20.0) as sender:
         exchange, venue = sender.exchange, sender.venue
         venue.fault("executed_but_timeout", path=exchange.executing_requests["buy"], seconds=30)

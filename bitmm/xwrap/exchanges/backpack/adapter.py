@@ -2,71 +2,39 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from typing import Any, ClassVar, Literal
 
-from ..._addresses import same_address
 from ..base import Field, RateLimit
 from ..batches import Outcome, place_each, place_in_batches, read_outcomes
 from ..conditions import check_placed, ends_at_once
 from ..cursors import page_by_offset
-from ..errors import ExchangeError, NotListedYet, Refused, Unknown
+from ..errors import ExchangeError, Refused, Unknown
 from ..http import PARSING_ERRORS, parsing_errors
-from ..models import (
-    Deposit,
-    DepositAddress,
-    Fill,
-    Funds,
-    HistoryPage,
-    NewOrder,
-    NewWithdrawal,
-    OrderRef,
-    OrderState,
-    Withdrawal,
-)
+from ..models import Fill, Funds, HistoryPage, NewOrder, OrderRef, OrderState
 from ..orders import cancel_errors, listed_order, poll_fills, poll_until_final
-from ..parsing import (
-    address_and_tag,
-    list_of_rows,
-    list_or_nothing,
-    listed_withdrawals,
-    readable_rows,
-    required_text,
-    time_from_field,
-)
-from ..rules import check, network_required, no_such_asset
+from ..parsing import list_of_rows, list_or_nothing, readable_rows
+from ..rules import check
 from .answers import row_error
-from .ledger import BackpackLedger
+from .funding import PAGE, BackpackFunding
 from .parsing import (
-    MAX_SKEW,
     client_number,
-    deposit_from_row,
     fee_from_rows,
     fill_from_row,
     funds_from_answers,
     is_same_order,
-    is_same_withdrawal,
     market_symbol,
     new_order_fields,
-    open_chain_from_row,
     order_from_row,
     order_id_text,
-    withdrawal_from_row,
 )
 
-#: An order that is over may be missing in the history for so long (that it lags is known, not how much).
-_LAG = timedelta(seconds=30)
-#: The most rows that a history gives at once.
-_PAGE = 1000
 
-
-class Backpack(BackpackLedger):
+class Backpack(BackpackFunding):
     """Spot markets of Backpack. It cannot tell what a key may do. Funds cost two calls: what is lent is told apart.
 
     A client id is a number of 32 bits there: the last eight digits of ours. It protects from nothing (the same one
@@ -206,91 +174,14 @@ class Backpack(BackpackLedger):
         return self._fills(currency, asset, 0)[0]
 
     def fills_page(self, currency: str, asset: str, cursor: str | None = None) -> HistoryPage[Fill]:
-        return page_by_offset(self.name, cursor, _PAGE, partial(self._fills, currency, asset))
+        return page_by_offset(self.name, cursor, PAGE, partial(self._fills, currency, asset))
 
     def _fills(self, currency: str, asset: str, offset: int) -> tuple[list[Fill], int]:
         """Return the executions of a page of the history, and how many rows it had."""
-        rows = self.api.fill_history(market_symbol(currency, asset), limit=_PAGE, offset=offset or None)
+        rows = self.api.fill_history(market_symbol(currency, asset), limit=PAGE, offset=offset or None)
         with parsing_errors(self.name):
             listed = list_or_nothing(rows)
             return readable_rows(self.name, listed, fill_from_row), len(listed)
-
-    def deposit_address(self, asset: str, network: str | None = None) -> DepositAddress:
-        chain = self._chain(asset, network, "depositEnabled")
-        row = self.api.deposit_address(chain)
-        with parsing_errors(self.name):
-            address, tag = address_and_tag(required_text(row["address"]))
-            return DepositAddress(asset=asset, address=required_text(address), tag=tag, network=chain)
-
-    def withdraw(self, withdrawal: NewWithdrawal) -> Withdrawal:
-        """Send only to addresses of the account's address book with 2FA switched off: a server has no token to type."""
-        if withdrawal.tag is not None:
-            raise Refused(f"{self.name} takes no tag with a withdrawal", code="invalid_request")
-        chain = self._chain(withdrawal.asset, withdrawal.network, "withdrawEnabled")
-        try:
-            row = self.api.withdraw(
-                withdrawal.address, withdrawal.asset, chain, withdrawal.amount, client_id=withdrawal.client_id
-            )
-        except Unknown as error:
-            if error.refusal is not None and error.refusal.code == "permission_denied":
-                # It wants a token. None was sent, so no earlier delivery can have used one up.
-                raise error.refusal from error
-            raise
-        with parsing_errors(self.name, mutates=True):
-            made = withdrawal_from_row(row)
-            same = (made.asset, made.amount) == (withdrawal.asset, withdrawal.amount)
-            if not (same and same_address(row["toAddress"], withdrawal.address)):
-                raise ValueError("another withdrawal")
-            # It was taken, whatever the word for how far it is.
-            return replace(made, status="pending") if made.status == "unknown" else made
-
-    def find_withdrawal(self, client_id: str, since: datetime, until: datetime) -> Withdrawal | None:
-        """Look by its id and in the whole history since then: a send that is found to be missing may be sent again."""
-        with parsing_errors(self.name):
-            named = list_of_rows(self.api.withdrawals(client_id=client_id))
-            for row in itertools.chain(named, self._history_since(since, self.api.withdrawals)):
-                if is_same_withdrawal(row, client_id, since, until):
-                    return withdrawal_from_row(row)
-        if datetime.now(UTC) < until + _LAG:
-            raise self._lags()
-        return None
-
-    def deposits(self, asset: str | None = None) -> list[Deposit]:
-        return self._deposits(asset, 0)[0]
-
-    def deposits_page(self, asset: str | None = None, cursor: str | None = None) -> HistoryPage[Deposit]:
-        return page_by_offset(self.name, cursor, _PAGE, partial(self._deposits, asset))
-
-    def _deposits(self, asset: str | None, offset: int) -> tuple[list[Deposit], int]:
-        """Return the deposits of an asset in a page of the list, and how many rows it had."""
-        rows = self.api.deposits(limit=_PAGE, offset=offset or None)
-        with parsing_errors(self.name):
-            listed = list_or_nothing(rows)
-            found = readable_rows(self.name, listed, deposit_from_row)
-        return [deposit for deposit in found if asset in (None, deposit.asset)], len(listed)
-
-    def withdrawals(self, asset: str | None = None) -> list[Withdrawal]:
-        rows = self.api.withdrawals(limit=_PAGE)
-        with parsing_errors(self.name):
-            found = listed_withdrawals(self.name, rows, withdrawal_from_row, asset)
-        return [withdrawal for withdrawal in found if asset in (None, withdrawal.asset)]
-
-    def _chain(self, asset: str, network: str | None, switch: str) -> str:
-        """Return the blockchain called `network`; without one, the only one that the asset has."""
-        assets = self._assets()
-        if asset not in assets:
-            raise no_such_asset(self.name, asset)
-        with parsing_errors(self.name):
-            is_open = dict(readable_rows(self.name, assets[asset], partial(open_chain_from_row, switch=switch)))
-        named = [chain for chain in is_open if network is None or chain.casefold() == network.casefold()]
-        fitting = [chain for chain in named if is_open[chain]]
-        if named and not fitting:
-            self.context.cache.invalidate("assets")
-            what = f"{'deposits' if switch == 'depositEnabled' else 'withdrawals'} of {asset} by {', '.join(named)}"
-            raise Refused(f"{self.name} takes no {what} now", code="exchange_unavailable", retryable=True)
-        if len(fitting) != 1:
-            raise network_required(asset, [chain for chain in is_open if is_open[chain]])
-        return fitting[0]
 
     def _read_order(self, ref: OrderRef) -> OrderState:
         """Return an order by its id, from the open ones or else from the history."""
@@ -308,29 +199,6 @@ class Backpack(BackpackLedger):
         self._refuse_too_early(ref.created if ref.price is None else ref.missed_since)
         raise Refused(f"{self.name} knows no order {order_id}", code="order_not_found")
 
-    def _history_since(self, created: datetime | None, history: Callable[..., Any]) -> Iterable[Mapping[str, Any]]:
-        """Yield the rows of a history, newest first, back to some time before `created`."""
-        for offset in range(0, 20 * _PAGE, _PAGE):
-            with parsing_errors(self.name):
-                rows = list_of_rows(history(limit=_PAGE, offset=offset))
-            yield from rows
-            with parsing_errors(self.name):
-                if len(rows) < _PAGE or (created and time_from_field(rows[-1]["createdAt"]) < created - MAX_SKEW):
-                    return
-        raise Refused(f"{self.name}'s history is too long to look through", code="exchange_unavailable")
-
-    def _refuse_too_early(self, over_since: datetime | None) -> None:
-        """Raise NotListedYet when the history had no time yet to show an order that is nowhere, and was over by then.
-
-        None: not even that is known. An order may have come, or may have been over, only a moment before it was missed
-        for the first time.
-        """
-        if over_since is None or datetime.now(UTC) < over_since + _LAG:
-            raise self._lags()
-
-    def _lags(self) -> NotListedYet:
-        return NotListedYet(f"{self.name}'s history lags; ask again")
-
     def _with_fee(self, state: OrderState, *, patient: bool = False) -> OrderState:
         """Return the order with its fee, which only its fills tell; without it while some of them are missing.
 
@@ -343,7 +211,7 @@ class Backpack(BackpackLedger):
 
         def read_fee() -> tuple[Decimal | None, str | None] | None:
             try:
-                rows = self.api.fill_history(symbol, order_id=state.exchange_order_id, limit=_PAGE)
+                rows = self.api.fill_history(symbol, order_id=state.exchange_order_id, limit=PAGE)
                 return fee_from_rows(rows, state)
             except PARSING_ERRORS:
                 return None, None
