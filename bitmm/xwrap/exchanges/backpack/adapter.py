@@ -20,7 +20,8 @@ from ..orders import cancel_errors, listed_order, poll_fills, poll_until_final
 from ..parsing import list_of_rows, list_or_nothing, readable_rows
 from ..rules import check
 from .answers import row_error
-from .funding import PAGE, BackpackFunding
+from .funding import BackpackFunding
+from .ledger import PAGE
 from .parsing import (
     client_number,
     fee_from_rows,

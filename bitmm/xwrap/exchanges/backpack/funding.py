@@ -24,15 +24,13 @@ from ..parsing import (
     time_from_field,
 )
 from ..rules import network_required, no_such_asset
-from .ledger import BackpackLedger
+from .ledger import PAGE, BackpackLedger
 from .parsing import MAX_SKEW, deposit_from_row, is_same_withdrawal, open_chain_from_row, withdrawal_from_row
 
-__all__ = ["PAGE", "BackpackFunding"]
+__all__ = ["BackpackFunding"]
 
 #: What is over may be missing in the histories for so long (that they lag is known, not how much).
 _LAG = timedelta(seconds=30)
-#: The most rows that a history gives at once.
-PAGE = 1000
 
 
 class BackpackFunding(BackpackLedger):
@@ -74,8 +72,7 @@ class BackpackFunding(BackpackLedger):
             for row in itertools.chain(named, self._history_since(since, self.api.withdrawals)):
                 if is_same_withdrawal(row, client_id, since, until):
                     return withdrawal_from_row(row)
-        if datetime.now(UTC) < until + _LAG:
-            raise self._lags()
+        self._refuse_too_early(until)
         return None
 
     def deposits(self, asset: str | None = None) -> list[Deposit]:
@@ -127,13 +124,10 @@ class BackpackFunding(BackpackLedger):
         raise Refused(f"{self.name}'s history is too long to look through", code="exchange_unavailable")
 
     def _refuse_too_early(self, over_since: datetime | None) -> None:
-        """Raise NotListedYet when the history had no time yet to show an order that is nowhere, and was over by then.
+        """Raise NotListedYet when a history had no time yet to show what is nowhere, and was over, or sent, by then.
 
         None: not even that is known. An order may have come, or may have been over, only a moment before it was missed
         for the first time.
         """
         if over_since is None or datetime.now(UTC) < over_since + _LAG:
-            raise self._lags()
-
-    def _lags(self) -> NotListedYet:
-        return NotListedYet(f"{self.name}'s history lags; ask again")
+            raise NotListedYet(f"{self.name}'s history lags; ask again")

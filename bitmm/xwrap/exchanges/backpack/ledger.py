@@ -17,10 +17,12 @@ from ..parsing import id_from_number, list_of_rows, list_or_nothing, optional, r
 from .market_data import BackpackMarkets
 from .parsing import deposit_from_row, fill_from_row, withdrawal_from_row
 
-__all__ = ["BackpackLedger", "entries_of_fill"]
+__all__ = ["PAGE", "BackpackLedger", "entries_of_fill"]
 
-#: The most rows that a history gives at once, and how many pages of deposits or sends of one time are read.
-_PAGE, _MOST_PAGES = 1000, 50
+#: The most rows that a history gives at once.
+PAGE = 1000
+#: How many pages of deposits or sends of one time are read.
+_MOST_PAGES = 50
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ZERO = Decimal(0)
 
@@ -38,13 +40,13 @@ class BackpackLedger(BackpackMarkets):
             [start] = numbers_of(self.name, cursor, 1)
         else:
             start = 0 if since is None else max(_milliseconds(since), 0)
-        answer = self.api.fill_history(start=start or None, limit=_PAGE, fill_type=None, oldest_first=True)
+        answer = self.api.fill_history(start=start or None, limit=PAGE, fill_type=None, oldest_first=True)
         with parsing_errors(self.name):
             fills = list_or_nothing(answer)
-            end = _milliseconds(time_from_field(fills[-1]["timestamp"])) if len(fills) >= _PAGE else None
+            end = _milliseconds(time_from_field(fills[-1]["timestamp"])) if len(fills) >= PAGE else None
             entries = [entry for row in fills for entry in entries_of_fill(row)]
             if end is not None and not any(_milliseconds(entry.time) < end for entry in entries):
-                raise Refused(f"{self.name} has more than {_PAGE} trades of one moment", code="history_unavailable")
+                raise Refused(f"{self.name} has more than {PAGE} trades of one moment", code="history_unavailable")
             entries += [entry for row in self._transfers(self.api.deposits, start, end) for entry in _of_deposit(row)]
             entries += [_of_withdrawal(row) for row in self._transfers(self.api.withdrawals, start, end)]
         is_wanted = [
@@ -57,9 +59,9 @@ class BackpackLedger(BackpackMarkets):
     def _transfers(self, history: Callable[..., Any], start: int, end: int | None) -> Iterator[Mapping[str, Any]]:
         """Yield the rows of a list of transfers between two times, newest first."""
         for page in range(_MOST_PAGES):
-            rows = list_of_rows(history(limit=_PAGE, offset=page * _PAGE or None, start=start or None, end=end))
+            rows = list_of_rows(history(limit=PAGE, offset=page * PAGE or None, start=start or None, end=end))
             yield from rows
-            if len(rows) < _PAGE:
+            if len(rows) < PAGE:
                 return
         raise Refused(f"{self.name}'s list of transfers is too long to read", code="history_unavailable")
 
