@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, TypeVa
 from .._names import common_name
 from ..money import EXACT
 from .account_history import AccountHistory
-from .batches import Outcome, place_each
+from .batches import Found, Outcome, place_each, read_each
 from .cache import TTLCache
 from .conditions import check_offered
-from .errors import Busy, Refused
+from .errors import Refused
 from .http import parsing_errors
 from .models import (
     Deposit,
@@ -251,23 +251,19 @@ class Exchange(AccountHistory, Transfers):
         """
         raise self._lacks("find")
 
+    def find_many(self, refs: Sequence[OrderRef]) -> list[Found]:
+        """Return for each of `refs`, in their order, what `find` would return or raise, with fewer calls for all.
+
+        Raises what a call raises that serves all of them, and Unsupported where there is no such call.
+        """
+        raise self._lacks("find_many")
+
     def read_orders(self, refs: Sequence[OrderRef]) -> dict[str, OrderState]:
         """Return the states of orders whose `exchange_order_id` is known, by that id.
 
         An order that cannot be read is missing in it. Raises Busy when none of them could be read for a rate limit.
         """
-        states: dict[str, OrderState] = {}
-        for ref in refs:
-            try:
-                state = self.order(ref)
-            except Busy:
-                if not states:
-                    raise
-                break
-            except Refused:
-                continue
-            states[state.exchange_order_id] = state
-        return states
+        return read_each(self.order, refs)
 
     def orders_since(self, since: datetime, *, wanted: int | None = None) -> list[OrderState]:
         """Return every order of this key since `since`, and perhaps older ones, open or over, as it is now.

@@ -1,6 +1,7 @@
 """Many orders at once: what the adapters share of one request for many, and of one after the other.
 
-The outcome of an order is its state, or the error that `place` would raise for it alone.
+The outcome of an order is its state, or the error that `place` would raise for it alone. What is found of one is its
+state, None, or the error that `find` would raise for it alone.
 """
 
 from __future__ import annotations
@@ -15,9 +16,19 @@ from .http import parsing_errors
 from .models import NewOrder, OrderRef, OrderState
 from .parsing import list_of_rows
 
-__all__ = ["Outcome", "place_each", "place_in_batches", "poll_outcomes", "read_outcomes"]
+__all__ = [
+    "Found",
+    "Outcome",
+    "find_each",
+    "place_each",
+    "place_in_batches",
+    "poll_outcomes",
+    "read_each",
+    "read_outcomes",
+]
 
 Outcome = OrderState | ExchangeError
+Found = OrderState | ExchangeError | None
 #: Seconds for which orders that end soon are read.
 _POLL_SECONDS = 4.0
 
@@ -133,6 +144,36 @@ def poll_outcomes(
         time.sleep(pause)
         pause = min(2 * pause, 1.0)
     return [_checked(name, order, outcome, states) for order, outcome in zip(orders, outcomes, strict=True)]
+
+
+def read_each(read: Callable[[OrderRef], OrderState], refs: Sequence[OrderRef]) -> dict[str, OrderState]:
+    """Return the states of orders that are read one after the other, by their ids, without those that cannot be read.
+
+    After a rate limit no more are read; Busy is raised when that was the first one.
+    """
+    states: dict[str, OrderState] = {}
+    for ref in refs:
+        try:
+            state = read(ref)
+        except Busy:
+            if not states:
+                raise
+            break
+        except Refused:
+            continue
+        states[state.exchange_order_id] = state
+    return states
+
+
+def find_each(find: Callable[[OrderRef], OrderState | None], refs: Sequence[OrderRef]) -> list[Found]:
+    """Return what `find` finds of each order, or the error that it raises."""
+    found: list[Found] = []
+    for ref in refs:
+        try:
+            found.append(find(ref))
+        except ExchangeError as error:
+            found.append(error)
+    return found
 
 
 def _checked(name: str, order: NewOrder, outcome: Outcome, states: Mapping[str, OrderState]) -> Outcome:

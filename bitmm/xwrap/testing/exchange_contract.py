@@ -543,6 +543,21 @@ class ExchangeContract(MarketContract, BatchContract, AmendmentContract):
         check_equal("read_orders()", states, {ref.exchange_order_id: exchange.order(ref) for ref in refs})
         check_equal("read_orders() of none", exchange.read_orders([]), {})
 
+    def test_many_orders_are_found_at_once_as_each_would_be_alone(self, exchange: Exchange) -> None:
+        if type(exchange).find_many is Exchange.find_many:
+            with expect_refusal("unsupported"):
+                exchange.find_many([self._unplaced()])
+            return
+        orders = [self._resting_order(exchange) for _ in range(2)]
+        if "market" in self.takes:
+            orders.append(self._new("buy", amount=self.amount))
+        refs = [_reference(order, self._place(exchange, order)) for order in orders]
+        exchange.cancel(refs[0])
+        self.pause()
+        refs.insert(1, self._unplaced())
+        check_equal("find_many()", exchange.find_many(refs), [exchange.find(ref) for ref in refs])
+        check_equal("find_many() of none", exchange.find_many([]), [])
+
     def test_all_orders_since_a_time_are_listed_open_and_over(self, exchange: Exchange) -> None:
         since = datetime.now(UTC)
         if type(exchange).orders_since is Exchange.orders_since:

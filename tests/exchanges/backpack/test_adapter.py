@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 import uuid
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -125,6 +126,73 @@ def test_a_limit_order_that_was_filled_a_moment_ago_is_never_said_to_be_missing(
     with pytest.raises(NotListedYet, match="lags"):
         exchange.find(missed(never, 20))
     assert exchange.find(missed(never)) is None
+
+
+def test_many_orders_are_found_with_one_question_for_each_and_one_history_for_a_market(venue, exchange):
+    over = [new(amount=Decimal("0.1")) for _ in range(3)]
+    waiting = [new(amount=Decimal("0.1"), price=Decimal(29000)) for _ in range(2)]
+    elsewhere = NewOrder("buy", "USDC", "ETH", uuid.uuid4().hex, amount=Decimal("0.1"))
+    orders = [over[0], waiting[0], elsewhere, over[1], waiting[1], over[2]]
+    placed = [exchange.place(order).exchange_order_id for order in orders]
+    refs = [ref_of(order) for order in orders]
+    alone = [exchange.find(ref) for ref in refs]
+    venue.requests.clear()
+    found = exchange.find_many(refs)
+    assert found == alone
+    assert [state.exchange_order_id for state in found] == placed
+    counts = Counter(calls(venue))
+    assert counts == {"GET order": 6, "GET history/orders": 2, "GET history/fills": 4}
+
+
+def test_of_many_orders_each_one_that_is_missing_is_judged_by_itself(venue, exchange):
+    filled, waiting, never = (new(amount=Decimal("0.1"), price=price) for price in (None, Decimal(29000), None))
+    for order in (filled, waiting):
+        exchange.place(order)
+    lagging, found, missing = exchange.find_many([ref_of(never), ref_of(filled), missed(ref_of(never))])
+    assert isinstance(lagging, NotListedYet)
+    assert (found.status, missing) == ("filled", None)
+    venue.history_lag = 3600
+    lagging, found, missing = exchange.find_many([ref_of(filled), ref_of(waiting), missed(ref_of(filled), 20)])
+    assert [type(lagging), type(missing)] == [NotListedYet] * 2
+    assert found.status == "open"
+
+
+def test_what_cannot_be_read_of_one_order_hides_no_other(exchange, monkeypatch):
+    orders = [new(amount=Decimal("0.1"), price=Decimal(29000)) for _ in range(3)]
+    for order in orders:
+        exchange.place(order)
+    ask = exchange.api.order
+
+    def fail(symbol, *, client_id):
+        if client_id == int(orders[1].client_id[-8:], 16):
+            raise Busy("slow down", retry_after=1)
+        return ask(symbol, client_id=client_id)
+
+    monkeypatch.setattr(exchange.api, "order", fail)
+    first, second, third = exchange.find_many([ref_of(order) for order in orders])
+    assert (first.status, type(second), third.status) == ("open", Busy, "open")
+
+
+def test_an_order_that_is_filled_while_many_are_looked_for_is_found(venue, exchange, monkeypatch):
+    """The history is read after the questions what is open: it is in one of them."""
+    order = new("sell", amount=Decimal("0.1"), price=Decimal(35000))
+    exchange.place(order)
+    ask = exchange.api.order
+
+    def filled_then_asked(symbol, **ids):
+        venue.set_best_prices("BTC/USDC", Decimal(35001), Decimal(35000))
+        return ask(symbol, **ids)
+
+    monkeypatch.setattr(exchange.api, "order", filled_then_asked)
+    found, missing = exchange.find_many([missed(ref_of(order)), missed(ref_of(new(amount=Decimal("0.1"))))])
+    assert (found.status, missing) == ("filled", None)
+
+
+@pytest.mark.parametrize("history", [None, {}])
+def test_a_history_that_is_none_says_nothing_of_many_orders(exchange, monkeypatch, history):
+    monkeypatch.setattr(exchange.api, "order_history", lambda *_, **__: history)
+    with pytest.raises(Refused, match="cannot be understood"):
+        exchange.find_many([missed(ref_of(new(amount=Decimal("0.1")), age=3600))])
 
 
 def test_a_send_is_never_said_to_be_missing_before_the_history_had_time_to_show_it(exchange):

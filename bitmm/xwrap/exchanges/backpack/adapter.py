@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime
 from decimal import Decimal
 from functools import partial
 from typing import Any, ClassVar, Literal
 
 from ..base import Field, RateLimit
-from ..batches import Outcome, place_each, place_in_batches, read_outcomes
+from ..batches import Found, Outcome, find_each, place_each, place_in_batches, read_outcomes
 from ..conditions import check_placed, ends_at_once
 from ..cursors import page_by_offset
 from ..errors import ExchangeError, Refused, Unknown
@@ -120,22 +121,44 @@ class Backpack(BackpackFunding):
         return self._with_fee(self._read_order(ref))
 
     def find(self, ref: OrderRef) -> OrderState | None:
-        symbol, client = market_symbol(ref.currency, ref.asset), client_number(ref.client_id)
+        found = self._find_open(ref)
+        return found or self._find_listed(self._order_history(ref.currency, ref.asset, ref.created), ref)
+
+    def find_many(self, refs: Sequence[OrderRef]) -> list[Found]:
+        """Ask about each one whether it is open, and then read the history of each market once."""
+        found = find_each(self._find_open, refs)
+        missing = [ref for ref, one in zip(refs, found, strict=True) if one is None]
+        histories: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+        for pair in {(ref.currency, ref.asset) for ref in missing}:
+            times = [ref.created for ref in missing if (ref.currency, ref.asset) == pair]
+            since = min(filter(None, times)) if all(times) else None
+            histories[pair] = list(self._order_history(*pair, since))
+        listed = iter(find_each(lambda ref: self._find_listed(histories[ref.currency, ref.asset], ref), missing))
+        return [next(listed) if one is None else one for one in found]
+
+    def _find_open(self, ref: OrderRef) -> OrderState | None:
+        client = client_number(ref.client_id)
         try:
-            row = self.api.order(symbol, client_id=client)
+            row = self.api.order(market_symbol(ref.currency, ref.asset), client_id=client)
         except Refused as error:
             if error.code != "order_not_found":
                 raise
-        else:
-            with parsing_errors(self.name):
-                if is_same_order(row, ref, client):
-                    return self._with_fee(order_from_row(row, ref))
-        for row in self._history_since(ref.created, partial(self.api.order_history, symbol)):
+            return None
+        with parsing_errors(self.name):
+            return self._with_fee(order_from_row(row, ref)) if is_same_order(row, ref, client) else None
+
+    def _find_listed(self, history: Iterable[Mapping[str, Any]], ref: OrderRef) -> OrderState | None:
+        """Return an order that is not open from the history; None: it is not there, and has had the time to be."""
+        client = client_number(ref.client_id)
+        for row in history:
             with parsing_errors(self.name):
                 if is_same_order(row, ref, client):
                     return self._with_fee(order_from_row(row, ref))
         self._refuse_too_early(ref.missed_since)
         return None
+
+    def _order_history(self, currency: str, asset: str, since: datetime | None) -> Iterable[Mapping[str, Any]]:
+        return self._history_since(since, partial(self.api.order_history, market_symbol(currency, asset)))
 
     def open_orders(self) -> list[OrderState]:
         rows = self.api.open_orders(market_type="SPOT")
