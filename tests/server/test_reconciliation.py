@@ -18,7 +18,7 @@ import requests
 from bitmm.xwrap import exchanges
 from bitmm.xwrap.client import Backend
 from bitmm.xwrap.exchanges.errors import Busy, NotListedYet, Refused, Unknown, Unsupported
-from bitmm.xwrap.exchanges.models import OrderState, Withdrawal
+from bitmm.xwrap.exchanges.models import OrderRef, OrderState, Withdrawal
 from bitmm.xwrap.server import question_times, reconciliation
 from bitmm.xwrap.server import rounds as rounds_module
 from bitmm.xwrap.server.db.own_rows import OwnRows
@@ -441,6 +441,24 @@ class Listing(Stub):
         return type(self).confirms
 
 
+class Finding(Stub):
+    """Finds many orders with one call; `answers` has what it finds of an order, by its client id."""
+
+    id = "stub"
+    answers: ClassVar = {}
+    #: The orders of each call.
+    asked: ClassVar[list[list[OrderRef]]] = []
+
+    def find_many(self, refs):
+        self.asked.append(list(refs))
+        if isinstance(type(self).answers, Exception):
+            raise type(self).answers
+        return [type(self).answers.get(ref.client_id) for ref in refs]
+
+    def find(self, ref):
+        raise AssertionError("it is not asked about orders alone")
+
+
 class Clock:
     """Time for the pauses of the reconciler, which passes when a test says so."""
 
@@ -476,6 +494,18 @@ def lister(bench, clock, monkeypatch):
     monkeypatch.setattr(bench.reconciler._registry, "kind", lambda _: Listing)
     monkeypatch.setattr(bench.reconciler._registry._entries["stub"], "create", Listing)
     bench.reconciler = replace_grace(bench.reconciler, 3600)
+    bench.clock = clock
+    return bench
+
+
+@pytest.fixture
+def finder(bench, clock, monkeypatch):
+    """A bench at an exchange that finds many orders at once; an absent one is a proof after 20 seconds."""
+    monkeypatch.setattr(Finding, "answers", {})
+    monkeypatch.setattr(Finding, "asked", [])
+    monkeypatch.setattr(bench.reconciler._registry, "kind", lambda _: Finding)
+    monkeypatch.setattr(bench.reconciler._registry._entries["stub"], "create", Finding)
+    bench.reconciler = replace_grace(bench.reconciler, 20)
     bench.clock = clock
     return bench
 
@@ -686,6 +716,64 @@ def test_where_a_long_list_cannot_be_had_each_order_is_asked_about(lister, days,
     rounds(lister, 1)
     assert Listing.calls == calls
     assert statuses(lister) == (["filled", "rejected"] if days else ["unknown"] * 2)
+
+
+def test_where_many_orders_are_found_with_few_calls_one_question_is_about_all_that_are_due(finder):
+    for number in range(6):
+        finder.post(key=f"k{number}")
+    placed = [order.client_id for order in Stub.placed]
+    *_, last = finder.reconciler._times.of(finder.reconciler._store.orders, "stub", Finding).values()
+    last.ask_at += 2
+    Finding.answers = dict.fromkeys(placed[:4], FILLED)
+    rounds(finder)
+    assert [[ref.client_id for ref in refs] for refs in Finding.asked] == [placed[:5]]
+    assert statuses(finder) == ["filled"] * 4 + ["unknown"] * 2, "a request may still be on its way"
+    finder.clock.advance(20)
+    rounds(finder)
+    assert [ref.client_id for ref in Finding.asked[-1]] == placed[4:]
+    assert statuses(finder) == ["filled"] * 4 + ["rejected"] * 2
+    assert len(Stub.placed) == 6, "nothing was sent"
+
+
+def test_the_answer_about_one_of_many_orders_hides_none_about_the_others(finder):
+    for number in range(4):
+        finder.post(key=f"k{number}")
+    filled, lagging, busy, _ = (order.client_id for order in Stub.placed)
+    rounds(finder)
+    finder.clock.advance(20)
+    Finding.answers = {filled: FILLED, lagging: NotListedYet("it lags"), busy: Busy("slow down", retry_after=1)}
+    rounds(finder)
+    assert statuses(finder) == ["filled", "unknown", "unknown", "rejected"]
+    Finding.answers = {lagging: None, busy: FILLED}
+    rounds(finder)
+    assert statuses(finder) == ["filled", "rejected", "filled", "rejected"]
+    seen = {ref.client_id: ref.missed_since for ref in Finding.asked[-1]}
+    assert seen[lagging] is not None, "it was missed before, and a second answer proves it"
+    assert seen[busy] is None
+
+
+def test_orders_of_one_key_are_found_in_parts_that_have_a_call_of_ours_each(finder):
+    for number in range(60):
+        finder.post(key=f"k{number}")
+    Finding.answers = {order.client_id: FILLED for order in Stub.placed}
+    rounds(finder)
+    assert sorted(len(refs) for refs in Finding.asked) == [10, 25, 25]
+    assert statuses(finder) == ["filled"] * 60
+
+
+@pytest.mark.parametrize("failure", [Busy("slow down", retry_after=1), NotListedYet("it lags"), ConnectionError("cut")])
+def test_where_many_orders_cannot_be_asked_about_nothing_is_concluded(finder, failure):
+    for number in range(3):
+        finder.post(key=f"k{number}")
+    rounds(finder)
+    finder.clock.advance(20)
+    Finding.answers = failure
+    rounds(finder)
+    assert len(Finding.asked) == 2
+    assert statuses(finder) == ["unknown"] * 3
+    Finding.answers = {}
+    rounds(finder, 2)
+    assert statuses(finder) == ["rejected"] * 3
 
 
 def test_while_the_call_may_go_on_elsewhere_a_nonce_proves_nothing(lister, monkeypatch):

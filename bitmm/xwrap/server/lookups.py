@@ -10,9 +10,10 @@ from typing import Any
 
 from .._addresses import same_address
 from ..exchanges.base import Exchange
+from ..exchanges.batches import Found
 from ..exchanges.conditions import with_reason
 from ..exchanges.errors import Unsupported
-from ..exchanges.models import OrderRef, Withdrawal
+from ..exchanges.models import OrderRef, OrderState, Withdrawal
 from ..money import EXACT, exact
 from .db.records import is_in_place
 from .order_views import order_columns, order_ref, withdrawal_columns
@@ -25,6 +26,8 @@ __all__ = [
     "find_executed",
     "find_many_executed",
     "find_order",
+    "find_orders",
+    "finds_orders",
     "may_be_that_send",
     "same_details",
 ]
@@ -48,6 +51,30 @@ def find_order(exchange: Exchange, ref: OrderRef) -> Row | None:
     if state is None and exchange.order_lookup != "all":
         raise Unsupported(f"{exchange.name} shows open orders only")
     return None if state is None else order_columns(with_reason(state, ref.time_in_force))
+
+
+def finds_orders(kind: type[Exchange]) -> bool:
+    """Return whether an exchange may answer a question about many orders with few calls."""
+    return kind.find_many is not Exchange.find_many or kind.orders_since is not Exchange.orders_since
+
+
+def find_orders(exchange: Exchange, refs: Sequence[OrderRef], *, wanted: int) -> list[Row | Exception | None]:
+    """Return for each order what `find_order` returns, or raises, of it; with fewer calls than so many questions.
+
+    Each has the time when it was `created`. Raises what a call raises that serves all of them, and Unsupported where
+    there is no such call, or it is not worth it for as many as are `wanted`.
+    """
+    found: Sequence[Found]
+    if type(exchange).find_many is not Exchange.find_many:
+        found = exchange.find_many(refs)
+    else:
+        since = min(ref.created for ref in refs if ref.created is not None) - CLOCK_SKEW
+        states = {state.client_id: state for state in exchange.orders_since(since, wanted=wanted)}
+        found = [states.get(ref.client_id) for ref in refs]
+    return [
+        order_columns(with_reason(one, ref.time_in_force)) if isinstance(one, OrderState) else one
+        for one, ref in zip(found, refs, strict=True)
+    ]
 
 
 def find_amendment(exchange: Exchange, row: Row) -> Row | None:
@@ -83,16 +110,12 @@ def find_many_executed(exchange: Exchange, rows: Sequence[Row]) -> list[Row | Ex
 def _find_many(exchange: Exchange, rows: Sequence[Row]) -> list[Row | Exception | None]:
     """Return what each row's order is, or why it cannot be said; with one question where the exchange lists them."""
     if len(rows) > 1:
-        since = min(datetime.fromisoformat(row["created"]) for row in rows) - CLOCK_SKEW
         try:
-            states = {state.client_id: state for state in exchange.orders_since(since, wanted=len(rows))}
+            return find_orders(exchange, [order_ref(row) for row in rows], wanted=len(rows))
         except Unsupported:
             pass
         except Exception as error:
             return [error] * len(rows)
-        else:
-            listed = [(states.get(row["client_id"]), row["time_in_force"]) for row in rows]
-            return [None if state is None else order_columns(with_reason(state, word)) for state, word in listed]
     found: list[Row | Exception | None] = []
     for row in rows:
         try:

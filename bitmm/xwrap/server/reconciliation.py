@@ -1,6 +1,6 @@
 """Reconciliation: what became of orders and sends whose outcome is unknown. Exchanges are asked; nothing is ever sent.
 
-It runs when the server starts and every few seconds. Where an exchange can list all orders of a key since a time, one
+It runs when the server starts and every few seconds. Where an exchange has calls that tell of many orders of a key, one
 question answers all unknown ones of that key. An order that the exchange has becomes what it is there. One that the
 exchange certainly does not have, although no request for it can be executed any more, becomes "not placed", and its key
 may be used again. Where the exchange cannot say, the order stays unknown and its key stays blocked, until its owner
@@ -17,20 +17,29 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import islice
 from typing import Any
 
 from ..exchanges.base import Exchange
-from ..exchanges.conditions import with_reason
 from ..exchanges.errors import NotListedYet, Unsupported
-from ..exchanges.models import OrderState, Withdrawal
+from ..exchanges.models import OrderRef, Withdrawal
 from .call_log import log_with, with_fields
 from .db.attempts import Attempt
 from .db.journal import Journal
 from .db.records import Registration, is_in_place, now
 from .db.store import Store
-from .lookups import CLOCK_SKEW, LONGEST_ARRIVAL, find_amendment, find_order, may_be_that_send, same_details
+from .lookups import (
+    CLOCK_SKEW,
+    LONGEST_ARRIVAL,
+    find_amendment,
+    find_order,
+    find_orders,
+    finds_orders,
+    may_be_that_send,
+    same_details,
+)
 from .metrics import Metrics
-from .order_views import kept_refusal_columns, order_columns, order_ref, withdrawal_columns
+from .order_views import kept_refusal_columns, order_ref, withdrawal_columns
 from .problems import log_failure
 from .question_times import QuestionTimes, TimesOfRows
 from .rate_limiter import Priority
@@ -49,6 +58,8 @@ LEASE = 40.0
 #: Orders that were created within this time are asked about together. A list since an older order may be so long that
 #: it costs more than a question about that one.
 _TOGETHER = timedelta(minutes=10)
+#: So many are asked about with one question at most, where that takes calls for each of them.
+_MOST_TOGETHER = 25
 #: Rounds follow in so many seconds for so long after a start, when a crash may have left many calls unknown.
 _FIRST_PAUSE, _FIRST_SECONDS = 0.3, 60.0
 
@@ -146,7 +157,7 @@ class Reconciler:
         """Return the questions about orders that are due, oldest first; one may be about many orders of a key."""
         journal, kind = self._store.orders, self._registry.kind(exchange)
         unknown = self._times.of(journal, exchange, kind)
-        if kind.orders_since is Exchange.orders_since:
+        if not finds_orders(kind):
             return self._single_questions(journal, unknown, self._reconcile_order)
         questions: list[Callable[[], None]] = []
         of_keys: defaultdict[int, dict[Attempt, QuestionTimes]] = defaultdict(dict)
@@ -163,9 +174,7 @@ class Reconciler:
                 is_listed = first <= _parse_time(attempt.created) <= last
                 (single if times.one_by_one or attempt.in_place or not is_listed else together)[attempt] = times
             questions += self._single_questions(journal, single, self._reconcile_order)
-            if any(times.is_due() for times in together.values()):
-                # Those of them that are not due yet are answered, too, at no cost.
-                questions.append(partial(self._reconcile_orders, together))
+            questions += [partial(self._reconcile_orders, part) for part in _parts(together, kind)]
         return questions
 
     def _send_questions(self, exchange: str) -> list[Callable[[], None]]:
@@ -203,15 +212,16 @@ class Reconciler:
 
     def _ask_about_orders(self, registration: Registration, unknown: Mapping[Attempt, QuestionTimes]) -> None:
         journal = self._store.orders
-        oldest = min(_parse_time(attempt.created) for attempt in unknown)
+        rows = list(self._read(journal, unknown))
+        if not rows:
+            return
         try:
             with self._registry.open(registration, Priority.RECONCILE) as exchange:
                 if _confirm(exchange, unknown.values()):
                     return
                 asked = time.monotonic()
-                wanted = sum(times.is_due() for times in unknown.values())
-                listed = exchange.orders_since(oldest - CLOCK_SKEW, wanted=wanted)
-                states = {state.client_id: state for state in listed}
+                wanted = sum(one.times.is_due() for one in rows)
+                found = find_orders(exchange, [_order_ref(one) for one in rows], wanted=wanted)
         except Unsupported:
             # The others come together when they are due, if the list is worth it for so many.
             due = {attempt: times for attempt, times in unknown.items() if times.is_due()}
@@ -221,18 +231,14 @@ class Reconciler:
                 question()
         except Exception as error:
             log_failure(_log, error, f"what became of {len(unknown)} orders of {registration.exchange} cannot be asked")
+            oldest = min(_parse_time(attempt.created) for attempt in unknown)
             for attempt, times in unknown.items():
                 # The list since then may be too long for the exchange's limit, or for the time of one call.
                 times.one_by_one = datetime.now(UTC) - oldest > _TOGETHER
                 times.try_again(attempt.updated)
         else:
-            for one in self._read(journal, unknown):
-                state = states.get(one.row["client_id"])
-                self._conclude(journal, one, asked, self._columns_of(one, state))
-
-    @staticmethod
-    def _columns_of(one: _Unknown, state: OrderState | None) -> Row | None:
-        return None if state is None else order_columns(with_reason(state, one.row["time_in_force"]))
+            for one, answer in zip(rows, found, strict=True):
+                self._answered(journal, one, asked, answer)
 
     def _reconcile_order(self, one: _Unknown) -> None:
         self._reconcile_row(self._store.orders, one, self._find_order)
@@ -253,18 +259,28 @@ class Reconciler:
                 if _confirm(exchange, [one.times]):
                     return
                 asked = time.monotonic()
-                columns = find(exchange, one)
-        except NotListedYet:
-            one.times.was_missed(one.row["updated"], proved=one.times.is_proof(asked))
-        except Unsupported:
-            # That it has no such question is no news.
-            one.times.try_again(one.row["updated"])
+                found: Row | Exception | None = find(exchange, one)
         except Exception as error:
-            place = f"{journal.name} {one.row['id']} of {one.registration.exchange}"
-            log_failure(_log, error, f"what became of {place} cannot be asked")
-            one.times.try_again(one.row["updated"])
+            found = error
+        self._answered(journal, one, asked, found)
+
+    def _answered(self, journal: Journal, one: _Unknown, asked: float, found: Row | Exception | None) -> None:
+        """Conclude from the answer to a question, or from why there was none, when the exchange was `asked`."""
+        times, updated = one.times, one.row["updated"]
+        if isinstance(found, NotListedYet):
+            is_proof = times.is_proof(asked)
+            if is_proof and times.missed_since is None:
+                # The time after the answer: the order may have been over only a moment before the exchange looked.
+                times.missed_since = datetime.now(UTC)
+            times.was_missed(updated, proved=is_proof)
+        elif isinstance(found, Exception):
+            if not isinstance(found, Unsupported):
+                # That it has no such question is no news.
+                place = f"{journal.name} {one.row['id']} of {one.registration.exchange}"
+                log_failure(_log, found, f"what became of {place} cannot be asked")
+            times.try_again(updated)
         else:
-            self._conclude(journal, one, asked, columns)
+            self._conclude(journal, one, asked, found)
 
     def _conclude(self, journal: Journal, one: _Unknown, asked: float, columns: Row | None) -> None:
         """Commit what the exchange reported when it was `asked`; None: it has no such order or send."""
@@ -284,14 +300,7 @@ class Reconciler:
         """Return what the exchange reports of an order, None when it has none. Raises Unsupported."""
         if is_in_place(one.row):
             return find_amendment(exchange, one.row)
-        asked = time.monotonic()
-        try:
-            return find_order(exchange, replace(order_ref(one.row), missed_since=one.times.missed_since))
-        except NotListedYet:
-            if one.times.is_proof(asked) and one.times.missed_since is None:
-                # The time after the answer: the order may have been over only a moment before the exchange looked.
-                one.times.missed_since = datetime.now(UTC)
-            raise
+        return find_order(exchange, _order_ref(one))
 
     def _find_withdrawal(self, exchange: Exchange, one: _Unknown) -> Row | None:
         """Return what the exchange reports of a send, None when it has none. Raises Unsupported."""
@@ -329,6 +338,21 @@ class Reconciler:
         if not same_details(alike[0], row) or alike[0].created is None:
             raise Unsupported(f"{exchange.name} tells too little of a send to say whether it is this one")
         return alike[0]
+
+
+def _parts(together: dict[Attempt, QuestionTimes], kind: type[Exchange]) -> list[dict[Attempt, QuestionTimes]]:
+    """Return which attempts of a key are asked about with one question each time."""
+    due = {attempt: times for attempt, times in together.items() if times.is_due()}
+    if kind.find_many is Exchange.find_many:
+        # A list of all orders answers those that are not due yet, too, at no cost.
+        return [together] if due else []
+    # Each order may cost a call or two, and all calls of a question have the time of one call of ours.
+    rest = iter(due.items())
+    return list(iter(lambda: dict(islice(rest, _MOST_TOGETHER)), {}))
+
+
+def _order_ref(one: _Unknown) -> OrderRef:
+    return replace(order_ref(one.row), missed_since=one.times.missed_since)
 
 
 def _confirm(exchange: Exchange, unknown: Iterable[QuestionTimes]) -> bool:
