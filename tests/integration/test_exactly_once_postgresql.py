@@ -15,6 +15,15 @@ def test_a_server_that_stands_still_holds_up_no_order_of_another_one(postgres):
     assert figures.cases == 6
 
 
+def test_what_a_server_that_stands_still_has_of_an_account_is_free_again_at_once_and_not_row_by_row(postgres):
+    """Its account is locked by one of six transactions, for which the others wait: 10 seconds, and not 60."""
+    from tests.stress import process_faults
+
+    figures = process_faults.pause_of_two(postgres, 0.0, ["before-intent"], ["kraken", "mtgox"])
+    assert figures.good, str(figures)
+    assert figures.cases == 12
+
+
 def test_an_order_whose_commit_postgresql_does_not_answer_is_executed_once_at_most(postgres):
     from tests.stress import database_faults
 

@@ -26,11 +26,14 @@ from sqlalchemy import (
     make_url,
     select,
     text,
+    update,
 )
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError
 
+from bitmm.xwrap.server.db import postgresql
 from bitmm.xwrap.server.db import tables as t
-from bitmm.xwrap.server.db.errors import StoreError
+from bitmm.xwrap.server.db.accounts import LOCK
+from bitmm.xwrap.server.db.errors import UNUSABLE, StoreError
 from bitmm.xwrap.server.db.store import Store
 from bitmm.xwrap.testing.exchanges.kraken import KrakenVenue
 from tests.support.command import ENVIRON, one_line, prepared, serve, url_of, xwrap
@@ -88,7 +91,7 @@ def test_a_connection_that_breaks_in_the_middle_of_a_write_is_a_data_base_that_c
         with pytest.raises(OperationalError), store._database.writing() as runner:
             runner.command("SELECT pg_terminate_backend(pg_backend_pid())")
         with store._database.writing() as runner:
-            assert runner.value(setting("lock_timeout")) == "0"
+            assert runner.value(setting("lock_timeout")) == "3s"
 
 
 @pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
@@ -332,8 +335,75 @@ def test_a_transaction_of_a_process_that_stands_still_ends_by_itself(postgres):
     store = Store(new_database(postgres))
     with store._database.reading() as runner:
         assert runner.value(setting("idle_in_transaction_session_timeout")) == "10s"
-        assert runner.value(setting("lock_timeout")) == "0", "rows are waited for"
+        # What waits behind it is given up before, even if it waits twice: none of it gets the rows after that.
+        assert runner.value(setting("lock_timeout")) == "3s"
     store.close()
+
+
+@contextmanager
+def waiting_write(url, monkeypatch, write, timeout="50ms"):
+    """A thread in which `write(database, tries)` waits for a row that another server process has in this block."""
+    monkeypatch.setattr(postgresql, "_ROW_TIMEOUT", timeout)
+    with closing(Store(url)) as one, closing(Store(url)) as other, ThreadPoolExecutor(1) as pool:
+        one.prepare()
+        account = one.accounts.add("ann", "x")
+        tries = []
+        with one._database.writing() as runner:
+            runner.value(LOCK, {"id": account})
+            waiting = pool.submit(write, other._database, account, tries)
+            yield waiting, tries
+        waiting.exception()
+
+
+def lock_account(database, account, tries):
+    def work(runner):
+        tries.append(account)
+        return runner.value(LOCK, {"id": account})
+
+    return database.write(work)
+
+
+def change_account(database, account, tries):
+    statement = update(t.accounts).where(t.accounts.c.id == account)
+
+    def work(runner):
+        tries.append(account)
+        return runner.change(statement, {"password_hash": "y"})
+
+    return database.write_one(work)
+
+
+@pytest.mark.parametrize("write", [lock_account, change_account])
+def test_a_write_begins_again_until_the_row_is_free_that_it_waits_for(url, monkeypatch, write):
+    with waiting_write(url, monkeypatch, write) as (waiting, tries):
+        until(lambda: len(tries) > 2)
+        assert not waiting.done()
+    assert waiting.result() == 1
+
+
+@pytest.mark.parametrize("write", [lock_account, change_account])
+def test_a_write_that_waits_for_too_long_is_given_up(url, monkeypatch, write):
+    monkeypatch.setattr(postgresql, "_ROW_PATIENCE", 0.0)
+    with waiting_write(url, monkeypatch, write) as (waiting, tries):
+        with pytest.raises(OperationalError, match="lock timeout") as caught:
+            waiting.result()
+        assert isinstance(caught.value, UNUSABLE)
+        assert len(tries) == 1
+
+
+def test_a_server_waits_for_as_long_as_another_one_migrates(url, monkeypatch):
+    monkeypatch.setattr(postgresql, "_ROW_TIMEOUT", "50ms")
+    waits = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = :name AND wait_event_type = 'Lock'"
+        " AND now() - query_start > interval '200 ms'"
+    )
+    with closing(Store(url)) as one, closing(Store(url)) as other, ThreadPoolExecutor(1) as pool:
+        with one._database.engine.connect() as connection:
+            one._database._lock_schema(connection)
+            starting = pool.submit(other.prepare)
+            until(lambda: sql(url, waits, name=make_url(url).database) == [(1,)])
+            connection.rollback()
+        starting.result()
 
 
 def setting(name):

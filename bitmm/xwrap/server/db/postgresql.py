@@ -87,6 +87,12 @@ _SESSION_SETTINGS = {
     "extra_float_digits": "1",
     "standard_conforming_strings": "on",
 }
+#: A statement that waits for a row fails after so long, and its write begins again. When a process stands still while
+#: others of its statements wait, each of them would get the row after the one before, and keep it for the ten seconds
+#: above. So this is less than half of those: first it may wait to be the next one, and then for the row.
+_ROW_TIMEOUT = "3s"
+#: Seconds for which a write begins again, at least: longer than a process that stands still keeps a row.
+_ROW_PATIENCE = 20.0
 #: Where an administrator has set it to off, a crash of PostgreSQL takes back the last commits, also of orders that were
 #: sent. Its other values keep them (documentation, "Write Ahead Log", synchronous_commit).
 _KEEP_COMMITS = (
@@ -124,6 +130,7 @@ class PostgreSQL(Database):
         self.name = f"{parts.database or ''} at {parts.host or parts.query.get('host') or 'the local PostgreSQL'}"
         try:
             more = {"default_transaction_read_only": "on"} if read_only else {}
+            more["lock_timeout"] = _ROW_TIMEOUT
             self._engine_of: Callable[[int], Engine] = lambda size: _create_engine(parts, size, 10, **more)
             self.engine = self._engine_of(_CONNECTIONS)
             self._locks = _create_engine(parts, _LOCKS + 1, _LOCK_SECONDS, lock_timeout=f"{_LOCK_SECONDS}s")
@@ -155,12 +162,20 @@ class PostgreSQL(Database):
                 runner.info[_CHECKED] = True
             yield runner
 
+    def write(self, work: Callable[[StatementRunner], T]) -> T:
+        write = super().write
+        return write(work) if self.is_writing else _until_rows_are_free(lambda: write(work))
+
     def write_one(self, work: Callable[[StatementRunner], T]) -> T:
         if self.is_writing:
             return super().write_one(work)
-        self._show_life()
-        with self._checkout() as runner:
-            return work(runner)
+
+        def write() -> T:
+            self._show_life()
+            with self._checkout() as runner:
+                return work(runner)
+
+        return _until_rows_are_free(write)
 
     def _show_life(self) -> None:
         if self._presence is not None and time.monotonic() > self._heard + self._timeout_seconds:
@@ -224,7 +239,7 @@ class PostgreSQL(Database):
         try:
             self._lock(runner, lock_id)
         except OperationalError as error:
-            if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
+            if not _is_lock_timeout(error):
                 raise
             return False
         return True
@@ -264,6 +279,8 @@ class PostgreSQL(Database):
 
     def _lock_schema(self, connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN")
+        # However long another process migrates.
+        connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
         connection.execute(select(func.pg_advisory_xact_lock(_SCHEMA_LOCK)))
 
     def close(self) -> None:
@@ -287,6 +304,21 @@ class PostgreSQL(Database):
 
     def describe_error(self, error: DatabaseError) -> str:
         return f"the data base {self.name} cannot be used: {driver_message(error)}"
+
+
+def _until_rows_are_free(write: Callable[[], T]) -> T:
+    """Return what `write` returns; it is run again as long as it waited in vain for a row, and wrote nothing."""
+    end = time.monotonic() + _ROW_PATIENCE
+    while True:
+        try:
+            return write()
+        except OperationalError as error:
+            if not _is_lock_timeout(error) or time.monotonic() >= end:
+                raise
+
+
+def _is_lock_timeout(error: OperationalError) -> bool:
+    return getattr(error.orig, "sqlstate", None) == _LOCK_NOT_AVAILABLE
 
 
 def _is_one_session(one: StatementRunner, other: StatementRunner) -> bool:
