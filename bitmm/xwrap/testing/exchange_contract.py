@@ -548,12 +548,7 @@ class ExchangeContract(MarketContract, BatchContract, AmendmentContract):
             with expect_refusal("unsupported"):
                 exchange.find_many([self._unplaced()])
             return
-        orders = [self._resting_order(exchange) for _ in range(2)]
-        if "market" in self.takes:
-            orders.append(self._new("buy", amount=self.amount))
-        refs = [_reference(order, self._place(exchange, order)) for order in orders]
-        exchange.cancel(refs[0])
-        self.pause()
+        refs = self._open_and_over(exchange)
         refs.insert(1, self._unplaced())
         check_equal("find_many()", exchange.find_many(refs), [exchange.find(ref) for ref in refs])
         check_equal("find_many() of none", exchange.find_many([]), [])
@@ -564,12 +559,7 @@ class ExchangeContract(MarketContract, BatchContract, AmendmentContract):
             with expect_refusal("unsupported"):
                 exchange.orders_since(since)
             return
-        orders = [self._resting_order(exchange) for _ in range(2)]
-        if "market" in self.takes:
-            orders.append(self._new("buy", amount=self.amount))
-        refs = [_reference(order, self._place(exchange, order)) for order in orders]
-        exchange.cancel(refs[0])
-        self.pause()
+        refs = self._open_and_over(exchange)
         states = exchange.orders_since(since, wanted=100)
         listed = {state.client_id: check_record(state, OrderState) for state in states}
         expected = {ref.client_id: exchange.find(ref) for ref in refs}
@@ -763,6 +753,16 @@ class ExchangeContract(MarketContract, BatchContract, AmendmentContract):
         skip_without(exchange, "place", "markets")
         wanted = (self.currency, self.asset)
         return next(market for market in exchange.markets() if (market.currency, market.asset) == wanted)
+
+    def _open_and_over(self, exchange: Exchange) -> list[OrderRef]:
+        """Place an order that is canceled then, one that stays open, and where it is possible one that is filled."""
+        orders = [self._resting_order(exchange) for _ in range(2)]
+        if "market" in self.takes:
+            orders.append(self._new("buy", amount=self.amount))
+        refs = [_reference(order, self._place(exchange, order)) for order in orders]
+        exchange.cancel(refs[0])
+        self.pause()
+        return refs
 
     def _resting_order(self, exchange: Exchange) -> NewOrder:
         self._skip_without_order(exchange, "limit")
