@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from itertools import islice
 from typing import Any
 
 from ..exchanges.base import Exchange
@@ -347,8 +346,8 @@ def _parts(together: dict[Attempt, QuestionTimes], kind: type[Exchange]) -> list
         # A list of all orders answers those that are not due yet, too, at no cost.
         return [together] if due else []
     # Each order may cost a call or two, and all calls of a question have the time of one call of ours.
-    rest = iter(due.items())
-    return list(iter(lambda: dict(islice(rest, _MOST_TOGETHER)), {}))
+    items = list(due.items())
+    return [dict(items[start : start + _MOST_TOGETHER]) for start in range(0, len(items), _MOST_TOGETHER)]
 
 
 def _order_ref(one: _Unknown) -> OrderRef:
