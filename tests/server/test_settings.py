@@ -20,6 +20,21 @@ def refusal(**environ):
     return str(caught.value)
 
 
+@pytest.mark.parametrize("address", ["postgresql://ann:canary@host/x", "postgresql+psycopg://ann:canary@/x?host=/run"])
+def test_an_address_is_no_data_folder_and_is_not_shown(address):
+    words = refusal(XWRAP_DATA_DIR=address)
+    with pytest.raises(SettingsError) as caught:
+        Settings.read({}, data=Path(address))
+    assert str(caught.value) == words
+    assert "XWRAP_DATABASE_URL" in words
+    assert "canary" not in words
+
+
+@pytest.mark.parametrize("folder", ["C:/xwrap", "/srv/a:/b", "a:b", "xwrap"])
+def test_a_folder_may_have_a_colon_in_its_name(folder):
+    assert Settings.read({"XWRAP_DATA_DIR": folder}).data == Path(folder)
+
+
 @pytest.mark.parametrize(
     ("name", "meant"),
     [
@@ -70,7 +85,7 @@ def test_every_name_that_the_code_and_the_documents_have_is_known():
     good |= {"XWRAP_LOG_FORMAT": "json", "XWRAP_PROXIES": "127.0.0.1", "XWRAP_ADDRESS_WAIT_HOURS": "24"}
     good |= {"XWRAP_QUOTA_REGISTRATIONS": "1", "XWRAP_QUOTA_ORDERS": "1", "XWRAP_QUOTA_OPEN_ORDERS": "1"}
     good |= {"XWRAP_QUOTA_CREDENTIALS": "1", "XWRAP_QUOTA_ADDRESSES": "1", "XWRAP_NOTICE_PRIVATE": "1"}
-    good |= {"XWRAP_WORKERS": "2"}
+    good |= {"XWRAP_WORKERS": "2", "XWRAP_DATA_DIR": "xwrap"}
     for name in names:
         value = good.get(name, "none" if "_LIMIT_" in name else "https://exchange.example")
         Settings.read({"XWRAP_EXCHANGES": good["XWRAP_EXCHANGES"], name: value})

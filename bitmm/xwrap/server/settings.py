@@ -47,6 +47,8 @@ _OF_TESTS = ("XWRAP_TEST_DATABASE_URL", "XWRAP_ROUND_TRIPS", "XWRAP_DISK_FAULTS"
 _HOURS_OF_A_YEAR = 8760
 #: What is said on the command line, not in the environment.
 _OPTIONS = {"XWRAP_HOST": "--host", "XWRAP_PORT": "--port", "XWRAP_PLAIN_HTTP": "--plain-http"}
+#: What an address begins with, as a path has it; a drive has one letter.
+_ADDRESS = re.compile(r"\w[\w+.-]+:/")
 #: Kubernetes describes a service called "xwrap" to every container beside it by such variables.
 _OF_KUBERNETES = re.compile(r"XWRAP_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_\w+)", re.ASCII)
 
@@ -160,7 +162,7 @@ class Settings:
     def read(cls, environ: Mapping[str, str], *, data: Path | None = None, **given: Any) -> Settings:
         """Return the settings of `environ`; what is `given` (from the command line) wins. Raises SettingsError."""
         _check_names(environ)
-        folder = data or _path(environ, "XWRAP_DATA_DIR") or user_data_path("xwrap")
+        folder = _data_folder(data or _path(environ, "XWRAP_DATA_DIR") or user_data_path("xwrap"))
         values: dict[str, Any] = {
             "data": folder,
             "master_key_file": _path(environ, "XWRAP_MASTER_KEY_FILE") or folder / "master.key",
@@ -255,6 +257,13 @@ def _switch(environ: Mapping[str, str], name: str) -> bool:
     if text not in {"", "0", "1"}:
         raise SettingsError(f'{name} has "{text}"; write 1 or 0')
     return text == "1"
+
+
+def _data_folder(folder: Path) -> Path:
+    if _ADDRESS.match(str(folder)):
+        # It may hold a password, and is not shown.
+        raise SettingsError("the data folder is an address; that of PostgreSQL is given in XWRAP_DATABASE_URL")
+    return folder
 
 
 def _path(environ: Mapping[str, str], name: str) -> Path | None:
