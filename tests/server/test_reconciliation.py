@@ -484,6 +484,15 @@ def clock(monkeypatch):
     return Clock(monkeypatch)
 
 
+def bench_at(kind, bench, clock, monkeypatch, *, grace):
+    """The bench with another kind of exchange, at which an absent order is a proof after `grace` seconds."""
+    monkeypatch.setattr(bench.reconciler._registry, "kind", lambda _: kind)
+    monkeypatch.setattr(bench.reconciler._registry._entries["stub"], "create", kind)
+    bench.reconciler = replace_grace(bench.reconciler, grace)
+    bench.clock = clock
+    return bench
+
+
 @pytest.fixture
 def lister(bench, clock, monkeypatch):
     """A bench at an exchange that lists; its reconciler waits for an hour until an absent order is a proof."""
@@ -491,11 +500,7 @@ def lister(bench, clock, monkeypatch):
     monkeypatch.setattr(Listing, "confirms", True)
     monkeypatch.setattr(Listing, "calls", [])
     monkeypatch.setattr(Listing, "since", [])
-    monkeypatch.setattr(bench.reconciler._registry, "kind", lambda _: Listing)
-    monkeypatch.setattr(bench.reconciler._registry._entries["stub"], "create", Listing)
-    bench.reconciler = replace_grace(bench.reconciler, 3600)
-    bench.clock = clock
-    return bench
+    return bench_at(Listing, bench, clock, monkeypatch, grace=3600)
 
 
 @pytest.fixture
@@ -503,11 +508,7 @@ def finder(bench, clock, monkeypatch):
     """A bench at an exchange that finds many orders at once; an absent one is a proof after 20 seconds."""
     monkeypatch.setattr(Finding, "answers", {})
     monkeypatch.setattr(Finding, "asked", [])
-    monkeypatch.setattr(bench.reconciler._registry, "kind", lambda _: Finding)
-    monkeypatch.setattr(bench.reconciler._registry._entries["stub"], "create", Finding)
-    bench.reconciler = replace_grace(bench.reconciler, 20)
-    bench.clock = clock
-    return bench
+    return bench_at(Finding, bench, clock, monkeypatch, grace=20)
 
 
 def rounds(bench, count=1):
