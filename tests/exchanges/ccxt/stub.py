@@ -75,7 +75,6 @@ def connected(name, *answers):
     cache = TTLCache()
     cache.get_or_fetch("markets", lambda: listing_of(name), seconds=3600)
     stub = Stub(case, *answers)
-    instance._INSTANCES.clear()
     keys = Credentials("", case.apikey, "c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0", case.more)
     kind = exchange_class(f"ccxt:{class_of(name)}")
     return kind(ExchangeContext(stub, keys, 1, cache=cache)), stub

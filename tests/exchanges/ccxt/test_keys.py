@@ -9,6 +9,7 @@ from decimal import Decimal
 import pytest
 
 from bitmm.xwrap.exchanges.base import Credentials, ExchangeContext
+from bitmm.xwrap.exchanges.cache import TTLCache
 from bitmm.xwrap.exchanges.ccxt import exchange_class, instance
 from bitmm.xwrap.exchanges.errors import Refused, Unknown
 from bitmm.xwrap.testing.exchanges import venue as core
@@ -126,10 +127,11 @@ def test_a_secret_that_cannot_sign_is_named_and_the_exchange_is_not_said_to_refu
 
 
 def test_new_keys_of_a_registration_are_used_at_once(kraken, transport):
-    connected(kraken, transport).funds()
+    cache = TTLCache()
+    connected(kraken, transport, cache=cache).funds()
     kraken.add_account("another-key-of-the-same-owner", kraken.secret, {"BTC": Decimal(7)})
     keys = Credentials(apikey="another-key-of-the-same-owner", apisecret=kraken.secret)
-    exchange = exchange_class("ccxt:kraken")(ExchangeContext(transport, keys, 1, url=kraken.url))
+    exchange = exchange_class("ccxt:kraken")(ExchangeContext(transport, keys, 1, url=kraken.url, cache=cache))
     assert exchange.balance()["BTC"] == 7
 
 

@@ -10,7 +10,6 @@ import logging
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from itertools import count
 
 import pytest
 
@@ -30,8 +29,6 @@ library = pytest.importorskip("ccxt", reason="ccxt is not installed")
 D = Decimal
 CLIENT = "0000000000000000000000000000002a"
 SECRET = base64.b64encode(b"s" * 32).decode()
-#: Each has an instance of its own: ccxt's objects remember.
-REGISTRATIONS = count(1)
 
 
 def kind(letter: str):
@@ -42,7 +39,7 @@ def made(id: str, answers: dict, **more: str):
     """The exchange `id` of ccxt, which gets these answers by "METHOD path"."""
     keys = Credentials("", "a-key", SECRET, {"passphrase": "a-phrase", **more})
     transport = Canned(answers)
-    return exchange_class(f"ccxt:{id}")(ExchangeContext(transport, keys, next(REGISTRATIONS), "http://127.0.0.1:9"))
+    return exchange_class(f"ccxt:{id}")(ExchangeContext(transport, keys, 1, "http://127.0.0.1:9"))
 
 
 def pair(name: str, wsname: str, base: str, quote: str, **fields) -> dict:
@@ -573,8 +570,8 @@ class Everything(Canned):
 def offline(id: str, answer: Response):
     """The exchange with one market, BTC/USD, which gets this answer to every call."""
     keys = Credentials("", SECRET, SECRET, {"passphrase": "a-phrase", "operatorId": "1"})
-    url = f"http://127.0.0.1:{next(REGISTRATIONS)}"
-    exchange = listed(exchange_class(f"ccxt:{id}"), url, amount="0.001", price="0.01")(Everything(answer), keys)
+    connect = listed(exchange_class(f"ccxt:{id}"), "http://127.0.0.1:9", amount="0.001", price="0.01")
+    exchange = connect(Everything(answer), keys)
     # What these ask before an order.
     exchange._instance.ccxt.options |= {
         "enableUnifiedMargin": False,

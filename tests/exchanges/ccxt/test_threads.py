@@ -22,9 +22,9 @@ def nonces(venue):
 
 
 def test_threads_on_one_key_send_rising_nonces_one_at_a_time(kraken, transport):
-    connected(kraken, transport).markets()
+    cache = TTLCache()
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda _: connected(kraken, transport).funds(), range(80)))
+        list(pool.map(lambda _: connected(kraken, transport, cache=cache).funds(), range(80)))
     sent = nonces(kraken)
     assert len(sent) == 80
     assert sent == sorted(set(sent)), "as they arrived"
@@ -92,11 +92,19 @@ def test_markets_are_read_once_whoever_asks(kraken, transport):
 
 def test_ccxt_objects_are_bounded(kraken, transport, monkeypatch):
     monkeypatch.setattr(instance, "_MAX_INSTANCES", 3)
-    first = connected(kraken, transport, registration=1)
+    cache = TTLCache()
+    first = connected(kraken, transport, registration=1, cache=cache)
     for registration in range(2, 9):
-        connected(kraken, transport, registration=registration)
+        connected(kraken, transport, registration=registration, cache=cache)
     assert len(instance._INSTANCES) == 3
     assert first.funds(), "who has one keeps it"
+
+
+def test_what_became_of_a_ccxt_object_reaches_no_other_server_at_the_same_address(backpack, transport):
+    one, other = (connected(backpack, transport, cache=TTLCache()) for _ in range(2))
+    assert one.funds()
+    one._instance.ccxt.urls = {"api": {"public": "http://127.0.0.2", "private": "http://127.0.0.2"}}
+    assert other.funds()
 
 
 def test_registrations_share_the_markets_and_what_never_changes_and_nothing_of_their_own(kraken, transport):

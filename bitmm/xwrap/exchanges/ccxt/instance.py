@@ -190,7 +190,8 @@ def _rebased_urls(urls: Any, base: str) -> Any:
     return base + urlsplit(urls).path if isinstance(urls, str) else urls
 
 
-#: Exchange, address, registration and a digest of its keys -> instance, the latest used last.
+#: The server's cache of an exchange, the exchange, registration and a digest of its keys -> instance, the latest used
+#: last. An address would not do for the first: another server at it, or after it, is not to get what was used up there.
 _INSTANCES: OrderedDict[tuple[object, ...], Instance] = OrderedDict()
 _INSTANCES_LOCK = threading.Lock()
 _MAX_INSTANCES = 1000
@@ -201,7 +202,7 @@ def instance_for(kind: Any, id: str, name: str, context: ExchangeContext) -> Ins
     keys = context.credentials
     texts = [keys.username, keys.apikey, keys.apisecret, *sorted(f"{name}={text}" for name, text in keys.more.items())]
     digest = hashlib.sha256(json.dumps(texts).encode()).digest()
-    key = (id, context.url, context.registration, digest)
+    key = (context.cache, id, context.registration, digest)
     with _INSTANCES_LOCK:
         instance = _INSTANCES.get(key)
         if instance is None:

@@ -34,8 +34,6 @@ __all__ = ["OPERATIONS", "Result", "Stub", "try_out"]
 #: The operations of the table; "find" counts by itself.
 OPERATIONS = ("rate", "funds", "limit", "market", "order", "open orders", "cancel", "find")
 _NO_SAMPLE = "no sample answer"
-#: The adapter keeps a ccxt object for each registration; each trial is another one.
-_REGISTRATIONS = itertools.count(1)
 _D = Decimal
 
 
@@ -129,9 +127,7 @@ class Trial:
         kind = type(id, (base,), {"request": request, "describe": describe})
         self.kind = type(made.__name__, (made,), {"kind": kind})
         stub.answer = self.answer
-        context = ExchangeContext(
-            Transport(), _credentials(id, self.kind), next(_REGISTRATIONS), url=stub.url, cache=TTLCache()
-        )
+        context = ExchangeContext(Transport(), _credentials(id, self.kind), 1, url=stub.url, cache=TTLCache())
         self.exchange = self.kind(context)
 
     def answer(self, sent):
