@@ -17,7 +17,7 @@ from typing import Any
 
 from ..exchanges.base import Exchange
 from ..exchanges.errors import NotListedYet, Unsupported
-from ..exchanges.models import ORDER_FIELDS, WITHDRAWAL_FIELDS, NewOrder, NewWithdrawal, OrderState
+from ..exchanges.models import ORDER_FIELDS, WITHDRAWAL_FIELDS, NewOrder, NewTransfer, NewWithdrawal, OrderState
 from .common_names import order_with_common_names
 from .db.journal import Journal
 from .db.records import Caller, Registration, in_use, now
@@ -48,6 +48,7 @@ from .registry import ExchangeRegistry
 from .repeats import Repeats
 from .trade_audit import add_cancel
 from .trade_log import log_cancel, log_cancel_all, note_request
+from .transfers import with_account
 
 __all__ = ["ExecutionService"]
 
@@ -112,6 +113,8 @@ class ExecutionService:
         """Carry out a request whose key has no row, or the released one `known`."""
         check_enabled(registration)
         check_frozen(caller.account)
+        if isinstance(request, NewTransfer):
+            request = with_account(self._store, self._registry, caller, registration, request)
         confirm = LastLook(self._policy, caller, registration)
         with self._registry.open(registration, Priority.ORDER, check=confirm) as exchange:
             answer = self._intents.execute(caller, registration, exchange, request, key, known, confirm)

@@ -15,7 +15,7 @@ from ..exchanges.base import Exchange
 from ..exchanges.errors import Busy, ExchangeError, Refused, Unsupported
 from ..exchanges.models import NewTransfer
 from ..money import exact
-from .db.records import Caller, Registration, in_use
+from .db.records import Caller, Registration
 from .db.store import Store
 from .lookups import CLOCK_SKEW, LONGEST_ARRIVAL
 from .params import bad_field
@@ -33,35 +33,12 @@ _NOT_MOVED = ("rejected", "failed")
 
 
 def with_account(
-    store: Store,
-    registry: ExchangeRegistry,
-    caller: Caller,
-    source: Registration,
-    transfer: NewTransfer,
-    key: str | None,
+    store: Store, registry: ExchangeRegistry, caller: Caller, source: Registration, transfer: NewTransfer
 ) -> NewTransfer:
     """Return a transfer with what the exchange calls the account of the registration that it goes to.
 
-    Of a repeat that is not asked: its key has a row. Raises Problem, and what the exchange raises.
+    Raises Problem, and what the exchange raises.
     """
-    if _is_begun(store, source, key):
-        return transfer
-    try:
-        return replace(transfer, address=_account_of_target(store, registry, caller, source, transfer))
-    except (ExchangeError, Problem):
-        # The same request may have arrived twice, and the other one has begun meanwhile.
-        if _is_begun(store, source, key):
-            return transfer
-        raise
-
-
-def _is_begun(store: Store, source: Registration, key: str | None) -> bool:
-    return key is not None and in_use(store.withdrawals.by_key(source.id, key)) is not None
-
-
-def _account_of_target(
-    store: Store, registry: ExchangeRegistry, caller: Caller, source: Registration, transfer: NewTransfer
-) -> str:
     target = _find_target(store, caller, transfer.to_registration)
     if target.id == source.id:
         raise bad_field("to", "is the registration that it comes from; name another one")
@@ -72,7 +49,7 @@ def _account_of_target(
         )
     try:
         with registry.open(target) as exchange:
-            return exchange.transfer_account()
+            return replace(transfer, address=exchange.transfer_account())
     except (Busy, Unsupported):
         raise
     except ExchangeError as error:

@@ -364,3 +364,13 @@ def test_an_account_that_cannot_be_asked_is_named(owner):
     finally:
         owner.venue.accounts["sub"].secret = secret
     assert owner.times_moved() == 0
+
+
+def test_a_repeat_of_a_transfer_is_answered_where_the_other_account_cannot_be_asked(owner):
+    made = owner.transfer()
+    owner.venue.accounts["sub"].secret, secret = SECRET[::-1], owner.venue.accounts["sub"].secret
+    try:
+        assert owner.transfer() == made
+    finally:
+        owner.venue.accounts["sub"].secret = secret
+    assert owner.times_moved() == 1

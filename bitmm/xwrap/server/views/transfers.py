@@ -8,7 +8,6 @@ from ...exchanges.models import Deposit, DepositAddress, NewTransfer, NewWithdra
 from ..context import RequestContext
 from ..order_views import StoredAnswer
 from ..problems import Problem
-from ..transfers import with_account
 from .shared import check_printable, page_to_json, pop_cursor, pop_key, pop_page, pop_past, pop_place
 
 
@@ -36,10 +35,8 @@ def transfer(context: RequestContext) -> StoredAnswer:
     amount = context.params.pop_amount()
     to = context.params.pop_int("to")
     context.params.finish()
-    services, source, key = context.services, context.registration(), context.idempotency_key()
     asked = NewTransfer(asset, amount, "", "", to_registration=to)
-    named = with_account(services.store, services.registry, context.caller, source, asked, key)
-    return services.execution.send(context.caller, source, named, key)
+    return context.services.execution.send(context.caller, context.registration(), asked, context.idempotency_key())
 
 
 def withdrawals(context: RequestContext) -> StoredAnswer | list[dict[str, Any]]:
