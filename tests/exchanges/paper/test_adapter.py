@@ -278,6 +278,13 @@ def test_a_price_file_of_ones_own_is_replayed(tmp_path):
     ]
 
 
+def test_a_price_file_that_was_changed_is_read_again_by_the_next_server(tmp_path):
+    path = tmp_path / "prices.csv"
+    for close in (100, 200):
+        path.write_text(f"timestamp,close\n600,{close}\n")
+        assert Prices.load(path).at(600) == close
+
+
 @pytest.mark.parametrize(
     "content",
     [

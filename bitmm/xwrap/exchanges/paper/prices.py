@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -47,7 +46,6 @@ class Prices:
     closes: tuple[Decimal, ...]
 
     @classmethod
-    @lru_cache
     def load(cls, path: Path = PACKED_PRICES) -> Prices:
         """Return the prices of a CSV file with the columns `timestamp` (Unix time) and `close`. Raises PricesError."""
         try:
