@@ -190,8 +190,8 @@ def _rebased_urls(urls: Any, base: str) -> Any:
     return base + urlsplit(urls).path if isinstance(urls, str) else urls
 
 
-#: The server's cache of an exchange, the exchange, registration and a digest of its keys -> instance, the latest used
-#: last. An address would not do for the first: another server at it, or after it, is not to get what was used up there.
+#: A server's cache of an exchange, the exchange, registration and a digest of its keys -> instance, the latest used
+#: last. Its address would not do: registrations of another server of this process may trade there too.
 _INSTANCES: OrderedDict[tuple[object, ...], Instance] = OrderedDict()
 _INSTANCES_LOCK = threading.Lock()
 _MAX_INSTANCES = 1000
