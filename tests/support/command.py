@@ -54,6 +54,8 @@ def serve(*args, **environ):
             lines.append(line.strip())
             if "serves at" in line:
                 break
+        else:
+            raise AssertionError(f"xwrap serve ended: {process.stderr.read()}")
         yield process, lines
     finally:
         process.kill()
