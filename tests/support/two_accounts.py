@@ -289,7 +289,9 @@ def absent_is_taken(server: Server) -> list[str]:
 
 
 def owned_rows(server: Server, name: str) -> dict[str, list[tuple[Any, ...]]]:
-    """Every row of the data base that belongs to an account, by its table, without the times of the last use."""
+    """Every row of the data base that belongs to an account, by its table; without the times of its last use, and of
+    the last look at its open orders on paper, which the server itself may take at any moment.
+    """
     [[account]] = server.sql("SELECT id FROM accounts WHERE name = :name", name=name)
     rows = {}
     for table in tables.metadata.sorted_tables:
@@ -302,7 +304,7 @@ def owned_rows(server: Server, name: str) -> dict[str, list[tuple[Any, ...]]]:
             condition = "registration_id IN (SELECT id FROM registrations WHERE account_id = :account)"
         else:
             continue
-        shown = ", ".join(sorted(columns - {"last_used"}))
+        shown = ", ".join(sorted(columns - {"last_used", "checked", "looked"}))
         statement = f"SELECT {shown} FROM {table.name} WHERE {condition} ORDER BY 1, 2"
         rows[table.name] = server.sql(statement, account=account)
     return rows
