@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from .candles import candles
+from .candles import candle_starts, candles
 from .venue import (
     Account,
     Fill,
@@ -350,9 +350,9 @@ class BitstampVenue(Venue):
         if limit is None or not 1 <= limit <= 1000:
             raise RequestRefused(refusal({"limit": ["Ensure this value is between 1 and 1000."]}, "400.005"))
         start, end = self.whole_number(request, "start"), self.whole_number(request, "end")
-        rows = candles(known, step, start or 0, now if end is None else min(end, now))
+        starts = candle_starts(step, start or 0, now if end is None else min(end, now))
         # Without an end they are the first ones, else the last ones before it.
-        rows = rows[:limit] if start is not None and end is None else rows[-limit:]
+        starts = starts[:limit] if start is not None and end is None else starts[-limit:]
         listed = [
             {
                 "timestamp": str(row.start),
@@ -362,7 +362,7 @@ class BitstampVenue(Venue):
                 "close": f"{row.close:f}",
                 "volume": places(row.volume, 8),
             }
-            for row in rows
+            for row in candles(known, step, starts)
         ]
         return {"data": {"pair": known.name, "ohlc": listed}}
 

@@ -21,12 +21,16 @@ class Candle(NamedTuple):
     volume: Decimal
 
 
-def candles(pair: Pair, step: int, first: int, last: int) -> list[Candle]:
-    """The candles of `step` seconds that begin from second `first` to second `last` since 1970, oldest first."""
+def candle_starts(step: int, first: int, last: int) -> range:
+    """When the candles of `step` seconds begin, from second `first` to second `last` since 1970, oldest first."""
     start = max(first, FIRST)
-    start += -start % step
+    return range(start + -start % step, last + 1, step)
+
+
+def candles(pair: Pair, step: int, starts: range) -> list[Candle]:
+    """The candles of `step` seconds that begin at `starts`."""
     bid, ask = pair.bids[0][0], pair.asks[0][0]
     return [
         Candle(time, bid, ask, bid, *((ask, Decimal("1.5")) if time // step % 2 else (bid, Decimal("0.25"))))
-        for time in range(start, last + 1, step)
+        for time in starts
     ]

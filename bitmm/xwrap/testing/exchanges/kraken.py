@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import parse_qsl
 
-from .candles import candles
+from .candles import candle_starts, candles
 from .venue import ZERO, Account, Fill, Order, Pair, Reject, Reply, Request, Transfer, Venue, fits, pair, places
 
 if TYPE_CHECKING:
@@ -348,7 +348,7 @@ class KrakenVenue(Venue):
             raise _invalid("interval")
         since = _whole_number(given, "since", 0, least=0)
         step = minutes * 60
-        found = candles(self.pairs[_common(key)], step, now - step * KEPT_CANDLES + 1, now)
+        found = candles(self.pairs[_common(key)], step, candle_starts(step, now - step * KEPT_CANDLES + 1, now))
         rows = [
             [
                 candle.start,
