@@ -386,7 +386,7 @@ class BackpackVenue(Venue):
                 "quoteVolume": f"{row.volume * row.close:f}",
                 "trades": "12",
             }
-            for row in candles(known, step, candle_starts(step, start, end))
+            for row in candles(known, candle_starts(step, start, end))
         ]
         nothing: dict[str, Any] = {"open": None, "high": None, "low": None, "close": None, "volume": "0"}
         return [{**row, **nothing} if row["start"] in self.untraded else row for row in traded]

@@ -362,7 +362,7 @@ class BitstampVenue(Venue):
                 "close": f"{row.close:f}",
                 "volume": places(row.volume, 8),
             }
-            for row in candles(known, step, starts)
+            for row in candles(known, starts)
         ]
         return {"data": {"pair": known.name, "ohlc": listed}}
 

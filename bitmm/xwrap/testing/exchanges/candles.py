@@ -27,10 +27,10 @@ def candle_starts(step: int, first: int, last: int) -> range:
     return range(start + -start % step, last + 1, step)
 
 
-def candles(pair: Pair, step: int, starts: range) -> list[Candle]:
-    """The candles of `step` seconds that begin at `starts`."""
+def candles(pair: Pair, starts: range) -> list[Candle]:
+    """The candles that begin at `starts`, each when the one before it ends."""
     bid, ask = pair.bids[0][0], pair.asks[0][0]
     return [
-        Candle(time, bid, ask, bid, *((ask, Decimal("1.5")) if time // step % 2 else (bid, Decimal("0.25"))))
+        Candle(time, bid, ask, bid, *((ask, Decimal("1.5")) if time // starts.step % 2 else (bid, Decimal("0.25"))))
         for time in starts
     ]

@@ -348,7 +348,7 @@ class KrakenVenue(Venue):
             raise _invalid("interval")
         since = _whole_number(given, "since", 0, least=0)
         step = minutes * 60
-        found = candles(self.pairs[_common(key)], step, candle_starts(step, now - step * KEPT_CANDLES + 1, now))
+        found = candles(self.pairs[_common(key)], candle_starts(step, now - step * KEPT_CANDLES + 1, now))
         rows = [
             [
                 candle.start,
