@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import base64
 import itertools
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -208,6 +208,16 @@ class Owner:
         assert code_of(OutcomeUnknown, self.transfer, key) == "outcome_unknown"
         self.venue.heal()
 
+    @contextmanager
+    def sub_refused(self):
+        """The exchange refuses the key of the sub-account meanwhile."""
+        account = self.venue.accounts["sub"]
+        account.secret, secret = SECRET[::-1], account.secret
+        try:
+            yield
+        finally:
+            account.secret = secret
+
     def reconcile(self):
         make_due(self.reconciler)
         self.reconciler.reconcile(self.venue.name)
@@ -356,21 +366,14 @@ def test_a_transfer_that_the_journal_may_have_lost_is_not_made_again(owner):
 
 
 def test_an_account_that_cannot_be_asked_is_named(owner):
-    owner.venue.accounts["sub"].secret, secret = SECRET[::-1], owner.venue.accounts["sub"].secret
-    try:
-        with pytest.raises(PermissionDenied) as caught:
-            owner.transfer()
-        assert f"registration {owner.sub.id}" in caught.value.reason
-    finally:
-        owner.venue.accounts["sub"].secret = secret
+    with owner.sub_refused(), pytest.raises(PermissionDenied) as caught:
+        owner.transfer()
+    assert f"registration {owner.sub.id}" in caught.value.reason
     assert owner.times_moved() == 0
 
 
 def test_a_repeat_of_a_transfer_is_answered_where_the_other_account_cannot_be_asked(owner):
     made = owner.transfer()
-    owner.venue.accounts["sub"].secret, secret = SECRET[::-1], owner.venue.accounts["sub"].secret
-    try:
+    with owner.sub_refused():
         assert owner.transfer() == made
-    finally:
-        owner.venue.accounts["sub"].secret = secret
     assert owner.times_moved() == 1
