@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from decimal import Decimal
@@ -91,6 +92,7 @@ def test_markets_are_read_once_whoever_asks(kraken, transport):
 
 
 def test_ccxt_objects_are_bounded(kraken, transport, monkeypatch):
+    monkeypatch.setattr(instance, "_INSTANCES", OrderedDict())
     monkeypatch.setattr(instance, "_MAX_INSTANCES", 3)
     cache = TTLCache()
     first = connected(kraken, transport, registration=1, cache=cache)

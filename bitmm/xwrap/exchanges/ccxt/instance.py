@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 from ..api import NonceCounter
 from ..base import Credentials, ExchangeContext
+from ..cache import put_newest
 from ..errors import ExchangeError
 from ..models import Market
 from .error_codes import code_of
@@ -204,10 +205,6 @@ def instance_for(kind: Any, id: str, name: str, context: ExchangeContext) -> Ins
     digest = hashlib.sha256(json.dumps(texts).encode()).digest()
     key = (context.cache, id, context.registration, digest)
     with _INSTANCES_LOCK:
-        instance = _INSTANCES.get(key)
-        if instance is None:
-            instance = _INSTANCES[key] = Instance(kind, name, context.url, keys)
-        _INSTANCES.move_to_end(key)
-        while len(_INSTANCES) > _MAX_INSTANCES:
-            _INSTANCES.popitem(last=False)
+        instance = _INSTANCES.get(key) or Instance(kind, name, context.url, keys)
+        put_newest(_INSTANCES, key, instance, most=_MAX_INSTANCES)
         return instance
